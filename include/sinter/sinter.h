@@ -1,0 +1,126 @@
+/* Sinter: compile and run ONNX Transformer models. The only public header.
+ *
+ * Every function that can fail returns an sn_Error * (NULL is success) that the caller frees. Nothing here
+ * prints, exits or keeps global state. Options structs begin with `size`, which the caller sets to sizeof the
+ * struct, so that a program built against an older header keeps working; zero in any other field is its
+ * default.
+ *
+ *   sn_Model   --compile-->   sn_Program   --one per thread-->   sn_Context
+ *   (a loaded file)           (immutable, shared)                (inputs, outputs, memory of its runs)
+ */
+#ifndef SINTER_H
+#define SINTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library is compiled with hidden visibility; what is declared here is what it exports. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
+typedef enum sn_Code {
+    SN_OK,
+    SN_INVALID,     /* a malformed or contradictory model, input or text */
+    SN_UNSUPPORTED, /* well formed, but not something this build can do; lists everything at once */
+    SN_NO_MEMORY,
+    SN_IO,       /* a file or directory */
+    SN_COMPILER, /* the C compiler or NVRTC */
+    SN_DEVICE,   /* a device is missing or a call to it failed */
+    SN_FAULT,    /* the model's data made a kernel fail: index out of range, division by zero */
+    SN_INTERNAL, /* Sinter contradicts itself; please report */
+} sn_Code;
+
+typedef struct sn_Error sn_Error;
+
+sn_Code sn_error_code(const sn_Error *error);        /* SN_OK for NULL */
+const char *sn_error_message(const sn_Error *error); /* "" for NULL; owned by the error */
+void sn_error_free(sn_Error *error);                 /* NULL is allowed */
+
+const char *sn_version(void);
+
+/* ---- models ---- */
+
+typedef struct sn_Model sn_Model;
+
+sn_Error *sn_model_open(const char *path, sn_Model **out);
+void sn_model_close(sn_Model *model); /* programs made from it stay valid */
+
+/* An input or output. extent[i] is -1 where it is symbolic, and then dim_name[i] is its name ("" if
+ * anonymous). element_type is ONNX's TensorProto.DataType number. Strings live as long as the model. */
+typedef struct sn_TensorInfo {
+    const char *name;
+    int element_type;
+    int rank;
+    const int64_t *extent;
+    const char *const *dim_name;
+} sn_TensorInfo;
+
+int sn_model_input_count(const sn_Model *model);
+int sn_model_output_count(const sn_Model *model);
+sn_TensorInfo sn_model_input(const sn_Model *model, int index);
+sn_TensorInfo sn_model_output(const sn_Model *model, int index);
+
+/* ---- programs ---- */
+
+typedef struct sn_Program sn_Program;
+
+typedef enum sn_Mode { SN_COMPILED, SN_EAGER } sn_Mode;
+
+typedef struct sn_CompileOptions {
+    size_t size;
+    sn_Mode mode;
+    const char *device;    /* "cpu" (the default where there is no GPU) */
+    int threads;           /* 0: as many as the process may use */
+    const char *cache_dir; /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
+} sn_CompileOptions;
+
+sn_Error *sn_compile(const sn_Model *model, const sn_CompileOptions *options, sn_Program **out);
+void sn_program_free(sn_Program *program); /* after its contexts */
+
+/* ---- runs ---- */
+
+typedef struct sn_Context sn_Context;
+
+typedef struct sn_Tensor {
+    int element_type;
+    int rank;
+    const int64_t *extent;
+    void *data; /* row-major */
+} sn_Tensor;
+
+typedef struct sn_ContextOptions {
+    size_t size;
+    int64_t memory_limit; /* bytes of run-time memory; 0: none */
+} sn_ContextOptions;
+
+sn_Error *sn_context_new(const sn_Program *program, const sn_ContextOptions *options, sn_Context **out);
+void sn_context_free(sn_Context *context);
+
+/* The data is read during the next sn_context_run calls and stays the caller's. */
+sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *tensor);
+
+/* Binds the inputs' shapes, runs, and waits. A failed run leaves the context usable. */
+sn_Error *sn_context_run(sn_Context *context);
+
+/* Valid until the next run or the context's end. */
+sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out);
+
+/* The most bytes that activations, outputs and scratch took at once in the last run; and what constants and
+ * setup results of the program take. */
+int64_t sn_context_peak_bytes(const sn_Context *context);
+int64_t sn_program_constant_bytes(const sn_Program *program);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,17 @@
+# Fails when LIBRARY exports a symbol that HEADER does not declare, or lacks a function that it declares.
+execute_process(COMMAND ${NM} -D --defined-only --format=posix ${LIBRARY} OUTPUT_VARIABLE table COMMAND_ERROR_IS_FATAL ANY)
+file(READ ${HEADER} header)
+string(REGEX MATCHALL "[A-Za-z_][A-Za-z0-9_]* [TDBRVW] " symbols "${table}")
+list(TRANSFORM symbols REPLACE " .*" "")
+string(REGEX MATCHALL "sn_[a-z0-9_]+\\(" declared "${header}")
+list(TRANSFORM declared REPLACE "\\(" "")
+list(REMOVE_DUPLICATES declared)
+
+set(extra ${symbols})
+list(REMOVE_ITEM extra ${declared})
+set(lacking ${declared})
+list(REMOVE_ITEM lacking ${symbols})
+list(LENGTH declared count)
+if(count EQUAL 0 OR extra OR lacking)
+    message(FATAL_ERROR "exported, not declared: ${extra}\ndeclared, not exported: ${lacking}")
+endif()
