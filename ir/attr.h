@@ -1,0 +1,207 @@
+/* Attributes: one plain struct per operator, and one field table per struct that import checks, print, parse,
+ * hash and equality all share. */
+#ifndef SN_ATTR_H
+#define SN_ATTR_H
+
+#include "map.h"
+#include "type.h"
+
+typedef struct AttrNone {
+    char unused;
+} AttrNone;
+
+/* constant */
+typedef struct AttrConstant {
+    const Tensor *tensor;
+} AttrConstant;
+
+/* dims: an i64 tensor of shape values; a scalar when `scalar`, else of shape [count]. */
+typedef struct AttrDims {
+    int count;
+    const Dim *dim;
+    bool scalar;
+} AttrDims;
+
+/* iota: element i of a tensor of shape [extent] is start + i·step, in `dtype`. Dims for integers. */
+typedef struct AttrIota {
+    DType dtype;
+    Dim extent, start, step;
+} AttrIota;
+
+/* cast: `elidable` casts were put in by autocast and may vanish; a model's own never do. */
+typedef struct AttrCast {
+    DType to;
+    bool elidable;
+} AttrCast;
+
+/* view: the output has shape `extent` (rank); output[i0, i1, …] = input[index[0], index[1], …], where each
+ * index (source_rank of them) is a Dim over the axes sn_dim_axis(k, extent[k]). Every movement of data that
+ * duplicates or drops but never combines elements (reshape, transpose, slice, expand, tile) is one of these.
+ */
+typedef struct AttrView {
+    int rank;
+    const Dim *extent;
+    int source_rank;
+    const Dim *index;
+} AttrView;
+
+/* concat, gather, softmax, log_softmax, cumsum …: always normalised to 0 <= axis < rank. */
+typedef struct AttrAxis {
+    int axis;
+} AttrAxis;
+
+/* gather_nd */
+typedef struct AttrGatherNd {
+    int batch_dims;
+} AttrGatherNd;
+
+/* pad: constant padding, `before[k]` and `after[k]` elements (>= 0) on axis k, filled with `value`. */
+typedef struct AttrPad {
+    int rank;
+    const Dim *before;
+    const Dim *after;
+    double value;
+} AttrPad;
+
+/* cumsum */
+typedef struct AttrScan {
+    int axis;
+    bool exclusive, reverse;
+} AttrScan;
+
+/* reductions: `axes` sorted, unique, non-negative; reduced axes stay with extent 1. */
+typedef struct AttrReduce {
+    int count;
+    const int64_t *axes;
+} AttrReduce;
+
+/* layer_norm, rms_norm: over the axes from `axis` to the last; y = (x - mean)·rsqrt(var + epsilon)·scale +
+ * bias */
+typedef struct AttrNorm {
+    int axis;
+    double epsilon;
+} AttrNorm;
+
+/* gelu: x·Φ(x), exact (erf) or the tanh approximation 0.5x(1 + tanh(√(2/π)(x + 0.044715x³))) */
+typedef struct AttrGelu {
+    bool tanh;
+} AttrGelu;
+
+/* silu: x·sigmoid(alpha·x) */
+typedef struct AttrAlpha {
+    double alpha;
+} AttrAlpha;
+
+/* trilu: keeps j <= i + k (lower) or j >= i + k (upper) of the last two axes, zero elsewhere. */
+typedef struct AttrTrilu {
+    bool upper;
+    Dim k;
+} AttrTrilu;
+
+/* rotary(x, cos, sin): x [..., D], cos and sin broadcastable to [..., R/2] with R = 2·(last extent of cos) <=
+ * D. Not interleaved: pairs (x[i], x[i + R/2]); interleaved: (x[2i], x[2i+1]); each pair (a, b) becomes
+ * (a·cos − b·sin, b·cos + a·sin). Elements from R on pass unchanged. */
+typedef struct AttrRotary {
+    bool interleaved;
+} AttrRotary;
+
+/* attention(q, k, v, bias?): q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G (query head h
+ * reads key head h / (H/G)); bias broadcastable to [B, H, S, T], added to the scaled scores (a bool bias
+ * keeps where true, −inf elsewhere). out [B, H, S, E] = softmax_T(scale·q·kᵀ + bias)·v; when `causal`, score
+ * (i, j) counts only if j <= i + offset. `zero_rows`: a row with every score −inf gives 0 instead of NaN. */
+typedef struct AttrAttention {
+    double scale;
+    bool causal;
+    Dim offset; /* NULL unless causal */
+    bool zero_rows;
+} AttrAttention;
+
+/* contract(a, b): a [batch…, M, K], b [batch…, K, N] -> [batch…, M, N], batch extents equal. When `packed`, b
+ * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. */
+typedef struct AttrContract {
+    bool packed;
+    Dim columns; /* NULL unless packed */
+} AttrContract;
+
+/* pack(b): b [batch…, K, N] -> [batch…, ceildiv(N, P), K, P], P = panel: the layout a CPU contraction
+ * streams. */
+typedef struct AttrPack {
+    int64_t panel;
+} AttrPack;
+
+/* cluster: a region that becomes one kernel. */
+typedef enum ClusterKind {
+    SN_CLUSTER_MAP,      /* no anchor: loads, pointwise, gathers, concat, stores */
+    SN_CLUSTER_REDUCE,   /* one or more reductions over the same axes of the same shape, in dependent order */
+    SN_CLUSTER_CONTRACT, /* one contract: views on a and b, then an epilogue */
+    SN_CLUSTER_ATTENTION, /* one attention: views on q, k, v; a bias expression; views behind */
+    SN_CLUSTER_SCAN,      /* one cumsum with maps around */
+    SN_CLUSTER_PACK,      /* one pack: views and maps before it */
+    SN_CLUSTER_KIND_COUNT
+} ClusterKind;
+
+typedef struct AttrCluster {
+    ClusterKind kind;
+} AttrCluster;
+
+const char *sn_cluster_kind_name(ClusterKind kind);
+
+/* ---- field tables ---- */
+
+typedef enum FieldKind {
+    SN_FIELD_INT,   /* int */
+    SN_FIELD_INT64, /* int64_t */
+    SN_FIELD_FLOAT, /* double */
+    SN_FIELD_BOOL,
+    SN_FIELD_DTYPE,
+    SN_FIELD_DIM,     /* Dim; NULL only where the field is optional */
+    SN_FIELD_DIMS,    /* const Dim *, its count in the int field at count_offset */
+    SN_FIELD_INDEX,   /* DIMS over the axes sn_dim_axis(k, extent[k]) of the DIMS field before it */
+    SN_FIELD_INT64S,  /* const int64_t *, likewise */
+    SN_FIELD_TENSOR,  /* const Tensor * */
+    SN_FIELD_CLUSTER, /* ClusterKind */
+} FieldKind;
+
+typedef struct Field {
+    const char *name;
+    FieldKind kind;
+    size_t offset;
+    size_t count_offset; /* of the int that counts a DIMS, INDEX or INT64S */
+    bool optional;       /* false or NULL is its default: then it is not printed, and it may be left out */
+} Field;
+
+typedef struct AttrInfo {
+    const char *name;
+    size_t size;
+    int field_count;
+    const Field *field;
+} AttrInfo;
+
+/* One per struct above, named by the attribute column of ops.def: sn_attr_none, sn_attr_view … (attr.c). */
+extern const AttrInfo sn_attr_none, sn_attr_constant, sn_attr_dims, sn_attr_iota, sn_attr_cast, sn_attr_view,
+    sn_attr_axis, sn_attr_gather_nd, sn_attr_pad, sn_attr_scan, sn_attr_reduce, sn_attr_norm, sn_attr_gelu,
+    sn_attr_alpha, sn_attr_trilu, sn_attr_rotary, sn_attr_attention, sn_attr_contract, sn_attr_pack,
+    sn_attr_cluster;
+
+bool sn_attr_equal(const AttrInfo *info, const void *a, const void *b);
+
+/* A copy of the struct and its arrays in `arena`; tensors are shared. With `dims` not NULL every Dim is
+ * carried over into that table, otherwise they are kept. */
+void *sn_attr_copy(Arena *arena, Dims *dims, const AttrInfo *info, const void *attr);
+
+/* SN_INVALID when a field holds what its kind does not allow (a missing Dim or tensor, a negative count, an
+ * enumerator out of range): nothing that reads an attribute need check this again. */
+Status sn_attr_check(const AttrInfo *info, const void *attr);
+
+/* The address of a field, and the count of a DIMS, INDEX or INT64S one. */
+static inline const void *sn_attr_at(const Field *field, const void *attr) {
+    return (const char *)attr + field->offset;
+}
+static inline int sn_attr_count(const Field *field, const void *attr) {
+    return *(const int *)(const void *)((const char *)attr + field->count_offset);
+}
+
+/* Tensors of at most 4 KiB hash and compare by content, larger ones by identity of their payload. */
+Hash sn_attr_hash(const AttrInfo *info, const void *attr, Hash seed);
+
+#endif

@@ -1,0 +1,194 @@
+/* Symbols from the shapes of the inputs. */
+#include "eval.h"
+#include "number.h"
+
+enum { UNBOUND = -1 }; /* symbols are never negative */
+
+typedef struct Bind {
+    const Graph *graph;
+    const int *rank;
+    const int64_t *const *extent;
+    int64_t *symbols;
+} Bind;
+
+static const Value *param_of(const Bind *bind, int input) {
+    return bind->graph->body->param.at[input];
+}
+
+/* Fails with the Dim's text in the message, for which there is only memory of its own. */
+static Status fail_at_axis(const Bind *bind, int input, int axis, const char *what, int64_t value) {
+    Arena *arena = sn_arena_new();
+    const Value *param = param_of(bind, input);
+    const char *dim = "its declared extent";
+    if (arena) {
+        Text text = sn_text(arena);
+        sn_dim_print(&text, bind->graph->dims, param->type.dim[axis]);
+        dim = sn_text_string(&text);
+    }
+    Status status = sn_fail(SN_INVALID, "input \"%s\": axis %d (%s) %s %lld", param->name ? param->name : "",
+                            axis, dim, what, (long long)value);
+    sn_arena_free(arena);
+    return status;
+}
+
+static bool all_bound(const Bind *bind, Dim dim) {
+    if (dim->kind == SN_DIM_SYMBOL) return bind->symbols[dim->value] != UNBOUND;
+    for (int k = 0; k < dim->count; k++)
+        if (!all_bound(bind, dim->operand[k])) return false;
+    return true;
+}
+
+/* Σ coefficient·symbol + constant = value with one symbol unbound binds that one; true if it did. */
+static bool solve(Bind *bind, Dim dim, int64_t value) {
+    if (dim->kind == SN_DIM_SYMBOL) {
+        if (bind->symbols[dim->value] != UNBOUND) return false;
+        bind->symbols[dim->value] = value;
+        return true;
+    }
+    if (dim->kind != SN_DIM_SUM || !sn_sub_i64(value, dim->value, &value)) return false;
+    int unknown = -1;
+    for (int k = 0; k < dim->count; k++) {
+        Dim term = dim->operand[k];
+        if (term->kind != SN_DIM_SYMBOL) return false;
+        int64_t symbol = bind->symbols[term->value], product;
+        if (symbol == UNBOUND) {
+            if (unknown >= 0) return false;
+            unknown = k;
+        } else if (!sn_mul_i64(dim->coefficient[k], symbol, &product) ||
+                   !sn_sub_i64(value, product, &value)) {
+            return false;
+        }
+    }
+    if (unknown < 0 || dim->coefficient[unknown] == 0) return false;
+    int64_t coefficient = dim->coefficient[unknown], rest;
+    if (!sn_mod_i64(value, coefficient, &rest) || rest != 0 || value / coefficient < 0) return false;
+    bind->symbols[dim->operand[unknown]->value] = value / coefficient;
+    return true;
+}
+
+static Status check_inputs(const Bind *bind, int input_count) {
+    if (input_count != bind->graph->body->param.count)
+        return sn_fail(SN_INVALID, "%d inputs given, the model has %d", input_count,
+                       bind->graph->body->param.count);
+    for (int i = 0; i < input_count; i++) {
+        const Value *param = param_of(bind, i);
+        if (bind->rank[i] != param->type.rank)
+            return sn_fail(SN_INVALID, "input \"%s\": its rank is %d, not %d", param->name ? param->name : "",
+                           param->type.rank, bind->rank[i]);
+        for (int k = 0; k < param->type.rank; k++)
+            if (bind->extent[i][k] < 0) return fail_at_axis(bind, i, k, "cannot be", bind->extent[i][k]);
+    }
+    return NULL;
+}
+
+/* One pass over all inputs; true if a symbol was bound. */
+static bool bind_some(Bind *bind, int input_count) {
+    bool any = false;
+    for (int i = 0; i < input_count; i++)
+        for (int k = 0; k < param_of(bind, i)->type.rank; k++)
+            if (solve(bind, param_of(bind, i)->type.dim[k], bind->extent[i][k])) any = true;
+    return any;
+}
+
+static Status check_extents(const Bind *bind, int input_count) {
+    for (int i = 0; i < input_count; i++) {
+        Type type = param_of(bind, i)->type;
+        for (int k = 0; k < type.rank; k++) {
+            int64_t expected;
+            if (!all_bound(bind, type.dim[k]))
+                return fail_at_axis(bind, i, k, "cannot be solved for its symbols from", bind->extent[i][k]);
+            TRY(sn_dim_eval(type.dim[k], bind->symbols, NULL, &expected));
+            if (expected != bind->extent[i][k]) return fail_at_axis(bind, i, k, "is not", bind->extent[i][k]);
+        }
+    }
+    return NULL;
+}
+
+/* What proofs took for granted about the symbols. */
+static Status check_bounds(const Bind *bind) {
+    Dims *dims = bind->graph->dims;
+    for (int s = 0; s < sn_dims_symbol_count(dims); s++) {
+        const char *name = sn_dims_symbol_name(dims, s);
+        int64_t value = bind->symbols[s], bound;
+        if (value == UNBOUND) continue;
+        Dim symbol = sn_dim_symbol(dims, name);
+        if (sn_dim_upper(dims, symbol, &bound) && value > bound)
+            return sn_fail(SN_INVALID, "the size \"%s\" is %lld, but at most %lld", name, (long long)value,
+                           (long long)bound);
+        if (sn_dim_lower(dims, symbol, &bound) && value < bound)
+            return sn_fail(SN_INVALID, "the size \"%s\" is %lld, but at least %lld", name, (long long)value,
+                           (long long)bound);
+    }
+    return NULL;
+}
+
+static bool holds(CheckKind kind, int64_t a, int64_t b) {
+    if (kind == SN_CHECK_AT_MOST) return a <= b;
+    return a == b || (kind == SN_CHECK_BROADCAST && (a == 1 || b == 1));
+}
+
+static Status fail_check(const Graph *graph, const Check *check, int64_t a, int64_t b) {
+    static const char *const relation[] = {
+        [SN_CHECK_EQUAL] = "is not equal to",
+        [SN_CHECK_BROADCAST] = "does not broadcast with",
+        [SN_CHECK_AT_MOST] = "is greater than",
+    };
+    Arena *arena = sn_arena_new();
+    Text left = {0}, right = {0};
+    if (arena) {
+        left = sn_text(arena);
+        right = sn_text(arena);
+        sn_dim_print(&left, graph->dims, check->a);
+        sn_dim_print(&right, graph->dims, check->b);
+    }
+    const SourceNode *source = check->origin ? check->origin->primary : NULL;
+    Status status =
+        sn_fail(SN_INVALID, "%s \"%s\": %lld (%s) %s %lld (%s)", source ? source->op_type : "shape check",
+                source ? source->name : "", (long long)a, arena ? sn_text_string(&left) : "?",
+                relation[check->kind], (long long)b, arena ? sn_text_string(&right) : "?");
+    sn_arena_free(arena);
+    return status;
+}
+
+static Status check_checks(const Bind *bind) {
+    const Graph *graph = bind->graph;
+    for (int c = 0; c < graph->checks.count; c++) {
+        const Check *check = &graph->checks.at[c];
+        /* A size that data decides is not known yet; who computes it checks it. */
+        if (!all_bound(bind, check->a) || !all_bound(bind, check->b)) continue;
+        int64_t a, b;
+        TRY(sn_dim_eval(check->a, bind->symbols, NULL, &a));
+        TRY(sn_dim_eval(check->b, bind->symbols, NULL, &b));
+        if (!holds(check->kind, a, b)) return fail_check(graph, check, a, b);
+    }
+    return NULL;
+}
+
+/* A symbol that no input binds must not be the extent of anything. */
+static Status check_uses(const Bind *bind) {
+    bool complete = true;
+    for (int s = 0; s < sn_dims_symbol_count(bind->graph->dims); s++)
+        complete = complete && bind->symbols[s] != UNBOUND;
+    if (complete) return NULL;
+    for (const Node *node = bind->graph->body->first; node; node = node->next)
+        for (int k = 0; k < node->output_count; k++) {
+            Type type = node->output[k]->type;
+            for (int axis = 0; axis < type.rank; axis++)
+                if (!all_bound(bind, type.dim[axis]))
+                    return sn_fail(SN_INVALID, "%s: no input tells the extent of axis %d of %%%d",
+                                   sn_op(node->op)->text, axis, node->output[k]->id);
+        }
+    return NULL;
+}
+
+Status sn_bind_symbols(const Graph *graph, int input_count, const int *rank, const int64_t *const *extent,
+                       int64_t *symbols) {
+    Bind bind = {graph, rank, extent, symbols};
+    for (int s = 0; s < sn_dims_symbol_count(graph->dims); s++) symbols[s] = UNBOUND;
+    TRY(check_inputs(&bind, input_count));
+    while (bind_some(&bind, input_count)) continue;
+    TRY(check_extents(&bind, input_count));
+    TRY(check_bounds(&bind));
+    TRY(check_checks(&bind));
+    return check_uses(&bind);
+}

@@ -1,0 +1,133 @@
+/* Deep copies of graphs. */
+#include "graph.h"
+
+typedef struct Clone {
+    const Graph *from;
+    Graph *to;
+    Value **value; /* the copies, by id of the original */
+    Map *origins;  /* original origin -> copy */
+} Clone;
+
+static const char *copy_string(Clone *clone, const char *string) {
+    return string ? sn_arena_string(clone->to->arena, string) : NULL;
+}
+
+static Dim carry(Clone *clone, Dim dim) {
+    return sn_dim_replace(clone->to->dims, dim, NULL, NULL, 0);
+}
+
+/* Symbols first and in order, so that they keep their numbers. */
+static void copy_symbols(Clone *clone) {
+    Dims *from = clone->from->dims, *to = clone->to->dims;
+    for (int i = 0; i < sn_dims_symbol_count(from); i++) {
+        const char *name = sn_dims_symbol_name(from, i);
+        Dim old = sn_dim_symbol(from, name), new = sn_dim_symbol(to, name);
+        int64_t bound;
+        if (sn_dim_lower(from, old, &bound)) sn_dims_symbol_at_least(to, new, bound);
+        if (sn_dim_upper(from, old, &bound)) sn_dims_symbol_at_most(to, new, bound);
+    }
+}
+
+static const Origin *copy_origin(Clone *clone, const Origin *origin) {
+    if (!origin) return NULL;
+    void **slot = sn_map_at(clone->origins, &origin, sizeof origin);
+    if (*slot) return *slot;
+    const Origin *copy = sn_origin(clone->to, origin->primary);
+    for (int i = 0; i < origin->count; i++)
+        copy = sn_origin_union(clone->to, copy, sn_origin(clone->to, origin->node[i]));
+    *slot = (void *)copy;
+    return copy;
+}
+
+static Type copy_type(Clone *clone, Type type) {
+    Dim *dim = SN_ARRAY(clone->to->arena, Dim, type.rank);
+    for (int i = 0; i < type.rank; i++) dim[i] = carry(clone, type.dim[i]);
+    return (Type){type.dtype, type.rank, dim};
+}
+
+static const Dim *copy_known(Clone *clone, const Value *value) {
+    if (!value->known) return NULL;
+    int64_t count = 1;
+    for (int i = 0; i < value->type.rank; i++) count *= value->type.dim[i]->value; /* known: constants */
+    Dim *known = SN_ARRAY(clone->to->arena, Dim, count);
+    for (int64_t i = 0; i < count; i++) known[i] = carry(clone, value->known[i]);
+    return known;
+}
+
+/* Everything about a value but its place, which the maker of `to` has set. */
+static void copy_value(Clone *clone, const Value *from, Value *to) {
+    to->type = copy_type(clone, from->type);
+    to->name = copy_string(clone, from->name);
+    to->known = copy_known(clone, from);
+    to->id = from->id;
+    clone->value[from->id] = to;
+}
+
+/* The payload is shared; what describes it is not, so that the copy outlives the original's arena where the
+ * payload does. */
+static const void *copy_attr(Clone *clone, const Node *node) {
+    Arena *arena = clone->to->arena;
+    void *copy = sn_attr_copy(arena, clone->to->dims, sn_op(node->op)->attr, node->attr);
+    if (node->op != SN_OP_CONSTANT) return copy;
+    AttrConstant *constant = copy;
+    Tensor *tensor = SN_NEW(arena, Tensor);
+    *tensor = *constant->tensor;
+    int64_t *extent = SN_ARRAY(arena, int64_t, tensor->rank);
+    for (int i = 0; i < tensor->rank; i++) extent[i] = tensor->extent[i];
+    tensor->extent = extent;
+    constant->tensor = tensor;
+    return copy;
+}
+
+static void copy_region(Clone *clone, const Region *from, Region *to);
+
+static void copy_node(Clone *clone, const Node *node, Region *region) {
+    Arena *arena = clone->to->arena;
+    Value **input = SN_ARRAY(arena, Value *, node->input_count);
+    for (int i = 0; i < node->input_count; i++)
+        input[i] = node->input[i] ? clone->value[node->input[i]->id] : NULL;
+    Node *copy = sn_node_new(clone->to, node->op, copy_attr(clone, node), node->input_count, input,
+                             node->output_count);
+    copy->id = node->id;
+    copy->origin = copy_origin(clone, node->origin);
+    copy->group = node->group;
+    copy->phase = node->phase;
+    copy->setup = node->setup;
+    for (int i = 0; i < node->output_count; i++) copy_value(clone, node->output[i], copy->output[i]);
+    if (node->body) copy_region(clone, node->body, sn_region_new(clone->to, copy));
+    sn_node_append(region, copy);
+}
+
+static void copy_region(Clone *clone, const Region *from, Region *to) {
+    for (int i = 0; i < from->param.count; i++) {
+        const Value *param = from->param.at[i];
+        copy_value(clone, param, sn_region_param(to, param->type, NULL));
+    }
+    for (const Node *node = from->first; node; node = node->next) copy_node(clone, node, to);
+    for (int i = 0; i < from->result.count; i++) sn_region_result(to, clone->value[from->result.at[i]->id]);
+}
+
+Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
+    Graph *copy = sn_graph_new(arena, graph->name);
+    Arena *scratch = sn_arena_child(arena);
+    Clone clone = {.from = graph, .to = copy, .origins = sn_map_new(scratch)};
+    clone.value = SN_ARRAY(scratch, Value *, graph->next_value);
+    copy->file = copy_string(&clone, graph->file);
+    copy->stage = graph->stage;
+    copy_symbols(&clone);
+    copy_region(&clone, graph->body, copy->body);
+    for (int i = 0; i < graph->output_name.count; i++)
+        sn_push(arena, &copy->output_name, copy_string(&clone, graph->output_name.at[i]));
+    for (int i = 0; i < graph->checks.count; i++) {
+        Check check = graph->checks.at[i];
+        check.a = carry(&clone, check.a);
+        check.b = carry(&clone, check.b);
+        check.origin = copy_origin(&clone, check.origin);
+        sn_push(arena, &copy->checks, check);
+    }
+    copy->next_value = graph->next_value;
+    copy->next_node = graph->next_node;
+    copy->next_group = graph->next_group;
+    sn_arena_free(scratch);
+    return copy;
+}

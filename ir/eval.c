@@ -1,0 +1,227 @@
+/* The interpreter's driver: arrays, single nodes, regions and whole graphs. */
+#include "eval_rules.h"
+#include "index.h"
+
+/* ---- arrays ---- */
+
+/* `count` is the product of the extents. */
+static Array *array_of(Arena *arena, DType dtype, int rank, const int64_t *extent, int64_t count) {
+    Array *array = SN_NEW(arena, Array);
+    int64_t *own = SN_ARRAY(arena, int64_t, rank);
+    for (int k = 0; k < rank; k++) own[k] = extent[k];
+    *array = (Array){.dtype = dtype, .rank = rank, .extent = own, .count = count};
+    if (sn_dtype_is_float(dtype))
+        array->f = SN_ARRAY(arena, double, count);
+    else
+        array->i = SN_ARRAY(arena, int64_t, count);
+    return array;
+}
+
+Array *sn_array_new(Arena *arena, DType dtype, int rank, const int64_t *extent) {
+    int64_t count;
+    /* A shape that is no shape asks for more than there is: the arena's way of saying no. */
+    if (!sn_index_count(rank, extent, &count)) count = INT64_MAX;
+    return array_of(arena, dtype, rank, extent, count);
+}
+
+Array *sn_array_of_tensor(Arena *arena, const Tensor *tensor) {
+    Array *array = array_of(arena, tensor->dtype, tensor->rank, tensor->extent, tensor->count);
+    for (int64_t i = 0; i < tensor->count; i++) {
+        if (array->f)
+            array->f[i] = sn_tensor_get(tensor, i);
+        else
+            array->i[i] = sn_tensor_get_int(tensor, i);
+    }
+    return array;
+}
+
+Tensor *sn_tensor_of_array(Arena *arena, const Array *array) {
+    void *bytes;
+    Tensor *tensor = sn_tensor_new(arena, array->dtype, array->rank, array->extent, &bytes);
+    for (int64_t i = 0; i < array->count; i++) {
+        if (array->f)
+            sn_element_set(array->dtype, bytes, i, array->f[i]);
+        else
+            sn_element_set_int(array->dtype, bytes, i, array->i[i]);
+    }
+    return tensor;
+}
+
+void sn_array_copy(Array *out, int64_t to, const Array *source, int64_t from) {
+    if (out->f)
+        out->f[to] = source->f[from];
+    else
+        out->i[to] = source->i[from];
+}
+
+/* ---- walks ---- */
+
+Walk sn_walk_start(int rank, const int64_t *extent, int operands, const Array *const *operand) {
+    Walk walk = {.rank = rank, .operands = operands};
+    for (int k = 0; k < rank; k++) walk.extent[k] = extent[k];
+    for (int o = 0; o < operands; o++) {
+        int64_t stride = 1;
+        for (int k = operand[o]->rank - 1; k >= 0; k--) {
+            int axis = k + rank - operand[o]->rank;
+            walk.stride[o][axis] = operand[o]->extent[k] == 1 ? 0 : stride;
+            stride *= operand[o]->extent[k];
+        }
+    }
+    return walk;
+}
+
+bool sn_walk_next(Walk *walk) {
+    walk->at++;
+    for (int k = walk->rank - 1; k >= 0; k--) {
+        walk->index[k]++;
+        for (int o = 0; o < walk->operands; o++) walk->in[o] += walk->stride[o][k];
+        if (walk->index[k] < walk->extent[k]) return true;
+        for (int o = 0; o < walk->operands; o++) walk->in[o] -= walk->stride[o][k] * walk->extent[k];
+        walk->index[k] = 0;
+    }
+    return false;
+}
+
+/* ---- what rules see ---- */
+
+static bool has_symbol(Dim dim) {
+    if (dim->kind == SN_DIM_SYMBOL) return true;
+    for (int k = 0; k < dim->count; k++)
+        if (has_symbol(dim->operand[k])) return true;
+    return false;
+}
+
+Status sn_eval_bound(const Eval *eval, Dim dim) {
+    if (eval->symbols || !has_symbol(dim)) return NULL;
+    return sn_fail(SN_INVALID, "a size is not a constant");
+}
+
+Status sn_eval_dim(const Eval *eval, Dim dim, int64_t *out) {
+    TRY(sn_eval_bound(eval, dim));
+    return sn_dim_eval(dim, eval->symbols, NULL, out);
+}
+
+static void keep(Eval *eval, const Value *value, const Array *array) {
+    *sn_map_at(eval->value, &value->id, sizeof value->id) = (void *)array;
+}
+
+static Array *kept(const Eval *eval, const Value *value) {
+    return sn_map_get(eval->value, &value->id, sizeof value->id);
+}
+
+const Array *sn_eval_input(Eval *eval, const Node *node, int k) {
+    return k < node->input_count && node->input[k] ? kept(eval, node->input[k]) : NULL;
+}
+
+Status sn_eval_output(Eval *eval, const Node *node, int k, Array **out) {
+    Type type = node->output[k]->type;
+    int64_t extent[SN_MAX_RANK], count;
+    for (int a = 0; a < type.rank; a++) {
+        TRY(sn_eval_dim(eval, type.dim[a], &extent[a]));
+        if (extent[a] < 0) return sn_fail(SN_INVALID, "axis %d has the extent %lld", a, (long long)extent[a]);
+    }
+    if (!sn_index_count(type.rank, extent, &count) || count > SN_EVAL_MAX_COUNT)
+        return sn_fail(SN_NO_MEMORY, "a result has more than %d elements", (int)SN_EVAL_MAX_COUNT);
+    *out = array_of(eval->arena, type.dtype, type.rank, extent, count);
+    keep(eval, node->output[k], *out);
+    return NULL;
+}
+
+/* ---- running ---- */
+
+/* Results as their dtype holds them; floats only if asked for. */
+static void finish(const Eval *eval, Array *array) {
+    for (int64_t i = 0; array->i && i < array->count; i++)
+        array->i[i] = sn_scalar_wrap(array->dtype, array->i[i]);
+    if (!eval->round) return;
+    for (int64_t i = 0; array->f && i < array->count; i++)
+        array->f[i] = sn_scalar_round(array->dtype, array->f[i]);
+}
+
+/* Prefixes the operator and the model's node: div ("Div" "/layer/Div"). */
+static Status name_fault(const Eval *eval, const Node *node, Status status) {
+    Text text = sn_text(eval->arena);
+    sn_text_add(&text, "%s", sn_op(node->op)->text);
+    const SourceNode *source = node->origin ? node->origin->primary : NULL;
+    if (source) {
+        sn_text_add(&text, " (");
+        sn_text_quote(&text, source->op_type, strlen(source->op_type));
+        sn_text_add(&text, " ");
+        sn_text_quote(&text, source->name, strlen(source->name));
+        sn_text_add(&text, ")");
+    }
+    return sn_status_prefix(status, "%s", sn_text_string(&text));
+}
+
+static Status eval_node(Eval *eval, const Node *node) {
+    Status status = sn_op(node->op)->eval(eval, node);
+    if (status) return name_fault(eval, node, status);
+    /* A cluster's results are finished by the nodes in it, and may be its operands. */
+    for (int k = 0; k < node->output_count && !node->body; k++) finish(eval, kept(eval, node->output[k]));
+    return NULL;
+}
+
+static Status eval_region(Eval *eval, const Region *region) {
+    for (const Node *node = region->first; node; node = node->next) TRY(eval_node(eval, node));
+    return NULL;
+}
+
+Status sn_eval_cluster(Eval *eval, const Node *node) {
+    const Region *body = node->body;
+    for (int k = 0; k < node->input_count; k++) keep(eval, body->param.at[k], sn_eval_input(eval, node, k));
+    TRY(eval_region(eval, body));
+    for (int k = 0; k < node->output_count; k++) keep(eval, node->output[k], kept(eval, body->result.at[k]));
+    return NULL;
+}
+
+/* The array is what the type, which has no symbols, says. */
+static Status check_constant_shape(Type type, const Array *array) {
+    bool same = array->dtype == type.dtype && array->rank == type.rank;
+    for (int k = 0; same && k < type.rank; k++) same = sn_dim_equals(type.dim[k], array->extent[k]);
+    return same ? NULL : sn_fail(SN_INVALID, "an input has not the shape and type of its value");
+}
+
+Status sn_eval_node(Arena *arena, const Graph *graph, const Node *node, const Array *const *input,
+                    Array **output) {
+    Eval eval = {.arena = arena, .graph = graph, .round = true, .value = sn_map_new(arena)};
+    for (int k = 0; k < node->input_count; k++) {
+        if (!node->input[k]) continue;
+        TRY(check_constant_shape(node->input[k]->type, input[k]));
+        keep(&eval, node->input[k], input[k]);
+    }
+    TRY(eval_node(&eval, node));
+    for (int k = 0; k < node->output_count; k++) output[k] = kept(&eval, node->output[k]);
+    return NULL;
+}
+
+static Status check_dtypes(const Region *body, const Array *const *inputs) {
+    for (int k = 0; k < body->param.count; k++) {
+        const Value *param = body->param.at[k];
+        if (inputs[k]->dtype != param->type.dtype)
+            return sn_fail(SN_INVALID, "input \"%s\": its type is %s, not %s", param->name ? param->name : "",
+                           sn_dtype_name(param->type.dtype), sn_dtype_name(inputs[k]->dtype));
+    }
+    return NULL;
+}
+
+Status sn_eval_graph(Arena *arena, const Graph *graph, bool round, const Array *const *inputs,
+                     Array **outputs) {
+    const Region *body = graph->body;
+    int count = body->param.count;
+    int *rank = SN_ARRAY(arena, int, count);
+    const int64_t **extent = SN_ARRAY(arena, const int64_t *, count);
+    int64_t *symbols = SN_ARRAY(arena, int64_t, sn_dims_symbol_count(graph->dims));
+    for (int k = 0; k < count; k++) {
+        rank[k] = inputs[k]->rank;
+        extent[k] = inputs[k]->extent;
+    }
+    TRY(check_dtypes(body, inputs));
+    TRY(sn_bind_symbols(graph, count, rank, extent, symbols));
+
+    Eval eval = {.arena = arena, .graph = graph, .symbols = symbols, .round = round};
+    eval.value = sn_map_new(arena);
+    for (int k = 0; k < count; k++) keep(&eval, body->param.at[k], inputs[k]);
+    TRY(eval_region(&eval, body));
+    for (int k = 0; k < body->result.count; k++) outputs[k] = kept(&eval, body->result.at[k]);
+    return NULL;
+}

@@ -1,0 +1,189 @@
+/* Products, packing, rotary embedding and attention, as sums over indices. */
+#include "eval_rules.h"
+#include "index.h"
+
+/* ---- products ---- */
+
+/* Where row (or column) and inner index of one matrix of an operand lie. */
+typedef struct Matrix {
+    const Array *array;
+    int64_t start, outer, inner; /* element (o, k) is at start + o·outer + k·inner */
+} Matrix;
+
+/* out[start + m·N + n] = Σ_k a(m, k)·b(n, k) */
+static void multiply(Array *out, int64_t start, int64_t rows, int64_t columns, int64_t length, Matrix a,
+                     Matrix b) {
+    for (int64_t m = 0; m < rows; m++)
+        for (int64_t n = 0; n < columns; n++) {
+            double sum = 0;
+            uint64_t total = 0;
+            int64_t at_a = a.start + m * a.outer, at_b = b.start + n * b.outer;
+            for (int64_t k = 0; k < length; k++, at_a += a.inner, at_b += b.inner) {
+                if (out->f)
+                    sum += a.array->f[at_a] * b.array->f[at_b];
+                else
+                    total += (uint64_t)a.array->i[at_a] * (uint64_t)b.array->i[at_b];
+            }
+            if (out->f)
+                out->f[start + m * columns + n] = sum;
+            else
+                out->i[start + m * columns + n] = (int64_t)total;
+        }
+}
+
+/* The batch part of `array`: all but its last two axes. */
+static int64_t batch_at(const Array *array, int batch_rank, const int64_t *index) {
+    int own = array->rank > 2 ? array->rank - 2 : 0;
+    return sn_index_broadcast(own, array->extent, batch_rank, index);
+}
+
+/* numpy.matmul: a vector is one row (a) or one column (b). */
+Status sn_eval_matmul(Eval *eval, const Node *node) {
+    const Array *a = sn_eval_input(eval, node, 0), *b = sn_eval_input(eval, node, 1);
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    bool a_vector = a->rank == 1, b_vector = b->rank == 1;
+    int64_t rows = a_vector ? 1 : a->extent[a->rank - 2], length = a->extent[a->rank - 1];
+    int64_t columns = b_vector ? 1 : b->extent[b->rank - 1];
+    int batch_rank = out->rank - !a_vector - !b_vector;
+    for (int64_t batch = 0; out->count && batch < out->count / (rows * columns); batch++) {
+        int64_t index[SN_MAX_RANK];
+        sn_index_split(batch_rank, out->extent, batch, index);
+        Matrix left = {a, batch_at(a, batch_rank, index) * rows * length, length, 1};
+        Matrix right = {b, batch_at(b, batch_rank, index) * length * columns, 1, columns};
+        multiply(out, batch * rows * columns, rows, columns, length, left, right);
+    }
+    return NULL;
+}
+
+/* Column n of a packed operand is column n mod P of panel n / P; as one panel of N columns it is not packed.
+ */
+Status sn_eval_contract(Eval *eval, const Node *node) {
+    bool packed = ((const AttrContract *)node->attr)->packed;
+    const Array *a = sn_eval_input(eval, node, 0), *b = sn_eval_input(eval, node, 1);
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    int64_t rows = a->extent[a->rank - 2], length = a->extent[a->rank - 1];
+    int64_t columns = out->extent[out->rank - 1], panel = b->extent[b->rank - 1];
+    int64_t panels = packed ? b->extent[b->rank - 3] : 1;
+    for (int64_t batch = 0; out->count && batch < out->count / (rows * columns); batch++)
+        for (int64_t n = 0; n < columns; n++) {
+            int64_t column = batch * panels * length * panel + n / panel * length * panel + n % panel;
+            for (int64_t m = 0; m < rows; m++) {
+                Matrix left = {a, (batch * rows + m) * length, 0, 1}, right = {b, column, 0, panel};
+                multiply(out, (batch * rows + m) * columns + n, 1, 1, length, left, right);
+            }
+        }
+    return NULL;
+}
+
+Status sn_eval_pack(Eval *eval, const Node *node) {
+    int64_t panel = ((const AttrPack *)node->attr)->panel;
+    const Array *x = sn_eval_input(eval, node, 0);
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    int64_t length = x->extent[x->rank - 2], columns = x->extent[x->rank - 1];
+    int64_t panels = out->extent[out->rank - 3];
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t batch = i / columns / length, k = i / columns % length, n = i % columns;
+        int64_t row = (batch * panels + n / panel) * length + k;
+        sn_array_copy(out, row * panel + n % panel, x, i); /* what no element comes to stays zero */
+    }
+    return NULL;
+}
+
+/* ---- rotary ---- */
+
+Status sn_eval_rotary(Eval *eval, const Node *node) {
+    bool interleaved = ((const AttrRotary *)node->attr)->interleaved;
+    const Array *x = sn_eval_input(eval, node, 0);
+    const Array *cosine = sn_eval_input(eval, node, 1), *sine = sn_eval_input(eval, node, 2);
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    int64_t half = cosine->extent[cosine->rank - 1], size = out->extent[out->rank - 1];
+    for (int64_t i = 0; i < out->count; i++) {
+        int64_t along = i % size, index[SN_MAX_RANK];
+        out->f[i] = x->f[i];
+        if (along >= 2 * half) continue;
+        int64_t pair = interleaved ? along / 2 : along % half;
+        bool second = interleaved ? along % 2 : along >= half;
+        int64_t other = interleaved ? 1 : half;
+        sn_index_split(out->rank, out->extent, i, index);
+        index[out->rank - 1] = pair;
+        double c = cosine->f[sn_index_broadcast(cosine->rank, cosine->extent, out->rank, index)];
+        double s = sine->f[sn_index_broadcast(sine->rank, sine->extent, out->rank, index)];
+        out->f[i] = second ? x->f[i] * c + x->f[i - other] * s : x->f[i] * c - x->f[i + other] * s;
+    }
+    return NULL;
+}
+
+/* ---- attention ---- */
+
+typedef struct Attention {
+    const AttrAttention *attr;
+    const Array *q, *k, *v, *bias; /* bias may be NULL */
+    int64_t offset;
+    int64_t length; /* T */
+    double *score;  /* T */
+} Attention;
+
+static int64_t at4(const Array *array, int64_t a, int64_t b, int64_t c, int64_t d) {
+    return ((a * array->extent[1] + b) * array->extent[2] + c) * array->extent[3] + d;
+}
+
+static double biased(const Array *bias, double score, const int64_t index[4]) {
+    if (!bias) return score;
+    int64_t at = sn_index_broadcast(bias->rank, bias->extent, 4, index);
+    if (bias->f) return score + bias->f[at];
+    return bias->i[at] ? score : -INFINITY;
+}
+
+/* The weights of query row (b, h, i), in `score`. */
+static void attention_weights(Attention *attention, int64_t b, int64_t h, int64_t group, int64_t i) {
+    const Array *q = attention->q, *k = attention->k;
+    double max = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < attention->length; j++) {
+        double score = 0;
+        for (int64_t d = 0; d < q->extent[3]; d++)
+            score += q->f[at4(q, b, h, i, d)] * k->f[at4(k, b, group, j, d)];
+        score = biased(attention->bias, score * attention->attr->scale, (int64_t[4]){b, h, i, j});
+        /* j > i + offset, without the sum. */
+        if (attention->attr->causal && j - i > attention->offset) score = -INFINITY;
+        attention->score[j] = score;
+        max = sn_scalar_max(max, score);
+    }
+    bool zero = attention->attr->zero_rows && max == -INFINITY;
+    for (int64_t j = 0; j < attention->length; j++) {
+        attention->score[j] = zero ? 0 : exp(attention->score[j] - max);
+        sum += attention->score[j];
+    }
+    for (int64_t j = 0; j < attention->length && !zero; j++) attention->score[j] /= sum;
+}
+
+Status sn_eval_attention(Eval *eval, const Node *node) {
+    Attention attention = {.attr = node->attr};
+    attention.q = sn_eval_input(eval, node, 0);
+    attention.k = sn_eval_input(eval, node, 1);
+    const Array *v = attention.v = sn_eval_input(eval, node, 2);
+    attention.bias = sn_eval_input(eval, node, 3);
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    if (attention.attr->causal) TRY(sn_eval_dim(eval, attention.attr->offset, &attention.offset));
+    attention.length = v->extent[2];
+    attention.score = SN_ARRAY(eval->arena, double, attention.length);
+    if (out->count == 0) return NULL;
+    int64_t repeat = out->extent[1] / v->extent[1];
+    for (int64_t row = 0; row < out->count / out->extent[3]; row++) {
+        int64_t index[3];
+        sn_index_split(3, out->extent, row, index);
+        int64_t group = index[1] / repeat;
+        attention_weights(&attention, index[0], index[1], group, index[2]);
+        for (int64_t e = 0; e < out->extent[3]; e++) {
+            double sum = 0;
+            for (int64_t j = 0; j < attention.length; j++)
+                sum += attention.score[j] * v->f[at4(v, index[0], group, j, e)];
+            out->f[row * out->extent[3] + e] = sum;
+        }
+    }
+    return NULL;
+}

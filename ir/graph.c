@@ -1,0 +1,240 @@
+#include "graph.h"
+
+#include <string.h>
+
+Graph *sn_graph_new(Arena *arena, const char *name) {
+    Graph *graph = SN_NEW(arena, Graph);
+    graph->arena = arena;
+    graph->dims = sn_dims_new(arena);
+    graph->file = "";
+    graph->name = sn_arena_string(arena, name);
+    graph->origins = sn_map_new(arena);
+    graph->body = sn_region_new(graph, NULL);
+    graph->next_group = 1; /* 0: no group was given */
+    return graph;
+}
+
+static Value *new_value(Graph *graph, Region *region, Node *producer, int index) {
+    Value *value = SN_NEW(graph->arena, Value);
+    value->region = region;
+    value->producer = producer;
+    value->index = index;
+    value->id = graph->next_value++;
+    return value;
+}
+
+/* ---- uses ----
+ *
+ * Only linked nodes are counted as users, so a node that was made and given up leaves no trace. */
+
+static void drop_use(Value *value, const Node *user) {
+    int i = 0;
+    while (i < value->users.count && value->users.at[i] != user) i++;
+    if (i == value->users.count) return;
+    memmove(&value->users.at[i], &value->users.at[i + 1],
+            (size_t)(value->users.count - i - 1) * sizeof *value->users.at);
+    value->users.count--;
+}
+
+Region *sn_region_new(Graph *graph, Node *owner) {
+    Region *region = SN_NEW(graph->arena, Region);
+    region->graph = graph;
+    region->owner = owner;
+    if (owner) owner->body = region;
+    return region;
+}
+
+Value *sn_region_param(Region *region, Type type, const char *name) {
+    Graph *graph = region->graph;
+    Value *value = new_value(graph, region, NULL, region->param.count);
+    value->type = type;
+    value->name = name ? sn_arena_string(graph->arena, name) : NULL;
+    sn_push(graph->arena, &region->param, value);
+    return value;
+}
+
+void sn_region_result(Region *region, Value *value) {
+    sn_push(region->graph->arena, &region->result, value);
+    sn_push(region->graph->arena, &value->users, NULL);
+}
+
+void sn_region_set_result(Region *region, int index, Value *value) {
+    drop_use(region->result.at[index], NULL);
+    region->result.at[index] = value;
+    sn_push(region->graph->arena, &value->users, NULL);
+}
+
+Value *sn_graph_input(Graph *graph, const char *name, Type type) {
+    return sn_region_param(graph->body, type, name);
+}
+
+void sn_graph_output(Graph *graph, const char *name, Value *value) {
+    sn_region_result(graph->body, value);
+    sn_push(graph->arena, &graph->output_name, sn_arena_string(graph->arena, name));
+}
+
+int sn_value_use_count(const Value *value) {
+    return value->users.count;
+}
+
+Node *sn_node_new(Graph *graph, OpCode op, const void *attr, int input_count, Value *const *input,
+                  int output_count) {
+    Node *node = SN_NEW(graph->arena, Node);
+    node->op = op;
+    node->id = graph->next_node++;
+    node->attr = attr;
+    node->input_count = input_count;
+    node->input = SN_ARRAY(graph->arena, Value *, input_count);
+    for (int i = 0; i < input_count; i++) node->input[i] = input[i];
+    node->output_count = output_count;
+    node->output = SN_ARRAY(graph->arena, Value *, output_count);
+    for (int i = 0; i < output_count; i++) node->output[i] = new_value(graph, NULL, node, i);
+    return node;
+}
+
+/* Puts an unlinked node between two neighbours of `region` (NULL: its ends) and counts its uses. */
+static void link_node(Region *region, Node *node, Node *previous, Node *next) {
+    node->region = region;
+    node->previous = previous;
+    node->next = next;
+    *(previous ? &previous->next : &region->first) = node;
+    *(next ? &next->previous : &region->last) = node;
+    for (int i = 0; i < node->output_count; i++) node->output[i]->region = region;
+    for (int i = 0; i < node->input_count; i++)
+        if (node->input[i]) sn_push(region->graph->arena, &node->input[i]->users, node);
+}
+
+void sn_node_insert_before(Node *node, Node *position) {
+    link_node(position->region, node, position->previous, position);
+}
+
+void sn_node_append(Region *region, Node *node) {
+    link_node(region, node, region->last, NULL);
+}
+
+void sn_node_set_input(Node *node, int index, Value *value) {
+    Value *old = node->input[index];
+    if (old == value) return;
+    node->input[index] = value;
+    if (!node->region) return;
+    if (old) drop_use(old, node);
+    if (value) sn_push(node->region->graph->arena, &value->users, node);
+}
+
+void sn_node_remove(Node *node) {
+    Region *region = node->region;
+    *(node->previous ? &node->previous->next : &region->first) = node->next;
+    *(node->next ? &node->next->previous : &region->last) = node->previous;
+    for (int i = 0; i < node->input_count; i++)
+        if (node->input[i]) drop_use(node->input[i], node);
+    for (int i = 0; i < node->output_count; i++) node->output[i]->region = NULL;
+    node->region = NULL;
+    node->previous = node->next = NULL;
+}
+
+/* Makes one place that held `from` hold `to`. */
+static void replace_once(Value **place, int count, Value *from, Value *to) {
+    for (int i = 0; i < count; i++) {
+        if (place[i] != from) continue;
+        place[i] = to;
+        return;
+    }
+}
+
+void sn_value_replace(Value *from, Value *to) {
+    if (from == to) return;
+    Region *region = from->region;
+    for (int i = 0; i < from->users.count; i++) {
+        Node *user = from->users.at[i];
+        if (user)
+            replace_once(user->input, user->input_count, from, to);
+        else
+            replace_once(region->result.at, region->result.count, from, to);
+        sn_push(region->graph->arena, &to->users, user);
+    }
+    from->users.count = 0;
+    if (to->name || !from->name) return;
+    to->name = from->name;
+    from->name = NULL;
+}
+
+/* ---- order ---- */
+
+enum Mark { MARK_NEW, MARK_OPEN, MARK_DONE };
+
+typedef struct Sort {
+    Arena *arena;
+    const Region *region;
+    unsigned char *mark;    /* by node id */
+    SN_VEC(Node *) open;    /* the path of producers being visited */
+    SN_VEC(Node *) ordered; /* the result */
+} Sort;
+
+/* The first operand of `node` whose producer is not in order yet. */
+static Node *missing_producer(const Sort *sort, const Node *node) {
+    for (int i = 0; i < node->input_count; i++) {
+        Node *producer = node->input[i] ? node->input[i]->producer : NULL;
+        if (producer && producer->region == sort->region && sort->mark[producer->id] != MARK_DONE)
+            return producer;
+    }
+    return NULL;
+}
+
+/* Orders `root` after everything it needs; false when the path returns to itself. */
+static bool visit(Sort *sort, Node *root) {
+    if (sort->mark[root->id] == MARK_DONE) return true;
+    sort->mark[root->id] = MARK_OPEN;
+    sn_push(sort->arena, &sort->open, root);
+    while (sort->open.count > 0) {
+        Node *node = sort->open.at[sort->open.count - 1];
+        Node *producer = missing_producer(sort, node);
+        if (!producer) {
+            sort->mark[node->id] = MARK_DONE;
+            sn_push(sort->arena, &sort->ordered, node);
+            sort->open.count--;
+            continue;
+        }
+        if (sort->mark[producer->id] == MARK_OPEN) return false;
+        sort->mark[producer->id] = MARK_OPEN;
+        sn_push(sort->arena, &sort->open, producer);
+    }
+    return true;
+}
+
+static void relink(Region *region, Node *const *node, int count) {
+    region->first = count ? node[0] : NULL;
+    region->last = count ? node[count - 1] : NULL;
+    for (int i = 0; i < count; i++) {
+        node[i]->previous = i > 0 ? node[i - 1] : NULL;
+        node[i]->next = i + 1 < count ? node[i + 1] : NULL;
+    }
+}
+
+bool sn_region_sort(Region *region) {
+    Arena *scratch = sn_arena_child(region->graph->arena);
+    Sort sort = {.arena = scratch, .region = region};
+    sort.mark = SN_ARRAY(scratch, unsigned char, region->graph->next_node);
+    bool acyclic = true;
+    for (Node *node = region->first; node && acyclic; node = node->next) acyclic = visit(&sort, node);
+    if (acyclic) relink(region, sort.ordered.at, sort.ordered.count);
+    sn_arena_free(scratch);
+    return acyclic;
+}
+
+static bool is_unused(const Node *node) {
+    for (int i = 0; i < node->output_count; i++)
+        if (node->output[i]->users.count > 0) return false;
+    return true;
+}
+
+bool sn_region_sweep(Region *region) {
+    bool removed = false;
+    /* Users come after producers, so one walk from the end finds every chain. */
+    for (Node *node = region->last, *previous; node; node = previous) {
+        previous = node->previous;
+        if (!is_unused(node)) continue;
+        sn_node_remove(node);
+        removed = true;
+    }
+    return removed;
+}

@@ -1,0 +1,196 @@
+/* The graph: typed SSA values, nodes, regions.
+ *
+ * Everything lives in the graph's arena; a removed node is simply no longer linked. Node order inside a
+ * region is execution order and always topological. Regions are isolated: a node uses values of its own
+ * region only, so a cluster's captures are its operands. Ids are handed out in order of creation and never
+ * reused: iteration and printing are deterministic.
+ */
+#ifndef SN_GRAPH_H
+#define SN_GRAPH_H
+
+#include "op.h"
+
+typedef struct Graph Graph;
+typedef struct Region Region;
+typedef struct Node Node;
+typedef struct Value Value;
+
+/* A node of the ONNX file, for messages, profiles and `explain`. */
+typedef struct SourceNode {
+    const char *name; /* the node's own name, or "" */
+    const char *op_type;
+    const char *domain; /* "" for ai.onnx */
+    int opset;          /* of its domain, as the model imports it */
+    int index;          /* position in the file */
+} SourceNode;
+
+/* An interned set of source nodes: equal sets are equal pointers. */
+typedef struct Origin {
+    const SourceNode *primary;
+    int count;
+    const SourceNode *const *node; /* sorted by index */
+} Origin;
+
+struct Value {
+    Type type;
+    Node *producer; /* NULL: a parameter of `region` */
+    Region *region;
+    int index;        /* which output or parameter */
+    int id;           /* prints as %id */
+    const char *name; /* the ONNX name, or NULL */
+
+    /* Shape values: for an integer (or bool) tensor with a concrete, small element count, what each element
+     * is as a Dim, row-major; NULL when not known. Set by inference. */
+    const Dim *known;
+
+    /* One entry per use as an operand, plus NULL entries for each use as a region's result. */
+    struct {
+        Node **at;
+        int count, capacity;
+    } users;
+};
+
+typedef enum Phase { SN_PHASE_FORWARD, SN_PHASE_BACKWARD, SN_PHASE_UPDATE } Phase;
+
+struct Node {
+    OpCode op;
+    int id;
+    const void *attr; /* the struct of sn_op(op)->attr; immutable and shareable */
+    int input_count, output_count;
+    Value **input; /* NULL: an absent optional input */
+    Value **output;
+    Region *body; /* of a cluster; NULL otherwise */
+    Region *region;
+    Node *previous, *next;
+    const Origin *origin;
+    int group; /* nodes that eager treats as one operator share it */
+    Phase phase;
+    bool setup; /* depends on constants and state alone: runs once per state version, before the first run */
+};
+
+struct Region {
+    Graph *graph;
+    Node *owner; /* NULL for the graph's body */
+    SN_VEC(Value *) param;
+    SN_VEC(Value *) result;
+    Node *first, *last;
+};
+
+/* What bind verifies before a run with given symbol values. */
+typedef enum CheckKind {
+    SN_CHECK_EQUAL,     /* a == b */
+    SN_CHECK_BROADCAST, /* a == b, or one of them is 1 */
+    SN_CHECK_AT_MOST,   /* a <= b */
+} CheckKind;
+
+typedef struct Check {
+    CheckKind kind;
+    Dim a, b;
+    const Origin *origin; /* may be NULL: an input's declared shape */
+} Check;
+
+typedef enum Stage {
+    SN_STAGE_IMPORTED, /* composites and primitives, numpy broadcasting */
+    SN_STAGE_EXPANDED, /* primitives and direct composites; pointwise inputs have the output's shape */
+    SN_STAGE_FUSED,    /* the body holds constants and clusters only; clusters hold primitives */
+} Stage;
+
+struct Graph {
+    Arena *arena;
+    Dims *dims;
+    const char *file; /* for messages; "" if none */
+    const char *name;
+    Stage stage;
+    Region *body; /* its params are the model's inputs, its results the outputs */
+    SN_VEC(Check) checks;
+    SN_VEC(const char *) output_name; /* parallel to body->result */
+    Map *origins;                     /* intern table */
+    int next_value, next_node, next_group;
+};
+
+Graph *sn_graph_new(Arena *arena, const char *name);
+
+/* A deep copy (constants' payloads shared) into another arena, with its own Dims. */
+Graph *sn_graph_clone(Arena *arena, const Graph *graph);
+
+Value *sn_graph_input(Graph *graph, const char *name, Type type);
+void sn_graph_output(Graph *graph, const char *name, Value *value);
+
+const Origin *sn_origin(Graph *graph, const SourceNode *node);
+/* The union; the primary one is a's (b's where a is NULL). Either may be NULL. */
+const Origin *sn_origin_union(Graph *graph, const Origin *a, const Origin *b);
+
+/* A check is added once; checks proven true are dropped; one proven false fails with SN_INVALID. */
+Status sn_graph_check(Graph *graph, CheckKind kind, Dim a, Dim b, const Origin *origin);
+
+/* ---- rewriting ---- */
+
+Region *sn_region_new(Graph *graph, Node *owner);
+Value *sn_region_param(Region *region, Type type, const char *name);
+void sn_region_result(Region *region, Value *value);
+void sn_region_set_result(Region *region, int index, Value *value);
+
+/* A node that is linked nowhere yet, with fresh outputs whose types are not set. `attr` is kept, not copied.
+ */
+Node *sn_node_new(Graph *graph, OpCode op, const void *attr, int input_count, Value *const *input,
+                  int output_count);
+void sn_node_insert_before(Node *node, Node *position); /* links it in position's region */
+void sn_node_append(Region *region, Node *node);
+void sn_node_set_input(Node *node, int index, Value *value);
+
+/* Unlinks a node whose outputs have no users. */
+void sn_node_remove(Node *node);
+
+/* Every use of `from` (operands and results) becomes a use of `to`, in from's region. A name moves along when
+ * `to` has none. */
+void sn_value_replace(Value *from, Value *to);
+
+int sn_value_use_count(const Value *value);
+
+/* Re-sorts the nodes of a region topologically, keeping the present order where it can (stable); false if
+ * there is a cycle. */
+bool sn_region_sort(Region *region);
+
+/* Removes nodes whose results nobody uses; true if any was. */
+bool sn_region_sweep(Region *region);
+
+/* ---- builder ----
+ *
+ * Creates a node, infers its output types and known values, and links it. The first failure latches in
+ * `status` and every later call returns NULL at once, so chains need one check at their end. */
+typedef struct Builder {
+    Graph *graph;
+    Region *region;
+    Node *before; /* NULL: append */
+    const Origin *origin;
+    int group;
+    Phase phase;
+    Status status; /* owned by whoever made the builder */
+} Builder;
+
+/* A builder that inserts before `node`, with its origin, group and phase. */
+Builder sn_builder_before(Graph *graph, Node *node);
+
+/* `attr` is copied into the graph's arena (with sn_op(op)->attr->size). NULL means all zero. */
+Value *sn_build(Builder *builder, OpCode op, const void *attr, int count, Value *const *input);
+Value *sn_build1(Builder *builder, OpCode op, const void *attr, Value *a);
+Value *sn_build2(Builder *builder, OpCode op, const void *attr, Value *a, Value *b);
+Value *sn_build3(Builder *builder, OpCode op, const void *attr, Value *a, Value *b, Value *c);
+
+Value *sn_build_constant(Builder *builder, const Tensor *tensor);
+Value *sn_build_scalar(Builder *builder, DType dtype, double value); /* shape [] */
+Value *sn_build_dims(Builder *builder, int count, const Dim *dim, bool scalar);
+Value *sn_build_cast(Builder *builder, Value *value, DType to); /* the value itself when it has that dtype */
+
+/* Movements as views; an identity gives the value itself. Extents are Dims of the graph's table. `reshape`
+ * adds the check that counts agree where that is not proven; `expand` adds broadcast checks. */
+Value *sn_build_reshape(Builder *builder, Value *value, int rank, const Dim *extent);
+Value *sn_build_transpose(Builder *builder, Value *value, const int *permutation);
+Value *sn_build_expand(Builder *builder, Value *value, int rank,
+                       const Dim *extent); /* right-aligned, numpy */
+Value *sn_build_slice(Builder *builder, Value *value, int axis, Dim start, Dim count, int64_t step);
+
+/* The scalar constant's value when `value` is a constant (or known values) whose elements are all equal. */
+bool sn_value_is_splat(const Value *value, double *out);
+
+#endif

@@ -1,0 +1,130 @@
+/* Types of products, attention and what stands around them. */
+#include "infer_rules.h"
+
+/* Batch extents of a matmul broadcast; a vector operand is a matrix with one row (a) or column (b), and that
+ * axis is not in the result: numpy.matmul. */
+Status sn_infer_matmul(Infer *infer, Node *node) {
+    Graph *graph = infer->graph;
+    Type a = node->input[0]->type, b = node->input[1]->type;
+    TRY(sn_infer_one_dtype(node));
+    if (a.rank < 1 || b.rank < 1) return sn_fail(SN_INVALID, "a product with a scalar");
+    Dim inner = b.dim[b.rank >= 2 ? b.rank - 2 : 0];
+    TRY(sn_infer_equal_dim(infer, node, "the inner extents", a.dim[a.rank - 1], inner, NULL));
+
+    int a_batch = a.rank > 2 ? a.rank - 2 : 0, b_batch = b.rank > 2 ? b.rank - 2 : 0;
+    int rank = a_batch > b_batch ? a_batch : b_batch;
+    Dim *dim = SN_ARRAY(graph->arena, Dim, rank + 2);
+    for (int k = 0; k < rank; k++) {
+        Dim one = sn_dim(graph->dims, 1);
+        int in_a = k - (rank - a_batch), in_b = k - (rank - b_batch);
+        TRY(sn_infer_broadcast_dim(graph, in_a < 0 ? one : a.dim[in_a], in_b < 0 ? one : b.dim[in_b],
+                                   node->origin, &dim[k]));
+    }
+    if (a.rank >= 2) dim[rank++] = a.dim[a.rank - 2];
+    if (b.rank >= 2) dim[rank++] = b.dim[b.rank - 1];
+    return sn_infer_set(node, 0, a.dtype, rank, dim);
+}
+
+/* The panel width P of a packed operand [batch…, ceildiv(N, P), K, P] whose N is `columns`. */
+static Status check_packed(Infer *infer, const Node *node, Type b, Dim columns) {
+    int64_t panel;
+    if (!columns || !sn_dim_is(b.dim[b.rank - 1], &panel) || panel < 1)
+        return sn_fail(SN_INVALID, "a packed operand needs its columns and a constant panel");
+    Dims *dims = infer->graph->dims;
+    Dim panels = sn_dim_ceildiv(dims, columns, b.dim[b.rank - 1]);
+    return sn_infer_equal_dim(infer, node, "the panels", panels, b.dim[b.rank - 3], NULL);
+}
+
+Status sn_infer_contract(Infer *infer, Node *node) {
+    const AttrContract *attr = node->attr;
+    Type a = node->input[0]->type, b = node->input[1]->type;
+    TRY(sn_infer_one_dtype(node));
+    if (a.rank < 2 || b.rank != a.rank + attr->packed)
+        return sn_fail(SN_INVALID, "operands of rank %d and %d%s", a.rank, b.rank,
+                       attr->packed ? ", the second packed" : "");
+    if (attr->packed) TRY(check_packed(infer, node, b, attr->columns));
+    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, a.rank);
+    for (int k = 0; k < a.rank - 2; k++)
+        TRY(sn_infer_equal_dim(infer, node, "the batch extents", a.dim[k], b.dim[k], &dim[k]));
+    TRY(sn_infer_equal_dim(infer, node, "the inner extents", a.dim[a.rank - 1], b.dim[b.rank - 2], NULL));
+    dim[a.rank - 2] = a.dim[a.rank - 2];
+    dim[a.rank - 1] = attr->packed ? attr->columns : b.dim[b.rank - 1];
+    return sn_infer_set(node, 0, a.dtype, a.rank, dim);
+}
+
+Status sn_infer_pack(Infer *infer, Node *node) {
+    int64_t panel = ((const AttrPack *)node->attr)->panel;
+    Type type = node->input[0]->type;
+    Dims *dims = infer->graph->dims;
+    if (type.rank < 2) return sn_fail(SN_INVALID, "its input is no matrix");
+    if (panel < 1) return sn_fail(SN_INVALID, "panels of %lld columns", (long long)panel);
+    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, type.rank + 1);
+    for (int k = 0; k < type.rank - 2; k++) dim[k] = type.dim[k];
+    dim[type.rank - 2] = sn_dim_ceildiv(dims, type.dim[type.rank - 1], sn_dim(dims, panel));
+    dim[type.rank - 1] = type.dim[type.rank - 2];
+    dim[type.rank] = sn_dim(dims, panel);
+    return sn_infer_set(node, 0, type.dtype, type.rank + 1, dim);
+}
+
+/* cos and sin hold one angle for each pair that is turned: at most half of x's last extent. */
+Status sn_infer_rotary(Infer *infer, Node *node) {
+    Dims *dims = infer->graph->dims;
+    Type x = node->input[0]->type, cosine = node->input[1]->type, sine = node->input[2]->type;
+    TRY(sn_infer_one_dtype(node));
+    if (x.rank < 1 || cosine.rank < 1 || sine.rank < 1) return sn_fail(SN_INVALID, "an input is a scalar");
+    Dim half;
+    TRY(sn_infer_equal_dim(infer, node, "the last extents of cos and sin", cosine.dim[cosine.rank - 1],
+                           sine.dim[sine.rank - 1], &half));
+    Dim turned = sn_dim_mulc(dims, half, 2);
+    if (sn_dim_lt(dims, x.dim[x.rank - 1], turned))
+        return sn_fail(SN_INVALID, "more angles than pairs to turn");
+    TRY(sn_graph_check(infer->graph, SN_CHECK_AT_MOST, turned, x.dim[x.rank - 1], node->origin));
+    Dim *onto = SN_ARRAY(infer->graph->arena, Dim, x.rank);
+    for (int k = 0; k < x.rank; k++) onto[k] = k == x.rank - 1 ? half : x.dim[k];
+    for (int k = 1; k <= 2; k++)
+        TRY(sn_infer_onto(infer, node, k == 1 ? "cos" : "sin", node->input[k], x.rank, onto));
+    return sn_infer_same(infer, node);
+}
+
+static Status check_attention_shapes(Infer *infer, const Node *node, const Dim *q, const Dim *k,
+                                     const Dim *v) {
+    TRY(sn_infer_equal_dim(infer, node, "the batches of q and k", q[0], k[0], NULL));
+    TRY(sn_infer_equal_dim(infer, node, "the batches of k and v", k[0], v[0], NULL));
+    TRY(sn_infer_equal_dim(infer, node, "the heads of k and v", k[1], v[1], NULL));
+    TRY(sn_infer_equal_dim(infer, node, "the lengths of k and v", k[2], v[2], NULL));
+    TRY(sn_infer_equal_dim(infer, node, "the head sizes of q and k", q[3], k[3], NULL));
+
+    Graph *graph = infer->graph;
+    if (sn_dim_divides(graph->dims, k[1], q[1], &(Dim){NULL})) return NULL;
+    if (sn_dim_equals(k[1], 0)) return sn_fail(SN_INVALID, "there are no key heads");
+    Dim rest = sn_dim_mod(graph->dims, q[1], k[1]);
+    return sn_infer_equal_dim(infer, node, "the heads of q and a multiple of those of k", rest,
+                              sn_dim(graph->dims, 0), NULL);
+}
+
+Status sn_infer_attention(Infer *infer, Node *node) {
+    const AttrAttention *attr = node->attr;
+    const Value *bias = node->input_count > 3 ? node->input[3] : NULL;
+    DType dtype = node->input[0]->type.dtype;
+    if (!sn_dtype_is_float(dtype)) return sn_fail(SN_INVALID, "q is %s", sn_dtype_name(dtype));
+    for (int k = 0; k < 3; k++) {
+        Type type = node->input[k]->type;
+        if (type.rank != 4) return sn_fail(SN_INVALID, "input %d has rank %d, not 4", k, type.rank);
+        if (type.dtype != dtype) return sn_fail(SN_INVALID, "q, k and v have different types");
+    }
+    if (attr->causal && (!attr->offset || sn_dim_has_axis(attr->offset)))
+        return sn_fail(SN_INVALID, "the causal offset is not a size");
+    const Dim *q = node->input[0]->type.dim, *k = node->input[1]->type.dim, *v = node->input[2]->type.dim;
+    TRY(check_attention_shapes(infer, node, q, k, v));
+
+    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, 4);
+    for (int a = 0; a < 3; a++) dim[a] = q[a];
+    if (bias) {
+        if (bias->type.dtype != dtype && bias->type.dtype != SN_BOOL)
+            return sn_fail(SN_INVALID, "the bias is %s", sn_dtype_name(bias->type.dtype));
+        dim[3] = k[2];
+        TRY(sn_infer_onto(infer, node, "the bias", bias, 4, dim));
+    }
+    dim[3] = v[3];
+    return sn_infer_set(node, 0, dtype, 4, dim);
+}

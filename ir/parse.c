@@ -1,0 +1,333 @@
+#include "infer.h"
+#include "parser.h"
+#include "text_form.h"
+#include "text_parts.h"
+
+#include <limits.h>
+
+static Status parse_region(Parser *p, Region *region);
+
+/* ---- values ---- */
+
+static Status parse_id(Parser *p, int *id) {
+    int64_t value;
+    TRY(sn_parse_expect(p, '%'));
+    TRY(sn_parse_int(p, 0, SN_PARSE_MAX_ID, &value));
+    *id = (int)value;
+    return NULL;
+}
+
+/* What stands where a value is defined: its id and, perhaps, its name. */
+typedef struct Definition {
+    int id;
+    const char *name; /* or NULL */
+    const char *at;
+} Definition;
+
+static Status parse_definition(Parser *p, Definition *out) {
+    out->at = sn_parse_skip(p);
+    TRY(parse_id(p, &out->id));
+    out->name = NULL;
+    return sn_parse_peek(p, '"') ? sn_parse_string(p, &out->name) : NULL;
+}
+
+static Status define(Parser *p, const Definition *definition, Value *value) {
+    void **slot = sn_map_at(p->values, &definition->id, sizeof definition->id);
+    if (*slot) return sn_parse_fail(p, definition->at, "%%%d is defined twice", definition->id);
+    *slot = value;
+    value->id = definition->id;
+    value->name = definition->name;
+    return NULL;
+}
+
+static Status parse_use(Parser *p, const Region *region, Value **out) {
+    const char *start = sn_parse_skip(p);
+    int id;
+    TRY(parse_id(p, &id));
+    *out = sn_map_get(p->values, &id, sizeof id);
+    if (!*out) return sn_parse_fail(p, start, "%%%d is not defined", id);
+    if ((*out)->region != region) return sn_parse_fail(p, start, "%%%d belongs to another region", id);
+    return NULL;
+}
+
+typedef SN_VEC(Value *) Operands;
+
+static Status parse_operands(Parser *p, const Region *region, Operands *operands) {
+    if (!sn_parse_accept(p, '(')) return NULL;
+    while (!sn_parse_peek(p, ')')) {
+        Value *value = NULL;
+        if (operands->count > 0) TRY(sn_parse_expect(p, ','));
+        if (operands->count == SN_PARSE_MAX_LIST) return sn_parse_fail(p, p->at, "too many operands");
+        if (!sn_parse_accept_word(p, "_")) TRY(parse_use(p, region, &value));
+        sn_push(p->scratch, operands, value);
+    }
+    return sn_parse_expect(p, ')');
+}
+
+/* ---- origins ---- */
+
+static Status parse_source(Parser *p, const Origin **out) {
+    SourceNode node = {.name = "", .domain = ""};
+    TRY(sn_parse_string(p, &node.name));
+    if (sn_parse_peek(p, '"')) {
+        TRY(sn_parse_string(p, &node.op_type));
+        if (sn_parse_accept(p, '.')) {
+            node.domain = node.op_type;
+            node.op_type = NULL;
+        }
+    }
+    if (!node.op_type && sn_parse_peek(p, '"')) TRY(sn_parse_string(p, &node.op_type));
+    if (!node.op_type) {
+        size_t length;
+        const char *word = sn_parse_word(p, &length);
+        if (length == 0) return sn_parse_fail(p, word, "a type of operator expected");
+        node.op_type = sn_arena_printf(p->scratch, "%.*s", (int)length, word);
+    }
+    int64_t value;
+    if (sn_parse_skip(p) < p->end && *p->at >= '0' && *p->at <= '9') {
+        TRY(sn_parse_int(p, 0, INT_MAX, &value));
+        node.opset = (int)value;
+    }
+    if (sn_parse_accept(p, '#')) {
+        TRY(sn_parse_int(p, INT_MIN, INT_MAX, &value));
+        node.index = (int)value;
+    }
+    *out = sn_origin(p->graph, &node);
+    return NULL;
+}
+
+static Status parse_origin(Parser *p, const Origin **out) {
+    TRY(parse_source(p, out));
+    for (int count = 1; sn_parse_accept(p, ','); count++) {
+        const Origin *more;
+        if (count == SN_PARSE_MAX_SOURCES) return sn_parse_fail(p, p->at, "the origin is too long");
+        TRY(parse_source(p, &more));
+        *out = sn_origin_union(p->graph, *out, more);
+    }
+    return NULL;
+}
+
+/* ---- nodes ---- */
+
+static Status parse_tail(Parser *p, Node *node) {
+    if (!sn_parse_accept(p, ';')) return NULL;
+    if (sn_parse_accept_word(p, "group")) {
+        int64_t group;
+        TRY(sn_parse_int(p, 0, SN_PARSE_MAX_ID, &group));
+        node->group = (int)group;
+        if (node->group >= p->graph->next_group) p->graph->next_group = node->group + 1;
+    }
+    if (sn_parse_accept_word(p, "phase")) {
+        int phase;
+        TRY(sn_parse_choice(p, "phase", sn_phase_word, SN_PHASE_WORDS, &phase));
+        node->phase = (Phase)phase;
+    }
+    node->setup = sn_parse_accept_word(p, "setup");
+    return sn_parse_accept(p, '@') ? parse_origin(p, &node->origin) : NULL;
+}
+
+/* The params of a cluster's body stand for its operands, one to one. */
+static Status check_params(Parser *p, const char *start, const Node *node) {
+    if (node->body->param.count != node->input_count)
+        return sn_parse_fail(p, start, "the body has %d params for %d operands", node->body->param.count,
+                             node->input_count);
+    for (int i = 0; i < node->input_count; i++)
+        if (!node->input[i] || !sn_type_equal(node->input[i]->type, node->body->param.at[i]->type))
+            return sn_parse_fail(p, start, "operand %d and its param have different types", i);
+    return NULL;
+}
+
+static Status parse_body(Parser *p, Node *node) {
+    const char *start = sn_parse_skip(p);
+    if (p->nesting == SN_PARSE_MAX_NESTING) return sn_parse_fail(p, start, "regions are nested too deep");
+    p->nesting++;
+    TRY(sn_parse_expect(p, '{'));
+    Region *body = sn_region_new(p->graph, node);
+    TRY(parse_region(p, body));
+    TRY(sn_parse_expect_word(p, "return"));
+    if (sn_parse_peek(p, '%')) {
+        do {
+            Value *value;
+            TRY(parse_use(p, body, &value));
+            sn_region_result(body, value);
+        } while (sn_parse_accept(p, ','));
+    }
+    TRY(sn_parse_expect(p, '}'));
+    p->nesting--;
+    if (body->result.count != node->output_count)
+        return sn_parse_fail(p, start, "the body returns %d values for %d results", body->result.count,
+                             node->output_count);
+    return check_params(p, start, node);
+}
+
+/* What inference gives is what the node has; a type that is written must agree with it. */
+static Status parse_types(Parser *p, Node *node, const char *start) {
+    Status status = sn_infer_node(p->graph, node);
+    if (status) {
+        Status located = sn_parse_fail(p, start, "%s", sn_error_message(status));
+        sn_error_free(status);
+        return located;
+    }
+    if (!sn_parse_accept(p, ':')) return NULL;
+    for (int i = 0; i < node->output_count; i++) {
+        Type written, inferred = node->output[i]->type;
+        if (i > 0) TRY(sn_parse_expect(p, ','));
+        const char *at = sn_parse_skip(p);
+        TRY(sn_parse_type(p, &written));
+        if (sn_type_equal(written, inferred)) continue;
+        Text text = sn_text(p->scratch);
+        sn_type_print(&text, p->graph->dims, inferred);
+        return sn_parse_fail(p, at, "result %d is %s", i, sn_text_string(&text));
+    }
+    return NULL;
+}
+
+typedef SN_VEC(Definition) Definitions;
+
+static Status parse_definitions(Parser *p, Definitions *definitions) {
+    do {
+        Definition definition;
+        if (definitions->count == SN_PARSE_MAX_LIST) return sn_parse_fail(p, p->at, "too many results");
+        TRY(parse_definition(p, &definition));
+        sn_push(p->scratch, definitions, definition);
+    } while (sn_parse_accept(p, ','));
+    return sn_parse_expect(p, '=');
+}
+
+static Status parse_node(Parser *p, Region *region) {
+    const char *start = sn_parse_skip(p);
+    Definitions results = {0};
+    Operands operands = {0};
+    OpCode op;
+    size_t length;
+    void *attr;
+    TRY(parse_definitions(p, &results));
+    const char *word = sn_parse_word(p, &length);
+    if (!sn_op_from_text(word, length, &op)) return sn_parse_fail(p, word, "an operator expected");
+    TRY(parse_operands(p, region, &operands));
+    bool cluster = op == SN_OP_CLUSTER;
+    TRY(sn_parse_attr(p, sn_op(op)->attr, &attr));
+    Node *node = sn_node_new(p->graph, op, attr, operands.count, operands.at, results.count);
+    if (cluster) TRY(parse_body(p, node));
+    for (int i = 0; i < results.count; i++) TRY(define(p, &results.at[i], node->output[i]));
+    TRY(parse_types(p, node, start));
+    TRY(parse_tail(p, node));
+    sn_node_append(region, node);
+    return NULL;
+}
+
+static Status parse_param(Parser *p, Region *region) {
+    Definition definition;
+    Type type;
+    TRY(parse_definition(p, &definition));
+    TRY(sn_parse_expect(p, ':'));
+    TRY(sn_parse_type(p, &type));
+    return define(p, &definition, sn_region_param(region, type, NULL));
+}
+
+/* Params, then nodes, until something else stands there. */
+static Status parse_region(Parser *p, Region *region) {
+    const char *word = region->owner ? "param" : "input";
+    while (sn_parse_accept_word(p, word)) TRY(parse_param(p, region));
+    while (sn_parse_peek(p, '%')) TRY(parse_node(p, region));
+    return NULL;
+}
+
+/* ---- graphs ---- */
+
+static Status parse_symbol(Parser *p) {
+    const char *start = sn_parse_skip(p);
+    Dims *dims = p->graph->dims;
+    Dim symbol;
+    int64_t bound;
+    TRY(sn_parse_dim(p, 0, NULL, &symbol));
+    if (symbol->kind != SN_DIM_SYMBOL) return sn_parse_fail(p, start, "a symbol expected");
+    if (sn_parse_accept_word(p, "at_least")) {
+        TRY(sn_parse_int(p, 0, INT64_MAX, &bound));
+        sn_dims_symbol_at_least(dims, symbol, bound);
+    }
+    if (sn_parse_accept_word(p, "at_most")) {
+        TRY(sn_parse_int(p, 0, INT64_MAX, &bound));
+        sn_dims_symbol_at_most(dims, symbol, bound);
+    }
+    return NULL;
+}
+
+/* Checks are kept as they are written, also where a bound that was learnt later proves them. */
+static Status parse_check(Parser *p) {
+    Check check = {0};
+    int kind;
+    TRY(sn_parse_choice(p, "kind of check", sn_check_word, SN_CHECK_WORDS, &kind));
+    check.kind = (CheckKind)kind;
+    TRY(sn_parse_dim(p, 0, NULL, &check.a));
+    TRY(sn_parse_expect(p, ','));
+    TRY(sn_parse_dim(p, 0, NULL, &check.b));
+    if (sn_parse_accept(p, '@')) TRY(parse_origin(p, &check.origin));
+    sn_push(p->arena, &p->graph->checks, check);
+    return NULL;
+}
+
+static Status parse_output(Parser *p) {
+    Value *value;
+    const char *name = "";
+    TRY(parse_use(p, p->graph->body, &value));
+    if (sn_parse_peek(p, '"')) TRY(sn_parse_string(p, &name));
+    sn_graph_output(p->graph, name, value);
+    return NULL;
+}
+
+static Status parse_graph(Parser *p) {
+    const char *name;
+    int stage;
+    TRY(sn_parse_expect_word(p, "graph"));
+    TRY(sn_parse_string(p, &name));
+    p->graph = sn_graph_new(p->arena, name);
+    TRY(sn_parse_expect_word(p, "stage"));
+    TRY(sn_parse_choice(p, "stage", sn_stage_word, SN_STAGE_WORDS, &stage));
+    p->graph->stage = (Stage)stage;
+    while (sn_parse_accept_word(p, "symbol")) TRY(parse_symbol(p));
+    while (sn_parse_accept_word(p, "check")) TRY(parse_check(p));
+    TRY(parse_region(p, p->graph->body));
+    while (sn_parse_accept_word(p, "output")) TRY(parse_output(p));
+    if (!sn_parse_at_end(p)) return sn_parse_fail(p, p->at, "a statement expected");
+    return NULL;
+}
+
+/* Ids that inference and the builder hand out from now on lie above those of the text. */
+static void reserve_ids(Parser *p) {
+    for (int i = 0; i < sn_map_count(p->values); i++) {
+        const void *key;
+        size_t bytes;
+        const Value *value = sn_map_entry(p->values, i, &key, &bytes);
+        if (value->id >= p->graph->next_value) p->graph->next_value = value->id + 1;
+    }
+}
+
+static void release_locale(void *locale) {
+    freelocale((locale_t)locale);
+}
+
+Status sn_graph_parse(Arena *arena, const char *source, size_t length, Graph **out) {
+    locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!c_locale) return sn_fail(SN_NO_MEMORY, "no memory for a locale");
+    Arena *scratch = sn_arena_child(arena);
+    sn_arena_defer(scratch, release_locale, (void *)c_locale);
+    char *copy = sn_arena_alloc(scratch, length + 1);
+    if (length > 0) memcpy(copy, source, length);
+    Parser parser = {
+        .source = copy,
+        .end = copy + length,
+        .at = copy,
+        .c_locale = c_locale,
+        .arena = arena,
+        .scratch = scratch,
+        .values = sn_map_new(scratch),
+    };
+    Status status = parse_graph(&parser);
+    if (!status) {
+        reserve_ids(&parser);
+        *out = parser.graph;
+    }
+    sn_arena_free(scratch);
+    return status;
+}

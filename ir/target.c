@@ -1,0 +1,75 @@
+#include "target.h"
+
+/* A contraction's micro-kernel keeps rows × vectors accumulators in registers; each step of K loads the
+ * vectors of the panel once and broadcasts one element a row (which takes a register only where the FMA
+ * cannot read it from memory). 14 × 2 fills the 32 registers of AVX-512 with two left for the panel and two
+ * to spare; 6 × 2 is the same for 16 registers. */
+static void choose_tile(Target *target) {
+    target->tile_rows = target->vector_registers >= 32 ? 14 : 6;
+    target->tile_vectors = 2;
+    target->panel = (int64_t)target->tile_vectors * (target->vector_bytes / 4);
+}
+
+void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64_t l1, int64_t l2) {
+    *target = (Target){
+        .kind = SN_TARGET_CPU,
+        .name = "cpu",
+        .vector_bytes = vector_bytes,
+        .vector_registers = vector_registers,
+        .l1_bytes = l1,
+        .l2_bytes = l2,
+        .isa = "",
+    };
+    choose_tile(target);
+}
+
+static const char *cuda_name(int sm) {
+    switch (sm) {
+    case 80:
+        return "cuda:sm_80";
+    case 89:
+        return "cuda:sm_89";
+    case 90:
+        return "cuda:sm_90a";
+    default:
+        return "cuda";
+    }
+}
+
+/* Shared memory that one block may ask for, from the CUDA C++ Programming Guide, "Technical Specifications
+ * per Compute Capability". */
+static int64_t cuda_shared_bytes(int sm) {
+    if (sm >= 90) return 227 * 1024;
+    if (sm == 80) return 163 * 1024;
+    return 99 * 1024;
+}
+
+void sn_target_cuda(Target *target, int sm) {
+    *target = (Target){
+        .kind = SN_TARGET_CUDA,
+        .name = cuda_name(sm),
+        .isa = "",
+        .sm = sm,
+        .warp = 32,
+        .max_threads = 1024,
+        .shared_bytes = cuda_shared_bytes(sm),
+    };
+}
+
+const AnchorAccepts *sn_target_accepts(const Target *target, ClusterKind kind) {
+    /* One table for all targets as long as their templates have the same holes. */
+    static const AnchorAccepts table[SN_CLUSTER_KIND_COUNT] = {
+        [SN_CLUSTER_MAP] = {true, true, true, true, true},
+        [SN_CLUSTER_REDUCE] = {true, true, true, true, true},
+        /* Arithmetic on an operand would be redone for every tile that reads it. */
+        [SN_CLUSTER_CONTRACT] = {.prologue_views = true,
+                                 .epilogue_pointwise = true,
+                                 .epilogue_views = true,
+                                 .several_outputs = true},
+        [SN_CLUSTER_ATTENTION] = {.prologue_views = true, .epilogue_views = true},
+        [SN_CLUSTER_SCAN] = {true, true, true, true, false},
+        [SN_CLUSTER_PACK] = {.prologue_views = true, .prologue_pointwise = true},
+    };
+    (void)target;
+    return &table[kind];
+}

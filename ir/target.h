@@ -1,0 +1,46 @@
+/* Plain facts about the machine that code is generated for. Passes and codegen read these; neither ever looks
+ * at a processor's name. Measured facts are rounded to coarse classes so that noise flips no choice. */
+#ifndef SN_TARGET_H
+#define SN_TARGET_H
+
+#include "attr.h"
+
+typedef enum TargetKind { SN_TARGET_CPU, SN_TARGET_CUDA } TargetKind;
+
+typedef struct Target {
+    TargetKind kind;
+    const char *name; /* "cpu", "cuda:sm_90a": for printing and cache keys */
+
+    /* CPU */
+    int vector_bytes;     /* 64, 32 or 16 */
+    int vector_registers; /* 32 with AVX-512, else 16 */
+    int64_t l1_bytes, l2_bytes;
+    const char *isa; /* compiler flags' key, e.g. what -march=native resolved to; part of the cache key */
+
+    /* CUDA */
+    int sm; /* 80, 89, 90 */
+    int warp, max_threads;
+    int64_t shared_bytes;
+
+    /* contraction: register tile and packed panel width (elements), chosen from the above */
+    int tile_rows, tile_vectors;
+    int64_t panel;
+} Target;
+
+/* Facts of the CPU this process runs on (cpuid-free: from the compiler's predefined macros that
+ * runtime/cpu asked for, or defaults), with tiles chosen. */
+void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64_t l1, int64_t l2);
+void sn_target_cuda(Target *target, int sm);
+
+/* What an anchor lets `fuse` put around it; read by fuse and codegen alike. */
+typedef struct AnchorAccepts {
+    bool prologue_views;     /* affine index maps on its data operands */
+    bool prologue_pointwise; /* arithmetic on its data operands */
+    bool epilogue_pointwise; /* arithmetic on its result, with further operands */
+    bool epilogue_views;     /* invertible index maps on its result */
+    bool several_outputs;
+} AnchorAccepts;
+
+const AnchorAccepts *sn_target_accepts(const Target *target, ClusterKind kind);
+
+#endif

@@ -1,0 +1,69 @@
+/* Composites become primitives; broadcasting becomes explicit. */
+#include "expand.h"
+#include "pass.h"
+
+static ExpandRule *const rules[SN_OP_COUNT] = {
+#define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, eval, expand,    \
+           scalar)                                                                                           \
+    [code] = expand,
+#include "ops.def"
+#undef OP
+};
+
+static bool must_expand(const Pass *pass, const Node *node) {
+    OpLevel level = sn_op(node->op)->level;
+    return level == SN_LEVEL_COMPOSITE || (level == SN_LEVEL_DIRECT && pass->eager);
+}
+
+static void expand_node(Pass *pass, Graph *graph, Node *node) {
+    Builder builder = sn_builder_before(graph, node);
+    Value *value = rules[node->op](&builder, node);
+    pass->status = builder.status;
+    if (pass->status) return;
+    pass->rewrites++;
+    sn_value_replace(node->output[0], value);
+    sn_node_remove(node);
+}
+
+static bool same_shape(const Value *a, const Value *b) {
+    if (a->type.rank != b->type.rank) return false;
+    for (int i = 0; i < a->type.rank; i++)
+        if (a->type.dim[i] != b->type.dim[i]) return false;
+    return true;
+}
+
+/* Gives every operand of a pointwise primitive the output's shape. */
+static bool broadcast_operands(Pass *pass, Graph *graph, Node *node) {
+    bool changed = false;
+    Builder builder = sn_builder_before(graph, node);
+    const Value *out = node->output[0];
+    for (int k = 0; k < node->input_count; k++) {
+        if (!node->input[k] || same_shape(node->input[k], out)) continue;
+        Value *wide = sn_build_expand(&builder, node->input[k], out->type.rank, out->type.dim);
+        pass->status = builder.status;
+        if (pass->status) return changed;
+        sn_node_set_input(node, k, wide);
+        changed = true;
+    }
+    return changed;
+}
+
+bool sn_expand(Pass *pass, Graph *graph) {
+    bool changed = false;
+    Region *body = graph->body;
+    for (Node *node = body->first; node && !pass->status;) {
+        if (must_expand(pass, node)) {
+            Node *before = node->previous;
+            expand_node(pass, graph, node);
+            node = before ? before->next : body->first;
+            changed = true;
+            continue;
+        }
+        if (sn_op(node->op)->class == SN_CLASS_POINTWISE) changed |= broadcast_operands(pass, graph, node);
+        node = node->next;
+    }
+    if (pass->status) return changed;
+    graph->stage = SN_STAGE_EXPANDED;
+    sn_region_sweep(body);
+    return changed;
+}

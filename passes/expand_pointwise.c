@@ -1,0 +1,60 @@
+#include "expand.h"
+
+#include <math.h>
+
+Value *sn_expand_relu(Builder *b, Node *node) {
+    return op_scalar(b, SN_OP_MAX, node->input[0], 0);
+}
+
+/* 0.5·x·(1 + inner) */
+static Value *half_times_one_plus(Builder *b, Value *x, Value *inner) {
+    return op2(b, SN_OP_MUL, op_scalar(b, SN_OP_MUL, x, 0.5), op_scalar(b, SN_OP_ADD, inner, 1));
+}
+
+/* Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016). */
+Value *sn_expand_gelu(Builder *b, Node *node) {
+    const AttrGelu *attr = node->attr;
+    Value *x = node->input[0];
+    if (!attr->tanh) {
+        Value *scaled = op_scalar(b, SN_OP_MUL, x, sqrt(0.5));
+        return half_times_one_plus(b, x, op1(b, SN_OP_ERF, scaled));
+    }
+    Value *cube = op2(b, SN_OP_MUL, op2(b, SN_OP_MUL, x, x), x);
+    Value *sum = op2(b, SN_OP_ADD, x, op_scalar(b, SN_OP_MUL, cube, 0.044715));
+    Value *scaled = op_scalar(b, SN_OP_MUL, sum, sqrt(2 / acos(-1)));
+    return half_times_one_plus(b, x, op1(b, SN_OP_TANH, scaled));
+}
+
+Value *sn_expand_silu(Builder *b, Node *node) {
+    const AttrAlpha *attr = node->attr;
+    Value *x = node->input[0];
+    Value *inner = attr->alpha == 1 ? x : op_scalar(b, SN_OP_MUL, x, attr->alpha);
+    return op2(b, SN_OP_MUL, x, op1(b, SN_OP_SIGMOID, inner));
+}
+
+/* max(x, 0) + log(1 + exp(-|x|)): no overflow for any x. */
+Value *sn_expand_softplus(Builder *b, Node *node) {
+    Value *x = node->input[0];
+    Value *small = op1(b, SN_OP_EXP, op1(b, SN_OP_NEG, op1(b, SN_OP_ABS, x)));
+    Value *tail = op1(b, SN_OP_LOG, op_scalar(b, SN_OP_ADD, small, 1));
+    return op2(b, SN_OP_ADD, op_scalar(b, SN_OP_MAX, x, 0), tail);
+}
+
+/* 0, 1, 2 … along one of the last two axes, shaped to broadcast against the other. */
+static Value *index_along(Builder *b, Dim extent, Dim start, bool row) {
+    Dims *dims = b->graph->dims;
+    AttrIota iota = {SN_I64, extent, start, sn_dim(dims, 1)};
+    Value *index = sn_build(b, SN_OP_IOTA, &iota, 0, NULL);
+    Dim column[2] = {extent, sn_dim(dims, 1)};
+    return row ? sn_build_reshape(b, index, 2, column) : index;
+}
+
+Value *sn_expand_trilu(Builder *b, Node *node) {
+    const AttrTrilu *attr = node->attr;
+    Value *x = node->input[0];
+    Type type = x->type;
+    Value *i = index_along(b, type.dim[type.rank - 2], attr->k, true); /* row index + k */
+    Value *j = index_along(b, type.dim[type.rank - 1], sn_dim(b->graph->dims, 0), false);
+    Value *keep = attr->upper ? op2(b, SN_OP_LESS_EQUAL, i, j) : op2(b, SN_OP_LESS_EQUAL, j, i);
+    return sn_build3(b, SN_OP_WHERE, NULL, keep, x, sn_build_scalar(b, type.dtype, 0));
+}

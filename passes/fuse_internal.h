@@ -1,0 +1,52 @@
+/* The partition that fuse.c decides on and fuse_build.c turns into cluster nodes. Scratch of the pass. */
+#ifndef SN_FUSE_INTERNAL_H
+#define SN_FUSE_INTERNAL_H
+
+#include "pass.h"
+
+/* A set of nodes that will be one kernel. */
+typedef struct Part {
+    int id;
+    ClusterKind kind;
+    int group; /* eager: the one operator it may hold nodes of */
+    Phase phase;
+    bool setup;
+    struct Part *into;   /* merged into that part; NULL while alive */
+    SN_VEC(Node *) node; /* its own nodes, in topological order once sorted; free nodes are cloned in later */
+    Type domain;         /* shape of the loop: the reduced value's full shape for REDUCE */
+    const AttrReduce *reduce; /* REDUCE: the axes */
+    int visit;                /* stamp of the last walk */
+} Part;
+
+typedef struct Fusion {
+    Pass *pass;
+    Graph *graph;
+    SN_VEC(Part *) part;
+    Part **of_node; /* by node id; NULL: a free node */
+    signed char
+        *index_depth; /* by node id: > 0 when it is made of positions, shape values and scalars alone */
+    bool *owned;      /* by node id: a view that some part must store, not absorb */
+    int walk;
+} Fusion;
+
+/* The part a node belongs to after merges, or NULL for a free node. */
+Part *sn_fusion_part(const Fusion *fusion, const Node *node);
+
+/* Free nodes are cloned into every part that uses them: views, scalar constants, shape values, and arithmetic
+ * on nothing but those. */
+bool sn_fusion_is_free(Fusion *fusion, const Node *node);
+
+/* Calls `visit` for each value from outside that `node` reads once the free nodes before it are looked
+ * through. */
+typedef void SourceVisitor(void *user, Value *source);
+void sn_fusion_sources(Fusion *fusion, const Node *node, SourceVisitor *visit, void *user);
+
+/* A new, empty part with the node's kind, group, phase and loop; and a node put last into a part. */
+Part *sn_fusion_new_part(Fusion *fusion, Node *node);
+void sn_fusion_place(Fusion *fusion, Node *node, Part *part);
+
+/* Makes the cluster nodes, replaces the graph's body with them. A part that codegen could not lower
+ * is first taken apart into single nodes, with a remark. */
+void sn_fusion_build(Fusion *fusion);
+
+#endif

@@ -1,0 +1,85 @@
+/* Passes: graph to graph, one file each. */
+#ifndef SN_PASS_H
+#define SN_PASS_H
+
+#include "graph.h"
+#include "target.h"
+
+/* Why something was done or declined, for `explain`. */
+typedef struct Remark {
+    const char *pass;
+    const Origin *origin; /* may be NULL */
+    bool done;            /* false: declined */
+    const char *text;
+} Remark;
+
+typedef struct Pass {
+    const char *name;
+    Arena *arena; /* scratch, freed after the pass; what stays goes into the graph's arena */
+    const Target *target;
+    bool eager;     /* the order being run */
+    Status status;  /* a failure latches here and ends the pipeline */
+    int rewrites;   /* counted by the pass through sn_pass_rewrite */
+    int64_t limit;  /* stop after this many rewrites in all passes (bisection); INT64_MAX: no limit */
+    int64_t *spent; /* rewrites so far over the pipeline */
+    struct Remarks *remarks;
+} Pass;
+
+typedef struct Remarks {
+    Arena *arena;
+    SN_VEC(Remark) list;
+} Remarks;
+
+/* True when one more rewrite is allowed; counts it. Every rewrite of every pass asks first. */
+bool sn_pass_rewrite(Pass *pass);
+void sn_pass_remark(Pass *pass, const Origin *origin, bool done, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+typedef bool PassFunction(Pass *pass, Graph *graph);
+
+/* The passes (true: changed something). */
+bool sn_simplify(Pass *pass, Graph *graph);  /* folding, CSE, algebra, view merging, DCE, to a fixpoint */
+bool sn_recognise(Pass *pass, Graph *graph); /* composites from decomposed exports */
+bool sn_merge(Pass *pass, Graph *graph);     /* sibling contractions with one input and constant weights */
+bool sn_expand(Pass *pass, Graph *graph);    /* composites to primitives; stage becomes EXPANDED */
+bool sn_pack(Pass *pass, Graph *graph);      /* constant right operands of contractions packed in setup */
+bool sn_fuse(Pass *pass, Graph *graph);      /* clusters; stage becomes FUSED; honours pass->eager */
+
+/* Sets `setup` on every node: true for what constants alone decide, which runs once. Eager frameworks
+ * recompute it, so in the eager order nothing is. */
+void sn_mark_setup(Pass *pass, Graph *graph);
+
+typedef struct PassRecord {
+    const char *name;
+    double seconds;
+    int rewrites;
+    bool changed;
+} PassRecord;
+
+/* What the caller of the pipeline wants to see and limit. Zero is the default for all. */
+typedef struct PipelineOptions {
+    bool eager;
+    bool verify;   /* after every pass */
+    int64_t limit; /* rewrites; 0: no limit */
+    /* called before and after each pass, if not NULL */
+    void (*observe)(void *user, const char *pass, bool after, const Graph *graph);
+    void *user;
+    const char *stop_after; /* name of the last pass to run, or NULL */
+} PipelineOptions;
+
+typedef struct PipelineResult {
+    SN_VEC(PassRecord) record;
+    Remarks remarks;
+} PipelineResult;
+
+/* Runs the order for the mode on the graph in place. `arena` holds records and remarks. */
+Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const PipelineOptions *options,
+                   PipelineResult *result);
+
+/* The name of the mode's index-th pass; NULL past the last. */
+const char *sn_pipeline_name(bool eager, int index);
+
+/* One pass by name ("simplify"), for pass tests and `dump`; false when there is none. */
+bool sn_pass_by_name(const char *name, PassFunction **function);
+
+#endif

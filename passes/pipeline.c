@@ -1,0 +1,94 @@
+/* The orders of the passes, and the runner. */
+#define _POSIX_C_SOURCE 200809L
+#include "pass.h"
+#include "verify.h"
+#include <time.h>
+
+typedef struct Row {
+    const char *name;
+    PassFunction *function;
+} Row;
+
+static const Row compiled_order[] = {
+    {"simplify", sn_simplify}, {"recognise", sn_recognise}, {"merge", sn_merge},
+    {"simplify", sn_simplify}, {"expand", sn_expand},       {"simplify", sn_simplify},
+    {"pack", sn_pack},         {"fuse", sn_fuse},           {0},
+};
+
+/* Eager is the same program with each operator kept to itself: no merging of siblings, no packed weights;
+ * fuse joins only what one operator of the model is made of. */
+static const Row eager_order[] = {
+    {"simplify", sn_simplify},
+    {"recognise", sn_recognise},
+    {"simplify", sn_simplify},
+    {"expand", sn_expand},
+    {"simplify", sn_simplify},
+    {"fuse", sn_fuse},
+    {0},
+};
+
+static const Row *order_of(bool eager) {
+    return eager ? eager_order : compiled_order;
+}
+
+const char *sn_pipeline_name(bool eager, int index) {
+    return order_of(eager)[index].name;
+}
+
+bool sn_pass_by_name(const char *name, PassFunction **function) {
+    for (const Row *row = compiled_order; row->name; row++) {
+        if (strcmp(row->name, name) != 0) continue;
+        *function = row->function;
+        return true;
+    }
+    return false;
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static Status run_pass(Arena *arena, Graph *graph, const Row *row, Pass *pass, const PipelineOptions *options,
+                       PipelineResult *result) {
+    pass->name = row->name;
+    pass->arena = sn_arena_child(arena);
+    pass->rewrites = 0;
+    if (options->observe) options->observe(options->user, row->name, false, graph);
+    double start = now();
+    bool changed = row->function(pass, graph);
+    PassRecord record = {row->name, now() - start, pass->rewrites, changed};
+    sn_push(arena, &result->record, record);
+    sn_arena_free(pass->arena);
+    if (pass->status) return sn_status_prefix(pass->status, "pass %s", row->name);
+    if (sn_dims_overflowed(graph->dims))
+        return sn_fail(SN_INVALID, "pass %s: a size of the model overflows 64 bits", row->name);
+    if (options->verify) TRY(sn_status_prefix(sn_verify(graph), "after pass %s", row->name));
+    if (options->observe) options->observe(options->user, row->name, true, graph);
+    return NULL;
+}
+
+/* The last pass named `name` counts, so that "simplify" means the graph as the next stage sees it. */
+static bool is_last(const Row *row, const char *name) {
+    if (!name || strcmp(row->name, name) != 0) return false;
+    for (const Row *later = row + 1; later->name; later++)
+        if (strcmp(later->name, name) == 0) return false;
+    return true;
+}
+
+Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const PipelineOptions *options,
+                   PipelineResult *result) {
+    int64_t spent = 0;
+    result->remarks.arena = arena;
+    Pass pass = {.target = target,
+                 .eager = options->eager,
+                 .limit = options->limit ? options->limit : INT64_MAX,
+                 .spent = &spent,
+                 .remarks = &result->remarks};
+    for (const Row *row = order_of(options->eager); row->name; row++) {
+        TRY(run_pass(arena, graph, row, &pass, options, result));
+        if (is_last(row, options->stop_after)) return NULL;
+    }
+    return NULL;
+}

@@ -1,0 +1,233 @@
+/* Attention: matmul(softmax(scale · matmul(q, kᵀ) + masks), v) on values of rank 3 or 4.
+ *
+ * The scores are followed from the softmax inwards. A mask that is causal alone becomes the attribute; every
+ * other mask goes into the bias as it is, so that rows with nothing to attend to give what the file says. */
+#include "recognise_internal.h"
+#include "view.h"
+
+#include <math.h>
+
+enum { MAX_STEPS = 12, MAX_MASKS = 4 };
+
+typedef struct Scores {
+    Value *q, *transposed_k;
+    double scale;
+    Value *mask[MAX_MASKS]; /* biases, or bool conditions */
+    int mask_count;
+    bool needs_causal; /* a mask's fill is only as good as −infinity if the mask becomes the causal attribute
+                        */
+} Scores;
+
+/* A fill that absorbs any score it is added to, so that where(c, s, fill) = s + where(c, 0, fill). */
+static bool absorbs(double fill) {
+    return fill <= -1e30;
+}
+
+static bool leads_to_product(const Value *value, int depth) {
+    const Node *node = value->producer;
+    if (!node || depth == MAX_STEPS) return false;
+    if (node->op == SN_OP_MATMUL) return true;
+    if (node->op == SN_OP_WHERE)
+        return leads_to_product(node->input[1], depth + 1) || leads_to_product(node->input[2], depth + 1);
+    if (node->op == SN_OP_ADD || node->op == SN_OP_MUL)
+        return leads_to_product(node->input[0], depth + 1) || leads_to_product(node->input[1], depth + 1);
+    return node->op == SN_OP_DIV && leads_to_product(node->input[0], depth + 1);
+}
+
+static Value *push_mask(Scores *scores, Value *mask, Value *inner) {
+    if (scores->mask_count == MAX_MASKS) return NULL;
+    scores->mask[scores->mask_count++] = mask;
+    return inner;
+}
+
+static Value *step_add(Builder *b, Scores *scores, Node *node) {
+    (void)b;
+    int inner = leads_to_product(node->input[0], 0) ? 0 : 1;
+    return push_mask(scores, node->input[1 - inner], node->input[inner]);
+}
+
+/* where(condition, scores, fill), or where(condition, fill, scores) */
+static Value *step_where(Builder *b, Scores *scores, Node *node) {
+    double fill;
+    bool inverted = sn_value_is_splat(node->input[1], &fill);
+    if (!inverted && !sn_value_is_splat(node->input[2], &fill)) return NULL;
+    Value *inner = node->input[inverted ? 2 : 1], *condition = node->input[0];
+    if (inverted) condition = sn_build1(b, SN_OP_NOT, NULL, condition);
+    Dim offset;
+    bool lone = scores->mask_count == 0 && fill <= SN_MASKED_BELOW && condition &&
+                sn_mask_is_causal(b->graph, condition, &offset) &&
+                sn_dim_le(b->graph->dims, sn_dim(b->graph->dims, 0), offset);
+    if (isinf(fill) && fill < 0) return push_mask(scores, condition, inner);
+    if (!lone && !absorbs(fill)) return NULL;
+    scores->needs_causal |= !absorbs(fill);
+    DType dtype = inner->type.dtype;
+    Value *bias = sn_build3(b, SN_OP_WHERE, NULL, condition, sn_build_scalar(b, dtype, 0),
+                            sn_build_scalar(b, dtype, fill));
+    return push_mask(scores, bias, inner);
+}
+
+static Value *step_scale(Builder *b, Scores *scores, Node *node) {
+    (void)b;
+    double number;
+    if (node->op == SN_OP_DIV) {
+        if (!sn_value_is_splat(node->input[1], &number) || number == 0) return NULL;
+        scores->scale /= number;
+        return node->input[0];
+    }
+    Value *inner = sn_other_than_splat(node, &number);
+    scores->scale *= inner ? number : 1;
+    return inner;
+}
+
+/* Follows the softmax's input to the product; false when something else stands between. */
+static bool follow(Builder *b, Value *value, Scores *scores) {
+    for (int step = 0; step < MAX_STEPS && value && value->producer; step++) {
+        Node *node = value->producer;
+        if (node->op == SN_OP_MATMUL) {
+            scores->q = node->input[0];
+            scores->transposed_k = node->input[1];
+            return true;
+        }
+        if (!leads_to_product(value, 0)) return false;
+        if (node->op == SN_OP_ADD)
+            value = step_add(b, scores, node);
+        else if (node->op == SN_OP_WHERE)
+            value = step_where(b, scores, node);
+        else if (node->op == SN_OP_MUL || node->op == SN_OP_DIV)
+            value = step_scale(b, scores, node);
+        else
+            return false;
+    }
+    return false;
+}
+
+/* q · c or k · c: the constant joins the scale. */
+static Value *take_factor(Value *value, double *scale) {
+    Node *mul = made_by(value, SN_OP_MUL);
+    double number;
+    Value *inner = mul ? sn_other_than_splat(mul, &number) : NULL;
+    if (!inner || inner->type.rank != value->type.rank) return value;
+    *scale *= number;
+    return inner;
+}
+
+/* ---- grouped heads ---- */
+
+/* The divisor r of an (axis 1 floordiv r) in the map, or 0. */
+static int64_t head_divisor(const IndexMap *map, Dim head) {
+    for (int i = 0; i < map->source_rank; i++) {
+        Dim index = map->index[i];
+        int64_t divisor;
+        if (index->kind == SN_DIM_FLOORDIV && index->operand[0] == head &&
+            sn_dim_is(index->operand[1], &divisor))
+            return divisor;
+    }
+    return 0;
+}
+
+/* v [B, H, T, X], which shows each of G heads H/G times, as the view of those G heads; or v itself. */
+static Value *group_heads(Builder *b, Value *v) {
+    Dims *dims = b->graph->dims;
+    Arena *arena = b->graph->arena;
+    Value *source = v;
+    IndexMap map = sn_view_identity(dims, arena, 4, v->type.dim);
+    for (Node *view; (view = made_by(source, SN_OP_VIEW)); source = view->input[0]) {
+        const AttrView *attr = view->attr;
+        IndexMap inner = {attr->rank, attr->extent, attr->source_rank, attr->index};
+        map = sn_view_compose(dims, arena, &map, &inner);
+    }
+    Dim head = sn_dim_axis(dims, 1, v->type.dim[1]), heads;
+    int64_t repeat = head_divisor(&map, head);
+    if (repeat < 2 || !sn_dim_divides(dims, sn_dim(dims, repeat), v->type.dim[1], &heads)) return v;
+    Dim group = sn_dim_axis(dims, 1, heads), copy = sn_dim_axis(dims, 4, sn_dim(dims, repeat));
+    Dim any = sn_dim_add(dims, sn_dim_mulc(dims, group, repeat), copy);
+    Dim *extent = SN_ARRAY(arena, Dim, 4), *index = SN_ARRAY(arena, Dim, map.source_rank);
+    memcpy(extent, v->type.dim, 4 * sizeof *extent);
+    extent[1] = heads;
+    for (int i = 0; i < map.source_rank; i++) {
+        index[i] = sn_dim_replace(dims, map.index[i], &head, &any, 1);
+        if (sn_dim_depends(index[i], copy)) return v; /* the copies differ */
+    }
+    AttrView attr = {4, extent, map.source_rank, index};
+    return sn_build1(b, SN_OP_VIEW, &attr, source);
+}
+
+/* ---- building ---- */
+
+/* [N, S, X] as [N, 1, S, X] */
+static Value *with_head_axis(Builder *b, Value *value) {
+    if (!value || value->type.rank == 4) return value;
+    Dim extent[4] = {value->type.dim[0], sn_dim(b->graph->dims, 1), value->type.dim[1], value->type.dim[2]};
+    return sn_build_reshape(b, value, 4, extent);
+}
+
+/* The sum of the masks, or the causal attribute when there is one mask and it is that. */
+static Value *combine_masks(Builder *b, Scores *scores, AttrAttention *attr, int rank) {
+    Graph *graph = b->graph;
+    Dim zero = sn_dim(graph->dims, 0);
+    if (scores->mask_count == 1 && sn_mask_is_causal(graph, scores->mask[0], &attr->offset)) {
+        bool every_row_sees = sn_dim_le(graph->dims, zero, attr->offset);
+        attr->causal = every_row_sees || scores->mask[0]->type.dtype == SN_BOOL;
+        if (attr->causal) return NULL;
+    }
+    attr->offset = NULL;
+    Value *bias = NULL;
+    for (int i = 0; i < scores->mask_count; i++) {
+        Value *mask = scores->mask[i];
+        if (mask->type.dtype == SN_BOOL && scores->mask_count > 1)
+            mask = sn_build3(b, SN_OP_WHERE, NULL, mask, sn_build_scalar(b, scores->q->type.dtype, 0),
+                             sn_build_scalar(b, scores->q->type.dtype, -INFINITY));
+        bias = bias ? sn_build2(b, SN_OP_ADD, NULL, mask, bias) : mask;
+    }
+    if (!bias || rank == 4 || bias->type.rank < 3) return bias;
+    return with_head_axis(b, bias);
+}
+
+/* softmax(…), or where(isnan(softmax), 0, softmax) as scaled_dot_product_attention is exported. */
+static Node *softmax_of(Value *value, bool *zero_rows) {
+    Node *where = made_by(value, SN_OP_WHERE);
+    double zero;
+    *zero_rows = false;
+    if (where && sn_value_is_splat(where->input[1], &zero) && zero == 0) {
+        Node *test = made_by(where->input[0], SN_OP_ISNAN);
+        if (!test || test->input[0] != where->input[2]) return NULL;
+        *zero_rows = true;
+        value = where->input[2];
+    }
+    Node *softmax = made_by(value, SN_OP_SOFTMAX);
+    if (!softmax || ((const AttrAxis *)softmax->attr)->axis != value->type.rank - 1) return NULL;
+    return sn_value_use_count(value) == (*zero_rows ? 2 : 1) ? softmax : NULL;
+}
+
+static bool same_batch(const Value *a, const Value *b) {
+    for (int i = 0; i < a->type.rank - 2; i++)
+        if (a->type.dim[i] != b->type.dim[i]) return false;
+    return true;
+}
+
+Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
+    bool zero_rows;
+    Node *softmax = softmax_of(node->input[0], &zero_rows);
+    Scores scores = {.scale = 1};
+    if (!softmax || !follow(b, softmax->input[0], &scores)) return NULL;
+    Value *v = node->input[1], *k = scores.transposed_k;
+    int rank = v->type.rank;
+    if ((rank != 3 && rank != 4) || k->type.rank != rank || scores.q->type.rank != rank) return NULL;
+    scores.q = take_factor(scores.q, &scores.scale);
+    k = take_factor(k, &scores.scale);
+    if (!same_batch(scores.q, k) || !same_batch(scores.q, v)) {
+        sn_pass_remark(pass, node->origin, false, "attention with broadcast batch axes stays as it is");
+        return NULL;
+    }
+    AttrAttention attr = {.scale = scores.scale, .zero_rows = zero_rows};
+    Value *bias = combine_masks(b, &scores, &attr, rank);
+    if (scores.needs_causal && !attr.causal) return NULL;
+    static const int swap3[] = {0, 2, 1}, swap4[] = {0, 1, 3, 2};
+    k = with_head_axis(b, sn_build_transpose(b, k, rank == 3 ? swap3 : swap4));
+    v = with_head_axis(b, v);
+    if (!k || !v) return NULL;
+    Value *input[4] = {with_head_axis(b, scores.q), group_heads(b, k), group_heads(b, v), bias};
+    if (input[1]->type.dim[1] != input[2]->type.dim[1]) input[1] = k, input[2] = v;
+    Value *out = sn_build(b, SN_OP_ATTENTION, &attr, bias ? 4 : 3, input);
+    return out ? sn_build_reshape(b, out, rank, node->output[0]->type.dim) : NULL;
+}
