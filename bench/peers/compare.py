@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Times Sinter beside its peers in one run: the processes are started, warmed, and then take turns, so that a slow
+minute of the machine falls on all of them. Prints a table in Markdown; --json also writes every single time.
+
+    compare.py MODEL --shape input_ids=1x256 --threads 2 --high 50257 --sinter build/release/sinter \\
+        --onnxruntime PYTHON --torch PYTHON --torch-model "--kind gpt2 --layers 12 ..." --json out.json
+    compare.py --peer "a=COMMAND" --peer "b=COMMAND"      any commands that speak the protocol (protocol.py)
+
+The first participant is the one that the others are compared with. A ratio is the median, over the rounds, of
+(the peer's median of the round) / (the first's): above 1 the first is faster. PYTHON is an interpreter that has the
+packages of requirements-onnxruntime.txt or requirements-torch.txt.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# Large results otherwise return to the system after each run and are faulted in again in the next.
+MALLOC = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.top_pad=67108864"
+
+
+class PeerError(Exception):
+    pass
+
+
+class Peer:
+    """One participant: a process and the times it reported, a list per round."""
+
+    def __init__(self, name, command, environment):
+        self.name, self.command, self.rounds = name, command, []
+        self.began = time.perf_counter()
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                            env=environment)
+        except OSError as problem:
+            raise PeerError(f"{name}: cannot start {command[0]}: {problem.strerror}") from problem
+
+    def run(self, count):
+        """COUNT runs; their times in seconds."""
+        try:
+            self.process.stdin.write(f"run {count}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # what it said last explains it
+        times = []
+        for line in self.process.stdout:
+            line = line.strip()
+            if line == "ok":
+                if len(times) != count:
+                    raise PeerError(f"{self.name}: {len(times)} times for {count} runs")
+                return times
+            try:
+                times.append(float(line))
+            except ValueError:
+                raise PeerError(f"{self.name}: {line}") from None
+        raise PeerError(f"{self.name}: ended with status {self.process.wait()}")
+
+    def start(self, warmup):
+        """Loads the model and warms it; the seconds from the start of the process to its first result."""
+        self.run(1)
+        self.first_result = time.perf_counter() - self.began
+        if warmup > 1:
+            self.run(warmup - 1)
+
+    def peak_bytes(self):
+        """The largest resident size so far, mapped files included; None where the system does not say."""
+        try:
+            with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+                for line in file:
+                    if line.startswith("VmHWM:"):
+                        return int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        return None
+
+    def stop(self):
+        if self.process.poll() is None:
+            try:
+                self.process.communicate("quit\n", timeout=10)
+            except (subprocess.TimeoutExpired, BrokenPipeError):
+                self.process.kill()
+        self.process.wait()
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("--sinter", metavar="PATH", help="the sinter program")
+    parser.add_argument("--mode", default="compiled", help="of sinter: comma-separated eager, compiled")
+    parser.add_argument("--sinter-options", default="", metavar="OPTIONS", help="more options for it, in one argument")
+    parser.add_argument("--onnxruntime", metavar="PYTHON")
+    parser.add_argument("--torch", metavar="PYTHON", help="PyTorch, eager and compiled; needs --torch-model")
+    parser.add_argument("--torch-model", default=None, metavar="OPTIONS", help="torch_peer.py's, in one argument")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="another participant")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x256")
+    parser.add_argument("--ones", action="append", default=[], metavar="NAME")
+    parser.add_argument("--high", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of a participant in a round")
+    parser.add_argument("--pause", type=float, default=0.05, help="seconds between turns, for spinning threads to rest")
+    parser.add_argument("--json", metavar="FILE")
+    arguments = parser.parse_args()
+    if (arguments.sinter or arguments.onnxruntime) and not arguments.model:
+        parser.error("a MODEL is needed")
+    if arguments.torch and arguments.torch_model is None:
+        parser.error("--torch needs --torch-model")
+    if min(arguments.warmup, arguments.rounds, arguments.runs, arguments.threads) < 1:
+        parser.error("--warmup, --rounds, --runs and --threads must be at least 1")
+    return parser, arguments
+
+
+def participants(arguments):
+    """Name -> command, in the order of the table; and name -> command that prints a version."""
+    shapes = [word for text in arguments.shape for word in ("--shape", text)]
+    common = ["--threads", str(arguments.threads)]
+    commands, versions = {}, {}
+    if arguments.sinter:
+        for mode in arguments.mode.split(","):
+            name = f"sinter {mode}"
+            command = [arguments.sinter, "bench", arguments.model, "--peer", "--mode", mode, *common, *shapes]
+            commands[name] = [*command, *shlex.split(arguments.sinter_options)]
+            versions[name] = [arguments.sinter, "--version"]
+    if arguments.onnxruntime:
+        script = [arguments.onnxruntime, os.path.join(HERE, "onnxruntime_peer.py")]
+        ones = [word for text in arguments.ones for word in ("--ones", text)]
+        rest = ["--high", str(arguments.high), "--seed", str(arguments.seed), *ones]
+        commands["onnxruntime"] = [*script, arguments.model, *common, *shapes, *rest]
+        versions["onnxruntime"] = [*script, "--version"]
+    if arguments.torch:
+        script = [arguments.torch, os.path.join(HERE, "torch_peer.py")]
+        model = shlex.split(arguments.torch_model)
+        for name, extra in (("torch eager", []), ("torch.compile", ["--compile"])):
+            commands[name] = [*script, *model, *common, *shapes[:2], *extra]  # its one input is the model's first
+            versions[name] = [*script, "--version"]
+    for text in arguments.peer:
+        name, _, command = text.partition("=")
+        commands[name] = shlex.split(command)
+    return commands, versions
+
+
+def processor_name():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.machine()
+
+
+def describe_environment(arguments, versions):
+    found = {}
+    for name, command in versions.items():
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        if answer.returncode == 0 and answer.stdout.strip():
+            found[name] = answer.stdout.strip().splitlines()[0]
+    return {
+        "processor": processor_name(), "logical_processors": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.release()}", "threads": arguments.threads,
+        "malloc": MALLOC, "load_before": os.getloadavg()[0], "versions": found,
+        "warmup": arguments.warmup, "rounds": arguments.rounds, "runs_per_round": arguments.runs,
+        "model": os.path.basename(arguments.model) if arguments.model else None, "shapes": arguments.shape,
+    }
+
+
+def take_turns(peers, arguments):
+    """Every round each peer has a turn: one run that is thrown away, then the timed ones. The order alternates."""
+    for turn in range(arguments.rounds):
+        for peer in peers if turn % 2 == 0 else reversed(peers):
+            time.sleep(arguments.pause)
+            peer.rounds.append(peer.run(arguments.runs + 1)[1:])
+        print(f"round {turn + 1} of {arguments.rounds}", file=sys.stderr)
+
+
+def summarise(peer, first):
+    times = [seconds for turn in peer.rounds for seconds in turn]
+    ratios = [statistics.median(a) / statistics.median(b) for a, b in zip(peer.rounds, first.rounds)]
+    return {
+        "name": peer.name, "median_s": statistics.median(times), "mean_s": statistics.fmean(times),
+        "std_s": statistics.stdev(times) if len(times) > 1 else 0.0, "min_s": min(times),
+        "ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
+        "first_result_s": peer.first_result, "peak_bytes": peer.peak_bytes(), "command": peer.command,
+        "times_s": peer.rounds,
+    }
+
+
+def print_table(environment, rows):
+    print(f"{environment['processor']}, {environment['logical_processors']} logical processors, "
+          f"{environment['threads']} threads, {environment['system']}")
+    print(f"versions: {', '.join(sorted(set(environment['versions'].values()))) or 'unknown'}; "
+          f"allocator: {environment['malloc']}")
+    print(f"model: {environment['model']}, {' '.join(environment['shapes'])}; {environment['rounds']} rounds of "
+          f"{environment['runs_per_round']} runs; load {environment['load_before']:.1f} before, "
+          f"{environment['load_after']:.1f} after\n")
+    print(f"| | median, ms | std | min | ratio to {rows[0]['name']} (least to most) | first result, s | peak, MB |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        ratio = f"{row['ratio']:.3f} ({row['ratio_min']:.3f} to {row['ratio_max']:.3f})"
+        peak = f"{row['peak_bytes'] / 1e6:.0f}" if row["peak_bytes"] else ""
+        print(f"| {row['name']} | {1e3 * row['median_s']:.3f} | {1e3 * row['std_s']:.3f} | {1e3 * row['min_s']:.3f} "
+              f"| {ratio} | {row['first_result_s']:.2f} | {peak} |")
+
+
+def main():
+    parser, arguments = parse_arguments()
+    commands, versions = participants(arguments)
+    if not commands:
+        parser.error("nobody takes part: give --sinter, --onnxruntime, --torch or --peer")
+    # A peer that dumps core would be a large file beside the results.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    environment = describe_environment(arguments, versions)
+    peers = []
+    try:
+        for name, command in commands.items():
+            # OMP_NUM_THREADS holds for the peers that read it; the others take --threads.
+            settings = {**os.environ, "GLIBC_TUNABLES": MALLOC, "OMP_NUM_THREADS": str(arguments.threads)}
+            peers.append(Peer(name, command, settings))
+            peers[-1].start(arguments.warmup)
+            print(f"{name}: first result after {peers[-1].first_result:.2f} s", file=sys.stderr)
+        take_turns(peers, arguments)
+        rows = [summarise(peer, peers[0]) for peer in peers]
+    except PeerError as problem:
+        print(f"compare: {problem}", file=sys.stderr)
+        return 1
+    finally:
+        for peer in peers:
+            peer.stop()
+    environment["load_after"] = os.getloadavg()[0]
+    print_table(environment, rows)
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump({"environment": environment, "rows": rows}, file, indent=1)
+            file.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,2 @@
+	
+BaJMGùGYÃ‡ABnEH”E2

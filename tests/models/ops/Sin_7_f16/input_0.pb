@@ -1,0 +1,2 @@
+	
+BaJªÅi½`ÇaFMGHX¾æFpH
