@@ -2,6 +2,8 @@
 #include "eval.h"
 #include "number.h"
 
+#include <stdio.h>
+
 enum { UNBOUND = -1 }; /* symbols are never negative */
 
 typedef struct Bind {
@@ -15,20 +17,50 @@ static const Value *param_of(const Bind *bind, int input) {
     return bind->graph->body->param.at[input];
 }
 
-/* Fails with the Dim's text in the message, for which there is only memory of its own. */
-static Status fail_at_axis(const Bind *bind, int input, int axis, const char *what, int64_t value) {
-    Arena *arena = sn_arena_new();
-    const Value *param = param_of(bind, input);
-    const char *dim = "its declared extent";
-    if (arena) {
-        Text text = sn_text(arena);
-        sn_dim_print(&text, bind->graph->dims, param->type.dim[axis]);
-        dim = sn_text_string(&text);
-    }
-    Status status = sn_fail(SN_INVALID, "input \"%s\": axis %d (%s) %s %lld", param->name ? param->name : "",
-                            axis, dim, what, (long long)value);
-    sn_arena_free(arena);
+/* Messages need memory of their own: binding happens in runs, which have no arena for text. NULL without. */
+typedef struct Message {
+    Arena *arena;
+    Text text;
+} Message;
+
+static Message message_new(void) {
+    Message message = {.arena = sn_arena_new()};
+    if (message.arena) message.text = sn_text(message.arena);
+    return message;
+}
+
+static void add_quoted(Message *message, const char *name) {
+    if (message->arena && name) sn_text_quote(&message->text, name, strlen(name));
+}
+
+static void add_dim(Message *message, const Graph *graph, Dim dim) {
+    if (message->arena) sn_dim_print(&message->text, graph->dims, dim);
+}
+
+static void add(Message *message, const char *text) {
+    if (message->arena) sn_text_add(&message->text, "%s", text);
+}
+
+static Status message_fail(Message *message) {
+    Status status =
+        sn_fail(SN_INVALID, "%s", message->arena ? sn_text_string(&message->text) : "the sizes disagree");
+    sn_arena_free(message->arena);
     return status;
+}
+
+/* "input "x": axis 1 (T + 1) is not 5" */
+static Status fail_at_axis(const Bind *bind, int input, int axis, const char *what, int64_t value) {
+    char number[64];
+    const Value *param = param_of(bind, input);
+    Message message = message_new();
+    add(&message, "input ");
+    add_quoted(&message, param->name);
+    snprintf(number, sizeof number, ": axis %d (", axis);
+    add(&message, number);
+    add_dim(&message, bind->graph, param->type.dim[axis]);
+    snprintf(number, sizeof number, ") %s %lld", what, (long long)value);
+    add(&message, number);
+    return message_fail(&message);
 }
 
 static bool all_bound(const Bind *bind, Dim dim) {
@@ -66,15 +98,23 @@ static bool solve(Bind *bind, Dim dim, int64_t value) {
     return true;
 }
 
+static Status fail_rank(const Value *param, int rank) {
+    char number[64];
+    Message message = message_new();
+    add(&message, "input ");
+    add_quoted(&message, param->name);
+    snprintf(number, sizeof number, ": its rank is %d, not %d", param->type.rank, rank);
+    add(&message, number);
+    return message_fail(&message);
+}
+
 static Status check_inputs(const Bind *bind, int input_count) {
     if (input_count != bind->graph->body->param.count)
         return sn_fail(SN_INVALID, "%d inputs given, the model has %d", input_count,
                        bind->graph->body->param.count);
     for (int i = 0; i < input_count; i++) {
         const Value *param = param_of(bind, i);
-        if (bind->rank[i] != param->type.rank)
-            return sn_fail(SN_INVALID, "input \"%s\": its rank is %d, not %d", param->name ? param->name : "",
-                           param->type.rank, bind->rank[i]);
+        if (bind->rank[i] != param->type.rank) return fail_rank(param, bind->rank[i]);
         for (int k = 0; k < param->type.rank; k++)
             if (bind->extent[i][k] < 0) return fail_at_axis(bind, i, k, "cannot be", bind->extent[i][k]);
     }
@@ -104,6 +144,16 @@ static Status check_extents(const Bind *bind, int input_count) {
     return NULL;
 }
 
+static Status fail_bound(const char *symbol, int64_t value, const char *relation, int64_t bound) {
+    char number[80];
+    Message message = message_new();
+    add(&message, "the size ");
+    add_quoted(&message, symbol);
+    snprintf(number, sizeof number, " is %lld, but %s %lld", (long long)value, relation, (long long)bound);
+    add(&message, number);
+    return message_fail(&message);
+}
+
 /* What proofs took for granted about the symbols. */
 static Status check_bounds(const Bind *bind) {
     Dims *dims = bind->graph->dims;
@@ -113,11 +163,9 @@ static Status check_bounds(const Bind *bind) {
         if (value == UNBOUND) continue;
         Dim symbol = sn_dim_symbol(dims, name);
         if (sn_dim_upper(dims, symbol, &bound) && value > bound)
-            return sn_fail(SN_INVALID, "the size \"%s\" is %lld, but at most %lld", name, (long long)value,
-                           (long long)bound);
+            return fail_bound(name, value, "at most", bound);
         if (sn_dim_lower(dims, symbol, &bound) && value < bound)
-            return sn_fail(SN_INVALID, "the size \"%s\" is %lld, but at least %lld", name, (long long)value,
-                           (long long)bound);
+            return fail_bound(name, value, "at least", bound);
     }
     return NULL;
 }
@@ -127,27 +175,31 @@ static bool holds(CheckKind kind, int64_t a, int64_t b) {
     return a == b || (kind == SN_CHECK_BROADCAST && (a == 1 || b == 1));
 }
 
+/* "node "/layer/Add" ("Add"): 5 (T) is not equal to 4 (S)" */
 static Status fail_check(const Graph *graph, const Check *check, int64_t a, int64_t b) {
     static const char *const relation[] = {
         [SN_CHECK_EQUAL] = "is not equal to",
         [SN_CHECK_BROADCAST] = "does not broadcast with",
         [SN_CHECK_AT_MOST] = "is greater than",
     };
-    Arena *arena = sn_arena_new();
-    Text left = {0}, right = {0};
-    if (arena) {
-        left = sn_text(arena);
-        right = sn_text(arena);
-        sn_dim_print(&left, graph->dims, check->a);
-        sn_dim_print(&right, graph->dims, check->b);
-    }
+    char number[80];
     const SourceNode *source = check->origin ? check->origin->primary : NULL;
-    Status status =
-        sn_fail(SN_INVALID, "%s \"%s\": %lld (%s) %s %lld (%s)", source ? source->op_type : "shape check",
-                source ? source->name : "", (long long)a, arena ? sn_text_string(&left) : "?",
-                relation[check->kind], (long long)b, arena ? sn_text_string(&right) : "?");
-    sn_arena_free(arena);
-    return status;
+    Message message = message_new();
+    add(&message, source ? "node " : "the declared shapes");
+    if (source) {
+        add_quoted(&message, source->name);
+        add(&message, " (");
+        add_quoted(&message, source->op_type);
+        add(&message, ")");
+    }
+    snprintf(number, sizeof number, ": %lld (", (long long)a);
+    add(&message, number);
+    add_dim(&message, graph, check->a);
+    snprintf(number, sizeof number, ") %s %lld (", relation[check->kind], (long long)b);
+    add(&message, number);
+    add_dim(&message, graph, check->b);
+    add(&message, ")");
+    return message_fail(&message);
 }
 
 static Status check_checks(const Bind *bind) {

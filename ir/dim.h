@@ -71,8 +71,9 @@ void sn_dims_symbol_at_most(Dims *dims, Dim symbol, int64_t bound);
 /* A lower bound, likewise (0 unless told). */
 void sn_dims_symbol_at_least(Dims *dims, Dim symbol, int64_t bound);
 
-/* Loop variable `number` over [0, extent). The same (number, extent) gives the same Dim. Over an extent of 1 it is
- * the constant 0; as a `from` of sn_dim_replace or an axis of sn_dim_affine that constant matches nothing. */
+/* Loop variable `number` over [0, extent). The same (number, extent) gives the same Dim. Over an extent of 1
+ * it is the constant 0; as a `from` of sn_dim_replace or an axis of sn_dim_affine that constant matches
+ * nothing. */
 Dim sn_dim_axis(Dims *dims, int number, Dim extent);
 
 Dim sn_dim_add(Dims *dims, Dim a, Dim b);

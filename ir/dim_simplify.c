@@ -432,7 +432,12 @@ static Dim extreme(Dims *dims, DimKind kind, Dim a, Dim b) {
         if (needed) operand[left++] = operand[j];
     }
     Dim made = operand[0];
-    for (int i = 1; i < left; i++) made = sn_dim_make(dims, kind, made, operand[i]);
+    for (int i = 1; i < left;
+         i++) { /* each beginning is canonical, so what is printed is read back as it is */
+        if (dominates(dims, kind, made, operand[i])) continue;
+        bool only = dominates(dims, kind, operand[i], made);
+        made = only ? operand[i] : sn_dim_make(dims, kind, made, operand[i]);
+    }
     return made;
 }
 

@@ -84,15 +84,8 @@ bool sn_walk_next(Walk *walk) {
 
 /* ---- what rules see ---- */
 
-static bool has_symbol(Dim dim) {
-    if (dim->kind == SN_DIM_SYMBOL) return true;
-    for (int k = 0; k < dim->count; k++)
-        if (has_symbol(dim->operand[k])) return true;
-    return false;
-}
-
 Status sn_eval_bound(const Eval *eval, Dim dim) {
-    if (eval->symbols || !has_symbol(dim)) return NULL;
+    if (eval->symbols || !sn_index_has_symbol(dim)) return NULL;
     return sn_fail(SN_INVALID, "a size is not a constant");
 }
 
@@ -196,10 +189,10 @@ Status sn_eval_node(Arena *arena, const Graph *graph, const Node *node, const Ar
 
 static Status check_dtypes(const Region *body, const Array *const *inputs) {
     for (int k = 0; k < body->param.count; k++) {
-        const Value *param = body->param.at[k];
-        if (inputs[k]->dtype != param->type.dtype)
-            return sn_fail(SN_INVALID, "input \"%s\": its type is %s, not %s", param->name ? param->name : "",
-                           sn_dtype_name(param->type.dtype), sn_dtype_name(inputs[k]->dtype));
+        DType dtype = body->param.at[k]->type.dtype;
+        if (inputs[k]->dtype != dtype)
+            return sn_fail(SN_INVALID, "input %d: its type is %s, not %s", k, sn_dtype_name(dtype),
+                           sn_dtype_name(inputs[k]->dtype));
     }
     return NULL;
 }

@@ -4,30 +4,26 @@
 
 /* ---- products ---- */
 
-/* Where row (or column) and inner index of one matrix of an operand lie. */
+/* A matrix in an array: element (row, column) is at start + row·step + column·stride. */
 typedef struct Matrix {
     const Array *array;
-    int64_t start, outer, inner; /* element (o, k) is at start + o·outer + k·inner */
+    int64_t start, step, stride;
 } Matrix;
 
-/* out[start + m·N + n] = Σ_k a(m, k)·b(n, k) */
-static void multiply(Array *out, int64_t start, int64_t rows, int64_t columns, int64_t length, Matrix a,
+/* out(m, n) += Σ_k a(m, k)·b(k, n) in order of k, for rows × columns elements; the columns of `out` are
+ * adjacent. They are the inner loop, so that a plain b is read as it lies. */
+static void multiply(Array *out, Matrix to, int64_t rows, int64_t columns, int64_t length, Matrix a,
                      Matrix b) {
     for (int64_t m = 0; m < rows; m++)
-        for (int64_t n = 0; n < columns; n++) {
-            double sum = 0;
-            uint64_t total = 0;
-            int64_t at_a = a.start + m * a.outer, at_b = b.start + n * b.outer;
-            for (int64_t k = 0; k < length; k++, at_a += a.inner, at_b += b.inner) {
-                if (out->f)
-                    sum += a.array->f[at_a] * b.array->f[at_b];
-                else
-                    total += (uint64_t)a.array->i[at_a] * (uint64_t)b.array->i[at_b];
-            }
-            if (out->f)
-                out->f[start + m * columns + n] = sum;
-            else
-                out->i[start + m * columns + n] = (int64_t)total;
+        for (int64_t k = 0; k < length; k++) {
+            int64_t at = to.start + m * to.step;
+            int64_t left = a.start + m * a.step + k * a.stride, right = b.start + k * b.step;
+            for (int64_t n = 0; n < columns && out->f; n++)
+                out->f[at + n] += a.array->f[left] * b.array->f[right + n * b.stride];
+            for (int64_t n = 0; n < columns && out->i; n++)
+                out->i[at + n] =
+                    (int64_t)((uint64_t)out->i[at + n] +
+                              (uint64_t)a.array->i[left] * (uint64_t)b.array->i[right + n * b.stride]);
         }
 }
 
@@ -50,29 +46,29 @@ Status sn_eval_matmul(Eval *eval, const Node *node) {
         int64_t index[SN_MAX_RANK];
         sn_index_split(batch_rank, out->extent, batch, index);
         Matrix left = {a, batch_at(a, batch_rank, index) * rows * length, length, 1};
-        Matrix right = {b, batch_at(b, batch_rank, index) * length * columns, 1, columns};
-        multiply(out, batch * rows * columns, rows, columns, length, left, right);
+        Matrix right = {b, batch_at(b, batch_rank, index) * length * columns, columns, 1};
+        Matrix to = {out, batch * rows * columns, columns, 1};
+        multiply(out, to, rows, columns, length, left, right);
     }
     return NULL;
 }
 
-/* Column n of a packed operand is column n mod P of panel n / P; as one panel of N columns it is not packed.
- */
+/* Column n of a packed operand is column n mod P of panel n / P; unpacked it is one panel of N columns. */
 Status sn_eval_contract(Eval *eval, const Node *node) {
-    bool packed = ((const AttrContract *)node->attr)->packed;
     const Array *a = sn_eval_input(eval, node, 0), *b = sn_eval_input(eval, node, 1);
     Array *out;
     TRY(sn_eval_output(eval, node, 0, &out));
+    if (out->count == 0) return NULL;
     int64_t rows = a->extent[a->rank - 2], length = a->extent[a->rank - 1];
     int64_t columns = out->extent[out->rank - 1], panel = b->extent[b->rank - 1];
-    int64_t panels = packed ? b->extent[b->rank - 3] : 1;
-    for (int64_t batch = 0; out->count && batch < out->count / (rows * columns); batch++)
-        for (int64_t n = 0; n < columns; n++) {
-            int64_t column = batch * panels * length * panel + n / panel * length * panel + n % panel;
-            for (int64_t m = 0; m < rows; m++) {
-                Matrix left = {a, (batch * rows + m) * length, 0, 1}, right = {b, column, 0, panel};
-                multiply(out, (batch * rows + m) * columns + n, 1, 1, length, left, right);
-            }
+    int64_t panels = (columns + panel - 1) / panel;
+    for (int64_t batch = 0; batch < out->count / (rows * columns); batch++)
+        for (int64_t p = 0; p < panels; p++) {
+            int64_t first = p * panel, width = columns - first < panel ? columns - first : panel;
+            Matrix left = {a, batch * rows * length, length, 1};
+            Matrix right = {b, (batch * panels + p) * length * panel, panel, 1};
+            Matrix to = {out, batch * rows * columns + first, columns, 1};
+            multiply(out, to, rows, width, length, left, right);
         }
     return NULL;
 }

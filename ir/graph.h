@@ -63,7 +63,7 @@ struct Node {
     Region *region;
     Node *previous, *next;
     const Origin *origin;
-    int group; /* nodes that eager treats as one operator share it */
+    int group; /* nodes that eager treats as one operator share it; 0: none was given */
     Phase phase;
     bool setup; /* depends on constants and state alone: runs once per state version, before the first run */
 };

@@ -2,6 +2,7 @@
 #ifndef SN_INDEX_H
 #define SN_INDEX_H
 
+#include "dim.h"
 #include "number.h"
 
 /* The product of the extents. False when one is negative or when the product of those that are not 0
@@ -31,6 +32,15 @@ static inline int64_t sn_index_join(int rank, const int64_t *extent, const int64
     int64_t position = 0;
     for (int k = 0; k < rank; k++) position = position * extent[k] + index[k];
     return position;
+}
+
+/* Whether evaluating the Dim takes the values of symbols. */
+static inline bool sn_index_has_symbol(Dim dim) {
+    if (dim->kind == SN_DIM_SYMBOL) return true;
+    if (dim->kind == SN_DIM_AXIS) return false; /* its operand is its extent, which is not evaluated */
+    for (int k = 0; k < dim->count; k++)
+        if (sn_index_has_symbol(dim->operand[k])) return true;
+    return false;
 }
 
 /* The position, in a tensor of `rank` extents that broadcasts as numpy does to a result of `to_rank` axes, of

@@ -276,7 +276,21 @@ static Dim dim_truth(Dims *dims, Dim a) {
     return sn_dim_ne(dims, a, sn_dim(dims, 0)) ? sn_dim(dims, 1) : NULL;
 }
 
+static bool known_cast_from_float(Known *known) {
+    if (known->dtype == SN_BOOL) return false;
+    for (int64_t i = 0; i < known->shape.count; i++) {
+        Dim value;
+        int64_t constant;
+        if (!sn_infer_truncated(known->graph, known->node, i, &value)) return false;
+        /* A run faults where a cast of integers wraps. */
+        if (sn_dim_is(value, &constant) && sn_scalar_wrap(known->dtype, constant) != constant) return false;
+        if (!element(known, value, &known->out[i])) return false;
+    }
+    return true;
+}
+
 static bool known_cast(Known *known) {
+    if (!known->node->input[0]->known) return known_cast_from_float(known);
     return known_unary(known, known->dtype == SN_BOOL ? dim_truth : dim_same);
 }
 static bool known_neg(Known *known) {
@@ -329,6 +343,11 @@ static bool known_iota(Known *known) {
 
 /* The constant that `index` is when the output's axes have the values `at`. */
 static bool index_at(Known *known, const AttrView *attr, Dim index, const int64_t *at, int64_t *out) {
+    if (!sn_index_has_symbol(index)) {
+        Status status = sn_dim_eval(index, NULL, at, out);
+        sn_error_free(status);
+        return !status;
+    }
     Dim from[SN_MAX_RANK], to[SN_MAX_RANK];
     for (int k = 0; k < attr->rank; k++) {
         from[k] = sn_dim_axis(known->dims, k, attr->extent[k]);
@@ -458,7 +477,8 @@ void sn_infer_known(Graph *graph, Node *node) {
     Value *value = node->output[0];
     Known known = {.graph = graph, .dims = graph->dims, .node = node, .dtype = value->type.dtype};
     if (!rule || sn_dtype_is_float(known.dtype) || !shape_of(value->type, &known.shape)) return;
-    for (int k = 0; k < node->input_count; k++)
+    bool from_float = node->op == SN_OP_CAST && sn_dtype_is_float(node->input[0]->type.dtype);
+    for (int k = 0; k < node->input_count && !from_float; k++)
         if (!node->input[k] || !node->input[k]->known) return;
     known.out = SN_ARRAY(graph->arena, Dim, known.shape.count);
     if (rule(&known)) value->known = known.out;

@@ -33,4 +33,8 @@ Status sn_infer_one_dtype(const Node *node);
 /* Sets the known values of output 0 from those of the inputs; its type is set already (infer_known.c). */
 void sn_infer_known(Graph *graph, Node *node);
 
+/* Element `element` of what a cast from float to integer gives, when the floats are shape arithmetic whose
+ * value is provably that Dim (infer_ratio.c); may add checks to the graph. */
+bool sn_infer_truncated(Graph *graph, const Node *cast, int64_t element, Dim *out);
+
 #endif

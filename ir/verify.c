@@ -1,5 +1,6 @@
 #include "verify.h"
 
+#include "cluster.h"
 #include "infer.h"
 #include "text_parts.h"
 
@@ -180,8 +181,10 @@ static void check_clustered(Verify *v, const Node *node) {
     const OpInfo *op = sn_op(node->op);
     if (op->level == SN_LEVEL_COMPOSITE) note(v, node, "a cluster cannot hold a composite");
     if (node->op == SN_OP_CLUSTER) note(v, node, "a cluster cannot hold a cluster");
-    if (node->op == SN_OP_CONSTANT && ((const AttrConstant *)node->attr)->tensor->count > 1)
-        note(v, node, "a constant of more than one element must be an operand of its cluster");
+    double splat;
+    if (node->op == SN_OP_CONSTANT && ((const AttrConstant *)node->attr)->tensor->count > 1 &&
+        !sn_value_is_splat(node->output[0], &splat))
+        note(v, node, "a constant of several values must be an operand of its cluster");
 }
 
 static void check_stage(Verify *v, const Node *node) {
@@ -221,6 +224,14 @@ static void check_anchor(Verify *v, const Node *cluster) {
              sn_cluster_kind_name(kind), own, foreign);
 }
 
+/* Looks at the cluster as a whole, once nothing is wrong with its parts. */
+static void check_cluster(Verify *v, const Node *cluster) {
+    int before = v->notes.list.count;
+    check_anchor(v, cluster);
+    const char *reason = v->notes.list.count > before ? NULL : sn_cluster_legal(v->graph->dims, cluster);
+    if (reason) note(v, cluster, "no kernel can be made of the cluster: %s", reason);
+}
+
 static void check_setup(Verify *v, const Node *node) {
     for (int k = 0; k < node->input_count; k++) {
         const Value *value = node->input[k];
@@ -240,6 +251,7 @@ static void check_node(Verify *v, const Node *node) {
         note(v, node->region, "a node with operator %d", (int)node->op);
         return;
     }
+    int before = v->notes.list.count;
     bool sound = check_arity(v, node);
     for (int k = 0; k < node->input_count; k++) sound &= check_operand(v, node, k);
     for (int k = 0; k < node->output_count; k++)
@@ -253,7 +265,7 @@ static void check_node(Verify *v, const Node *node) {
         check_region(v, node->body, node);
     }
     if (!sound) return;
-    if (node->body) check_anchor(v, node);
+    if (node->body && v->notes.list.count == before) check_cluster(v, node);
     check_types(v, node);
     check_stage(v, node);
     if (node->setup) check_setup(v, node);

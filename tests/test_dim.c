@@ -345,9 +345,12 @@ static void make_field(Field *f, Arena *arena, Random *r) {
     if (next(r, 2)) sn_dims_symbol_at_most(f->d, f->symbol[0], most = least + next(r, 6));
     for (int i = 0; i < AXES; i++) {
         Dim product = sn_dim_mul(f->d, f->symbol[next(r, SYMBOLS)], f->symbol[next(r, SYMBOLS)]);
-        Dim choice[] = {sn_dim(f->d, 1 + next(r, 12)), f->symbol[next(r, SYMBOLS)], product,
-                        sn_dim_addc(f->d, f->symbol[next(r, SYMBOLS)], (int64_t)next(r, 3) - 1)};
-        f->extent[i] = choice[next(r, 4)];
+        Dim choice[] = {
+            sn_dim(f->d, 1 + next(r, 12)), f->symbol[next(r, SYMBOLS)], product,
+            sn_dim_addc(f->d, f->symbol[next(r, SYMBOLS)], (int64_t)next(r, 3) - 1),
+            sn_dim_add(f->d, product, sn_dim_addc(f->d, f->symbol[next(r, SYMBOLS)], next(r, 2)))};
+        if (next(r, 4) == 0) choice[2] = sn_dim_addc(f->d, product, 1);
+        f->extent[i] = choice[next(r, 5)];
         f->axis[i] = sn_dim_axis(f->d, i, f->extent[i]);
     }
     for (int p = 0; p < POINTS; p++) {

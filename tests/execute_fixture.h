@@ -1,0 +1,176 @@
+/* For tests of executors: fused graphs from text, a code generator that is too simple to be wrong, and a
+ * cache folder of the test's own. */
+#ifndef SN_EXECUTE_FIXTURE_H
+#define SN_EXECUTE_FIXTURE_H
+
+#include "context.h"
+#include "session.h"
+#include "text_form.h"
+#include "verify.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static inline void assert_ok(Status status) {
+    if (status) fail_msg("%s", sn_error_message(status));
+}
+
+static inline void assert_fails(Status status, sn_Code code, const char *fragment) {
+    if (sn_error_code(status) != code || !strstr(sn_error_message(status), fragment))
+        fail_msg("%d \"%s\" is not in: %d %s", code, fragment, sn_error_code(status),
+                 sn_error_message(status));
+    sn_error_free(status);
+}
+
+/* A private folder for kernels, removed by remove_cache. */
+static inline int make_cache(void **state) {
+    static char path[64]; /* cmocka's tests run one after the other */
+    strcpy(path, "/tmp/sinter-test-XXXXXX");
+    *state = mkdtemp(path);
+    return *state ? 0 : -1;
+}
+
+static inline int remove_cache(void **state) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", (const char *)*state);
+    return system(command);
+}
+
+/* ---- the simple generator ----
+ *
+ * One output element an item. Every value of the body has the first output's element count, except operands
+ * of view (which repeat: element i reads i mod count, for constant counts) and tables of gather (rank 1). f32
+ * and i64. */
+
+/* Position in the body, from 1: the fault code of a node, and part of its variable's name, so that equal
+ * clusters have equal text. */
+static inline int position_of(const Node *node) {
+    int position = 1;
+    for (; node->previous; node = node->previous) position++;
+    return position;
+}
+
+static inline void operand(Text *text, const Value *value, const char *index) {
+    const char *type = value->type.dtype == SN_I64 ? "const long long" : "const float";
+    if (value->producer)
+        sn_text_add(text, "v%d", position_of(value->producer));
+    else
+        sn_text_add(text, "((%s *)b[%d])[%s]", type, value->index, index);
+}
+
+static inline void simple_view(Text *text, const Value *source) {
+    int64_t count = 1, extent;
+    for (int i = 0; i < source->type.rank; i++) {
+        assert_true(sn_dim_is(source->type.dim[i], &extent));
+        count *= extent;
+    }
+    char index[64];
+    snprintf(index, sizeof index, "i %% %lld", (long long)count);
+    operand(text, source, index);
+}
+
+static inline void simple_node(Text *text, const Node *node) {
+    int position = position_of(node);
+    sn_text_add(text, "        %s v%d = ", node->output[0]->type.dtype == SN_I64 ? "long long" : "float",
+                position);
+    if (node->op == SN_OP_VIEW) {
+        simple_view(text, node->input[0]);
+    } else if (node->op == SN_OP_GATHER) {
+        sn_text_add(text, "0; long long at = ");
+        operand(text, node->input[1], "i");
+        sn_text_add(text, "; if (at < 0 || at >= s[0]) fault = %d; else v%d = ", position, position);
+        operand(text, node->input[0], "at");
+    } else {
+        operand(text, node->input[0], "i");
+        sn_text_add(text, node->op == SN_OP_ADD ? " + " : node->op == SN_OP_MUL ? " * " : " - ");
+        operand(text, node->input[1], "i");
+    }
+    sn_text_add(text, ";\n");
+}
+
+static inline Status simple_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *target,
+                                    Kernel **out) {
+    (void)target;
+    Text body = sn_text(arena);
+    Dim *table = SN_NEW(arena, Dim);
+    *table = sn_dim(dims, 1);
+    for (const Node *node = cluster->body->first; node; node = node->next) {
+        if (node->op == SN_OP_GATHER) *table = node->input[0]->type.dim[0];
+        simple_node(&body, node);
+    }
+    for (int i = 0; i < cluster->output_count; i++) {
+        const Value *value = cluster->body->result.at[i];
+        sn_text_add(&body, "        ((%s *)b[%d])[i] = ", value->type.dtype == SN_I64 ? "long long" : "float",
+                    cluster->input_count + i);
+        operand(&body, value, "i");
+        sn_text_add(&body, ";\n");
+    }
+    Kernel *kernel = SN_NEW(arena, Kernel);
+    kernel->hash = sn_hash_string((Hash){0}, sn_text_string(&body));
+    char hex[33];
+    sn_hash_hex(kernel->hash, hex);
+    kernel->name = sn_arena_printf(arena, "k_%s", hex);
+    kernel->source = sn_arena_printf(arena,
+                                     "int %s(void *const *b, const long *s, long begin, long end) {\n"
+                                     "    int fault = 0;\n"
+                                     "    for (long i = begin; i < end; i++) {\n%s    }\n"
+                                     "    return fault;\n}\n",
+                                     kernel->name, sn_text_string(&body));
+    kernel->input_count = cluster->input_count;
+    kernel->output_count = cluster->output_count;
+    kernel->param_count = 1;
+    kernel->param = table;
+    kernel->items = sn_type_count(dims, cluster->output[0]->type);
+    *out = kernel;
+    return NULL;
+}
+
+/* ---- programs ---- */
+
+static inline Graph *parse_fused(Arena *arena, const char *text) {
+    Graph *graph = NULL;
+    assert_ok(sn_graph_parse(arena, text, strlen(text), &graph));
+    assert_ok(sn_verify(graph));
+    return graph;
+}
+
+/* `wrap` (may be NULL) may put another device in the place of the program's. */
+static inline sn_Program *make_program(const char *text, bool eager, int threads, const char *cache,
+                                       void (*wrap)(sn_Program *program)) {
+    Arena *arena = sn_arena_new();
+    sn_Program *program;
+    Plan *plan;
+    assert_non_null(arena);
+    assert_ok(sn_program_open(arena, NULL, threads, cache, &program));
+    if (wrap) wrap(program);
+    assert_ok(
+        sn_plan_new(arena, parse_fused(arena, text), &program->device->target, eager, simple_codegen, &plan));
+    assert_ok(sn_program_load(program, plan));
+    return program;
+}
+
+static inline sn_Context *make_context(const sn_Program *program, int64_t memory_limit) {
+    sn_Context *context;
+    sn_ContextOptions options = {.size = sizeof options, .memory_limit = memory_limit};
+    assert_ok(sn_context_new(program, &options, &context));
+    return context;
+}
+
+static inline Status set_f32(sn_Context *context, int index, int rank, const int64_t *extent, void *data) {
+    sn_Tensor tensor = {.element_type = 1, .rank = rank, .extent = extent, .data = data};
+    return sn_context_set_input(context, index, &tensor);
+}
+
+static inline Status set_i64(sn_Context *context, int index, int rank, const int64_t *extent, void *data) {
+    sn_Tensor tensor = {.element_type = 7, .rank = rank, .extent = extent, .data = data};
+    return sn_context_set_input(context, index, &tensor);
+}
+
+#endif

@@ -1,0 +1,285 @@
+/* Kernels from text to code: the cache and its seals, compilers that fail, folders that are not private. */
+#include "cpu/cpu.h"
+#include "cpu/jit.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+typedef struct Fixture {
+    char folder[64];
+    Arena *arena;
+    Toolchain tools;
+} Fixture;
+
+static void assert_ok(Status status) {
+    if (status) fail_msg("%s", sn_error_message(status));
+}
+
+static void assert_fails(Status status, sn_Code code, const char *fragment) {
+    if (sn_error_code(status) != code || !strstr(sn_error_message(status), fragment))
+        fail_msg("%d \"%s\" is not in: %d %s", code, fragment, sn_error_code(status),
+                 sn_error_message(status));
+    sn_error_free(status);
+}
+
+static int setup(void **state) {
+    Fixture *f = calloc(1, sizeof *f);
+    strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
+    if (!mkdtemp(f->folder)) return -1;
+    f->arena = sn_arena_new();
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    Fixture *f = *state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
+    sn_arena_free(f->arena);
+    free(f);
+    unsetenv("SINTER_CC");
+    return system(command);
+}
+
+/* A kernel that returns `value`, or what `text` says. */
+static Kernel *kernel(Arena *arena, int value, const char *text) {
+    Kernel *kernel = SN_NEW(arena, Kernel);
+    char hex[33];
+    kernel->hash = sn_hash_string(sn_hash_u64((Hash){0}, (uint64_t)value), text ? text : "");
+    sn_hash_hex(kernel->hash, hex);
+    kernel->name = sn_arena_printf(arena, "k_%s", hex);
+    kernel->source =
+        sn_arena_printf(arena,
+                        "#include <stdint.h>\nint %s(void *const *b, const int64_t *s, int64_t i, int64_t j) "
+                        "{ return %d; }\n%s",
+                        kernel->name, value, text ? text : "");
+    return kernel;
+}
+
+static CompileRecord build(Fixture *f, int count) {
+    const Kernel *list[16] = {0};
+    CompileRecord record = {0};
+    Library *library;
+    for (int i = 0; i < count; i++) list[i] = kernel(f->arena, 10 + i, NULL);
+    assert_ok(sn_jit_build(f->arena, &f->tools, list, count, &record, &library));
+    for (int i = 0; i < count; i++) assert_int_equal(library->function[i](NULL, NULL, 0, 0), 10 + i);
+    sn_jit_close(library);
+    return record;
+}
+
+static void nothing_is_compiled_twice(void **state) {
+    Fixture *f = *state;
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    CompileRecord record = build(f, 3);
+    assert_int_equal(record.kernels, 3);
+    assert_int_equal(record.compiled, 3);
+    assert_true(record.linked && record.compiler > 0 && record.link > 0 && record.load > 0);
+    record = build(f, 3);
+    assert_true(record.compiled == 0 && !record.linked && record.compiler == 0 && record.link == 0);
+    record = build(f, 5); /* two new kernels beside the three */
+    assert_true(record.compiled == 2 && record.linked);
+    /* Another start of the same process finds all of it. */
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    record = build(f, 5);
+    assert_true(record.compiled == 0 && !record.linked);
+    record = build(f, 0);
+    assert_int_equal(record.kernels, 0);
+}
+
+/* What a damaged file is made from the whole one. */
+static void cut_short(const char *path) {
+    assert_int_equal(truncate(path, 100), 0);
+}
+static void empty(const char *path) {
+    assert_int_equal(truncate(path, 0), 0);
+}
+static void flip_a_bit(const char *path) {
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 200, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, 200, SEEK_SET), 0);
+    assert_true(fputc(byte ^ 16, file) != EOF && fclose(file) == 0);
+}
+
+static int damage_all(const Fixture *f, const char *ending, void (*damage)(const char *path)) {
+    int count = 0;
+    DIR *folder = opendir(f->tools.cache.path);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        size_t length = strlen(entry->d_name), tail = strlen(ending);
+        if (length < tail || strcmp(entry->d_name + length - tail, ending) != 0) continue;
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", f->tools.cache.path, entry->d_name);
+        damage(path);
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+static void damaged_files_are_rebuilt(void **state) {
+    static void (*const damages[])(const char *) = {cut_short, empty, flip_a_bit};
+    Fixture *f = *state;
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    build(f, 2);
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        assert_int_equal(damage_all(f, ".so", damages[i]), 1);
+        CompileRecord record = build(f, 2);
+        assert_true(record.compiled == 0 && record.linked);
+        assert_int_equal(damage_all(f, ".so", damages[i]), 1);
+        assert_int_equal(damage_all(f, ".o", damages[i]), 2);
+        record = build(f, 2);
+        assert_true(record.compiled == 2 && record.linked);
+        record = build(f, 2);
+        assert_true(record.compiled == 0 && !record.linked);
+    }
+}
+
+static int files_in(const char *path) {
+    int count = 0;
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));) count += entry->d_name[0] != '.';
+    closedir(folder);
+    return count;
+}
+
+static void compiler_errors_are_told(void **state) {
+    Fixture *f = *state;
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    build(f, 1);
+    int before = files_in(f->tools.cache.path);
+    const Kernel *list[] = {kernel(f->arena, 1, "int broken = undeclared_thing;"), kernel(f->arena, 2, NULL)};
+    CompileRecord record = {0};
+    Library *library;
+    assert_fails(sn_jit_build(f->arena, &f->tools, list, 2, &record, &library), SN_COMPILER,
+                 "undeclared_thing");
+    assert_null(library);
+    const Kernel *unlinkable[] = {
+        kernel(f->arena, 1, "int missing_thing(void); int f(void) { return missing_thing(); }")};
+    assert_fails(sn_jit_build(f->arena, &f->tools, unlinkable, 1, &record, &library), SN_COMPILER,
+                 "missing_thing");
+    /* The object is kept, the attempt at a library is not, and nothing is left of what failed. */
+    assert_int_equal(files_in(f->tools.cache.path), before + 2);
+    build(f, 3);
+}
+
+static void a_wrong_compiler_is_told(void **state) {
+    Fixture *f = *state;
+    Toolchain tools;
+    setenv("SINTER_CC", "/nonexistent/cc", 1);
+    assert_fails(sn_toolchain_open(f->arena, f->folder, &tools), SN_COMPILER, "/nonexistent/cc");
+    setenv("SINTER_CC", "false", 1);
+    assert_fails(sn_toolchain_open(f->arena, f->folder, &tools), SN_COMPILER, "false");
+    setenv("SINTER_CC", "cc; echo", 1); /* no shell looks at it */
+    assert_fails(sn_toolchain_open(f->arena, f->folder, &tools), SN_COMPILER, "cc; echo");
+    char path[] = "PATH=/nonexistent", *old = strdup(getenv("PATH"));
+    assert_non_null(old);
+    unsetenv("SINTER_CC");
+    putenv(path);
+    Status status = sn_toolchain_open(f->arena, f->folder, &tools);
+    setenv("PATH", old, 1);
+    free(old);
+    assert_fails(status, SN_COMPILER, "no C compiler");
+}
+
+static void only_private_folders_are_used(void **state) {
+    Fixture *f = *state;
+    Cache cache;
+    char path[128];
+    snprintf(path, sizeof path, "%s/a/b", f->folder);
+    assert_ok(sn_cache_open(f->arena, path, &cache));
+    struct stat info;
+    assert_int_equal(stat(cache.path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0700);
+    assert_int_equal(chmod(cache.path, 0750), 0);
+    assert_fails(sn_cache_open(f->arena, path, &cache), SN_IO, "not private");
+    assert_int_equal(chmod(cache.path, 0700), 0);
+    assert_int_equal(chmod(path, 0777), 0);
+    assert_fails(sn_cache_open(f->arena, path, &cache), SN_IO, "not private");
+    assert_int_equal(chmod(path, 0755), 0);
+    assert_ok(sn_cache_open(f->arena, path, &cache));
+
+    snprintf(path, sizeof path, "%s/link", f->folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/link/kernels", f->folder);
+    assert_int_equal(symlink(cache.path, path), 0);
+    snprintf(path, sizeof path, "%s/link", f->folder);
+    assert_fails(sn_cache_open(f->arena, path, &cache), SN_IO, "is not a folder");
+
+    snprintf(path, sizeof path, "%s/file", f->folder);
+    int file = open(path, O_CREAT | O_WRONLY, 0600);
+    assert_true(file >= 0 && close(file) == 0);
+    assert_fails(sn_cache_open(f->arena, path, &cache), SN_IO, "file");
+}
+
+static void the_environment_names_the_folder(void **state) {
+    Fixture *f = *state;
+    Cache cache;
+    char expected[128];
+    snprintf(expected, sizeof expected, "%s/kernels", f->folder);
+    setenv("SINTER_CACHE", f->folder, 1);
+    assert_ok(sn_cache_open(f->arena, NULL, &cache));
+    assert_string_equal(cache.path, expected);
+    unsetenv("SINTER_CACHE");
+    setenv("XDG_CACHE_HOME", f->folder, 1);
+    snprintf(expected, sizeof expected, "%s/sinter/kernels", f->folder);
+    assert_ok(sn_cache_open(f->arena, NULL, &cache));
+    assert_string_equal(cache.path, expected);
+    unsetenv("XDG_CACHE_HOME");
+}
+
+static void the_target_is_described(void **state) {
+    Fixture *f = *state;
+    Target target, again;
+    assert_ok(sn_cpu_target(f->arena, f->folder, &target));
+    assert_int_equal(target.kind, SN_TARGET_CPU);
+    assert_true(target.vector_bytes == 16 || target.vector_bytes == 32 || target.vector_bytes == 64);
+    assert_true(target.l1_bytes >= 8 << 10 && target.l2_bytes >= target.l1_bytes);
+    assert_ok(sn_cpu_target(f->arena, f->folder, &again));
+    assert_string_equal(target.isa, again.isa);
+}
+
+static void memory_is_aligned_and_refused(void **state) {
+    Fixture *f = *state;
+    Pool *pool;
+    Device *device;
+    void *at;
+    assert_ok(sn_pool_new(1, &pool));
+    assert_ok(sn_cpu_open(f->arena, f->folder, pool, &device));
+    for (int64_t bytes = 1; bytes < 1 << 27; bytes = bytes * 5 + 3) {
+        assert_ok(device->ops->alloc(device, bytes, &at));
+        assert_int_equal((uintptr_t)at % 64, 0);
+        memset(at, 1, (size_t)bytes);
+        device->ops->free(device, at, bytes);
+    }
+    assert_fails(device->ops->alloc(device, INT64_MAX, &at), SN_NO_MEMORY, "");
+    assert_null(at);
+    assert_fails(device->ops->alloc(device, (int64_t)1 << 50, &at), SN_NO_MEMORY, "");
+    device->ops->free(device, NULL, 10);
+    device->ops->close(device);
+    sn_pool_free(pool);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_is_compiled_twice),     TEST(damaged_files_are_rebuilt),
+        TEST(compiler_errors_are_told),      TEST(a_wrong_compiler_is_told),
+        TEST(only_private_folders_are_used), TEST(the_environment_names_the_folder),
+        TEST(the_target_is_described),       TEST(memory_is_aligned_and_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,187 @@
+/* Packing: lives that overlap in time share no byte; nothing is wasted where nothing has to be. */
+#include "allocator.h"
+#include "memory.h"
+#include "number.h"
+
+#include <stdlib.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static int below(uint64_t *counter, int limit) {
+    return (int)(sn_random_uniform(7, (*counter)++) * limit);
+}
+
+/* Sizes spread over many magnitudes, with equal ones and empty ones among them. */
+static int64_t random_size(uint64_t *counter) {
+    int kind = below(counter, 8);
+    if (kind == 0) return 0;
+    if (kind == 1) return 4096;
+    return 1 + below(counter, 1 << (1 + below(counter, 20)));
+}
+
+static int random_lives(uint64_t *counter, Life *life) {
+    int count = below(counter, 60), launches = 1 + below(counter, 40);
+    for (int i = 0; i < count; i++) {
+        int first = below(counter, launches), length = below(counter, 1 + below(counter, launches));
+        life[i] = (Life){random_size(counter), first, first + length, -1};
+    }
+    return count;
+}
+
+static void check(const Life *life, int count, int64_t total) {
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(life[i].offset % SN_ALIGNMENT, 0);
+        assert_true(life[i].offset >= 0 && life[i].offset + life[i].bytes <= total);
+        for (int j = 0; j < i; j++) {
+            bool in_time = life[i].first <= life[j].last && life[j].first <= life[i].last;
+            bool in_space = life[i].offset < life[j].offset + life[j].bytes &&
+                            life[j].offset < life[i].offset + life[i].bytes;
+            if (in_time && in_space && life[i].bytes && life[j].bytes)
+                fail_msg("lives %d and %d share memory", j, i);
+        }
+    }
+}
+
+static void overlapping_lives_share_nothing(void **state) {
+    (void)state;
+    uint64_t counter = 0;
+    Life life[64], again[64];
+    double packed = 0, bound = 0;
+    for (int round = 0; round < 3000; round++) {
+        int count = random_lives(&counter, life);
+        int64_t total, second;
+        memcpy(again, life, sizeof life);
+        assert_null(sn_memory_pack(life, count, &total));
+        check(life, count, total);
+        int64_t least = sn_memory_bound(life, count);
+        assert_true(total >= least);
+        packed += (double)total;
+        bound += (double)least;
+        assert_null(sn_memory_pack(again, count, &second));
+        assert_memory_equal(life, again, (size_t)count * sizeof *life);
+    }
+    /* Greedy by size is near the bound on average; much more would be a gap that is not found. */
+    assert_true(packed < 1.1 * bound);
+}
+
+static void a_chain_needs_two_buffers(void **state) {
+    (void)state;
+    Life life[100];
+    for (int i = 0; i < 100; i++) life[i] = (Life){1000, i, i + 1, -1};
+    int64_t total;
+    assert_null(sn_memory_pack(life, 100, &total));
+    assert_int_equal(total, 2 * 1024);
+    assert_int_equal(sn_memory_bound(life, 100), 2 * 1024);
+}
+
+static void the_smallest_gap_is_taken(void **state) {
+    (void)state;
+    /* By size: 10 KiB at 0, 5 KiB behind it, two pillars behind that; the last one fits both gaps that the
+     * first two leave, and has to take the smaller one. */
+    Life life[] = {{10240, 0, 0, -1}, {512, 0, 9, -1}, {5120, 0, 0, -1}, {640, 0, 9, -1}, {4096, 5, 5, -1}};
+    int64_t total;
+    assert_null(sn_memory_pack(life, 5, &total));
+    check(life, 5, total);
+    assert_int_equal(total, 10240 + 5120 + 640 + 512);
+    assert_int_equal(life[4].offset, 0);
+}
+
+static void sizes_past_64_bits_are_refused(void **state) {
+    (void)state;
+    Life life[] = {{INT64_MAX / 2, 0, 1, 0}, {INT64_MAX / 2, 0, 1, 0}, {INT64_MAX / 2, 1, 1, 0}};
+    int64_t total;
+    Status status = sn_memory_pack(life, 3, &total);
+    assert_int_equal(sn_error_code(status), SN_NO_MEMORY);
+    sn_error_free(status);
+}
+
+/* ---- the caching allocator, on a device that counts ---- */
+
+typedef struct Counting {
+    Device device;
+    int64_t held, most; /* refuses past `most` */
+    int allocs;
+} Counting;
+
+static Status counting_alloc(Device *device, int64_t bytes, void **out) {
+    Counting *counting = (Counting *)device;
+    *out = NULL;
+    if (bytes > counting->most - counting->held) return sn_fail(SN_NO_MEMORY, "full");
+    counting->held += bytes;
+    counting->allocs++;
+    *out = malloc((size_t)bytes);
+    assert_non_null(*out);
+    return NULL;
+}
+
+static void counting_free(Device *device, void *at, int64_t bytes) {
+    ((Counting *)device)->held -= at ? bytes : 0;
+    free(at);
+}
+
+static const DeviceOps counting_ops = {.alloc = counting_alloc, .free = counting_free};
+
+static void blocks_are_reused(void **state) {
+    (void)state;
+    Counting counting = {.device = {.ops = &counting_ops}, .most = 1 << 20};
+    Allocator allocator = {.device = &counting.device};
+    Block a, b, c;
+    assert_null(sn_allocator_get(&allocator, 1000, &a));
+    assert_null(sn_allocator_get(&allocator, 100000, &b));
+    int64_t both = a.bytes + b.bytes;
+    void *first = a.at;
+    sn_allocator_put(&allocator, &a);
+    assert_null(a.at);
+    assert_null(sn_allocator_get(&allocator, 1020, &c));
+    assert_ptr_equal(c.at, first);
+    assert_int_equal(counting.allocs, 2);
+    assert_int_equal(allocator.peak, both);
+    /* Far too large a block is not wasted on a small tensor. */
+    sn_allocator_put(&allocator, &b);
+    assert_null(sn_allocator_get(&allocator, 10, &a));
+    assert_int_equal(counting.allocs, 3);
+    sn_allocator_put(&allocator, &a);
+    sn_allocator_put(&allocator, &c);
+    assert_int_equal(allocator.used, 0);
+    sn_allocator_free(&allocator);
+    assert_int_equal(counting.held, 0);
+}
+
+static void spare_blocks_make_room(void **state) {
+    (void)state;
+    Counting counting = {.device = {.ops = &counting_ops}, .most = 1 << 20};
+    Allocator allocator = {.device = &counting.device, .limit = 200 << 10};
+    Block a, b;
+    assert_null(sn_allocator_get(&allocator, 150 << 10, &a));
+    Status status = sn_allocator_get(&allocator, 100 << 10, &b);
+    assert_int_equal(sn_error_code(status), SN_NO_MEMORY);
+    sn_error_free(status);
+    sn_allocator_put(&allocator, &a);
+    assert_null(sn_allocator_get(&allocator, 100 << 10, &b)); /* the limit counts spare blocks */
+    assert_int_equal(allocator.held, 100 << 10);
+    sn_allocator_put(&allocator, &b);
+
+    counting.most = 120 << 10;
+    assert_null(sn_allocator_get(&allocator, 110 << 10, &a)); /* the spare block is too small for it */
+    sn_allocator_put(&allocator, &a);
+    assert_null(sn_allocator_get(&allocator, 50 << 10, &a)); /* the device is full of a spare block */
+    sn_allocator_put(&allocator, &a);
+    sn_allocator_free(&allocator);
+    assert_int_equal(counting.held, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(overlapping_lives_share_nothing),
+        cmocka_unit_test(a_chain_needs_two_buffers),
+        cmocka_unit_test(the_smallest_gap_is_taken),
+        cmocka_unit_test(sizes_past_64_bits_are_refused),
+        cmocka_unit_test(blocks_are_reused),
+        cmocka_unit_test(spare_blocks_make_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
