@@ -156,16 +156,14 @@ static Status fail_bound(const char *symbol, int64_t value, const char *relation
 
 /* What proofs took for granted about the symbols. */
 static Status check_bounds(const Bind *bind) {
-    Dims *dims = bind->graph->dims;
+    const Dims *dims = bind->graph->dims;
     for (int s = 0; s < sn_dims_symbol_count(dims); s++) {
         const char *name = sn_dims_symbol_name(dims, s);
-        int64_t value = bind->symbols[s], bound;
+        int64_t value = bind->symbols[s], least, most;
         if (value == UNBOUND) continue;
-        Dim symbol = sn_dim_symbol(dims, name);
-        if (sn_dim_upper(dims, symbol, &bound) && value > bound)
-            return fail_bound(name, value, "at most", bound);
-        if (sn_dim_lower(dims, symbol, &bound) && value < bound)
-            return fail_bound(name, value, "at least", bound);
+        sn_dims_symbol_bounds(dims, s, &least, &most);
+        if (value > most) return fail_bound(name, value, "at most", most);
+        if (value < least) return fail_bound(name, value, "at least", least);
     }
     return NULL;
 }

@@ -204,6 +204,11 @@ void sn_dims_symbol_at_least(Dims *dims, Dim symbol, int64_t bound) {
     bounds_changed(dims);
 }
 
+void sn_dims_symbol_bounds(const Dims *dims, int number, int64_t *least, int64_t *most) {
+    *least = dims->symbols.at[number]->least;
+    *most = dims->symbols.at[number]->most;
+}
+
 Dim sn_dim_axis(Dims *dims, int number, Dim extent) {
     if (extent == dims->one) return dims->zero;
     Dim axis = sn_dim_intern(dims, SN_DIM_AXIS, number, 1, &extent, NULL);

@@ -70,6 +70,9 @@ const char *sn_dims_symbol_name(const Dims *dims, int number);
 void sn_dims_symbol_at_most(Dims *dims, Dim symbol, int64_t bound);
 /* A lower bound, likewise (0 unless told). */
 void sn_dims_symbol_at_least(Dims *dims, Dim symbol, int64_t bound);
+/* Both bounds of a symbol by number, INT64_MAX when it has no upper one. Changes nothing, not even what
+ * proofs remember: threads that bind the symbols of one graph call it side by side. */
+void sn_dims_symbol_bounds(const Dims *dims, int number, int64_t *least, int64_t *most);
 
 /* Loop variable `number` over [0, extent). The same (number, extent) gives the same Dim. Over an extent of 1
  * it is the constant 0; as a `from` of sn_dim_replace or an axis of sn_dim_affine that constant matches

@@ -99,10 +99,11 @@ static inline Status simple_codegen(Arena *arena, Dims *dims, const Node *cluste
                                     Kernel **out) {
     (void)target;
     Text body = sn_text(arena);
-    Dim *table = SN_NEW(arena, Dim);
-    *table = sn_dim(dims, 1);
+    Dim *param = SN_ARRAY(arena, Dim, 2); /* the length of a gather's table, and the number of items */
+    param[0] = sn_dim(dims, 1);
+    param[1] = sn_type_count(dims, cluster->output[0]->type);
     for (const Node *node = cluster->body->first; node; node = node->next) {
-        if (node->op == SN_OP_GATHER) *table = node->input[0]->type.dim[0];
+        if (node->op == SN_OP_GATHER) param[0] = node->input[0]->type.dim[0];
         simple_node(&body, node);
     }
     for (int i = 0; i < cluster->output_count; i++) {
@@ -119,15 +120,15 @@ static inline Status simple_codegen(Arena *arena, Dims *dims, const Node *cluste
     kernel->name = sn_arena_printf(arena, "k_%s", hex);
     kernel->source = sn_arena_printf(arena,
                                      "int %s(void *const *b, const long *s, long begin, long end) {\n"
-                                     "    int fault = 0;\n"
+                                     "    int fault = end > s[1] ? 100 : 0;\n"
                                      "    for (long i = begin; i < end; i++) {\n%s    }\n"
                                      "    return fault;\n}\n",
                                      kernel->name, sn_text_string(&body));
     kernel->input_count = cluster->input_count;
     kernel->output_count = cluster->output_count;
-    kernel->param_count = 1;
-    kernel->param = table;
-    kernel->items = sn_type_count(dims, cluster->output[0]->type);
+    kernel->param_count = 2;
+    kernel->param = param;
+    kernel->items = param[1];
     *out = kernel;
     return NULL;
 }

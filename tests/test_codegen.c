@@ -99,7 +99,7 @@ static void sources(void **state) {
     Dims *dims = c->graph->dims;
     Value *x = param(c, SN_F32, "B, T");
     Dim T = x->type.dim[1], one_dim = sn_dim(dims, 1);
-    Value *row = apply(c, SN_OP_IOTA, &(AttrIota){SN_I64, x->type.dim[0], sn_dim(dims, 0), one_dim}, NULL, NULL);
+    Value *row = sn_build(&c->b, SN_OP_IOTA, &(AttrIota){SN_I64, x->type.dim[0], sn_dim(dims, 0), one_dim}, 0, NULL);
     Value *column = sn_build(&c->b, SN_OP_IOTA, &(AttrIota){SN_I32, T, T, sn_dim(dims, -1)}, 0, NULL);
     assert_ok(c->b.status);
     Value *i = expand(c, reshape(c, row, "B, 1"), "B, T"), *j = expand(c, cast(c, column, SN_I64), "B, T");

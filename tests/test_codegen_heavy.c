@@ -1,0 +1,161 @@
+/* Generated C against the interpreter: contractions, packing, attention. */
+#include "codegen_fixture.h"
+
+/* B, T, small and odd. */
+static const int64_t sizes[] = {1, 1, 2, 3, 3, 17, 1, 100};
+enum { SIZES = 4 };
+
+static Value *contract(Case *c, Value *a, Value *b) {
+    return apply(c, SN_OP_CONTRACT, &(AttrContract){0}, a, b);
+}
+
+/* A linear layer: activation rows by a weight, bias, GELU, residual. */
+static void linear(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    Value *x = param(c, SN_F32, "B, T, 70"), *w = param(c, SN_F32, "70, 50"), *bias = param(c, SN_F32, "50");
+    Value *residual = param(c, SN_F32, "B, T, 50");
+    Value *y = reshape(c, contract(c, reshape(c, x, "B*T, 70"), w), "B, T, 50");
+    y = two(c, SN_OP_ADD, y, expand(c, bias, "B, T, 50"));
+    result(c, two(c, SN_OP_ADD, one(c, SN_OP_TANH, y), residual));
+    result(c, y);
+    check(c, SIZES, sizes);
+}
+
+/* Heads are split behind the product and the weight is stored transposed. */
+static void heads(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    Value *x = param(c, SN_F32, "B, T, 33"), *w = param(c, SN_F32, "96, 33"), *bias = param(c, SN_F32, "96");
+    Value *y = contract(c, reshape(c, x, "B*T, 33"), transpose(c, w, (int[]){1, 0}));
+    y = two(c, SN_OP_ADD, reshape(c, y, "B, T, 96"), expand(c, bias, "B, T, 96"));
+    result(c, transpose(c, reshape(c, y, "B, T, 3, 32"), (int[]){0, 2, 1, 3}));
+    check(c, SIZES, sizes);
+}
+
+/* Batched products of transposed data, in three layouts. */
+static void batched(void **state) {
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        Case *c = begin_case(SN_CLUSTER_CONTRACT);
+        Value *a = transpose(c, param(c, SN_F32, "B, T, 4, 24"), (int[]){0, 2, 1, 3});
+        Value *b = k == 0   ? transpose(c, param(c, SN_F32, "B, T, 4, 24"), (int[]){0, 2, 3, 1})
+                   : k == 1 ? expand(c, param(c, SN_F32, "1, 4, 24, T"), "B, 4, 24, T")
+                            : param(c, SN_F32, "B, 4, 24, T");
+        if (k == 2) a = transpose(c, param(c, SN_F32, "B, 4, 24, T"), (int[]){0, 1, 3, 2});
+        Value *y = contract(c, a, b);
+        result(c, two(c, SN_OP_MUL, y, number(c, 0.125, y)));
+        check(c, SIZES, sizes);
+    }
+}
+
+static void types(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F16, SN_BF16, SN_F64, SN_I32, SN_I64, SN_U8};
+    for (int t = 0; t < 6; t++) {
+        Case *c = begin_case(SN_CLUSTER_CONTRACT);
+        Value *a = param(c, types[t], "B, T, 19"), *b = param(c, types[t], "B, 19, 21");
+        Value *y = contract(c, a, b);
+        result(c, two(c, SN_OP_ADD, y, y));
+        check(c, SIZES, sizes);
+    }
+}
+
+/* A packed weight, packed by the pack kernel of the same target. */
+static void packed(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_BF16, SN_F16, SN_F64, SN_BF16};
+    static const char *const depth[] = {"40", "40", "40", "40", "41"};
+    for (int t = 0; t < 5; t++) {
+        Case *p = begin_case(SN_CLUSTER_PACK), *c = begin_case(SN_CLUSTER_CONTRACT);
+        char text[32];
+        snprintf(text, sizeof text, "70, %s", depth[t]);
+        Value *stored = param(p, types[t], text), *w = transpose(p, stored, (int[]){1, 0});
+        result(p, apply(p, SN_OP_PACK, &(AttrPack){p->target.panel}, w, NULL));
+        Kernel *pack = generate(p);
+        snprintf(text, sizeof text, "B, T, %s", depth[t]);
+        Value *x = param(c, types[t], text);
+        Type type = p->cluster->output[0]->type;
+        char panels[64];
+        snprintf(panels, sizeof panels, "%lld, %s, %lld", (long long)type.dim[0]->value, depth[t], (long long)c->target.panel);
+        Value *b = param(c, types[t], panels);
+        snprintf(text, sizeof text, "B*T, %s", depth[t]);
+        Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(c->graph->dims, 70)}, reshape(c, x, text), b);
+        result(c, reshape(c, y, "B, T, 70"));
+        Kernel *kernel = generate(c);
+
+        void *handle[2];
+        KernelFunction *do_pack = compile(pack, &handle[0]), *multiply = compile(kernel, &handle[1]);
+        const int64_t *symbols = (const int64_t[]){3, 17};
+        Array *in[2] = {random_input(c, x, symbols, 1), random_input(p, stored, symbols, 2)};
+        Run one_run = {.buffer = {bytes_of(in[1])}}, two_runs = {.buffer = {bytes_of(in[0])}};
+        launch(p, pack, do_pack, symbols, &one_run, 1);
+        two_runs.buffer[1] = one_run.buffer[1];
+        launch(c, kernel, multiply, symbols, &two_runs, 1);
+        Array *truth = sn_array_new(c->arena, types[t], 3, (const int64_t[]){3, 17, 70});
+        int64_t K = in[0]->extent[2];
+        for (int64_t i = 0; i < truth->count; i++)
+            for (int64_t k = 0; k < K; k++) truth->f[i] += in[0]->f[i / 70 * K + k] * in[1]->f[i % 70 * K + k];
+        compare(c, truth, two_runs.buffer[2], "packed product");
+        dlclose(handle[0]), dlclose(handle[1]);
+        free(one_run.buffer[0]), free(one_run.buffer[1]), free(two_runs.buffer[0]), free(two_runs.buffer[2]);
+        sn_arena_free(p->arena), sn_arena_free(c->arena);
+    }
+}
+
+/* A gather and arithmetic in front of a product. */
+static void prologue(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    Value *table = param(c, SN_F32, "20, 30"), *ids = param(c, SN_I64, "T");
+    Value *rows = apply(c, SN_OP_GATHER, &(AttrAxis){0}, table, ids);
+    result(c, contract(c, two(c, SN_OP_MUL, rows, rows), param(c, SN_F32, "30, 40")));
+    c->low = 0, c->high = 19;
+    check(c, 3, (const int64_t[]){1, 5, 40});
+}
+
+static Value *attention(Case *c, Value *q, Value *k, Value *v, Value *bias, AttrAttention attr) {
+    Value *result = sn_build(&c->b, SN_OP_ATTENTION, &attr, bias ? 4 : 3, (Value *[]){q, k, v, bias});
+    assert_ok(c->b.status);
+    return result;
+}
+
+/* Self-attention on heads that lie side by side, its result put back side by side. */
+static void self_attention(void **state) {
+    (void)state;
+    for (int causal = 0; causal < 2; causal++) {
+        Case *c = begin_case(SN_CLUSTER_ATTENTION);
+        Value *side[3];
+        for (int i = 0; i < 3; i++)
+            side[i] = transpose(c, reshape(c, param(c, SN_F32, "B, T, 4*20"), "B, T, 4, 20"), (int[]){0, 2, 1, 3});
+        AttrAttention attr = {.scale = 0.25, .causal = causal, .offset = causal ? sn_dim(c->graph->dims, 0) : NULL};
+        Value *y = attention(c, side[0], side[1], side[2], NULL, attr);
+        result(c, reshape(c, transpose(c, y, (int[]){0, 2, 1, 3}), "B, T, 80"));
+        check(c, SIZES, sizes);
+    }
+}
+
+/* Cached keys (an offset), grouped heads, a mask by batch, and no row without a key. */
+static void cached_attention(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        Case *c = begin_case(SN_CLUSTER_ATTENTION);
+        Value *q = param(c, SN_F32, "B, 6, T, 16"), *k = param(c, SN_F32, "B, 2, T + 5, 16"), *v = param(c, SN_F32, "B, 2, T + 5, 24");
+        Value *bias = kind == 0   ? NULL
+                      : kind == 1 ? param(c, SN_F32, "B, 1, 1, T + 5")
+                                  : param(c, SN_BOOL, "T, T + 5");
+        AttrAttention attr = {.scale = 0.25, .causal = kind != 2, .zero_rows = true};
+        if (attr.causal) attr.offset = sn_dim(c->graph->dims, 5);
+        result(c, attention(c, q, k, v, bias, attr));
+        check(c, SIZES, sizes);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear),   cmocka_unit_test(heads),          cmocka_unit_test(batched),
+        cmocka_unit_test(types),    cmocka_unit_test(packed),         cmocka_unit_test(prologue),
+        cmocka_unit_test(self_attention), cmocka_unit_test(cached_attention),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
