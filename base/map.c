@@ -108,7 +108,7 @@ int sn_map_count(const Map *map) {
 
 void *sn_map_entry(const Map *map, int i, const void **key, size_t *bytes) {
     const Entry *entry = &map->entries.at[i];
-    *key = entry->key;
-    *bytes = entry->bytes;
+    if (key) *key = entry->key;
+    if (bytes) *bytes = entry->bytes;
     return entry->value;
 }

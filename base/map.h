@@ -44,7 +44,8 @@ static inline void *sn_map_get_string(const Map *map, const char *key) {
 
 int sn_map_count(const Map *map);
 
-/* The i-th entry in order of insertion, 0 <= i < count: deterministic iteration. */
+/* The i-th entry in order of insertion, 0 <= i < count: deterministic iteration. `key` and `bytes` may be
+ * NULL. */
 void *sn_map_entry(const Map *map, int i, const void **key, size_t *bytes);
 
 #endif

@@ -23,8 +23,10 @@ static bool is_anchor(const Node *node) {
     case SN_CLASS_REDUCE:
     case SN_CLASS_CONTRACT:
     case SN_CLASS_ATTENTION:
-    case SN_CLASS_SCAN: return true;
-    default: return false;
+    case SN_CLASS_SCAN:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -41,9 +43,9 @@ static bool same_axes(const AttrReduce *a, const AttrReduce *b) {
 
 /* The class of anchor that each kind is for. */
 static const OpClass anchor_class[SN_CLUSTER_KIND_COUNT] = {
-    [SN_CLUSTER_MAP] = SN_CLASS_NONE,           [SN_CLUSTER_REDUCE] = SN_CLASS_REDUCE,
-    [SN_CLUSTER_CONTRACT] = SN_CLASS_CONTRACT,  [SN_CLUSTER_ATTENTION] = SN_CLASS_ATTENTION,
-    [SN_CLUSTER_SCAN] = SN_CLASS_SCAN,          [SN_CLUSTER_PACK] = SN_CLASS_NONE,
+    [SN_CLUSTER_MAP] = SN_CLASS_NONE,          [SN_CLUSTER_REDUCE] = SN_CLASS_REDUCE,
+    [SN_CLUSTER_CONTRACT] = SN_CLASS_CONTRACT, [SN_CLUSTER_ATTENTION] = SN_CLASS_ATTENTION,
+    [SN_CLUSTER_SCAN] = SN_CLASS_SCAN,         [SN_CLUSTER_PACK] = SN_CLASS_NONE,
 };
 
 static const char *find_anchor(const Node *cluster, const Node **anchor) {
@@ -58,7 +60,8 @@ static const char *find_anchor(const Node *cluster, const Node **anchor) {
             continue;
         }
         if (class != SN_CLASS_REDUCE) return "more than one anchor";
-        if (!same_shape(node->input[0]->type, (*anchor)->input[0]->type) || !same_axes(node->attr, (*anchor)->attr))
+        if (!same_shape(node->input[0]->type, (*anchor)->input[0]->type) ||
+            !same_axes(node->attr, (*anchor)->attr))
             return "reductions over different axes or shapes";
     }
     return class != SN_CLASS_NONE && !*anchor ? "no anchor" : NULL;
@@ -123,10 +126,12 @@ static bool reads_operands(Search *search, const Value *value, const Dim *index)
     if (is_anchor(node))
         return same_index(frame->domain.rank, index,
                           sn_op(node->op)->class == SN_CLASS_REDUCE ? frame->left : frame->full);
-    if (node->op == SN_OP_VIEW) return reads_right(search, node->input[0], view_index(search, node->attr, index));
+    if (node->op == SN_OP_VIEW)
+        return reads_right(search, node->input[0], view_index(search, node->attr, index));
     if (sn_op(node->op)->class != SN_CLASS_POINTWISE) return false;
     for (int i = 0; i < node->input_count; i++)
-        if (node->input[i]->type.rank != value->type.rank || !reads_right(search, node->input[i], index)) return false;
+        if (node->input[i]->type.rank != value->type.rank || !reads_right(search, node->input[i], index))
+            return false;
     return true;
 }
 
@@ -156,10 +161,12 @@ static bool place_as_domain(Search *search, const Value *value, Placement *out) 
     const ClusterFrame *frame = search->frame;
     bool full = value->type.rank == frame->domain.rank, left = full, reduces = false;
     for (int i = 0; i < frame->domain.rank && (full || left); i++) {
-        bool reduced = frame->left[i] != frame->full[i] || (frame->reduced[i] && sn_dim_equals(frame->domain.dim[i], 1));
+        bool reduced =
+            frame->left[i] != frame->full[i] || (frame->reduced[i] && sn_dim_equals(frame->domain.dim[i], 1));
         reduces |= frame->left[i] != frame->full[i];
         full = full && value->type.dim[i] == frame->domain.dim[i];
-        left = left && (reduced ? sn_dim_equals(value->type.dim[i], 1) : value->type.dim[i] == frame->domain.dim[i]);
+        left = left &&
+               (reduced ? sn_dim_equals(value->type.dim[i], 1) : value->type.dim[i] == frame->domain.dim[i]);
     }
     if (full && try_at(search, value, frame->full, false, out)) return true;
     return left && reduces && try_at(search, value, frame->left, true, out);
@@ -233,7 +240,8 @@ static const char *legal_body(const Node *cluster) {
             return "an operator that is not expanded";
         if (node->op != SN_OP_CONSTANT) continue;
         double splat;
-        if (((const AttrConstant *)node->attr)->tensor->count != 1 && !sn_value_is_splat(node->output[0], &splat))
+        if (((const AttrConstant *)node->attr)->tensor->count != 1 &&
+            !sn_value_is_splat(node->output[0], &splat))
             return "a constant of several values, which must be an input of the cluster";
     }
     return NULL;

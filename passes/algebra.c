@@ -40,6 +40,12 @@ static Value *multiply_one(Builder *b, Node *node) {
     return splat(node, 0) == 1 ? operand(node, 1) : NULL;
 }
 
+/* `number` in the dtype and shape of `value`, as the stage may ask for. */
+static Value *number_like(Builder *b, const Value *value, double number) {
+    Value *scalar = sn_build_scalar(b, value->type.dtype, number);
+    return scalar ? sn_build_expand(b, scalar, value->type.rank, value->type.dim) : NULL;
+}
+
 /* x / 2ⁿ = x · 2⁻ⁿ exactly; 1 / x is a reciprocal. */
 static Value *divide(Builder *b, Node *node) {
     double divisor = splat(node, 1);
@@ -49,7 +55,7 @@ static Value *divide(Builder *b, Node *node) {
     if (splat(node, 0) == 1 && operand(node, 1)) return sn_build1(b, SN_OP_RECIPROCAL, NULL, node->input[1]);
     int exponent;
     if (!isfinite(divisor) || fabs(frexp(divisor, &exponent)) != 0.5 || abs(exponent) > 14) return NULL;
-    return sn_build2(b, SN_OP_MUL, NULL, node->input[0], sn_build_scalar(b, dtype, 1 / divisor));
+    return sn_build2(b, SN_OP_MUL, NULL, node->input[0], number_like(b, node->input[1], 1 / divisor));
 }
 
 static Value *power(Builder *b, Node *node) {

@@ -10,9 +10,25 @@ static ExpandRule *const rules[SN_OP_COUNT] = {
 #undef OP
 };
 
-static bool must_expand(const Pass *pass, const Node *node) {
+/* The tiled kernel of a direct composite has its row widths compiled in. */
+static bool has_constant_widths(const Node *node) {
+    int64_t width;
+    for (int k = 0; k < node->input_count && k < 3; k++) {
+        Type type = node->input[k]->type;
+        if (!sn_dim_is(type.dim[type.rank - 1], &width)) return false;
+    }
+    return true;
+}
+
+static bool must_expand(Pass *pass, const Node *node) {
     OpLevel level = sn_op(node->op)->level;
-    return level == SN_LEVEL_COMPOSITE || (level == SN_LEVEL_DIRECT && pass->eager);
+    if (level != SN_LEVEL_DIRECT) return level == SN_LEVEL_COMPOSITE;
+    if (pass->eager) return true;
+    if (has_constant_widths(node)) return false;
+    sn_pass_remark(pass, node->origin, false,
+                   "%s is taken apart: the width of a head is not known when compiling",
+                   sn_op(node->op)->text);
+    return true;
 }
 
 static void expand_node(Pass *pass, Graph *graph, Node *node) {

@@ -1,5 +1,5 @@
-/* For tests of generated code: clusters made by a builder, compiled by the system compiler, run in several pieces and
- * compared with the interpreter. */
+/* For tests of generated code: clusters made by a builder, compiled by the system compiler, run in several
+ * pieces and compared with the interpreter. */
 #ifndef SN_CODEGEN_FIXTURE_H
 #define SN_CODEGEN_FIXTURE_H
 
@@ -54,8 +54,8 @@ static inline Case *begin_case(ClusterKind kind) {
     c->cluster->body = sn_region_new(c->graph, c->cluster);
     c->b = (Builder){.graph = c->graph, .region = c->cluster->body};
     int bytes = __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") ? 64
-                : __builtin_cpu_supports("avx2")                                          ? 32
-                                                                                          : 16;
+                : __builtin_cpu_supports("avx2")                                         ? 32
+                                                                                         : 16;
     sn_target_cpu(&c->target, bytes, bytes == 64 ? 32 : 16, 32768, 1 << 20);
     c->low = -5, c->high = 5, c->scale = 1, c->tolerance = 4e-6;
     return c;
@@ -84,8 +84,12 @@ static inline Value *apply(Case *c, OpCode op, const void *attr, Value *a, Value
     return result;
 }
 
-static inline Value *one(Case *c, OpCode op, Value *a) { return apply(c, op, NULL, a, NULL); }
-static inline Value *two(Case *c, OpCode op, Value *a, Value *b) { return apply(c, op, NULL, a, b); }
+static inline Value *one(Case *c, OpCode op, Value *a) {
+    return apply(c, op, NULL, a, NULL);
+}
+static inline Value *two(Case *c, OpCode op, Value *a, Value *b) {
+    return apply(c, op, NULL, a, b);
+}
 
 static inline Value *expand(Case *c, Value *a, const char *text) {
     Type type = shape(c, SN_F32, text);
@@ -139,13 +143,15 @@ static inline Value *spread(Case *c, Value *a, const Value *like) {
     return result;
 }
 
-static inline void result(Case *c, Value *value) { sn_region_result(c->cluster->body, value); }
+static inline void result(Case *c, Value *value) {
+    sn_region_result(c->cluster->body, value);
+}
 
 /* The cluster as a node of the graph. */
 static inline void finish_graph(Case *c) {
     Region *body = c->cluster->body;
-    Node *node = sn_node_new(c->graph, SN_OP_CLUSTER, c->cluster->attr, body->param.count, c->graph->body->param.at,
-                             body->result.count);
+    Node *node = sn_node_new(c->graph, SN_OP_CLUSTER, c->cluster->attr, body->param.count,
+                             c->graph->body->param.at, body->result.count);
     node->body = body;
     body->owner = node;
     sn_node_append(c->graph->body, node);
@@ -190,14 +196,31 @@ static inline KernelFunction *compile(const Kernel *kernel, void **handle) {
     assert_non_null(file);
     assert_true(fputs(kernel->source, file) >= 0);
     assert_int_equal(fclose(file), 0);
-    const char *const argv[] = {"gcc", "-w", "-Wno-psabi", "-std=gnu11", "-O1", "-march=native", "-fwrapv", "-fno-math-errno",
-                                "-ffp-contract=fast", "-fno-trapping-math", "-fno-strict-aliasing", "-fPIC",
-                                "-shared", "-o", object, source, "-lm", NULL};
+    const char *const argv[] = {"gcc",
+                                "-w",
+                                "-Wno-psabi",
+                                "-std=gnu11",
+                                "-O1",
+                                "-march=native",
+                                "-fwrapv",
+                                "-fno-math-errno",
+                                "-ffp-contract=fast",
+                                "-fno-trapping-math",
+                                "-fno-strict-aliasing",
+                                "-fPIC",
+                                "-shared",
+                                "-o",
+                                object,
+                                source,
+                                "-lm",
+                                NULL};
     if (run_program(argv) != 0) fail_msg("kernel does not compile: %s", source);
     *handle = dlopen(object, RTLD_NOW);
     if (!*handle) fail_msg("%s", dlerror());
-    if (getenv("SINTER_KEEP_KERNELS")) fprintf(stderr, "%s\n", source);
-    else unlink(source), unlink(object), rmdir(folder);
+    if (getenv("SINTER_KEEP_KERNELS"))
+        fprintf(stderr, "%s\n", source);
+    else
+        unlink(source), unlink(object), rmdir(folder);
     return (KernelFunction *)dlsym(*handle, kernel->name);
 }
 
@@ -205,28 +228,35 @@ static inline KernelFunction *compile(const Kernel *kernel, void **handle) {
 
 static inline Array *random_input(Case *c, const Value *value, const int64_t *symbols, uint64_t seed) {
     int64_t extent[SN_MAX_RANK];
-    for (int i = 0; i < value->type.rank; i++) assert_ok(sn_dim_eval(value->type.dim[i], symbols, NULL, &extent[i]));
+    for (int i = 0; i < value->type.rank; i++)
+        assert_ok(sn_dim_eval(value->type.dim[i], symbols, NULL, &extent[i]));
     Array *array = sn_array_new(c->arena, value->type.dtype, value->type.rank, extent);
     for (int64_t i = 0; i < array->count; i++) {
         double x = sn_random_normal(seed, (uint64_t)i) * c->scale, u = sn_random_uniform(seed, (uint64_t)i);
-        if (array->f) array->f[i] = c->positive ? fabs(x) + 0.01 : x;
-        else if (array->dtype == SN_BOOL) array->i[i] = u < 0.5;
-        else array->i[i] = c->low + (int64_t)(u * (double)(c->high - c->low + 1));
+        if (array->f)
+            array->f[i] = c->positive ? fabs(x) + 0.01 : x;
+        else if (array->dtype == SN_BOOL)
+            array->i[i] = u < 0.5;
+        else
+            array->i[i] = c->low + (int64_t)(u * (double)(c->high - c->low + 1));
         if (array->i && !sn_dtype_is_signed(array->dtype) && array->i[i] < 0) array->i[i] = -array->i[i];
     }
     return array;
 }
 
-/* The bytes of an array in its dtype, exactly as long as they are, so that a checker sees what is read beyond. Floats
- * of the array become what the bytes hold. */
+/* The bytes of an array in its dtype, exactly as long as they are, so that a checker sees what is read
+ * beyond. Floats of the array become what the bytes hold. */
 static inline void *bytes_of(Array *array) {
     void *bytes = malloc((size_t)(array->count * sn_dtype_bytes(array->dtype)) + 1);
     assert_non_null(bytes);
     for (int64_t i = 0; i < array->count; i++) {
-        if (array->f) sn_element_set(array->dtype, bytes, i, array->f[i]);
-        else sn_element_set_int(array->dtype, bytes, i, array->i[i]);
+        if (array->f)
+            sn_element_set(array->dtype, bytes, i, array->f[i]);
+        else
+            sn_element_set_int(array->dtype, bytes, i, array->i[i]);
     }
-    Tensor tensor = {.dtype = array->dtype, .count = array->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
+    Tensor tensor = {
+        .dtype = array->dtype, .count = array->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
     for (int64_t i = 0; i < array->count && array->f; i++) array->f[i] = sn_tensor_get(&tensor, i);
     return bytes;
 }
@@ -240,9 +270,10 @@ typedef struct Run {
 } Run;
 
 /* One launch cut into pieces of `piece` items. Outputs are filled with 0x5a first. */
-static inline void launch(Case *c, const Kernel *kernel, KernelFunction *function, const int64_t *symbols, Run *run,
-                          int64_t piece) {
-    for (int i = 0; i < kernel->param_count; i++) assert_ok(sn_dim_eval(kernel->param[i], symbols, NULL, &run->param[i]));
+static inline void launch(Case *c, const Kernel *kernel, KernelFunction *function, const int64_t *symbols,
+                          Run *run, int64_t piece) {
+    for (int i = 0; i < kernel->param_count; i++)
+        assert_ok(sn_dim_eval(kernel->param[i], symbols, NULL, &run->param[i]));
     assert_ok(sn_dim_eval(kernel->items, symbols, NULL, &run->items));
     for (int i = 0; i < kernel->output_count; i++) {
         const Value *value = c->cluster->output[i];
@@ -259,21 +290,23 @@ static inline void launch(Case *c, const Kernel *kernel, KernelFunction *functio
     run->buffer_count = kernel->input_count + kernel->output_count + kernel->scratch_count;
     assert_true(run->buffer_count <= 32 && kernel->param_count <= 64);
     run->fault = 0;
-    for (int64_t at = (run->items - 1) / piece * piece; at >= 0 && run->items; at -= piece) { /* the last one first */
+    for (int64_t at = (run->items - 1) / piece * piece; at >= 0 && run->items;
+         at -= piece) { /* the last one first */
         int fault = function(run->buffer, run->param, at, at + piece < run->items ? at + piece : run->items);
         if (fault) run->fault = fault;
     }
 }
 
 static inline void compare(Case *c, const Array *truth, const void *bytes, const char *what) {
-    Tensor tensor = {.dtype = truth->dtype, .count = truth->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
+    Tensor tensor = {
+        .dtype = truth->dtype, .count = truth->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
     double square = 0, error = 0, worst = 0;
     int64_t counted = 0, at = 0;
     for (int64_t i = 0; i < truth->count; i++) {
         if (!truth->f) {
             if (sn_tensor_get_int(&tensor, i) != truth->i[i])
-                fail_msg("%s: element %lld is %lld, not %lld", what, (long long)i, (long long)sn_tensor_get_int(&tensor, i),
-                         (long long)truth->i[i]);
+                fail_msg("%s: element %lld is %lld, not %lld", what, (long long)i,
+                         (long long)sn_tensor_get_int(&tensor, i), (long long)truth->i[i]);
             continue;
         }
         double x = sn_tensor_get(&tensor, i), y = truth->f[i], e = fabs(x - y);
@@ -293,11 +326,13 @@ static inline void compare(Case *c, const Array *truth, const void *bytes, const
         fail_msg("%s: RMSE %g of RMS %g, worst %g at %lld", what, rmse, rms, worst, (long long)at);
 }
 
-/* Runs with the given symbols (in order of their numbers) and compares all outputs; other cuts of the work must give
- * the same bits. */
-static inline void check_with(Case *c, const Kernel *kernel, KernelFunction *function, const int64_t *symbols) {
+/* Runs with the given symbols (in order of their numbers) and compares all outputs; other cuts of the work
+ * must give the same bits. */
+static inline void check_with(Case *c, const Kernel *kernel, KernelFunction *function,
+                              const int64_t *symbols) {
     const Region *body = c->graph->body;
-    Array **inputs = SN_ARRAY(c->arena, Array *, body->param.count), **outputs = SN_ARRAY(c->arena, Array *, body->result.count);
+    Array **inputs = SN_ARRAY(c->arena, Array *, body->param.count),
+          **outputs = SN_ARRAY(c->arena, Array *, body->result.count);
     Run run[2] = {0};
     for (int i = 0; i < body->param.count; i++) {
         inputs[i] = random_input(c, body->param.at[i], symbols, (uint64_t)i + 1);
@@ -320,7 +355,8 @@ static inline void check_with(Case *c, const Kernel *kernel, KernelFunction *fun
         for (int i = r ? kernel->input_count : 0; i < run[r].buffer_count; i++) free(run[r].buffer[i]);
 }
 
-/* Generates, compiles and checks with each binding: `count` rows of as many symbols as there are. Ends the case. */
+/* Generates, compiles and checks with each binding: `count` rows of as many symbols as there are. Ends the
+ * case. */
 static inline void check(Case *c, int count, const int64_t *symbols) {
     void *handle;
     const Kernel *kernel = generate(c);

@@ -9,11 +9,13 @@ enum { SIZES = 6 };
 static void elementwise(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_MAP);
-    Value *x = param(c, SN_F32, "B, T, 768"), *bias = param(c, SN_F32, "768"), *column = param(c, SN_F32, "B, T, 1");
+    Value *x = param(c, SN_F32, "B, T, 768"), *bias = param(c, SN_F32, "768"),
+          *column = param(c, SN_F32, "B, T, 1");
     Value *y = two(c, SN_OP_ADD, x, expand(c, bias, "B, T, 768"));
     y = two(c, SN_OP_MUL, y, expand(c, column, "B, T, 768"));
     Value *half = two(c, SN_OP_MUL, y, number(c, 0.5, y));
-    Value *gate = two(c, SN_OP_ADD, one(c, SN_OP_ERF, two(c, SN_OP_MUL, y, number(c, 0.70710678118, y))), number(c, 1, y));
+    Value *gate = two(c, SN_OP_ADD, one(c, SN_OP_ERF, two(c, SN_OP_MUL, y, number(c, 0.70710678118, y))),
+                      number(c, 1, y));
     result(c, two(c, SN_OP_MUL, half, gate));
     result(c, one(c, SN_OP_TANH, y));
     check(c, SIZES, sizes);
@@ -35,7 +37,8 @@ static void pieces(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_MAP);
     Value *x = param(c, SN_F32, "B, T, 40"), *angle = param(c, SN_F32, "T, 20");
-    Value *cosine = expand(c, one(c, SN_OP_COS, angle), "B, T, 20"), *sine = expand(c, one(c, SN_OP_SIN, angle), "B, T, 20");
+    Value *cosine = expand(c, one(c, SN_OP_COS, angle), "B, T, 20"),
+          *sine = expand(c, one(c, SN_OP_SIN, angle), "B, T, 20");
     Value *x1 = slice(c, x, 2, 0, "20", 1), *x2 = slice(c, x, 2, 20, "20", 1);
     Value *o1 = two(c, SN_OP_SUB, two(c, SN_OP_MUL, x1, cosine), two(c, SN_OP_MUL, x2, sine));
     Value *o2 = two(c, SN_OP_ADD, two(c, SN_OP_MUL, x2, cosine), two(c, SN_OP_MUL, x1, sine));
@@ -43,7 +46,8 @@ static void pieces(void **state) {
     result(c, joined);
     result(c, two(c, SN_OP_ADD, joined, x)); /* the concat read inside an expression */
     Dims *dims = c->graph->dims;
-    Dim before[3] = {sn_dim(dims, 0), sn_dim(dims, 1), sn_dim(dims, 3)}, after[3] = {sn_dim(dims, 2), sn_dim(dims, 0), sn_dim(dims, 1)};
+    Dim before[3] = {sn_dim(dims, 0), sn_dim(dims, 1), sn_dim(dims, 3)},
+        after[3] = {sn_dim(dims, 2), sn_dim(dims, 0), sn_dim(dims, 1)};
     result(c, apply(c, SN_OP_PAD, &(AttrPad){3, before, after, 7.5}, joined, NULL));
     check(c, SIZES, sizes);
 }
@@ -51,7 +55,8 @@ static void pieces(void **state) {
 static void gathers(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_MAP);
-    Value *table = param(c, SN_F32, "50, 24"), *ids = param(c, SN_I64, "B, T"), *x = param(c, SN_F32, "B, T, 24");
+    Value *table = param(c, SN_F32, "50, 24"), *ids = param(c, SN_I64, "B, T"),
+          *x = param(c, SN_F32, "B, T, 24");
     Value *columns = param(c, SN_I32, "B, 6");
     result(c, two(c, SN_OP_ADD, apply(c, SN_OP_GATHER, &(AttrAxis){0}, table, ids), x));
     result(c, apply(c, SN_OP_GATHER, &(AttrAxis){1}, table, columns));
@@ -79,7 +84,8 @@ static void faults(void **state) {
     for (int i = 0; i < 40; i++) ints[i] = i + 1;
     void *buffers[] = {data, id, ints, out, quotient};
     int64_t numbers[8] = {0}, items;
-    for (int i = 0; i < kernel->param_count; i++) assert_ok(sn_dim_eval(kernel->param[i], none, NULL, &numbers[i]));
+    for (int i = 0; i < kernel->param_count; i++)
+        assert_ok(sn_dim_eval(kernel->param[i], none, NULL, &numbers[i]));
     assert_ok(sn_dim_eval(kernel->items, none, NULL, &items));
     assert_int_equal(function(buffers, numbers, 0, items), 0);
     for (const Node *node = c->cluster->body->first; node != rows->producer; node = node->next) at++;
@@ -99,7 +105,8 @@ static void sources(void **state) {
     Dims *dims = c->graph->dims;
     Value *x = param(c, SN_F32, "B, T");
     Dim T = x->type.dim[1], one_dim = sn_dim(dims, 1);
-    Value *row = sn_build(&c->b, SN_OP_IOTA, &(AttrIota){SN_I64, x->type.dim[0], sn_dim(dims, 0), one_dim}, 0, NULL);
+    Value *row =
+        sn_build(&c->b, SN_OP_IOTA, &(AttrIota){SN_I64, x->type.dim[0], sn_dim(dims, 0), one_dim}, 0, NULL);
     Value *column = sn_build(&c->b, SN_OP_IOTA, &(AttrIota){SN_I32, T, T, sn_dim(dims, -1)}, 0, NULL);
     assert_ok(c->b.status);
     Value *i = expand(c, reshape(c, row, "B, 1"), "B, T"), *j = expand(c, cast(c, column, SN_I64), "B, T");
@@ -116,11 +123,13 @@ static void sources(void **state) {
 /* Every function of floats, in every float type. */
 static void float_functions(void **state) {
     (void)state;
-    static const OpCode unary[] = {SN_OP_NEG, SN_OP_ABS, SN_OP_SIGN, SN_OP_FLOOR, SN_OP_CEIL, SN_OP_ROUND, SN_OP_SQRT,
-                                   SN_OP_RSQRT, SN_OP_RECIPROCAL, SN_OP_EXP, SN_OP_LOG, SN_OP_SIN, SN_OP_COS, SN_OP_TANH,
-                                   SN_OP_ERF, SN_OP_SIGMOID, SN_OP_ISNAN, SN_OP_ISINF};
-    static const OpCode binary[] = {SN_OP_ADD, SN_OP_SUB, SN_OP_MUL, SN_OP_DIV, SN_OP_POW, SN_OP_FMOD, SN_OP_MIN,
-                                    SN_OP_MAX, SN_OP_EQUAL, SN_OP_LESS, SN_OP_LESS_EQUAL};
+    static const OpCode unary[] = {SN_OP_NEG,     SN_OP_ABS,   SN_OP_SIGN,  SN_OP_FLOOR,      SN_OP_CEIL,
+                                   SN_OP_ROUND,   SN_OP_SQRT,  SN_OP_RSQRT, SN_OP_RECIPROCAL, SN_OP_EXP,
+                                   SN_OP_LOG,     SN_OP_SIN,   SN_OP_COS,   SN_OP_TANH,       SN_OP_ERF,
+                                   SN_OP_SIGMOID, SN_OP_ISNAN, SN_OP_ISINF};
+    static const OpCode binary[] = {SN_OP_ADD,   SN_OP_SUB,  SN_OP_MUL,       SN_OP_DIV,
+                                    SN_OP_POW,   SN_OP_FMOD, SN_OP_MIN,       SN_OP_MAX,
+                                    SN_OP_EQUAL, SN_OP_LESS, SN_OP_LESS_EQUAL};
     static const DType types[] = {SN_F32, SN_F64, SN_F16, SN_BF16};
     for (int t = 0; t < 4; t++) {
         Case *c = begin_case(SN_CLUSTER_MAP);
@@ -134,8 +143,9 @@ static void float_functions(void **state) {
 
 static void integer_functions(void **state) {
     (void)state;
-    static const OpCode binary[] = {SN_OP_ADD, SN_OP_SUB, SN_OP_MUL, SN_OP_DIV, SN_OP_MOD, SN_OP_FMOD,
-                                    SN_OP_MIN, SN_OP_MAX, SN_OP_EQUAL, SN_OP_LESS, SN_OP_LESS_EQUAL};
+    static const OpCode binary[] = {SN_OP_ADD,   SN_OP_SUB,  SN_OP_MUL,       SN_OP_DIV,
+                                    SN_OP_MOD,   SN_OP_FMOD, SN_OP_MIN,       SN_OP_MAX,
+                                    SN_OP_EQUAL, SN_OP_LESS, SN_OP_LESS_EQUAL};
     static const DType types[] = {SN_U8, SN_I8, SN_U16, SN_I16, SN_U32, SN_I32, SN_U64, SN_I64};
     for (int t = 0; t < 8; t++) {
         Case *c = begin_case(SN_CLUSTER_MAP);
@@ -152,8 +162,8 @@ static void integer_functions(void **state) {
 
 static void casts(void **state) {
     (void)state;
-    static const DType types[] = {SN_BOOL, SN_U8, SN_I8, SN_U16, SN_I16, SN_U32, SN_I32, SN_U64, SN_I64,
-                                  SN_F16, SN_BF16, SN_F32, SN_F64};
+    static const DType types[] = {SN_BOOL, SN_U8,  SN_I8,  SN_U16,  SN_I16, SN_U32, SN_I32,
+                                  SN_U64,  SN_I64, SN_F16, SN_BF16, SN_F32, SN_F64};
     for (int from = 0; from < 13; from++) {
         Case *c = begin_case(SN_CLUSTER_MAP);
         Value *x = param(c, types[from], "T");
@@ -186,7 +196,8 @@ static void softmax_rows(void **state) {
     (void)state;
     for (int fixed = 0; fixed < 2; fixed++) {
         Case *c = begin_case(SN_CLUSTER_REDUCE);
-        Value *x = param(c, SN_F32, fixed ? "B, T, 100" : "B, 3, T"), *mask = param(c, SN_F32, fixed ? "100" : "T");
+        Value *x = param(c, SN_F32, fixed ? "B, T, 100" : "B, 3, T"),
+              *mask = param(c, SN_F32, fixed ? "100" : "T");
         result(c, softmax(c, two(c, SN_OP_ADD, x, spread(c, mask, x)), 2));
         Kernel *kernel = NULL;
         (void)kernel;
@@ -201,7 +212,8 @@ static void softmax_columns(void **state) {
     check(c, SIZES, sizes);
 }
 
-/* exp must be computed once an element: it is written once where rows are long enough to be read in vectors. */
+/* exp must be computed once an element: it is written once where rows are long enough to be read in vectors.
+ */
 static void softmax_keeps(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_REDUCE);
@@ -228,7 +240,8 @@ static void layer_norm(void **state) {
         mean = two(c, SN_OP_DIV, mean, number(c, 96, mean));
         Value *d = two(c, SN_OP_SUB, x, spread(c, mean, x));
         Value *variance = reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_MUL, d, d), 2);
-        variance = two(c, SN_OP_ADD, two(c, SN_OP_DIV, variance, number(c, 96, variance)), number(c, 1e-5, variance));
+        variance = two(c, SN_OP_ADD, two(c, SN_OP_DIV, variance, number(c, 96, variance)),
+                       number(c, 1e-5, variance));
         Value *y = two(c, SN_OP_MUL, d, spread(c, one(c, SN_OP_RSQRT, variance), d));
         result(c, two(c, SN_OP_ADD, two(c, SN_OP_MUL, y, spread(c, scale, y)), spread(c, bias, y)));
         result(c, x);
@@ -275,7 +288,8 @@ static void scans(void **state) {
         int axis = k & 1;
         DType dtype = k < 4 ? SN_F32 : SN_I64;
         Value *x = param(c, dtype, "B, T");
-        Value *y = apply(c, SN_OP_CUMSUM, &(AttrScan){axis, (k >> 1) & 1, (k >> 2) & 1}, two(c, SN_OP_ADD, x, x), NULL);
+        Value *y = apply(c, SN_OP_CUMSUM, &(AttrScan){axis, (k >> 1) & 1, (k >> 2) & 1},
+                         two(c, SN_OP_ADD, x, x), NULL);
         result(c, two(c, SN_OP_SUB, y, x));
         result(c, transpose(c, y, (int[]){1, 0}));
         c->positive = true;

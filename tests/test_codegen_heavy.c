@@ -77,10 +77,12 @@ static void packed(void **state) {
         Value *x = param(c, types[t], text);
         Type type = p->cluster->output[0]->type;
         char panels[64];
-        snprintf(panels, sizeof panels, "%lld, %s, %lld", (long long)type.dim[0]->value, depth[t], (long long)c->target.panel);
+        snprintf(panels, sizeof panels, "%lld, %s, %lld", (long long)type.dim[0]->value, depth[t],
+                 (long long)c->target.panel);
         Value *b = param(c, types[t], panels);
         snprintf(text, sizeof text, "B*T, %s", depth[t]);
-        Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(c->graph->dims, 70)}, reshape(c, x, text), b);
+        Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(c->graph->dims, 70)},
+                         reshape(c, x, text), b);
         result(c, reshape(c, y, "B, T, 70"));
         Kernel *kernel = generate(c);
 
@@ -95,7 +97,8 @@ static void packed(void **state) {
         Array *truth = sn_array_new(c->arena, types[t], 3, (const int64_t[]){3, 17, 70});
         int64_t K = in[0]->extent[2];
         for (int64_t i = 0; i < truth->count; i++)
-            for (int64_t k = 0; k < K; k++) truth->f[i] += in[0]->f[i / 70 * K + k] * in[1]->f[i % 70 * K + k];
+            for (int64_t k = 0; k < K; k++)
+                truth->f[i] += in[0]->f[i / 70 * K + k] * in[1]->f[i % 70 * K + k];
         compare(c, truth, two_runs.buffer[2], "packed product");
         dlclose(handle[0]), dlclose(handle[1]);
         free(one_run.buffer[0]), free(one_run.buffer[1]), free(two_runs.buffer[0]), free(two_runs.buffer[2]);
@@ -127,8 +130,10 @@ static void self_attention(void **state) {
         Case *c = begin_case(SN_CLUSTER_ATTENTION);
         Value *side[3];
         for (int i = 0; i < 3; i++)
-            side[i] = transpose(c, reshape(c, param(c, SN_F32, "B, T, 4*20"), "B, T, 4, 20"), (int[]){0, 2, 1, 3});
-        AttrAttention attr = {.scale = 0.25, .causal = causal, .offset = causal ? sn_dim(c->graph->dims, 0) : NULL};
+            side[i] =
+                transpose(c, reshape(c, param(c, SN_F32, "B, T, 4*20"), "B, T, 4, 20"), (int[]){0, 2, 1, 3});
+        AttrAttention attr = {
+            .scale = 0.25, .causal = causal, .offset = causal ? sn_dim(c->graph->dims, 0) : NULL};
         Value *y = attention(c, side[0], side[1], side[2], NULL, attr);
         result(c, reshape(c, transpose(c, y, (int[]){0, 2, 1, 3}), "B, T, 80"));
         check(c, SIZES, sizes);
@@ -140,7 +145,8 @@ static void cached_attention(void **state) {
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
         Case *c = begin_case(SN_CLUSTER_ATTENTION);
-        Value *q = param(c, SN_F32, "B, 6, T, 16"), *k = param(c, SN_F32, "B, 2, T + 5, 16"), *v = param(c, SN_F32, "B, 2, T + 5, 24");
+        Value *q = param(c, SN_F32, "B, 6, T, 16"), *k = param(c, SN_F32, "B, 2, T + 5, 16"),
+              *v = param(c, SN_F32, "B, 2, T + 5, 24");
         Value *bias = kind == 0   ? NULL
                       : kind == 1 ? param(c, SN_F32, "B, 1, 1, T + 5")
                                   : param(c, SN_BOOL, "T, T + 5");
@@ -153,8 +159,9 @@ static void cached_attention(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),   cmocka_unit_test(heads),          cmocka_unit_test(batched),
-        cmocka_unit_test(types),    cmocka_unit_test(packed),         cmocka_unit_test(prologue),
+        cmocka_unit_test(linear),         cmocka_unit_test(heads),
+        cmocka_unit_test(batched),        cmocka_unit_test(types),
+        cmocka_unit_test(packed),         cmocka_unit_test(prologue),
         cmocka_unit_test(self_attention), cmocka_unit_test(cached_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

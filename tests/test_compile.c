@@ -1,21 +1,24 @@
 /* The compile driver: imported graphs through passes, code generation and execution, in both modes, against
  * the interpreter on the imported graph. */
+#include "cpu/cpu.h"
 #include "eval.h"
 #include "execute_fixture.h"
+#include "guard.h"
 #include "number.h"
 
-static const char rows[] = "graph \"rows\" stage imported\n"
-                           "symbol B at_least 1\n"
-                           "symbol T at_least 1\n"
-                           "input %0 \"x\": f32[B, T, 24]\n"
-                           "%1 \"gain\" = constant {tensor = f32[24] recipe 1 scale 1 offset 1} : f32[24]\n"
-                           "%2 \"shift\" = constant {tensor = f32[24] recipe 2 scale 1 offset 0} : f32[24]\n"
-                           "%3 = layer_norm(%0, %1, %2) {axis = 2, epsilon = 1e-05} : f32[B, T, 24]\n"
-                           "%4 = gelu(%3) {tanh = true} : f32[B, T, 24]\n"
-                           "%5 = add(%4, %0) : f32[B, T, 24]\n"
-                           "%6 = softmax(%5) {axis = 2} : f32[B, T, 24]\n"
-                           "output %5 \"y\"\n"
-                           "output %6 \"p\"\n";
+static const char rows[] =
+    "graph \"rows\" stage imported\n"
+    "symbol B at_least 1\n"
+    "symbol T at_least 1\n"
+    "input %0 \"x\": f32[B, T, 24]\n"
+    "%1 \"gain\" = constant {tensor = f32[24] recipe 1 scale 1 offset 1} : f32[24]\n"
+    "%2 \"shift\" = constant {tensor = f32[24] recipe 2 scale 1 offset 0} : f32[24]\n"
+    "%3 = layer_norm(%0, %1, %2) {axis = 2, epsilon = 1e-05} : f32[B, T, 24] ; group 1\n"
+    "%4 = gelu(%3) {tanh = true} : f32[B, T, 24] ; group 2\n"
+    "%5 = add(%4, %0) : f32[B, T, 24] ; group 3\n"
+    "%6 = softmax(%5) {axis = 2} : f32[B, T, 24] ; group 4\n"
+    "output %5 \"y\"\n"
+    "output %6 \"p\"\n";
 
 static const char perceptron[] =
     "graph \"perceptron\" stage imported\n"
@@ -24,12 +27,12 @@ static const char perceptron[] =
     "input %0 \"x\": f32[B, T, 24]\n"
     "%1 \"w1\" = constant {tensor = f32[24, 50] recipe 1 scale 0.2 offset 0} : f32[24, 50]\n"
     "%2 \"b1\" = constant {tensor = f32[50] recipe 2 scale 1 offset 0} : f32[50]\n"
-    "%3 = matmul(%0, %1) : f32[B, T, 50]\n"
-    "%4 = add(%3, %2) : f32[B, T, 50]\n"
-    "%5 = gelu(%4) : f32[B, T, 50]\n"
+    "%3 = matmul(%0, %1) : f32[B, T, 50] ; group 1\n"
+    "%4 = add(%3, %2) : f32[B, T, 50] ; group 2\n"
+    "%5 = gelu(%4) : f32[B, T, 50] ; group 3\n"
     "%6 \"w2\" = constant {tensor = f32[50, 24] recipe 3 scale 0.2 offset 0} : f32[50, 24]\n"
-    "%7 = matmul(%5, %6) : f32[B, T, 24]\n"
-    "%8 = add(%7, %0) : f32[B, T, 24]\n"
+    "%7 = matmul(%5, %6) : f32[B, T, 24] ; group 4\n"
+    "%8 = add(%7, %0) : f32[B, T, 24] ; group 5\n"
     "output %8 \"y\"\n";
 
 typedef struct Case {
@@ -113,11 +116,48 @@ static void compiled_plans_have_fewer_launches(void **state) {
     release(&eager);
 }
 
+/* ---- exhaustion ---- */
+
+typedef struct Attempt {
+    Arena *arena;
+    const Graph *graph;
+    const Target *target;
+    Plan *plan;
+} Attempt;
+
+static Status attempt(void *argument) {
+    Attempt *at = argument;
+    Ledger ledger = {0};
+    return sn_compile_plan(at->arena, at->graph, at->target, NULL, NULL, &ledger, &at->plan);
+}
+
+/* With ever more memory the compiler fails cleanly until it succeeds. */
+static void exhaustion_is_an_error(void **state) {
+    Arena *arena = sn_arena_new();
+    Graph *graph;
+    Target target;
+    assert_ok(sn_graph_parse(arena, perceptron, strlen(perceptron), &graph));
+    assert_ok(sn_cpu_target(arena, *state, &target));
+    int failures = 0;
+    for (size_t limit = 0;; limit += limit / 8 + 1000) {
+        Attempt at = {sn_arena_new(), graph, &target, NULL};
+        sn_arena_limit(at.arena, limit);
+        Status status = sn_guarded(at.arena, attempt, &at);
+        sn_arena_free(at.arena);
+        if (!status) break;
+        assert_fails(status, SN_NO_MEMORY, "memory");
+        failures++;
+    }
+    assert_true(failures > 10);
+    sn_arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_normalised),
         cmocka_unit_test(products_are_right),
         cmocka_unit_test(compiled_plans_have_fewer_launches),
+        cmocka_unit_test(exhaustion_is_an_error),
     };
     return cmocka_run_group_tests(tests, make_cache, remove_cache);
 }

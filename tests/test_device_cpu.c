@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 static void *find(void *code, const char *name) {
@@ -22,21 +23,36 @@ static float between(uint64_t *state, double low, double high) {
     return (float)(low + (high - low) * (double)(next(state) >> 11) * 0x1p-53);
 }
 
-/* The error of x in units in the last place of a float at the true value; infinite where one is special and the other is not. */
+/* The error of x in units in the last place of a float at the true value; infinite where one is special and
+ * the other is not. */
 static double ulps(float x, double truth) {
     if (isnan(truth)) return isnan(x) ? 0 : INFINITY;
     if ((float)truth == x) return signbit(x) == signbit((float)truth) ? 0 : INFINITY;
-    if (isnan(x) || isinf(x) || isinf((float)truth)) return fabs(truth) > 3.4028235e38 && isinf((float)truth) && x == copysignf(3.4028235e38f, (float)truth) ? 1 : INFINITY;
+    if (isnan(x) || isinf(x) || isinf((float)truth))
+        return fabs(truth) > 3.4028235e38 && isinf((float)truth) &&
+                       x == copysignf(3.4028235e38f, (float)truth)
+                   ? 1
+                   : INFINITY;
     int e;
     frexp(truth, &e);
     return fabs(x - truth) / ldexp(1, e - 24 < -149 ? -149 : e - 24);
 }
 
-static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
-static double rsqrt_of(double x) { return 1 / sqrt(x); }
-static double reciprocal(double x) { return 1 / x; }
-static double negative(double x) { return -x; }
-static double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : isnan(x) ? x : 0; }
+static double sigmoid(double x) {
+    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
+}
+static double rsqrt_of(double x) {
+    return 1 / sqrt(x);
+}
+static double reciprocal(double x) {
+    return 1 / x;
+}
+static double negative(double x) {
+    return -x;
+}
+static double sign(double x) {
+    return x > 0 ? 1 : x < 0 ? -1 : isnan(x) ? x : 0;
+}
 
 enum { COUNT = 16384 };
 static const struct {
@@ -58,15 +74,41 @@ static const struct {
 
 /* Specials, halves, a range, and numbers of every exponent and sign. */
 static void fill(float *x, double low, double high) {
-    static const float special[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 1e-45f, -1e-45f, 1e-39f, 1.17549435e-38f,
-                                    3.4028235e38f, -3.4028235e38f, 0.5f, -0.5f, 1.5f, 2.5f, -1.5f, 1, -1, 88.72283f,
-                                    88.72284f, -87.33655f, -103.97f, -103.98f, 8388607.5f, 8388608, -4194303.5f};
+    static const float special[] = {0,
+                                    -0.0f,
+                                    INFINITY,
+                                    -INFINITY,
+                                    NAN,
+                                    1e-45f,
+                                    -1e-45f,
+                                    1e-39f,
+                                    1.17549435e-38f,
+                                    3.4028235e38f,
+                                    -3.4028235e38f,
+                                    0.5f,
+                                    -0.5f,
+                                    1.5f,
+                                    2.5f,
+                                    -1.5f,
+                                    1,
+                                    -1,
+                                    88.72283f,
+                                    88.72284f,
+                                    -87.33655f,
+                                    -103.97f,
+                                    -103.98f,
+                                    8388607.5f,
+                                    8388608,
+                                    -4194303.5f};
     uint64_t state = 7;
     for (int i = 0; i < COUNT; i++) {
         uint32_t bits = (uint32_t)(next(&state) >> 32);
-        if (i < (int)(sizeof special / sizeof *special)) x[i] = special[i];
-        else if (i % 2) x[i] = between(&state, low, high);
-        else memcpy(&x[i], &bits, sizeof bits);
+        if (i < (int)(sizeof special / sizeof *special))
+            x[i] = special[i];
+        else if (i % 2)
+            x[i] = between(&state, low, high);
+        else
+            memcpy(&x[i], &bits, sizeof bits);
     }
 }
 
@@ -75,7 +117,8 @@ static float in[COUNT], other[COUNT], v[COUNT], p[COUNT], s[COUNT];
 static void check_functions(void *code) {
     for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
         fill(in, functions[f].low, functions[f].high);
-        ((void (*)(const float *, float *, float *, float *, int64_t))find(code, functions[f].name))(in, v, p, s, COUNT);
+        ((void (*)(const float *, float *, float *, float *, int64_t))find(code, functions[f].name))(
+            in, v, p, s, COUNT);
         double worst = 0;
         int at = 0;
         for (int i = 0; i < COUNT; i++) {
@@ -83,17 +126,20 @@ static void check_functions(void *code) {
             if (error > worst) worst = error, at = i;
             if (memcmp(&v[i], &p[i], 4) || memcmp(&v[i], &s[i], 4))
                 if (!isnan(v[i]) || !isnan(p[i]) || !isnan(s[i]))
-                    fail_msg("%s(%a): %a whole, %a partial, %a scalar", functions[f].name, in[i], v[i], p[i], s[i]);
+                    fail_msg("%s(%a): %a whole, %a partial, %a scalar", functions[f].name, in[i], v[i], p[i],
+                             s[i]);
         }
-        if (getenv("SINTER_TEST_VERBOSE")) print_message("%s %.3f ulp at %a\n", functions[f].name, worst, in[at]);
+        if (getenv("SINTER_TEST_VERBOSE"))
+            print_message("%s %.3f ulp at %a\n", functions[f].name, worst, in[at]);
         if (worst > functions[f].bound)
             fail_msg("%s(%a) = %a, %g ulp", functions[f].name, in[at], v[at], worst);
     }
 }
 
 static void check_pow(void *code) {
-    static const float special[] = {0, -0.0f, 1, -1, 2, -2, 3, -3, 0.5f, -0.5f, INFINITY, -INFINITY, NAN, 1e-45f, 2.5f,
-                                    3.4e38f, 16777217, 8388609, 0.99999994f, 1.0000001f};
+    static const float special[] = {0,    -0.0f,   1,        -1,       2,           -2,        3,
+                                    -3,   0.5f,    -0.5f,    INFINITY, -INFINITY,   NAN,       1e-45f,
+                                    2.5f, 3.4e38f, 16777217, 8388609,  0.99999994f, 1.0000001f};
     enum { SPECIALS = sizeof special / sizeof *special };
     uint64_t state = 11;
     for (int i = 0; i < COUNT; i++) {
@@ -103,7 +149,8 @@ static void check_pow(void *code) {
         in[i] = special[i / SPECIALS];
         other[i] = special[i % SPECIALS];
     }
-    ((void (*)(const float *, const float *, float *, float *, int64_t))find(code, "probe_pow"))(in, other, v, s, COUNT);
+    ((void (*)(const float *, const float *, float *, float *, int64_t))find(code, "probe_pow"))(in, other, v,
+                                                                                                 s, COUNT);
     double worst = 0;
     for (int i = 0; i < COUNT; i++) {
         double error = ulps(v[i], pow((double)in[i], (double)other[i]));
@@ -166,7 +213,8 @@ static void check_halves(void *code) {
             for (int step = -1; step <= 1; step += 2) {
                 double gap = fabs((double)half_value((uint16_t)(nv[i] + step), kind) - in[i]);
                 if ((nv[i] & 0x7fff) == 0 && step < 0) continue;
-                if (error > gap || (error == gap && nv[i] & 1)) fail_msg("kind %d: %a to %04x", kind, in[i], nv[i]);
+                if (error > gap || (error == gap && nv[i] & 1))
+                    fail_msg("kind %d: %a to %04x", kind, in[i], nv[i]);
             }
         }
     }
@@ -236,10 +284,18 @@ static int close_all(void **state) {
 static void each(void *state, void (*check)(void *)) {
     for (void **code = state; *code; code++) check(*code);
 }
-static void test_functions(void **state) { each(*state, check_functions); }
-static void test_pow(void **state) { each(*state, check_pow); }
-static void test_halves(void **state) { each(*state, check_halves); }
-static void test_memory(void **state) { each(*state, check_memory); }
+static void test_functions(void **state) {
+    each(*state, check_functions);
+}
+static void test_pow(void **state) {
+    each(*state, check_pow);
+}
+static void test_halves(void **state) {
+    each(*state, check_halves);
+}
+static void test_memory(void **state) {
+    each(*state, check_memory);
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 typedef int Kernel(void *const *, const int64_t *, int64_t, int64_t);
@@ -32,8 +33,8 @@ static float *random_floats(int64_t count, uint64_t seed) {
 }
 
 /* Runs [0, items) whole, then in pieces from the end into a second output; both must have the same bits. */
-static void run_twice(Kernel *kernel, void **buffers, int which, const int64_t *symbols, int64_t items, float *again,
-                      int64_t count) {
+static void run_twice(Kernel *kernel, void **buffers, int which, const int64_t *symbols, int64_t items,
+                      float *again, int64_t count) {
     float *first = buffers[which];
     assert_int_equal(kernel(buffers, symbols, 0, items), 0);
     buffers[which] = again;
@@ -60,9 +61,20 @@ static void check_gemm(void *code, void *packer, int element, int nr, GemmCase g
     int64_t M = g.M, N = g.N, K = g.K, gap = 3; /* elements between rows, never to be touched in C */
     int64_t a_row = (g.turn_a ? M : K) + gap, b_row = (g.turn_b ? K : N) + gap, c_row = N + gap;
     int64_t a_size = a_row * (g.turn_a ? K : M), b_size = b_row * (g.turn_b ? N : K), c_size = c_row * M;
-    int64_t symbols[12] = {M, N, K, g.batch, a_size, g.turn_a ? 1 : a_row, g.turn_a ? a_row : 1,
-                           b_size, g.turn_b ? 1 : b_row, g.turn_b ? b_row : 1, c_size, c_row};
-    float *a = random_floats(g.batch * a_size, 1), *b = random_floats(g.batch * b_size, 2), *bias = random_floats(N, 3);
+    int64_t symbols[12] = {M,
+                           N,
+                           K,
+                           g.batch,
+                           a_size,
+                           g.turn_a ? 1 : a_row,
+                           g.turn_a ? a_row : 1,
+                           b_size,
+                           g.turn_b ? 1 : b_row,
+                           g.turn_b ? b_row : 1,
+                           c_size,
+                           c_row};
+    float *a = random_floats(g.batch * a_size, 1), *b = random_floats(g.batch * b_size, 2),
+          *bias = random_floats(N, 3);
     float *c = random_floats(g.batch * c_size, 4), *again = random_floats(g.batch * c_size, 4);
     float *panels = random_floats(g.batch * (N + 64) * (K + 2), 5);
     void *buffers[] = {a, packer ? (void *)panels : b, c, bias};
@@ -89,20 +101,22 @@ static void check_gemm(void *code, void *packer, int element, int nr, GemmCase g
             size += fabs(x * y);
         }
         if (!(fabs(c[i] - (0.5 * sum + bias[n])) <= 1e-6 * (1 + size)))
-            fail_msg("%ldx%ldx%ld batch %ld at %ld, %ld: %g, not %g", (long)M, (long)N, (long)K, (long)batch, (long)m,
-                     (long)n, c[i], 0.5 * sum + bias[n]);
+            fail_msg("%ldx%ldx%ld batch %ld at %ld, %ld: %g, not %g", (long)M, (long)N, (long)K, (long)batch,
+                     (long)m, (long)n, c[i], 0.5 * sum + bias[n]);
     }
     free(a), free(b), free(bias), free(c), free(again), free(panels), free(untouched);
 }
 
 static const GemmCase gemms[] = {
-    {1, 1, 1, 1, 0, 0},     {1, 100, 70, 2, 0, 0},   {5, 33, 17, 3, 0, 0},  {14, 32, 128, 1, 0, 0}, {3, 50, 0, 1, 0, 0},
-    {17, 67, 100, 2, 0, 0}, {61, 300, 130, 1, 0, 0}, {150, 290, 33, 1, 0, 0}, {300, 40, 200, 1, 0, 0},
+    {1, 1, 1, 1, 0, 0},      {1, 100, 70, 2, 0, 0},   {5, 33, 17, 3, 0, 0},
+    {14, 32, 128, 1, 0, 0},  {3, 50, 0, 1, 0, 0},     {17, 67, 100, 2, 0, 0},
+    {61, 300, 130, 1, 0, 0}, {150, 290, 33, 1, 0, 0}, {300, 40, 200, 1, 0, 0},
 };
 
 static void gemm_with(const char *compiler, const char *tile, int nr, int element) {
     char defines[256], pack[300];
-    snprintf(defines, sizeof defines, "-DSN_GEMM_B=%d -DSN_TILE_B=%d -DSN_GEMM_KC=64 %s", element, element ? element : 1, tile);
+    snprintf(defines, sizeof defines, "-DSN_GEMM_B=%d -DSN_TILE_B=%d -DSN_GEMM_KC=64 %s", element,
+             element ? element : 1, tile);
     void *code = build(compiler, "tests/device/gemm_probe.c", defines), *packer = NULL;
     snprintf(pack, sizeof pack, "-DSN_GEMM_PACK=1 %s", defines);
     if (element) packer = build(compiler, "tests/device/gemm_probe.c", pack);
@@ -132,7 +146,8 @@ static void test_gemm_turned(void **state) {
     static const char *const tiles[] = {"-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=6", ""};
     for (int i = 0; i < 2; i++) {
         char defines[256];
-        snprintf(defines, sizeof defines, "-DSN_GEMM_B=0 -DSN_GEMM_A_ALONG_M=1 -DSN_GEMM_B_ALONG_K=1 -DSN_GEMM_KC=64 %s", tiles[i]);
+        snprintf(defines, sizeof defines,
+                 "-DSN_GEMM_B=0 -DSN_GEMM_A_ALONG_M=1 -DSN_GEMM_B_ALONG_K=1 -DSN_GEMM_KC=64 %s", tiles[i]);
         void *code = build("gcc", "tests/device/gemm_probe.c", defines);
         for (size_t k = 0; k < sizeof gemms / sizeof *gemms; k++) {
             GemmCase g = gemms[k];
@@ -151,8 +166,10 @@ typedef struct AttentionCase {
 static void check_attention(void *code, int D, int DV, int kind, int empty_zero, AttentionCase t) {
     int64_t symbols[] = {t.batch, t.heads, t.kv_heads, t.rows, t.columns, t.causal};
     int64_t outputs = t.batch * t.heads * t.rows * DV;
-    float *q = random_floats(t.batch * t.heads * t.rows * D, 1), *k = random_floats(t.batch * t.kv_heads * t.columns * D, 2);
-    float *v = random_floats(t.batch * t.kv_heads * t.columns * DV, 3), *bias = random_floats(t.rows * t.columns, 4);
+    float *q = random_floats(t.batch * t.heads * t.rows * D, 1),
+          *k = random_floats(t.batch * t.kv_heads * t.columns * D, 2);
+    float *v = random_floats(t.batch * t.kv_heads * t.columns * DV, 3),
+          *bias = random_floats(t.rows * t.columns, 4);
     float *o = random_floats(outputs, 5), *again = random_floats(outputs, 6);
     double *p = malloc((size_t)t.columns * sizeof *p);
     for (int64_t i = 0; i < t.rows * t.columns; i++) {
@@ -181,9 +198,11 @@ static void check_attention(void *code, int D, int DV, int kind, int empty_zero,
             for (int64_t j = 0; j < t.columns; j++) truth += p[j] / sum * v[(group + j) * DV + d];
             if (sum == 0 && empty_zero) truth = 0;
             float got = o[row * DV + d];
-            if (isnan(truth) ? !isnan(got) : !(fabs(got - truth) <= 4e-7 * (4 + size))) /* scores carry f32 errors into the exponent */
-                fail_msg("D %d, %ldx%ld kind %d, row %ld, d %d: %g, not %g", D, (long)t.rows, (long)t.columns, kind, (long)row,
-                         d, got, truth);
+            if (isnan(truth) ? !isnan(got)
+                             : !(fabs(got - truth) <=
+                                 4e-7 * (4 + size))) /* scores carry f32 errors into the exponent */
+                fail_msg("D %d, %ldx%ld kind %d, row %ld, d %d: %g, not %g", D, (long)t.rows, (long)t.columns,
+                         kind, (long)row, d, got, truth);
         }
     }
     free(q), free(k), free(v), free(bias), free(o), free(again), free(p);
@@ -191,12 +210,14 @@ static void check_attention(void *code, int D, int DV, int kind, int empty_zero,
 
 static void attention_with(const char *compiler, int D, int DV, int kind, int empty_zero, const char *more) {
     static const AttentionCase cases[] = {
-        {1, 1, 1, 1, 1, 0},   {2, 4, 2, 1, 37, 0},     {1, 2, 1, 33, 33, 1},   {1, 2, 2, 130, 300, 1},
+        {1, 1, 1, 1, 1, 0},   {2, 4, 2, 1, 37, 0},    {1, 2, 1, 33, 33, 1},  {1, 2, 2, 130, 300, 1},
         {2, 1, 1, 16, 64, 0}, {1, 1, 1, 300, 140, 1}, {1, 3, 3, 5, 1000, 1},
     };
     char defines[256];
-    snprintf(defines, sizeof defines, "-DSN_ATTENTION_D=%d -DSN_ATTENTION_DV=%d -DSN_ATTENTION_SCORE=%d -DSN_ATTENTION_EMPTY_ZERO=%d %s",
-             D, DV, kind, empty_zero, more);
+    snprintf(
+        defines, sizeof defines,
+        "-DSN_ATTENTION_D=%d -DSN_ATTENTION_DV=%d -DSN_ATTENTION_SCORE=%d -DSN_ATTENTION_EMPTY_ZERO=%d %s", D,
+        DV, kind, empty_zero, more);
     void *code = build(compiler, "tests/device/attention_probe.c", defines);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         AttentionCase t = cases[i];

@@ -2,8 +2,12 @@
 #include "allocator.h"
 #include "memory.h"
 #include "number.h"
+#include "pages.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -174,6 +178,47 @@ static void spare_blocks_make_room(void **state) {
     assert_int_equal(counting.held, 0);
 }
 
+/* ---- pages of files ---- */
+
+static long resident_bytes(void) {
+    long size, resident;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &size, &resident), 2);
+    fclose(file);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+static void only_pages_of_files_are_let_go(void **state) {
+    (void)state;
+    enum { BYTES = 8 << 20 };
+    char path[] = "/tmp/sinter-test-XXXXXX", *anonymous = malloc(BYTES);
+    int file = mkstemp(path);
+    assert_true(file >= 0 && anonymous);
+    memset(anonymous, 7, BYTES);
+    assert_int_equal(write(file, anonymous, BYTES), BYTES);
+    const char *mapped = mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE, file, 0);
+    assert_true(mapped != MAP_FAILED);
+    assert_memory_equal(mapped, anonymous, BYTES); /* reads every page */
+
+    Arena *arena = sn_arena_new();
+    FilePages pages = sn_pages_find(arena);
+    long before = resident_bytes();
+    sn_pages_release(&pages, anonymous, BYTES);
+    sn_pages_release(&pages, mapped + 100, 200);
+    assert_true(resident_bytes() > before - BYTES / 2);
+    sn_pages_release(&pages, mapped + 1, BYTES - 1);
+    assert_true(resident_bytes() < before - BYTES / 2);
+    assert_memory_equal(mapped, anonymous, BYTES);
+    for (int i = 0; i < BYTES; i++) assert_true(anonymous[i] == 7);
+
+    sn_arena_free(arena);
+    munmap((void *)mapped, BYTES);
+    free(anonymous);
+    close(file);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(overlapping_lives_share_nothing),
@@ -181,6 +226,7 @@ int main(void) {
         cmocka_unit_test(the_smallest_gap_is_taken),
         cmocka_unit_test(sizes_past_64_bits_are_refused),
         cmocka_unit_test(blocks_are_reused),
+        cmocka_unit_test(only_pages_of_files_are_let_go),
         cmocka_unit_test(spare_blocks_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,10 @@
-/* Every model under models/ is imported, and the interpreter's results are compared with the reference's. */
+/* Every model under models/ is imported, and the interpreter's results are compared with the reference's.
+ *
+ * With folders as arguments it does the same with the models in those, for larger collections. */
 #include "eval.h"
 #include "load.h"
+#include "text_form.h"
+#include "verify.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -19,9 +23,45 @@ static double tolerance_of(DType dtype) {
 }
 
 typedef struct Tally {
-    int models, cases, failures, unsupported;
-    Text unsupported_text;
+    int models, cases, failures, refused;
 } Tally;
+
+/* What cannot be known before a run is refused, and in these words. */
+typedef struct Refusal {
+    const char *folder, *reason;
+} Refusal;
+
+static const Refusal refusals[] = {
+    {"Add_7_empty", "is greater than"}, /* an extent of 0 against a symbolic one that turns out to be 1 */
+    {"Mul_7_empty", "is greater than"},
+    {"Sub_7_empty", "is greater than"},
+    {"ConstantOfShape_9_run_time", "data-dependent shape"},
+    {"Expand_8_run_time", "data-dependent shape"},
+    {"GatherND_11_mask_grid", "the last extent of the indices is not a constant"},
+    {"GatherND_11_rows", "the last extent of the indices is not a constant"},
+    {"Range_11_run_time", "data-dependent start"},
+    {"Reshape_5_run_time", "data-dependent shape"},
+    {"Slice_10_run_time", "data-dependent starts"},
+    {"Squeeze_11_all", "a rank that depends on a run's sizes"},
+};
+
+static const char *expected_refusal(const char *folder) {
+    const char *name = strrchr(folder, '/') + 1;
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        if (strcmp(refusals[i].folder, name) == 0) return refusals[i].reason;
+    return NULL;
+}
+
+/* What went wrong counts as a failure unless it was expected. */
+static void count_problem(Tally *tally, const char *folder, const char *problem) {
+    const char *expected = expected_refusal(folder);
+    if (expected && strstr(problem, expected)) {
+        tally->refused++;
+        return;
+    }
+    tally->failures++;
+    print_error("%s: %s\n", folder, problem);
+}
 
 static bool exists(const char *path) {
     struct stat info;
@@ -44,8 +84,10 @@ static bool close_to(double a, double b, double tolerance) {
 /* NULL, or what differs. */
 static const char *difference(Arena *arena, const Array *have, const Array *want) {
     if (have->dtype != want->dtype)
-        return sn_arena_printf(arena, "%s instead of %s", sn_dtype_name(have->dtype), sn_dtype_name(want->dtype));
-    if (have->rank != want->rank) return sn_arena_printf(arena, "rank %d instead of %d", have->rank, want->rank);
+        return sn_arena_printf(arena, "%s instead of %s", sn_dtype_name(have->dtype),
+                               sn_dtype_name(want->dtype));
+    if (have->rank != want->rank)
+        return sn_arena_printf(arena, "rank %d instead of %d", have->rank, want->rank);
     for (int k = 0; k < have->rank; k++)
         if (have->extent[k] != want->extent[k])
             return sn_arena_printf(arena, "extent %d is %lld instead of %lld", k, (long long)have->extent[k],
@@ -87,10 +129,7 @@ static void run_folder(Tally *tally, const Graph *graph, const char *folder) {
     Arena *arena = sn_arena_new();
     const char *problem = run_case(arena, graph, folder);
     tally->cases++;
-    if (problem) {
-        tally->failures++;
-        print_error("%s: %s\n", folder, problem);
-    }
+    if (problem) count_problem(tally, folder, problem);
     sn_arena_free(arena);
 }
 
@@ -106,12 +145,57 @@ static char **folders_in(Arena *arena, const char *folder, int *count) {
     for (struct dirent *entry; (entry = readdir(directory));) {
         char *path = sn_arena_printf(arena, "%s/%s", folder, entry->d_name);
         struct stat info;
-        if (entry->d_name[0] != '.' && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) sn_push(arena, &found, path);
+        if (entry->d_name[0] != '.' && stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+            sn_push(arena, &found, path);
     }
     closedir(directory);
     if (found.count > 0) qsort(found.at, (size_t)found.count, sizeof *found.at, by_name);
     *count = found.count;
     return found.at;
+}
+
+/* Print, parse, print is the identity. */
+static const char *reprints(Arena *arena, const Graph *graph) {
+    Text first = sn_text(arena), second = sn_text(arena);
+    sn_graph_print(&first, graph);
+    Graph *parsed;
+    Status status = sn_graph_parse(arena, first.at, first.length, &parsed);
+    if (status) return sn_arena_printf(arena, "the text form does not parse: %s", sn_error_message(status));
+    sn_graph_print(&second, parsed);
+    return strcmp(first.at, second.at) == 0 ? NULL : "the text form changes when it is parsed";
+}
+
+static bool depends_on_data(const Node *node, const bool *data) {
+    for (int k = 0; k < node->input_count; k++)
+        if (node->input[k] && data[node->input[k]->id]) return true;
+    return false;
+}
+
+/* Integers that follow from shapes alone are sizes: dims and iota, and the movements and casts that give them
+ * the form a reader wants. */
+static const char *shape_arithmetic(Arena *arena, const Graph *graph) {
+    bool *data = SN_ARRAY(arena, bool, graph->next_value);
+    for (int k = 0; k < graph->body->param.count; k++) data[graph->body->param.at[k]->id] = true;
+    for (const Node *node = graph->body->first; node; node = node->next) {
+        /* Constant tables and grids count as data: they are folded when their own pass comes. */
+        bool source = node->op == SN_OP_CONSTANT || node->op == SN_OP_IOTA;
+        bool from_data = source || depends_on_data(node, data);
+        for (int k = 0; k < node->output_count; k++) data[node->output[k]->id] = from_data;
+        bool integer = !sn_dtype_is_float(node->output[0]->type.dtype);
+        bool form = node->op == SN_OP_DIMS || node->op == SN_OP_CAST || node->op == SN_OP_VIEW;
+        if (from_data || !integer || form) continue;
+        Text text = sn_text(arena);
+        sn_node_print(&text, graph, node);
+        return sn_arena_printf(arena, "shape arithmetic is left: %s", sn_text_string(&text));
+    }
+    return NULL;
+}
+
+static const char *check_graph(Arena *arena, const Graph *graph) {
+    Status status = sn_verify(graph);
+    if (status) return sn_arena_string(arena, sn_error_message(status));
+    const char *problem = shape_arithmetic(arena, graph);
+    return problem ? problem : reprints(arena, graph);
 }
 
 static void run_model(Tally *tally, const char *folder) {
@@ -121,12 +205,13 @@ static void run_model(Tally *tally, const char *folder) {
     tally->models++;
     Status status = sn_load_onnx(arena, path, NULL, &graph, NULL);
     if (status) {
-        tally->failures++;
-        print_error("%s\n", sn_error_message(status));
+        count_problem(tally, folder, sn_error_message(status));
         sn_error_free(status);
         sn_arena_free(arena);
         return;
     }
+    const char *problem = check_graph(arena, graph);
+    if (problem) count_problem(tally, folder, problem);
     int count;
     char **cases = folders_in(arena, folder, &count);
     for (int k = 0; k < count; k++) run_folder(tally, graph, cases[k]);
@@ -134,7 +219,7 @@ static void run_model(Tally *tally, const char *folder) {
     sn_arena_free(arena);
 }
 
-static void run_all(const char *below) {
+static void run_all(const char *below, int refused) {
     Tally tally = {0};
     Arena *arena = sn_arena_new();
     int count;
@@ -147,19 +232,29 @@ static void run_all(const char *below) {
     print_message("%d models, %d cases, %d failures\n", tally.models, tally.cases, tally.failures);
     assert_true(tally.models > 0);
     assert_int_equal(tally.failures, 0);
+    assert_int_equal(tally.refused, refused);
 }
 
 static void whole_models_give_the_references_results(void **state) {
     (void)state;
-    run_all(SN_TESTS "/models");
+    run_all(SN_TESTS "/models", 0);
 }
 
 static void operators_give_the_references_results(void **state) {
     (void)state;
-    run_all(SN_TESTS "/models/ops");
+    run_all(SN_TESTS "/models/ops", (int)(sizeof refusals / sizeof refusals[0]));
 }
 
-int main(void) {
+static void given_models(void **state) {
+    run_all(*state, 0);
+}
+
+int main(int argc, char **argv) {
+    for (int k = 1; k < argc; k++) {
+        const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(given_models, argv[k])};
+        if (cmocka_run_group_tests(tests, NULL, NULL)) return 1;
+    }
+    if (argc > 1) return 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operators_give_the_references_results),
         cmocka_unit_test(whole_models_give_the_references_results),

@@ -1,0 +1,277 @@
+#include "inputs.h"
+#include "load.h"
+#include "number.h"
+#include <errno.h>
+#include <stdlib.h>
+
+enum {
+    UNBOUND = -1,
+    USUAL_EXTENT = 16,
+    USES_MOST = 10000,
+};
+
+/* ---- what the user wrote ---- */
+
+static const char *split_name(Arena *arena, const char *text, const char **rest) {
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text) return NULL;
+    char *name = sn_arena_string(arena, text);
+    name[equals - text] = '\0';
+    *rest = equals + 1;
+    return name;
+}
+
+Status sn_shape_spec_parse(Arena *arena, const char *text, ShapeSpec *out) {
+    *out = (ShapeSpec){0};
+    const char *at;
+    out->name = split_name(arena, text, &at);
+    if (!out->name) return sn_fail(SN_INVALID, "shape '%s' is not NAME=4x256", text);
+    while (*at) {
+        char *end;
+        errno = 0;
+        long long extent = strtoll(at, &end, 10);
+        bool more = *end == 'x' && end[1];
+        if (*at < '0' || *at > '9' || errno || (*end && !more))
+            return sn_fail(SN_INVALID, "shape '%s' is not NAME=4x256", text);
+        if (out->rank == SN_MAX_RANK) return sn_fail(SN_INVALID, "shape '%s' has too many extents", text);
+        out->extent[out->rank++] = extent;
+        at = end + more;
+    }
+    return NULL;
+}
+
+Status sn_input_spec_parse(Arena *arena, const char *text, InputSpec *out) {
+    *out = (InputSpec){0};
+    const char *value = "";
+    out->name = split_name(arena, text, &value);
+    bool good = out->name != NULL;
+    if (good && *value == '@') {
+        out->file = value + 1;
+        good = *out->file;
+    } else if (good && strncmp(value, "random:", 7) == 0) {
+        char *end;
+        errno = 0;
+        out->seed = strtoull(value + 7, &end, 10);
+        good = value[7] >= '0' && value[7] <= '9' && !*end && !errno;
+    } else {
+        good = good && strcmp(value, "random") == 0;
+    }
+    return good ? NULL
+                : sn_fail(SN_INVALID, "input '%s' is not NAME=@FILE.npy, NAME=@FILE.pb or NAME=random[:SEED]",
+                          text);
+}
+
+/* ---- symbols ---- */
+
+typedef struct Maker {
+    Arena *arena;
+    const Graph *graph;
+    int count;
+    const InputSpec **spec; /* per input; NULL: none */
+    Tensor **file;          /* per input; NULL: none */
+    int64_t *symbol;        /* per symbol; UNBOUND */
+} Maker;
+
+static const Value *param(const Maker *maker, int index) {
+    return maker->graph->body->param.at[index];
+}
+
+static const char *name_of(const Maker *maker, int index) {
+    return param(maker, index)->name ? param(maker, index)->name : "";
+}
+
+static int find_input(const Maker *maker, const char *name) {
+    for (int i = 0; i < maker->count; i++)
+        if (strcmp(name_of(maker, i), name) == 0) return i;
+    return -1;
+}
+
+static int find_symbol(const Maker *maker, const char *name) {
+    for (int s = 0; s < sn_dims_symbol_count(maker->graph->dims); s++)
+        if (strcmp(sn_dims_symbol_name(maker->graph->dims, s), name) == 0) return s;
+    return -1;
+}
+
+static Status no_such_input(const Maker *maker, const char *name) {
+    Text names = sn_text(maker->arena);
+    for (int i = 0; i < maker->count; i++) {
+        sn_text_add(&names, i ? ", " : "");
+        sn_text_quote(&names, name_of(maker, i), strlen(name_of(maker, i)));
+    }
+    return sn_fail(SN_INVALID, "the model has no input '%s'; it has %s", name, sn_text_string(&names));
+}
+
+static Status bind_symbol(Maker *maker, int symbol, int64_t value) {
+    if (maker->symbol[symbol] != UNBOUND && maker->symbol[symbol] != value)
+        return sn_fail(SN_INVALID, "the size '%s' is both %lld and %lld",
+                       sn_dims_symbol_name(maker->graph->dims, symbol), (long long)maker->symbol[symbol],
+                       (long long)value);
+    maker->symbol[symbol] = value;
+    return NULL;
+}
+
+/* Extents that are expressions are left alone: the run checks them. */
+static Status bind_shape(Maker *maker, int index, int rank, const int64_t *extent) {
+    Type type = param(maker, index)->type;
+    if (rank != type.rank)
+        return sn_fail(SN_INVALID, "input '%s' has rank %d, not %d", name_of(maker, index), type.rank, rank);
+    for (int i = 0; i < rank; i++) {
+        int64_t fixed;
+        if (type.dim[i]->kind == SN_DIM_SYMBOL)
+            TRY(sn_status_prefix(bind_symbol(maker, (int)type.dim[i]->value, extent[i]),
+                                 "input '%s', axis %d", name_of(maker, index), i));
+        else if (sn_dim_is(type.dim[i], &fixed) && fixed != extent[i])
+            return sn_fail(SN_INVALID, "input '%s', axis %d: the model fixes it to %lld, not %lld",
+                           name_of(maker, index), i, (long long)fixed, (long long)extent[i]);
+    }
+    return NULL;
+}
+
+static Status bind_request(Maker *maker, const InputRequest *request) {
+    for (int i = 0; i < maker->count; i++)
+        if (maker->file[i]) TRY(bind_shape(maker, i, maker->file[i]->rank, maker->file[i]->extent));
+    for (int i = 0; i < request->shape_count; i++) {
+        const ShapeSpec *shape = &request->shape[i];
+        int input = find_input(maker, shape->name), symbol = find_symbol(maker, shape->name);
+        if (input >= 0)
+            TRY(bind_shape(maker, input, shape->rank, shape->extent));
+        else if (symbol >= 0 && shape->rank == 1)
+            TRY(bind_symbol(maker, symbol, shape->extent[0]));
+        else
+            return no_such_input(maker, shape->name);
+    }
+    return NULL;
+}
+
+static void choose(Maker *maker, Dim dim, bool first, Text *chosen) {
+    for (int k = 0; k < dim->count; k++) choose(maker, dim->operand[k], first, chosen);
+    if (dim->kind != SN_DIM_SYMBOL || maker->symbol[dim->value] != UNBOUND) return;
+    Dims *dims = maker->graph->dims;
+    int64_t value = first ? 1 : USUAL_EXTENT, bound;
+    if (sn_dim_upper(dims, dim, &bound) && value > bound) value = bound;
+    if (sn_dim_lower(dims, dim, &bound) && value < bound) value = bound;
+    maker->symbol[dim->value] = value;
+    sn_text_add(chosen, "%s", chosen->length ? ", " : "");
+    sn_dim_print(chosen, dims, dim);
+    sn_text_add(chosen, " = %lld", (long long)value);
+}
+
+/* ---- values ---- */
+
+/* What an integer input is used for. */
+typedef struct Uses {
+    const Maker *maker;
+    int budget; /* uses still looked at: a hostile graph has more paths than can be walked */
+    bool indexes;
+    int64_t rows; /* of the smallest table that it indexes */
+} Uses;
+
+static void add_table(Uses *uses, Type table, int begin, int end) {
+    uses->indexes = true;
+    for (int axis = begin; axis < end; axis++) {
+        int64_t extent;
+        Status status = sn_dim_eval(table.dim[axis], uses->maker->symbol, NULL, &extent);
+        if (status) extent = 1;
+        sn_error_free(status);
+        if (extent < uses->rows) uses->rows = extent;
+    }
+}
+
+/* Through what moves or casts the value, to every gather. */
+static void find_tables(Uses *uses, const Value *value) {
+    for (int i = 0; i < value->users.count && uses->budget > 0; i++) {
+        const Node *node = value->users.at[i];
+        uses->budget--;
+        if (!node) continue;
+        bool second = node->input_count > 1 && node->input[1] == value;
+        if (second && (node->op == SN_OP_GATHER || node->op == SN_OP_GATHER_ELEMENTS)) {
+            int axis = ((const AttrAxis *)node->attr)->axis;
+            add_table(uses, node->input[0]->type, axis, axis + 1);
+        } else if (second && node->op == SN_OP_GATHER_ND) {
+            add_table(uses, node->input[0]->type, 0, node->input[0]->type.rank);
+        } else if (sn_op(node->op)->class == SN_CLASS_MOVE || node->op == SN_OP_CAST) {
+            find_tables(uses, node->output[0]);
+        }
+    }
+}
+
+static void fill(const Maker *maker, int index, uint64_t seed, int64_t count, void *data) {
+    const Value *value = param(maker, index);
+    DType dtype = value->type.dtype;
+    /* Inputs of one seed differ. */
+    uint64_t stream = sn_hash_u64(sn_hash_u64((Hash){0}, seed), (uint64_t)index).lo;
+    Uses uses = {.maker = maker, .budget = USES_MOST, .rows = INT32_MAX};
+    if (sn_dtype_is_int(dtype)) find_tables(&uses, value);
+    for (int64_t i = 0; i < count; i++) {
+        if (sn_dtype_is_float(dtype))
+            sn_element_set(dtype, data, i, sn_random_normal(stream, (uint64_t)i));
+        else
+            sn_element_set_int(
+                dtype, data, i,
+                uses.indexes ? (int64_t)(sn_random_uniform(stream, (uint64_t)i) * (double)uses.rows) : 1);
+    }
+}
+
+static Status make_tensor(const Maker *maker, int index, sn_Tensor *out) {
+    Type type = param(maker, index)->type;
+    int64_t *extent = SN_ARRAY(maker->arena, int64_t, type.rank);
+    int64_t count = 1, bytes;
+    for (int i = 0; i < type.rank; i++) {
+        TRY(sn_dim_eval(type.dim[i], maker->symbol, NULL, &extent[i]));
+        if (extent[i] < 0 || !sn_mul_i64(count, extent[i], &count))
+            return sn_fail(SN_INVALID, "input '%s': axis %d cannot have %lld elements", name_of(maker, index),
+                           i, (long long)extent[i]);
+    }
+    if (!sn_mul_i64(count, sn_dtype_bytes(type.dtype), &bytes))
+        return sn_fail(SN_INVALID, "input '%s' is too large", name_of(maker, index));
+    void *data = malloc((size_t)bytes + 1);
+    if (!data)
+        return sn_fail(SN_NO_MEMORY, "out of memory for %lld bytes of input '%s'", (long long)bytes,
+                       name_of(maker, index));
+    sn_arena_defer(maker->arena, free, data);
+    *out = (sn_Tensor){sn_dtype_onnx(type.dtype), type.rank, extent, data};
+    const Tensor *file = maker->file[index];
+    if (file)
+        sn_tensor_copy(file, 0, file->count, data);
+    else
+        fill(maker, index, maker->spec[index] ? maker->spec[index]->seed : 0, count, data);
+    return NULL;
+}
+
+static Status read_specs(Maker *maker, const InputRequest *request) {
+    for (int i = 0; i < request->input_count; i++) {
+        const InputSpec *spec = &request->input[i];
+        int at = find_input(maker, spec->name);
+        if (at < 0) return no_such_input(maker, spec->name);
+        if (maker->spec[at]) return sn_fail(SN_INVALID, "input '%s' is given twice", spec->name);
+        maker->spec[at] = spec;
+        if (!spec->file) continue;
+        TRY(sn_load_tensor(maker->arena, spec->file, &maker->file[at], NULL));
+        DType dtype = param(maker, at)->type.dtype;
+        if (maker->file[at]->dtype != dtype)
+            return sn_fail(SN_INVALID, "%s: its elements are %s, and input '%s' is %s", spec->file,
+                           sn_dtype_name(maker->file[at]->dtype), spec->name, sn_dtype_name(dtype));
+    }
+    return NULL;
+}
+
+Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out) {
+    int count = graph->body->param.count, symbols = sn_dims_symbol_count(graph->dims);
+    Maker maker = {.arena = arena,
+                   .graph = graph,
+                   .count = count,
+                   .spec = SN_ARRAY(arena, const InputSpec *, count),
+                   .file = SN_ARRAY(arena, Tensor *, count),
+                   .symbol = SN_ARRAY(arena, int64_t, symbols)};
+    for (int s = 0; s < symbols; s++) maker.symbol[s] = UNBOUND;
+    TRY(read_specs(&maker, request));
+    TRY(bind_request(&maker, request));
+    Text chosen = sn_text(arena);
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < param(&maker, i)->type.rank; k++)
+            choose(&maker, param(&maker, i)->type.dim[k], k == 0, &chosen);
+    *out = (Inputs){.count = count, .tensor = SN_ARRAY(arena, sn_Tensor, count)};
+    for (int i = 0; i < count; i++) TRY(make_tensor(&maker, i, &out->tensor[i]));
+    out->chosen = sn_text_string(&chosen);
+    return NULL;
+}

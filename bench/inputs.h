@@ -1,0 +1,45 @@
+/* Inputs for a run: shapes and values from what the user gave, and sensible random ones for the rest. */
+#ifndef SN_INPUTS_H
+#define SN_INPUTS_H
+
+#include "graph.h"
+
+/* "NAME=4x256": the shape of the input NAME or, with one number, the value of the symbol NAME. "NAME=" is a
+ * scalar. */
+typedef struct ShapeSpec {
+    const char *name;
+    int rank;
+    int64_t extent[SN_MAX_RANK];
+} ShapeSpec;
+
+/* "NAME=@FILE" or "NAME=random[:SEED]". */
+typedef struct InputSpec {
+    const char *name;
+    const char *file; /* .npy or .pb; NULL: random */
+    uint64_t seed;
+} InputSpec;
+
+Status sn_shape_spec_parse(Arena *arena, const char *text, ShapeSpec *out);
+Status sn_input_spec_parse(Arena *arena, const char *text, InputSpec *out);
+
+typedef struct InputRequest {
+    int shape_count, input_count;
+    const ShapeSpec *shape;
+    const InputSpec *input; /* of every input once at most; those not named are random with seed 0 */
+} InputRequest;
+
+typedef struct Inputs {
+    int count;
+    sn_Tensor *tensor;  /* per input of the graph; memory is released with the arena */
+    const char *chosen; /* "B = 1, T = 16": symbols that nothing bound and what was taken; "" for none */
+} Inputs;
+
+/* Files bind symbols by their shapes, then `shape` does; a symbol that is still free becomes 1 where it is
+ * the first extent of an input (a batch), otherwise 16, or less where the model bounds it. What contradicts
+ * is SN_INVALID.
+ *
+ * Random values: floats are standard normal; bools are true; integers that index a table (a gather's indices)
+ * are uniform over its rows, and all others are one, as masks are. */
+Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out);
+
+#endif

@@ -1,0 +1,13 @@
+/* Statistics of repeated measurements. */
+#ifndef SN_STATS_H
+#define SN_STATS_H
+
+typedef struct Stats {
+    double mean, median, min, max;
+    double std; /* of the sample (n - 1 in the divisor); 0 for one value */
+} Stats;
+
+/* Of value[0..count), count >= 1. The values are sorted in place. */
+Stats sn_stats(double *value, int count);
+
+#endif

@@ -1,0 +1,35 @@
+/* What the verbs share. A verb is one file with one function; main.c has the table of them. */
+#ifndef SN_CLI_H
+#define SN_CLI_H
+
+#include "options.h"
+#include <stdio.h>
+
+typedef struct Cli {
+    Arena *arena; /* freed when the verb has ended */
+    Options options;
+    bool differs; /* a comparison differed: said on stderr, exit status 1 */
+    bool usage;   /* the failure is a mistake on the command line: exit status 2 */
+} Cli;
+
+/* The verbs. A failure is printed by main; everything else they print themselves. */
+Status sn_cli_bench(Cli *cli);
+Status sn_cli_doctor(Cli *cli);
+Status sn_cli_dump(Cli *cli);
+Status sn_cli_info(Cli *cli);
+Status sn_cli_make(Cli *cli);
+Status sn_cli_run(Cli *cli);
+
+/* A failure with exit status 2. */
+Status sn_cli_usage(Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Writes `text` to the file, or to stdout when `path` is NULL. */
+Status sn_cli_write(const char *path, const char *text, size_t length);
+
+/* A line on stderr. */
+void sn_cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Progress on stderr, if that is a terminal: the line is overwritten by the next, and "" clears it. */
+void sn_cli_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,220 @@
+/* doctor: what Sinter finds on this machine. */
+#include "cli.h"
+#include "cpu/cpu.h"
+#include "cpu/process.h"
+#include "cpu/toolchain.h"
+#include "peaks.h"
+#include "report.h"
+#include <dirent.h>
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef enum FindingColumn { FINDING_WHAT, FINDING_FOUND, FINDING_COLUMNS } FindingColumn;
+
+static const Column finding_columns[FINDING_COLUMNS] = {{"what", "what", SN_CELL_TEXT},
+                                                        {"found", "found", SN_CELL_TEXT}};
+
+typedef struct Doctor {
+    Arena *arena;
+    Table table;
+} Doctor;
+
+static void find(Doctor *doctor, const char *what, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void find(Doctor *doctor, const char *what, const char *format, ...) {
+    Text text = sn_text(doctor->arena);
+    va_list args;
+    va_start(args, format);
+    sn_text_addv(&text, format, args);
+    va_end(args);
+    Cell *row = sn_table_row(doctor->arena, &doctor->table);
+    row[FINDING_WHAT] = sn_cell_text(doctor->arena, what);
+    row[FINDING_FOUND] = sn_cell_text(doctor->arena, sn_text_string(&text));
+}
+
+/* A finding that is a failure; frees it. */
+static void find_failure(Doctor *doctor, const char *what, Status status) {
+    find(doctor, what, "not usable: %s", sn_error_message(status));
+    sn_error_free(status);
+}
+
+/* ---- processor ---- */
+
+static void find_processor(Doctor *doctor) {
+    char line[512];
+    const char *name = "unknown";
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    while (file && fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+        colon[strcspn(colon, "\n")] = '\0';
+        name = sn_arena_string(doctor->arena, colon + 2);
+        break;
+    }
+    if (file) fclose(file);
+    find(doctor, "processor", "%s", name);
+    find(doctor, "processors for this process", "%d", sn_cpu_count());
+    static const struct {
+        const char *what;
+        int name;
+    } caches[] = {{"L1 data cache", _SC_LEVEL1_DCACHE_SIZE},
+                  {"L2 cache", _SC_LEVEL2_CACHE_SIZE},
+                  {"L3 cache", _SC_LEVEL3_CACHE_SIZE}};
+    for (size_t i = 0; i < sizeof caches / sizeof *caches; i++) {
+        long bytes = sysconf(caches[i].name);
+        if (bytes > 0) find(doctor, caches[i].what, "%ld KiB", bytes >> 10);
+    }
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && page > 0) find(doctor, "memory", "%.1f GiB", (double)pages * (double)page * 0x1p-30);
+}
+
+/* ---- compiler and cache ---- */
+
+/* The first line of `compiler --version`. */
+static Status ask_version(Arena *arena, const Toolchain *tools, const char **out) {
+    const char *folder;
+    TRY(sn_cache_scratch(arena, &tools->cache, &folder));
+    const char *output = sn_arena_printf(arena, "%s/version", folder);
+    const char *const argv[] = {tools->compiler, "--version", NULL};
+    Process process = {.argv = argv, .output = output};
+    TRY(sn_process_run(&process, 1, 1));
+    char line[256] = "";
+    FILE *file = fopen(output, "re");
+    if (file && !fgets(line, sizeof line, file)) line[0] = '\0';
+    if (file) fclose(file);
+    line[strcspn(line, "\n")] = '\0';
+    *out = sn_arena_string(arena, line);
+    return process.exit_code == 0 ? NULL : sn_fail(SN_COMPILER, "%s --version failed", tools->compiler);
+}
+
+static void find_cache(Doctor *doctor, const Cache *cache) {
+    DIR *folder = opendir(cache->path);
+    int files = 0;
+    double bytes = 0;
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct stat info;
+        const char *path = sn_cache_path(doctor->arena, cache, entry->d_name);
+        if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode)) continue;
+        files++;
+        bytes += (double)info.st_size;
+    }
+    if (folder) closedir(folder);
+    find(doctor, "kernel cache", "%s: %d files, %.1f MiB", cache->path, files, bytes * 0x1p-20);
+}
+
+static bool find_compiler(Doctor *doctor) {
+    Toolchain tools;
+    Status status = sn_toolchain_open(doctor->arena, NULL, &tools);
+    if (status) {
+        find_failure(doctor, "C compiler", status);
+        return false;
+    }
+    const char *version = "";
+    status = ask_version(doctor->arena, &tools, &version);
+    if (status)
+        find_failure(doctor, "C compiler", status);
+    else
+        find(doctor, "C compiler", "%s: %s", tools.compiler, version);
+    Target target;
+    status = sn_cpu_target(doctor->arena, NULL, &target);
+    if (status)
+        find_failure(doctor, "vectors", status);
+    else
+        find(doctor, "vectors", "%d bytes, %d registers; contraction tile %d rows x %d vectors",
+             target.vector_bytes, target.vector_registers, target.tile_rows, target.tile_vectors);
+    find_cache(doctor, &tools.cache);
+    return true;
+}
+
+/* ---- GPU libraries: opened only to say whether they are there ---- */
+
+static void *open_library(const char *const *name, const char **found, const char **reason) {
+    for (; *name; name++) {
+        void *handle = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
+        if (handle) return *found = *name, handle;
+        *reason = dlerror();
+    }
+    return NULL;
+}
+
+/* The driver says more than that it is there: whether it has a GPU. */
+static void find_driver(Doctor *doctor) {
+    static const char *const names[] = {"libcuda.so.1", NULL};
+    const char *found, *reason;
+    void *handle = open_library(names, &found, &reason);
+    if (!handle) {
+        find(doctor, "NVIDIA driver", "absent: %s", reason);
+        return;
+    }
+    int (*init)(unsigned);
+    int (*error_name)(int, const char **);
+    void *symbol = dlsym(handle, "cuInit");
+    memcpy(&init, &symbol, sizeof init);
+    symbol = dlsym(handle, "cuGetErrorName");
+    memcpy(&error_name, &symbol, sizeof error_name);
+    int code = init ? init(0) : -1;
+    const char *name = "";
+    if (code != 0 && error_name && error_name(code, &name) != 0) name = "";
+    if (code == 0)
+        find(doctor, "NVIDIA driver", "%s, a GPU is usable", found);
+    else
+        find(doctor, "NVIDIA driver", "%s, no usable GPU: cuInit gave %d %s", found, code, name ? name : "");
+    dlclose(handle);
+}
+
+static void find_libraries(Doctor *doctor) {
+    static const char *const nvrtc[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", NULL};
+    static const char *const cublaslt[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", NULL};
+    static const struct {
+        const char *what;
+        const char *const *names;
+    } libraries[] = {{"NVRTC", nvrtc}, {"cuBLASLt", cublaslt}};
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+        const char *found, *reason = "";
+        void *handle = open_library(libraries[i].names, &found, &reason);
+        if (handle)
+            find(doctor, libraries[i].what, "%s", found);
+        else
+            find(doctor, libraries[i].what, "absent: %s", reason);
+        if (handle) dlclose(handle);
+    }
+}
+
+/* ---- peaks ---- */
+
+static void find_peaks(Doctor *doctor) {
+    int most = sn_cpu_count();
+    for (int threads = 1; threads <= most; threads = threads < most ? most : most + 1) {
+        Peaks peaks;
+        const char *what =
+            sn_arena_printf(doctor->arena, "measured, %d thread%s", threads, threads == 1 ? "" : "s");
+        sn_cli_progress("measuring on %d threads", threads);
+        Status status = sn_peaks_measure(threads, NULL, &peaks);
+        sn_cli_progress("%s", "");
+        if (status)
+            find_failure(doctor, what, status);
+        else
+            find(doctor, what,
+                 "multiply-add %.0f GFLOP/s (f32), copy %.1f GB/s (read + write), read %.1f GB/s",
+                 1e-9 * peaks.fma, 1e-9 * peaks.copy, 1e-9 * peaks.read);
+    }
+}
+
+Status sn_cli_doctor(Cli *cli) {
+    Doctor doctor = {cli->arena,
+                     {.name = "findings", .column = finding_columns, .column_count = FINDING_COLUMNS}};
+    find(&doctor, "sinter", "%s", sn_version());
+    find_processor(&doctor);
+    bool usable = find_compiler(&doctor);
+    find_driver(&doctor);
+    find_libraries(&doctor);
+    if (usable) find_peaks(&doctor);
+    ReportFormat format;
+    sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
+    Text text = sn_text(cli->arena);
+    TRY(sn_report_print(&text, format, (const Table *const[]){&doctor.table}, 1));
+    TRY(sn_cli_write(NULL, sn_text_string(&text), text.length));
+    return usable ? NULL : sn_fail(SN_COMPILER, "without a C compiler no model runs on the cpu device");
+}

@@ -1,0 +1,155 @@
+/* info: what a model is, what it costs, and everything about it that is unsupported. */
+#include "cli.h"
+#include "load.h"
+#include "report.h"
+#include "session.h"
+
+typedef enum ModelColumn {
+    MODEL_FILE,
+    MODEL_PRODUCER,
+    MODEL_IR_VERSION,
+    MODEL_OPSETS,
+    MODEL_NODES,
+    MODEL_PARAMETERS,
+    MODEL_BYTES,
+    MODEL_FLOPS,
+    MODEL_TRAFFIC,
+    MODEL_LAUNCHES,
+    MODEL_COLUMNS
+} ModelColumn;
+
+static const Column model_columns[MODEL_COLUMNS] = {
+    [MODEL_FILE] = {"file", "file", SN_CELL_TEXT},
+    [MODEL_PRODUCER] = {"producer", "producer", SN_CELL_TEXT},
+    [MODEL_IR_VERSION] = {"ir_version", "IR version", SN_CELL_COUNT},
+    [MODEL_OPSETS] = {"opsets", "opsets", SN_CELL_TEXT},
+    [MODEL_NODES] = {"nodes", "nodes", SN_CELL_COUNT},
+    [MODEL_PARAMETERS] = {"parameters", "parameters", SN_CELL_COUNT},
+    [MODEL_BYTES] = {"parameter_bytes", "parameters", SN_CELL_BYTES},
+    [MODEL_FLOPS] = {"flops", "FLOPs of a run", SN_CELL_TEXT},
+    [MODEL_TRAFFIC] = {"bytes", "bytes moved in a run", SN_CELL_TEXT},
+    [MODEL_LAUNCHES] = {"launches", "kernel launches of a compiled run", SN_CELL_COUNT},
+};
+
+typedef enum TensorColumn { TENSOR_NAME, TENSOR_TYPE, TENSOR_COLUMNS } TensorColumn;
+
+static const Column input_columns[TENSOR_COLUMNS] = {{"name", "input", SN_CELL_TEXT},
+                                                     {"type", "type", SN_CELL_TEXT}};
+static const Column output_columns[TENSOR_COLUMNS] = {{"name", "output", SN_CELL_TEXT},
+                                                      {"type", "type", SN_CELL_TEXT}};
+
+typedef enum OperatorColumn { OPERATOR_NAME, OPERATOR_COUNT, OPERATOR_COLUMNS } OperatorColumn;
+
+static const Column operator_columns[OPERATOR_COLUMNS] = {{"operator", "operator", SN_CELL_TEXT},
+                                                          {"count", "count", SN_CELL_COUNT}};
+
+typedef struct Info {
+    Arena *arena;
+    Table model, inputs, outputs, operators;
+    Cell *row; /* of `model` */
+} Info;
+
+static void fill_file(Info *info, const char *path, const ModelInfo *model) {
+    Arena *arena = info->arena;
+    Text opsets = sn_text(arena);
+    for (int i = 0; i < model->opset_count; i++) {
+        const char *domain = model->opset[i].domain;
+        sn_text_add(&opsets, "%s%s %d", i ? ", " : "", domain && *domain ? domain : "ai.onnx",
+                    model->opset[i].version);
+    }
+    info->row[MODEL_FILE] = sn_cell_text(arena, path);
+    if (model->producer && *model->producer) info->row[MODEL_PRODUCER] = sn_cell_text(arena, model->producer);
+    info->row[MODEL_IR_VERSION] = sn_cell_number(model->ir_version);
+    info->row[MODEL_OPSETS] = sn_cell_text(arena, sn_text_string(&opsets));
+    info->row[MODEL_NODES] = sn_cell_number(model->node_count);
+    info->row[MODEL_PARAMETERS] = sn_cell_number((double)model->parameter_count);
+    info->row[MODEL_BYTES] = sn_cell_number((double)model->parameter_bytes);
+    for (int i = 0; i < model->operator_count; i++) {
+        Cell *row = sn_table_row(arena, &info->operators);
+        const char *domain = model->operator[i].domain;
+        bool named = domain && *domain;
+        row[OPERATOR_NAME] =
+            sn_cell_text(arena, sn_arena_printf(arena, "%s%s%s", named ? domain : "", named ? "." : "",
+                                                model->operator[i].op_type));
+        row[OPERATOR_COUNT] = sn_cell_number(model->operator[i].count);
+    }
+}
+
+static void add_tensor(Info *info, Table *table, const Dims *dims, const char *name, Type type) {
+    Text text = sn_text(info->arena);
+    sn_type_print(&text, dims, type);
+    Cell *row = sn_table_row(info->arena, table);
+    row[TENSOR_NAME] = sn_cell_text(info->arena, name ? name : "");
+    row[TENSOR_TYPE] = sn_cell_text(info->arena, sn_text_string(&text));
+}
+
+static void fill_graph(Info *info, const Graph *graph) {
+    const Region *body = graph->body;
+    for (int i = 0; i < body->param.count; i++)
+        add_tensor(info, &info->inputs, graph->dims, body->param.at[i]->name, body->param.at[i]->type);
+    for (int i = 0; i < body->result.count; i++)
+        add_tensor(info, &info->outputs, graph->dims, graph->output_name.at[i], body->result.at[i]->type);
+}
+
+/* The sum of one Dim of every launch of a run, as a formula; nothing when a kernel does not tell its own. */
+static Cell formula(Info *info, const Plan *plan, bool flops) {
+    Dims *dims = plan->graph->dims;
+    Dim sum = sn_dim(dims, 0);
+    for (int i = plan->setup_count; i < plan->launch_count; i++) {
+        int at = flops ? plan->launch[i].flops : plan->launch[i].bytes;
+        if (at < 0) return (Cell){0};
+        sum = sn_dim_add(dims, sum, plan->dim[at]);
+    }
+    if (sn_dims_overflowed(dims)) return (Cell){0};
+    Text text = sn_text(info->arena);
+    sn_dim_print(&text, dims, sum);
+    return sn_cell_text(info->arena, sn_text_string(&text));
+}
+
+/* The facts are those of no machine in particular, so that the answer is the same on all. */
+static Status fill_work(Info *info, const Graph *graph) {
+    Target target;
+    sn_target_cpu(&target, 32, 16, 32 << 10, 1 << 20);
+    Plan *plan;
+    Ledger ledger = {0};
+    TRY(sn_compile_plan(info->arena, graph, &target, NULL, NULL, &ledger, &plan));
+    info->row[MODEL_FLOPS] = formula(info, plan, true);
+    info->row[MODEL_TRAFFIC] = formula(info, plan, false);
+    info->row[MODEL_LAUNCHES] = sn_cell_number(plan->launch_count - plan->setup_count);
+    return NULL;
+}
+
+static Status print(Cli *cli, const Info *info) {
+    const Table *const tables[] = {&info->model, &info->inputs, &info->outputs, &info->operators};
+    ReportFormat format;
+    sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
+    Text text = sn_text(cli->arena);
+    TRY(sn_report_print(&text, format, tables, sizeof tables / sizeof *tables));
+    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+}
+
+Status sn_cli_info(Cli *cli) {
+    const char *path = cli->options.argument[0];
+    Info info = {
+        .arena = cli->arena,
+        .model = {.name = "model", .column = model_columns, .column_count = MODEL_COLUMNS, .single = true},
+        .inputs = {.name = "inputs", .column = input_columns, .column_count = TENSOR_COLUMNS},
+        .outputs = {.name = "outputs", .column = output_columns, .column_count = TENSOR_COLUMNS},
+        .operators = {.name = "operators", .column = operator_columns, .column_count = OPERATOR_COLUMNS}};
+    Graph *graph;
+    ModelInfo model = {0};
+    Status status = sn_load_onnx(cli->arena, path, NULL, &graph, &model);
+    if (status && sn_error_code(status) != SN_UNSUPPORTED) return status;
+    info.row = sn_table_row(cli->arena, &info.model);
+    fill_file(&info, path, &model);
+    if (!status) {
+        fill_graph(&info, graph);
+        status = fill_work(&info, graph);
+    }
+    /* What is unsupported stands below what is known. */
+    Status printed = print(cli, &info);
+    if (!status) return printed;
+    sn_error_free(printed);
+    fflush(stdout);
+    return status;
+}

@@ -1,0 +1,141 @@
+/* The command line: `sinter VERB [arguments] [options]`. Exit status 0: done; 1: it failed, or a comparison
+ * differed; 2: the command line was wrong. */
+#include "cli.h"
+#include "guard.h"
+
+typedef struct Verb {
+    const char *name, *arguments, *summary;
+    int least, most; /* arguments */
+    Status (*run)(Cli *cli);
+    const OptionId *options;
+} Verb;
+
+static const OptionId make_options[] = {OPTION_OUT_FILE, OPTION_SIZE,     OPTION_LAYERS, OPTION_D_MODEL,
+                                        OPTION_HEADS,    OPTION_KV_HEADS, OPTION_D_FF,   OPTION_VOCAB,
+                                        OPTION_CONTEXT,  OPTION_OPSET,    OPTION_STORED, OPTION_HELP,
+                                        OPTION_END};
+static const OptionId info_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
+static const OptionId dump_options[] = {OPTION_STAGE,    OPTION_BEFORE, OPTION_AFTER, OPTION_PRINT_AFTER_ALL,
+                                        OPTION_FORMAT,   OPTION_TARGET, OPTION_MODE,  OPTION_REMARKS,
+                                        OPTION_OUT_FILE, OPTION_HELP,   OPTION_END};
+static const OptionId run_options[] = {OPTION_DATA,   OPTION_INPUT,   OPTION_SHAPE,        OPTION_MODE,
+                                       OPTION_DEVICE, OPTION_THREADS, OPTION_MEMORY_LIMIT, OPTION_OUTPUT,
+                                       OPTION_EXPECT, OPTION_RTOL,    OPTION_ATOL,         OPTION_OUT_FORMAT,
+                                       OPTION_HELP,   OPTION_END};
+static const OptionId bench_options[] = {
+    OPTION_MODES, OPTION_PHASES, OPTION_AUTOCAST,      OPTION_SHAPE_SWEEP,  OPTION_INPUT,   OPTION_WARMUP,
+    OPTION_ITERS, OPTION_DEVICE, OPTION_THREADS_SWEEP, OPTION_MEMORY_LIMIT, OPTION_KERNELS, OPTION_OUT_FORMAT,
+    OPTION_PEER,  OPTION_MODE,   OPTION_HELP,          OPTION_END};
+static const OptionId doctor_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
+
+static const Verb verbs[] = {
+    {"bench", "MODEL...", "time models, eager beside compiled", 1, 1 << 20, sn_cli_bench, bench_options},
+    {"doctor", "", "what this machine offers: compiler, processor, cache, GPU libraries, peaks", 0, 0,
+     sn_cli_doctor, doctor_options},
+    {"dump", "MODEL", "print the model at a stage of its compilation", 1, 1, sn_cli_dump, dump_options},
+    {"info", "MODEL", "inputs, outputs, parameters, work, operators, and all that is unsupported", 1, 1,
+     sn_cli_info, info_options},
+    {"make", "KIND", "write a benchmark model: gpt2, llama, bert or attention", 1, 1, sn_cli_make,
+     make_options},
+    {"run", "MODEL", "run a model once, and compare its outputs", 1, 1, sn_cli_run, run_options},
+};
+enum { VERB_COUNT = sizeof verbs / sizeof *verbs };
+
+static const Verb *find_verb(const char *name) {
+    for (int i = 0; i < VERB_COUNT; i++)
+        if (strcmp(verbs[i].name, name) == 0) return &verbs[i];
+    return NULL;
+}
+
+static void print_verbs(FILE *file) {
+    fprintf(file, "usage: sinter VERB [arguments] [options]\n\n");
+    for (int i = 0; i < VERB_COUNT; i++) fprintf(file, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
+    fprintf(file, "\n`sinter VERB -h` explains one; `sinter --version` prints the version\n");
+}
+
+static void print_usage(FILE *file, const Verb *verb) {
+    fprintf(file, "usage: sinter %s%s%s [options]\n", verb->name, *verb->arguments ? " " : "",
+            verb->arguments);
+}
+
+static void print_help(Arena *arena, const Verb *verb) {
+    print_usage(stdout, verb);
+    Text text = sn_text(arena);
+    sn_options_print(&text, verb->options);
+    printf("%s\n\n%s", verb->summary, sn_text_string(&text));
+}
+
+typedef struct Request {
+    const Verb *verb;
+    int count;
+    char **words;
+    Cli *cli;
+} Request;
+
+static Status run_verb(void *argument) {
+    Request *request = argument;
+    Cli *cli = request->cli;
+    const Verb *verb = request->verb;
+    Status status =
+        sn_options_parse(cli->arena, verb->options, request->count, request->words, &cli->options);
+    if (status) {
+        cli->usage = true;
+        return status;
+    }
+    if (sn_option_given(&cli->options, OPTION_HELP)) {
+        print_help(cli->arena, verb);
+        return NULL;
+    }
+    int count = cli->options.argument_count;
+    if (count < verb->least) return sn_cli_usage(cli, "%s is missing", verb->arguments);
+    if (count > verb->most)
+        return sn_cli_usage(cli, "'%s' is one argument too many", cli->options.argument[verb->most]);
+    return verb->run(cli);
+}
+
+/* Prints a failure and frees it; what to exit with. */
+static int report(Status status, const Cli *cli, const Verb *verb) {
+    /* What was printed and could not be written is a failure too: a full disk, a closed pipe. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !status)
+        status = sn_fail(SN_IO, "standard output cannot be written");
+    if (!status) return cli->differs ? 1 : 0;
+    sn_cli_progress("%s", "");
+    bool says = sn_error_code(status) == SN_UNSUPPORTED && !strstr(sn_error_message(status), "unsupported");
+    fprintf(stderr, "sinter: %s%s\n", says ? "unsupported: " : "", sn_error_message(status));
+    sn_error_free(status);
+    if (cli->usage) {
+        print_usage(stderr, verb);
+        fprintf(stderr, "`sinter %s -h` explains the options\n", verb->name);
+    }
+    return cli->usage ? 2 : 1;
+}
+
+static int run(const Verb *verb, int count, char **words) {
+    Cli cli = {.arena = sn_arena_new()};
+    Request request = {verb, count, words, &cli};
+    Status status =
+        cli.arena ? sn_guarded(cli.arena, run_verb, &request) : sn_fail(SN_NO_MEMORY, "out of memory");
+    int code = report(status, &cli, verb);
+    sn_arena_free(cli.arena);
+    return code;
+}
+
+int main(int count, char **words) {
+    const char *name = count > 1 ? words[1] : "";
+    if (strcmp(name, "--version") == 0) {
+        printf("sinter %s\n", sn_version());
+        return fflush(stdout) != 0;
+    }
+    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
+        print_verbs(stdout);
+        return fflush(stdout) != 0;
+    }
+    const Verb *verb = find_verb(name);
+    if (verb) return run(verb, count - 2, words + 2);
+    if (*name)
+        fprintf(stderr, "sinter: unknown verb '%s'\n", name);
+    else
+        fprintf(stderr, "sinter: a verb is missing\n");
+    print_verbs(stderr);
+    return 2;
+}

@@ -1,0 +1,237 @@
+#include "options.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef enum OptionKind {
+    KIND_FLAG,
+    KIND_TEXT,     /* the last one counts */
+    KIND_TEXTS,    /* may be given several times */
+    KIND_CHOICE,   /* one of `choices` */
+    KIND_CHOICES,  /* a comma-separated list of them */
+    KIND_INTEGER,  /* least .. most */
+    KIND_INTEGERS, /* a comma-separated list */
+    KIND_BYTES,    /* an integer > 0, with an optional K, M or G (powers of 1024) */
+    KIND_NUMBER,   /* a decimal >= 0 */
+} OptionKind;
+
+typedef struct Row {
+    const char *name;
+    OptionKind kind;
+    const char *value; /* how help calls it */
+    const char *help;
+    const char *choices; /* separated by commas */
+    int64_t least, most;
+} Row;
+
+static const Row table[OPTION_COUNT] = {
+    [OPTION_HELP] = {"-h", KIND_FLAG, NULL, "this text"},
+    [OPTION_OUT_FILE] = {"-o", KIND_TEXT, "FILE", "where to write"},
+    [OPTION_OUT_FORMAT] = {"-o", KIND_CHOICE, "md|csv|json", "how tables are written (md)", "md,csv,json"},
+
+    [OPTION_SIZE] = {"--size", KIND_CHOICE, "S|M|L|XL|2p7",
+                     "a size by name (S); single sizes below override it", "S,M,L,XL,2p7"},
+    [OPTION_LAYERS] = {"--layers", KIND_INTEGER, "N", "blocks", .least = 1, .most = 10000},
+    [OPTION_D_MODEL] = {"--d-model", KIND_INTEGER, "N", "width of the residual stream", .least = 1,
+                        .most = 1 << 20},
+    [OPTION_HEADS] = {"--heads", KIND_INTEGER, "N", "query heads", .least = 1, .most = 1 << 16},
+    [OPTION_KV_HEADS] = {"--kv-heads", KIND_INTEGER, "N", "key and value heads (as many as query heads)",
+                         .least = 1, .most = 1 << 16},
+    [OPTION_D_FF] = {"--d-ff", KIND_INTEGER, "N", "width of the feed-forward part", .least = 1,
+                     .most = 1 << 24},
+    [OPTION_VOCAB] = {"--vocab", KIND_INTEGER, "N", "rows of the token table (10000)", .least = 1,
+                      .most = 1 << 28},
+    [OPTION_CONTEXT] = {"--context", KIND_INTEGER, "N", "rows of the position table (1024)", .least = 1,
+                        .most = 1 << 24},
+    [OPTION_OPSET] = {"--opset", KIND_INTEGER, "N", "version of the operator set (17)", .least = 1,
+                      .most = 1000},
+    [OPTION_STORED] = {"--stored", KIND_FLAG, NULL, "write the weights out, beside the model"},
+
+    [OPTION_STAGE] = {"--stage", KIND_CHOICE, "STAGE",
+                      "import, recognised, expanded, fused (the default), plan, loops or kernels",
+                      "import,recognised,expanded,fused,plan,loops,kernels"},
+    [OPTION_BEFORE] = {"--before", KIND_TEXT, "PASS", "the graph before each run of a pass"},
+    [OPTION_AFTER] = {"--after", KIND_TEXT, "PASS", "the graph after each run of a pass"},
+    [OPTION_PRINT_AFTER_ALL] = {"--print-after-all", KIND_FLAG, NULL, "the graph after every pass"},
+    [OPTION_FORMAT] = {"--format", KIND_CHOICE, "text|dot", "how graphs are written (text)", "text,dot"},
+    [OPTION_TARGET] = {"--target", KIND_TEXT, "TARGET", "cpu (this machine's, the default) or cuda:sm_NN"},
+    [OPTION_REMARKS] = {"--remarks", KIND_FLAG, NULL,
+                        "what each pass did and what it declined, with the reason"},
+
+    [OPTION_MODE] = {"--mode", KIND_CHOICE, "eager|compiled", "how the model is executed (compiled)",
+                     "eager,compiled"},
+    [OPTION_DEVICE] = {"--device", KIND_TEXT, "DEVICE", "where to run (cpu)"},
+    [OPTION_THREADS] = {"--threads", KIND_INTEGER, "N", "threads (as many as this process may use)",
+                        .least = 1, .most = 4096},
+    [OPTION_MEMORY_LIMIT] = {"--memory-limit", KIND_BYTES, "BYTES",
+                             "most memory of a run, constants apart; K, M and G are powers of 1024"},
+    [OPTION_SHAPE] = {"--shape", KIND_TEXTS, "NAME=4x256", "the shape of an input, or the value of a symbol"},
+    [OPTION_INPUT] =
+        {"--input", KIND_TEXTS, "NAME=WHAT",
+         "@FILE.npy, @FILE.pb or random[:SEED]; inputs that are not given are random with seed 0"},
+    [OPTION_DATA] = {"--data", KIND_TEXT, "DIR",
+                     "inputs from DIR/input_0.pb ..., compared with DIR/output_0.pb ..."},
+    [OPTION_OUTPUT] = {"--output", KIND_TEXTS, "NAME=@FILE", "write an output to FILE.npy or FILE.pb"},
+    [OPTION_EXPECT] = {"--expect", KIND_TEXTS, "NAME=@FILE", "compare an output with FILE.npy or FILE.pb"},
+    [OPTION_RTOL] = {"--rtol", KIND_NUMBER, "X", "|a - b| <= atol + rtol*|b| counts as equal (1e-4)"},
+    [OPTION_ATOL] = {"--atol", KIND_NUMBER, "X", "see --rtol (1e-4)"},
+
+    [OPTION_MODES] = {"--modes", KIND_CHOICES, "MODE,...", "eager and compiled (both), interleaved",
+                      "eager,compiled"},
+    [OPTION_PHASES] = {"--phases", KIND_CHOICES, "PHASE,...",
+                       "forward, backward, forward+backward, step (forward)",
+                       "forward,backward,forward+backward,step"},
+    [OPTION_AUTOCAST] = {"--autocast", KIND_CHOICES, "TYPE,...", "none, bf16, f16 (none)", "none,bf16,f16"},
+    [OPTION_THREADS_SWEEP] = {"--threads", KIND_INTEGERS, "N,...",
+                              "threads (as many as this process may use)", .least = 1, .most = 4096},
+    [OPTION_SHAPE_SWEEP] = {"--shape", KIND_TEXTS, "NAME=4x256,...",
+                            "the shape of an input, or the value of a symbol; a list makes a sweep"},
+    [OPTION_WARMUP] = {"--warmup", KIND_INTEGER, "N", "runs before those that count (5)", .least = 0,
+                       .most = 1000000},
+    [OPTION_ITERS] = {"--iters", KIND_INTEGER, "N", "runs that count (10)", .least = 1, .most = 1000000},
+    [OPTION_KERNELS] = {"--kernels", KIND_FLAG, NULL, "also the time of every kernel"},
+    [OPTION_PEER] = {"--peer", KIND_FLAG, NULL,
+                     "answer `run N` on standard input with N times (see bench/peers)"},
+};
+
+/* ---- values ---- */
+
+static bool in_list(const char *list, const char *word, size_t length) {
+    for (const char *at = list; *at;) {
+        size_t size = strcspn(at, ",");
+        if (size == length && memcmp(at, word, length) == 0) return true;
+        at += size + (at[size] == ',');
+    }
+    return false;
+}
+
+static bool parse_integer(const Row *row, const char *text, int64_t *out) {
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    *out = value;
+    return *text >= '0' && *text <= '9' && !*end && !errno && value >= row->least && value <= row->most;
+}
+
+static bool parse_bytes(const char *text, int64_t *out) {
+    static const char units[] = "KMG";
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (*text < '0' || *text > '9' || errno || value <= 0) return false;
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (end[unit ? 1 : 0] || value > INT64_MAX >> shift) return false;
+    *out = (int64_t)value << shift;
+    return true;
+}
+
+static bool parse_number(const char *text, double *out) {
+    char *end;
+    *out = strtod(text, &end);
+    return *text && !*end && *out >= 0 && *out <= 1e300;
+}
+
+static void add(Arena *arena, OptionValue *value, const char *text, int64_t integer) {
+    const char **texts = SN_ARRAY(arena, const char *, value->count + 1);
+    int64_t *integers = SN_ARRAY(arena, int64_t, value->count + 1);
+    for (int i = 0; i < value->count; i++) texts[i] = value->text[i], integers[i] = value->integer[i];
+    texts[value->count] = text;
+    integers[value->count++] = integer;
+    value->text = texts;
+    value->integer = integers;
+}
+
+/* One word, or one element of a list. */
+static bool take(Arena *arena, const Row *row, const char *word, OptionValue *value) {
+    int64_t integer = 0;
+    bool good = true;
+    if (row->kind == KIND_CHOICE || row->kind == KIND_CHOICES)
+        good = in_list(row->choices, word, strlen(word));
+    else if (row->kind == KIND_INTEGER || row->kind == KIND_INTEGERS)
+        good = parse_integer(row, word, &integer);
+    else if (row->kind == KIND_BYTES)
+        good = parse_bytes(word, &integer);
+    else if (row->kind == KIND_NUMBER)
+        good = parse_number(word, &value->number);
+    else
+        good = *word != '\0';
+    if (good) add(arena, value, word, integer);
+    return good;
+}
+
+static Status bad_value(const Row *row, const char *word) {
+    if (row->kind == KIND_INTEGER || row->kind == KIND_INTEGERS)
+        return sn_fail(SN_INVALID, "%s: '%s' is not a whole number from %lld to %lld", row->name, word,
+                       (long long)row->least, (long long)row->most);
+    return sn_fail(SN_INVALID, "%s: '%s' is not %s", row->name, word,
+                   row->choices ? row->choices : row->value);
+}
+
+static Status take_value(Arena *arena, const Row *row, const char *word, OptionValue *value) {
+    if (row->kind != KIND_CHOICES && row->kind != KIND_INTEGERS)
+        return take(arena, row, word, value) ? NULL : bad_value(row, word);
+    *value = (OptionValue){0};
+    for (const char *at = word;; at++) {
+        size_t length = strcspn(at, ",");
+        char *element = sn_arena_string(arena, at);
+        element[length] = '\0';
+        if (!take(arena, row, element, value)) return bad_value(row, element);
+        at += length;
+        if (!*at) return NULL;
+    }
+}
+
+/* ---- words ---- */
+
+static OptionId find(const OptionId *accepted, const char *name, size_t length) {
+    if (length == 6 && memcmp(name, "--help", 6) == 0) return OPTION_HELP;
+    for (; *accepted; accepted++)
+        if (strlen(table[*accepted].name) == length && memcmp(table[*accepted].name, name, length) == 0)
+            return *accepted;
+    return OPTION_END;
+}
+
+/* The option in words[*at], and its value there ("--name=value") or in the next word. */
+static Status take_option(Arena *arena, const OptionId *accepted, int count, char **words, int *at,
+                          Options *out) {
+    const char *word = words[*at];
+    bool is_long = word[1] == '-';
+    size_t length = is_long ? strcspn(word, "=") : strlen(word);
+    OptionId id = find(accepted, word, length);
+    if (id == OPTION_END) return sn_fail(SN_INVALID, "unknown option '%s'", word);
+    const Row *row = &table[id];
+    OptionValue *value = &out->value[id];
+    bool joined = word[length] == '=';
+    if (row->kind == KIND_FLAG) {
+        if (joined) return sn_fail(SN_INVALID, "%s takes no value", row->name);
+        value->count++;
+        return NULL;
+    }
+    if (!joined && *at + 1 >= count)
+        return sn_fail(SN_INVALID, "%s needs a value: %s", row->name, row->value);
+    return take_value(arena, row, joined ? word + length + 1 : words[++*at], value);
+}
+
+Status sn_options_parse(Arena *arena, const OptionId *accepted, int count, char **words, Options *out) {
+    *out = (Options){.argument = SN_ARRAY(arena, const char *, count)};
+    bool only_arguments = false;
+    for (int i = 0; i < count; i++) {
+        if (only_arguments || words[i][0] != '-' || !words[i][1])
+            out->argument[out->argument_count++] = words[i];
+        else if (strcmp(words[i], "--") == 0)
+            only_arguments = true;
+        else
+            TRY(take_option(arena, accepted, count, words, &i, out));
+    }
+    return NULL;
+}
+
+void sn_options_print(Text *text, const OptionId *accepted) {
+    for (; *accepted; accepted++) {
+        const Row *row = &table[*accepted];
+        char left[64];
+        snprintf(left, sizeof left, "%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
+        sn_text_add(text, "  %-28s %s\n", left, row->help);
+    }
+}

@@ -1,0 +1,97 @@
+/* Options of the command line: one table for all verbs, so that an option is spelled, parsed and explained
+ * the same everywhere. A verb names the rows that it takes. */
+#ifndef SN_OPTIONS_H
+#define SN_OPTIONS_H
+
+#include "arena.h"
+#include "status.h"
+#include "text.h"
+#include <stdint.h>
+
+typedef enum OptionId {
+    OPTION_END, /* ends a verb's list */
+    OPTION_HELP,
+    OPTION_OUT_FILE,
+    OPTION_OUT_FORMAT,
+    /* make */
+    OPTION_SIZE,
+    OPTION_LAYERS,
+    OPTION_D_MODEL,
+    OPTION_HEADS,
+    OPTION_KV_HEADS,
+    OPTION_D_FF,
+    OPTION_VOCAB,
+    OPTION_CONTEXT,
+    OPTION_OPSET,
+    OPTION_STORED,
+    /* dump */
+    OPTION_STAGE,
+    OPTION_BEFORE,
+    OPTION_AFTER,
+    OPTION_PRINT_AFTER_ALL,
+    OPTION_FORMAT,
+    OPTION_TARGET,
+    OPTION_REMARKS,
+    /* run, bench */
+    OPTION_MODE,
+    OPTION_DEVICE,
+    OPTION_THREADS,
+    OPTION_MEMORY_LIMIT,
+    OPTION_SHAPE,
+    OPTION_INPUT,
+    OPTION_DATA,
+    OPTION_OUTPUT,
+    OPTION_EXPECT,
+    OPTION_RTOL,
+    OPTION_ATOL,
+    /* bench */
+    OPTION_MODES,
+    OPTION_PHASES,
+    OPTION_AUTOCAST,
+    OPTION_THREADS_SWEEP,
+    OPTION_SHAPE_SWEEP,
+    OPTION_WARMUP,
+    OPTION_ITERS,
+    OPTION_KERNELS,
+    OPTION_PEER,
+    OPTION_COUNT
+} OptionId;
+
+/* What the command line gave for one option; count 0: nothing. */
+typedef struct OptionValue {
+    int count;         /* how often it was given, or the length of a comma-separated list */
+    const char **text; /* one an occurrence, or one an element of the list */
+    int64_t *integer;  /* INTEGER, INTEGERS and BYTES: the same as numbers */
+    double number;     /* NUMBER */
+} OptionValue;
+
+typedef struct Options {
+    OptionValue value[OPTION_COUNT];
+    int argument_count;
+    const char **argument; /* what is not an option, in order */
+} Options;
+
+/* Reads words[0..count) for a verb that takes the options of `accepted` (ended by OPTION_END). SN_INVALID
+ * says what is wrong with the words. Everything lies in `arena`. */
+Status sn_options_parse(Arena *arena, const OptionId *accepted, int count, char **words, Options *out);
+
+/* A line an option, with what it means. */
+void sn_options_print(Text *text, const OptionId *accepted);
+
+static inline bool sn_option_given(const Options *options, OptionId id) {
+    return options->value[id].count > 0;
+}
+/* The last text given, or `usual`. */
+static inline const char *sn_option_text(const Options *options, OptionId id, const char *usual) {
+    const OptionValue *value = &options->value[id];
+    return value->count ? value->text[value->count - 1] : usual;
+}
+static inline int64_t sn_option_integer(const Options *options, OptionId id, int64_t usual) {
+    const OptionValue *value = &options->value[id];
+    return value->count ? value->integer[value->count - 1] : usual;
+}
+static inline double sn_option_number(const Options *options, OptionId id, double usual) {
+    return options->value[id].count ? options->value[id].number : usual;
+}
+
+#endif

@@ -1,0 +1,296 @@
+/* run: one run of a model, its outputs summarised, saved and compared. */
+#include "cli.h"
+#include "compare.h"
+#include "inputs.h"
+#include "report.h"
+#include "session.h"
+#include <dirent.h>
+#include <math.h>
+
+enum { FIRST_VALUES = 4 };
+
+/* ---- a folder of input_K.pb and output_K.pb ---- */
+
+static bool file_exists(const char *path) {
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    fclose(file);
+    return true;
+}
+
+static int find_name(const sn_Model *model, bool output, const char *name) {
+    int count = output ? sn_model_output_count(model) : sn_model_input_count(model);
+    for (int i = 0; name && i < count; i++) {
+        sn_TensorInfo info = output ? sn_model_output(model, i) : sn_model_input(model, i);
+        if (strcmp(info.name, name) == 0) return i;
+    }
+    return -1;
+}
+
+/* File number `index` belongs to the input or output that it names, or else to the index-th. */
+static Status which_tensor(const sn_Model *model, bool output, const char *path, const char *name, int index,
+                           int *out) {
+    int count = output ? sn_model_output_count(model) : sn_model_input_count(model);
+    *out = find_name(model, output, name);
+    if (*out < 0) *out = index;
+    if (*out >= count)
+        return sn_fail(SN_INVALID, "%s: the model has %d %s", path, count, output ? "outputs" : "inputs");
+    return NULL;
+}
+
+typedef SN_VEC(InputSpec) InputSpecs;
+typedef SN_VEC(Expectation) Expectations;
+
+static Status read_folder(Cli *cli, const sn_Model *model, InputSpecs *inputs, Expectations *expected) {
+    const char *folder = sn_option_text(&cli->options, OPTION_DATA, NULL);
+    if (!folder) return NULL;
+    DIR *directory = opendir(folder);
+    if (!directory) return sn_fail(SN_IO, "%s is not a folder that can be read", folder);
+    closedir(directory);
+    for (int output = 0; output < 2; output++) {
+        for (int i = 0;; i++) {
+            const char *path =
+                sn_arena_printf(cli->arena, "%s/%s_%d.pb", folder, output ? "output" : "input", i);
+            if (!file_exists(path)) break;
+            Tensor *tensor;
+            const char *name = NULL;
+            int at;
+            TRY(sn_load_tensor(cli->arena, path, &tensor, &name));
+            TRY(which_tensor(model, output, path, name, i, &at));
+            if (output)
+                sn_push(cli->arena, expected, ((Expectation){at, tensor, path}));
+            else
+                sn_push(cli->arena, inputs, ((InputSpec){sn_model_input(model, at).name, path, 0}));
+        }
+    }
+    if (expected->count == 0) return sn_fail(SN_IO, "%s has no output_0.pb to compare with", folder);
+    return NULL;
+}
+
+/* ---- options ---- */
+
+static Status read_shapes(Cli *cli, InputRequest *request) {
+    const OptionValue *value = &cli->options.value[OPTION_SHAPE];
+    ShapeSpec *shape = SN_ARRAY(cli->arena, ShapeSpec, value->count);
+    for (int i = 0; i < value->count; i++) {
+        Status status = sn_shape_spec_parse(cli->arena, value->text[i], &shape[i]);
+        if (status) cli->usage = true;
+        TRY(status);
+    }
+    request->shape = shape;
+    request->shape_count = value->count;
+    return NULL;
+}
+
+static Status read_inputs(Cli *cli, InputSpecs *inputs) {
+    const OptionValue *value = &cli->options.value[OPTION_INPUT];
+    for (int i = 0; i < value->count; i++) {
+        InputSpec spec;
+        Status status = sn_input_spec_parse(cli->arena, value->text[i], &spec);
+        if (status) cli->usage = true;
+        TRY(status);
+        sn_push(cli->arena, inputs, spec);
+    }
+    return NULL;
+}
+
+/* "NAME=@FILE" for an output of the model. */
+static Status split_output(Cli *cli, const sn_Model *model, const char *text, int *output,
+                           const char **file) {
+    const char *at = strstr(text, "=@");
+    if (!at || at == text || !at[2]) return sn_cli_usage(cli, "'%s' is not NAME=@FILE", text);
+    char *name = sn_arena_string(cli->arena, text);
+    name[at - text] = '\0';
+    *file = at + 2;
+    *output = find_name(model, true, name);
+    if (*output >= 0) return NULL;
+    Text names = sn_text(cli->arena);
+    for (int i = 0; i < sn_model_output_count(model); i++) {
+        sn_text_add(&names, i ? ", " : "");
+        sn_text_quote(&names, sn_model_output(model, i).name, strlen(sn_model_output(model, i).name));
+    }
+    return sn_fail(SN_INVALID, "the model has no output '%s'; it has %s", name, sn_text_string(&names));
+}
+
+static Status read_expected(Cli *cli, const sn_Model *model, Expectations *expected) {
+    const OptionValue *value = &cli->options.value[OPTION_EXPECT];
+    for (int i = 0; i < value->count; i++) {
+        Expectation one = {0};
+        Tensor *tensor;
+        TRY(split_output(cli, model, value->text[i], &one.output, &one.file));
+        TRY(sn_load_tensor(cli->arena, one.file, &tensor, NULL));
+        one.tensor = tensor;
+        sn_push(cli->arena, expected, one);
+    }
+    return NULL;
+}
+
+/* ---- after the run ---- */
+
+static Status output_tensor(const sn_Context *context, int index, Tensor *out) {
+    sn_Tensor tensor;
+    TRY(sn_context_output(context, index, &tensor));
+    *out = (Tensor){.rank = tensor.rank, .extent = tensor.extent, .count = 1, .bytes = tensor.data};
+    if (!sn_dtype_from_onnx(tensor.element_type, &out->dtype))
+        return sn_fail(SN_INTERNAL, "output %d has element type %d", index, tensor.element_type);
+    for (int i = 0; i < tensor.rank; i++) out->count *= tensor.extent[i];
+    return NULL;
+}
+
+typedef enum SummaryColumn {
+    SUMMARY_NAME,
+    SUMMARY_TYPE,
+    SUMMARY_SHAPE,
+    SUMMARY_MIN,
+    SUMMARY_MAX,
+    SUMMARY_MEAN,
+    SUMMARY_NAN,
+    SUMMARY_FIRST,
+    SUMMARY_COLUMNS
+} SummaryColumn;
+
+static const Column summary_columns[SUMMARY_COLUMNS] = {
+    [SUMMARY_NAME] = {"name", "output", SN_CELL_TEXT},
+    [SUMMARY_TYPE] = {"dtype", "dtype", SN_CELL_TEXT},
+    [SUMMARY_SHAPE] = {"shape", "shape", SN_CELL_TEXT},
+    [SUMMARY_MIN] = {"min", "min", SN_CELL_NUMBER},
+    [SUMMARY_MAX] = {"max", "max", SN_CELL_NUMBER},
+    [SUMMARY_MEAN] = {"mean", "mean", SN_CELL_NUMBER},
+    [SUMMARY_NAN] = {"nan_count", "NaN", SN_CELL_COUNT},
+    [SUMMARY_FIRST] = {"first", "first values", SN_CELL_TEXT},
+};
+
+static void summarise_values(const Tensor *tensor, Cell *row) {
+    double least = INFINITY, most = -INFINITY, sum = 0;
+    int64_t nans = 0;
+    for (int64_t i = 0; i < tensor->count; i++) {
+        double value = sn_tensor_get(tensor, i);
+        nans += isnan(value);
+        if (isnan(value)) continue;
+        least = fmin(least, value);
+        most = fmax(most, value);
+        sum += value;
+    }
+    if (nans) row[SUMMARY_NAN] = sn_cell_number((double)nans);
+    if (nans == tensor->count) return;
+    row[SUMMARY_MIN] = sn_cell_number(least);
+    row[SUMMARY_MAX] = sn_cell_number(most);
+    row[SUMMARY_MEAN] = sn_cell_number(sum / (double)(tensor->count - nans));
+}
+
+static void summarise(Arena *arena, Table *table, const char *name, const Tensor *tensor) {
+    Cell *row = sn_table_row(arena, table);
+    Text shape = sn_text(arena), first = sn_text(arena);
+    for (int i = 0; i < tensor->rank; i++)
+        sn_text_add(&shape, "%s%lld", i ? "x" : "", (long long)tensor->extent[i]);
+    for (int64_t i = 0; i < tensor->count && i < FIRST_VALUES; i++)
+        sn_text_add(&first, "%s%.6g", i ? " " : "", sn_tensor_get(tensor, i));
+    row[SUMMARY_NAME] = sn_cell_text(arena, name);
+    row[SUMMARY_TYPE] = sn_cell_text(arena, sn_dtype_name(tensor->dtype));
+    row[SUMMARY_SHAPE] = sn_cell_text(arena, sn_text_string(&shape));
+    row[SUMMARY_FIRST] = sn_cell_text(arena, sn_text_string(&first));
+    summarise_values(tensor, row);
+}
+
+static Status save_outputs(Cli *cli, const sn_Model *model, const sn_Context *context) {
+    const OptionValue *value = &cli->options.value[OPTION_OUTPUT];
+    for (int i = 0; i < value->count; i++) {
+        int output;
+        const char *file;
+        Tensor tensor;
+        TRY(split_output(cli, model, value->text[i], &output, &file));
+        TRY(output_tensor(context, output, &tensor));
+        TRY(sn_save_tensor(file, &tensor, sn_model_output(model, output).name));
+    }
+    return NULL;
+}
+
+static Status compare_outputs(Cli *cli, const sn_Model *model, const sn_Context *context,
+                              const Expectations *expected) {
+    double rtol = sn_option_number(&cli->options, OPTION_RTOL, 1e-4);
+    double atol = sn_option_number(&cli->options, OPTION_ATOL, 1e-4);
+    for (int i = 0; i < expected->count; i++) {
+        const Expectation *one = &expected->at[i];
+        Tensor tensor;
+        TRY(output_tensor(context, one->output, &tensor));
+        const char *difference = sn_compare(cli->arena, &tensor, one->tensor, rtol, atol);
+        if (!difference) continue;
+        cli->differs = true;
+        Text name = sn_text(cli->arena);
+        const char *output = sn_model_output(model, one->output).name;
+        sn_text_quote(&name, output, strlen(output));
+        sn_cli_note("output %s differs from %s: %s", sn_text_string(&name), one->file, difference);
+    }
+    if (expected->count && !cli->differs) sn_cli_note("%d outputs as expected", expected->count);
+    return NULL;
+}
+
+static Status show_outputs(Cli *cli, const sn_Model *model, const sn_Context *context) {
+    Table table = {.name = "outputs", .column = summary_columns, .column_count = SUMMARY_COLUMNS};
+    for (int i = 0; i < sn_model_output_count(model); i++) {
+        Tensor tensor;
+        TRY(output_tensor(context, i, &tensor));
+        summarise(cli->arena, &table, sn_model_output(model, i).name, &tensor);
+    }
+    ReportFormat format;
+    sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
+    Text text = sn_text(cli->arena);
+    TRY(sn_report_print(&text, format, (const Table *const[]){&table}, 1));
+    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+}
+
+/* ---- the run ---- */
+
+static Status run_context(Cli *cli, const sn_Model *model, sn_Context *context, const Inputs *inputs,
+                          const Expectations *expected) {
+    for (int i = 0; i < inputs->count; i++) TRY(sn_context_set_input(context, i, &inputs->tensor[i]));
+    TRY(sn_context_run(context));
+    TRY(show_outputs(cli, model, context));
+    TRY(save_outputs(cli, model, context));
+    return compare_outputs(cli, model, context, expected);
+}
+
+static Status run_program(Cli *cli, const sn_Model *model, const sn_Program *program, const Inputs *inputs,
+                          const Expectations *expected) {
+    sn_ContextOptions options = {.size = sizeof options,
+                                 .memory_limit = sn_option_integer(&cli->options, OPTION_MEMORY_LIMIT, 0)};
+    sn_Context *context;
+    TRY(sn_context_new(program, &options, &context));
+    Status status = run_context(cli, model, context, inputs, expected);
+    sn_context_free(context);
+    return status;
+}
+
+static Status run_model(Cli *cli, const sn_Model *model) {
+    const Options *options = &cli->options;
+    InputRequest request = {0};
+    InputSpecs specs = {0};
+    Expectations expected = {0};
+    TRY(read_shapes(cli, &request));
+    TRY(read_inputs(cli, &specs));
+    TRY(read_folder(cli, model, &specs, &expected));
+    TRY(read_expected(cli, model, &expected));
+    request.input = specs.at;
+    request.input_count = specs.count;
+    Inputs inputs;
+    TRY(sn_inputs_make(cli->arena, model->graph, &request, &inputs));
+    if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
+    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
+    sn_CompileOptions compile = {.size = sizeof compile,
+                                 .mode = eager ? SN_EAGER : SN_COMPILED,
+                                 .device = sn_option_text(options, OPTION_DEVICE, NULL),
+                                 .threads = (int)sn_option_integer(options, OPTION_THREADS, 0)};
+    sn_Program *program;
+    TRY(sn_compile(model, &compile, &program));
+    Status status = run_program(cli, model, program, &inputs, &expected);
+    sn_program_free(program);
+    return status;
+}
+
+Status sn_cli_run(Cli *cli) {
+    sn_Model *model;
+    TRY(sn_model_open(cli->options.argument[0], &model));
+    Status status = run_model(cli, model);
+    sn_model_close(model);
+    return status;
+}

@@ -1,0 +1,45 @@
+/* Code generation: a cluster becomes one kernel's source text. No device is needed. */
+#ifndef SN_CODEGEN_H
+#define SN_CODEGEN_H
+
+#include "graph.h"
+#include "target.h"
+
+/* One kernel, in the arena it was generated into. Kernels of equal text are equal: `name` is a hash of the
+ * text, so layers of the same shape share one. */
+typedef struct Kernel {
+    const char *name;   /* "k_" + 32 hex digits: the symbol to look up */
+    const char *source; /* the complete translation unit, C or CUDA C++ */
+    Hash hash;
+
+    /* The launch passes pointers to the cluster's inputs, then its outputs, then `scratch_count` scratch
+     * buffers, in that order; constants that were inlined into the text have been left out of the inputs by
+     * fuse. */
+    int input_count, output_count, scratch_count;
+    const Dim *scratch_bytes; /* per scratch buffer */
+
+    /* symbols[i] of the launch is the value of param[i], a Dim over the graph's symbols. */
+    int param_count;
+    const Dim *param;
+
+    /* CPU: int name(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end); it does work
+     * items [begin, end) of `items` and returns 0, or 1 + the index of the faulting node in the cluster's
+     * body. CUDA: extern "C" __global__ void name(NameArgs args), args = { void *buffer[]; long long
+     * symbol[]; int *fault }; `items` is the number of blocks, `threads` per block, `shared` bytes of dynamic
+     * shared memory. */
+    Dim items;
+    int threads;
+    Dim shared;
+
+    Dim flops,
+        bytes; /* work and memory traffic of one run (unmasked work only), for reports; NULL when not known */
+} Kernel;
+
+/* Lowers a CLUSTER node. SN_UNSUPPORTED names what this target cannot do (then fuse was wrong to form it, or
+ * a target lacks a kernel kind): the caller prefixes the origin. `dims` is the graph's table. */
+Status sn_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *target, Kernel **out);
+
+/* The kernel IR (loop nest, scalar SSA, maps) as text, for `dump --stage kernels`. */
+Status sn_codegen_print(Arena *arena, Dims *dims, const Node *cluster, const Target *target, Text *text);
+
+#endif

@@ -1,0 +1,227 @@
+/* The register tile of contractions and attention: C[rows][NR] = or += A[rows][k] * B[k][NR].
+ *
+ * Contract for the code generator: after vector.h; optional #defines before it:
+ *   SN_TILE_MR   rows of the tile, 1..16           SN_TILE_NV   vectors in a row of it, 1..4
+ *                (when absent 8 by 3 for 64-byte vectors, else 6 by 2)
+ *   SN_TILE_B    element of B: 1 f32 [k][NR], 2 bf16 [k/2][NR][2] (pairs of k side by side in a 32-bit word),
+ *                3 f16 [k][NR]; an odd k is padded with a row of zeros for 2 and 3
+ * MR*NV accumulators, NV operands and one broadcast must fit the registers (32 with AVX-512, else 16).
+ * Every element is summed in the order of k, whatever the rows of the tile. The accumulators are named
+ * variables made by repetition, since GCC keeps an array of that size in memory. */
+#ifndef SN_DEVICE_TILE_H
+#define SN_DEVICE_TILE_H
+
+#ifndef SN_TILE_MR
+#if SN_VECTOR_BYTES == 64
+#define SN_TILE_MR 8
+#else
+#define SN_TILE_MR 6
+#endif
+#endif
+#ifndef SN_TILE_NV
+#if SN_VECTOR_BYTES == 64
+#define SN_TILE_NV 3
+#else
+#define SN_TILE_NV 2
+#endif
+#endif
+/* Rows of B that are fetched ahead of their use, into the first-level cache. */
+#define SN_TILE_AHEAD 8
+#ifndef SN_TILE_B
+#define SN_TILE_B 1
+#endif
+#define SN_TILE_NR (SN_TILE_NV * SN_LANES)
+
+/* The bytes of k rows of a panel of B. */
+#if SN_TILE_B == 1
+#define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * 4 * (k))
+#else
+#define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * 2 * ((k) + (k) % 2))
+#endif
+
+#if SN_TILE_NV == 1
+#define SN_TILE_COLUMNS(F, i) F(i, 0)
+#elif SN_TILE_NV == 2
+#define SN_TILE_COLUMNS(F, i) F(i, 0) F(i, 1)
+#elif SN_TILE_NV == 3
+#define SN_TILE_COLUMNS(F, i) F(i, 0) F(i, 1) F(i, 2)
+#elif SN_TILE_NV == 4
+#define SN_TILE_COLUMNS(F, i) F(i, 0) F(i, 1) F(i, 2) F(i, 3)
+#else
+#error "SN_TILE_NV must be 1 to 4"
+#endif
+
+/* Rows are written in pairs up to SN_TILE_MR; the compiler drops those that a variant does not have. */
+#define SN_TILE_ROWS(F) F(0) F(1) SN_TILE_ROWS_2(F)
+#if SN_TILE_MR > 2
+#define SN_TILE_ROWS_2(F) F(2) F(3) SN_TILE_ROWS_4(F)
+#else
+#define SN_TILE_ROWS_2(F)
+#endif
+#if SN_TILE_MR > 4
+#define SN_TILE_ROWS_4(F) F(4) F(5) SN_TILE_ROWS_6(F)
+#else
+#define SN_TILE_ROWS_4(F)
+#endif
+#if SN_TILE_MR > 6
+#define SN_TILE_ROWS_6(F) F(6) F(7) SN_TILE_ROWS_8(F)
+#else
+#define SN_TILE_ROWS_6(F)
+#endif
+#if SN_TILE_MR > 8
+#define SN_TILE_ROWS_8(F) F(8) F(9) SN_TILE_ROWS_10(F)
+#else
+#define SN_TILE_ROWS_8(F)
+#endif
+#if SN_TILE_MR > 10
+#define SN_TILE_ROWS_10(F) F(10) F(11) SN_TILE_ROWS_12(F)
+#else
+#define SN_TILE_ROWS_10(F)
+#endif
+#if SN_TILE_MR > 12
+#define SN_TILE_ROWS_12(F) F(12) F(13) SN_TILE_ROWS_14(F)
+#else
+#define SN_TILE_ROWS_12(F)
+#endif
+#if SN_TILE_MR > 14
+#define SN_TILE_ROWS_14(F) F(14) F(15)
+#else
+#define SN_TILE_ROWS_14(F)
+#endif
+
+#define SN_TILE_DECLARE(i, j) vf32 c##i##_##j = {0};
+#define SN_TILE_FETCH(i, j)   c##i##_##j = sn_load_f32_v(c + (i)*ldc + (j)*SN_LANES);
+#define SN_TILE_KEEP(i, j)    sn_store_f32_v(c + (i)*ldc + (j)*SN_LANES, c##i##_##j);
+#define SN_TILE_PREFETCH(i, j)                                                                               \
+    __builtin_prefetch((const char *)b + SN_TILE_PANEL_BYTES(k + SN_TILE_AHEAD) +                            \
+                       (j)*SN_TILE_PANEL_BYTES(2) / 2 / SN_TILE_NV);
+#define SN_TILE_MULTIPLY(i, j) c##i##_##j += x * b##j;
+
+#define SN_TILE_DECLARE_ROW(i) SN_TILE_COLUMNS(SN_TILE_DECLARE, i)
+#define SN_TILE_FETCH_ROW(i)                                                                                 \
+    if (rows > i) {                                                                                          \
+        SN_TILE_COLUMNS(SN_TILE_FETCH, i)                                                                    \
+    }
+#define SN_TILE_KEEP_ROW(i)                                                                                  \
+    if (rows > i) {                                                                                          \
+        SN_TILE_COLUMNS(SN_TILE_KEEP, i)                                                                     \
+    }
+#define SN_TILE_ROW(i)                                                                                       \
+    if (rows > i) {                                                                                          \
+        vf32 x = sn_splat_f32(a[(i)*lda + k]);                                                               \
+        SN_TILE_COLUMNS(SN_TILE_MULTIPLY, i)                                                                 \
+    }
+
+#if SN_TILE_B == 1
+#define SN_TILE_OPERAND(i, j) vf32 b##j = sn_load_f32_v((const float *)b + k * SN_TILE_NR + (j)*SN_LANES);
+#elif SN_TILE_B == 3
+#define SN_TILE_OPERAND(i, j) vf32 b##j = sn_load_f16_v((const uint16_t *)b + k * SN_TILE_NR + (j)*SN_LANES);
+#else
+#define SN_TILE_PAIR(i, j)                                                                                   \
+    vu32 w##j = sn_load_u32_v((const uint32_t *)b + (k / 2) * SN_TILE_NR + (j)*SN_LANES);                    \
+    vf32 b##j = (vf32)(w##j << 16);
+#define SN_TILE_SECOND(i, j) b##j = (vf32)(w##j >> 16 << 16);
+#endif
+
+/* `rows` is a constant at every call, so that the conditions vanish. */
+SN_INLINE void sn_tile_rows(const int rows, int64_t length, const float *a, const int64_t lda, const void *b,
+                            float *c, int64_t ldc, int accumulate) {
+    SN_TILE_ROWS(SN_TILE_DECLARE_ROW)
+    if (accumulate) {
+        SN_TILE_ROWS(SN_TILE_FETCH_ROW)
+    }
+    int64_t k = 0;
+#if SN_TILE_B == 2
+    for (; k + 1 < length; k++) {
+        SN_TILE_COLUMNS(SN_TILE_PAIR, 0)
+        SN_TILE_ROWS(SN_TILE_ROW)
+        k++;
+        SN_TILE_COLUMNS(SN_TILE_SECOND, 0)
+        SN_TILE_ROWS(SN_TILE_ROW)
+    }
+    if (k < length) {
+        SN_TILE_COLUMNS(SN_TILE_PAIR, 0)
+        SN_TILE_ROWS(SN_TILE_ROW)
+    }
+#else
+    for (; k < length; k++) {
+        SN_TILE_COLUMNS(SN_TILE_OPERAND, 0)
+        SN_TILE_COLUMNS(SN_TILE_PREFETCH, 0)
+        SN_TILE_ROWS(SN_TILE_ROW)
+    }
+#endif
+    SN_TILE_ROWS(SN_TILE_KEEP_ROW)
+}
+
+/* to[j][i] = from[i][j] for a square of SN_LANES: log2(SN_LANES) perfect shuffles of the rows. `from` is
+ * dense. */
+#if SN_LANES == 16
+#define SN_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define SN_ZIP_HIGH(a, b)                                                                                    \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif SN_LANES == 8
+#define SN_ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define SN_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define SN_ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define SN_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+SN_OUTLINE void sn_transpose_square(const float *from, float *to, int64_t ldt) {
+    vf32 rows[SN_LANES], next[SN_LANES];
+    for (int i = 0; i < SN_LANES; i++) rows[i] = sn_load_f32_v(from + i * SN_LANES);
+    for (int stage = 1; stage < SN_LANES; stage *= 2) {
+        for (int i = 0; i < SN_LANES / 2; i++) {
+            next[2 * i] = SN_ZIP_LOW(rows[i], rows[i + SN_LANES / 2]);
+            next[2 * i + 1] = SN_ZIP_HIGH(rows[i], rows[i + SN_LANES / 2]);
+        }
+        __builtin_memcpy(rows, next, sizeof rows);
+    }
+    for (int i = 0; i < SN_LANES; i++) sn_store_f32_v(to + i * ldt, rows[i]);
+}
+
+/* The variants that are compiled: a tile of another height runs as the next one up, over rows of A that the
+ * caller has made readable, since code for every height would double the time to compile. */
+SN_INLINE int64_t sn_tile_height(int64_t rows) {
+    static const uint8_t heights[17] = {0, 1, 2, 3, 4, 6, 6, 8, 8, 11, 11, 11, 14, 14, 14, 16, 16};
+    return heights[rows] < SN_TILE_MR ? heights[rows] : SN_TILE_MR;
+}
+
+#define SN_TILE_CASE(n)                                                                                      \
+    case n:                                                                                                  \
+        sn_tile_rows(n, length, a, lda, b, c, ldc, accumulate);                                              \
+        break;
+
+/* rows: a sn_tile_height. a: that many rows of `length` floats, lda apart (a constant at the call site makes
+ * the addresses immediate); b: `length` rows of a panel; c: rows of NR floats, ldc apart. */
+SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64_t lda, const void *b,
+                       float *c, int64_t ldc, int accumulate) {
+    switch (rows) {
+#if SN_TILE_MR > 1
+        SN_TILE_CASE(1)
+#endif
+#if SN_TILE_MR > 2
+        SN_TILE_CASE(2)
+#endif
+#if SN_TILE_MR > 3
+        SN_TILE_CASE(3)
+#endif
+#if SN_TILE_MR > 4
+        SN_TILE_CASE(4)
+#endif
+#if SN_TILE_MR > 6
+        SN_TILE_CASE(6)
+#endif
+#if SN_TILE_MR > 8
+        SN_TILE_CASE(8)
+#endif
+#if SN_TILE_MR > 11
+        SN_TILE_CASE(11)
+#endif
+#if SN_TILE_MR > 14
+        SN_TILE_CASE(14)
+#endif
+        SN_TILE_CASE(SN_TILE_MR)
+    }
+}
+
+#endif

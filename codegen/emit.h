@@ -1,0 +1,106 @@
+/* Kernel IR to text. emit.c spells index expressions, instructions and stores, which C and CUDA C++ share
+ * (both preludes define functions of the same names); emit_c.c and emit_cuda.c build the loops and the entry.
+ */
+#ifndef SN_EMIT_H
+#define SN_EMIT_H
+
+#include "kernel.h"
+
+typedef struct Dialect {
+    const char *fault;  /* format of the statement that reports fault %d */
+    bool goes_on;       /* after a fault the code goes on, so indices must be made safe */
+    const char *symbol; /* format of symbol %d of the launch */
+    const char *buffer; /* format of buffer %d of the launch, a void pointer */
+    const char *kept;   /* format of the place of a row's element in scratch %d; NULL: by its number in the row */
+} Dialect;
+
+typedef enum Form {
+    SN_FORM_VECTOR,  /* whole vectors */
+    SN_FORM_PARTIAL, /* the first n lanes, 0 < n < SN_LANES */
+    SN_FORM_SCALAR,
+} Form;
+
+typedef struct Emit {
+    Arena *arena;
+    const Dialect *dialect;
+    KernelIr *kernel;
+    Axes param; /* Kernel.param: what s0, s1 … are, over all functions of the kernel */
+
+    /* the function being written */
+    const Nest *nest;
+    Text text;
+    int indent;
+    Form form;
+    int step;            /* of the loop being written */
+    Dim vector_axis;     /* NULL: none */
+    SN_VEC(int) symbols; /* used by the function, in order of first use */
+    SN_VEC(int) buffers;
+} Emit;
+
+/* Starts a function: text, indent and what it uses are emptied. */
+void sn_emit_function(Emit *emit, const Nest *nest);
+
+/* A line (indented, with a newline) of the function. */
+void sn_emit_line(Emit *emit, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The locals s0 …, b0 … that the function uses, as text to put before its body; symbols are read through
+ * dialect->symbol and dialect->buffer. */
+void sn_emit_locals(const Emit *emit, Text *out);
+
+/* The expression of a Dim as arena text. With `lane` (the name of a variable), the vector axis stands at that
+ * lane. */
+const char *sn_emit_dim(Emit *emit, Dim dim, const char *lane);
+
+/* The name of a buffer's pointer, which becomes a local. */
+const char *sn_emit_buffer(Emit *emit, int buffer);
+
+/* Names: compute type of a dtype ("f32", "mask"), its C type as scalar or vector, the storage type's C name.
+ */
+const char *sn_emit_compute(DType dtype);
+const char *sn_emit_type(DType dtype, bool vector);
+const char *sn_emit_storage(DType dtype);
+
+/* The value as an operand; `vector`: splat when it does not vary. */
+const char *sn_emit_use(Emit *emit, const Instr *instr, bool vector);
+
+/* What `function` of two accumulated values spells, and where it starts. */
+const char *sn_emit_combine(Emit *emit, const char *function, DType dtype, bool vector, const char *a,
+                            const char *b);
+const char *sn_emit_identity(Emit *emit, const char *function, DType dtype, bool vector);
+
+/* True when the instruction is written as a vector in the present form. */
+bool sn_emit_is_vector(const Emit *emit, const Instr *instr);
+
+/* The statements that compute one instruction as v<id>. */
+void sn_emit_instr(Emit *emit, const Instr *instr);
+void sn_emit_store(Emit *emit, const Store *store);
+
+/* Where instructions are written, and what is needed there. */
+typedef enum Place {
+    SN_PLACE_ITEM,   /* depends on no axis */
+    SN_PLACE_ROW,    /* on parallel axes, not the vector axis */
+    SN_PLACE_VECTOR, /* on the vector axis, which is parallel */
+    SN_PLACE_LOOP,   /* on reduced axes */
+} Place;
+
+/* needed[id]: the instruction is needed in step `step` (or in any, for step < 0). */
+unsigned char *sn_emit_needed(Emit *emit, int step);
+
+/* Adds what `value` needs to needed[]. */
+void sn_emit_need(Emit *emit, Instr *value, unsigned char *needed);
+
+/* Writes the instructions of `place` that are needed, and ready after `ready` steps (LOOP: whatever their
+ * readiness). */
+void sn_emit_place(Emit *emit, Place place, int ready, const unsigned char *needed);
+
+/* ---- the two dialects ---- */
+Status sn_emit_c(KernelIr *kernel, Kernel *out);
+Status sn_emit_cuda(KernelIr *kernel, Kernel *out);
+
+/* The text of an embedded file, or "" when there is none of that name. */
+const char *sn_device_text(const char *name);
+
+/* Fills in name and hash, replacing every occurrence of "KERNEL_NAME" in `text`. */
+void sn_emit_finish(KernelIr *kernel, Emit *emit, const char *text, Kernel *out);
+
+#endif

@@ -1,0 +1,333 @@
+/* The C dialect: loops over rows with vectors of SN_LANES, a partial vector at the end of each, and the
+ * entry. */
+#include "emit.h"
+
+#include "emit_template.h"
+
+static const Dialect c_dialect = {
+    .fault = "return %d;",
+    .symbol = "symbols[%d]",
+    .buffer = "buffers[%d]",
+};
+
+enum { UNROLL_INSTRUCTIONS = 12, UNROLL = 4 };
+
+static int axis_number(Dim axis) {
+    return (int)axis->value;
+}
+
+static const char *extent_text(Emit *emit, Dim axis) {
+    return sn_emit_dim(emit, axis->operand[0], NULL);
+}
+
+/* ---- the inside of a row ---- */
+
+static void emit_stores(Emit *emit, const Step *step) {
+    for (int i = 0; i < step->store.count; i++) sn_emit_store(emit, &step->store.at[i]);
+}
+
+static const char *acc_name(Emit *emit, const Acc *acc, int copy) {
+    return copy ? sn_arena_printf(emit->arena, "a%d_%d", acc->number, copy)
+                : sn_arena_printf(emit->arena, "a%d", acc->number);
+}
+
+/* One pass over the body of a loop step; accumulators go to copy `copy` of their variables. */
+static void emit_body(Emit *emit, const Step *step, const unsigned char *needed, int copy) {
+    bool vector = emit->form != SN_FORM_SCALAR;
+    sn_emit_place(emit, SN_PLACE_LOOP, 0, needed);
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        if (acc->running) continue;
+        const char *value = sn_emit_use(emit, acc->value, vector), *name = acc_name(emit, acc, copy);
+        if (emit->form == SN_FORM_PARTIAL && emit->nest->vector == SN_VECTOR_REDUCED)
+            value = sn_arena_printf(emit->arena, "sn_select_%s_v(live, %s, %s)", sn_emit_compute(acc->dtype),
+                                    value, sn_emit_identity(emit, acc->function, acc->dtype, true));
+        sn_emit_line(emit, "%s = %s;", name,
+                     sn_emit_combine(emit, acc->function, acc->dtype, vector, name, value));
+    }
+    emit_stores(emit, step);
+}
+
+static void emit_acc_starts(Emit *emit, const Step *step, int copies) {
+    bool vector = emit->form != SN_FORM_SCALAR;
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        for (int copy = 0; copy < copies; copy++)
+            sn_emit_line(emit, "%s %s = %s;", sn_emit_type(acc->dtype, vector), acc_name(emit, acc, copy),
+                         sn_emit_identity(emit, acc->function, acc->dtype, vector));
+    }
+}
+
+/* Opens a loop over each of the first `count` reduced axes. */
+static void open_reduced(Emit *emit, int count) {
+    for (int i = 0; i < count; i++) {
+        Dim axis = emit->nest->reduced.at[i];
+        int k = axis_number(axis);
+        sn_emit_line(emit, "for (int64_t i%d = 0; i%d < %s; i%d++) {", k, k, extent_text(emit, axis), k);
+        emit->indent++;
+    }
+}
+
+static void close_loops(Emit *emit, int count) {
+    for (int i = 0; i < count; i++) {
+        emit->indent--;
+        sn_emit_line(emit, "}");
+    }
+}
+
+/* Narrow integers accumulate in 32 bits and wrap once. */
+static const char *wrapped(Emit *emit, DType dtype, bool vector, const char *value) {
+    if (!sn_dtype_is_int(dtype) || sn_dtype_bytes(dtype) >= 4) return value;
+    return sn_arena_printf(emit->arena, "sn_wrap_%s_%s(%s)", sn_dtype_name(dtype), vector ? "v" : "s", value);
+}
+
+/* Reduced axes one element at a time; every lane, if there are lanes, is another row. */
+static void emit_step_columns(Emit *emit, const Step *step, const unsigned char *needed) {
+    bool vector = emit->form != SN_FORM_SCALAR;
+    emit_acc_starts(emit, step, 1);
+    open_reduced(emit, emit->nest->reduced.count);
+    emit_body(emit, step, needed, 0);
+    close_loops(emit, emit->nest->reduced.count);
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        if (!acc->running)
+            sn_emit_line(emit, "const %s v%d = %s;", sn_emit_type(acc->dtype, vector), acc->result->id,
+                         wrapped(emit, acc->dtype, vector, acc_name(emit, acc, 0)));
+    }
+}
+
+static int loop_size(const Emit *emit, const unsigned char *needed) {
+    int size = 0;
+    for (int i = 0; i < emit->nest->instr.count; i++) size += needed[i] && emit->nest->instr.at[i]->reduced;
+    return size;
+}
+
+/* The accumulators' copies in a fixed tree, then their lanes in another. */
+static void emit_folds(Emit *emit, const Step *step, int copies) {
+    static const char *const fold[][2] = {{"add", "sum"}, {"mul", "prod"}, {"max", "max"}, {"min", "min"}};
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        const char *name = fold[0][1];
+        for (int k = 0; k < 4; k++)
+            if (strcmp(fold[k][0], acc->function) == 0) name = fold[k][1];
+        for (int stride = 1; stride < copies; stride *= 2)
+            for (int copy = 0; copy + stride < copies; copy += 2 * stride) {
+                const char *a = acc_name(emit, acc, copy), *b = acc_name(emit, acc, copy + stride);
+                sn_emit_line(emit, "%s = %s;", a,
+                             sn_emit_combine(emit, acc->function, acc->dtype, true, a, b));
+            }
+        const char *folded = sn_arena_printf(emit->arena, "sn_%s_%s(%s)", name, sn_emit_compute(acc->dtype),
+                                             acc_name(emit, acc, 0));
+        sn_emit_line(emit, "const %s v%d = %s;", sn_emit_type(acc->dtype, false), acc->result->id,
+                     wrapped(emit, acc->dtype, false, folded));
+    }
+}
+
+/* The last reduced axis in vectors. */
+static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed) {
+    int outer = emit->nest->reduced.count - 1, k = axis_number(emit->vector_axis);
+    int copies = step->acc.count && loop_size(emit, needed) <= UNROLL_INSTRUCTIONS ? UNROLL : 1;
+    const char *length = extent_text(emit, emit->vector_axis);
+    emit->form = SN_FORM_VECTOR;
+    emit_acc_starts(emit, step, copies);
+    open_reduced(emit, outer);
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    sn_emit_line(emit, "int64_t i%d = 0;", k);
+    for (int unroll = copies; unroll > 0; unroll = unroll > 1 ? 1 : 0) {
+        sn_emit_line(emit, "for (; i%d + %d * SN_LANES <= %s;) {", k, unroll, length);
+        emit->indent++;
+        for (int copy = 0; copy < unroll; copy++) {
+            sn_emit_line(emit, "{");
+            emit->indent++;
+            emit_body(emit, step, needed, copy);
+            sn_emit_line(emit, "i%d += SN_LANES;", k);
+            close_loops(emit, 1);
+        }
+        close_loops(emit, 1);
+    }
+    sn_emit_line(emit, "if (i%d < %s) {", k, length);
+    emit->indent++;
+    emit->form = SN_FORM_PARTIAL;
+    sn_emit_line(emit, "SN_PARTIAL(%s - i%d)", length, k);
+    emit_body(emit, step, needed, 0);
+    close_loops(emit, 2 + outer);
+    emit_folds(emit, step, copies);
+    emit->form = SN_FORM_SCALAR;
+}
+
+/* All steps of a row (or, in lanes, of SN_LANES rows): in the form that is set. */
+static void emit_steps(Emit *emit) {
+    const unsigned char *any = sn_emit_needed(emit, -1);
+    bool columns = emit->nest->vector == SN_VECTOR_PARALLEL;
+    for (int i = 0; i < emit->nest->step.count; i++) {
+        const Step *step = &emit->nest->step.at[i];
+        emit->step = i;
+        if (!step->loop)
+            emit_stores(emit, step);
+        else if (emit->nest->vector == SN_VECTOR_REDUCED)
+            emit_step_row(emit, step, sn_emit_needed(emit, i));
+        else
+            emit_step_columns(emit, step, sn_emit_needed(emit, i));
+        sn_emit_place(emit, columns ? SN_PLACE_VECTOR : SN_PLACE_ROW, i + 1, any);
+    }
+}
+
+/* ---- rows ---- */
+
+/* SN_LANES rows (or elements) side by side, then what is left of them. */
+static void emit_columns(Emit *emit, const unsigned char *any) {
+    int k = axis_number(emit->vector_axis);
+    sn_emit_line(emit, "int64_t i%d = first;", k);
+    for (int partial = 0; partial < 2; partial++) {
+        emit->form = partial ? SN_FORM_PARTIAL : SN_FORM_VECTOR;
+        if (partial)
+            sn_emit_line(emit, "if (i%d < last) {", k);
+        else
+            sn_emit_line(emit, "for (; i%d + SN_LANES <= last; i%d += SN_LANES) {", k, k);
+        emit->indent++;
+        if (partial) sn_emit_line(emit, "SN_PARTIAL(last - i%d)", k);
+        sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+        emit_steps(emit);
+        close_loops(emit, 1);
+    }
+    emit->form = SN_FORM_SCALAR;
+}
+
+static int outer_axes(const Nest *nest) {
+    return nest->parallel.count - (nest->vector == SN_VECTOR_PARALLEL);
+}
+
+/* The rows and, when it is cut, the piece of the vector axis of work item `item`; axes at the first row. */
+static void emit_range(Emit *emit) {
+    const Nest *nest = emit->nest;
+    if (nest->vector == SN_VECTOR_PARALLEL) {
+        const char *width = extent_text(emit, emit->vector_axis);
+        if (nest->chunk) {
+            const char *chunk = sn_emit_dim(emit, nest->chunk, NULL);
+            Dim count = sn_dim_ceildiv(emit->kernel->dims, emit->vector_axis->operand[0], nest->chunk);
+            const char *chunks = sn_emit_dim(emit, count, NULL);
+            sn_emit_line(emit, "const int64_t first = item %% %s * %s;", chunks, chunk);
+            sn_emit_line(emit, "const int64_t last = sn_least_of(first + %s, %s);", chunk, width);
+            sn_emit_line(emit, "item /= %s;", chunks);
+        } else {
+            sn_emit_line(emit, "const int64_t first = 0, last = %s;", width);
+        }
+    }
+    const char *grain = sn_emit_dim(emit, nest->grain, NULL), *rows = sn_emit_dim(emit, nest->rows, NULL);
+    sn_emit_line(emit, "int64_t row = item * %s, rest = row;", grain);
+    sn_emit_line(emit, "const int64_t rows = sn_least_of(row + %s, %s);", grain, rows);
+    for (int i = outer_axes(nest) - 1; i >= 0; i--) {
+        const char *extent = extent_text(emit, nest->parallel.at[i]);
+        sn_emit_line(emit, "int64_t i%d = rest %% %s;", axis_number(nest->parallel.at[i]), extent);
+        sn_emit_line(emit, "rest /= %s;", extent);
+    }
+    sn_emit_line(emit, "(void)rest;");
+}
+
+/* Counts the axes on to the next row. */
+static void emit_next_row(Emit *emit) {
+    const Nest *nest = emit->nest;
+    int outer = outer_axes(nest);
+    for (int i = outer - 1; i >= 0; i--) {
+        int k = axis_number(nest->parallel.at[i]);
+        if (i == 0) {
+            sn_emit_line(emit, "i%d++;", k);
+            break;
+        }
+        sn_emit_line(emit, "if (++i%d == %s) {", k, extent_text(emit, nest->parallel.at[i]));
+        emit->indent++;
+        sn_emit_line(emit, "i%d = 0;", k);
+    }
+    close_loops(emit, outer > 1 ? outer - 1 : 0);
+}
+
+static void emit_scratch(Emit *emit) {
+    const Nest *nest = emit->nest;
+    for (int i = 0; i < nest->scratch.count; i++) {
+        const Scratch *scratch = &nest->scratch.at[i];
+        if (scratch->count) {
+            sn_emit_line(emit, "float r%d[%lld] __attribute__((aligned(64)));", i, (long long)scratch->count);
+            continue;
+        }
+        sn_emit_line(emit, "float *const r%d = (float *)((char *)buffers[%d] + item * %s);", i,
+                     scratch->buffer, sn_emit_dim(emit, scratch->each, NULL));
+    }
+}
+
+static void emit_nest(Emit *emit, int number, Text *out) {
+    const Nest *nest = emit->kernel->nest.at[number];
+    sn_emit_function(emit, nest);
+    const unsigned char *any = sn_emit_needed(emit, -1);
+    emit_scratch(emit);
+    emit_range(emit);
+    sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
+    sn_emit_line(emit, "for (; row < rows; row++) {");
+    emit->indent++;
+    sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    if (nest->vector == SN_VECTOR_PARALLEL)
+        emit_columns(emit, any);
+    else
+        emit_steps(emit);
+    emit_next_row(emit);
+    close_loops(emit, 1);
+    sn_emit_line(emit, "return 0;");
+    sn_text_add(out, "static int nest%d(void *const *buffers, const int64_t *symbols, int64_t item) {\n",
+                number);
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
+}
+
+/* ---- the kernel ---- */
+
+/* Work items are those of the first nest, then those of the next. */
+static void emit_entry(Emit *emit, Text *out) {
+    KernelIr *kernel = emit->kernel;
+    Dim start = sn_dim(kernel->dims, 0);
+    sn_emit_function(emit, kernel->nest.at[0]);
+    sn_emit_line(emit, "for (int64_t item = begin; item < end; item++) {");
+    emit->indent++;
+    sn_emit_line(emit, "int fault;");
+    for (int i = 0; i < kernel->nest.count; i++) {
+        Dim end = sn_dim_add(kernel->dims, start, kernel->nest.at[i]->items);
+        const char *test = i + 1 < kernel->nest.count
+                               ? sn_arena_printf(emit->arena, "if (item < %s) ", sn_emit_dim(emit, end, NULL))
+                               : "";
+        sn_emit_line(emit, "%s%sfault = nest%d(buffers, symbols, item - %s);", i ? "else " : "", test, i,
+                     sn_emit_dim(emit, start, NULL));
+        start = end;
+    }
+    sn_emit_line(emit, "if (fault) return fault;");
+    close_loops(emit, 1);
+    sn_emit_line(emit, "return 0;");
+    sn_text_add(
+        out, "int KERNEL_NAME(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n");
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
+}
+
+void sn_emit_prelude_c(const KernelIr *kernel, Text *out) {
+    sn_text_add(out, "#define SN_VECTOR_BYTES %d\n", kernel->target->vector_bytes);
+    static const char *const files[] = {"vector.h", "vector_math.h", "vector_integer.h", "dims.h"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        sn_text_add(out, "%s\n", sn_device_text(files[i]));
+}
+
+Status sn_emit_c(KernelIr *kernel, Kernel *out) {
+    Emit emit = {.arena = kernel->arena, .dialect = &c_dialect, .kernel = kernel};
+    Text text = sn_text(kernel->arena);
+    sn_emit_prelude_c(kernel, &text);
+    if (kernel->use) return sn_emit_template(&emit, &text, out);
+    sn_text_add(&text, "#define SN_PARTIAL(count)                              \\\n"
+                       "    const int64_t n = (count);                         \\\n"
+                       "    const vi32 live = sn_iota_i32() < (int32_t)n;      \\\n"
+                       "    (void)live;\n\n");
+    out->items = sn_dim(kernel->dims, 0);
+    for (int i = 0; i < kernel->nest.count; i++) {
+        emit_nest(&emit, i, &text);
+        out->items = sn_dim_add(kernel->dims, out->items, kernel->nest.at[i]->items);
+    }
+    emit_entry(&emit, &text);
+    sn_emit_finish(kernel, &emit, sn_text_string(&text), out);
+    return NULL;
+}

@@ -1,0 +1,92 @@
+#include "emit_template.h"
+
+static const Dialect template_dialect = {
+    .fault = "*context->fault = %d;",
+    .goes_on = true,
+    .symbol = "context->symbols[%d]",
+    .buffer = "context->buffers[%d]",
+};
+
+/* All instructions of a hole, in order: it has no loops. */
+static void emit_instructions(Emit *emit, Instr *value) {
+    unsigned char *needed = sn_emit_needed(emit, -1);
+    if (value) sn_emit_need(emit, value, needed);
+    for (int i = 0; i < emit->nest->instr.count; i++)
+        if (needed[i]) sn_emit_instr(emit, emit->nest->instr.at[i]);
+}
+
+static void emit_address(Emit *emit, const Hole *hole, Text *out) {
+    sn_emit_line(emit, "%s", hole->prepare);
+    sn_emit_line(emit, "return %s + %s;", sn_emit_buffer(emit, hole->value->buffer),
+                 sn_emit_dim(emit, hole->value->dim, NULL));
+    sn_text_add(out, "SN_INLINE const void *%s(const SnContext *context%s) {\n", hole->name, hole->arguments);
+}
+
+static void emit_hole(Emit *emit, const Hole *hole, Text *out) {
+    sn_emit_function(emit, hole->nest);
+    if (hole->address) {
+        emit_address(emit, hole, out);
+    } else {
+        emit->form = hole->vector ? SN_FORM_VECTOR : SN_FORM_SCALAR;
+        sn_emit_line(emit, "%s", hole->prepare);
+        emit_instructions(emit, hole->value);
+        for (int i = 0; i < hole->nest->step.count; i++)
+            for (int k = 0; k < hole->nest->step.at[i].store.count; k++)
+                sn_emit_store(emit, &hole->nest->step.at[i].store.at[k]);
+        if (hole->value) sn_emit_line(emit, "return %s;", sn_emit_use(emit, hole->value, hole->vector));
+        const char *type = hole->vector ? "vf32" : "float";
+        const char *argument = hole->argument ? sn_arena_printf(emit->arena, ", %s x0", type) : "";
+        sn_text_add(out, "SN_INLINE %s %s_%s(const SnContext *context%s%s) {\n", hole->value ? type : "void",
+                    hole->name, hole->vector ? "v" : "s", argument, hole->arguments);
+    }
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
+}
+
+/* What is masked of rows [i0, i1) by columns [j0, j1): 0 all, 1 some, 2 nothing. */
+static void emit_mask_tile(Emit *emit, const TemplateUse *use, Text *out) {
+    sn_emit_function(emit, emit->kernel->nest.at[0]);
+    if (use->causal) {
+        const char *offset = sn_emit_dim(emit, use->causal, NULL);
+        sn_emit_line(emit, "if (j0 > i1 - 1 + %s) return 0;", offset);
+        if (use->unmasked) sn_emit_line(emit, "if (j1 - 1 <= i0 + %s) return 2;", offset);
+    }
+    sn_emit_line(emit, "return %d;", use->unmasked && !use->causal ? 2 : 1);
+    sn_text_add(
+        out,
+        "SN_INLINE int sn_mask_tile(const SnContext *context, int64_t b, int64_t h, int64_t i0, int64_t i1, "
+        "int64_t j0, int64_t j1) {\n");
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
+}
+
+static void emit_entry(Emit *emit, const TemplateUse *use, Text *out) {
+    sn_emit_function(emit, emit->kernel->nest.at[0]);
+    sn_emit_line(emit, "int fault = 0;");
+    sn_emit_line(emit, "const SnContext shared = {buffers, symbols, &fault}, *const context = &shared;");
+    sn_text_add(
+        out,
+        "int KERNEL_NAME(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n%s",
+        sn_text_string(&emit->text));
+    sn_emit_function(emit, emit->kernel->nest.at[0]);
+    for (int i = 0; i < use->number.count; i++)
+        sn_emit_line(emit, "const int64_t n%d = %s;", i, sn_emit_dim(emit, use->number.at[i], NULL));
+    sn_emit_line(emit, "%s", use->driver);
+    sn_emit_line(emit, "return fault;");
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
+}
+
+Status sn_emit_template(Emit *emit, Text *text, Kernel *out) {
+    const TemplateUse *use = emit->kernel->use;
+    emit->dialect = &template_dialect;
+    sn_text_add(text, "%s%s\n%s\n", use->defines, sn_device_text("tile.h"), sn_device_text(use->file));
+    sn_text_add(text, "struct SnContext {\n    void *const *buffers;\n    const int64_t *symbols;\n    int "
+                      "*fault;\n};\n\n");
+    for (int i = 0; i < use->hole.count; i++) emit_hole(emit, &use->hole.at[i], text);
+    if (use->masks) emit_mask_tile(emit, use, text);
+    emit_entry(emit, use, text);
+    out->items = use->items;
+    sn_emit_finish(emit->kernel, emit, sn_text_string(text), out);
+    return NULL;
+}

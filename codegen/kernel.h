@@ -1,0 +1,186 @@
+/* Kernel IR: loop nests over named axes around scalar SSA, loads and stores at linear offsets.
+ *
+ * A kernel is a list of nests. A nest walks its parallel axes; inside each point of them it runs its steps in
+ * order, each of which either walks the reduced axes (updating accumulators and storing) or stores once. An
+ * elementwise kernel is a nest without reduced axes and with one step.
+ *
+ * Axes are Dims (sn_dim_axis). Numbers below SN_INDEX_AXIS are loop axes; from there on they are the results
+ * of INDEX instructions: a gathered index is a number in [0, extent), which is all that an axis is to the
+ * simplifier.
+ */
+#ifndef SN_KERNEL_H
+#define SN_KERNEL_H
+
+#include "codegen.h"
+
+enum { SN_INDEX_AXIS = 4096 };
+
+typedef enum InstrKind {
+    SN_INSTR_LITERAL, /* number (floats) or integer */
+    SN_INSTR_DIM,     /* the value of `dim`, i64 */
+    SN_INSTR_LESS,    /* bool: dim < limit */
+    SN_INSTR_LOAD,    /* buffer[dim]; zero where the guard is false */
+    SN_INSTR_CALL,    /* function(arg…) on `operand`s */
+    SN_INSTR_CAST,    /* arg[0] of dtype `operand` to dtype */
+    SN_INSTR_INDEX, /* arg[0] (an i64), negative values wrapped once; outside [0, limit) is a fault. dim: its
+                       axis */
+    SN_INSTR_CHECKED,  /* arg[0], after the check that is arg[1] */
+    SN_INSTR_REDUCED,  /* the final value of an accumulator */
+    SN_INSTR_RUNNING,  /* the value of a scan so far */
+    SN_INSTR_HOLE_ARG, /* what a template hands to a hole: argument number `buffer` */
+    SN_INSTR_KIND_COUNT
+} InstrKind;
+
+typedef struct Instr Instr;
+typedef struct Acc Acc;
+
+struct Instr {
+    InstrKind kind;
+    DType dtype;
+    int id; /* order of creation in its nest, so arguments have smaller ids */
+    int arg_count;
+    Instr *arg[3];
+    const char *function; /* CALL: the scalar column of ops.def */
+    DType operand;        /* CALL, CAST: dtype of the arguments */
+    bool exact;           /* CAST: rounds to dtype even where that computes wider */
+    Dim dim, limit;
+    int buffer;
+    Instr *guard; /* NULL, or the bool under which a load or a check happens */
+    double number;
+    int64_t integer;
+    int fault; /* what the kernel returns when its check fails; 0: cannot fail */
+    Acc *acc;
+
+    /* set by schedule */
+    bool rowwise; /* depends on a parallel axis other than the vector axis */
+    bool reduced; /* depends on a reduced axis */
+    bool varying; /* depends on the vector axis */
+    int ready;    /* number of steps that must have ended before it can be computed */
+    int scratch;  /* row scratch that keeps it from step `kept` on, or -1 */
+    int kept;
+};
+
+/* A reduction or scan over the reduced axes. */
+struct Acc {
+    const char *function; /* add, mul, max, min */
+    DType dtype;
+    Instr *value;  /* what is combined */
+    Instr *result; /* REDUCED or RUNNING */
+    bool running, exclusive;
+    int number; /* in its nest */
+};
+
+typedef struct Store {
+    int buffer;
+    DType dtype;
+    Dim offset;
+    Instr *value;
+    Instr *guard; /* NULL: always */
+} Store;
+
+typedef struct Step {
+    bool loop; /* walks the reduced axes */
+    SN_VEC(Store) store;
+    SN_VEC(Acc *) acc;
+} Step;
+
+typedef enum VectorMode {
+    SN_VECTOR_PARALLEL, /* the last parallel axis */
+    SN_VECTOR_REDUCED,  /* the last reduced axis; accumulators are folded at the end of the step */
+    SN_VECTOR_NONE,     /* one element at a time */
+} VectorMode;
+
+/* f32 values of a row, kept between its steps. */
+typedef struct Scratch {
+    int64_t count; /* elements of a local array, or 0: `buffer` */
+    int buffer;
+    Dim each; /* bytes that a work item has of it */
+} Scratch;
+
+/* Loop axes, outermost first. */
+typedef SN_VEC(Dim) Axes;
+
+/* How the rows (all parallel axes) of a nest are dealt to CUDA blocks of team·rows threads. */
+typedef struct Block {
+    int team;     /* threads that share a row */
+    int rows;     /* rows that a block works on side by side */
+    bool beside;  /* neighbouring threads are at neighbouring rows, otherwise in one row */
+    int64_t each; /* elements of its row that a thread does, unrolled, so that registers can keep them; 0: looped */
+} Block;
+
+typedef struct Nest {
+    Axes parallel, reduced;
+    SN_VEC(Instr *) instr;
+    SN_VEC(Instr *) index; /* INDEX instructions: axis SN_INDEX_AXIS + k is index.at[k] */
+    SN_VEC(Step) step;
+    SN_VEC(Scratch) scratch;
+    Map *instrs; /* structural sharing while lowering */
+    VectorMode vector;
+    Dim rows;  /* product of the parallel extents; on the CPU without the vector axis in PARALLEL mode */
+    Dim grain; /* CPU: rows a work item */
+    Block block; /* CUDA */
+    Dim chunk; /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
+    Dim items;
+} Nest;
+
+/* A buffer of the launch: inputs, outputs, scratch. */
+typedef struct Buffer {
+    DType dtype;
+    bool written;
+    Dim bytes; /* scratch only */
+} Buffer;
+
+/* What a contraction or an attention hands to its template; see lower_gemm.c and lower_attention.c. */
+typedef struct TemplateUse TemplateUse;
+
+typedef struct KernelIr {
+    Arena *arena;
+    Dims *dims;
+    const Node *cluster;
+    const Target *target;
+    SN_VEC(Buffer) buffer;
+    int input_count, output_count;
+    SN_VEC(Nest *) nest;
+    const TemplateUse *use; /* NULL for plain nests */
+    Dim flops, bytes;
+} KernelIr;
+
+Nest *sn_nest_new(KernelIr *kernel);
+Step *sn_nest_step(KernelIr *kernel, Nest *nest, bool loop);
+
+/* The instruction of the nest that equals `proto`, made if there is none. REDUCED, RUNNING and INDEX are
+ * always new. */
+Instr *sn_instr(KernelIr *kernel, Nest *nest, const Instr *proto);
+
+/* Adds a scratch buffer of `bytes` and gives its number. */
+int sn_kernel_scratch(KernelIr *kernel, DType dtype, Dim bytes);
+
+/* True when `fn` is so dear that keeping its value in memory beats computing it twice. */
+bool sn_function_is_costly(const char *fn);
+
+/* Calls visit(user, instr) for every instruction that `root` needs, arguments first, each once; instructions
+ * for which enter() is false are visited but not entered (enter may be NULL). `seen` has nest->instr.count
+ * zeroed bytes. */
+void sn_instr_walk(const Nest *nest, Instr *root, unsigned char *seen,
+                   bool (*enter)(void *user, const Instr *), void (*visit)(void *user, Instr *), void *user);
+
+/* Every axis of INDEX instructions that occurs in `dim`: visit(user, instr). */
+void sn_dim_indices(const Nest *nest, Dim dim, void (*visit)(void *user, Instr *), void *user);
+
+void sn_kernel_print(Text *text, const KernelIr *kernel);
+
+/* ---- schedule.c ---- */
+
+/* Splits and merges axes, chooses the vector axis, places instructions, keeps dear values in row scratch,
+ * cuts work items. */
+Status sn_schedule_nest(KernelIr *kernel, Nest *nest);
+
+/* ---- schedule_cuda.c ---- */
+
+/* Chooses nest->block and cuts the rows into blocks. */
+void sn_schedule_block(KernelIr *kernel, Nest *nest);
+
+/* True when a value that is needed in several steps is worth its registers. */
+bool sn_schedule_block_keeps(const Nest *nest, const Instr *instr);
+
+#endif

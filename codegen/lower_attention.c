@@ -1,0 +1,138 @@
+/* Attention on the CPU: the template with queries, keys, values, scores and results as holes. */
+#include "lower_template.h"
+
+#include "cluster.h"
+#include "view.h"
+
+enum { BLOCKS = 8 }; /* heights of the tile in a work item: SN_ATTENTION_BLOCKS of attention.h */
+
+static void stand(void *user, const HoleAxes *axes, Dim *to) {
+    (void)user;
+    for (int i = 0; i < 4; i++) to[i] = axes->argument[i];
+}
+
+static HoleSpec spec_of(const char *name, const char *head, const char *row, const char *column,
+                        const Dim *extent, bool aligned) {
+    return (HoleSpec){.name = name,
+                      .count = 4,
+                      .argument = {"b", head, row, column},
+                      .extent = {extent[0], extent[1], extent[2], extent[3]},
+                      .lane = 3,
+                      .aligned = aligned};
+}
+
+static void read_operand(Lower *lower, TemplateUse *use, const Value *value, const char *name,
+                         const char *head, const char *row) {
+    HoleSpec spec = spec_of(name, head, row, "d", value->type.dim, true);
+    Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, value->type.dim);
+    sn_hole_read(lower, use, &spec, value, axes, axes, 4, stand, NULL);
+}
+
+/* Index of a bias, aligned at the last axis, whose extents are 1 or the scores'. */
+static Dim *bias_index(Lower *lower, Type bias, const Dim *axes, const Dim *extent) {
+    Dim *at = SN_ARRAY(lower->arena, Dim, bias.rank);
+    for (int i = 0; i < bias.rank; i++) {
+        int k = 4 - bias.rank + i;
+        at[i] = bias.dim[i] == extent[k]
+                    ? axes[k]
+                    : sn_dim_min(lower->dims, axes[k], sn_dim_addc(lower->dims, bias.dim[i], -1));
+    }
+    return at;
+}
+
+static Instr *score(Lower *lower, const Node *node, const Dim *axes, const Dim *extent) {
+    const AttrAttention *attr = node->attr;
+    Instr *now = sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_HOLE_ARG, .dtype = SN_F32});
+    Instr *minus = sn_lower_literal(lower, SN_F32, -__builtin_inf(), 0), *keep = NULL;
+    if (attr->causal) {
+        Dim bound = sn_dim_addc(lower->dims, sn_dim_add(lower->dims, axes[2], attr->offset), 1);
+        keep = sn_lower_less(lower, axes[3], bound);
+    }
+    const Value *bias = node->input_count > 3 ? node->input[3] : NULL;
+    if (bias) {
+        Instr *value = sn_lower_pull(lower, bias, bias_index(lower, bias->type, axes, extent));
+        if (bias->type.dtype == SN_BOOL)
+            keep = sn_lower_and(lower, keep, value);
+        else
+            now = sn_lower_call(lower, "add", SN_F32, SN_F32, 2,
+                                (Instr *[]){now, sn_lower_cast(lower, value, SN_F32, false)});
+    }
+    return keep ? sn_lower_call(lower, "where", SN_F32, SN_F32, 3, (Instr *[]){keep, now, minus}) : now;
+}
+
+static void lower_score(Lower *lower, TemplateUse *use, const Node *node, const Dim *extent) {
+    HoleSpec spec = spec_of("sn_score", "h", "i", "j", extent, false);
+    spec.takes_value = true;
+    Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, extent), to[4];
+    for (int vector = 0; vector < 2; vector++) {
+        sn_lower_nest(lower);
+        Instr *value = score(lower, node, axes, extent);
+        HoleAxes stands = sn_hole_axes(lower->kernel, &spec, vector);
+        stand(NULL, &stands, to);
+        sn_hole_add(lower, use, &spec, vector, &stands, value, axes, to, 4);
+    }
+}
+
+static Dim attention_items(const KernelIr *kernel, Type q) {
+    Dims *dims = kernel->dims;
+    Dim blocks = sn_dim_ceildiv(dims, q.dim[2], sn_dim(dims, (int64_t)BLOCKS * kernel->target->tile_rows));
+    return sn_dim_mul(dims, sn_dim_mul(dims, q.dim[0], q.dim[1]), blocks);
+}
+
+static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, int scores) {
+    const AttrAttention *attr = node->attr;
+    Type q = node->input[0]->type, k = node->input[1]->type, v = node->input[2]->type;
+    const char *number[5];
+    const Dim size[5] = {q.dim[0], q.dim[1], k.dim[1], q.dim[2], k.dim[2]};
+    for (int i = 0; i < 5; i++) number[i] = sn_template_number(kernel, use, size[i]);
+    use->file = "attention.h";
+    use->defines = sn_arena_printf(
+        kernel->arena,
+        "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
+        "%lld\n"
+        "#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_EMPTY_ZERO %d\n#define SN_ATTENTION_BLOCKS %d\n",
+        kernel->target->tile_rows, kernel->target->tile_vectors, (long long)q.dim[3]->value,
+        (long long)v.dim[3]->value, scores, attr->zero_rows, BLOCKS);
+    use->driver =
+        sn_arena_printf(kernel->arena,
+                        "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
+                        "%s, .columns = %s, .scale = "
+                        "%af};\n    sn_attention_run(context, &attention, begin, end);",
+                        number[0], number[1], number[2], number[3], number[4], (double)(float)attr->scale);
+    use->items = attention_items(kernel, q);
+}
+
+Status sn_lower_attention(KernelIr *kernel) {
+    const Node *node = kernel->cluster->body->first;
+    while (node && node->op != SN_OP_ATTENTION) node = node->next;
+    if (!node) return sn_fail(SN_UNSUPPORTED, "an attention cluster without attention");
+    if (kernel->target->kind != SN_TARGET_CPU) return sn_fail(SN_UNSUPPORTED, "attention on this target");
+    const AttrAttention *attr = node->attr;
+    Type q = node->input[0]->type, k = node->input[1]->type, v = node->input[2]->type;
+    int64_t D, E;
+    if (!sn_dim_is(q.dim[3], &D) || !sn_dim_is(v.dim[3], &E))
+        return sn_fail(SN_UNSUPPORTED, "attention with a head size that is not known when compiling");
+    if (q.dtype == SN_F64) return sn_fail(SN_UNSUPPORTED, "attention in f64");
+    Lower lower = sn_lower(kernel);
+    TemplateUse *use = SN_NEW(kernel->arena, TemplateUse);
+    const Value *bias = node->input_count > 3 ? node->input[3] : NULL;
+    bool adds = bias && bias->type.dtype != SN_BOOL;
+    const Dim extent[4] = {q.dim[0], q.dim[1], q.dim[2], k.dim[2]};
+    read_operand(&lower, use, node->input[0], "sn_query", "h", "i");
+    read_operand(&lower, use, node->input[1], "sn_key", "g", "j");
+    read_operand(&lower, use, node->input[2], "sn_value", "g", "j");
+    if (bias || attr->causal) lower_score(&lower, use, node, extent);
+    TRY(lower.status);
+    HoleSpec output = spec_of("sn_output", "h", "i", "d", node->output[0]->type.dim, true);
+    output.takes_value = true;
+    TRY(sn_hole_store(&lower, use, &output, stand, NULL));
+    use->masks = true;
+    use->causal = attr->causal ? attr->offset : NULL;
+    use->unmasked = bias == NULL;
+    set_driver(kernel, use, node, adds ? 2 : bias || attr->causal ? 1 : 0);
+    kernel->use = use;
+    Dim pairs = sn_dim_mul(kernel->dims, sn_dim_mul(kernel->dims, extent[0], extent[1]),
+                           sn_dim_mul(kernel->dims, extent[2], extent[3]));
+    kernel->flops = sn_dim_mulc(kernel->dims, pairs, attr->causal ? D + E : 2 * (D + E));
+    return NULL;
+}

@@ -1,0 +1,309 @@
+/* Contractions and packing on the CPU: the tile template with its operands and results as holes; element
+ * types that the template does not accumulate (doubles, integers) are plain nests with a reduction. */
+#include "lower_template.h"
+
+#include "cluster.h"
+#include "view.h"
+
+enum { PANELS = 8, BLOCKS = 4 }; /* of a work item: SN_GEMM_PANELS and SN_GEMM_BLOCKS of gemm.h */
+
+typedef struct Gemm {
+    Lower lower;
+    TemplateUse *use;
+    const Node *node;
+    const AttrContract *attr;
+    int rank; /* of the result */
+    Type type;
+    Dim batch, M, N, K;
+    int mode; /* SN_GEMM_B */
+} Gemm;
+
+static bool narrow_float(DType dtype) {
+    return dtype == SN_F32 || dtype == SN_F16 || dtype == SN_BF16;
+}
+
+/* The batch indices that the template's one batch number stands for, then the other two arguments. */
+static void stand(void *user, const HoleAxes *axes, Dim *to) {
+    const Gemm *gemm = user;
+    Dims *dims = gemm->lower.dims;
+    Dim rest = axes->argument[0];
+    for (int i = gemm->rank - 3; i >= 0; i--) {
+        to[i] = sn_dim_mod(dims, rest, gemm->type.dim[i]);
+        rest = sn_dim_floordiv(dims, rest, gemm->type.dim[i]);
+    }
+    to[gemm->rank - 2] = axes->argument[1];
+    to[gemm->rank - 1] = axes->argument[2];
+}
+
+static Dim product(Dims *dims, Type type, int count) {
+    Dim result = sn_dim(dims, 1);
+    for (int i = 0; i < count; i++) result = sn_dim_mul(dims, result, type.dim[i]);
+    return result;
+}
+
+/* ---- operands ---- */
+
+/* Axes 0 .. rank-1 of a matrix operand with these last two extents. */
+static Dim *operand_axes(const Gemm *gemm, Dim rows, Dim columns) {
+    Dim *extent = SN_ARRAY(gemm->lower.arena, Dim, gemm->rank);
+    for (int i = 0; i < gemm->rank - 2; i++) extent[i] = gemm->type.dim[i];
+    extent[gemm->rank - 2] = rows, extent[gemm->rank - 1] = columns;
+    return sn_view_axes(gemm->lower.dims, gemm->lower.arena, gemm->rank, extent);
+}
+
+/* Whether loads of `value` run along its second last axis rather than along its last. */
+static bool runs_across(Gemm *gemm, const Value *value, const Dim *axes) {
+    sn_lower_nest(&gemm->lower);
+    sn_lower_pull(&gemm->lower, value, axes);
+    Nest *nest = gemm->lower.nest;
+    gemm->lower.kernel->nest.count--; /* only looked at */
+    Dim across = axes[gemm->rank - 2], along = axes[gemm->rank - 1];
+    if (across->kind != SN_DIM_AXIS) return false;
+    if (along->kind != SN_DIM_AXIS) return true;
+    return sn_schedule_score(gemm->lower.kernel, nest, across) >
+           sn_schedule_score(gemm->lower.kernel, nest, along);
+}
+
+static bool read_operand(Gemm *gemm, const Value *value, const char *name, const char *rows, Dim row_extent,
+                         const char *columns, Dim column_extent, bool rows_aligned) {
+    Dim *axes = operand_axes(gemm, row_extent, column_extent);
+    bool across = runs_across(gemm, value, axes);
+    HoleSpec spec = {.name = name,
+                     .count = 3,
+                     .argument = {"batch", rows, columns},
+                     .extent = {gemm->batch, row_extent, column_extent},
+                     .lane = across ? 1 : 2,
+                     .aligned = !across || rows_aligned};
+    sn_hole_read(&gemm->lower, gemm->use, &spec, value, axes, axes, gemm->rank, stand, gemm);
+    return across;
+}
+
+/* The packed operand: the address of a batch's panels. False when it does not lie as the template wants it.
+ */
+static bool read_panels(Gemm *gemm) {
+    const Value *value = gemm->node->input[1];
+    Lower *lower = &gemm->lower;
+    Type type = value->type;
+    Dim *axes = sn_view_axes(lower->dims, lower->arena, type.rank, type.dim);
+    sn_lower_nest(lower);
+    Instr *load = sn_lower_pull(lower, value, axes);
+    Dim inner = sn_dim(lower->dims, 0), base;
+    for (int i = type.rank - 3; i < type.rank; i++)
+        inner = sn_dim_add(lower->dims, sn_dim_mul(lower->dims, inner, type.dim[i]), axes[i]);
+    bool plain = load->kind == SN_INSTR_LOAD && !load->guard;
+    base = plain ? sn_dim_sub(lower->dims, load->dim, inner) : inner;
+    for (int i = type.rank - 3; i < type.rank; i++) plain &= !sn_dim_depends(base, axes[i]);
+    if (!plain || lower->status) {
+        lower->kernel->nest.count--;
+        return false;
+    }
+    HoleSpec spec = {.name = "sn_gemm_panels", .count = 1, .argument = {"batch"}, .extent = {gemm->batch}};
+    HoleAxes at = sn_hole_axes(lower->kernel, &spec, false);
+    Dim *to = SN_ARRAY(lower->arena, Dim, type.rank);
+    at.argument[1] = at.argument[2] = sn_dim(lower->dims, 0);
+    stand(gemm, &at, to);
+    for (int i = type.rank - 3; i < type.rank; i++) to[i] = sn_dim(lower->dims, 0);
+    sn_hole_add(lower, gemm->use, &spec, false, &at, load, axes, to, type.rank);
+    gemm->use->hole.at[gemm->use->hole.count - 1].address = true;
+    return true;
+}
+
+/* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2) or f16 (3). */
+static int packed_mode(const Gemm *gemm) {
+    int64_t K;
+    bool even = sn_dim_is(gemm->K, &K) && K % 2 == 0;
+    DType dtype = gemm->node->input[1]->type.dtype;
+    if (dtype == SN_F32) return 1;
+    return !even ? 0 : dtype == SN_BF16 ? 2 : 3;
+}
+
+/* ---- the driver ---- */
+
+static Dim if_more(Dims *dims, Dim count, int64_t than, Dim more, Dim otherwise) {
+    Dim above = sn_dim_max(dims, sn_dim_addc(dims, count, -than), sn_dim(dims, 0));
+    Dim flag = sn_dim_min(dims, above, sn_dim(dims, 1));
+    return sn_dim_add(dims, otherwise, sn_dim_mul(dims, flag, sn_dim_sub(dims, more, otherwise)));
+}
+
+/* sn_gemm_items of gemm.h. */
+static Dim gemm_items(const Gemm *gemm) {
+    Dims *dims = gemm->lower.dims;
+    const Target *target = gemm->lower.kernel->target;
+    Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, target->tile_rows));
+    Dim P = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, target->panel));
+    Dim blocks = sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, PANELS)),
+                            sn_dim_ceildiv(dims, U, sn_dim(dims, BLOCKS)));
+    return sn_dim_mul(dims, gemm->batch, if_more(dims, U, BLOCKS, blocks, P));
+}
+
+static const char *tile_defines(const KernelIr *kernel) {
+    return sn_arena_printf(kernel->arena, "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n",
+                           kernel->target->tile_rows, kernel->target->tile_vectors);
+}
+
+static Status lower_template(Gemm *gemm) {
+    Lower *lower = &gemm->lower;
+    KernelIr *kernel = lower->kernel;
+    bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
+    bool b_across = false;
+    gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
+    if (gemm->mode && !read_panels(gemm))
+        return sn_fail(SN_UNSUPPORTED, "a packed operand that is not stored whole");
+    if (!gemm->mode)
+        b_across = read_operand(gemm, gemm->node->input[1], "sn_gemm_b", "k", gemm->K, "n", gemm->N, true);
+    TRY(lower->status);
+    HoleSpec epilogue = {.name = "sn_epilogue",
+                         .count = 3,
+                         .argument = {"batch", "m", "n"},
+                         .extent = {gemm->batch, gemm->M, gemm->N},
+                         .lane = 2,
+                         .takes_value = true,
+                         .aligned = true};
+    TRY(sn_hole_store(lower, gemm->use, &epilogue, stand, gemm));
+    gemm->use->file = "gemm.h";
+    gemm->use->defines =
+        sn_arena_printf(kernel->arena,
+                        "%s#define SN_TILE_B %d\n#define SN_GEMM_B %d\n#define SN_GEMM_A_ALONG_M %d\n#define "
+                        "SN_GEMM_B_ALONG_K %d\n",
+                        tile_defines(kernel), gemm->mode ? gemm->mode : 1, gemm->mode, a_across, b_across);
+    gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
+                                        sn_template_number(kernel, gemm->use, gemm->M),
+                                        sn_template_number(kernel, gemm->use, gemm->N),
+                                        sn_template_number(kernel, gemm->use, gemm->K));
+    gemm->use->items = gemm_items(gemm);
+    kernel->use = gemm->use;
+    return NULL;
+}
+
+/* ---- other element types: a plain nest ---- */
+
+typedef struct Plain {
+    ClusterFrame frame;
+    Acc *acc;
+} Plain;
+
+static Instr *plain_result(Lower *lower, const Value *value, const Dim *index) {
+    const Plain *plain = lower->user;
+    if (value->producer != plain->frame.anchor) return NULL;
+    for (int i = 0; i < plain->frame.domain.rank; i++)
+        if (index[i] != plain->frame.full[i]) {
+            sn_lower_fail(lower, "a product read at another element than its own");
+            return NULL;
+        }
+    return plain->acc->result;
+}
+
+/* The index of b's element (k, n), packed or not. */
+static Dim *right_index(const Gemm *gemm, const Dim *full, Dim k) {
+    Dims *dims = gemm->lower.dims;
+    Dim *at = SN_ARRAY(gemm->lower.arena, Dim, gemm->rank + 1);
+    for (int i = 0; i < gemm->rank - 2; i++) at[i] = full[i];
+    Dim n = full[gemm->rank - 1];
+    at[gemm->rank - 2] = k, at[gemm->rank - 1] = n;
+    if (gemm->attr->packed) {
+        Type type = gemm->node->input[1]->type;
+        Dim panel = type.dim[type.rank - 1];
+        at[gemm->rank - 2] = sn_dim_floordiv(dims, n, panel);
+        at[gemm->rank - 1] = k;
+        at[gemm->rank] = sn_dim_mod(dims, n, panel);
+    }
+    return at;
+}
+
+static Status lower_plain(Gemm *gemm) {
+    Lower *lower = &gemm->lower;
+    Plain *plain = SN_NEW(lower->arena, Plain);
+    const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &plain->frame);
+    if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
+    const Dim *full = plain->frame.full;
+    sn_lower_nest(lower);
+    Dim k = sn_dim_axis(lower->dims, gemm->rank, gemm->K);
+    for (int i = 0; i < gemm->rank; i++)
+        if (full[i]->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->parallel, full[i]);
+    if (k->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->reduced, k);
+    Dim *left = SN_ARRAY(lower->arena, Dim, gemm->rank);
+    for (int i = 0; i < gemm->rank - 1; i++) left[i] = full[i];
+    left[gemm->rank - 1] = k;
+    DType dtype = gemm->type.dtype;
+    Instr *factor[2] = {sn_lower_pull(lower, gemm->node->input[0], left),
+                        sn_lower_pull(lower, gemm->node->input[1], right_index(gemm, full, k))};
+    Acc *acc = SN_NEW(lower->arena, Acc);
+    *acc = (Acc){
+        .function = "add", .dtype = dtype, .value = sn_lower_call(lower, "mul", dtype, dtype, 2, factor)};
+    acc->result =
+        sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_REDUCED, .dtype = dtype, .acc = acc});
+    Step *loop = sn_nest_step(lower->kernel, lower->nest, true);
+    sn_push(lower->arena, &loop->acc, acc);
+    plain->acc = acc;
+    lower->anchor = plain_result;
+    lower->user = plain;
+    Step *step = sn_nest_step(lower->kernel, lower->nest, false);
+    const Region *body = lower->cluster->body;
+    for (int i = 0; i < body->result.count; i++) {
+        const Dim *at;
+        bool row;
+        if (!sn_cluster_place(lower->dims, lower->arena, &plain->frame, body->result.at[i], &at, &row))
+            return sn_fail(SN_UNSUPPORTED, "a result that is no invertible view of the product");
+        sn_lower_store(lower, step, i, body->result.at[i], at, at);
+    }
+    TRY(lower->status);
+    return sn_schedule_nest(lower->kernel, lower->nest);
+}
+
+Status sn_lower_contract(KernelIr *kernel) {
+    const Node *node = kernel->cluster->body->first;
+    while (node && node->op != SN_OP_CONTRACT) node = node->next;
+    if (!node) return sn_fail(SN_UNSUPPORTED, "a contraction cluster without a contraction");
+    Type type = node->output[0]->type, a = node->input[0]->type;
+    Gemm gemm = {
+        .lower = sn_lower(kernel), .node = node, .attr = node->attr, .rank = type.rank, .type = type};
+    gemm.use = SN_NEW(kernel->arena, TemplateUse);
+    gemm.batch = product(kernel->dims, type, type.rank - 2);
+    gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1], gemm.K = a.dim[a.rank - 1];
+    kernel->flops =
+        sn_dim_mulc(kernel->dims, sn_dim_mul(kernel->dims, sn_type_count(kernel->dims, type), gemm.K), 2);
+    bool tiles = kernel->target->kind == SN_TARGET_CPU && narrow_float(type.dtype);
+    int64_t panel;
+    if (gemm.attr->packed) {
+        const Type packed = node->input[1]->type;
+        tiles = tiles && packed_mode(&gemm) && sn_dim_is(packed.dim[packed.rank - 1], &panel) &&
+                panel == kernel->target->panel;
+    }
+    return tiles ? lower_template(&gemm) : lower_plain(&gemm);
+}
+
+/* ---- packing ---- */
+
+/* A pack cluster that is one pack of narrow floats, stored as the template reads it. Others are elementwise,
+ * which is the same layout except for pairs of bf16. */
+Status sn_lower_pack(KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
+    const Node *node = body->result.at[0]->producer;
+    if (!node || node->op != SN_OP_PACK || body->result.count != 1 || kernel->target->kind != SN_TARGET_CPU)
+        return sn_lower_map(kernel);
+    Type type = node->input[0]->type;
+    Gemm gemm = {.lower = sn_lower(kernel), .node = node, .rank = type.rank, .type = type};
+    gemm.K = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1];
+    gemm.batch = product(kernel->dims, type, type.rank - 2);
+    int64_t K;
+    bool even = sn_dim_is(gemm.K, &K) && K % 2 == 0;
+    bool tiles = ((const AttrPack *)node->attr)->panel == kernel->target->panel &&
+                 (type.dtype == SN_F32 || (even && narrow_float(type.dtype)));
+    if (!tiles) return sn_lower_map(kernel);
+    gemm.use = SN_NEW(kernel->arena, TemplateUse);
+    int mode = type.dtype == SN_F32 ? 1 : type.dtype == SN_BF16 ? 2 : 3;
+    bool across = read_operand(&gemm, node->input[0], "sn_gemm_b", "k", gemm.K, "n", gemm.N, true);
+    TRY(gemm.lower.status);
+    gemm.use->file = "gemm.h";
+    gemm.use->defines = sn_arena_printf(kernel->arena,
+                                        "%s#define SN_TILE_B %d\n#define SN_GEMM_B %d\n#define SN_GEMM_PACK "
+                                        "1\n#define SN_GEMM_B_ALONG_K %d\n",
+                                        tile_defines(kernel), mode, mode, across);
+    gemm.use->driver = sn_arena_printf(
+        kernel->arena, "sn_gemm_pack_run(context, buffers[%d], %s, %s, begin, end);", kernel->input_count,
+        sn_template_number(kernel, gemm.use, gemm.N), sn_template_number(kernel, gemm.use, gemm.K));
+    Dim P = sn_dim_ceildiv(kernel->dims, gemm.N, sn_dim(kernel->dims, kernel->target->panel));
+    gemm.use->items = sn_dim_mul(kernel->dims, gemm.batch, P);
+    kernel->use = gemm.use;
+    return NULL;
+}

@@ -1,0 +1,114 @@
+#include "lower_template.h"
+
+#include "cluster.h"
+
+enum { ARGUMENT_AXIS = 100, VECTOR_AXIS = 110, LANE_AXIS = 111 };
+
+HoleAxes sn_hole_axes(const KernelIr *kernel, const HoleSpec *spec, bool vector) {
+    Dims *dims = kernel->dims;
+    HoleAxes axes = {.lanes = NULL};
+    int64_t lanes = kernel->target->vector_bytes / 4, extent;
+    for (int i = 0; i < spec->count; i++)
+        axes.argument[i] = sn_dim_axis(dims, ARGUMENT_AXIS + i, spec->extent[i]);
+    if (!vector) return axes;
+    axes.lanes = axes.argument[spec->lane];
+    /* An aligned argument of known extent is lanes·q + l, which lets maps that cut it into heads stay affine.
+     */
+    if (spec->aligned && sn_dim_is(spec->extent[spec->lane], &extent) && extent >= lanes) {
+        Dim q = sn_dim_axis(dims, VECTOR_AXIS, sn_dim(dims, extent / lanes));
+        axes.lanes = sn_dim_axis(dims, LANE_AXIS, sn_dim(dims, lanes));
+        axes.argument[spec->lane] = sn_dim_add(dims, sn_dim_mulc(dims, q, lanes), axes.lanes);
+    }
+    if (axes.lanes->kind != SN_DIM_AXIS) axes.lanes = NULL;
+    return axes;
+}
+
+static const char *prepare_text(Arena *arena, const HoleSpec *spec) {
+    Text text = sn_text(arena);
+    sn_text_add(&text, "const int64_t ");
+    for (int i = 0; i < spec->count; i++)
+        sn_text_add(&text, "i%d = %s, ", ARGUMENT_AXIS + i, spec->argument[i]);
+    sn_text_add(&text, "i%d = %s / SN_LANES, i%d = 0;", VECTOR_AXIS, spec->argument[spec->lane], LANE_AXIS);
+    return sn_text_string(&text);
+}
+
+void sn_hole_add(Lower *lower, TemplateUse *use, const HoleSpec *spec, bool vector, const HoleAxes *axes,
+                 Instr *value, const Dim *from, const Dim *to, int count) {
+    Text arguments = sn_text(lower->arena);
+    for (int i = 0; i < spec->count; i++) sn_text_add(&arguments, ", int64_t %s", spec->argument[i]);
+    sn_schedule_hole(lower->kernel, lower->nest, from, to, count, axes->lanes);
+    sn_push(lower->arena, &use->hole,
+            ((Hole){.name = spec->name,
+                    .arguments = sn_text_string(&arguments),
+                    .prepare = prepare_text(lower->arena, spec),
+                    .vector = vector,
+                    .nest = lower->nest,
+                    .value = value,
+                    .argument = spec->takes_value}));
+}
+
+void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Value *value, const Dim *index,
+                  const Dim *from, int count, void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
+    Dim *to = SN_ARRAY(lower->arena, Dim, count);
+    for (int vector = 0; vector < 2; vector++) {
+        sn_lower_nest(lower);
+        Instr *read = sn_lower_cast(lower, sn_lower_pull(lower, value, index), SN_F32, false);
+        HoleAxes axes = sn_hole_axes(lower->kernel, spec, vector);
+        stand(user, &axes, to);
+        sn_hole_add(lower, use, spec, vector, &axes, read, from, to, count);
+    }
+}
+
+/* The anchor's value is the first argument of the epilogue. */
+static Instr *hole_argument(Lower *lower, const Value *value, const Dim *index) {
+    const ClusterFrame *frame = lower->user;
+    if (value->producer != frame->anchor) return NULL;
+    for (int i = 0; i < frame->domain.rank; i++)
+        if (index[i] != frame->full[i]) {
+            sn_lower_fail(lower, "the %s's result read at another element", sn_op(value->producer->op)->text);
+            return NULL;
+        }
+    return sn_instr(lower->kernel, lower->nest,
+                    &(Instr){.kind = SN_INSTR_HOLE_ARG, .dtype = value->type.dtype, .buffer = 0});
+}
+
+static Status store_results(Lower *lower, const ClusterFrame *frame) {
+    const Region *body = lower->cluster->body;
+    Step *step = sn_nest_step(lower->kernel, lower->nest, false);
+    for (int i = 0; i < body->result.count; i++) {
+        const Dim *at;
+        bool row;
+        if (!sn_cluster_place(lower->dims, lower->arena, frame, body->result.at[i], &at, &row))
+            return sn_fail(SN_UNSUPPORTED, "a result that is no invertible view of the anchor's result");
+        sn_lower_store(lower, step, i, body->result.at[i], at, at);
+    }
+    return lower->status;
+}
+
+Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
+                     void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
+    ClusterFrame frame;
+    const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &frame);
+    if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
+    Dim *to = SN_ARRAY(lower->arena, Dim, frame.domain.rank);
+    for (int vector = 0; vector < 2; vector++) {
+        sn_lower_nest(lower);
+        lower->anchor = hole_argument;
+        lower->user = &frame;
+        TRY(store_results(lower, &frame));
+        HoleAxes axes = sn_hole_axes(lower->kernel, spec, vector);
+        stand(user, &axes, to);
+        sn_hole_add(lower, use, spec, vector, &axes, NULL, frame.full, to, frame.domain.rank);
+    }
+    lower->anchor = NULL;
+    return lower->status;
+}
+
+const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim) {
+    int64_t value;
+    if (sn_dim_is(dim, &value)) return sn_arena_printf(kernel->arena, "INT64_C(%lld)", (long long)value);
+    int k = 0;
+    while (k < use->number.count && use->number.at[k] != dim) k++;
+    if (k == use->number.count) sn_push(kernel->arena, &use->number, dim);
+    return sn_arena_printf(kernel->arena, "n%d", k);
+}

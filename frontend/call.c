@@ -1,0 +1,275 @@
+/* What rules read of their node, and small things they build. */
+#include "import.h"
+
+#include <string.h>
+
+enum {
+    TYPE_FLOAT = 1,
+    TYPE_INT = 2,
+    TYPE_STRING = 3,
+    TYPE_TENSOR = 4,
+    TYPE_GRAPH = 5,
+    TYPE_FLOATS = 6,
+    TYPE_INTS = 7,
+};
+
+/* ---- failures ---- */
+
+Value *sn_call_latch(Call *call, Status status) {
+    if (call->builder->status)
+        sn_error_free(status);
+    else
+        call->builder->status = status;
+    return NULL;
+}
+
+Value *sn_call_unsupported(Call *call, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sn_call_latch(call, sn_failv(SN_UNSUPPORTED, format, args));
+    va_end(args);
+    return NULL;
+}
+
+Value *sn_call_invalid(Call *call, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sn_call_latch(call, sn_failv(SN_INVALID, format, args));
+    va_end(args);
+    return NULL;
+}
+
+/* ---- attributes ---- */
+
+/* The attribute, marked as read; NULL where it is absent, and invalid where it has another type. */
+static const Onnx__AttributeProto *attribute(Call *call, const char *name, int type) {
+    const Onnx__AttributeProto *found = NULL;
+    for (size_t i = 0; i < call->node->n_attribute; i++) {
+        const Onnx__AttributeProto *at = call->node->attribute[i];
+        if (strcmp(at->name, name) != 0) continue;
+        call->read[i] = true;
+        if (found) sn_call_invalid(call, "attribute \"%s\" is there twice", name);
+        found = at;
+    }
+    if (!found || type == 0) return found;
+    if (*found->ref_attr_name) sn_call_invalid(call, "attribute \"%s\" refers to a function's", name);
+    if (found->type == type) return found;
+    sn_call_invalid(call, "attribute \"%s\" has the wrong type (%d, not %d)", name, found->type, type);
+    return NULL;
+}
+
+bool sn_call_has(Call *call, const char *name) {
+    return attribute(call, name, 0) != NULL;
+}
+
+void sn_call_ignore(Call *call, const char *name) {
+    attribute(call, name, 0);
+}
+
+int64_t sn_call_int(Call *call, const char *name, int64_t missing) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_INT);
+    return found ? found->i : missing;
+}
+
+double sn_call_float(Call *call, const char *name, double missing) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_FLOAT);
+    return found ? (double)found->f : missing;
+}
+
+const char *sn_call_string(Call *call, const char *name, const char *missing) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_STRING);
+    if (!found) return missing;
+    if (found->s.len > INT16_MAX || (found->s.len > 0 && memchr(found->s.data, 0, found->s.len))) {
+        sn_call_invalid(call, "attribute \"%s\" is no text", name);
+        return missing;
+    }
+    return sn_arena_printf(call->import->scratch, "%.*s", (int)found->s.len,
+                           found->s.len ? (const char *)found->s.data : "");
+}
+
+const int64_t *sn_call_int_list(Call *call, const char *name, int *count) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_INTS);
+    *count = found ? (int)found->n_ints : 0;
+    if (!found) return NULL;
+    /* Not NULL, however few there are. */
+    int64_t *list = SN_ARRAY(call->import->scratch, int64_t, found->n_ints);
+    for (size_t i = 0; i < found->n_ints; i++) list[i] = found->ints[i];
+    return list;
+}
+
+const Onnx__TensorProto *sn_call_tensor_proto(Call *call, const char *name) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_TENSOR);
+    if (found && !found->t) sn_call_invalid(call, "attribute \"%s\" has no tensor", name);
+    return found ? found->t : NULL;
+}
+
+Tensor *sn_call_tensor(Call *call, const char *name) {
+    const Onnx__TensorProto *proto = sn_call_tensor_proto(call, name);
+    Tensor *tensor = NULL;
+    if (!proto) return NULL;
+    sn_call_latch(call, sn_tensor_import(call->import->weights, proto, &tensor));
+    return sn_call_failed(call) ? NULL : tensor;
+}
+
+Onnx__GraphProto *sn_call_graph(Call *call, const char *name) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_GRAPH);
+    if (!found || !found->g) sn_call_invalid(call, "attribute \"%s\" has no graph", name);
+    return found ? found->g : NULL;
+}
+
+Tensor *sn_call_list_tensor(Call *call, const char *name, bool floats) {
+    const Onnx__AttributeProto *found = attribute(call, name, floats ? TYPE_FLOATS : TYPE_INTS);
+    if (!found) return NULL;
+    int64_t count = (int64_t)(floats ? found->n_floats : found->n_ints);
+    void *bytes;
+    Tensor *tensor = sn_tensor_new(call->import->graph->arena, floats ? SN_F32 : SN_I64, 1, &count, &bytes);
+    if (count > 0)
+        memcpy(bytes, floats ? (const void *)found->floats : found->ints, (size_t)count * (floats ? 4 : 8));
+    return tensor;
+}
+
+/* ---- inputs ---- */
+
+bool sn_call_wants(const Call *call, int k) {
+    if (k >= call->output_count) return false;
+    const char *name = call->node->output[k];
+    return *name && sn_map_get_string(call->import->used, name) != NULL;
+}
+
+static int64_t constant_count(Type type) {
+    int64_t count = 1, extent;
+    for (int k = 0; k < type.rank; k++) count *= sn_dim_is(type.dim[k], &extent) ? extent : 0;
+    return count;
+}
+
+const Dim *sn_call_dims(Call *call, const Value *value, const char *what, int *count) {
+    *count = 0;
+    if (sn_call_failed(call)) return NULL;
+    if (!value->known) {
+        sn_call_unsupported(call, "data-dependent %s", what);
+        return NULL;
+    }
+    *count = (int)constant_count(value->type);
+    return value->known;
+}
+
+const int64_t *sn_call_constants(Call *call, const Value *value, const char *what, int *count) {
+    const Dim *dim = sn_call_dims(call, value, what, count);
+    if (!dim) return NULL;
+    int64_t *list = SN_ARRAY(call->import->scratch, int64_t, *count);
+    for (int i = 0; i < *count; i++) {
+        if (sn_dim_is(dim[i], &list[i])) continue;
+        sn_call_unsupported(call, "%s that depend on a run's sizes", what);
+        *count = 0;
+        return NULL;
+    }
+    return list;
+}
+
+/* A whole number in a float: what range and arange of floats are mostly given. */
+static Dim whole_dim(Dims *dims, const Value *value) {
+    double number;
+    const Node *producer = value->producer;
+    while (producer && producer->op == SN_OP_CAST && !value->known) {
+        value = producer->input[0];
+        producer = value->producer;
+    }
+    if (value->known) return constant_count(value->type) == 1 ? value->known[0] : NULL;
+    if (!sn_value_is_splat(value, &number) || !(number > -0x1p53 && number < 0x1p53)) return NULL;
+    return (double)(int64_t)number == number ? sn_dim(dims, (int64_t)number) : NULL;
+}
+
+Dim sn_call_dim(Call *call, const Value *value, const char *what) {
+    Dim dim = sn_call_failed(call) ? NULL : whole_dim(call->dims, value);
+    if (!dim) sn_call_unsupported(call, "data-dependent %s", what);
+    return dim ? dim : sn_dim(call->dims, 0);
+}
+
+double sn_call_number(Call *call, const Value *value, const char *what) {
+    double number = 0;
+    if (!sn_call_failed(call) && !sn_value_is_splat(value, &number))
+        sn_call_unsupported(call, "data-dependent %s", what);
+    return number;
+}
+
+const int64_t *sn_call_list(Call *call, const char *name, int k, int *count) {
+    *count = 0;
+    if (call->row->in_max <= k) return sn_call_int_list(call, name, count);
+    const Value *value = sn_call_input(call, k);
+    return value ? sn_call_constants(call, value, name, count) : NULL;
+}
+
+const Dim *sn_call_dim_list(Call *call, const char *name, int k, int *count) {
+    *count = 0;
+    if (call->row->in_max > k) {
+        const Value *value = sn_call_input(call, k);
+        return value ? sn_call_dims(call, value, name, count) : NULL;
+    }
+    const int64_t *list = sn_call_int_list(call, name, count);
+    if (!list) return NULL;
+    Dim *dim = SN_ARRAY(call->import->scratch, Dim, *count);
+    for (int i = 0; i < *count; i++) dim[i] = sn_dim(call->dims, list[i]);
+    return dim;
+}
+
+int sn_call_axis(Call *call, int64_t axis, int rank) {
+    if (axis >= -rank && axis < rank) return (int)(axis < 0 ? axis + rank : axis);
+    sn_call_invalid(call, "axis %lld of a tensor of rank %d", (long long)axis, rank);
+    return 0;
+}
+
+int64_t *sn_call_axes(Call *call, const int64_t *axes, int count, int rank) {
+    bool named[SN_MAX_RANK * 2] = {false};
+    int64_t *sorted = SN_ARRAY(call->import->scratch, int64_t, rank);
+    if (rank > SN_MAX_RANK) sn_call_unsupported(call, "rank %d", rank);
+    if (count > rank) sn_call_invalid(call, "%d axes of a tensor of rank %d", count, rank);
+    for (int i = 0; i < count && !sn_call_failed(call); i++) {
+        int axis = sn_call_axis(call, axes[i], rank);
+        if (named[axis]) sn_call_invalid(call, "axis %d is there twice", axis);
+        named[axis] = true;
+    }
+    int kept = 0;
+    for (int axis = 0; axis < rank && !sn_call_failed(call); axis++)
+        if (named[axis]) sorted[kept++] = axis;
+    return sorted;
+}
+
+/* ---- building ---- */
+
+Value *sn_call_scalar(Call *call, DType dtype, double value) {
+    return sn_build_scalar(call->builder, dtype, value);
+}
+
+Value *sn_call_unsqueeze(Call *call, Value *value, int axis, int count) {
+    if (sn_call_failed(call)) return NULL;
+    if (value->type.rank + count > SN_MAX_RANK)
+        return sn_call_unsupported(call, "rank %d", value->type.rank + count);
+    Dim extent[SN_MAX_RANK];
+    for (int k = 0; k < value->type.rank + count; k++)
+        extent[k] = k < axis           ? value->type.dim[k]
+                    : k < axis + count ? sn_dim(call->dims, 1)
+                                       : value->type.dim[k - count];
+    return sn_build_reshape(call->builder, value, value->type.rank + count, extent);
+}
+
+Value *sn_call_swap(Call *call, Value *value, int a, int b) {
+    if (sn_call_failed(call)) return NULL;
+    int order[SN_MAX_RANK];
+    for (int k = 0; k < value->type.rank; k++) order[k] = k == a ? b : k == b ? a : k;
+    return sn_build_transpose(call->builder, value, order);
+}
+
+Value *sn_call_reduce(Call *call, OpCode op, Value *value, int count, const int64_t *axes, bool keep) {
+    if (sn_call_failed(call)) return NULL;
+    if (count > 0) value = sn_build1(call->builder, op, &(AttrReduce){count, axes}, value);
+    if (keep || !value) return value;
+    Dim extent[SN_MAX_RANK];
+    int rank = 0;
+    for (int k = 0, next = 0; k < value->type.rank; k++) {
+        if (next < count && axes[next] == k)
+            next++;
+        else
+            extent[rank++] = value->type.dim[k];
+    }
+    return sn_build_reshape(call->builder, value, rank, extent);
+}

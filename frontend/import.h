@@ -1,0 +1,151 @@
+/* ModelProto -> Graph: what the importer's files share. Private to the frontend.
+ *
+ * A rule (a row of onnx.def) makes the values of one ONNX node. It reads inputs and attributes through a Call
+ * and builds with the call's builder, whose status latches the first failure; so a rule is a plain
+ * expression, and gives NULL after a failure. Inputs that the row requires are never NULL. What a rule builds
+ * may be NULL: it looks at such a value's type only after `sn_call_failed`.
+ */
+#ifndef SN_IMPORT_H
+#define SN_IMPORT_H
+
+#include "graph.h"
+#include "infer.h"
+#include "load.h"
+#include "tensor.h"
+
+typedef struct Call Call;
+typedef Value *(*ImportRule)(Call *call);
+
+/* A row of onnx.def. */
+typedef struct ImportRow {
+    const char *domain, *op_type;
+    int since, until; /* opsets, both included */
+    ImportRule rule;
+    int parameter; /* what the rule makes of it: most often an OpCode */
+    int in_min, in_max, out_max;
+} ImportRow;
+
+/* What a name of the file stands for. */
+typedef struct Binding {
+    Value *value;
+    const Onnx__TensorProto *initializer; /* made a constant at its first use */
+    bool defined;                         /* else a node further down will */
+    bool unknown;                         /* made by a node that is not supported */
+} Binding;
+
+typedef struct Scope {
+    struct Scope *parent;
+    Map *names; /* Binding * */
+} Scope;
+
+typedef struct Import {
+    Arena *scratch; /* dies when the import ends */
+    Graph *graph;
+    Builder builder;
+    Weights *weights;
+    const Onnx__ModelProto *model;
+    Map *opsets; /* domain -> const int64_t * */
+    Map *used;   /* names that a node reads or that are outputs */
+    Scope *scope;
+    int depth, node_index;
+    int refused;   /* nodes and inputs that are not supported */
+    Map *problems; /* why, a line for each distinct reason: const char * */
+} Import;
+
+struct Call {
+    Import *import;
+    Builder *builder; /* import's */
+    Dims *dims;       /* the graph's */
+    const Onnx__NodeProto *node;
+    const ImportRow *row;
+    const SourceNode *source;
+    int opset;
+    Value **input; /* in_max or more entries; NULL: absent */
+    int input_count;
+    Value **output; /* a rule gives output 0 back and sets the others here; n_output entries */
+    int output_count;
+    bool *read; /* attributes that the rule asked for */
+};
+
+/* Rules, and the table: the row for an operator at an opset, or NULL; *known tells whether any opset has it.
+ */
+const ImportRow *sn_import_row(const char *domain, const char *op_type, int opset, bool *known);
+
+/* ---- failures: latched in the builder, NULL for the caller to return ---- */
+
+Value *sn_call_unsupported(Call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+Value *sn_call_invalid(Call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+Value *sn_call_latch(Call *call, Status status);
+static inline bool sn_call_failed(const Call *call) {
+    return call->builder->status != NULL;
+}
+
+/* ---- inputs ---- */
+
+/* Input k, or NULL when it is absent or empty. */
+static inline Value *sn_call_input(const Call *call, int k) {
+    return k < call->input_count ? call->input[k] : NULL;
+}
+/* Output k has a name that something reads. */
+bool sn_call_wants(const Call *call, int k);
+
+/* The elements of an integer input as Dims, row-major; *count is their number. Not known: NULL, and
+ * unsupported as a data-dependent `what`. */
+const Dim *sn_call_dims(Call *call, const Value *value, const char *what, int *count);
+/* The same where each must be a constant. */
+const int64_t *sn_call_constants(Call *call, const Value *value, const char *what, int *count);
+/* An input of one element. `value` may be a float that was cast from an integer. */
+Dim sn_call_dim(Call *call, const Value *value, const char *what);
+/* A constant of one element or of equal ones. */
+double sn_call_number(Call *call, const Value *value, const char *what);
+
+/* An axis in [-rank, rank) made non-negative; otherwise 0, and invalid. */
+int sn_call_axis(Call *call, int64_t axis, int rank);
+/* Axes sorted and made non-negative, each once. */
+int64_t *sn_call_axes(Call *call, const int64_t *axes, int count, int rank);
+
+/* ---- attributes: the wrong type is invalid ---- */
+
+bool sn_call_has(Call *call, const char *name);
+int64_t sn_call_int(Call *call, const char *name, int64_t missing);
+double sn_call_float(Call *call, const char *name, double missing);
+const char *sn_call_string(Call *call, const char *name, const char *missing);
+/* NULL and *count 0 where there is none. */
+const int64_t *sn_call_int_list(Call *call, const char *name, int *count);
+const Onnx__TensorProto *sn_call_tensor_proto(Call *call, const char *name);
+Tensor *sn_call_tensor(Call *call, const char *name);
+/* A list of floats or integers as a tensor, f32 or i64; NULL where there is none. */
+Tensor *sn_call_list_tensor(Call *call, const char *name, bool floats);
+Onnx__GraphProto *sn_call_graph(Call *call, const char *name);
+/* An attribute that changes nothing here. */
+void sn_call_ignore(Call *call, const char *name);
+/* A list of constants that is input k where the row takes so many inputs, and was an attribute before. NULL
+ * and *count 0 where there is none. */
+const int64_t *sn_call_list(Call *call, const char *name, int k, int *count);
+/* The same for Dims. */
+const Dim *sn_call_dim_list(Call *call, const char *name, int k, int *count);
+
+/* ---- building ---- */
+
+Value *sn_call_scalar(Call *call, DType dtype, double value);
+/* Inserts axes of extent 1 at `axis`, `count` of them. */
+Value *sn_call_unsqueeze(Call *call, Value *value, int axis, int count);
+Value *sn_call_swap(Call *call, Value *value, int a, int b);
+/* A reduction that drops its axes. */
+Value *sn_call_reduce(Call *call, OpCode op, Value *value, int count, const int64_t *axes, bool keep);
+
+/* The graph of import->model into import->graph; the caller sets scratch, graph, weights and model. */
+Status sn_import_graph(Import *import);
+Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
+
+/* Notes once, under `key`, the line of a report of what is not supported. */
+void sn_import_note(Import *import, const char *key, const char *line);
+
+/* The nodes of a subgraph in a scope of its own; its outputs go to `out`. */
+Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Value **out);
+
+#define ONNX(domain, op, since, until, rule, ...) Value *rule(Call *call);
+#include "onnx.def"
+#undef ONNX
+
+#endif

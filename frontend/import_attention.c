@@ -1,0 +1,197 @@
+/* Attention and RotaryEmbedding of opset 23 on. */
+#include "import.h"
+
+#include <math.h>
+
+/* [B, S, heads·D] -> [B, S, heads, D] */
+static Value *split_heads(Call *c, Value *x, int64_t heads) {
+    if (sn_call_failed(c)) return NULL;
+    if (heads < 1) return sn_call_invalid(c, "%lld heads", (long long)heads);
+    Dim extent[4] = {x->type.dim[0], x->type.dim[1], sn_dim(c->dims, heads), NULL};
+    if (!sn_dim_divides(c->dims, extent[2], x->type.dim[2], &extent[3]))
+        extent[3] = sn_dim_floordiv(c->dims, x->type.dim[2], extent[2]);
+    return sn_build_reshape(c->builder, x, 4, extent);
+}
+
+/* ---- rotary ---- */
+
+/* The sines of each position as something that broadcasts to the heads: [B, 1, S, R/2], or [B, S, 1, R/2]
+ * where the heads stand behind the positions. */
+static Value *angles(Call *c, Value *table, Value *positions, int head_axis) {
+    if (positions) table = sn_build2(c->builder, SN_OP_GATHER, &(AttrAxis){0}, table, positions);
+    if (sn_call_failed(c)) return NULL;
+    if (table->type.rank != 3) return sn_call_invalid(c, "cos and sin of rank %d", table->type.rank);
+    return sn_call_unsqueeze(c, table, head_axis, 1);
+}
+
+Value *sn_import_rotary(Call *c) {
+    Value *x = c->input[0], *positions = sn_call_input(c, 3);
+    AttrRotary attr = {sn_call_int(c, "interleaved", 0) != 0};
+    int64_t heads = sn_call_int(c, "num_heads", 0), turned = sn_call_int(c, "rotary_embedding_dim", 0);
+    Type type = x->type;
+    if (type.rank != 3 && type.rank != 4) return sn_call_invalid(c, "an input of rank %d", type.rank);
+    if (type.rank == 3) x = split_heads(c, x, heads);
+    Value *cosine = angles(c, c->input[1], positions, type.rank == 3 ? 2 : 1);
+    Value *sine = angles(c, c->input[2], positions, type.rank == 3 ? 2 : 1);
+    if (sn_call_failed(c)) return NULL;
+    Dim whole = turned ? sn_dim(c->dims, turned) : x->type.dim[3];
+    Dim angle_count = sn_dim_mulc(c->dims, cosine->type.dim[3], 2);
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, angle_count, whole, c->builder->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "the angles"));
+    Value *result = sn_build3(c->builder, SN_OP_ROTARY, &attr, x, cosine, sine);
+    return sn_call_failed(c) ? NULL : sn_build_reshape(c->builder, result, type.rank, type.dim);
+}
+
+/* ---- attention ---- */
+
+typedef struct Heads {
+    Value *q, *k, *v; /* [B, H, S, D], [B, G, T, D], [B, G, T, E] */
+    Value *mask;      /* or NULL */
+    double scale, softcap;
+    bool causal;
+    Dim offset;
+} Heads;
+
+static Value *four_axes(Call *c, Value *x, int64_t heads) {
+    if (x->type.rank == 4) return x;
+    if (x->type.rank != 3) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
+    return sn_call_swap(c, split_heads(c, x, heads), 1, 2);
+}
+
+static Value *join_past(Call *c, Value *past, Value *now) {
+    if (!past || sn_call_failed(c)) return now;
+    return sn_build2(c->builder, SN_OP_CONCAT, &(AttrAxis){2}, past, now);
+}
+
+/* A mask that ends before the keys do hides the rest. */
+static Value *whole_mask(Call *c, Value *mask, Dim keys) {
+    if (sn_call_failed(c) || !mask) return NULL;
+    Type type = mask->type;
+    if (type.rank < 1 || type.rank > 4) return sn_call_invalid(c, "a mask of rank %d", type.rank);
+    Dim have = type.dim[type.rank - 1], zero = sn_dim(c->dims, 0);
+    if (have == keys) return mask;
+    Dim missing = sn_dim_sub(c->dims, keys, have);
+    if (sn_dim_equals(have, 1) && keys->kind != SN_DIM_CONST)
+        return sn_call_unsupported(c, "a mask of one column for a symbolic number of keys");
+    if (missing->kind != SN_DIM_CONST) return mask; /* inference checks that they are equal in every run */
+    Dim before[4], after[4];
+    for (int k = 0; k < type.rank; k++) before[k] = after[k] = zero;
+    after[type.rank - 1] = missing;
+    AttrPad attr = {type.rank, before, after, type.dtype == SN_BOOL ? 0 : -INFINITY};
+    return sn_build1(c->builder, SN_OP_PAD, &attr, mask);
+}
+
+/* Columns from length[b] on are hidden: length i64 [B]. */
+static Value *mask_padding(Call *c, Value *mask, Value *length, const Heads *heads) {
+    if (!length || sn_call_failed(c)) return mask;
+    Builder *b = c->builder;
+    DType dtype = heads->q->type.dtype;
+    AttrIota columns = {length->type.dtype, heads->k->type.dim[2], sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
+    Value *column = sn_build(b, SN_OP_IOTA, &columns, 0, NULL);
+    Value *inside = sn_build2(b, SN_OP_LESS, NULL, column, sn_call_unsqueeze(c, length, 1, 3));
+    if (!mask) return inside;
+    if (mask->type.dtype == SN_BOOL) return sn_build2(b, SN_OP_AND, NULL, mask, inside);
+    return sn_build3(b, SN_OP_WHERE, NULL, inside, mask, sn_call_scalar(c, dtype, -INFINITY));
+}
+
+/* [B, G, T, D] -> [B, G·n, T, D], each head n times in a row. */
+static Value *repeat_heads(Call *c, Value *x, Dim heads) {
+    if (sn_call_failed(c) || x->type.dim[1] == heads) return x;
+    const Dim *dim = x->type.dim;
+    Dim times;
+    if (!sn_dim_divides(c->dims, dim[1], heads, &times)) times = sn_dim_floordiv(c->dims, heads, dim[1]);
+    Dim wide[5] = {dim[0], dim[1], times, dim[2], dim[3]}, joined[4] = {dim[0], heads, dim[2], dim[3]};
+    Value *spread = sn_build_expand(c->builder, sn_call_unsqueeze(c, x, 2, 1), 5, wide);
+    return sn_call_failed(c) ? NULL : sn_build_reshape(c->builder, spread, 4, joined);
+}
+
+/* Column j <= row i + offset, [S, T]. */
+static Value *causal_mask(Call *c, const Heads *heads) {
+    Dim zero = sn_dim(c->dims, 0), one = sn_dim(c->dims, 1);
+    AttrIota rows = {SN_I64, heads->q->type.dim[2], heads->offset, one};
+    AttrIota columns = {SN_I64, heads->k->type.dim[2], zero, one};
+    Value *row = sn_build(c->builder, SN_OP_IOTA, &rows, 0, NULL);
+    Value *column = sn_build(c->builder, SN_OP_IOTA, &columns, 0, NULL);
+    return sn_build2(c->builder, SN_OP_LESS_EQUAL, NULL, column, sn_call_unsqueeze(c, row, 1, 1));
+}
+
+/* softmax(cap·tanh(scale·q·kᵀ / cap) + mask)·v, spelled out: the operator has no cap. */
+static Value *capped_attention(Call *c, const Heads *heads) {
+    Builder *b = c->builder;
+    DType dtype = heads->q->type.dtype;
+    Value *k = repeat_heads(c, heads->k, heads->q->type.dim[1]);
+    Value *v = repeat_heads(c, heads->v, heads->q->type.dim[1]);
+    Value *score = sn_build2(b, SN_OP_MATMUL, NULL, heads->q, sn_call_swap(c, k, 2, 3));
+    score = sn_build2(b, SN_OP_MUL, NULL, score, sn_call_scalar(c, dtype, heads->scale / heads->softcap));
+    score = sn_build1(b, SN_OP_TANH, NULL, score);
+    score = sn_build2(b, SN_OP_MUL, NULL, score, sn_call_scalar(c, dtype, heads->softcap));
+    Value *hidden = sn_call_scalar(c, dtype, -INFINITY);
+    if (heads->causal) score = sn_build3(b, SN_OP_WHERE, NULL, causal_mask(c, heads), score, hidden);
+    if (heads->mask && heads->mask->type.dtype == SN_BOOL)
+        score = sn_build3(b, SN_OP_WHERE, NULL, heads->mask, score, hidden);
+    else if (heads->mask)
+        score = sn_build2(b, SN_OP_ADD, NULL, score, heads->mask);
+    return sn_build2(b, SN_OP_MATMUL, NULL, sn_build1(b, SN_OP_SOFTMAX, &(AttrAxis){3}, score), v);
+}
+
+static Value *plain_attention(Call *c, const Heads *heads) {
+    AttrAttention attr = {.scale = heads->scale, .causal = heads->causal};
+    if (heads->causal) attr.offset = heads->offset;
+    Value *input[4] = {heads->q, heads->k, heads->v, heads->mask};
+    return sn_build(c->builder, SN_OP_ATTENTION, &attr, heads->mask ? 4 : 3, input);
+}
+
+/* q times 1/√D, D symbolic: what the scale attribute cannot say. */
+static Value *scale_query(Call *c, Value *q) {
+    Dim size = q->type.dim[3];
+    Value *width = sn_build_cast(c->builder, sn_build_dims(c->builder, 1, &size, true), q->type.dtype);
+    return sn_build2(c->builder, SN_OP_MUL, NULL, q, sn_build1(c->builder, SN_OP_RSQRT, NULL, width));
+}
+
+/* The scale is 1/√D where it is not given. */
+static void set_scale(Call *c, Heads *heads) {
+    int64_t size;
+    heads->scale = 1;
+    if (sn_call_has(c, "scale"))
+        heads->scale = sn_call_float(c, "scale", 0);
+    else if (sn_dim_is(heads->q->type.dim[3], &size))
+        heads->scale = 1 / sqrt((double)size);
+    else
+        heads->q = scale_query(c, heads->q);
+}
+
+static void check_precision(Call *c) {
+    int64_t precision = sn_call_int(c, "softmax_precision", 0);
+    DType dtype;
+    if (precision == 0) return;
+    if (!sn_dtype_from_onnx((int)precision, &dtype) || (dtype != SN_F32 && dtype != c->input[0]->type.dtype))
+        sn_call_unsupported(c, "softmax_precision %lld", (long long)precision);
+}
+
+Value *sn_import_attention(Call *c) {
+    int64_t q_heads = sn_call_int(c, "q_num_heads", 0), kv_heads = sn_call_int(c, "kv_num_heads", 0);
+    sn_call_ignore(c, "qk_matmul_output_mode"); /* of output 3, which is not there */
+    check_precision(c);
+    Value *past_key = sn_call_input(c, 4), *past_value = sn_call_input(c, 5);
+    Heads heads = {
+        .q = four_axes(c, c->input[0], q_heads),
+        .k = join_past(c, past_key, four_axes(c, c->input[1], kv_heads)),
+        .v = join_past(c, past_value, four_axes(c, c->input[2], kv_heads)),
+        .softcap = sn_call_float(c, "softcap", 0),
+        .causal = sn_call_int(c, "is_causal", 0) != 0,
+        .offset = sn_dim(c->dims, 0),
+    };
+    if (sn_call_failed(c)) return NULL;
+    set_scale(c, &heads);
+    if (sn_call_failed(c)) return NULL;
+    if (past_key) heads.offset = past_key->type.rank == 4 ? past_key->type.dim[2] : heads.offset;
+    heads.mask = whole_mask(c, sn_call_input(c, 3), heads.k->type.dim[2]);
+    heads.mask = mask_padding(c, heads.mask, sn_call_input(c, 6), &heads);
+    if (c->output_count > 1) c->output[1] = heads.k;
+    if (c->output_count > 2) c->output[2] = heads.v;
+    Value *result = heads.softcap > 0 ? capped_attention(c, &heads) : plain_attention(c, &heads);
+    if (sn_call_failed(c) || c->input[0]->type.rank == 4) return result;
+    const Dim *dim = result->type.dim;
+    Dim joined[3] = {dim[0], dim[2], sn_dim_mul(c->dims, dim[1], dim[3])};
+    return sn_build_reshape(c->builder, sn_call_swap(c, result, 1, 2), 3, joined);
+}

@@ -1,0 +1,191 @@
+/* Einsum as transposes, reshapes, sums and one matrix product for each pair of operands, from the left. */
+#include "import.h"
+
+#include <ctype.h>
+
+/* A tensor and the letter of each of its axes. */
+typedef struct Term {
+    Value *value;
+    int rank;
+    char label[SN_MAX_RANK * 2];
+} Term;
+
+static int find(const Term *term, char label) {
+    for (int k = 0; k < term->rank; k++)
+        if (term->label[k] == label) return k;
+    return -1;
+}
+
+/* Reads the letters up to a comma, an arrow or the end. */
+static const char *read_labels(Call *c, const char *at, Term *term) {
+    term->rank = 0;
+    for (; *at && *at != ',' && *at != '-'; at++) {
+        if (*at == ' ') continue;
+        if (*at == '.') sn_call_unsupported(c, "an equation with an ellipsis");
+        if (!isalpha((unsigned char)*at)) sn_call_invalid(c, "an equation with a stray character");
+        if (term->rank == SN_MAX_RANK) sn_call_unsupported(c, "more than %d labels", SN_MAX_RANK);
+        if (sn_call_failed(c)) return at;
+        if (find(term, *at) >= 0) sn_call_unsupported(c, "an operand with the same label twice");
+        term->label[term->rank++] = *at;
+    }
+    return at;
+}
+
+/* The term with its axes in the order of `label`, of which it has them all. */
+static Value *arranged(Call *c, const Term *term, const char *label, int count) {
+    int order[SN_MAX_RANK];
+    for (int k = 0; k < count; k++) order[k] = find(term, label[k]);
+    return sn_call_failed(c) ? NULL : sn_build_transpose(c->builder, term->value, order);
+}
+
+/* Sums the axes that nothing else needs. */
+static void sum_private(Call *c, Term *term, const Term *other, const Term *out) {
+    int64_t axes[SN_MAX_RANK];
+    int count = 0, kept = 0;
+    for (int k = 0; k < term->rank; k++) {
+        bool needed = find(out, term->label[k]) >= 0 || (other && find(other, term->label[k]) >= 0);
+        if (!needed) axes[count++] = k;
+    }
+    if (count == 0) return;
+    term->value = sn_call_reduce(c, SN_OP_REDUCE_SUM, term->value, count, axes, false);
+    for (int k = 0; k < term->rank; k++)
+        if (find(out, term->label[k]) >= 0 || (other && find(other, term->label[k]) >= 0))
+            term->label[kept++] = term->label[k];
+    term->rank = kept;
+}
+
+/* What the labels of two operands are to their product: batch, own rows or columns, contracted. */
+typedef struct Roles {
+    char batch[SN_MAX_RANK * 2], a[SN_MAX_RANK * 2], b[SN_MAX_RANK * 2], sum[SN_MAX_RANK * 2];
+    int batches, as, bs, sums;
+} Roles;
+
+static Roles roles_of(const Term *a, const Term *b, const Term *out) {
+    Roles roles = {0};
+    for (int k = 0; k < a->rank; k++) {
+        char label = a->label[k];
+        if (find(b, label) < 0)
+            roles.a[roles.as++] = label;
+        else if (find(out, label) >= 0)
+            roles.batch[roles.batches++] = label;
+        else
+            roles.sum[roles.sums++] = label;
+    }
+    for (int k = 0; k < b->rank; k++)
+        if (find(a, b->label[k]) < 0) roles.b[roles.bs++] = b->label[k];
+    return roles;
+}
+
+static Dim extent_of(Call *c, const Term *term, const char *label, int count) {
+    Dim product = sn_dim(c->dims, 1);
+    for (int k = 0; k < count; k++)
+        product = sn_dim_mul(c->dims, product, term->value->type.dim[find(term, label[k])]);
+    return product;
+}
+
+/* The operand as [batch…, rows, columns]. */
+static Value *as_matrix(Call *c, const Term *term, const Roles *roles, const char *rows, int row_count,
+                        const char *columns, int column_count) {
+    if (sn_call_failed(c)) return NULL;
+    char order[SN_MAX_RANK * 4];
+    Dim extent[SN_MAX_RANK + 2];
+    int count = 0;
+    for (int k = 0; k < roles->batches; k++) {
+        extent[k] = extent_of(c, term, &roles->batch[k], 1);
+        order[count++] = roles->batch[k];
+    }
+    for (int k = 0; k < row_count; k++) order[count++] = rows[k];
+    for (int k = 0; k < column_count; k++) order[count++] = columns[k];
+    extent[roles->batches] = extent_of(c, term, rows, row_count);
+    extent[roles->batches + 1] = extent_of(c, term, columns, column_count);
+    return sn_build_reshape(c->builder, arranged(c, term, order, count), roles->batches + 2, extent);
+}
+
+static Term product(Call *c, Term a, Term b, const Term *out) {
+    sum_private(c, &a, &b, out);
+    sum_private(c, &b, &a, out);
+    Term result = {0};
+    if (sn_call_failed(c)) return result;
+    Roles roles = roles_of(&a, &b, out);
+    result.rank = roles.batches + roles.as + roles.bs;
+    if (result.rank > SN_MAX_RANK || roles.batches + 2 > SN_MAX_RANK) {
+        sn_call_unsupported(c, "a product of rank %d", result.rank);
+        return result;
+    }
+    Value *left = as_matrix(c, &a, &roles, roles.a, roles.as, roles.sum, roles.sums);
+    Value *right = as_matrix(c, &b, &roles, roles.sum, roles.sums, roles.b, roles.bs);
+    Value *matrix = sn_build2(c->builder, SN_OP_MATMUL, NULL, left, right);
+    if (sn_call_failed(c)) return result;
+    Dim extent[SN_MAX_RANK];
+    int rank = 0;
+    for (int k = 0; k < roles.batches; k++, rank++) {
+        result.label[rank] = roles.batch[k];
+        extent[rank] = matrix->type.dim[k];
+    }
+    for (int k = 0; k < roles.as; k++, rank++) {
+        result.label[rank] = roles.a[k];
+        extent[rank] = extent_of(c, &a, &roles.a[k], 1);
+    }
+    for (int k = 0; k < roles.bs; k++, rank++) {
+        result.label[rank] = roles.b[k];
+        extent[rank] = extent_of(c, &b, &roles.b[k], 1);
+    }
+    result.value = sn_build_reshape(c->builder, matrix, rank, extent);
+    return result;
+}
+
+/* Without an arrow the result has the labels that occur once, in alphabetical order. */
+static void implicit_output(const Term *term, int count, Term *out) {
+    out->rank = 0;
+    for (int label = 0; label < 128; label++) {
+        int uses = 0;
+        for (int k = 0; k < count; k++) uses += find(&term[k], (char)label) >= 0;
+        if (isalpha(label) && uses == 1 && out->rank < SN_MAX_RANK) out->label[out->rank++] = (char)label;
+    }
+}
+
+/* A label of the result is needed until the end; one that a later operand has, until then. */
+static Term needed_after(const Term *term, int from, int count, const Term *out) {
+    Term needed = *out;
+    for (int k = from; k < count; k++)
+        for (int i = 0; i < term[k].rank; i++)
+            if (find(&needed, term[k].label[i]) < 0 && needed.rank < SN_MAX_RANK * 2)
+                needed.label[needed.rank++] = term[k].label[i];
+    return needed;
+}
+
+static void check_output(Call *c, const Term *term, int count, const Term *out) {
+    for (int i = 0; i < out->rank; i++) {
+        bool found = false;
+        for (int k = 0; k < count; k++) found = found || find(&term[k], out->label[i]) >= 0;
+        if (!found) sn_call_invalid(c, "a label of the result that no operand has");
+    }
+}
+
+Value *sn_import_einsum(Call *c) {
+    const char *at = sn_call_string(c, "equation", NULL);
+    if (!at) return sn_call_invalid(c, "attribute \"equation\" is missing");
+    int count = c->input_count;
+    Term *term = SN_ARRAY(c->import->scratch, Term, count), out = {0};
+    for (int k = 0; k < count && !sn_call_failed(c); k++) {
+        at = read_labels(c, at, &term[k]);
+        term[k].value = c->input[k];
+        if (term[k].rank != c->input[k]->type.rank)
+            sn_call_invalid(c, "operand %d has rank %d", k, c->input[k]->type.rank);
+        if (k + 1 < count && *at++ != ',') return sn_call_invalid(c, "an equation of fewer operands");
+    }
+    if (sn_call_failed(c)) return NULL;
+    if (at[0] == '-' && at[1] == '>')
+        at = read_labels(c, at + 2, &out);
+    else
+        implicit_output(term, count, &out);
+    if (*at) return sn_call_invalid(c, "an equation of more operands");
+    check_output(c, term, count, &out);
+    Term result = term[0];
+    for (int k = 1; k < count && !sn_call_failed(c); k++) {
+        Term needed = needed_after(term, k + 1, count, &out);
+        result = product(c, result, term[k], &needed);
+    }
+    if (count == 1) sum_private(c, &result, NULL, &out);
+    return sn_call_failed(c) ? NULL : arranged(c, &result, out.label, out.rank);
+}

@@ -1,0 +1,169 @@
+/* Activations, softmax, normalisation. */
+#include "import.h"
+
+#include <math.h>
+
+/* ---- activations ---- */
+
+Value *sn_import_gelu(Call *c) {
+    const char *kind = sn_call_string(c, "approximate", "none");
+    AttrGelu attr = {strcmp(kind, "tanh") == 0};
+    if (!attr.tanh && strcmp(kind, "none") != 0) return sn_call_invalid(c, "approximate is \"%.16s\"", kind);
+    return sn_build1(c->builder, SN_OP_GELU, &attr, c->input[0]);
+}
+
+/* x·sigmoid(alpha·x); the parameter is alpha's default in thousandths. */
+Value *sn_import_swish(Call *c) {
+    AttrAlpha attr = {sn_call_float(c, "alpha", c->row->parameter / 1000.0)};
+    return sn_build1(c->builder, SN_OP_SILU, &attr, c->input[0]);
+}
+
+/* x for x >= 0 (and NaN), otherwise what `below` is. */
+static Value *where_negative(Call *c, Value *below) {
+    Value *x = c->input[0];
+    Value *negative = sn_build2(c->builder, SN_OP_LESS, NULL, x, sn_call_scalar(c, x->type.dtype, 0));
+    return sn_build3(c->builder, SN_OP_WHERE, NULL, negative, below, x);
+}
+
+Value *sn_import_leaky_relu(Call *c) {
+    Value *x = c->input[0];
+    double alpha = sn_call_float(c, "alpha", (double)0.01f);
+    return where_negative(c,
+                          sn_build2(c->builder, SN_OP_MUL, NULL, x, sn_call_scalar(c, x->type.dtype, alpha)));
+}
+
+Value *sn_import_elu(Call *c) {
+    Value *x = c->input[0];
+    Builder *b = c->builder;
+    double alpha = sn_call_float(c, "alpha", 1);
+    Value *power =
+        sn_build2(b, SN_OP_SUB, NULL, sn_build1(b, SN_OP_EXP, NULL, x), sn_call_scalar(c, x->type.dtype, 1));
+    return where_negative(c, sn_build2(b, SN_OP_MUL, NULL, power, sn_call_scalar(c, x->type.dtype, alpha)));
+}
+
+/* The mask says what was kept: everything. */
+static Value *dropout(Call *c) {
+    sn_call_ignore(c, "ratio");
+    sn_call_ignore(c, "seed");
+    if (!sn_call_wants(c, 1)) return c->input[0];
+    Value *mask = sn_build_scalar(c->builder, SN_BOOL, 1);
+    Type type = c->input[0]->type;
+    /* Before opset 10 the mask has the data's element type. */
+    if (c->row->parameter) mask = sn_build_scalar(c->builder, type.dtype, 1);
+    if (sn_call_failed(c)) return NULL;
+    c->output[1] = sn_build_expand(c->builder, mask, type.rank, type.dim);
+    return c->input[0];
+}
+
+Value *sn_import_dropout_attribute(Call *c) {
+    return dropout(c);
+}
+
+/* In training mode it drops at random, unless the ratio is 0. */
+Value *sn_import_dropout(Call *c) {
+    Value *ratio = sn_call_input(c, 1), *mode = sn_call_input(c, 2);
+    double training = 0, share = 0.5;
+    if (mode && !sn_value_is_splat(mode, &training))
+        return sn_call_unsupported(c, "data-dependent training_mode");
+    if (ratio && training != 0) share = sn_call_number(c, ratio, "ratio");
+    if (training != 0 && share != 0) return sn_call_unsupported(c, "training mode");
+    return dropout(c);
+}
+
+/* ---- softmax ---- */
+
+/* The parameter is the operator, SOFTMAX or LOG_SOFTMAX. */
+Value *sn_import_softmax(Call *c) {
+    AttrAxis attr = {sn_call_axis(c, sn_call_int(c, "axis", -1), c->input[0]->type.rank)};
+    return sn_build1(c->builder, (OpCode)c->row->parameter, &attr, c->input[0]);
+}
+
+/* Before opset 13 it is over all axes from `axis` on, as if they were one. */
+Value *sn_import_softmax_flat(Call *c) {
+    Value *x = c->input[0];
+    Type type = x->type;
+    int64_t given = sn_call_int(c, "axis", 1);
+    /* A vector has the default axis 1 at its end: every element is a row of its own. */
+    int axis = given == type.rank ? type.rank : sn_call_axis(c, given, type.rank);
+    if (sn_call_failed(c)) return NULL;
+    if (axis == type.rank - 1) return sn_build1(c->builder, (OpCode)c->row->parameter, &(AttrAxis){axis}, x);
+    Dim extent[2] = {sn_dim(c->dims, 1), sn_dim(c->dims, 1)};
+    for (int k = 0; k < type.rank; k++)
+        extent[k >= axis] = sn_dim_mul(c->dims, extent[k >= axis], type.dim[k]);
+    Value *flat = sn_build_reshape(c->builder, x, 2, extent);
+    flat = sn_build1(c->builder, (OpCode)c->row->parameter, &(AttrAxis){1}, flat);
+    return sn_call_failed(c) ? NULL : sn_build_reshape(c->builder, flat, type.rank, type.dim);
+}
+
+/* ---- normalisation ---- */
+
+/* The mean and 1/√(variance + epsilon) over the axes from attr->axis on, in f32 as stash_type 1 says, where
+ * something reads them. */
+static void norm_statistics(Call *c, const AttrNorm *attr) {
+    Builder *b = c->builder;
+    if (!sn_call_wants(c, 1) && !sn_call_wants(c, 2)) return;
+    Value *x = c->input[0];
+    if (x->type.dtype != SN_F64) x = sn_build_cast(b, x, SN_F32);
+    if (sn_call_failed(c)) return;
+    int count = x->type.rank - attr->axis;
+    int64_t *axes = SN_ARRAY(c->import->scratch, int64_t, count);
+    for (int k = 0; k < count; k++) axes[k] = attr->axis + k;
+    Value *mean = sn_call_reduce(c, SN_OP_REDUCE_MEAN, x, count, axes, true);
+    Value *off = sn_build2(b, SN_OP_SUB, NULL, x, mean);
+    Value *variance =
+        sn_call_reduce(c, SN_OP_REDUCE_MEAN, sn_build2(b, SN_OP_MUL, NULL, off, off), count, axes, true);
+    if (sn_call_failed(c)) return;
+    Value *sum = sn_build2(b, SN_OP_ADD, NULL, variance, sn_call_scalar(c, x->type.dtype, attr->epsilon));
+    Value *inverse = sn_build1(b, SN_OP_RSQRT, NULL, sum);
+    if (c->output_count > 1) c->output[1] = mean;
+    if (c->output_count > 2) c->output[2] = inverse;
+}
+
+Value *sn_import_layer_norm(Call *c) {
+    Type type = c->input[0]->type;
+    AttrNorm attr = {sn_call_axis(c, sn_call_int(c, "axis", -1), type.rank),
+                     sn_call_float(c, "epsilon", (double)1e-5f)};
+    if (sn_call_int(c, "stash_type", 1) != 1) return sn_call_unsupported(c, "stash_type other than f32");
+    if (sn_call_failed(c)) return NULL;
+    norm_statistics(c, &attr);
+    return sn_build(c->builder, SN_OP_LAYER_NORM, &attr, sn_call_input(c, 2) ? 3 : 2, c->input);
+}
+
+/* The result has the scale's element type; the input may be narrower or wider. */
+Value *sn_import_rms_norm(Call *c) {
+    Value *x = c->input[0], *scale = c->input[1];
+    AttrNorm attr = {sn_call_axis(c, sn_call_int(c, "axis", -1), x->type.rank),
+                     sn_call_float(c, "epsilon", (double)1e-5f)};
+    if (sn_call_int(c, "stash_type", 1) != 1) return sn_call_unsupported(c, "stash_type other than f32");
+    DType result = scale->type.dtype, wide = x->type.dtype;
+    if (sn_dtype_bytes(result) > sn_dtype_bytes(wide)) wide = result;
+    Value *normal = sn_build2(c->builder, SN_OP_RMS_NORM, &attr, sn_build_cast(c->builder, x, wide),
+                              sn_build_cast(c->builder, scale, wide));
+    return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, normal, result);
+}
+
+/* ---- com.microsoft ---- */
+
+Value *sn_import_gelu_exact(Call *c) {
+    return sn_build1(c->builder, SN_OP_GELU, &(AttrGelu){false}, c->input[0]);
+}
+
+/* gelu(x + bias); the parameter chooses the tanh approximation. */
+Value *sn_import_bias_gelu(Call *c) {
+    Value *x = c->input[0];
+    if (sn_call_input(c, 1)) x = sn_build2(c->builder, SN_OP_ADD, NULL, x, c->input[1]);
+    return sn_build1(c->builder, SN_OP_GELU, &(AttrGelu){c->row->parameter != 0}, x);
+}
+
+/* norm(input + skip + bias): inputs input, skip, gamma, beta?, bias?; output 3 is the sum. The parameter is
+ * the norm: RMS_NORM has no beta. */
+Value *sn_import_skip_norm(Call *c) {
+    bool rms = c->row->parameter == SN_OP_RMS_NORM;
+    Value *sum = sn_build2(c->builder, SN_OP_ADD, NULL, c->input[0], c->input[1]);
+    Value *beta = rms ? NULL : sn_call_input(c, 3), *bias = sn_call_input(c, rms ? 3 : 4);
+    if (bias) sum = sn_build2(c->builder, SN_OP_ADD, NULL, sum, bias);
+    AttrNorm attr = {c->input[0]->type.rank - 1, sn_call_float(c, "epsilon", (double)1e-12f)};
+    if (c->output_count > 3) c->output[3] = sum;
+    return sn_build(c->builder, (OpCode)c->row->parameter, &attr, beta ? 3 : 2,
+                    (Value *[]){sum, c->input[2], beta});
+}

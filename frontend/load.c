@@ -1,0 +1,172 @@
+/* Files in, graph out. */
+#include "load.h"
+
+#include "import.h"
+#include "number.h"
+#include "wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_NODES = 1 << 20, DEFAULT_DEPTH = 64 };
+
+static WireLimits limits_of(const LoadOptions *options) {
+    WireLimits limits = {DEFAULT_NODES, DEFAULT_DEPTH};
+    if (options && options->max_nodes > 0) limits.max_nodes = options->max_nodes;
+    if (options && options->max_depth > 0 && options->max_depth < DEFAULT_DEPTH)
+        limits.max_depth = options->max_depth;
+    return limits;
+}
+
+/* ---- what `info` reports ---- */
+
+typedef struct Count {
+    const char *domain, *op_type;
+    int count;
+} Count;
+
+static int by_name(const void *a, const void *b) {
+    const Count *left = a, *right = b;
+    int order = strcmp(left->op_type, right->op_type);
+    return order ? order : strcmp(left->domain, right->domain);
+}
+
+static void count_nodes(const Onnx__GraphProto *graph, Arena *scratch, Map *counts, int *total) {
+    for (size_t i = 0; i < graph->n_node; i++) {
+        const Onnx__NodeProto *node = graph->node[i];
+        const char *domain = strcmp(node->domain, "ai.onnx") == 0 ? "" : node->domain;
+        void **slot = sn_map_at_string(counts, sn_arena_printf(scratch, "%s\n%s", domain, node->op_type));
+        if (!*slot) {
+            Count *made = *slot = SN_NEW(scratch, Count);
+            *made = (Count){domain, node->op_type, 0};
+        }
+        ((Count *)*slot)->count++;
+        (*total)++;
+        for (size_t k = 0; k < node->n_attribute; k++)
+            if (node->attribute[k]->g) count_nodes(node->attribute[k]->g, scratch, counts, total);
+    }
+}
+
+static void fill_operators(Arena *arena, Arena *scratch, const Onnx__GraphProto *graph, ModelInfo *info) {
+    Map *counts = sn_map_new(scratch);
+    count_nodes(graph, scratch, counts, &info->node_count);
+    int count = info->operator_count = sn_map_count(counts);
+    Count *sorted = SN_ARRAY(scratch, Count, count);
+    for (int i = 0; i < count; i++) sorted[i] = *(const Count *)sn_map_entry(counts, i, NULL, NULL);
+    if (count > 0) qsort(sorted, (size_t)count, sizeof *sorted, by_name);
+    info->operator= sn_arena_array(arena, (size_t)count, sizeof *info->operator);
+    for (int i = 0; i < count; i++) {
+        info->operator[i].domain = sn_arena_string(arena, sorted[i].domain);
+        info->operator[i].op_type = sn_arena_string(arena, sorted[i].op_type);
+        info->operator[i].count = sorted[i].count;
+    }
+}
+
+/* Overflow saturates: a report of a hostile file need not be exact. */
+static void fill_parameters(const Onnx__GraphProto *graph, ModelInfo *info) {
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        const Onnx__TensorProto *tensor = graph->initializer[i];
+        int64_t count = 1, bytes = 0;
+        DType dtype;
+        bool known = sn_dtype_from_onnx(tensor->data_type, &dtype);
+        for (size_t k = 0; k < tensor->n_dims; k++)
+            if (!sn_mul_i64(count, tensor->dims[k], &count)) count = INT64_MAX;
+        if (count < 0) continue;
+        if (known && !sn_mul_i64(count, sn_dtype_bytes(dtype), &bytes)) bytes = INT64_MAX;
+        if (!sn_add_i64(info->parameter_count, count, &info->parameter_count))
+            info->parameter_count = INT64_MAX;
+        if (!sn_add_i64(info->parameter_bytes, bytes, &info->parameter_bytes))
+            info->parameter_bytes = INT64_MAX;
+    }
+}
+
+static void fill_info(Arena *arena, Arena *scratch, const Onnx__ModelProto *model, ModelInfo *info) {
+    *info = (ModelInfo){
+        .ir_version = (int)model->ir_version,
+        .opset_count = (int)model->n_opset_import,
+        .producer = sn_arena_printf(arena, "%s%s%s", model->producer_name,
+                                    *model->producer_version ? " " : "", model->producer_version),
+    };
+    info->opset = sn_arena_array(arena, model->n_opset_import, sizeof *info->opset);
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        info->opset[i].domain = sn_arena_string(arena, model->opset_import[i]->domain);
+        info->opset[i].version = (int)model->opset_import[i]->version;
+    }
+    fill_operators(arena, scratch, model->graph, info);
+    fill_parameters(model->graph, info);
+}
+
+/* ---- models ---- */
+
+static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOptions *options, Graph **out,
+                   ModelInfo *info) {
+    Weights weights = {
+        .arena = arena, .path = path, .folder = -1, .external = true, .mapped = sn_map_new(scratch)};
+    TRY(sn_file_map(arena, path, &weights.file));
+    WireLimits limits = limits_of(options);
+    ProtobufCMessage *message;
+    TRY(sn_wire_unpack(scratch, weights.file.bytes, weights.file.size, &onnx__model_proto__descriptor,
+                       &limits, &message));
+    Onnx__ModelProto *model = (Onnx__ModelProto *)message;
+    if (!model->graph) return sn_fail(SN_INVALID, "not a valid ONNX file: there is no graph in it");
+    if (info) fill_info(arena, scratch, model, info);
+    Graph *graph = sn_graph_new(arena, sn_arena_string(arena, model->graph->name));
+    graph->file = sn_arena_string(arena, path);
+    Import import = {.scratch = scratch, .graph = graph, .weights = &weights, .model = model};
+    TRY(sn_import_graph(&import));
+    *out = graph;
+    return NULL;
+}
+
+static const char *quoted(Arena *arena, const char *path) {
+    Text text = sn_text(arena);
+    sn_text_quote(&text, path, strlen(path));
+    return sn_text_string(&text);
+}
+
+Status sn_load_onnx(Arena *arena, const char *path, const LoadOptions *options, Graph **out,
+                    ModelInfo *info) {
+    Arena *scratch = sn_arena_child(arena);
+    if (info) *info = (ModelInfo){0};
+    Status status = load(arena, scratch, path, options, out, info);
+    /* What is about opening the file names it already. */
+    if (sn_error_code(status) != SN_IO) status = sn_status_prefix(status, "%s", quoted(scratch, path));
+    sn_arena_free(scratch);
+    return status;
+}
+
+/* ---- tensors ---- */
+
+static bool ends_with(const char *path, const char *suffix) {
+    size_t length = strlen(path), tail = strlen(suffix);
+    return length >= tail && strcmp(path + length - tail, suffix) == 0;
+}
+
+static Status load_proto(Arena *arena, Arena *scratch, const Mapping *file, Tensor **out, const char **name) {
+    WireLimits limits = limits_of(NULL);
+    ProtobufCMessage *message;
+    TRY(sn_wire_unpack(scratch, file->bytes, file->size, &onnx__tensor_proto__descriptor, &limits, &message));
+    const Onnx__TensorProto *proto = (const Onnx__TensorProto *)message;
+    Weights weights = {.arena = scratch, .file = *file, .folder = -1, .mapped = sn_map_new(scratch)};
+    Tensor *found;
+    TRY(sn_tensor_import(&weights, proto, &found));
+    void *bytes;
+    *out = sn_tensor_new(arena, found->dtype, found->rank, found->extent, &bytes);
+    sn_tensor_copy(found, 0, found->count, bytes);
+    if (name) *name = sn_arena_string(arena, proto->name);
+    return NULL;
+}
+
+Status sn_load_tensor(Arena *arena, const char *path, Tensor **out, const char **name) {
+    Arena *scratch = sn_arena_child(arena);
+    Mapping file;
+    if (name) *name = "";
+    Status status = sn_file_map(scratch, path, &file);
+    if (!status) {
+        status = ends_with(path, ".npy") ? sn_npy_parse(arena, file.bytes, file.size, out)
+                                         : load_proto(arena, scratch, &file, out, name);
+        status = sn_status_prefix(status, "%s", quoted(scratch, path));
+    }
+    sn_arena_free(scratch);
+    return status;
+}

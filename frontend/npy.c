@@ -1,0 +1,130 @@
+/* NumPy's array files: magic, version, a header that is a Python literal, the elements. */
+#include "tensor.h"
+
+#include "number.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct NpyType {
+    const char *descr; /* without the byte order */
+    DType dtype;
+} NpyType;
+
+static const NpyType types[] = {
+    {"b1", SN_BOOL}, {"u1", SN_U8},  {"i1", SN_I8},  {"u2", SN_U16}, {"i2", SN_I16}, {"u4", SN_U32},
+    {"i4", SN_I32},  {"u8", SN_U64}, {"i8", SN_I64}, {"f2", SN_F16}, {"f4", SN_F32}, {"f8", SN_F64},
+};
+
+enum { TYPE_COUNT = sizeof types / sizeof types[0], HEADER_MAX = 1 << 16 };
+
+/* What follows `key` and its colon in the header, or NULL. */
+static const char *value_of(const char *header, const char *key) {
+    const char *at = strstr(header, key);
+    if (!at) return NULL;
+    at += strlen(key);
+    while (isspace((unsigned char)*at)) at++;
+    if (*at++ != ':') return NULL;
+    while (isspace((unsigned char)*at)) at++;
+    return at;
+}
+
+static Status parse_descr(const char *header, DType *out) {
+    const char *at = value_of(header, "'descr'");
+    if (!at || *at != '\'') return sn_fail(SN_INVALID, "an .npy header without a simple descr");
+    at++;
+    for (int i = 0; i < TYPE_COUNT; i++) {
+        bool one_byte = types[i].descr[1] == '1';
+        if (strncmp(at + 1, types[i].descr, 2) != 0 || at[3] != '\'') continue;
+        if (*at != '<' && !(one_byte && (*at == '|' || *at == '='))) break;
+        *out = types[i].dtype;
+        return NULL;
+    }
+    return sn_fail(SN_UNSUPPORTED, "unsupported: .npy files of this descr: '%.4s'", at);
+}
+
+static Status parse_shape(const char *header, int *rank, int64_t *extent) {
+    const char *at = value_of(header, "'shape'");
+    if (!at || *at != '(') return sn_fail(SN_INVALID, "an .npy header without a shape");
+    at++;
+    *rank = 0;
+    while (true) {
+        while (isspace((unsigned char)*at)) at++;
+        if (*at == ')') return NULL;
+        if (*rank == SN_MAX_RANK)
+            return sn_fail(SN_UNSUPPORTED, "unsupported: an .npy of rank above %d", SN_MAX_RANK);
+        if (!isdigit((unsigned char)*at)) return sn_fail(SN_INVALID, "an .npy header with a broken shape");
+        int64_t value = 0;
+        for (; isdigit((unsigned char)*at); at++)
+            if (!sn_mul_i64(value, 10, &value) || !sn_add_i64(value, *at - '0', &value))
+                return sn_fail(SN_INVALID, "an .npy extent beyond 64 bits");
+        extent[(*rank)++] = value;
+        while (isspace((unsigned char)*at)) at++;
+        if (*at == ',')
+            at++;
+        else if (*at != ')')
+            return sn_fail(SN_INVALID, "an .npy header with a broken shape");
+    }
+}
+
+/* The header's text and where the elements begin. */
+static Status find_header(Arena *arena, const uint8_t *bytes, size_t size, const char **header,
+                          size_t *data) {
+    if (size < 10 || memcmp(bytes, "\x93NUMPY", 6) != 0) return sn_fail(SN_INVALID, "not an .npy file");
+    int version = bytes[6];
+    if (version < 1 || version > 3) return sn_fail(SN_UNSUPPORTED, "unsupported: .npy version %d", version);
+    size_t before = version == 1 ? 10 : 12, length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
+    if (size < before) return sn_fail(SN_INVALID, "a truncated .npy file");
+    if (version > 1) length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
+    if (length > HEADER_MAX || length > size - before) return sn_fail(SN_INVALID, "a truncated .npy header");
+    *header = sn_arena_printf(arena, "%.*s", (int)length, (const char *)bytes + before);
+    *data = before + length;
+    return NULL;
+}
+
+Status sn_npy_parse(Arena *arena, const uint8_t *bytes, size_t size, Tensor **out) {
+    const char *header = NULL;
+    size_t data = 0;
+    TRY(find_header(arena, bytes, size, &header, &data));
+    DType dtype = SN_F32;
+    int rank = 0;
+    int64_t extent[SN_MAX_RANK], count = 1, need;
+    TRY(parse_descr(header, &dtype));
+    TRY(parse_shape(header, &rank, extent));
+    const char *order = value_of(header, "'fortran_order'");
+    bool fits = true, empty = false;
+    for (int k = 0; k < rank; k++) {
+        empty = empty || extent[k] == 0;
+        fits = fits && sn_mul_i64(count, extent[k], &count);
+    }
+    if (empty) count = 0, fits = true;
+    if (!fits || !sn_mul_i64(count, sn_dtype_bytes(dtype), &need) || (uint64_t)need != size - data)
+        return sn_fail(SN_INVALID, "an .npy file whose size is not its shape's");
+    if (!order || (strncmp(order, "False", 5) != 0 && rank > 1))
+        return sn_fail(SN_UNSUPPORTED, "unsupported: an .npy file in column-major order");
+    void *copy;
+    *out = sn_tensor_new(arena, dtype, rank, extent, &copy);
+    if (need > 0) memcpy(copy, bytes + data, (size_t)need);
+    for (int64_t i = 0; dtype == SN_BOOL && i < count; i++)
+        if (((const uint8_t *)copy)[i] > 1) return sn_fail(SN_INVALID, "a bool that is neither 0 nor 1");
+    return NULL;
+}
+
+void sn_npy_header(Text *text, DType dtype, int rank, const int64_t *extent) {
+    const char *descr = "f4";
+    for (int i = 0; i < TYPE_COUNT; i++)
+        if (types[i].dtype == dtype) descr = types[i].descr;
+    Text header = sn_text(text->arena);
+    sn_text_add(&header, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", descr[1] == '1' ? '|' : '<',
+                descr);
+    for (int k = 0; k < rank; k++) sn_text_add(&header, "%lld, ", (long long)extent[k]);
+    sn_text_add(&header, "), }");
+    /* The elements begin at a multiple of 64, after a newline. */
+    while ((10 + header.length + 1) % 64 != 0) sn_text_add(&header, " ");
+    sn_text_add(&header, "\n");
+    char length[2] = {(char)(header.length & 0xff), (char)(header.length >> 8)};
+    sn_text_put(text, "\x93NUMPY\x01\x00", 8);
+    sn_text_put(text, length, 2);
+    sn_text_put(text, header.at, header.length);
+}

@@ -1,0 +1,108 @@
+#include "binding.h"
+#include "eval.h"
+#include "memory.h"
+#include <stdlib.h>
+
+Status sn_bindings_init(Bindings *bindings, const Plan *plan) {
+    *bindings = (Bindings){.plan = plan};
+    size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
+    bindings->symbol = calloc(symbols + 1, sizeof *bindings->symbol);
+    return bindings->symbol ? NULL : sn_fail(SN_NO_MEMORY, "out of memory for %zu symbols", symbols);
+}
+
+void sn_bindings_free(Bindings *bindings) {
+    for (int i = 0; i < bindings->count; i++) free(bindings->at[i]);
+    free(bindings->symbol);
+    *bindings = (Bindings){0};
+}
+
+/* A binding and its arrays in one block. */
+static Binding *new_binding(const Plan *plan) {
+    size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
+    size_t words = symbols + (size_t)plan->dim_count + (size_t)plan->param_count + (size_t)plan->value_count;
+    Binding *binding = calloc(1, sizeof *binding + words * sizeof(int64_t));
+    if (!binding) return NULL;
+    binding->symbol = (int64_t *)(binding + 1);
+    binding->dim = binding->symbol + symbols;
+    binding->param = binding->dim + plan->dim_count;
+    binding->offset = binding->param + plan->param_count;
+    return binding;
+}
+
+static Status evaluate(const Plan *plan, Binding *binding) {
+    for (int i = 0; i < plan->dim_count; i++)
+        TRY(sn_dim_eval(plan->dim[i], binding->symbol, NULL, &binding->dim[i]));
+    for (int i = 0; i < plan->value_count; i++)
+        if (binding->dim[plan->value[i].bytes] < 0)
+            return sn_fail(SN_INVALID, "with these input shapes a tensor of the model has a negative extent");
+    for (int i = plan->setup_count; i < plan->launch_count; i++) {
+        const PlanLaunch *launch = &plan->launch[i];
+        for (int k = 0; k < launch->kernel->param_count; k++)
+            binding->param[launch->param_start + k] = binding->dim[launch->param[k]];
+    }
+    return NULL;
+}
+
+static Status pack(const Plan *plan, Binding *binding) {
+    Life *life = calloc((size_t)plan->value_count + 1, sizeof *life);
+    if (!life) return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
+    int count = 0;
+    for (int i = 0; i < plan->value_count; i++) {
+        const PlanValue *value = &plan->value[i];
+        if (sn_plan_value_in_run(value) && value->first >= plan->setup_count)
+            life[count++] =
+                (Life){.bytes = binding->dim[value->bytes], .first = value->first, .last = value->last};
+    }
+    Status status = sn_memory_pack(life, count, &binding->arena_bytes);
+    count = 0;
+    for (int i = 0; i < plan->value_count && !status; i++) {
+        const PlanValue *value = &plan->value[i];
+        if (sn_plan_value_in_run(value) && value->first >= plan->setup_count)
+            binding->offset[i] = life[count++].offset;
+    }
+    free(life);
+    return status;
+}
+
+static Status make(const Bindings *bindings, Binding **out) {
+    const Plan *plan = bindings->plan;
+    Binding *binding = new_binding(plan);
+    if (!binding) return sn_fail(SN_NO_MEMORY, "out of memory for the sizes of a run");
+    size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
+    memcpy(binding->symbol, bindings->symbol, symbols * sizeof *binding->symbol);
+    Status status = evaluate(plan, binding);
+    if (!status && !plan->eager) status = pack(plan, binding);
+    if (status) {
+        free(binding);
+        return status;
+    }
+    *out = binding;
+    return NULL;
+}
+
+/* A free place, or that of the binding whose last request is longest ago. */
+static Binding **place(Bindings *bindings) {
+    if (bindings->count < SN_BINDINGS_MOST) return &bindings->at[bindings->count++];
+    Binding **oldest = &bindings->at[0];
+    for (int i = 1; i < bindings->count; i++)
+        if (bindings->at[i]->last_wanted < (*oldest)->last_wanted) oldest = &bindings->at[i];
+    free(*oldest);
+    return oldest;
+}
+
+Status sn_bindings_get(Bindings *bindings, const int *rank, const int64_t *const *extent,
+                       const Binding **out) {
+    const Plan *plan = bindings->plan;
+    TRY(sn_bind_symbols(plan->graph, plan->input_count, rank, extent, bindings->symbol));
+    size_t bytes = (size_t)sn_dims_symbol_count(plan->graph->dims) * sizeof *bindings->symbol;
+    Binding *found = NULL;
+    for (int i = 0; i < bindings->count && !found; i++)
+        if (memcmp(bindings->at[i]->symbol, bindings->symbol, bytes) == 0) found = bindings->at[i];
+    if (!found) {
+        TRY(make(bindings, &found));
+        *place(bindings) = found;
+    }
+    found->last_wanted = ++bindings->requests;
+    *out = found;
+    return NULL;
+}

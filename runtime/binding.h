@@ -1,0 +1,40 @@
+/* Bindings: everything that follows from the shapes of the inputs, kept for the shapes met last. */
+#ifndef SN_BINDING_H
+#define SN_BINDING_H
+
+#include "plan.h"
+
+typedef struct Binding {
+    int64_t *symbol;      /* the key: per symbol of the graph */
+    int64_t *dim;         /* per Plan.dim */
+    int64_t *param;       /* per param of all launches, see PlanLaunch.param_start */
+    int64_t *offset;      /* compiled: per Plan.value that lives in a run, its place in the arena */
+    int64_t arena_bytes;  /* compiled: what they take together */
+    uint64_t last_wanted; /* by the count of requests */
+} Binding;
+
+enum { SN_BINDINGS_MOST = 16 };
+
+typedef struct Bindings {
+    const Plan *plan;
+    int64_t *symbol; /* of the request at hand */
+    Binding *at[SN_BINDINGS_MOST];
+    int count;
+    uint64_t requests;
+} Bindings;
+
+Status sn_bindings_init(Bindings *bindings, const Plan *plan);
+void sn_bindings_free(Bindings *bindings);
+
+/* The binding for inputs of these shapes (per input of the graph), made or found; it stays valid until the
+ * next request. SN_INVALID when the shapes contradict the model. */
+Status sn_bindings_get(Bindings *bindings, const int *rank, const int64_t *const *extent,
+                       const Binding **out);
+
+/* Whether the value is made and needed inside runs only (outputs included). */
+static inline bool sn_plan_value_in_run(const PlanValue *value) {
+    return value->storage == SN_STORAGE_ACTIVATION || value->storage == SN_STORAGE_OUTPUT ||
+           value->storage == SN_STORAGE_SCRATCH;
+}
+
+#endif

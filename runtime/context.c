@@ -1,0 +1,277 @@
+#include "context.h"
+#include "memory.h"
+#include "number.h"
+#include <stdlib.h>
+
+/* ---- life ---- */
+
+static Status fill_context(sn_Context *context, const sn_ContextOptions *options) {
+    const sn_Program *program = context->program;
+    const Plan *plan = program->plan;
+    if (options && options->size >= offsetof(sn_ContextOptions, memory_limit) + sizeof options->memory_limit)
+        context->memory_limit = options->memory_limit;
+    if (context->memory_limit < 0) return sn_fail(SN_INVALID, "a negative memory limit");
+    context->input = calloc((size_t)plan->input_count + 1, sizeof *context->input);
+    context->output = calloc((size_t)plan->output_count + 1, sizeof *context->output);
+    context->rank = calloc((size_t)plan->input_count + 1, sizeof *context->rank);
+    context->extent = calloc((size_t)plan->input_count + 1, sizeof *context->extent);
+    context->address = calloc((size_t)plan->value_count + 1, sizeof *context->address);
+    context->buffer = calloc((size_t)plan->buffer_most + 1, sizeof *context->buffer);
+    context->block = calloc((size_t)plan->value_count + 1, sizeof *context->block);
+    if (!context->input || !context->output || !context->rank || !context->extent || !context->address ||
+        !context->buffer || !context->block)
+        return sn_fail(SN_NO_MEMORY, "out of memory for a context");
+    context->allocator = (Allocator){.device = program->device};
+    for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
+    return sn_bindings_init(&context->bindings, plan);
+}
+
+sn_Error *sn_context_new(const sn_Program *program, const sn_ContextOptions *options, sn_Context **out) {
+    *out = NULL;
+    sn_Context *context = calloc(1, sizeof *context);
+    if (!context) return sn_fail(SN_NO_MEMORY, "out of memory for a context");
+    context->program = program;
+    Status status = fill_context(context, options);
+    if (status)
+        sn_context_free(context);
+    else
+        *out = context;
+    return status;
+}
+
+static void free_block(const sn_Context *context, Block *block) {
+    Device *device = context->program->device;
+    device->ops->free(device, block->at, block->bytes);
+    *block = (Block){0};
+}
+
+static void free_profile(sn_Context *context) {
+    if (context->profile) free(context->profile->time);
+    free(context->profile);
+    context->profile = NULL;
+}
+
+void sn_context_free(sn_Context *context) {
+    if (!context) return;
+    const Plan *plan = context->program->plan;
+    if (context->block) sn_execute_release(context);
+    sn_allocator_free(&context->allocator);
+    free_block(context, &context->arena);
+    for (int i = 0; context->input && i < plan->input_count; i++)
+        free_block(context, &context->input[i].staging);
+    for (int i = 0; context->output && i < plan->output_count; i++) {
+        free_block(context, &context->output[i].copy);
+        free(context->output[i].host);
+    }
+    sn_bindings_free(&context->bindings);
+    free_profile(context);
+    free(context->input);
+    free(context->output);
+    free(context->rank);
+    free(context->extent);
+    free(context->address);
+    free(context->buffer);
+    free(context->block);
+    free(context);
+}
+
+Status sn_profile_enable(sn_Context *context) {
+    const Plan *plan = context->program->plan;
+    free_profile(context);
+    Profile *profile = calloc(1, sizeof *profile);
+    LaunchTime *time = calloc((size_t)plan->launch_count + 1, sizeof *time);
+    if (!profile || !time) {
+        free(profile);
+        free(time);
+        return sn_fail(SN_NO_MEMORY, "out of memory for a profile");
+    }
+    *profile = (Profile){.plan = plan, .time = time};
+    context->profile = profile;
+    return NULL;
+}
+
+const Profile *sn_context_profile(const sn_Context *context) {
+    return context->profile;
+}
+
+/* ---- inputs ---- */
+
+static const char *input_name(const sn_Context *context, int index) {
+    const char *name = context->program->plan->graph->body->param.at[index]->name;
+    return name ? name : "";
+}
+
+sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *tensor) {
+    const Plan *plan = context->program->plan;
+    if (index < 0 || index >= plan->input_count)
+        return sn_fail(SN_INVALID, "input %d of a model with %d", index, plan->input_count);
+    Type type = plan->value[plan->input[index]].type;
+    const char *name = input_name(context, index);
+    DType dtype;
+    if (!sn_dtype_from_onnx(tensor->element_type, &dtype) || dtype != type.dtype)
+        return sn_fail(SN_INVALID, "input \"%s\": element type %d is not %s", name, tensor->element_type,
+                       sn_dtype_name(type.dtype));
+    if (tensor->rank != type.rank)
+        return sn_fail(SN_INVALID, "input \"%s\": rank %d is not %d", name, tensor->rank, type.rank);
+    int64_t bytes = sn_dtype_bytes(dtype);
+    for (int i = 0; i < tensor->rank; i++)
+        if (tensor->extent[i] < 0 || !sn_mul_i64(bytes, tensor->extent[i], &bytes))
+            return sn_fail(SN_INVALID, "input \"%s\": extent %lld of axis %d is impossible", name,
+                           (long long)tensor->extent[i], i);
+    if (!tensor->data && bytes) return sn_fail(SN_INVALID, "input \"%s\" has no data", name);
+    InputSlot *slot = &context->input[index];
+    slot->set = true;
+    slot->data = tensor->data;
+    slot->rank = tensor->rank;
+    for (int i = 0; i < tensor->rank; i++) slot->extent[i] = tensor->extent[i];
+    return NULL;
+}
+
+static Status bind(sn_Context *context, const Binding **out) {
+    const Plan *plan = context->program->plan;
+    for (int i = 0; i < plan->input_count; i++) {
+        if (!context->input[i].set)
+            return sn_fail(SN_INVALID, "input \"%s\" is not set", input_name(context, i));
+        context->rank[i] = context->input[i].rank;
+        context->extent[i] = context->input[i].extent;
+    }
+    return sn_bindings_get(&context->bindings, context->rank, context->extent, out);
+}
+
+/* ---- memory ---- */
+
+/* Bytes held beside arena and allocator. */
+static int64_t side_bytes(const sn_Context *context) {
+    const Plan *plan = context->program->plan;
+    int64_t bytes = 0;
+    for (int i = 0; i < plan->input_count; i++) bytes += context->input[i].staging.bytes;
+    for (int i = 0; i < plan->output_count; i++) bytes += context->output[i].copy.bytes;
+    return bytes;
+}
+
+/* Makes `block` at least `bytes` large; its contents are lost when it grows. `held`: the other blocks'. */
+static Status grow(sn_Context *context, Block *block, int64_t bytes, int64_t held) {
+    if (block->bytes >= bytes && (block->at || !bytes)) return NULL;
+    if (context->memory_limit && bytes > context->memory_limit - held)
+        return sn_fail(SN_NO_MEMORY, "the run needs %lld bytes beside %lld, and the limit is %lld",
+                       (long long)bytes, (long long)held, (long long)context->memory_limit);
+    free_block(context, block);
+    Device *device = context->program->device;
+    TRY(device->ops->alloc(device, bytes, &block->at));
+    block->bytes = bytes;
+    return NULL;
+}
+
+static bool inside(const Block *block, const void *data) {
+    return block->at && (uintptr_t)data - (uintptr_t)block->at < (uintptr_t)block->bytes;
+}
+
+/* Whether the run would write over the caller's data: an output of the run before, handed in as an input. */
+static bool is_own_memory(const sn_Context *context, const void *data) {
+    const Plan *plan = context->program->plan;
+    bool own = inside(&context->arena, data);
+    for (int i = 0; i < plan->output_count && !own; i++)
+        own = inside(&context->block[plan->output[i].value], data) || inside(&context->output[i].copy, data);
+    return own;
+}
+
+static Status place_input(sn_Context *context, const Binding *binding, int index) {
+    const sn_Program *program = context->program;
+    int at = program->plan->input[index];
+    const PlanValue *value = &program->plan->value[at];
+    InputSlot *slot = &context->input[index];
+    int64_t bytes = binding->dim[value->bytes];
+    bool aligned = (uintptr_t)slot->data % (uintptr_t)sn_dtype_bytes(value->type.dtype) == 0;
+    if (bytes == 0) {
+        context->address[at] = (void *)(uintptr_t)program->nothing;
+    } else if (program->device->host_memory && aligned && !is_own_memory(context, slot->data)) {
+        context->address[at] = (void *)(uintptr_t)slot->data;
+    } else {
+        int64_t held = side_bytes(context) - slot->staging.bytes;
+        TRY(grow(context, &slot->staging, bytes, held));
+        TRY(program->device->ops->upload(program->device, slot->staging.at, slot->data, bytes));
+        context->address[at] = slot->staging.at;
+    }
+    return NULL;
+}
+
+/* The arena of a compiled plan (at least one byte, so that every address is one), or the allocator's limit.
+ */
+static Status place_run(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    for (int i = 0; i < plan->output_count; i++)
+        if (plan->output[i].copied)
+            TRY(grow(context, &context->output[i].copy,
+                     binding->dim[plan->value[plan->output[i].value].bytes],
+                     side_bytes(context) - context->output[i].copy.bytes));
+    int64_t side = side_bytes(context);
+    if (!plan->eager)
+        return grow(context, &context->arena, binding->arena_bytes ? binding->arena_bytes : 1, side);
+    if (context->memory_limit && side >= context->memory_limit)
+        return sn_fail(SN_NO_MEMORY, "copies of inputs and outputs take %lld bytes, and the limit is %lld",
+                       (long long)side, (long long)context->memory_limit);
+    context->allocator.limit = context->memory_limit ? context->memory_limit - side : 0;
+    context->allocator.peak = context->allocator.used;
+    return NULL;
+}
+
+/* ---- outputs ---- */
+
+static Status fetch_output(sn_Context *context, const Binding *binding, int index) {
+    const sn_Program *program = context->program;
+    const PlanOutput *output = &program->plan->output[index];
+    OutputSlot *slot = &context->output[index];
+    Device *device = program->device;
+    int64_t bytes = binding->dim[program->plan->value[output->value].bytes];
+    const Type *type = &program->plan->value[output->value].type;
+    for (int i = 0; i < type->rank; i++) slot->extent[i] = binding->dim[output->dim[i]];
+    slot->data = context->address[output->value];
+    if (bytes == 0) return NULL;
+    if (!device->host_memory) {
+        void *host = realloc(slot->host, (size_t)bytes);
+        if (!host)
+            return sn_fail(SN_NO_MEMORY, "out of memory for an output of %lld bytes", (long long)bytes);
+        slot->host = host;
+        TRY(device->ops->download(device, host, slot->data, bytes));
+        slot->data = host;
+    } else if (output->copied) {
+        TRY(device->ops->download(device, slot->copy.at, slot->data, bytes));
+        slot->data = slot->copy.at;
+    }
+    return NULL;
+}
+
+sn_Error *sn_context_run(sn_Context *context) {
+    const Plan *plan = context->program->plan;
+    const Binding *binding;
+    TRY(bind(context, &binding));
+    context->ran = false;
+    for (int i = 0; i < plan->input_count; i++) TRY(place_input(context, binding, i));
+    sn_execute_release(context);
+    TRY(place_run(context, binding));
+    TRY(sn_execute(context, binding));
+    for (int i = 0; i < plan->output_count; i++) TRY(fetch_output(context, binding, i));
+    int64_t made = plan->eager ? context->allocator.peak : binding->arena_bytes;
+    context->peak = made + side_bytes(context);
+    context->ran = true;
+    return NULL;
+}
+
+sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out) {
+    const Plan *plan = context->program->plan;
+    if (index < 0 || index >= plan->output_count)
+        return sn_fail(SN_INVALID, "output %d of a model with %d", index, plan->output_count);
+    if (!context->ran)
+        return sn_fail(SN_INVALID, "no run has succeeded since the context was made or failed");
+    const Type *type = &plan->value[plan->output[index].value].type;
+    const OutputSlot *slot = &context->output[index];
+    *out = (sn_Tensor){.element_type = sn_dtype_onnx(type->dtype),
+                       .rank = type->rank,
+                       .extent = slot->extent,
+                       .data = slot->data};
+    return NULL;
+}
+
+int64_t sn_context_peak_bytes(const sn_Context *context) {
+    return context->peak;
+}

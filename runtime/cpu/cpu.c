@@ -1,0 +1,182 @@
+#include "cpu.h"
+#include "clock.h"
+#include "guard.h"
+#include "jit.h"
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    LINE = 64,
+    HUGE = 2 << 20,           /* a large page; from here on memory is mapped */
+    WORK_OF_A_THREAD = 20000, /* less work than this is done sooner than another thread has noticed it */
+};
+
+typedef struct Cpu {
+    Device device;
+    Pool *pool;
+    Toolchain tools;
+} Cpu;
+
+static int64_t cache_bytes(int name, int64_t usual) {
+    long bytes = sysconf(name);
+    return bytes > 0 ? bytes : usual;
+}
+
+static void fill_target(Arena *arena, const Toolchain *tools, Target *out) {
+    *out = (Target){0};
+    int64_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
+    int64_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 1 << 20);
+    sn_target_cpu(out, tools->vector_bytes, tools->vector_registers, l1, l2);
+    char hex[33];
+    sn_hash_hex(tools->key, hex);
+    out->isa = sn_arena_string(arena, hex);
+}
+
+Status sn_cpu_target(Arena *arena, const char *cache_dir, Target *out) {
+    Toolchain tools;
+    TRY(sn_toolchain_open(arena, cache_dir, &tools));
+    fill_target(arena, &tools, out);
+    return NULL;
+}
+
+/* ---- memory ---- */
+
+static size_t whole_pages(int64_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return ((size_t)bytes + page - 1) / page * page;
+}
+
+/* Maps more than is asked for and gives back what lies before a border of large pages, or behind the memory.
+ * The end that fills no large page is not to take one. */
+static void *map_pages(int64_t bytes) {
+    size_t size = whole_pages(bytes);
+    char *at = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return NULL;
+    size_t before = -(uintptr_t)at & (HUGE - 1);
+    if (before) munmap(at, before);
+    if (HUGE - before) munmap(at + before + size, HUGE - before);
+    madvise(at + before, size & ~(size_t)(HUGE - 1),
+            MADV_HUGEPAGE); /* a wish: without it memory is only slower */
+    return at + before;
+}
+
+static Status cpu_alloc(Device *device, int64_t bytes, void **out) {
+    (void)device;
+    *out = NULL;
+    if (bytes <= INT64_MAX / 2) {
+        size_t lines = ((size_t)bytes + LINE - 1) & ~(size_t)(LINE - 1);
+        *out = bytes >= HUGE ? map_pages(bytes) : aligned_alloc(LINE, lines);
+    }
+    return *out ? NULL : sn_fail(SN_NO_MEMORY, "the system refuses %lld bytes", (long long)bytes);
+}
+
+static void cpu_free(Device *device, void *at, int64_t bytes) {
+    (void)device;
+    if (!at) return;
+    if (bytes >= HUGE)
+        munmap(at, whole_pages(bytes));
+    else
+        free(at);
+}
+
+static Status cpu_copy(Device *device, void *to, const void *from, int64_t bytes) {
+    (void)device;
+    memcpy(to, from, (size_t)bytes);
+    return NULL;
+}
+
+/* ---- kernels ---- */
+
+typedef struct Build {
+    const Toolchain *tools;
+    Arena *arena;
+    const Kernel *const *kernel;
+    int count;
+    CompileRecord *record;
+    Library *library;
+} Build;
+
+static Status build(void *argument) {
+    Build *request = argument;
+    return sn_jit_build(request->arena, request->tools, request->kernel, request->count, request->record,
+                        &request->library);
+}
+
+static Status cpu_compile(Device *device, const Kernel *const *kernel, int count, CompileRecord *record,
+                          Module **out) {
+    Build request = {&((Cpu *)device)->tools, sn_arena_new(), kernel, count, record, NULL};
+    if (!request.arena) return sn_fail(SN_NO_MEMORY, "out of memory");
+    Status status = sn_guarded(request.arena, build, &request);
+    sn_arena_free(request.arena);
+    *out = (Module *)request.library;
+    return status;
+}
+
+static void cpu_unload(Device *device, Module *module) {
+    (void)device;
+    sn_jit_close((Library *)module);
+}
+
+typedef struct Job {
+    KernelFunction *function;
+    const LaunchArguments *arguments;
+} Job;
+
+static int run_items(void *argument, int64_t begin, int64_t end) {
+    const Job *job = argument;
+    return job->function(job->arguments->buffer, job->arguments->symbol, begin, end);
+}
+
+/* Ranges so long that each is worth the attention of a thread. */
+static int64_t least_items(const LaunchArguments *arguments) {
+    if (arguments->work < 0) return 1;
+    int64_t work = arguments->work / arguments->items;
+    int64_t least = WORK_OF_A_THREAD / (work > 0 ? work : 1);
+    return least > 0 ? least : 1;
+}
+
+static Status cpu_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
+    const Library *library = (const Library *)module;
+    Job job = {library->function[arguments->kernel], arguments};
+    *fault = sn_pool_run(((Cpu *)device)->pool, run_items, &job, arguments->items, least_items(arguments));
+    return NULL;
+}
+
+static Status cpu_sync(Device *device) {
+    (void)device;
+    return NULL;
+}
+
+static double cpu_clock(Device *device) {
+    (void)device;
+    return sn_clock();
+}
+
+static void cpu_close(Device *device) {
+    (void)device;
+}
+
+static const DeviceOps cpu_ops = {
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .compile = cpu_compile,
+    .unload = cpu_unload,
+    .launch = cpu_launch,
+    .sync = cpu_sync,
+    .clock = cpu_clock,
+    .close = cpu_close,
+};
+
+Status sn_cpu_open(Arena *arena, const char *cache_dir, Pool *pool, Device **out) {
+    Cpu *cpu = SN_NEW(arena, Cpu);
+    TRY(sn_toolchain_open(arena, cache_dir, &cpu->tools));
+    fill_target(arena, &cpu->tools, &cpu->device.target);
+    cpu->device.ops = &cpu_ops;
+    cpu->device.host_memory = true;
+    cpu->pool = pool;
+    *out = &cpu->device;
+    return NULL;
+}

@@ -1,0 +1,179 @@
+#include "jit.h"
+#include "clock.h"
+#include "process.h"
+#include "threads.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A kernel whose object the cache lacks. */
+typedef struct Job {
+    const Kernel *kernel;
+    const char *source, *object, *output; /* files in the making */
+    const char *name;                     /* of the object in the cache */
+} Job;
+
+static const char *object_name(Arena *arena, const Toolchain *tools, const Kernel *kernel) {
+    char hex[33];
+    Hash key = sn_hash(tools->key, &kernel->hash, sizeof kernel->hash);
+    sn_hash_hex(sn_hash_string(key, kernel->name), hex);
+    return sn_arena_printf(arena, "%s.o", hex);
+}
+
+static int by_hash(const void *a, const void *b) {
+    const Hash *x = a, *y = b;
+    if (x->hi != y->hi) return x->hi < y->hi ? -1 : 1;
+    return x->lo < y->lo ? -1 : x->lo > y->lo;
+}
+
+/* The same for a set of kernels in any order. */
+static const char *library_name(Arena *arena, const Toolchain *tools, const Kernel *const *kernel,
+                                int count) {
+    Hash *hash = SN_ARRAY(arena, Hash, count), key = tools->key;
+    for (int i = 0; i < count; i++) hash[i] = kernel[i]->hash;
+    qsort(hash, (size_t)count, sizeof *hash, by_hash);
+    for (int i = 0; i < count; i++) key = sn_hash(key, &hash[i], sizeof hash[i]);
+    char hex[33];
+    sn_hash_hex(key, hex);
+    return sn_arena_printf(arena, "%s.so", hex);
+}
+
+static Status write_source(const Job *job) {
+    FILE *file = fopen(job->source, "wxe");
+    if (!file) return sn_fail(SN_IO, "%s cannot be made: %s", job->source, strerror(errno));
+    bool ok = fputs(job->kernel->source, file) >= 0;
+    if (fclose(file) != 0 || !ok) return sn_fail(SN_IO, "%s cannot be written", job->source);
+    return NULL;
+}
+
+static const char *const *compile_command(Arena *arena, const Toolchain *tools, const Job *job) {
+    SN_VEC(const char *) argv = {0};
+    sn_push(arena, &argv, tools->compiler);
+    for (const char *const *flag = sn_kernel_flags; *flag; flag++) sn_push(arena, &argv, *flag);
+    const char *const rest[] = {"-c", "-o", job->object, job->source, NULL};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) sn_push(arena, &argv, rest[i]);
+    return argv.at;
+}
+
+/* Long sources first: the last compiler to finish is then likely to be a quick one. */
+static int by_length(const void *a, const void *b) {
+    const Job *x = a, *y = b;
+    size_t m = strlen(x->kernel->source), n = strlen(y->kernel->source);
+    if (m != n) return m < n ? 1 : -1;
+    return strcmp(x->name, y->name);
+}
+
+static Status compile(Arena *arena, const Toolchain *tools, Job *job, int count) {
+    const char *folder;
+    TRY(sn_cache_scratch(arena, &tools->cache, &folder));
+    qsort(job, (size_t)count, sizeof *job, by_length);
+    Process *process = SN_ARRAY(arena, Process, count);
+    for (int i = 0; i < count; i++) {
+        job[i].source = sn_arena_printf(arena, "%s/%d.c", folder, i);
+        job[i].object = sn_arena_printf(arena, "%s/%d.o", folder, i);
+        job[i].output = sn_arena_printf(arena, "%s/%d.txt", folder, i);
+        TRY(write_source(&job[i]));
+        process[i] = (Process){.argv = compile_command(arena, tools, &job[i]), .output = job[i].output};
+    }
+    TRY(sn_process_run(process, count, sn_cpu_count()));
+    for (int i = 0; i < count; i++) {
+        if (process[i].exit_code != 0)
+            return sn_toolchain_failure(tools->compiler,
+                                        sn_arena_printf(arena, "kernel %s failed", job[i].kernel->name),
+                                        job[i].output);
+        TRY(sn_cache_keep(arena, &tools->cache, job[i].object, job[i].name));
+    }
+    return NULL;
+}
+
+/* libm is named because the host program may have loaded it out of our sight. No -ffast-math and no flags of
+ * compilation here: some of them link code that changes the rounding mode of the whole process. */
+static Status link_objects(Arena *arena, const Toolchain *tools, const char *const *object, int count,
+                           const char *name) {
+    const char *folder;
+    TRY(sn_cache_scratch(arena, &tools->cache, &folder));
+    const char *library = sn_arena_printf(arena, "%s/library.so", folder);
+    const char *output = sn_arena_printf(arena, "%s/link.txt", folder);
+    SN_VEC(const char *) argv = {0};
+    const char *const first[] = {tools->compiler,      "-shared", "-nostartfiles",
+                                 "-Wl,-z,noexecstack", "-o",      library};
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) sn_push(arena, &argv, first[i]);
+    for (int i = 0; i < count; i++) sn_push(arena, &argv, sn_cache_path(arena, &tools->cache, object[i]));
+    sn_push(arena, &argv, "-lm");
+    sn_push(arena, &argv, NULL);
+    Process process = {.argv = argv.at, .output = output};
+    TRY(sn_process_run(&process, 1, 1));
+    if (process.exit_code != 0)
+        return sn_toolchain_failure(tools->compiler, "linking the kernels failed", output);
+    return sn_cache_keep(arena, &tools->cache, library, name);
+}
+
+static Status load(const char *path, const Kernel *const *kernel, int count, Library **out) {
+    Library *library = calloc(1, sizeof *library + (size_t)count * sizeof *library->function);
+    if (!library) return sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", count);
+    library->function = (KernelFunction **)(library + 1);
+    library->count = count;
+    library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    Status status =
+        library->handle ? NULL : sn_fail(SN_COMPILER, "compiled kernels cannot be loaded: %s", dlerror());
+    for (int i = 0; i < count && !status; i++) {
+        void *symbol = dlsym(library->handle, kernel[i]->name);
+        memcpy(&library->function[i], &symbol, sizeof symbol);
+        if (!symbol) status = sn_fail(SN_COMPILER, "compiled kernels lack %s", kernel[i]->name);
+    }
+    if (status)
+        sn_jit_close(library);
+    else
+        *out = library;
+    return status;
+}
+
+static Status build(Arena *arena, const Toolchain *tools, const Kernel *const *kernel, int count,
+                    const char *name, CompileRecord *record) {
+    double start = sn_clock();
+    Job *job = SN_ARRAY(arena, Job, count);
+    const char **object = SN_ARRAY(arena, const char *, count);
+    int missing = 0;
+    for (int i = 0; i < count; i++) {
+        object[i] = object_name(arena, tools, kernel[i]);
+        if (!sn_cache_has(arena, &tools->cache, object[i]))
+            job[missing++] = (Job){.kernel = kernel[i], .name = object[i]};
+    }
+    if (missing) TRY(compile(arena, tools, job, missing));
+    record->compiled += missing;
+    double compiled = sn_clock();
+    record->compiler += compiled - start;
+    TRY(link_objects(arena, tools, object, count, name));
+    record->linked = true;
+    record->link += sn_clock() - compiled;
+    return NULL;
+}
+
+Status sn_jit_build(Arena *arena, const Toolchain *tools, const Kernel *const *kernel, int count,
+                    CompileRecord *record, Library **out) {
+    *out = NULL;
+    record->kernels += count;
+    if (count == 0) {
+        *out = calloc(1, sizeof **out);
+        return *out ? NULL : sn_fail(SN_NO_MEMORY, "out of memory");
+    }
+    Arena *scratch = sn_arena_child(arena);
+    const char *name = library_name(scratch, tools, kernel, count);
+    Status status = NULL;
+    if (!sn_cache_has(scratch, &tools->cache, name))
+        status = build(scratch, tools, kernel, count, name, record);
+    if (!status) {
+        double start = sn_clock();
+        status = load(sn_cache_path(scratch, &tools->cache, name), kernel, count, out);
+        record->load += sn_clock() - start;
+    }
+    sn_arena_free(scratch);
+    return status;
+}
+
+void sn_jit_close(Library *library) {
+    if (!library) return;
+    if (library->handle) dlclose(library->handle);
+    free(library);
+}

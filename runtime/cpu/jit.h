@@ -1,0 +1,24 @@
+/* Kernels from text to function pointers: the system compiler, the linker, the cache, the loader. */
+#ifndef SN_JIT_H
+#define SN_JIT_H
+
+#include "device.h"
+#include "toolchain.h"
+
+/* See codegen.h. */
+typedef int KernelFunction(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end);
+
+typedef struct Library {
+    void *handle; /* of dlopen */
+    int count;
+    KernelFunction **function; /* by position in the list of kernels */
+} Library;
+
+/* Compiles what the cache does not hold (one object a kernel, several compilers side by side), links all
+ * objects into one shared object, and loads it; a set of kernels met before is only loaded. Kernels differ in
+ * their hashes. `arena` is for scratch; the library is closed by sn_jit_close. */
+Status sn_jit_build(Arena *arena, const Toolchain *tools, const Kernel *const *kernel, int count,
+                    CompileRecord *record, Library **out);
+void sn_jit_close(Library *library); /* NULL is allowed */
+
+#endif

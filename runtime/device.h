@@ -1,0 +1,71 @@
+/* What a device can do: memory, kernels, time. Executors know devices through this table alone.
+ *
+ * A device is shared by the contexts of a program, whose threads call it at once; every function is safe to
+ * call from several threads. Addresses are device addresses; adding a byte offset to one gives an address
+ * inside the same allocation.
+ */
+#ifndef SN_DEVICE_H
+#define SN_DEVICE_H
+
+#include "codegen.h"
+
+typedef struct Device Device;
+typedef struct Module Module; /* loaded kernels */
+
+/* Where compile time went, in seconds, and what was found ready. */
+typedef struct CompileRecord {
+    double compiler, link, load;
+    int kernels;  /* distinct ones asked for */
+    int compiled; /* that the compiler ran for */
+    bool linked;  /* the program was not in the cache as a whole */
+} CompileRecord;
+
+/* One launch. The arrays are read before `launch` returns. */
+typedef struct LaunchArguments {
+    int kernel;            /* position in the list that the module was compiled from */
+    void *const *buffer;   /* the kernel's inputs, outputs and scratch; none NULL, even of zero bytes */
+    const int64_t *symbol; /* the values of the kernel's params */
+    int64_t items;         /* > 0 */
+    int64_t work;          /* operations + bytes moved; -1: not known. Decides how many threads take part */
+    int threads;           /* CUDA: per block */
+    int64_t shared;        /* CUDA: bytes */
+    int buffer_count, symbol_count;
+} LaunchArguments;
+
+typedef struct DeviceOps {
+    /* `bytes` > 0, aligned to at least 64, contents undefined. SN_NO_MEMORY when there is not enough. */
+    Status (*alloc)(Device *device, int64_t bytes, void **out);
+    /* What alloc gave, with the same `bytes`; no launch uses it any more. NULL is allowed. */
+    void (*free)(Device *device, void *at, int64_t bytes);
+
+    /* Copies between host and device memory, done when they return; not overlapping. */
+    Status (*upload)(Device *device, void *to, const void *from, int64_t bytes);
+    Status (*download)(Device *device, void *to, const void *from, int64_t bytes);
+
+    /* Compiles and loads `count` kernels of different hashes. SN_COMPILER with the compiler's first lines.
+     * The module is unloaded by `unload`, when no launch uses it any more. */
+    Status (*compile)(Device *device, const Kernel *const *kernel, int count, CompileRecord *record,
+                      Module **out);
+    void (*unload)(Device *device, Module *module); /* NULL is allowed */
+
+    /* Starts a launch after those that the calling thread started before. *fault (0 before) becomes the
+     * kernel's fault code, 1 + the node's position in the cluster's body, at the latest when sync returns. */
+    Status (*launch)(Device *device, Module *module, const LaunchArguments *arguments, int *fault);
+
+    /* Waits for everything that the calling thread started. */
+    Status (*sync)(Device *device);
+
+    /* Seconds on the device's clock when everything started before has ended (waits for it). */
+    double (*clock)(Device *device);
+
+    /* Releases the device; its modules and memory have been released before. */
+    void (*close)(Device *device);
+} DeviceOps;
+
+struct Device {
+    const DeviceOps *ops;
+    Target target;
+    bool host_memory; /* device addresses are host addresses: inputs and constants are used in place */
+};
+
+#endif

@@ -1,0 +1,66 @@
+#include "context.h"
+
+static Status launch(sn_Context *context, const Binding *binding, int index) {
+    const sn_Program *program = context->program;
+    const int64_t *param = binding->param + program->plan->launch[index].param_start;
+    if (!context->profile)
+        return sn_program_launch(program, index, context->address, binding->dim, param, context->buffer);
+    Device *device = program->device;
+    double start = device->ops->clock(device);
+    TRY(sn_program_launch(program, index, context->address, binding->dim, param, context->buffer));
+    sn_profile_add(context->profile, index, device->ops->clock(device) - start, binding->dim);
+    return NULL;
+}
+
+/* ---- compiled: one block, every value at its place ---- */
+
+static Status run_compiled(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    for (int i = 0; i < plan->value_count; i++)
+        if (sn_plan_value_in_run(&plan->value[i]) && plan->value[i].first >= plan->setup_count)
+            context->address[i] = (char *)context->arena.at + binding->offset[i];
+    for (int i = plan->setup_count; i < plan->launch_count; i++) TRY(launch(context, binding, i));
+    return NULL;
+}
+
+/* ---- eager: a block for each tensor, from its launch to its last use ---- */
+
+static Status take_blocks(sn_Context *context, const Binding *binding, const PlanLaunch *launch) {
+    const Plan *plan = context->program->plan;
+    for (int i = launch->kernel->input_count; i < launch->buffer_count; i++) {
+        int at = launch->buffer[i];
+        TRY(sn_allocator_get(&context->allocator, binding->dim[plan->value[at].bytes], &context->block[at]));
+        context->address[at] = context->block[at].at;
+    }
+    return NULL;
+}
+
+static Status run_eager(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    for (int i = plan->setup_count; i < plan->launch_count; i++) {
+        const PlanLaunch *at = &plan->launch[i];
+        Status status = take_blocks(context, binding, at);
+        if (status) return sn_status_prefix(status, "%s", at->summary);
+        TRY(launch(context, binding, i));
+        for (int k = 0; k < at->dead_count; k++)
+            sn_allocator_put(&context->allocator, &context->block[at->dead[k]]);
+    }
+    return NULL;
+}
+
+void sn_execute_release(sn_Context *context) {
+    if (!context->block) return;
+    for (int i = 0; i < context->program->plan->value_count; i++)
+        sn_allocator_put(&context->allocator, &context->block[i]);
+}
+
+Status sn_execute(sn_Context *context, const Binding *binding) {
+    Device *device = context->program->device;
+    Status status =
+        context->program->plan->eager ? run_eager(context, binding) : run_compiled(context, binding);
+    /* What was started still uses the context's memory: it has to end, whatever happened. */
+    Status ended = device->ops->sync(device);
+    if (!status) return ended;
+    sn_error_free(ended);
+    return status;
+}

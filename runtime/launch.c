@@ -1,0 +1,72 @@
+#include "guard.h"
+#include "program.h"
+
+/* The node of a cluster's body that a fault code means: code - 1 counts the body's nodes from its first. */
+static const Node *faulty_node(const Node *cluster, int fault) {
+    const Node *node = cluster->body->first;
+    for (int i = 1; i < fault && node; i++) node = node->next;
+    return node;
+}
+
+static const char *fault_text(const Node *node) {
+    if (!node) return "its data makes an operation undefined";
+    switch (sn_op(node->op)->class) {
+    case SN_CLASS_MOVE:
+        return "an index is out of range";
+    case SN_CLASS_POINTWISE:
+        return "an integer division by zero or without a result, or a conversion of a number that the type "
+               "cannot hold";
+    default:
+        return "its data makes an operation undefined";
+    }
+}
+
+typedef struct Fault {
+    const PlanLaunch *launch;
+    int code;
+    Arena *arena;
+} Fault;
+
+static Status describe(void *argument) {
+    const Fault *fault = argument;
+    const Node *cluster = fault->launch->cluster, *node = faulty_node(cluster, fault->code);
+    const char *name = sn_origin_text(fault->arena, node && node->origin ? node->origin : cluster->origin);
+    return sn_fail(SN_FAULT, "%s%s%s%s: %s", *name ? "node " : "a node without a name", name,
+                   node ? ", " : "", node ? sn_op(node->op)->text : "", fault_text(node));
+}
+
+static Status fault_error(const PlanLaunch *launch, int code) {
+    Fault fault = {launch, code, sn_arena_new()};
+    if (!fault.arena) return sn_fail(SN_FAULT, "a kernel failed on its data");
+    Status status = sn_guarded(fault.arena, describe, &fault);
+    sn_arena_free(fault.arena);
+    return status;
+}
+
+/* Operations and bytes; -1 when the kernel tells neither. */
+static int64_t launch_work(const PlanLaunch *launch, const int64_t *dim) {
+    int64_t flops = launch->flops < 0 ? -1 : dim[launch->flops];
+    int64_t bytes = launch->bytes < 0 ? -1 : dim[launch->bytes];
+    if (flops < 0 || bytes < 0 || flops > INT64_MAX - bytes) return flops > bytes ? flops : bytes;
+    return flops + bytes;
+}
+
+Status sn_program_launch(const sn_Program *program, int index, void *const *address, const int64_t *dim,
+                         const int64_t *param, void **buffer) {
+    const PlanLaunch *launch = &program->plan->launch[index];
+    int64_t items = dim[launch->items];
+    if (items <= 0) return NULL;
+    for (int i = 0; i < launch->buffer_count; i++) buffer[i] = address[launch->buffer[i]];
+    LaunchArguments arguments = {.kernel = launch->unique,
+                                 .buffer = buffer,
+                                 .symbol = param,
+                                 .items = items,
+                                 .work = launch_work(launch, dim),
+                                 .threads = launch->kernel->threads,
+                                 .shared = launch->shared < 0 ? 0 : dim[launch->shared],
+                                 .buffer_count = launch->buffer_count,
+                                 .symbol_count = launch->kernel->param_count};
+    int fault = 0;
+    TRY(program->device->ops->launch(program->device, program->module, &arguments, &fault));
+    return fault ? fault_error(launch, fault) : NULL;
+}

@@ -1,0 +1,26 @@
+/* Where each buffer of a plan lies: packing of lifetimes into one block. */
+#ifndef SN_MEMORY_H
+#define SN_MEMORY_H
+
+#include "status.h"
+
+enum { SN_ALIGNMENT = 64 }; /* of every buffer: a cache line, and the widest vector */
+
+/* A buffer that is needed from launch `first` to launch `last`, both included. */
+typedef struct Life {
+    int64_t bytes; /* >= 0 */
+    int first, last;
+    int64_t offset; /* set by packing: a multiple of SN_ALIGNMENT */
+} Life;
+
+/* Gives each life an offset such that lives which overlap in time share no byte, and *total, the bytes in
+ * all. Largest first, each into the smallest gap that holds it (Pisarchyk and Lee, 2020, "Efficient memory
+ * management for deep neural net inference", greedy by size). The same lives give the same offsets.
+ * SN_NO_MEMORY when the total overflows or there is no memory to work in. */
+Status sn_memory_pack(Life *life, int count, int64_t *total);
+
+/* The most bytes that are needed at once: no packing is smaller. Every size counts rounded up to the
+ * alignment. */
+int64_t sn_memory_bound(const Life *life, int count);
+
+#endif

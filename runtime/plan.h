@@ -1,0 +1,90 @@
+/* A plan: the launches of a fused graph and the buffers between them. Made once per program, without a
+ * device; immutable afterwards, and shared by all contexts.
+ */
+#ifndef SN_PLAN_H
+#define SN_PLAN_H
+
+#include "codegen.h"
+
+typedef enum Storage {
+    SN_STORAGE_INPUT,      /* the caller's memory */
+    SN_STORAGE_CONSTANT,   /* a tensor of the model */
+    SN_STORAGE_SETUP,      /* made once from constants */
+    SN_STORAGE_ACTIVATION, /* lives inside a run */
+    SN_STORAGE_OUTPUT,     /* made in a run and kept until the next */
+    SN_STORAGE_SCRATCH,    /* lives inside one launch */
+    SN_STORAGE_COUNT
+} Storage;
+
+const char *sn_storage_name(Storage storage);
+
+/* A buffer. `first` is the launch that writes it (-1: none does), `last` the last one that needs it; what
+ * outlives a run has last == launch_count. A constant or setup result with last < setup_count is not needed
+ * after setup. */
+typedef struct PlanValue {
+    const Value *value; /* NULL for scratch */
+    Type type;          /* scratch: u8[bytes] */
+    Storage storage;
+    int bytes; /* position in Plan.dim */
+    int first, last;
+    int input;            /* INPUT: which one */
+    const Tensor *tensor; /* CONSTANT */
+} PlanValue;
+
+/* One kernel launch. What is called a position in Plan.dim is -1 where the kernel gives no such Dim. */
+typedef struct PlanLaunch {
+    const Node *cluster;
+    const Kernel *kernel; /* its Dims are this launch's own */
+    int unique;           /* position in Plan.kernel: launches of equal text share one */
+    const char *summary;  /* "contract add gelu": the operators of its body, anchor first */
+    int buffer_count, output_count;
+    const int *buffer;               /* positions in Plan.value: inputs, outputs, scratch */
+    int param_start;                 /* of its params among those of all launches */
+    const int *param;                /* positions in Plan.dim, kernel->param_count of them */
+    int items, shared, flops, bytes; /* positions in Plan.dim */
+    int dead_count;
+    const int *dead; /* run values that nobody needs after this launch */
+} PlanLaunch;
+
+/* A result of the graph. */
+typedef struct PlanOutput {
+    int value;      /* position in Plan.value */
+    bool copied;    /* not made in a run (an input or a constant): handed out as a copy */
+    const int *dim; /* its extents: positions in Plan.dim */
+} PlanOutput;
+
+typedef struct Plan {
+    const Graph *graph; /* fused; holds the symbols, checks, names and origins */
+    const Target *target;
+    bool eager;
+
+    int value_count, launch_count, kernel_count, input_count, output_count, dim_count, param_count;
+    const PlanValue *value;
+    const PlanLaunch *launch;    /* setup first */
+    int setup_count;             /* launches [0, setup_count) depend on constants alone and run once */
+    const Kernel *const *kernel; /* distinct */
+    const int *input;            /* per input of the graph: position in `value` */
+    const PlanOutput *output;
+    const Dim *dim;  /* every distinct Dim that a run evaluates */
+    int buffer_most; /* the largest buffer_count */
+} Plan;
+
+/* What turns a cluster into a kernel; sn_codegen, or a test's own. */
+typedef Status CodegenFunction(Arena *arena, Dims *dims, const Node *cluster, const Target *target,
+                               Kernel **out);
+
+/* Plans a graph of stage FUSED, which must live as long as the plan, in `arena`. Errors of code generation
+ * name the cluster's origin. */
+Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool eager,
+                   CodegenFunction *codegen, Plan **out);
+
+/* The plan as text: buffers, then one line a launch. */
+void sn_plan_print(Text *text, const Plan *plan);
+
+/* The text of every distinct kernel, each under a line with its name and how many launches use it. */
+void sn_plan_print_kernels(Text *text, const Plan *plan);
+
+/* "layer.0/attn/MatMul" (MatMul) and 3 more; for messages, profiles and prints. "" for NULL. */
+const char *sn_origin_text(Arena *arena, const Origin *origin);
+
+#endif

@@ -1,0 +1,191 @@
+#include "program.h"
+#include "clock.h"
+#include "cpu/cpu.h"
+#include "pages.h"
+#include <stdlib.h>
+
+enum { FILL_ELEMENTS = 1 << 16 }; /* of a constant that one thread makes at a time */
+
+Status sn_program_open(Arena *arena, const char *device, int threads, const char *cache_dir,
+                       sn_Program **out) {
+    sn_Program *program = *out = calloc(1, sizeof *program);
+    if (!program) return sn_fail(SN_NO_MEMORY, "out of memory for a program");
+    program->arena = arena;
+    if (device && strcmp(device, "cpu") != 0)
+        return sn_fail(SN_UNSUPPORTED, "device \"%s\" is unsupported: this build has cpu", device);
+    TRY(sn_pool_new(threads ? threads : sn_cpu_count(), &program->pool));
+    return sn_cpu_open(arena, cache_dir, program->pool, &program->device);
+}
+
+/* ---- constants ---- */
+
+typedef struct Fill {
+    const Tensor *tensor;
+    char *out;
+} Fill;
+
+static int fill(void *argument, int64_t begin, int64_t end) {
+    const Fill *job = argument;
+    int64_t first = begin * FILL_ELEMENTS, last = end * FILL_ELEMENTS;
+    if (last > job->tensor->count) last = job->tensor->count;
+    sn_tensor_copy(job->tensor, first, last, job->out + first * sn_dtype_bytes(job->tensor->dtype));
+    return 0;
+}
+
+static void fill_all(const sn_Program *program, const Tensor *tensor, void *out) {
+    Fill job = {tensor, out};
+    sn_pool_run(program->pool, fill, &job, (tensor->count + FILL_ELEMENTS - 1) / FILL_ELEMENTS, 1);
+}
+
+static Status device_alloc(const sn_Program *program, int64_t bytes, Resident *out) {
+    TRY(program->device->ops->alloc(program->device, bytes, &out->at));
+    out->bytes = bytes;
+    out->owned = true;
+    return NULL;
+}
+
+static void drop(const sn_Program *program, Resident *resident) {
+    if (resident->owned) program->device->ops->free(program->device, resident->at, resident->bytes);
+    *resident = (Resident){0};
+}
+
+/* Kernels load vectors from any address, but elements lie on multiples of their size. */
+static bool usable_in_place(const Device *device, const Tensor *tensor) {
+    return device->host_memory && tensor->payload == SN_PAYLOAD_BYTES &&
+           (uintptr_t)tensor->bytes % (uintptr_t)sn_dtype_bytes(tensor->dtype) == 0;
+}
+
+static Status copy_to_device(const sn_Program *program, const Tensor *tensor, Resident *out) {
+    if (program->device->host_memory) {
+        fill_all(program, tensor, out->at);
+        return NULL;
+    }
+    void *staging = malloc((size_t)out->bytes);
+    if (!staging)
+        return sn_fail(SN_NO_MEMORY, "out of memory for a constant of %lld bytes", (long long)out->bytes);
+    fill_all(program, tensor, staging);
+    Status status = program->device->ops->upload(program->device, out->at, staging, out->bytes);
+    free(staging);
+    return status;
+}
+
+static Status make_constant(sn_Program *program, int index) {
+    const Tensor *tensor = program->plan->value[index].tensor;
+    Resident *resident = &program->resident[index];
+    if (resident->at) return NULL;
+    int64_t bytes = tensor->count * sn_dtype_bytes(tensor->dtype);
+    if (bytes == 0) {
+        *resident = (Resident){.at = program->nothing};
+        return NULL;
+    }
+    if (usable_in_place(program->device, tensor)) {
+        *resident = (Resident){.at = (void *)(uintptr_t)tensor->bytes, .bytes = bytes};
+        return NULL;
+    }
+    TRY(device_alloc(program, bytes, resident));
+    return copy_to_device(program, tensor, resident);
+}
+
+/* ---- setup ---- */
+
+/* What setup launches compute with does not depend on inputs: their Dims are constants. */
+static Status constant_dims(const sn_Program *program, int64_t *value) {
+    const Plan *plan = program->plan;
+    bool *known = SN_ARRAY(program->arena, bool, plan->dim_count);
+    for (int i = 0; i < plan->dim_count; i++) known[i] = sn_dim_is(plan->dim[i], &value[i]);
+    for (int i = 0; i < plan->setup_count; i++) {
+        const PlanLaunch *launch = &plan->launch[i];
+        bool fine = known[launch->items] && (launch->shared < 0 || known[launch->shared]);
+        for (int k = 0; k < launch->buffer_count; k++)
+            fine = fine && known[plan->value[launch->buffer[k]].bytes];
+        for (int k = 0; k < launch->kernel->param_count; k++) fine = fine && known[launch->param[k]];
+        if (!fine) return sn_fail(SN_INTERNAL, "setup launch %d depends on the shapes of inputs", i);
+    }
+    return NULL;
+}
+
+static Status setup_buffers(sn_Program *program, const PlanLaunch *launch, const int64_t *dim,
+                            void **address) {
+    for (int i = 0; i < launch->buffer_count; i++) {
+        int at = launch->buffer[i];
+        const PlanValue *value = &program->plan->value[at];
+        Resident *resident = &program->resident[at];
+        int64_t bytes = dim[value->bytes];
+        if (value->storage == SN_STORAGE_CONSTANT)
+            TRY(make_constant(program, at));
+        else if (!resident->at && bytes > 0)
+            TRY(device_alloc(program, bytes, resident));
+        else if (!resident->at)
+            *resident = (Resident){.at = program->nothing};
+        address[at] = resident->at;
+    }
+    return NULL;
+}
+
+static Status run_setup(sn_Program *program) {
+    const Plan *plan = program->plan;
+    if (!plan->setup_count) return NULL;
+    int64_t *dim = SN_ARRAY(program->arena, int64_t, plan->dim_count);
+    int64_t *param = SN_ARRAY(program->arena, int64_t, plan->param_count);
+    void **address = SN_ARRAY(program->arena, void *, plan->value_count);
+    void **buffer = SN_ARRAY(program->arena, void *, plan->buffer_most);
+    TRY(constant_dims(program, dim));
+    /* A weight that was packed and is not needed as it was need not be in memory twice. */
+    FilePages pages = sn_pages_find(program->arena);
+    for (int i = 0; i < plan->setup_count; i++) {
+        const PlanLaunch *launch = &plan->launch[i];
+        TRY(setup_buffers(program, launch, dim, address));
+        for (int k = 0; k < launch->kernel->param_count; k++) param[k] = dim[launch->param[k]];
+        TRY(sn_program_launch(program, i, address, dim, param, buffer));
+        TRY(program->device->ops->sync(program->device));
+        for (int k = 0; k < launch->dead_count; k++) {
+            Resident *dead = &program->resident[launch->dead[k]];
+            if (!dead->owned) sn_pages_release(&pages, dead->at, dead->bytes);
+            drop(program, dead);
+        }
+    }
+    return NULL;
+}
+
+static Status make_resident(sn_Program *program) {
+    const Plan *plan = program->plan;
+    for (int i = 0; i < plan->value_count; i++) {
+        const PlanValue *value = &plan->value[i];
+        if (value->storage == SN_STORAGE_CONSTANT && value->last >= plan->setup_count)
+            TRY(make_constant(program, i));
+        program->constant_bytes += program->resident[i].bytes;
+    }
+    return NULL;
+}
+
+Status sn_program_load(sn_Program *program, const Plan *plan) {
+    program->plan = plan;
+    program->resident = calloc((size_t)plan->value_count + 1, sizeof *program->resident);
+    if (!program->resident) return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
+    TRY(program->device->ops->compile(program->device, plan->kernel, plan->kernel_count,
+                                      &program->ledger.kernels, &program->module));
+    double start = sn_clock();
+    TRY(run_setup(program));
+    TRY(make_resident(program));
+    program->ledger.setup += sn_clock() - start;
+    return NULL;
+}
+
+void sn_program_free(sn_Program *program) {
+    if (!program) return;
+    for (int i = 0; program->resident && i < program->plan->value_count; i++)
+        drop(program, &program->resident[i]);
+    free(program->resident);
+    if (program->device) {
+        program->device->ops->unload(program->device, program->module);
+        program->device->ops->close(program->device);
+    }
+    sn_pool_free(program->pool);
+    sn_arena_free(program->arena);
+    if (program->release_model) program->release_model(program->model);
+    free(program);
+}
+
+int64_t sn_program_constant_bytes(const sn_Program *program) {
+    return program->constant_bytes;
+}

@@ -1,0 +1,55 @@
+/* A program: a plan with a device, its kernels loaded, its constants resident and its setup done. Immutable
+ * once loaded, and shared by contexts on any threads.
+ */
+#ifndef SN_PROGRAM_H
+#define SN_PROGRAM_H
+
+#include "cpu/threads.h"
+#include "device.h"
+#include "plan.h"
+
+/* Where the time from file to first launch went, in seconds. */
+typedef struct Ledger {
+    double parse; /* of the model: once, however many programs are made from it */
+    double passes, codegen, setup;
+    CompileRecord kernels; /* compiler, link, load */
+} Ledger;
+
+/* Where the bytes of a constant or a setup result are. */
+typedef struct Resident {
+    void *at; /* NULL: not resident (any more, or yet) */
+    int64_t bytes;
+    bool owned; /* of the device; otherwise the model's own memory, used in place */
+} Resident;
+
+struct sn_Program {
+    Arena *arena;          /* the device, the plan, its graph; owned */
+    const sn_Model *model; /* whose payloads the constants are; NULL in tests that have none */
+    void (*release_model)(const sn_Model *model);
+    Pool *pool;
+    Device *device;
+    const Plan *plan;
+    Module *module;
+    Resident *resident; /* per value of the plan */
+    int64_t constant_bytes;
+    Ledger ledger;
+    char nothing[64]; /* what buffers of zero bytes point to */
+};
+
+/* A program with threads and a device, and no plan yet. *out is what there is of it, which owns `arena` and
+ * is to be freed by sn_program_free, also when this fails; when *out is NULL, the arena stays the caller's.
+ * `device` NULL: "cpu". threads 0: as many as the process may use. */
+Status sn_program_open(Arena *arena, const char *device, int threads, const char *cache_dir,
+                       sn_Program **out);
+
+/* Compiles the plan's kernels, runs its setup and makes the constants resident. The plan lies in the
+ * program's arena and was made for its device's target. */
+Status sn_program_load(sn_Program *program, const Plan *plan);
+
+/* Starts launch `index` of the plan and waits for its fault code. address[i] is where value i of the plan is;
+ * dim[i] the value of Plan.dim[i]; param the values of the launch's params; buffer has room for
+ * Plan.buffer_most. SN_FAULT names the node that failed. */
+Status sn_program_launch(const sn_Program *program, int index, void *const *address, const int64_t *dim,
+                         const int64_t *param, void **buffer);
+
+#endif

@@ -1,0 +1,134 @@
+/* Every one-argument f32 function over an array in three ways: whole vectors, partial vectors, scalars. */
+#include "vector.h"
+
+#include "vector_math.h"
+
+#include "vector_integer.h"
+
+#define PROBE(NAME)                                                                                          \
+    void probe_##NAME(const float *x, float *v, float *p, float *s, int64_t count);                          \
+    void probe_##NAME(const float *x, float *v, float *p, float *s, int64_t count) {                         \
+        for (int64_t i = 0; i < count; i += SN_LANES) {                                                      \
+            sn_store_f32_v(v + i, sn_##NAME##_f32_v(sn_load_f32_v(x + i)));                                  \
+            for (int64_t j = 0; j < SN_LANES; j += 3) {                                                      \
+                int64_t n = SN_LANES - j < 3 ? SN_LANES - j : 3;                                             \
+                sn_store_f32_p(p + i + j, sn_##NAME##_f32_v(sn_load_f32_p(x + i + j, n)), n);                \
+            }                                                                                                \
+            for (int64_t j = 0; j < SN_LANES; j++)                                                           \
+                sn_store_f32_s(s + i + j, sn_##NAME##_f32_s(sn_load_f32_s(x + i + j)));                      \
+        }                                                                                                    \
+    }
+SN_OWN(PROBE)
+PROBE(tan)
+PROBE(log1p)
+
+void probe_pow(const float *x, const float *y, float *v, float *s, int64_t count);
+void probe_pow(const float *x, const float *y, float *v, float *s, int64_t count) {
+    for (int64_t i = 0; i < count; i += SN_LANES) {
+        sn_store_f32_v(v + i, sn_pow_f32_v(sn_load_f32_v(x + i), sn_load_f32_v(y + i)));
+        for (int64_t j = 0; j < SN_LANES; j++) s[i + j] = sn_pow_f32_s(x[i + j], y[i + j]);
+    }
+}
+
+/* 16-bit floats there and back; `kind` 0 is f16, 1 bf16. */
+void probe_narrow(const float *x, uint16_t *v, uint16_t *s, int64_t count, int kind);
+void probe_narrow(const float *x, uint16_t *v, uint16_t *s, int64_t count, int kind) {
+    for (int64_t i = 0; i < count; i += SN_LANES) {
+        if (kind)
+            sn_store_bf16_v(v + i, sn_load_f32_v(x + i));
+        else
+            sn_store_f16_v(v + i, sn_load_f32_v(x + i));
+        for (int64_t j = 0; j < SN_LANES; j++)
+            s[i + j] = kind ? sn_to_bf16_s(x[i + j]) : sn_to_f16_s(x[i + j]);
+    }
+}
+void probe_widen(const uint16_t *x, float *v, float *s, int64_t count, int kind);
+void probe_widen(const uint16_t *x, float *v, float *s, int64_t count, int kind) {
+    for (int64_t i = 0; i < count; i += SN_LANES) {
+        sn_store_f32_v(v + i, kind ? sn_load_bf16_v(x + i) : sn_load_f16_v(x + i));
+        for (int64_t j = 0; j < SN_LANES; j++)
+            s[i + j] = kind ? sn_load_bf16_s(x + i + j) : sn_load_f16_s(x + i + j);
+    }
+}
+
+/* The number of lanes of integer functions whose forms disagree, or that miss C's own results. */
+#define CHECK(TYPE, C, V)                                                                                    \
+    do {                                                                                                     \
+        static const C sample[] = {0,                                                                        \
+                                   1,                                                                        \
+                                   2,                                                                        \
+                                   3,                                                                        \
+                                   7,                                                                        \
+                                   100,                                                                      \
+                                   (C)-1,                                                                    \
+                                   (C)-2,                                                                    \
+                                   (C)-7,                                                                    \
+                                   (C)((C)1 << (sizeof(C) * 8 - 1)),                                         \
+                                   (C)(((C)1 << (sizeof(C) * 8 - 2)) - 1 + ((C)1 << (sizeof(C) * 8 - 2)))};  \
+        for (unsigned i = 0; i < sizeof sample / sizeof *sample; i++)                                        \
+            for (unsigned j = 0; j < sizeof sample / sizeof *sample; j++) {                                  \
+                C a = sample[i], b = sample[j];                                                              \
+                V x = sn_splat_##TYPE(a), y = sn_splat_##TYPE(b);                                            \
+                bad += sn_div_##TYPE##_v(x, y)[1] != sn_div_##TYPE##_s(a, b);                                \
+                bad += sn_mod_##TYPE##_v(x, y)[2] != sn_mod_##TYPE##_s(a, b);                                \
+                bad += sn_floordiv_##TYPE##_v(x, y)[3] != sn_floordiv_##TYPE##_s(a, b);                      \
+                bad += sn_max_##TYPE##_v(x, y)[0] != (a > b ? a : b);                                        \
+                bad += sn_min_##TYPE##_v(x, y)[0] != (a < b ? a : b);                                        \
+                bad += sn_abs_##TYPE##_v(x)[1] != sn_abs_##TYPE##_s(a);                                      \
+                bad += sn_sign_##TYPE##_v(x)[1] != sn_sign_##TYPE##_s(a);                                    \
+                bad += sn_cvt_##TYPE##_f32_v(x)[1] != (float)a;                                              \
+                bad += sn_lt_##TYPE##_v(x, y)[1] != -(a < b);                                                \
+                bad += sn_div_fault_##TYPE##_v(x, y)[1] != sn_div_fault_##TYPE##_s(a, b);                    \
+                if (sn_div_fault_##TYPE##_s(a, b)) continue;                                                 \
+                bad += sn_div_##TYPE##_s(a, b) != a / b;                                                     \
+                bad += sn_floordiv_##TYPE##_s(a, b) * b + sn_mod_##TYPE##_s(a, b) != a;                      \
+                bad += sn_mod_##TYPE##_s(a, b) != 0 && (sn_mod_##TYPE##_s(a, b) > 0) != (b > 0);             \
+            }                                                                                                \
+    } while (0)
+int64_t probe_integers(void);
+int64_t probe_integers(void) {
+    int64_t bad = 0;
+    CHECK(i32, int32_t, vi32);
+    CHECK(i64, int64_t, vi64);
+    CHECK(u32, uint32_t, vu32);
+    CHECK(u64, uint64_t, vu64);
+    return bad;
+}
+
+/* Partial and strided accesses of each storage type: loads n elements, stores them, and nothing else. */
+#define MOVE(TYPE, T)                                                                                        \
+    void move_##TYPE(const T *from, T *to, int64_t n, int64_t stride);                                       \
+    void move_##TYPE(const T *from, T *to, int64_t n, int64_t stride) {                                      \
+        if (stride)                                                                                          \
+            sn_store_##TYPE##_x(to, sn_load_##TYPE##_x(from, stride), stride);                               \
+        else                                                                                                 \
+            sn_store_##TYPE##_p(to, sn_load_##TYPE##_p(from, n), n);                                         \
+    }
+MOVE(f32, float)
+MOVE(f64, double)
+MOVE(i8, int8_t)
+MOVE(bool, uint8_t)
+MOVE(u16, uint16_t)
+MOVE(i64, int64_t)
+
+/* sums[0..3]: sum, product, greatest, least of the lanes. */
+int lanes(void);
+int lanes(void) {
+    return SN_LANES;
+}
+void probe_folds(const float *x, float *folds);
+void probe_folds(const float *x, float *folds) {
+    vf32 v = sn_load_f32_v(x);
+    folds[0] = sn_sum_f32(v);
+    folds[1] = sn_prod_f32(v);
+    folds[2] = sn_max_f32(v);
+    folds[3] = sn_min_f32(v);
+}
+/* From NaN-ridden pairs: greatest and least in both forms, 4 floats a pair. */
+void probe_extremes(float a, float b, float *out);
+void probe_extremes(float a, float b, float *out) {
+    out[0] = sn_max_f32_v(sn_splat_f32(a), sn_splat_f32(b))[1];
+    out[1] = sn_max_f32_s(a, b);
+    out[2] = sn_min_f32_v(sn_splat_f32(a), sn_splat_f32(b))[1];
+    out[3] = sn_min_f32_s(a, b);
+}

@@ -1,0 +1,749 @@
+/* The ONNX reader: hostile and contradictory files, external data, recipes, tensors on disk. */
+#include "eval.h"
+#include "files.h"
+#include "load.h"
+
+#include "onnx.pb-c.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- a folder for each test ---- */
+
+typedef struct Fixture {
+    Arena *arena;
+    char folder[64];
+} Fixture;
+
+static int setup(void **state) {
+    Fixture *fixture = calloc(1, sizeof *fixture);
+    fixture->arena = sn_arena_new();
+    strcpy(fixture->folder, "/tmp/sinter-frontend-XXXXXX");
+    if (!mkdtemp(fixture->folder)) return -1;
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state) {
+    Fixture *fixture = *state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", fixture->folder);
+    int result = system(command);
+    sn_arena_free(fixture->arena);
+    free(fixture);
+    return result;
+}
+
+static const char *in_folder(Fixture *fixture, const char *name) {
+    return sn_arena_printf(fixture->arena, "%s/%s", fixture->folder, name);
+}
+
+static void write_file(const char *path, const void *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* ---- models ---- */
+
+enum { F32 = 1, I64 = 7, MAX = 8 };
+
+/* A model under construction: one array of each kind, all of it in the arena. */
+typedef struct Model {
+    Arena *arena;
+    Onnx__ModelProto proto;
+    Onnx__GraphProto graph;
+    Onnx__OperatorSetIdProto opset;
+    Onnx__OperatorSetIdProto *opsets[1];
+    Onnx__NodeProto *node[MAX];
+    Onnx__TensorProto *initializer[MAX];
+    Onnx__ValueInfoProto *input[MAX], *output[MAX];
+} Model;
+
+static Model *model_new(Arena *arena, int opset) {
+    Model *model = SN_NEW(arena, Model);
+    model->arena = arena;
+    onnx__model_proto__init(&model->proto);
+    onnx__graph_proto__init(&model->graph);
+    onnx__operator_set_id_proto__init(&model->opset);
+    model->opset.version = opset;
+    model->opsets[0] = &model->opset;
+    model->proto.opset_import = model->opsets;
+    model->proto.n_opset_import = 1;
+    model->proto.graph = &model->graph;
+    model->graph.name = "graph";
+    model->graph.node = model->node;
+    model->graph.initializer = model->initializer;
+    model->graph.input = model->input;
+    model->graph.output = model->output;
+    return model;
+}
+
+/* `dims`: extents separated by commas; a number, a name, or ? for nothing. */
+static Onnx__ValueInfoProto *value_info(Model *model, const char *name, int type, const char *dims) {
+    Arena *arena = model->arena;
+    Onnx__ValueInfoProto *info = SN_NEW(arena, Onnx__ValueInfoProto);
+    onnx__value_info_proto__init(info);
+    info->name = (char *)name;
+    info->type = SN_NEW(arena, Onnx__TypeProto);
+    onnx__type_proto__init(info->type);
+    info->type->tensor_type = SN_NEW(arena, Onnx__TypeProto__Tensor);
+    onnx__type_proto__tensor__init(info->type->tensor_type);
+    info->type->tensor_type->elem_type = type;
+    Onnx__TensorShapeProto *shape = info->type->tensor_type->shape = SN_NEW(arena, Onnx__TensorShapeProto);
+    onnx__tensor_shape_proto__init(shape);
+    shape->dim = SN_ARRAY(arena, Onnx__TensorShapeProto__Dimension *, MAX);
+    char *text = sn_arena_string(arena, dims), *save;
+    for (char *at = strtok_r(text, ",", &save); at; at = strtok_r(NULL, ",", &save)) {
+        Onnx__TensorShapeProto__Dimension *dim = SN_NEW(arena, Onnx__TensorShapeProto__Dimension);
+        onnx__tensor_shape_proto__dimension__init(dim);
+        if (*at >= '0' && *at <= '9') {
+            dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+            dim->dim_value = atoll(at);
+        } else if (*at != '?') {
+            dim->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+            dim->dim_param = at;
+        }
+        shape->dim[shape->n_dim++] = dim;
+    }
+    return info;
+}
+
+static void add_input(Model *model, const char *name, int type, const char *dims) {
+    model->input[model->graph.n_input++] = value_info(model, name, type, dims);
+}
+
+static void add_output(Model *model, const char *name) {
+    model->output[model->graph.n_output++] = value_info(model, name, 0, "");
+}
+
+/* Names separated by spaces; "_" is an absent input. */
+static char **names(Arena *arena, const char *list, size_t *count) {
+    char **name = SN_ARRAY(arena, char *, MAX), *save, *text = sn_arena_string(arena, list);
+    for (char *at = strtok_r(text, " ", &save); at; at = strtok_r(NULL, " ", &save))
+        name[(*count)++] = strcmp(at, "_") == 0 ? "" : at;
+    return name;
+}
+
+static Onnx__NodeProto *add_node(Model *model, const char *op, const char *inputs, const char *outputs) {
+    Onnx__NodeProto *node = SN_NEW(model->arena, Onnx__NodeProto);
+    onnx__node_proto__init(node);
+    node->op_type = (char *)op;
+    node->name = sn_arena_printf(model->arena, "%s_%zu", op, model->graph.n_node);
+    node->input = names(model->arena, inputs, &node->n_input);
+    node->output = names(model->arena, outputs, &node->n_output);
+    node->attribute = SN_ARRAY(model->arena, Onnx__AttributeProto *, MAX);
+    model->node[model->graph.n_node++] = node;
+    return node;
+}
+
+static Onnx__AttributeProto *add_attribute(Model *model, Onnx__NodeProto *node, const char *name, int type) {
+    Onnx__AttributeProto *attribute = SN_NEW(model->arena, Onnx__AttributeProto);
+    onnx__attribute_proto__init(attribute);
+    attribute->name = (char *)name;
+    attribute->type = type;
+    node->attribute[node->n_attribute++] = attribute;
+    return attribute;
+}
+
+static Onnx__TensorProto *add_initializer(Model *model, const char *name, int type, int64_t extent) {
+    Onnx__TensorProto *tensor = SN_NEW(model->arena, Onnx__TensorProto);
+    onnx__tensor_proto__init(tensor);
+    tensor->name = (char *)name;
+    tensor->data_type = type;
+    tensor->n_dims = 1;
+    tensor->dims = SN_ARRAY(model->arena, int64_t, 1);
+    tensor->dims[0] = extent;
+    model->initializer[model->graph.n_initializer++] = tensor;
+    return tensor;
+}
+
+static void set_external(Model *model, Onnx__TensorProto *tensor, const char *key, const char *value) {
+    Onnx__StringStringEntryProto *entry = SN_NEW(model->arena, Onnx__StringStringEntryProto);
+    onnx__string_string_entry_proto__init(entry);
+    entry->key = (char *)key;
+    entry->value = (char *)value;
+    if (!tensor->external_data)
+        tensor->external_data = SN_ARRAY(model->arena, Onnx__StringStringEntryProto *, MAX);
+    tensor->external_data[tensor->n_external_data++] = entry;
+    tensor->data_location = 1;
+}
+
+/* y = x + w with x f32 [batch, 4] and w f32 [4], whose data the caller adds. */
+static Model *sum_model(Arena *arena, Onnx__TensorProto **weight) {
+    Model *model = model_new(arena, 17);
+    add_input(model, "x", F32, "batch,4");
+    *weight = add_initializer(model, "w", F32, 4);
+    add_node(model, "Add", "x w", "y");
+    add_output(model, "y");
+    return model;
+}
+
+static const float four[4] = {1, -2, 0.5f, 8};
+
+static void set_raw(Onnx__TensorProto *tensor, const void *bytes, size_t size) {
+    tensor->raw_data = (ProtobufCBinaryData){size, (uint8_t *)bytes};
+}
+
+static uint8_t *packed(Model *model, size_t *size) {
+    *size = onnx__model_proto__get_packed_size(&model->proto);
+    uint8_t *bytes = sn_arena_alloc(model->arena, *size);
+    onnx__model_proto__pack(&model->proto, bytes);
+    return bytes;
+}
+
+static Status load(Fixture *fixture, Model *model, Graph **graph) {
+    size_t size;
+    uint8_t *bytes = packed(model, &size);
+    const char *path = in_folder(fixture, "model.onnx");
+    write_file(path, bytes, size);
+    return sn_load_onnx(fixture->arena, path, NULL, graph, NULL);
+}
+
+/* The load fails with this code and a message that has each of the words (up to NULL). */
+static void refused(Fixture *fixture, Model *model, sn_Code code, ...) {
+    Graph *graph;
+    Status status = load(fixture, model, &graph);
+    assert_int_equal(sn_error_code(status), code);
+    va_list words;
+    va_start(words, code);
+    for (const char *word; (word = va_arg(words, const char *));)
+        if (!strstr(sn_error_message(status), word)) fail_msg("no %s in: %s", word, sn_error_message(status));
+    va_end(words);
+    sn_error_free(status);
+}
+
+static const Tensor *constant_of(const Graph *graph) {
+    for (const Node *node = graph->body->first; node; node = node->next)
+        if (node->op == SN_OP_CONSTANT) return ((const AttrConstant *)node->attr)->tensor;
+    fail_msg("no constant");
+    return NULL;
+}
+
+static void loaded(Fixture *fixture, Model *model, Graph **graph) {
+    Status status = load(fixture, model, graph);
+    if (status) fail_msg("%s", sn_error_message(status));
+}
+
+static void weight_is_four(const Graph *graph) {
+    const Tensor *tensor = constant_of(graph);
+    assert_int_equal(tensor->count, 4);
+    for (int i = 0; i < 4; i++) assert_true(sn_tensor_get(tensor, i) == four[i]);
+}
+
+/* ---- structure ---- */
+
+static void a_model_is_read(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_raw(weight, four, sizeof four);
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    weight_is_four(graph);
+    assert_int_equal(graph->body->param.count, 1);
+    assert_int_equal(graph->body->result.count, 1);
+    assert_string_equal(graph->output_name.at[0], "y");
+    Text text = sn_text(fixture->arena);
+    sn_type_print(&text, graph->dims, graph->body->result.at[0]->type);
+    assert_string_equal(sn_text_string(&text), "f32[batch, 4]");
+}
+
+static void info_counts_operators_and_parameters(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_raw(weight, four, sizeof four);
+    add_node(model, "Frobnicate", "y", "z");
+    model->proto.producer_name = "hand";
+    size_t size;
+    uint8_t *bytes = packed(model, &size);
+    const char *path = in_folder(fixture, "model.onnx");
+    write_file(path, bytes, size);
+    Graph *graph;
+    ModelInfo info;
+    Status status = sn_load_onnx(fixture->arena, path, NULL, &graph, &info);
+    assert_int_equal(sn_error_code(status), SN_UNSUPPORTED);
+    sn_error_free(status);
+    assert_int_equal(info.node_count, 2);
+    assert_int_equal(info.operator_count, 2);
+    assert_string_equal(info.operator[0].op_type, "Add");
+    assert_string_equal(info.operator[1].op_type, "Frobnicate");
+    assert_int_equal(info.parameter_count, 4);
+    assert_int_equal(info.parameter_bytes, 16);
+    assert_int_equal(info.opset[0].version, 17);
+    assert_string_equal(info.producer, "hand");
+}
+
+static void every_prefix_is_refused(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_raw(weight, four, sizeof four);
+    size_t size;
+    uint8_t *bytes = packed(model, &size);
+    const char *path = in_folder(fixture, "model.onnx");
+    for (size_t length = 0; length < size; length++) {
+        write_file(path, bytes, length);
+        Graph *graph;
+        Status status = sn_load_onnx(fixture->arena, path, NULL, &graph, NULL);
+        if (sn_error_code(status) != SN_INVALID)
+            fail_msg("%zu of %zu bytes: %s", length, size, sn_error_message(status));
+        sn_error_free(status);
+    }
+}
+
+/* Nothing may crash, whatever comes out; and nothing but INVALID and UNSUPPORTED may. */
+static void every_changed_byte_is_survived(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_raw(weight, four, sizeof four);
+    size_t size;
+    uint8_t *bytes = packed(model, &size);
+    const char *path = in_folder(fixture, "model.onnx");
+    const uint8_t patterns[] = {0x01, 0x80, 0xff};
+    for (size_t at = 0; at < size; at++) {
+        for (size_t k = 0; k < sizeof patterns; k++) {
+            bytes[at] ^= patterns[k];
+            write_file(path, bytes, size);
+            bytes[at] ^= patterns[k];
+            Arena *arena = sn_arena_new();
+            Graph *graph;
+            Status status = sn_load_onnx(arena, path, NULL, &graph, NULL);
+            sn_Code code = sn_error_code(status);
+            assert_true(code == SN_OK || code == SN_INVALID || code == SN_UNSUPPORTED);
+            sn_error_free(status);
+            sn_arena_free(arena);
+        }
+    }
+}
+
+/* A graph in an attribute of a node of a graph in an attribute … */
+static void nesting_is_bounded(void **state) {
+    Fixture *fixture = *state;
+    Text inner = sn_text(fixture->arena);
+    for (int depth = 0; depth < 300; depth++) {
+        Text outer = sn_text(fixture->arena);
+        const int fields[] = {6, 5, 1}; /* the attribute's graph, the node's attribute, the graph's node */
+        for (int k = 0; k < 3; k++) {
+            outer = sn_text(fixture->arena);
+            char header[6] = {(char)(fields[k] << 3 | 2)};
+            size_t length = 1, rest = inner.length;
+            do {
+                header[length++] = (char)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
+                rest >>= 7;
+            } while (rest);
+            sn_text_put(&outer, header, length);
+            sn_text_put(&outer, inner.at ? inner.at : "", inner.length);
+            inner = outer;
+        }
+    }
+    Model *model = model_new(fixture->arena, 17);
+    size_t size;
+    uint8_t *bytes = packed(model, &size);
+    Text file = sn_text(fixture->arena);
+    sn_text_put(&file, "\x3a", 1); /* the model's graph, before which its length goes */
+    for (size_t rest = inner.length; rest || file.length == 1; rest >>= 7)
+        sn_text_put(&file, (const char[]){(char)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0))}, 1);
+    sn_text_put(&file, inner.at, inner.length);
+    (void)bytes;
+    const char *path = in_folder(fixture, "deep.onnx");
+    write_file(path, file.at, file.length);
+    Graph *graph;
+    Status status = sn_load_onnx(fixture->arena, path, NULL, &graph, NULL);
+    assert_int_equal(sn_error_code(status), SN_INVALID);
+    assert_non_null(strstr(sn_error_message(status), "nested too deeply"));
+    sn_error_free(status);
+}
+
+static void node_counts_are_bounded(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_raw(weight, four, sizeof four);
+    add_node(model, "Relu", "y", "z");
+    size_t size;
+    uint8_t *bytes = packed(model, &size);
+    const char *path = in_folder(fixture, "model.onnx");
+    write_file(path, bytes, size);
+    Graph *graph;
+    Status status = sn_load_onnx(fixture->arena, path, &(LoadOptions){.max_nodes = 1}, &graph, NULL);
+    assert_int_equal(sn_error_code(status), SN_UNSUPPORTED);
+    sn_error_free(status);
+}
+
+/* ---- contradictions, and what is not supported ---- */
+
+static void contradictions_are_named(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_raw(weight, four, sizeof four);
+    Onnx__NodeProto *node = model->node[0];
+    node->input[1] = "nowhere";
+    refused(fixture, model, SN_INVALID, "model.onnx", "\"Add_0\"", "Add, opset 17", "\"nowhere\"", NULL);
+    node->input[1] = "later";
+    add_node(model, "Relu", "x", "later");
+    refused(fixture, model, SN_INVALID, "\"Add_0\"", "\"later\"", "sorted", NULL);
+    node->input[1] = "w";
+    model->node[1]->output[0] = "y";
+    refused(fixture, model, SN_INVALID, "\"Relu_1\"", "twice", NULL);
+    model->graph.n_node = 1;
+    node->n_input = 1;
+    refused(fixture, model, SN_INVALID, "\"Add_0\"", "1 inputs", NULL);
+    node->n_input = 2;
+    node->input[1] = "";
+    refused(fixture, model, SN_INVALID, "\"Add_0\"", NULL);
+    node->input[1] = "y"; /* itself */
+    refused(fixture, model, SN_INVALID, "\"Add_0\"", "\"y\"", NULL);
+    node->input[1] = "w";
+    weight->dims[0] = 3;
+    refused(fixture, model, SN_INVALID, "\"w\"", "16 bytes", NULL);
+    set_raw(weight, four, 12);
+    refused(fixture, model, SN_INVALID, "\"Add_0\"", "3 and 4", NULL);
+    set_raw(weight, four, sizeof four);
+    weight->dims[0] = 4;
+    model->output[0]->type->tensor_type->elem_type = I64;
+    refused(fixture, model, SN_INVALID, "output \"y\"", NULL);
+    model->output[0]->type->tensor_type->elem_type = F32;
+    model->opset.domain = "elsewhere";
+    refused(fixture, model, SN_INVALID, "\"Add_0\"", "opset", NULL);
+}
+
+static void attributes_are_checked(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "batch,4");
+    Onnx__NodeProto *node = add_node(model, "Softmax", "x", "y");
+    add_output(model, "y");
+    Onnx__AttributeProto *axis = add_attribute(model, node, "axis", 1);
+    refused(fixture, model, SN_INVALID, "\"Softmax_0\"", "Softmax, opset 17", "wrong type", NULL);
+    axis->type = 2;
+    axis->i = 7;
+    refused(fixture, model, SN_INVALID, "axis 7", NULL);
+    axis->i = -1;
+    Onnx__AttributeProto *more = add_attribute(model, node, "temperature", 1);
+    more->f = 2;
+    refused(fixture, model, SN_UNSUPPORTED, "unsupported", "Softmax, opset 17", "\"temperature\"", NULL);
+    more->name = "axis";
+    refused(fixture, model, SN_INVALID, "twice", NULL);
+}
+
+static void everything_unsupported_is_listed_once(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "batch,4");
+    add_node(model, "Frobnicate", "x", "a");
+    add_node(model, "Relu", "a", "b"); /* depends on it: not mentioned */
+    add_node(model, "Frobnicate", "x", "c");
+    add_node(model, "Gelu", "x", "d"); /* not at this opset */
+    add_input(model, "s", 8, "batch");
+    add_output(model, "b");
+    Graph *graph;
+    Status status = load(fixture, model, &graph);
+    assert_int_equal(sn_error_code(status), SN_UNSUPPORTED);
+    const char *message = sn_error_message(status), *first = strstr(message, "Frobnicate, opset 17");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "Frobnicate, opset"));
+    assert_non_null(strstr(message, "(for example node \"Frobnicate_0\")"));
+    assert_non_null(strstr(message, "Gelu, opset 17: not supported at this opset"));
+    assert_non_null(strstr(message, "input \"s\""));
+    assert_null(strstr(message, "Relu"));
+    sn_error_free(status);
+}
+
+/* ---- inputs ---- */
+
+static const char *input_type(Fixture *fixture, const Graph *graph, int k) {
+    Text text = sn_text(fixture->arena);
+    sn_type_print(&text, graph->dims, graph->body->param.at[k]->type);
+    return sn_arena_string(fixture->arena, sn_text_string(&text));
+}
+
+static void extents_become_symbols(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "?,T,past + T");
+    add_input(model, "p", F32, "past,x,a * b");
+    add_node(model, "Relu", "x", "y");
+    add_output(model, "y");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    /* The anonymous extent is not the symbol that another input calls "x"; a sum of names is a sum; a text
+     * whose symbols nothing binds is a name. */
+    assert_string_equal(input_type(fixture, graph, 0), "f32[x.1, T, T + past]");
+    assert_string_equal(input_type(fixture, graph, 1), "f32[past, x, \"a * b\"]");
+}
+
+static void initializers_that_are_inputs_are_constants(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_raw(weight, four, sizeof four);
+    add_input(model, "w", F32, "4");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    assert_int_equal(graph->body->param.count, 1);
+    weight_is_four(graph);
+}
+
+/* ---- tensors in the file ---- */
+
+static void typed_fields_are_read(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    weight->n_float_data = 4;
+    weight->float_data = (float *)four;
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    weight_is_four(graph);
+    weight->n_float_data = 3;
+    refused(fixture, model, SN_INVALID, "\"w\"", "3 elements", NULL);
+    weight->n_float_data = 4;
+    set_raw(weight, four, sizeof four);
+    refused(fixture, model, SN_INVALID, "several places", NULL);
+    set_raw(weight, NULL, 0);
+    int32_t halves[4] = {0x3c00, 0xc000, 0x3800, 0x4800};
+    weight->n_float_data = 0;
+    weight->data_type = 10;
+    weight->n_int32_data = 4;
+    weight->int32_data = halves;
+    model->input[0]->type->tensor_type->elem_type = 10;
+    loaded(fixture, model, &graph);
+    weight_is_four(graph);
+}
+
+static void bools_are_zero_or_one(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    model->node[0]->op_type = "And";
+    model->input[0]->type->tensor_type->elem_type = 9;
+    weight->data_type = 9;
+    set_raw(weight, "\1\0\1\1", 4);
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    set_raw(weight, "\1\0\2\1", 4);
+    refused(fixture, model, SN_INVALID, "neither 0 nor 1", NULL);
+}
+
+/* ---- external data ---- */
+
+static void external_data_is_bounded(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    char bytes[24] = {0};
+    memcpy(bytes + 8, four, sizeof four);
+    write_file(in_folder(fixture, "weights.bin"), bytes, sizeof bytes);
+    set_external(model, weight, "location", "weights.bin");
+    set_external(model, weight, "offset", "8");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    weight_is_four(graph);
+    set_external(model, weight, "length", "16");
+    loaded(fixture, model, &graph);
+    const char *offsets[] = {"9", "18446744073709551615", "-1", "99999999999999999999", "", "8x", " 8"};
+    for (size_t k = 0; k < sizeof offsets / sizeof offsets[0]; k++) {
+        weight->external_data[1]->value = (char *)offsets[k];
+        refused(fixture, model, SN_INVALID, "\"w\"", NULL);
+    }
+    weight->external_data[1]->value = "8";
+    weight->external_data[2]->value = "12";
+    refused(fixture, model, SN_INVALID, "12 bytes", NULL);
+}
+
+/* What would read a file that is not the model's own. */
+static void external_data_stays_below_the_folder(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    write_file(in_folder(fixture, "weights.bin"), four, sizeof four);
+    const char *inner = in_folder(fixture, "inner"), *secret = in_folder(fixture, "weights.bin");
+    assert_int_equal(mkdir(inner, 0700), 0);
+    strcpy(fixture->folder, inner); /* the model lies one folder further down */
+    write_file(in_folder(fixture, "mine.bin"), four, sizeof four);
+    assert_int_equal(symlink(secret, in_folder(fixture, "link.bin")), 0);
+    assert_int_equal(symlink("..", in_folder(fixture, "up")), 0);
+    assert_int_equal(link(in_folder(fixture, "mine.bin"), in_folder(fixture, "hard.bin")), 0);
+    assert_int_equal(mkfifo(in_folder(fixture, "pipe"), 0600), 0);
+    write_file(in_folder(fixture, "own.bin"), four, sizeof four);
+    set_external(model, weight, "location", "own.bin");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    const char *bad[] = {"../weights.bin",   secret,    "link.bin", "up/weights.bin",
+                         "./../weights.bin", "hard.bin"};
+    for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {
+        weight->external_data[0]->value = (char *)bad[k];
+        refused(fixture, model, SN_INVALID, "\"w\"", NULL);
+    }
+    const char *missing[] = {"nothing.bin", ".", "pipe", "own.bin/x"};
+    for (size_t k = 0; k < sizeof missing / sizeof missing[0]; k++) {
+        weight->external_data[0]->value = (char *)missing[k];
+        refused(fixture, model, SN_IO, "\"w\"", NULL);
+    }
+    weight->external_data[0]->value = "";
+    refused(fixture, model, SN_INVALID, "location", NULL);
+    *strrchr(fixture->folder, '/') = 0;
+}
+
+/* Kernels without openat2 get the same answers. */
+static void stepwise_opening_agrees(void **state) {
+    Fixture *fixture = *state;
+    assert_int_equal(mkdir(in_folder(fixture, "a"), 0700), 0);
+    write_file(in_folder(fixture, "a/file"), four, sizeof four);
+    assert_int_equal(symlink("a", in_folder(fixture, "alias")), 0);
+    assert_int_equal(symlink("file", in_folder(fixture, "a/link")), 0);
+    int folder = open(fixture->folder, O_RDONLY | O_DIRECTORY);
+    const char *paths[] = {"a/file",      "./a/file",    "a/link", "alias/file",
+                           "a/../a/file", "/etc/passwd", "",       "a/none"};
+    for (size_t k = 0; k < sizeof paths / sizeof paths[0]; k++) {
+        int resolved = sn_file_open_resolved(folder, paths[k]), error = errno;
+        int stepwise = sn_file_open_stepwise(folder, paths[k]);
+        if (resolved >= 0) close(resolved);
+        if (stepwise >= 0) close(stepwise);
+        assert_true(stepwise < 0 || k < 2);
+        if (resolved >= 0 || (error != ENOSYS && error != EPERM)) {
+            /* a/../a/file stays inside, and only the kernel can know that it does */
+            if (k != 4) assert_int_equal(resolved >= 0, stepwise >= 0);
+        }
+    }
+    close(folder);
+}
+
+static void recipes_are_made_on_demand(void **state) {
+    Fixture *fixture = *state;
+    Onnx__TensorProto *weight;
+    Model *model = sum_model(fixture->arena, &weight);
+    set_external(model, weight, "location", "recipe");
+    set_external(model, weight, "seed", "18446744073709551615");
+    set_external(model, weight, "scale", "0.02");
+    set_external(model, weight, "offset_value", "1");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    const Tensor *tensor = constant_of(graph);
+    assert_int_equal(tensor->payload, SN_PAYLOAD_RECIPE);
+    assert_true(tensor->seed == UINT64_MAX && tensor->scale == 0.02 && tensor->offset == 1);
+    weight->external_data[2]->value = "much";
+    refused(fixture, model, SN_INVALID, "scale", NULL);
+}
+
+/* ---- tensors on disk ---- */
+
+static void tensors_survive_files(void **state) {
+    Fixture *fixture = *state;
+    const int64_t extent[3] = {2, 1, 3};
+    for (DType dtype = 0; dtype < SN_DTYPE_COUNT; dtype++) {
+        for (int rank = 0; rank <= 3; rank++) {
+            void *bytes;
+            Tensor *tensor = sn_tensor_new(fixture->arena, dtype, rank, extent, &bytes), *back;
+            for (int64_t i = 0; i < tensor->count; i++)
+                sn_element_set_int(dtype, bytes, i, dtype == SN_BOOL ? i % 2 : 3 * i);
+            const char *suffixes[] = {"npy", "pb"}, *name;
+            for (int k = 0; k < 2; k++) {
+                const char *path = in_folder(fixture, sn_arena_printf(fixture->arena, "t.%s", suffixes[k]));
+                assert_null(sn_save_tensor(path, tensor, "it"));
+                assert_null(sn_load_tensor(fixture->arena, path, &back, &name));
+                assert_string_equal(name, k ? "it" : "");
+                /* NumPy has no bfloat16 */
+                assert_int_equal(back->dtype, dtype == SN_BF16 && k == 0 ? SN_F32 : dtype);
+                assert_int_equal(back->rank, rank);
+                assert_int_equal(back->count, tensor->count);
+                for (int64_t i = 0; i < back->count; i++)
+                    assert_true(sn_tensor_get(back, i) == sn_tensor_get(tensor, i));
+            }
+        }
+    }
+}
+
+static void every_prefix_of_a_tensor_file_is_refused(void **state) {
+    Fixture *fixture = *state;
+    const int64_t extent[2] = {2, 2};
+    void *bytes;
+    Tensor *tensor = sn_tensor_new(fixture->arena, SN_F32, 2, extent, &bytes), *back;
+    memcpy(bytes, four, sizeof four);
+    const char *suffixes[] = {"npy", "pb"};
+    for (int k = 0; k < 2; k++) {
+        const char *path = in_folder(fixture, sn_arena_printf(fixture->arena, "t.%s", suffixes[k]));
+        assert_null(sn_save_tensor(path, tensor, NULL));
+        char whole[512];
+        FILE *file = fopen(path, "rb");
+        size_t size = fread(whole, 1, sizeof whole, file);
+        fclose(file);
+        for (size_t length = 0; length < size; length++) {
+            write_file(path, whole, length);
+            Status status = sn_load_tensor(fixture->arena, path, &back, NULL);
+            assert_int_equal(sn_error_code(status) == SN_INVALID || sn_error_code(status) == SN_UNSUPPORTED,
+                             1);
+            sn_error_free(status);
+        }
+    }
+}
+
+static void odd_npy_headers_are_refused(void **state) {
+    Fixture *fixture = *state;
+    const char *headers[] = {
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }",
+        "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2), }",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 2), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -2), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 2), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4, 4), }",
+        "{'descr': '<f4', 'fortran_order': False}",
+    };
+    for (size_t k = 0; k < sizeof headers / sizeof headers[0]; k++) {
+        Text text = sn_text(fixture->arena);
+        char length[2] = {(char)strlen(headers[k]), 0};
+        sn_text_put(&text, "\x93NUMPY\x01\x00", 8);
+        sn_text_put(&text, length, 2);
+        sn_text_put(&text, headers[k], strlen(headers[k]));
+        sn_text_put(&text, (const char *)four, sizeof four);
+        const char *path = in_folder(fixture, "odd.npy");
+        write_file(path, text.at, text.length);
+        Tensor *tensor;
+        Status status = sn_load_tensor(fixture->arena, path, &tensor, NULL);
+        assert_non_null(status);
+        sn_error_free(status);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_model_is_read),
+        TEST(info_counts_operators_and_parameters),
+        TEST(every_prefix_is_refused),
+        TEST(every_changed_byte_is_survived),
+        TEST(nesting_is_bounded),
+        TEST(node_counts_are_bounded),
+        TEST(contradictions_are_named),
+        TEST(attributes_are_checked),
+        TEST(everything_unsupported_is_listed_once),
+        TEST(extents_become_symbols),
+        TEST(initializers_that_are_inputs_are_constants),
+        TEST(typed_fields_are_read),
+        TEST(bools_are_zero_or_one),
+        TEST(external_data_is_bounded),
+        TEST(external_data_stays_below_the_folder),
+        TEST(stepwise_opening_agrees),
+        TEST(recipes_are_made_on_demand),
+        TEST(tensors_survive_files),
+        TEST(every_prefix_of_a_tensor_file_is_refused),
+        TEST(odd_npy_headers_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
