@@ -1,296 +1,17 @@
-#include "model_bench.h"
+#include "bench_rows.h"
 #include "clock.h"
-#include "eval.h"
-#include "stats.h"
-
-enum { MODES = 2 };
-
-typedef enum RowColumn {
-    ROW_MODEL,
-    ROW_MODE,
-    ROW_PHASE,
-    ROW_AUTOCAST,
-    ROW_DEVICE,
-    ROW_THREADS,
-    ROW_BATCH,
-    ROW_CONTEXT,
-    ROW_SHAPES,
-    ROW_STATUS,
-    ROW_MEAN,
-    ROW_STD,
-    ROW_MEDIAN,
-    ROW_MIN,
-    ROW_SPEEDUP,
-    ROW_PEAK_SHARE,
-    ROW_PEAK_BYTES,
-    ROW_LAUNCHES,
-    ROW_COMPILE,
-    ROW_COLUMNS
-} RowColumn;
-
-static const Column row_columns[ROW_COLUMNS] = {
-    [ROW_MODEL] = {"model", "model", SN_CELL_TEXT},
-    [ROW_MODE] = {"mode", "mode", SN_CELL_TEXT},
-    [ROW_PHASE] = {"phase", "phase", SN_CELL_TEXT},
-    [ROW_AUTOCAST] = {"autocast", "autocast", SN_CELL_TEXT},
-    [ROW_DEVICE] = {"device", "device", SN_CELL_TEXT},
-    [ROW_THREADS] = {"threads", "threads", SN_CELL_COUNT},
-    [ROW_BATCH] = {"batch", "batch", SN_CELL_COUNT},
-    [ROW_CONTEXT] = {"context", "context", SN_CELL_COUNT},
-    [ROW_SHAPES] = {"shapes", "shapes", SN_CELL_TEXT},
-    [ROW_STATUS] = {"status", "status", SN_CELL_TEXT},
-    [ROW_MEAN] = {"mean_s", "mean", SN_CELL_SECONDS},
-    [ROW_STD] = {"std_s", "std", SN_CELL_SECONDS},
-    [ROW_MEDIAN] = {"median_s", "median", SN_CELL_SECONDS},
-    [ROW_MIN] = {"min_s", "min", SN_CELL_SECONDS},
-    [ROW_SPEEDUP] = {"speedup", "speed-up", SN_CELL_RATIO},
-    [ROW_PEAK_SHARE] = {"peak_share", "of peak", SN_CELL_SHARE},
-    [ROW_PEAK_BYTES] = {"peak_bytes", "peak memory", SN_CELL_BYTES},
-    [ROW_LAUNCHES] = {"launches", "launches", SN_CELL_COUNT},
-    [ROW_COMPILE] = {"compile_s", "compile", SN_CELL_SECONDS},
-};
-
-typedef enum KernelColumn {
-    KERNEL_MODEL,
-    KERNEL_MODE,
-    KERNEL_THREADS,
-    KERNEL_SHAPES,
-    KERNEL_SHARE,
-    KERNEL_SECONDS,
-    KERNEL_CALLS,
-    KERNEL_EACH,
-    KERNEL_BYTES_RATE,
-    KERNEL_FLOP_RATE,
-    KERNEL_BYTES,
-    KERNEL_LAUNCHES,
-    KERNEL_WHAT,
-    KERNEL_ORIGIN,
-    KERNEL_NAME,
-    KERNEL_COLUMNS
-} KernelColumn;
-
-static const Column kernel_columns[KERNEL_COLUMNS] = {
-    [KERNEL_MODEL] = {"model", "model", SN_CELL_TEXT},
-    [KERNEL_MODE] = {"mode", "mode", SN_CELL_TEXT},
-    [KERNEL_THREADS] = {"threads", "threads", SN_CELL_COUNT},
-    [KERNEL_SHAPES] = {"shapes", "shapes", SN_CELL_TEXT},
-    [KERNEL_SHARE] = {"share", "time", SN_CELL_SHARE},
-    [KERNEL_SECONDS] = {"seconds", "a run", SN_CELL_SECONDS},
-    [KERNEL_CALLS] = {"calls", "calls", SN_CELL_COUNT},
-    [KERNEL_EACH] = {"each_s", "a call", SN_CELL_SECONDS},
-    [KERNEL_BYTES_RATE] = {"bytes_rate", "bytes", SN_CELL_RATE},
-    [KERNEL_FLOP_RATE] = {"flop_rate", "FLOP", SN_CELL_RATE},
-    [KERNEL_BYTES] = {"bytes", "moved", SN_CELL_BYTES},
-    [KERNEL_LAUNCHES] = {"launches", "launches", SN_CELL_COUNT},
-    [KERNEL_WHAT] = {"summary", "what", SN_CELL_TEXT},
-    [KERNEL_ORIGIN] = {"origin", "first of", SN_CELL_TEXT},
-    [KERNEL_NAME] = {"kernel", "kernel", SN_CELL_TEXT},
-};
-
-BenchResult sn_bench_result(void) {
-    return (BenchResult){
-        .rows = {.name = "rows", .column = row_columns, .column_count = ROW_COLUMNS},
-        .kernels = {.name = "kernels", .column = kernel_columns, .column_count = KERNEL_COLUMNS},
-    };
-}
-
-/* One mode of the setting at hand. What failed first is its status. */
-typedef struct Subject {
-    sn_Mode mode;
-    sn_Program *program;
-    sn_Context *context;
-    double *seconds; /* iters */
-    Status status;
-} Subject;
-
-/* Everything about the setting at hand. */
-typedef struct Bench {
-    Arena *arena, *scratch; /* of the report; of the setting */
-    const BenchRequest *request;
-    const char *path;
-    const sn_Model *model; /* NULL: it could not be opened */
-    Subject subject[MODES];
-    BenchResult *result;
-    int threads; /* position in request->threads */
-    Inputs inputs;
-    const char *shapes;
-} Bench;
-
-static const char *mode_name(sn_Mode mode) {
-    return mode == SN_EAGER ? "eager" : "compiled";
-}
-
-static void note(const Bench *bench, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void note(const Bench *bench, const char *format, ...) {
-    if (!bench->request->note) return;
-    Text text = sn_text(bench->arena);
-    va_list args;
-    va_start(args, format);
-    sn_text_addv(&text, format, args);
-    va_end(args);
-    bench->request->note(sn_text_string(&text));
-}
 
 static void progress(const Bench *bench, const char *what, sn_Mode mode) {
     if (!bench->request->progress) return;
     bench->request->progress(
-        sn_arena_printf(bench->scratch, "%s: %s %s", bench->path, what, mode_name(mode)));
-}
-
-/* ---- rows ---- */
-
-/* "input_ids=4x256 mask=4x256": the inputs with a symbolic shape. */
-static const char *shapes_text(Bench *bench) {
-    Text text = sn_text(bench->arena);
-    const Region *body = bench->model->graph->body;
-    for (int i = 0; i < bench->inputs.count; i++) {
-        const Value *value = body->param.at[i];
-        const sn_Tensor *tensor = &bench->inputs.tensor[i];
-        sn_text_add(&text, "%s%s=", i ? " " : "", value->name ? value->name : "");
-        for (int k = 0; k < tensor->rank; k++)
-            sn_text_add(&text, "%s%lld", k ? "x" : "", (long long)tensor->extent[k]);
-    }
-    return sn_text_string(&text);
-}
-
-/* Batch and context are the first two extents of the first input of integers. */
-static void fill_sizes(const Bench *bench, Cell *row) {
-    for (int i = 0; i < bench->inputs.count; i++) {
-        const sn_Tensor *tensor = &bench->inputs.tensor[i];
-        DType dtype;
-        if (!sn_dtype_from_onnx(tensor->element_type, &dtype) || !sn_dtype_is_int(dtype) || tensor->rank < 1)
-            continue;
-        row[ROW_BATCH] = sn_cell_number((double)tensor->extent[0]);
-        if (tensor->rank > 1) row[ROW_CONTEXT] = sn_cell_number((double)tensor->extent[1]);
-        return;
-    }
-}
-
-static int threads_of(const Bench *bench) {
-    int threads = bench->request->threads[bench->threads];
-    return threads ? threads : sn_cpu_count();
-}
-
-static Cell *new_row(Bench *bench, sn_Mode mode, const char *phase, const char *autocast) {
-    Arena *arena = bench->arena;
-    Cell *row = sn_table_row(arena, &bench->result->rows);
-    row[ROW_MODEL] = sn_cell_text(arena, bench->path);
-    row[ROW_MODE] = sn_cell_text(arena, mode_name(mode));
-    row[ROW_PHASE] = sn_cell_text(arena, phase);
-    row[ROW_AUTOCAST] = sn_cell_text(arena, autocast);
-    row[ROW_DEVICE] = sn_cell_text(arena, bench->request->device ? bench->request->device : "cpu");
-    row[ROW_THREADS] = sn_cell_number(threads_of(bench));
-    if (!bench->shapes) return row;
-    row[ROW_SHAPES] = sn_cell_text(arena, bench->shapes);
-    fill_sizes(bench, row);
-    return row;
-}
-
-static void fill_failure(Bench *bench, Cell *row, const Status status) {
-    sn_Code code = sn_error_code(status);
-    const char *word = code == SN_NO_MEMORY ? "OOM" : code == SN_UNSUPPORTED ? "unsupported" : "failed";
-    row[ROW_STATUS] = sn_cell_text(bench->arena, word);
-    if (code != SN_NO_MEMORY) bench->result->failures++;
-    note(bench, "%s, %s: %s", bench->path, row[ROW_MODE].text, sn_error_message(status));
-}
-
-/* The work of a run as its kernels declare it; negative when one does not. */
-static double run_flops(Bench *bench, const Plan *plan) {
-    int *rank = SN_ARRAY(bench->scratch, int, bench->inputs.count);
-    const int64_t **extent = SN_ARRAY(bench->scratch, const int64_t *, bench->inputs.count);
-    for (int i = 0; i < bench->inputs.count; i++) {
-        rank[i] = bench->inputs.tensor[i].rank;
-        extent[i] = bench->inputs.tensor[i].extent;
-    }
-    int64_t *symbol = SN_ARRAY(bench->scratch, int64_t, sn_dims_symbol_count(plan->graph->dims));
-    Status status = sn_bind_symbols(plan->graph, bench->inputs.count, rank, extent, symbol);
-    double sum = status ? -1 : 0;
-    for (int i = plan->setup_count; i < plan->launch_count && sum >= 0 && !status; i++) {
-        int64_t flops = -1;
-        if (plan->launch[i].flops >= 0)
-            status = sn_dim_eval(plan->dim[plan->launch[i].flops], symbol, NULL, &flops);
-        sum = status || flops < 0 ? -1 : sum + (double)flops;
-    }
-    sn_error_free(status);
-    return sum;
-}
-
-static void fill_times(Bench *bench, Cell *row, const Subject *subject, const Stats *stats) {
-    const Plan *plan = sn_program_plan(subject->program);
-    const Ledger *ledger = sn_program_ledger(subject->program);
-    row[ROW_STATUS] = sn_cell_text(bench->arena, "ok");
-    row[ROW_MEAN] = sn_cell_number(stats->mean);
-    row[ROW_STD] = sn_cell_number(stats->std);
-    row[ROW_MEDIAN] = sn_cell_number(stats->median);
-    row[ROW_MIN] = sn_cell_number(stats->min);
-    row[ROW_PEAK_BYTES] = sn_cell_number((double)sn_context_peak_bytes(subject->context) +
-                                         (double)sn_program_constant_bytes(subject->program));
-    row[ROW_LAUNCHES] = sn_cell_number(plan->launch_count - plan->setup_count);
-    row[ROW_COMPILE] = sn_cell_number(ledger->passes + ledger->codegen + ledger->setup +
-                                      ledger->kernels.compiler + ledger->kernels.link + ledger->kernels.load);
-    double flops = run_flops(bench, plan), peak = bench->request->peaks[bench->threads].fma;
-    if (flops >= 0 && peak > 0) row[ROW_PEAK_SHARE] = sn_cell_number(flops / (stats->median * peak));
-    bench->result->good++;
-}
-
-static void add_rows(Bench *bench, const char *phase, const char *autocast) {
-    Stats stats[MODES] = {{0}};
-    double eager = 0;
-    for (int m = 0; m < bench->request->mode_count; m++) {
-        const Subject *subject = &bench->subject[m];
-        if (subject->status) continue;
-        stats[m] = sn_stats(subject->seconds, bench->request->iters);
-        if (subject->mode == SN_EAGER) eager = stats[m].median;
-    }
-    for (int m = 0; m < bench->request->mode_count; m++) {
-        const Subject *subject = &bench->subject[m];
-        Cell *row = new_row(bench, subject->mode, phase, autocast);
-        if (subject->status)
-            fill_failure(bench, row, subject->status);
-        else
-            fill_times(bench, row, subject, &stats[m]);
-        bool both = bench->request->mode_count > 1 && eager > 0 && stats[m].median > 0;
-        if (both) row[ROW_SPEEDUP] = sn_cell_number(eager / stats[m].median);
-    }
-}
-
-/* ---- the time of kernels ---- */
-
-static void add_kernels(Bench *bench, const Subject *subject) {
-    Arena *arena = bench->arena;
-    const Profile *profile = sn_context_profile(subject->context);
-    int count, runs = bench->request->iters;
-    const ProfileRow *rows = sn_profile_rows(arena, profile, true, &count);
-    for (int i = 0; i < count; i++) {
-        const PlanLaunch *launch = &profile->plan->launch[rows[i].launch];
-        const LaunchTime *time = &rows[i].time;
-        Cell *row = sn_table_row(arena, &bench->result->kernels);
-        row[KERNEL_MODEL] = sn_cell_text(arena, bench->path);
-        row[KERNEL_MODE] = sn_cell_text(arena, mode_name(subject->mode));
-        row[KERNEL_THREADS] = sn_cell_number(threads_of(bench));
-        row[KERNEL_SHAPES] = sn_cell_text(arena, bench->shapes);
-        row[KERNEL_SHARE] = sn_cell_number(rows[i].share);
-        row[KERNEL_SECONDS] = sn_cell_number(time->seconds / runs);
-        row[KERNEL_CALLS] = sn_cell_number((double)time->calls);
-        row[KERNEL_EACH] = sn_cell_number(time->seconds / (double)time->calls);
-        row[KERNEL_LAUNCHES] = sn_cell_number(rows[i].launches);
-        row[KERNEL_WHAT] = sn_cell_text(arena, launch->summary);
-        row[KERNEL_ORIGIN] = sn_cell_text(arena, rows[i].origin);
-        row[KERNEL_NAME] = sn_cell_text(arena, launch->kernel->name);
-        if (time->bytes >= 0) {
-            row[KERNEL_BYTES] = sn_cell_number(time->bytes / runs);
-            row[KERNEL_BYTES_RATE] = sn_cell_number(time->bytes / time->seconds);
-        }
-        if (time->flops >= 0) row[KERNEL_FLOP_RATE] = sn_cell_number(time->flops / time->seconds);
-    }
+        sn_arena_printf(bench->scratch, "%s: %s %s", bench->path, what, sn_bench_mode_name(mode)));
 }
 
 static Status profile(Bench *bench, Subject *subject) {
     progress(bench, "profiling", subject->mode);
     TRY(sn_profile_enable(subject->context));
     for (int i = 0; i < bench->request->iters; i++) TRY(sn_context_run(subject->context));
-    add_kernels(bench, subject);
+    sn_bench_add_kernels(bench, subject);
     return NULL;
 }
 
@@ -330,27 +51,28 @@ static void measure(Bench *bench) {
  * stay. */
 static void run_setting(Bench *bench, const char *phase, const char *autocast, int setting) {
     const BenchRequest *request = bench->request;
-    Status kept[MODES] = {0};
+    Status kept[SN_BENCH_MODES] = {0};
     for (int m = 0; m < request->mode_count; m++) kept[m] = bench->subject[m].status;
     InputRequest wanted = {request->shapes_each, request->input_count, request->shape[setting],
                            request->input};
     bench->shapes = NULL;
     Status made = sn_inputs_make(bench->scratch, bench->model->graph, &wanted, &bench->inputs);
     if (!made) {
-        bench->shapes = shapes_text(bench);
-        if (*bench->inputs.chosen) note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);
+        bench->shapes = sn_bench_shapes(bench);
+        if (*bench->inputs.chosen)
+            sn_bench_note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);
         measure(bench);
     }
     for (int m = 0; m < request->mode_count; m++)
         if (made && !kept[m])
             bench->subject[m].status = sn_fail(sn_error_code(made), "%s", sn_error_message(made));
     sn_error_free(made);
-    add_rows(bench, phase, autocast);
+    sn_bench_add_rows(bench, phase, autocast);
     for (int m = 0; m < request->mode_count; m++) {
         Subject *subject = &bench->subject[m];
         if (request->kernels && !subject->status) {
             Status status = profile(bench, subject);
-            if (status) note(bench, "%s: profiling: %s", bench->path, sn_error_message(status));
+            if (status) sn_bench_note(bench, "%s: profiling: %s", bench->path, sn_error_message(status));
             sn_error_free(status);
         }
         sn_context_free(subject->context);
@@ -388,7 +110,7 @@ static void refuse(Bench *bench, const char *phase, const char *autocast, sn_Cod
     for (int setting = 0; setting < bench->request->setting_count; setting++) {
         for (int m = 0; m < bench->request->mode_count; m++) {
             Status status = sn_fail(code, "%s", message);
-            fill_failure(bench, new_row(bench, bench->request->mode[m], phase, autocast), status);
+            sn_bench_add_failure(bench, bench->request->mode[m], phase, autocast, status);
             sn_error_free(status);
         }
     }
@@ -410,7 +132,7 @@ static void sweep_settings(Bench *bench, const char *phase, const char *autocast
     release_all(bench);
 }
 
-Status sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result) {
+void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result) {
     Bench bench = {.arena = arena, .scratch = arena, .request = request, .path = path, .result = result};
     sn_Model *model = NULL;
     Status opened = sn_model_open(path, &model);
@@ -426,5 +148,4 @@ Status sn_bench_model(Arena *arena, const BenchRequest *request, const char *pat
             }
     sn_error_free(opened);
     if (model) sn_model_close(model);
-    return NULL;
 }

@@ -45,6 +45,6 @@ BenchResult sn_bench_result(void);
  * where both were measured. `peak_share`: work that the kernels declare, a second, by the measured peak.
  * `peak_bytes`: constants, setup results and the most that a run took at once. `compile_s`: passes, code
  * generation, compiler and setup. */
-Status sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result);
+void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result);
 
 #endif

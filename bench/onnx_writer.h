@@ -19,7 +19,7 @@ void sn_writer_input(Writer *writer, const char *name, DType dtype, int rank, co
 void sn_writer_output(Writer *writer, const char *name, DType dtype, int rank, const int64_t *extent,
                       const char *const *dim_name);
 
-/* A float32 weight: element i is offset + scale·normal(seed, i); each weight gets a seed of its own. */
+/* A float32 weight: uniform around `offset` with deviation `scale`, each weight with a seed of its own. */
 const char *sn_writer_weight(Writer *writer, const char *name, int rank, const int64_t *extent, double scale,
                              double offset);
 

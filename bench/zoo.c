@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* Weights are normal with this deviation, as GPT-2 initialises them. */
+/* The deviation of the weights, as GPT-2 initialises them. */
 static const double weight_scale = 0.02;
 
 /* One model being written. Names of nodes are "<scope>/<what>". */

@@ -3,7 +3,7 @@
 #include "cpu/cpu.h"
 #include "cpu/process.h"
 #include "cpu/toolchain.h"
-#include "peaks.h"
+#include "environment.h"
 #include "report.h"
 #include <dirent.h>
 #include <dlfcn.h>
@@ -43,18 +43,7 @@ static void find_failure(Doctor *doctor, const char *what, Status status) {
 /* ---- processor ---- */
 
 static void find_processor(Doctor *doctor) {
-    char line[512];
-    const char *name = "unknown";
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    while (file && fgets(line, sizeof line, file)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
-        colon[strcspn(colon, "\n")] = '\0';
-        name = sn_arena_string(doctor->arena, colon + 2);
-        break;
-    }
-    if (file) fclose(file);
-    find(doctor, "processor", "%s", name);
+    find(doctor, "processor", "%s", sn_processor_name(doctor->arena));
     find(doctor, "processors for this process", "%d", sn_cpu_count());
     static const struct {
         const char *what;

@@ -96,9 +96,16 @@ static void emit_step_columns(Emit *emit, const Step *step, const unsigned char 
     }
 }
 
+/* How long a loop's body is, in instructions; a dear function counts as too many, since it hides the
+ * accumulators' latency by itself. */
 static int loop_size(const Emit *emit, const unsigned char *needed) {
     int size = 0;
-    for (int i = 0; i < emit->nest->instr.count; i++) size += needed[i] && emit->nest->instr.at[i]->reduced;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        if (!needed[i] || !instr->reduced) continue;
+        bool dear = instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function);
+        size += dear ? UNROLL_INSTRUCTIONS + 1 : 1;
+    }
     return size;
 }
 
@@ -306,17 +313,36 @@ static void emit_entry(Emit *emit, Text *out) {
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
 }
 
-void sn_emit_prelude_c(const KernelIr *kernel, Text *out) {
-    sn_text_add(out, "#define SN_VECTOR_BYTES %d\n", kernel->target->vector_bytes);
-    static const char *const files[] = {"vector.h", "vector_math.h", "vector_integer.h", "dims.h"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        sn_text_add(out, "%s\n", sn_device_text(files[i]));
+/* Headers cost the compiler time, so those of mathematics and of integer division come only where an
+ * instruction may call them: not the arithmetic that vector.h has. */
+static bool calls(const KernelIr *kernel, bool floats) {
+    static const char *const plain[] = {"add", "sub", "mul", "neg",  "min",        "max",   "and",
+                                        "or",  "xor", "not", "less", "less_equal", "equal", "where"};
+    for (int n = 0; n < kernel->nest.count; n++)
+        for (int i = 0; i < kernel->nest.at[n]->instr.count; i++) {
+            const Instr *instr = kernel->nest.at[n]->instr.at[i];
+            if (instr->kind != SN_INSTR_CALL) continue;
+            bool known = floats && strcmp(instr->function, "div") == 0 && sn_dtype_is_float(instr->operand);
+            for (size_t k = 0; k < sizeof plain / sizeof *plain; k++)
+                known |= strcmp(plain[k], instr->function) == 0;
+            bool power = strcmp(instr->function, "pow") == 0; /* of integers, goes through doubles */
+            if (!known && (sn_dtype_is_float(instr->operand) == floats || (floats && power))) return true;
+        }
+    return false;
+}
+
+void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
+    sn_text_add(out, "#define SN_VECTOR_BYTES %d\n%s\n", kernel->target->vector_bytes,
+                sn_device_text("vector.h"));
+    if (maths || calls(kernel, true)) sn_text_add(out, "%s\n", sn_device_text("vector_math.h"));
+    if (calls(kernel, false)) sn_text_add(out, "%s\n", sn_device_text("vector_integer.h"));
+    sn_text_add(out, "%s\n", sn_device_text("dims.h"));
 }
 
 Status sn_emit_c(KernelIr *kernel, Kernel *out) {
     Emit emit = {.arena = kernel->arena, .dialect = &c_dialect, .kernel = kernel};
     Text text = sn_text(kernel->arena);
-    sn_emit_prelude_c(kernel, &text);
+    sn_emit_prelude_c(kernel, kernel->use && kernel->use->maths, &text);
     if (kernel->use) return sn_emit_template(&emit, &text, out);
     sn_text_add(&text, "#define SN_PARTIAL(count)                              \\\n"
                        "    const int64_t n = (count);                         \\\n"

@@ -20,6 +20,7 @@ struct TemplateUse {
     const char *file;    /* the template */
     const char *defines; /* before it */
     SN_VEC(Hole) hole;
+    bool maths;         /* calls vector_math.h */
     bool masks;         /* has sn_mask_tile: */
     Dim causal;         /* column j counts for row i when j <= i + causal; NULL: no such bound */
     bool unmasked;      /* nothing else masks */
@@ -28,8 +29,9 @@ struct TemplateUse {
     Dim items;
 };
 
-/* The C prelude: vector width, vectors, maths, integers, index arithmetic. */
-void sn_emit_prelude_c(const KernelIr *kernel, Text *out);
+/* The C prelude: vector width, vectors, index arithmetic, and what else the instructions (`maths`: or the
+ * template) call. */
+void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out);
 
 Status sn_emit_template(Emit *emit, Text *text, Kernel *out);
 

@@ -126,7 +126,7 @@ Status sn_lower_attention(KernelIr *kernel) {
     HoleSpec output = spec_of("sn_output", "h", "i", "d", node->output[0]->type.dim, true);
     output.takes_value = true;
     TRY(sn_hole_store(&lower, use, &output, stand, NULL));
-    use->masks = true;
+    use->masks = use->maths = true;
     use->causal = attr->causal ? attr->offset : NULL;
     use->unmasked = bias == NULL;
     set_driver(kernel, use, node, adds ? 2 : bias || attr->causal ? 1 : 0);

@@ -1,6 +1,7 @@
 /* Files in, graph out. */
 #include "load.h"
 
+#include "facts.h"
 #include "import.h"
 #include "number.h"
 #include "wire.h"
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_NODES = 1 << 20, DEFAULT_DEPTH = 64 };
+enum { DEFAULT_NODES = 1 << 20, DEFAULT_DEPTH = 64, MAX_ATTEMPTS = 5 };
 
 static WireLimits limits_of(const LoadOptions *options) {
     WireLimits limits = {DEFAULT_NODES, DEFAULT_DEPTH};
@@ -98,6 +99,38 @@ static void fill_info(Arena *arena, Arena *scratch, const Onnx__ModelProto *mode
 
 /* ---- models ---- */
 
+static Graph *new_graph(Arena *arena, const Weights *weights, const Onnx__ModelProto *model) {
+    Graph *graph = sn_graph_new(arena, sn_arena_string(arena, model->graph->name));
+    graph->file = sn_arena_string(arena, weights->path);
+    return graph;
+}
+
+static Status import_once(Arena *scratch, Weights *weights, const Onnx__ModelProto *model, Graph *graph) {
+    Import import = {.scratch = scratch, .graph = graph, .weights = weights, .model = model};
+    weights->tensors = graph->arena;
+    return sn_import_graph(&import);
+}
+
+/* Imports again while the checks of the graph say something about its sizes that was not known when it was
+ * made. Each attempt has an arena of its own. */
+static Status import_settled(Arena *arena, Arena *scratch, Weights *weights, const Onnx__ModelProto *model,
+                             Graph **out) {
+    Arena *own = sn_arena_child(arena);
+    *out = new_graph(own, weights, model);
+    TRY(import_once(scratch, weights, model, *out));
+    for (int attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
+        Arena *next = sn_arena_child(arena);
+        Graph *graph = new_graph(next, weights, model);
+        bool learnt = sn_facts_carry(*out, graph);
+        sn_arena_free(learnt ? own : next);
+        if (!learnt) break;
+        own = next;
+        *out = graph;
+        TRY(import_once(scratch, weights, model, graph));
+    }
+    return NULL;
+}
+
 static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOptions *options, Graph **out,
                    ModelInfo *info) {
     Weights weights = {
@@ -110,12 +143,7 @@ static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOpt
     Onnx__ModelProto *model = (Onnx__ModelProto *)message;
     if (!model->graph) return sn_fail(SN_INVALID, "not a valid ONNX file: there is no graph in it");
     if (info) fill_info(arena, scratch, model, info);
-    Graph *graph = sn_graph_new(arena, sn_arena_string(arena, model->graph->name));
-    graph->file = sn_arena_string(arena, path);
-    Import import = {.scratch = scratch, .graph = graph, .weights = &weights, .model = model};
-    TRY(sn_import_graph(&import));
-    *out = graph;
-    return NULL;
+    return import_settled(arena, scratch, &weights, model, out);
 }
 
 static const char *quoted(Arena *arena, const char *path) {
@@ -147,7 +175,8 @@ static Status load_proto(Arena *arena, Arena *scratch, const Mapping *file, Tens
     ProtobufCMessage *message;
     TRY(sn_wire_unpack(scratch, file->bytes, file->size, &onnx__tensor_proto__descriptor, &limits, &message));
     const Onnx__TensorProto *proto = (const Onnx__TensorProto *)message;
-    Weights weights = {.arena = scratch, .file = *file, .folder = -1, .mapped = sn_map_new(scratch)};
+    Weights weights = {
+        .arena = scratch, .tensors = scratch, .file = *file, .folder = -1, .mapped = sn_map_new(scratch)};
     Tensor *found;
     TRY(sn_tensor_import(&weights, proto, &found));
     void *bytes;

@@ -66,7 +66,7 @@ static Status import_typed(Weights *weights, const Onnx__TensorProto *proto, Ten
         return sn_fail(SN_INVALID, "%zu elements where the shape has %lld", typed.count,
                        (long long)tensor->count);
     size_t width = (size_t)sn_dtype_bytes(tensor->dtype);
-    uint8_t *bytes = sn_arena_array(weights->arena, typed.count, width);
+    uint8_t *bytes = sn_arena_array(weights->tensors, typed.count, width);
     if (width == typed.width && typed.count > 0)
         memcpy(bytes, typed.at, typed.count * width);
     else
@@ -173,8 +173,8 @@ Status sn_tensor_import(Weights *weights, const Onnx__TensorProto *proto, Tensor
     if (!sn_dtype_from_onnx(proto->data_type, &dtype))
         return sn_fail(SN_UNSUPPORTED, "unsupported: tensors of element type %d", proto->data_type);
     if (proto->segment) return sn_fail(SN_UNSUPPORTED, "unsupported: a tensor in segments");
-    Tensor *tensor = SN_NEW(weights->arena, Tensor);
-    TRY(read_shape(weights->arena, proto, dtype, tensor));
+    Tensor *tensor = SN_NEW(weights->tensors, Tensor);
+    TRY(read_shape(weights->tensors, proto, dtype, tensor));
     bool typed = proto->n_float_data || proto->n_double_data || proto->n_int64_data || proto->n_uint64_data ||
                  proto->n_int32_data || proto->n_string_data;
     bool external = proto->data_location == LOCATION_EXTERNAL;

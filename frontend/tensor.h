@@ -11,7 +11,8 @@
 
 /* Where the bytes of a model's tensors are. */
 typedef struct Weights {
-    Arena *arena;     /* of the mappings and tensors */
+    Arena *arena;     /* of the mappings */
+    Arena *tensors;   /* of the tensors and of what typed fields decode to */
     const char *path; /* the model's */
     Mapping file;     /* the model itself: raw_offset counts from its start */
     int folder;    /* descriptor of its folder; -1 until external data is asked for, or where there is none */

@@ -125,6 +125,12 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
         check.origin = copy_origin(&clone, check.origin);
         sn_push(arena, &copy->checks, check);
     }
+    /* Last: what was said before they were known stays as it was. */
+    for (int i = 0; i < sn_dims_fact_count(graph->dims); i++) {
+        Dim from, to;
+        sn_dims_fact(graph->dims, i, &from, &to);
+        sn_dims_equate(copy->dims, carry(&clone, from), carry(&clone, to));
+    }
     copy->next_value = graph->next_value;
     copy->next_node = graph->next_node;
     copy->next_group = graph->next_group;

@@ -132,7 +132,9 @@ Dim sn_dim_intern(Dims *dims, DimKind kind, int64_t value, int count, const Dim 
 
 Dim sn_dim_make(Dims *dims, DimKind kind, Dim a, Dim b) {
     Dim made = sn_dim_intern(dims, kind, 0, 2, (Dim[]){a, b}, NULL);
-    return made ? made : sn_dim_give_up(dims);
+    if (!made) return sn_dim_give_up(dims);
+    Dim instead = node_of(made)->instead;
+    return instead ? instead : made;
 }
 
 static Memo *memo_slot(const Dims *dims, Operation operation, Dim a, Dim b) {
@@ -143,6 +145,23 @@ static Memo *memo_slot(const Dims *dims, Operation operation, Dim a, Dim b) {
 Dim sn_dim_recall(const Dims *dims, Operation operation, Dim a, Dim b) {
     const Memo *memo = memo_slot(dims, operation, a, b);
     return memo->operation == operation && memo->a == a && memo->b == b ? memo->result : NULL;
+}
+
+void sn_dims_equate(Dims *dims, Dim from, Dim to) {
+    if (!is_binary(from) || from == to || node_of(from)->instead) return;
+    node_of(from)->instead = to;
+    sn_push(dims->arena, &dims->facts, from);
+    /* What is remembered was made without the fact. */
+    memset(dims->memo, 0, (size_t)dims->memo_capacity * sizeof *dims->memo);
+}
+
+int sn_dims_fact_count(const Dims *dims) {
+    return dims->facts.count;
+}
+
+void sn_dims_fact(const Dims *dims, int index, Dim *from, Dim *to) {
+    *from = dims->facts.at[index];
+    *to = node_of(*from)->instead;
 }
 
 Dim sn_dim_remember(Dims *dims, Operation operation, Dim a, Dim b, Dim result) {

@@ -74,6 +74,13 @@ void sn_dims_symbol_at_least(Dims *dims, Dim symbol, int64_t bound);
  * proofs remember: threads that bind the symbols of one graph call it side by side. */
 void sn_dims_symbol_bounds(const Dims *dims, int number, int64_t *least, int64_t *most);
 
+/* A fact that holds at every run (a check at bind time keeps it true): where `from`, a quotient, remainder,
+ * minimum or maximum, would be made from now on, `to` is instead. Dims that hold `from` already stay as they
+ * are. */
+void sn_dims_equate(Dims *dims, Dim from, Dim to);
+int sn_dims_fact_count(const Dims *dims);
+void sn_dims_fact(const Dims *dims, int index, Dim *from, Dim *to); /* in the order they were told */
+
 /* Loop variable `number` over [0, extent). The same (number, extent) gives the same Dim. Over an extent of 1
  * it is the constant 0; as a `from` of sn_dim_replace or an axis of sn_dim_affine that constant matches
  * nothing. */

@@ -267,6 +267,15 @@ static Status parse_check(Parser *p) {
     return NULL;
 }
 
+static Status parse_fact(Parser *p) {
+    Dim from, to;
+    TRY(sn_parse_dim(p, 0, NULL, &from));
+    TRY(sn_parse_expect(p, ','));
+    TRY(sn_parse_dim(p, 0, NULL, &to));
+    sn_dims_equate(p->graph->dims, from, to);
+    return NULL;
+}
+
 static Status parse_output(Parser *p) {
     Value *value;
     const char *name = "";
@@ -287,6 +296,7 @@ static Status parse_graph(Parser *p) {
     p->graph->stage = (Stage)stage;
     while (sn_parse_accept_word(p, "symbol")) TRY(parse_symbol(p));
     while (sn_parse_accept_word(p, "check")) TRY(parse_check(p));
+    while (sn_parse_accept_word(p, "fact")) TRY(parse_fact(p));
     TRY(parse_region(p, p->graph->body));
     while (sn_parse_accept_word(p, "output")) TRY(parse_output(p));
     if (!sn_parse_at_end(p)) return sn_parse_fail(p, p->at, "a statement expected");

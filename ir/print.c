@@ -307,6 +307,19 @@ static void print_checks(Printer *p) {
     }
 }
 
+static void print_facts(Printer *p) {
+    Dims *dims = p->graph->dims;
+    for (int i = 0; i < sn_dims_fact_count(dims); i++) {
+        Dim from, to;
+        sn_dims_fact(dims, i, &from, &to);
+        sn_text_add(p->text, "fact ");
+        sn_dim_print(p->text, dims, from);
+        sn_text_add(p->text, ", ");
+        sn_dim_print(p->text, dims, to);
+        sn_text_add(p->text, "\n");
+    }
+}
+
 static void print_interface(Printer *p) {
     const Region *body = p->graph->body;
     for (int i = 0; i < body->param.count; i++) {
@@ -328,6 +341,7 @@ void sn_graph_print_notes(Text *text, const Graph *graph, const Notes *notes) {
     print_notes(&p, graph);
     print_symbols(&p);
     print_checks(&p);
+    print_facts(&p);
     print_interface(&p);
     for (const Node *node = body->first; node; node = node->next) print_node(&p, node);
     for (int i = 0; i < body->result.count; i++) {

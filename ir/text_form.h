@@ -4,6 +4,7 @@
  *   graph "name" stage imported
  *   symbol T at_least 1 at_most 2048
  *   check equal T, S @ "mask" Add 17 #4
+ *   fact max(T, S), T
  *   input %0 "input_ids": i64[B, T]
  *   %1 "wte" = constant {tensor = f32[50257, 768] recipe 12 scale 0.02 offset 0} : f32[50257, 768] ; group 3 setup
  *   %2 = gather(%1, %0) {axis = 0} : f32[B, T, 768] ; group 4 @ "embed" Gather 17 #0, "pick" Identity 17 #1

@@ -39,7 +39,7 @@ void sn_type_print(Text *text, const Dims *dims, Type type);
 typedef enum PayloadKind {
     SN_PAYLOAD_BYTES,  /* in memory (an arena or a read-only mapping), little-endian, row-major, maybe
                           unaligned */
-    SN_PAYLOAD_RECIPE, /* made on demand: element i = scale·normal(seed, i) + offset */
+    SN_PAYLOAD_RECIPE, /* made on demand: element i = offset + scale·√3·(2u − 1), u = uniform(seed, i) */
 } PayloadKind;
 
 /* A constant tensor: concrete shape and a payload that is never copied until it is needed. */

@@ -17,9 +17,10 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     context->extent = calloc((size_t)plan->input_count + 1, sizeof *context->extent);
     context->address = calloc((size_t)plan->value_count + 1, sizeof *context->address);
     context->buffer = calloc((size_t)plan->buffer_most + 1, sizeof *context->buffer);
+    context->fault = calloc((size_t)plan->launch_count + 1, sizeof *context->fault);
     context->block = calloc((size_t)plan->value_count + 1, sizeof *context->block);
     if (!context->input || !context->output || !context->rank || !context->extent || !context->address ||
-        !context->buffer || !context->block)
+        !context->buffer || !context->fault || !context->block)
         return sn_fail(SN_NO_MEMORY, "out of memory for a context");
     context->allocator = (Allocator){.device = program->device};
     for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
@@ -71,6 +72,7 @@ void sn_context_free(sn_Context *context) {
     free(context->extent);
     free(context->address);
     free(context->buffer);
+    free(context->fault);
     free(context->block);
     free(context);
 }

@@ -32,6 +32,7 @@ struct sn_Context {
     Bindings bindings;
     void **address; /* per value of the plan */
     void **buffer;  /* of the launch at hand */
+    int *fault;     /* per launch of the plan: its fault code in the last run */
     Block arena;    /* compiled: where all values of a run lie */
     Allocator allocator;
     Block *block; /* eager: per value of the plan */

@@ -1,15 +1,16 @@
 #include "context.h"
 
+/* A fault that is known at once ends the run; what comes later is found at its end. */
 static Status launch(sn_Context *context, const Binding *binding, int index) {
     const sn_Program *program = context->program;
     const int64_t *param = binding->param + program->plan->launch[index].param_start;
-    if (!context->profile)
-        return sn_program_launch(program, index, context->address, binding->dim, param, context->buffer);
     Device *device = program->device;
-    double start = device->ops->clock(device);
-    TRY(sn_program_launch(program, index, context->address, binding->dim, param, context->buffer));
-    sn_profile_add(context->profile, index, device->ops->clock(device) - start, binding->dim);
-    return NULL;
+    int *fault = &context->fault[index];
+    double start = context->profile ? device->ops->clock(device) : 0;
+    TRY(sn_program_launch(program, index, context->address, binding->dim, param, context->buffer, fault));
+    if (context->profile)
+        sn_profile_add(context->profile, index, device->ops->clock(device) - start, binding->dim);
+    return sn_program_fault(program, index, *fault);
 }
 
 /* ---- compiled: one block, every value at its place ---- */
@@ -55,12 +56,16 @@ void sn_execute_release(sn_Context *context) {
 }
 
 Status sn_execute(sn_Context *context, const Binding *binding) {
-    Device *device = context->program->device;
-    Status status =
-        context->program->plan->eager ? run_eager(context, binding) : run_compiled(context, binding);
+    const sn_Program *program = context->program;
+    memset(context->fault, 0, (size_t)program->plan->launch_count * sizeof *context->fault);
+    Status status = program->plan->eager ? run_eager(context, binding) : run_compiled(context, binding);
     /* What was started still uses the context's memory: it has to end, whatever happened. */
-    Status ended = device->ops->sync(device);
-    if (!status) return ended;
-    sn_error_free(ended);
-    return status;
+    Status ended = program->device->ops->sync(program->device);
+    if (status) {
+        sn_error_free(ended);
+        return status;
+    }
+    for (int i = 0; i < program->plan->launch_count && !ended; i++)
+        ended = sn_program_fault(program, i, context->fault[i]);
+    return ended;
 }

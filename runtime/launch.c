@@ -35,8 +35,9 @@ static Status describe(void *argument) {
                    node ? ", " : "", node ? sn_op(node->op)->text : "", fault_text(node));
 }
 
-static Status fault_error(const PlanLaunch *launch, int code) {
-    Fault fault = {launch, code, sn_arena_new()};
+Status sn_program_fault(const sn_Program *program, int index, int code) {
+    if (!code) return NULL;
+    Fault fault = {&program->plan->launch[index], code, sn_arena_new()};
     if (!fault.arena) return sn_fail(SN_FAULT, "a kernel failed on its data");
     Status status = sn_guarded(fault.arena, describe, &fault);
     sn_arena_free(fault.arena);
@@ -52,7 +53,7 @@ static int64_t launch_work(const PlanLaunch *launch, const int64_t *dim) {
 }
 
 Status sn_program_launch(const sn_Program *program, int index, void *const *address, const int64_t *dim,
-                         const int64_t *param, void **buffer) {
+                         const int64_t *param, void **buffer, int *fault) {
     const PlanLaunch *launch = &program->plan->launch[index];
     int64_t items = dim[launch->items];
     if (items <= 0) return NULL;
@@ -66,7 +67,5 @@ Status sn_program_launch(const sn_Program *program, int index, void *const *addr
                                  .shared = launch->shared < 0 ? 0 : dim[launch->shared],
                                  .buffer_count = launch->buffer_count,
                                  .symbol_count = launch->kernel->param_count};
-    int fault = 0;
-    TRY(program->device->ops->launch(program->device, program->module, &arguments, &fault));
-    return fault ? fault_error(launch, fault) : NULL;
+    return program->device->ops->launch(program->device, program->module, &arguments, fault);
 }

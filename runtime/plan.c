@@ -1,4 +1,5 @@
 #include "plan.h"
+#include "cluster_key.h"
 
 typedef struct Planner {
     Arena *arena;
@@ -11,6 +12,8 @@ typedef struct Planner {
     SN_VEC(const Kernel *) kernel;
     SN_VEC(Dim) dim;
     Map *dim_at, *kernel_at; /* position + 1 */
+    Map *by_key;             /* kernels by sn_cluster_key */
+    int *local;              /* for sn_cluster_key */
     int param_count;
 } Planner;
 
@@ -146,14 +149,27 @@ static Status plan_cluster(Planner *p, const Node *cluster, const Kernel *kernel
     return NULL;
 }
 
+/* Layers repeat: a cluster that is like an earlier one has its kernel. */
+static Status make_kernel(Planner *p, const Node *cluster, const Kernel **out) {
+    Hash key = sn_cluster_key(cluster, p->local);
+    void **slot = sn_map_at(p->by_key, &key, sizeof key);
+    if (!*slot) {
+        Kernel *made;
+        TRY(p->codegen(p->arena, p->graph->dims, cluster, p->target, &made));
+        *slot = made;
+    }
+    *out = *slot;
+    return NULL;
+}
+
 static Status add_launches(Planner *p, bool setup) {
     for (const Node *node = p->graph->body->first; node; node = node->next) {
         if (node->op == SN_OP_CONSTANT) continue;
         if (node->op != SN_OP_CLUSTER)
             return sn_fail(SN_INTERNAL, "%s outside of a cluster in a fused graph", sn_op(node->op)->text);
         if (node->setup != setup) continue;
-        Kernel *kernel;
-        Status status = p->codegen(p->arena, p->graph->dims, node, p->target, &kernel);
+        const Kernel *kernel;
+        Status status = make_kernel(p, node, &kernel);
         if (!status) status = plan_cluster(p, node, kernel);
         if (status) return sn_status_prefix(status, "%s", sn_origin_text(p->arena, node->origin));
     }
@@ -230,6 +246,8 @@ Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool 
     Planner p = {.arena = arena, .graph = graph, .target = target, .codegen = codegen};
     p.dim_at = sn_map_new(arena);
     p.kernel_at = sn_map_new(arena);
+    p.by_key = sn_map_new(arena);
+    p.local = SN_ARRAY(arena, int, graph->next_value);
     p.index_of = SN_ARRAY(arena, int, graph->next_value);
     for (int i = 0; i < graph->next_value; i++) p.index_of[i] = -1;
 

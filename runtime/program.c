@@ -136,8 +136,10 @@ static Status run_setup(sn_Program *program) {
         const PlanLaunch *launch = &plan->launch[i];
         TRY(setup_buffers(program, launch, dim, address));
         for (int k = 0; k < launch->kernel->param_count; k++) param[k] = dim[launch->param[k]];
-        TRY(sn_program_launch(program, i, address, dim, param, buffer));
+        int fault = 0;
+        TRY(sn_program_launch(program, i, address, dim, param, buffer, &fault));
         TRY(program->device->ops->sync(program->device));
+        TRY(sn_program_fault(program, i, fault));
         for (int k = 0; k < launch->dead_count; k++) {
             Resident *dead = &program->resident[launch->dead[k]];
             if (!dead->owned) sn_pages_release(&pages, dead->at, dead->bytes);

@@ -46,10 +46,13 @@ Status sn_program_open(Arena *arena, const char *device, int threads, const char
  * program's arena and was made for its device's target. */
 Status sn_program_load(sn_Program *program, const Plan *plan);
 
-/* Starts launch `index` of the plan and waits for its fault code. address[i] is where value i of the plan is;
- * dim[i] the value of Plan.dim[i]; param the values of the launch's params; buffer has room for
- * Plan.buffer_most. SN_FAULT names the node that failed. */
+/* Starts launch `index` of the plan. address[i] is where value i of the plan is; dim[i] the value of
+ * Plan.dim[i]; param the values of the launch's params; buffer has room for Plan.buffer_most. *fault (0
+ * before) becomes the launch's fault code, at the latest when the device's sync returns. */
 Status sn_program_launch(const sn_Program *program, int index, void *const *address, const int64_t *dim,
-                         const int64_t *param, void **buffer);
+                         const int64_t *param, void **buffer, int *fault);
+
+/* SN_FAULT, naming the node that a launch's fault code means; NULL for the code 0. */
+Status sn_program_fault(const sn_Program *program, int index, int fault);
 
 #endif

@@ -1,5 +1,6 @@
 /* Plans, programs and contexts on hand-made fused graphs: both modes against the interpreter, and everything
  * that can go wrong in a run. */
+#include "cluster_key.h"
 #include "eval.h"
 #include "execute_fixture.h"
 #include "number.h"
@@ -316,6 +317,50 @@ static void plans_print(void **state) {
     sn_program_free(program);
 }
 
+/* ---- which clusters share a kernel ---- */
+
+/* A cluster over x, y: f32[T, 4] with one thing in its own way: its type, how its body reads them, what it
+ * returns. */
+static const char *cluster_text(Arena *arena, int first, const char *operands, const char *view,
+                                const char *operator, const char * result) {
+    return sn_arena_printf(arena,
+                           "%%%d = cluster(%s) {kind = map} {\n"
+                           "  param %%%d: f32[T, 4]\n"
+                           "  param %%%d: f32[T, 4]\n"
+                           "  %%%d = view(%%%d) {extent = [T, 4], index = [%s]} : f32[T, 4]\n"
+                           "  %%%d = %s(%%%d, %%%d) : f32[T, 4]\n"
+                           "  return %%%d\n"
+                           "} : f32[T, 4]\n",
+                           first, operands, first + 1, first + 2, first + 3, first + 1, view,
+                           first + 4, operator, first + 3, first + 2, first + (*result == 'v' ? 3 : 4));
+}
+
+static void clusters_alike_have_one_key(void **state) {
+    (void)state;
+    Arena *arena = sn_arena_new();
+    Text text = sn_text(arena);
+    sn_text_add(&text, "graph \"keys\" stage fused\nsymbol T\ninput %%0 \"x\": f32[T, 4]\n"
+                       "input %%1 \"y\": f32[T, 4]\n");
+    const char *const made[] = {
+        cluster_text(arena, 10, "%0, %1", "i0, 3 - i1", "add", ""),
+        cluster_text(arena, 20, "%1, %0", "i0, 3 - i1", "add", ""), /* the same of other operands */
+        cluster_text(arena, 30, "%0, %0", "i0, 3 - i1", "add", ""), /* of one operand twice */
+        cluster_text(arena, 40, "%0, %1", "i0, 0", "add", ""),
+        cluster_text(arena, 50, "%0, %1", "i0, 3 - i1", "mul", ""),
+        cluster_text(arena, 60, "%0, %1", "i0, 3 - i1", "add", "view"),
+    };
+    enum { COUNT = sizeof made / sizeof *made };
+    for (int i = 0; i < COUNT; i++) sn_text_add(&text, "%s", made[i]);
+    for (int i = 0; i < COUNT; i++) sn_text_add(&text, "output %%%d \"\"\n", 10 * (i + 1));
+    Graph *graph = parse_fused(arena, sn_text_string(&text));
+    int *local = SN_ARRAY(arena, int, graph->next_value);
+    Hash key[COUNT];
+    for (int i = 0; i < COUNT; i++) key[i] = sn_cluster_key(graph->body->result.at[i]->producer, local);
+    for (int i = 0; i < COUNT; i++)
+        for (int j = 0; j < i; j++) assert_int_equal(sn_hash_equal(key[i], key[j]), i == 1 && j == 0);
+    sn_arena_free(arena);
+}
+
 /* ---- a device with a memory of its own ---- */
 
 typedef struct Remote {
@@ -323,6 +368,7 @@ typedef struct Remote {
     Device *cpu;
     DeviceOps ops;
     int64_t up, down;
+    int *late, code; /* a fault that sync tells */
 } Remote;
 
 static Remote remote; /* one test at a time */
@@ -357,7 +403,14 @@ static Status remote_compile(Device *device, const Kernel *const *kernel, int co
 
 static Status remote_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
     (void)device;
-    return remote.cpu->ops->launch(remote.cpu, module, arguments, fault);
+    remote.late = fault;
+    return remote.cpu->ops->launch(remote.cpu, module, arguments, &remote.code);
+}
+
+static Status remote_sync(Device *device) {
+    (void)device;
+    if (remote.late) *remote.late = remote.code;
+    return NULL;
 }
 
 static void use_remote(sn_Program *program) {
@@ -368,6 +421,7 @@ static void use_remote(sn_Program *program) {
     remote.ops.download = remote_download;
     remote.ops.compile = remote_compile;
     remote.ops.launch = remote_launch;
+    remote.ops.sync = remote_sync;
     remote.device = (Device){.ops = &remote.ops, .target = program->device->target, .host_memory = false};
     program->device = &remote.device;
 }
@@ -387,6 +441,20 @@ static void other_memory_is_copied_to_and_from(void **state) {
         sn_context_free(context);
         sn_program_free(program);
     }
+}
+
+static void late_faults_are_found(void **state) {
+    sn_Program *program = make_program(lookup, false, 1, *state, use_remote);
+    sn_Context *context = make_context(program, 0);
+    float table[] = {1, 2, 4};
+    int64_t ids[] = {1, 5, 0};
+    assert_ok(set_f32(context, 0, 1, (int64_t[]){3}, table));
+    assert_ok(set_i64(context, 1, 1, (int64_t[]){3}, ids));
+    assert_fails(sn_context_run(context), SN_FAULT, "embed/Gather");
+    ids[1] = 2;
+    assert_ok(sn_context_run(context));
+    sn_context_free(context);
+    sn_program_free(program);
 }
 
 static void unknown_devices_are_unsupported(void **state) {
@@ -409,7 +477,9 @@ int main(void) {
         cmocka_unit_test(outputs_can_be_inputs_of_the_next_run),
         cmocka_unit_test(a_profile_counts_every_launch),
         cmocka_unit_test(plans_print),
+        cmocka_unit_test(clusters_alike_have_one_key),
         cmocka_unit_test(other_memory_is_copied_to_and_from),
+        cmocka_unit_test(late_faults_are_found),
         cmocka_unit_test(unknown_devices_are_unsupported),
     };
     return cmocka_run_group_tests(tests, make_cache, remove_cache);

@@ -63,6 +63,13 @@ static void count_problem(Tally *tally, const char *folder, const char *problem)
     print_error("%s: %s\n", folder, problem);
 }
 
+/* The message, kept in the arena; the status is freed. */
+static const char *message_of(Arena *arena, Status status) {
+    const char *message = sn_arena_string(arena, sn_error_message(status));
+    sn_error_free(status);
+    return message;
+}
+
 static bool exists(const char *path) {
     struct stat info;
     return stat(path, &info) == 0;
@@ -112,13 +119,13 @@ static const char *run_case(Arena *arena, const Graph *graph, const char *folder
     Status status;
     for (int k = 0; k < inputs; k++) {
         input[k] = read_array(arena, numbered(arena, folder, "input", k), &status);
-        if (status) return sn_arena_string(arena, sn_error_message(status));
+        if (status) return message_of(arena, status);
     }
     status = sn_eval_graph(arena, graph, true, input, output);
-    if (status) return sn_arena_string(arena, sn_error_message(status));
+    if (status) return message_of(arena, status);
     for (int k = 0; k < outputs; k++) {
         const Array *want = read_array(arena, numbered(arena, folder, "output", k), &status);
-        if (status) return sn_arena_string(arena, sn_error_message(status));
+        if (status) return message_of(arena, status);
         const char *differs = difference(arena, output[k], want);
         if (differs) return sn_arena_printf(arena, "output %d: %s", k, differs);
     }
@@ -160,7 +167,7 @@ static const char *reprints(Arena *arena, const Graph *graph) {
     sn_graph_print(&first, graph);
     Graph *parsed;
     Status status = sn_graph_parse(arena, first.at, first.length, &parsed);
-    if (status) return sn_arena_printf(arena, "the text form does not parse: %s", sn_error_message(status));
+    if (status) return sn_arena_printf(arena, "the text form does not parse: %s", message_of(arena, status));
     sn_graph_print(&second, parsed);
     return strcmp(first.at, second.at) == 0 ? NULL : "the text form changes when it is parsed";
 }
@@ -193,7 +200,7 @@ static const char *shape_arithmetic(Arena *arena, const Graph *graph) {
 
 static const char *check_graph(Arena *arena, const Graph *graph) {
     Status status = sn_verify(graph);
-    if (status) return sn_arena_string(arena, sn_error_message(status));
+    if (status) return message_of(arena, status);
     const char *problem = shape_arithmetic(arena, graph);
     return problem ? problem : reprints(arena, graph);
 }

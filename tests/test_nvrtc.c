@@ -1,7 +1,10 @@
-/* Generated CUDA text: compiled by the real NVRTC for each architecture where one is installed. */
+/* Generated CUDA text through the real NVRTC, where one is installed, straight to CUBIN: the clusters of
+ * tests/clusters, and clusters made here so that every function of the prelude is called. */
+#include "cluster_files.h"
 #include "codegen_fixture.h"
 
-/* The part of NVRTC's C interface that is used, after its documentation. */
+/* ---- NVRTC: the part of its C interface that is used, after its documentation ---- */
+
 typedef struct _nvrtcProgram *Program;
 typedef struct Nvrtc {
     int (*create)(Program *, const char *source, const char *name, int, const char *const *,
@@ -9,118 +12,178 @@ typedef struct Nvrtc {
     int (*compile)(Program, int, const char *const *);
     int (*log_size)(Program, size_t *);
     int (*log)(Program, char *);
+    int (*cubin_size)(Program, size_t *);
+    int (*cubin)(Program, char *);
     int (*destroy)(Program *);
 } Nvrtc;
 
-static bool open_nvrtc(Nvrtc *nvrtc) {
-    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so",
-                                        "/usr/local/cuda/lib64/libnvrtc.so"};
-    void *library = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !library; i++)
-        library = dlopen(names[i], RTLD_NOW);
-    if (!library) return false;
-    *(void **)&nvrtc->create = dlsym(library, "nvrtcCreateProgram");
-    *(void **)&nvrtc->compile = dlsym(library, "nvrtcCompileProgram");
-    *(void **)&nvrtc->log_size = dlsym(library, "nvrtcGetProgramLogSize");
-    *(void **)&nvrtc->log = dlsym(library, "nvrtcGetProgramLog");
-    *(void **)&nvrtc->destroy = dlsym(library, "nvrtcDestroyProgram");
-    return nvrtc->create && nvrtc->compile && nvrtc->log_size && nvrtc->log && nvrtc->destroy;
+static void *find_symbol(void *library, const char *name) {
+    void *symbol = dlsym(library, name);
+    if (!symbol) fail_msg("NVRTC has no %s", name);
+    return symbol;
 }
 
-static void compile_for(const Nvrtc *nvrtc, const Kernel *kernel, const char *architecture) {
-    char option[64], *log;
+static bool open_nvrtc(Nvrtc *nvrtc) {
+    static const char *const folders[] = {"", "/usr/local/cuda/lib64/", "/usr/lib/x86_64-linux-gnu/"};
+    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
+    void *library = NULL;
+    char path[128];
+    for (int i = 0; i < 9 && !library; i++) {
+        snprintf(path, sizeof path, "%s%s", folders[i / 3], names[i % 3]);
+        library = dlopen(path, RTLD_NOW);
+    }
+    if (!library) return false;
+    *(void **)&nvrtc->create = find_symbol(library, "nvrtcCreateProgram");
+    *(void **)&nvrtc->compile = find_symbol(library, "nvrtcCompileProgram");
+    *(void **)&nvrtc->log_size = find_symbol(library, "nvrtcGetProgramLogSize");
+    *(void **)&nvrtc->log = find_symbol(library, "nvrtcGetProgramLog");
+    *(void **)&nvrtc->cubin_size = find_symbol(library, "nvrtcGetCUBINSize");
+    *(void **)&nvrtc->cubin = find_symbol(library, "nvrtcGetCUBIN");
+    *(void **)&nvrtc->destroy = find_symbol(library, "nvrtcDestroyProgram");
+    return true;
+}
+
+static char *read_log(const Nvrtc *nvrtc, Program program) {
     size_t size = 0;
-    Program program;
-    snprintf(option, sizeof option, "--gpu-architecture=%s", architecture);
-    assert_int_equal(nvrtc->create(&program, kernel->source, "kernel.cu", 0, NULL, NULL), 0);
-    const char *const options[] = {option, "--std=c++17"};
-    int status = nvrtc->compile(program, 2, options);
     assert_int_equal(nvrtc->log_size(program, &size), 0);
-    log = calloc(size + 1, 1);
+    char *log = calloc(size + 1, 1);
     assert_non_null(log);
     assert_int_equal(nvrtc->log(program, log), 0);
-    if (status)
-        fail_msg("%s: %d\n%s\n%s", architecture, status, log, strstr(kernel->source, "struct KernelArgs"));
+    return log;
+}
+
+/* The text compiles, without a warning, to a CUBIN that holds each kernel of `seen`. */
+static void compile_text(const Nvrtc *nvrtc, const char *text, const Map *seen, const char *architecture) {
+    char option[64];
+    Program program;
+    size_t size = 0, length;
+    const void *name;
+    snprintf(option, sizeof option, "--gpu-architecture=%s", architecture);
+    const char *const options[] = {option, "--std=c++17"};
+    assert_int_equal(nvrtc->create(&program, text, "kernels.cu", 0, NULL, NULL), 0);
+    int status = nvrtc->compile(program, 2, options);
+    char *log = read_log(nvrtc, program);
+    if (status || strlen(log) > 1) fail_msg("%s: %d\n%s", architecture, status, log);
+    assert_int_equal(nvrtc->cubin_size(program, &size), 0);
+    char *cubin = malloc(size + 1);
+    assert_non_null(cubin);
+    assert_int_equal(nvrtc->cubin(program, cubin), 0);
+    assert_memory_equal(cubin, "\177ELF", 4);
+    for (int i = 0; i < sn_map_count(seen); i++) {
+        sn_map_entry(seen, i, &name, &length);
+        assert_non_null(memmem(cubin, size, name, length));
+    }
+    free(cubin);
     free(log);
     nvrtc->destroy(&program);
 }
 
-static Value *softmax(Case *c, Value *x) {
-    Value *e = one(c, SN_OP_EXP, two(c, SN_OP_SUB, x, spread(c, reduce(c, SN_OP_REDUCE_MAX, x, 1), x)));
-    return two(c, SN_OP_DIV, e, spread(c, reduce(c, SN_OP_REDUCE_SUM, e, 1), x));
-}
-
-static void build_map(Case *c) {
-    Value *x = param(c, SN_F16, "B, T"), *table = param(c, SN_F32, "9, T"), *ids = param(c, SN_I64, "B");
-    Value *rows = apply(c, SN_OP_GATHER, &(AttrAxis){0}, table, ids);
-    Value *y = two(c, SN_OP_ADD, rows, cast(c, x, SN_F32));
-    result(c, one(c, SN_OP_TANH, y));
-    result(c, two(c, SN_OP_LESS, y, number(c, INFINITY, y)));
-    result(c, apply(c, SN_OP_CONCAT, &(AttrAxis){0}, cast(c, y, SN_BF16), cast(c, x, SN_BF16)));
-    result(c, two(c, SN_OP_DIV, ids, two(c, SN_OP_MAX, ids, number(c, 1, ids))));
-}
-
-static void build_row(Case *c) {
-    result(c, softmax(c, param(c, SN_F32, "B, T")));
-}
-static void build_short_row(Case *c) {
-    result(c, softmax(c, param(c, SN_BF16, "B, 512")));
-}
-static void build_column(Case *c) {
-    result(c, reduce(c, SN_OP_REDUCE_SUM, param(c, SN_F64, "T, B"), 0));
-}
-
-static void build_every_function(Case *c) {
-    static const OpCode floats[] = {SN_OP_NEG,        SN_OP_ABS,     SN_OP_SIGN,  SN_OP_FLOOR,
-                                    SN_OP_CEIL,       SN_OP_ROUND,   SN_OP_SQRT,  SN_OP_RSQRT,
-                                    SN_OP_RECIPROCAL, SN_OP_LOG,     SN_OP_SIN,   SN_OP_COS,
-                                    SN_OP_ERF,        SN_OP_SIGMOID, SN_OP_ISNAN, SN_OP_ISINF};
-    static const OpCode both[] = {SN_OP_SUB, SN_OP_MUL, SN_OP_POW,  SN_OP_FMOD,
-                                  SN_OP_MIN, SN_OP_MAX, SN_OP_EQUAL};
-    static const DType types[] = {SN_F32, SN_F64, SN_U8, SN_I32, SN_U64};
-    for (int t = 0; t < 5; t++) {
-        Value *x = param(c, types[t], "T");
-        for (size_t i = 0; i < sizeof floats / sizeof *floats && t < 2; i++) result(c, one(c, floats[i], x));
-        for (size_t i = 0; i < sizeof both / sizeof *both; i++) result(c, two(c, both[i], x, x));
-    }
-}
-
-static void build_product(Case *c) {
-    Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){0}, param(c, SN_F32, "B, T, 64"),
-                     param(c, SN_F32, "B, 64, T"));
-    result(c, two(c, SN_OP_MUL, y, number(c, 0.5, y)));
-}
-
-static const struct {
-    ClusterKind kind;
-    void (*build)(Case *c);
-} kernels[] = {
-    {SN_CLUSTER_MAP, build_map},
-    {SN_CLUSTER_REDUCE, build_row},
-    {SN_CLUSTER_REDUCE, build_short_row},
-    {SN_CLUSTER_REDUCE, build_column},
-    {SN_CLUSTER_MAP, build_every_function},
-    {SN_CLUSTER_CONTRACT, build_product},
-};
-
-static void compiles(void **state) {
-    (void)state;
+static void compile_all(const char *text, const Map *seen, int sm) {
+    static const char architecture[][8] = {"sm_80", "sm_89", "sm_90a"};
     Nvrtc nvrtc;
-    bool found = open_nvrtc(&nvrtc);
-    if (!found) printf("skipped: no NVRTC\n");
-    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
-        for (int sm = 80; sm <= 90; sm += 10) {
-            Case *c = begin_case(kernels[i].kind);
-            sn_target_cuda(&c->target, sm);
-            kernels[i].build(c);
-            const Kernel *kernel = generate(c);
-            assert_int_equal(kernel->threads, 256);
-            if (found) compile_for(&nvrtc, kernel, sm == 80 ? "sm_80" : "sm_90a");
-            sn_arena_free(c->arena);
+    if (!open_nvrtc(&nvrtc)) printf("skipped: no NVRTC\n");
+    else compile_text(&nvrtc, text, seen, architecture[sm == 80 ? 0 : sm == 89 ? 1 : 2]);
+}
+
+/* ---- the files ---- */
+
+static void compile_files(int sm) {
+    ClusterFiles files = {0};
+    read_cluster_files(&files, sm);
+    Text text = sn_text(files.arena);
+    Map *seen = sn_map_new(files.arena);
+    for (int i = 0; i < files.count; i++)
+        for (int k = 0; k < files.file[i].kernel.count; k++)
+            add_kernel(&text, seen, files.file[i].kernel.at[k]);
+    compile_all(sn_text_string(&text), seen, sm);
+    sn_arena_free(files.arena);
+}
+
+static void files_compile_for_sm_80(void **state) {
+    (void)state;
+    compile_files(80);
+}
+static void files_compile_for_sm_90(void **state) {
+    (void)state;
+    compile_files(90);
+}
+
+/* ---- every function ---- */
+
+static void add_every_function(Case *c, DType dtype) {
+    static const OpCode of_floats[] = {SN_OP_NEG,        SN_OP_ABS,     SN_OP_SIGN,  SN_OP_FLOOR,
+                                       SN_OP_CEIL,       SN_OP_ROUND,   SN_OP_SQRT,  SN_OP_RSQRT,
+                                       SN_OP_RECIPROCAL, SN_OP_LOG,     SN_OP_SIN,   SN_OP_COS,
+                                       SN_OP_ERF,        SN_OP_SIGMOID, SN_OP_ISNAN, SN_OP_ISINF,
+                                       SN_OP_EXP,        SN_OP_TANH};
+    static const OpCode of_integers[] = {SN_OP_ABS, SN_OP_SIGN};
+    static const OpCode of_two[] = {SN_OP_ADD, SN_OP_SUB, SN_OP_MUL, SN_OP_DIV,   SN_OP_POW,  SN_OP_FMOD,
+                                    SN_OP_MIN, SN_OP_MAX, SN_OP_EQUAL, SN_OP_LESS, SN_OP_LESS_EQUAL};
+    static const DType to[] = {SN_BOOL, SN_U8, SN_I8, SN_U16, SN_I16, SN_U32, SN_I32, SN_U64, SN_I64, SN_F16, SN_BF16, SN_F32, SN_F64};
+    Value *x = param(c, dtype, "T"), *y = param(c, dtype, "T");
+    bool floats = sn_dtype_is_float(dtype);
+    size_t count = floats ? sizeof of_floats / sizeof *of_floats : sizeof of_integers / sizeof *of_integers;
+    for (size_t i = 0; i < count; i++) result(c, one(c, floats ? of_floats[i] : of_integers[i], x));
+    for (size_t i = 0; i < sizeof of_two / sizeof *of_two; i++) result(c, two(c, of_two[i], x, y));
+    if (!floats) result(c, two(c, SN_OP_MOD, x, y));
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++)
+        if (to[i] != dtype) result(c, cast(c, x, to[i]));
+    Value *less = two(c, SN_OP_LESS, x, y);
+    result(c, sn_build3(&c->b, SN_OP_WHERE, NULL, less, x, y));
+    assert_ok(c->b.status);
+}
+
+static void add_every_reduction(Case *c, DType dtype) {
+    static const OpCode reductions[] = {SN_OP_REDUCE_SUM, SN_OP_REDUCE_PROD, SN_OP_REDUCE_MAX, SN_OP_REDUCE_MIN};
+    Value *x = param(c, dtype, "T, B");
+    for (int i = 0; i < 4; i++) result(c, reduce(c, reductions[i], x, 1));
+}
+
+static void every_function_compiles(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_F64, SN_F16, SN_BF16, SN_U8, SN_I8, SN_U16, SN_I16, SN_I32, SN_U32, SN_I64, SN_U64};
+    Arena *arena = sn_arena_new();
+    Text text = sn_text(arena);
+    Map *seen = sn_map_new(arena);
+    Case *made[2 * sizeof types / sizeof *types];
+    int count = 0;
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+        for (int reduces = 0; reduces < 2; reduces++) {
+            Case *c = made[count++] = begin_case(reduces ? SN_CLUSTER_REDUCE : SN_CLUSTER_MAP);
+            sn_target_cuda(&c->target, 80);
+            (reduces ? add_every_reduction : add_every_function)(c, types[t]);
+            add_kernel(&text, seen, generate(c));
         }
+    assert_int_equal(sn_map_count(seen), count);
+    compile_all(sn_text_string(&text), seen, 80);
+    for (int i = 0; i < count; i++) sn_arena_free(made[i]->arena);
+    sn_arena_free(arena);
+}
+
+/* ---- what there is no kernel for ---- */
+
+static void attention_is_refused(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_ATTENTION);
+    Kernel *kernel;
+    sn_target_cuda(&c->target, 90);
+    Value *q = param(c, SN_F32, "B, 2, T, 16"), *k = param(c, SN_F32, "B, 2, T, 16"), *v = param(c, SN_F32, "B, 2, T, 16");
+    result(c, sn_build3(&c->b, SN_OP_ATTENTION, &(AttrAttention){.scale = 0.25}, q, k, v));
+    assert_ok(c->b.status);
+    finish_graph(c);
+    Status status = sn_codegen(c->arena, c->graph->dims, c->cluster, &c->target, &kernel);
+    assert_int_equal(sn_error_code(status), SN_UNSUPPORTED);
+    assert_non_null(strstr(sn_error_message(status), "attention"));
+    sn_error_free(status);
+    sn_arena_free(c->arena);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(compiles)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_compile_for_sm_80),
+        cmocka_unit_test(files_compile_for_sm_90),
+        cmocka_unit_test(every_function_compiles),
+        cmocka_unit_test(attention_is_refused),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,9 +21,10 @@
  *   work items       batch * (U <= 4 ? P : ceil(P / 8) * ceil(U / 4))
  *   packing items    batch * P
  *   packed bytes     batch * P * NR * (SN_GEMM_B == 1 ? 4 * K : 2 * (K + K % 2)), aligned to 64
- * Stack: less than 800 KB. A work item is a block of 8 panels by 4 heights of the tile (or a panel and all
- * the rows, when these are few); neighbours in a call are joined, so that the panels stay in the second-level
- * cache. An element's sum is cut by K alone, so no result depends on how the items are split. */
+ * Stack: less than 800 KB with the default tile and KC, 1.1 MB with 6 by 4. A work item is a block of 8
+ * panels by 4 heights of the tile (or a panel and all the rows, when these are few); neighbours in a call are
+ * joined, so that the panels stay in the second-level cache. An element's sum is cut by K alone, so no result
+ * depends on how the items are split. */
 #ifndef SN_DEVICE_GEMM_H
 #define SN_DEVICE_GEMM_H
 

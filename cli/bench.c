@@ -1,0 +1,159 @@
+/* bench: times of models, eager beside compiled, as a table. */
+#include "bench.h"
+#include "environment.h"
+#include "model_bench.h"
+
+/* ---- options ---- */
+
+static int split(Arena *arena, const char *text, const char ***out) {
+    SN_VEC(const char *) list = {0};
+    const char *equals = strchr(text, '='), *at = equals ? equals + 1 : text;
+    for (;; at++) {
+        size_t length = strcspn(at, ",");
+        sn_push(
+            arena, &list,
+            sn_arena_printf(arena, "%.*s%.*s", (int)(equals ? equals + 1 - text : 0), text, (int)length, at));
+        at += length;
+        if (!*at) break;
+    }
+    *out = list.at;
+    return list.count;
+}
+
+/* Every --shape is a list; the lists go side by side, so that setting s takes the s-th of each (or the only
+ * one). */
+Status sn_bench_read_shapes(Cli *cli, BenchRequest *request) {
+    const OptionValue *value = &cli->options.value[OPTION_SHAPE_SWEEP];
+    const char ***words = SN_ARRAY(cli->arena, const char **, value->count);
+    int *count = SN_ARRAY(cli->arena, int, value->count), most = 1;
+    for (int i = 0; i < value->count; i++) {
+        count[i] = split(cli->arena, value->text[i], &words[i]);
+        if (count[i] > most) most = count[i];
+    }
+    const ShapeSpec **shape = SN_ARRAY(cli->arena, const ShapeSpec *, most);
+    for (int s = 0; s < most; s++) {
+        ShapeSpec *setting = SN_ARRAY(cli->arena, ShapeSpec, value->count);
+        for (int i = 0; i < value->count; i++) {
+            if (count[i] != 1 && count[i] != most)
+                return sn_cli_usage(cli, "--shape: lists of %d and %d shapes do not go together", count[i],
+                                    most);
+            Status status = sn_shape_spec_parse(cli->arena, words[i][count[i] == 1 ? 0 : s], &setting[i]);
+            if (status) cli->usage = true;
+            TRY(status);
+        }
+        shape[s] = setting;
+    }
+    request->shape = shape;
+    request->setting_count = most;
+    request->shapes_each = value->count;
+    return NULL;
+}
+
+Status sn_bench_read_inputs(Cli *cli, BenchRequest *request) {
+    const OptionValue *value = &cli->options.value[OPTION_INPUT];
+    InputSpec *input = SN_ARRAY(cli->arena, InputSpec, value->count);
+    for (int i = 0; i < value->count; i++) {
+        Status status = sn_input_spec_parse(cli->arena, value->text[i], &input[i]);
+        if (status) cli->usage = true;
+        TRY(status);
+    }
+    request->input = input;
+    request->input_count = value->count;
+    return NULL;
+}
+
+/* The words of a list, without what was said before. */
+static int read_words(Cli *cli, OptionId id, const char *const *usual, int usual_count,
+                      const char *const **out) {
+    const OptionValue *value = &cli->options.value[id];
+    const char **list = SN_ARRAY(cli->arena, const char *, value->count);
+    int count = 0;
+    for (int i = 0; i < value->count; i++) {
+        bool known = false;
+        for (int k = 0; k < count; k++) known = known || strcmp(list[k], value->text[i]) == 0;
+        if (!known) list[count++] = value->text[i];
+    }
+    *out = count ? list : usual;
+    return count ? count : usual_count;
+}
+
+static Status read_request(Cli *cli, BenchRequest *request) {
+    static const char *const modes[] = {"eager", "compiled"}, *const phases[] = {"forward"},
+                             *const casts[] = {"none"};
+    const Options *options = &cli->options;
+    const char *const *mode;
+    TRY(sn_bench_read_shapes(cli, request));
+    TRY(sn_bench_read_inputs(cli, request));
+    request->mode_count = read_words(cli, OPTION_MODES, modes, 2, &mode);
+    sn_Mode *chosen = SN_ARRAY(cli->arena, sn_Mode, request->mode_count);
+    for (int i = 0; i < request->mode_count; i++)
+        chosen[i] = strcmp(mode[i], "eager") == 0 ? SN_EAGER : SN_COMPILED;
+    request->mode = chosen;
+    request->phase_count = read_words(cli, OPTION_PHASES, phases, 1, &request->phase);
+    request->autocast_count = read_words(cli, OPTION_AUTOCAST, casts, 1, &request->autocast);
+    const OptionValue *threads = &options->value[OPTION_THREADS_SWEEP];
+    request->threads_count = threads->count ? threads->count : 1;
+    int *count = SN_ARRAY(cli->arena, int, request->threads_count); /* 0 when none is given */
+    for (int i = 0; i < threads->count; i++) count[i] = (int)threads->integer[i];
+    request->threads = count;
+    request->warmup = (int)sn_option_integer(options, OPTION_WARMUP, 5);
+    request->iters = (int)sn_option_integer(options, OPTION_ITERS, 10);
+    request->device = sn_option_text(options, OPTION_DEVICE, NULL);
+    request->memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0);
+    request->kernels = sn_option_given(options, OPTION_KERNELS);
+    return NULL;
+}
+
+/* ---- the sweep ---- */
+
+static void show_progress(const char *text) {
+    sn_cli_progress("%s", text);
+}
+
+static void show_note(const char *text) {
+    sn_cli_note("%s", text);
+}
+
+static Peaks *measure_peaks(Cli *cli, const BenchRequest *request) {
+    Peaks *peaks = SN_ARRAY(cli->arena, Peaks, request->threads_count);
+    for (int i = 0; i < request->threads_count; i++) {
+        sn_cli_progress("measuring what the machine can do");
+        Status status = sn_peaks_measure(request->threads[i], NULL, &peaks[i]);
+        if (status) sn_cli_note("the machine's peaks: %s", sn_error_message(status));
+        sn_error_free(status);
+    }
+    return peaks;
+}
+
+static Status print(Cli *cli, const BenchRequest *request, const Peaks *peaks, const BenchResult *result) {
+    Table environment = sn_environment_table(), measured = sn_peaks_table();
+    sn_environment_fill(cli->arena, &environment, request->warmup, request->iters);
+    for (int i = 0; i < request->threads_count; i++) sn_peaks_fill(cli->arena, &measured, &peaks[i]);
+    const Table *const tables[] = {&environment, &measured, &result->rows, &result->kernels};
+    ReportFormat format;
+    sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
+    /* CSV is one table: the rows, or the kernels when they were asked for. */
+    bool csv = format == SN_REPORT_CSV;
+    int first = csv ? (request->kernels ? 3 : 2) : 0, count = csv ? 1 : request->kernels ? 4 : 3;
+    Text text = sn_text(cli->arena);
+    TRY(sn_report_print(&text, format, tables + first, count));
+    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+}
+
+Status sn_cli_bench(Cli *cli) {
+    if (sn_option_given(&cli->options, OPTION_PEER)) return sn_bench_peer(cli);
+    if (sn_option_given(&cli->options, OPTION_MODE))
+        return sn_cli_usage(cli, "--mode goes with --peer; see --modes");
+    BenchRequest request = {.progress = show_progress, .note = show_note};
+    TRY(read_request(cli, &request));
+    Peaks *peaks = measure_peaks(cli, &request);
+    request.peaks = peaks;
+    BenchResult result = sn_bench_result();
+    for (int i = 0; i < cli->options.argument_count; i++)
+        sn_bench_model(cli->arena, &request, cli->options.argument[i], &result);
+    sn_cli_progress("%s", "");
+    TRY(print(cli, &request, peaks, &result));
+    if (!result.failures && result.good) return NULL;
+    return sn_fail(SN_INVALID, "%s",
+                   result.failures ? "rows of the table could not be measured" : "no row is ok");
+}

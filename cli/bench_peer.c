@@ -1,0 +1,87 @@
+/* bench --peer: a process that takes turns with others. A line `run N` on standard input is answered by N
+ * lines, each the seconds of one run, then `ok`; `quit` or the end of input ends it; what goes wrong is one
+ * line `error MESSAGE`. */
+#include "bench.h"
+#include "clock.h"
+#include "session.h"
+#include <stdlib.h>
+
+static bool parse_run(const char *line, long *count) {
+    char *end;
+    if (strncmp(line, "run ", 4) != 0 || line[4] < '0' || line[4] > '9') return false;
+    *count = strtol(line + 4, &end, 10);
+    return (*end == '\n' || !*end) && *count >= 0;
+}
+
+static Status serve(sn_Context *context) {
+    char line[128];
+    while (fgets(line, sizeof line, stdin)) {
+        long count;
+        if (strcmp(line, "quit\n") == 0) return NULL;
+        if (!parse_run(line, &count)) return sn_fail(SN_INVALID, "expected `run N` or `quit`");
+        for (long i = 0; i < count; i++) {
+            double start = sn_clock();
+            TRY(sn_context_run(context));
+            printf("%.9f\n", sn_clock() - start);
+        }
+        printf("ok\n");
+        if (fflush(stdout) != 0) return sn_fail(SN_IO, "standard output cannot be written");
+    }
+    return NULL;
+}
+
+static Status serve_program(Cli *cli, const sn_Program *program, const Inputs *inputs) {
+    sn_ContextOptions options = {.size = sizeof options,
+                                 .memory_limit = sn_option_integer(&cli->options, OPTION_MEMORY_LIMIT, 0)};
+    sn_Context *context;
+    TRY(sn_context_new(program, &options, &context));
+    Status status = NULL;
+    for (int i = 0; i < inputs->count && !status; i++)
+        status = sn_context_set_input(context, i, &inputs->tensor[i]);
+    if (!status) status = serve(context);
+    sn_context_free(context);
+    return status;
+}
+
+static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *request) {
+    const Options *options = &cli->options;
+    InputRequest wanted = {request->shapes_each, request->input_count, request->shape[0], request->input};
+    Inputs inputs;
+    TRY(sn_inputs_make(cli->arena, model->graph, &wanted, &inputs));
+    if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
+    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
+    sn_CompileOptions compile = {.size = sizeof compile,
+                                 .mode = eager ? SN_EAGER : SN_COMPILED,
+                                 .device = sn_option_text(options, OPTION_DEVICE, NULL),
+                                 .threads = (int)sn_option_integer(options, OPTION_THREADS_SWEEP, 0)};
+    sn_Program *program;
+    TRY(sn_compile(model, &compile, &program));
+    Status status = serve_program(cli, program, &inputs);
+    sn_program_free(program);
+    return status;
+}
+
+/* The parent shows one line. */
+static void print_error(const char *message) {
+    fputs("error ", stdout);
+    for (; *message; message++) putchar(*message == '\n' ? ' ' : *message);
+    putchar('\n');
+    fflush(stdout);
+}
+
+Status sn_bench_peer(Cli *cli) {
+    BenchRequest request = {0};
+    TRY(sn_bench_read_shapes(cli, &request));
+    TRY(sn_bench_read_inputs(cli, &request));
+    if (request.setting_count != 1 || cli->options.value[OPTION_THREADS_SWEEP].count > 1 ||
+        cli->options.argument_count != 1)
+        return sn_cli_usage(cli, "--peer takes one model, and no sweeps");
+    sn_Model *model;
+    Status status = sn_model_open(cli->options.argument[0], &model);
+    if (!status) {
+        status = serve_model(cli, model, &request);
+        sn_model_close(model);
+    }
+    if (status) print_error(sn_error_message(status));
+    return status;
+}

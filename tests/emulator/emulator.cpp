@@ -1,0 +1,380 @@
+/* The emulator's engine: fibres, the scheduler with its barriers, guarded memory.
+ *
+ * The scheduler lets every thread of the block that can run do so, in the chosen order, until each has ended or waits
+ * at a barrier. Then it opens the barriers at which everybody has come together. When there is none, threads wait for
+ * one another for ever, which on a device would be a hang or undefined: that is reported. */
+#include "emulator.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { MAX_THREADS = 1024, WARP = 32, STACK = 64 << 10, PAGE = 4096, MAX_BUFFERS = 256, MAX_BYTES = 16, FILL = 0xff };
+
+/* ---- state: of the one launch that runs ---- */
+
+enum State { READY, AT_BLOCK, AT_WARP, ENDED };
+
+struct Thread {
+    EmuPlace place;
+    State state;
+    int line;      /* of the barrier at which it waits */
+    unsigned mask; /* AT_WARP: the lanes that meet */
+    int exchanges; /* how many it has made: their parity says which of two tables is in use */
+    void *stack;   /* pointer, while it does not run */
+};
+
+/* What a lane gives in an exchange. */
+struct Gift {
+    unsigned char bytes[MAX_BYTES];
+};
+
+struct Buffer {
+    char *start, *pages; /* `pages` begins with the first forbidden page */
+    size_t bytes, mapped;
+};
+
+EmuPlace emu_place;
+
+static Thread threads[MAX_THREADS];
+static Gift gifts[MAX_THREADS / WARP][2][WARP];
+static int thread_count, current, permutation[MAX_THREADS];
+static void *scheduler_stack, *dynamic_shared;
+static char *stacks;
+static EmuLaunch *launch;
+static bool failed;
+static uint64_t random_state;
+static Buffer buffers[MAX_BUFFERS];
+static sigjmp_buf outside;
+
+/* Absent when no kernel has static shared memory. */
+extern "C" char __start_sn_shared[] __attribute__((weak, visibility("hidden")));
+extern "C" char __stop_sn_shared[] __attribute__((weak, visibility("hidden")));
+
+/* ---- fibres ---- */
+
+/* Saves the registers that calls preserve on the present stack and its pointer in *save, and goes on with `to`. */
+extern "C" void emu_switch(void **save, void *to);
+asm(".text\n"
+    ".type emu_switch, @function\n"
+    "emu_switch:\n"
+    "    pushq %rbp\n    pushq %rbx\n    pushq %r12\n    pushq %r13\n    pushq %r14\n    pushq %r15\n"
+    "    movq %rsp, (%rdi)\n"
+    "    movq %rsi, %rsp\n"
+    "    popq %r15\n    popq %r14\n    popq %r13\n    popq %r12\n    popq %rbx\n    popq %rbp\n"
+    "    ret\n");
+
+static void to_scheduler() {
+    emu_switch(&threads[current].stack, scheduler_stack);
+}
+
+static void run_thread(int number) {
+    current = number;
+    emu_place = threads[number].place;
+    emu_switch(&scheduler_stack, threads[number].stack);
+}
+
+static void thread_body() {
+    launch->kernel(launch->args);
+    threads[current].state = ENDED;
+    to_scheduler();
+}
+
+/* A stack on which emu_switch finds six registers and the entry, which sees it aligned as after a call. */
+static void *fresh_stack(int number) {
+    void **top = (void **)(stacks + (size_t)(number + 1) * STACK) - 8;
+    memset(top, 0, 8 * sizeof *top);
+    top[6] = (void *)thread_body;
+    return top;
+}
+
+/* ---- failures ---- */
+
+__attribute__((format(printf, 1, 2))) static void fail(const char *format, ...) {
+    va_list args;
+    if (failed) return;
+    failed = true;
+    va_start(args, format);
+    vsnprintf(launch->message, sizeof launch->message, format, args);
+    va_end(args);
+}
+
+/* From inside a thread, which never runs again. */
+static void fail_thread(const char *what, int number) {
+    fail("%s %d, in thread %u of block %u", what, number, emu_place.thread.x, emu_place.block.x);
+    to_scheduler();
+}
+
+static void on_bad_access(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)context;
+    const char *address = (const char *)info->si_addr;
+    long best = 0;
+    int which = -1;
+    for (int i = 0; i < MAX_BUFFERS; i++) {
+        const Buffer *b = &buffers[i];
+        if (!b->start || address < b->pages || address >= b->pages + b->mapped) continue;
+        which = i;
+        best = address < b->start ? (long)(address - b->start) : (long)(address - b->start - b->bytes);
+    }
+    if (which < 0) fail("an access to %p, which is in no buffer,", (const void *)address);
+    else if (best < 0) fail("an access out of bounds, %ld bytes before a buffer of %zu,", -best, buffers[which].bytes);
+    else fail("an access out of bounds, %ld bytes past a buffer of %zu,", best, buffers[which].bytes);
+    size_t length = strlen(launch->message);
+    snprintf(launch->message + length, sizeof launch->message - length, " by thread %u of block %u",
+             emu_place.thread.x, emu_place.block.x);
+    siglongjmp(outside, 1);
+}
+
+/* ---- waiting ---- */
+
+static void wait_at(State state, unsigned mask, int line) {
+    threads[current].state = state;
+    threads[current].mask = mask;
+    threads[current].line = line;
+    to_scheduler();
+}
+
+void emu_block_barrier(int line) {
+    wait_at(AT_BLOCK, 0, line);
+}
+
+void emu_warp_barrier(unsigned mask, int line) {
+    if (!(mask >> emu_place.lane & 1)) fail_thread("a warp barrier without its own lane, line", line);
+    wait_at(AT_WARP, mask, line);
+}
+
+/* Tables alternate, so that a lane may begin the next exchange while another still reads this one. */
+static const Gift *exchange(unsigned mask, int line, const void *value, size_t bytes) {
+    Thread *self = &threads[current];
+    Gift *table = gifts[current / WARP][self->exchanges++ % 2];
+    if (bytes > MAX_BYTES) fail_thread("a shuffle of too many bytes, line", line);
+    memcpy(table[emu_place.lane].bytes, value, bytes);
+    emu_warp_barrier(mask, line);
+    return table;
+}
+
+static bool takes_part(unsigned mask, int lane) {
+    return lane >= 0 && lane < WARP && (mask >> lane & 1) && current / WARP * WARP + lane < thread_count;
+}
+
+void emu_exchange(unsigned mask, int line, const void *value, size_t bytes, int source, void *result) {
+    const Gift *table = exchange(mask, line, value, bytes);
+    if (!takes_part(mask, source)) fail_thread("a shuffle that reads a lane which takes no part, line", line);
+    memcpy(result, table[source].bytes, bytes);
+}
+
+unsigned emu_ballot(unsigned mask, int line, bool vote) {
+    const Gift *table = exchange(mask, line, &vote, sizeof vote);
+    unsigned result = 0;
+    for (int lane = 0; lane < WARP; lane++)
+        if (takes_part(mask, lane) && table[lane].bytes[0]) result |= 1u << lane;
+    return result;
+}
+
+void *emu_dynamic_shared() {
+    return dynamic_shared;
+}
+
+/* ---- the scheduler ---- */
+
+/* xorshift64*, a generator of Marsaglia and Vigna; the seed is never zero. */
+static unsigned next_random(unsigned below) {
+    random_state ^= random_state >> 12, random_state ^= random_state << 25, random_state ^= random_state >> 27;
+    return (unsigned)((random_state * UINT64_C(2685821657736338717)) >> 33) % below;
+}
+
+static void order_threads() {
+    for (int i = 0; i < thread_count; i++)
+        permutation[i] = launch->order == EMU_REVERSE ? thread_count - 1 - i : i;
+    for (int i = thread_count - 1; i > 0 && launch->order == EMU_SHUFFLED; i--) {
+        int k = (int)next_random((unsigned)i + 1), swap = permutation[i];
+        permutation[i] = permutation[k], permutation[k] = swap;
+    }
+}
+
+/* The lanes of a waiting thread's mask go on when all of them wait at the same place. */
+static bool open_warp(const Thread *first) {
+    Thread *warp = &threads[(first - threads) / WARP * WARP];
+    int lanes_here = thread_count - (int)(warp - threads);
+    unsigned mask = lanes_here < WARP ? first->mask & ((1u << lanes_here) - 1) : first->mask;
+    int line = first->line;
+    unsigned named = first->mask;
+    for (int lane = 0; lane < WARP; lane++) {
+        if (!(mask >> lane & 1)) continue;
+        const Thread *thread = &warp[lane];
+        if (thread->state != AT_WARP || thread->line != line || thread->mask != named) return false;
+    }
+    for (int lane = 0; lane < WARP; lane++)
+        if (mask >> lane & 1) warp[lane].state = READY;
+    return true;
+}
+
+static bool open_warps() {
+    bool opened = false;
+    for (int i = 0; i < thread_count; i++)
+        if (threads[i].state == AT_WARP) opened |= open_warp(&threads[i]);
+    return opened;
+}
+
+static bool open_block() {
+    for (int i = 0; i < thread_count; i++)
+        if (threads[i].state != AT_BLOCK || threads[i].line != threads[0].line) return false;
+    for (int i = 0; i < thread_count; i++) threads[i].state = READY;
+    return true;
+}
+
+static void describe(char *out, size_t size, int number) {
+    const Thread *thread = &threads[number];
+    if (thread->state == ENDED) snprintf(out, size, "thread %d has ended", number);
+    else snprintf(out, size, "thread %d waits for its %s at line %d", number,
+                  thread->state == AT_BLOCK ? "block" : "warp", thread->line);
+}
+
+/* Threads wait, and no barrier can open: names two of them that disagree. */
+static void report_divergence() {
+    char first[64], second[64];
+    int a = 0, b = 0;
+    while (threads[a].state == ENDED) a++;
+    for (int i = 0; i < thread_count && b == 0; i++)
+        if (threads[i].state != threads[a].state || threads[i].line != threads[a].line) b = i;
+    describe(first, sizeof first, a);
+    describe(second, sizeof second, b);
+    fail("divergent barrier in block %u: %s, %s", threads[a].place.block.x, first, second);
+}
+
+static bool all_ended() {
+    for (int i = 0; i < thread_count; i++)
+        if (threads[i].state != ENDED) return false;
+    return true;
+}
+
+static void run_block() {
+    while (!failed && !all_ended()) {
+        order_threads();
+        for (int i = 0; i < thread_count && !failed; i++)
+            if (threads[permutation[i]].state == READY) run_thread(permutation[i]);
+        if (failed || all_ended()) return;
+        if (!open_warps() && !open_block()) report_divergence();
+    }
+}
+
+static void start_block(uint3 block) {
+    uint3 size = {launch->block[0], launch->block[1], launch->block[2]};
+    uint3 grid = {launch->grid[0], launch->grid[1], launch->grid[2]};
+    for (int i = 0; i < thread_count; i++) {
+        unsigned n = (unsigned)i;
+        uint3 index = {n % size.x, n / size.x % size.y, n / (size.x * size.y)};
+        threads[i] = Thread();
+        threads[i].place = (EmuPlace){index, block, size, grid, i % WARP};
+        threads[i].stack = fresh_stack(i);
+    }
+    if (__start_sn_shared != NULL) memset(__start_sn_shared, FILL, (size_t)(__stop_sn_shared - __start_sn_shared));
+    if (launch->shared) memset(dynamic_shared, FILL, launch->shared);
+}
+
+static void run_grid() {
+    for (unsigned z = 0; z < launch->grid[2]; z++)
+        for (unsigned y = 0; y < launch->grid[1]; y++)
+            for (unsigned x = 0; x < launch->grid[0] && !failed; x++) {
+                start_block((uint3){x, y, z});
+                run_block();
+            }
+}
+
+/* ---- guarded memory ---- */
+
+static size_t round_up(size_t bytes, size_t unit) {
+    return (bytes + unit - 1) / unit * unit;
+}
+
+void *emu_alloc(size_t bytes) {
+    size_t room = round_up(bytes ? bytes : 1, 16), inner = round_up(room, PAGE), mapped = inner + 2 * PAGE;
+    int slot = 0;
+    while (slot < MAX_BUFFERS && buffers[slot].start) slot++;
+    if (slot == MAX_BUFFERS) return NULL;
+    char *pages = (char *)mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return NULL;
+    if (mprotect(pages + PAGE, inner, PROT_READ | PROT_WRITE) != 0) {
+        munmap(pages, mapped);
+        return NULL;
+    }
+    memset(pages + PAGE, FILL, inner);
+    buffers[slot] = (Buffer){pages + PAGE + inner - room, pages, bytes, mapped};
+    return buffers[slot].start;
+}
+
+void emu_free(void *buffer) {
+    for (int i = 0; i < MAX_BUFFERS; i++) {
+        if (!buffer || buffers[i].start != buffer) continue;
+        munmap(buffers[i].pages, buffers[i].mapped);
+        buffers[i] = Buffer();
+    }
+}
+
+/* The bytes of the outer pages that can be touched but belong to no buffer. */
+static void check_guards() {
+    for (int i = 0; i < MAX_BUFFERS; i++) {
+        const Buffer *b = &buffers[i];
+        if (!b->start) continue;
+        const char *first = b->pages + PAGE, *last = b->pages + b->mapped - PAGE;
+        for (const char *p = first; p < last; p++)
+            if ((p < b->start || p >= b->start + b->bytes) && *(const unsigned char *)p != FILL) {
+                fail("a store out of bounds, %ld bytes from the start of a buffer of %zu", (long)(p - b->start), b->bytes);
+                return;
+            }
+    }
+}
+
+/* ---- a launch ---- */
+
+static bool prepare() {
+    size_t count = (size_t)launch->block[0] * launch->block[1] * launch->block[2];
+    if (count == 0 || count > MAX_THREADS) {
+        fail("a block of %zu threads", count);
+        return false;
+    }
+    thread_count = (int)count;
+    random_state = launch->seed * 2 + 1;
+    if (stacks) return true;
+    void *at = mmap(NULL, (size_t)MAX_THREADS * STACK, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        fail("no memory for stacks");
+        return false;
+    }
+    stacks = (char *)at;
+    for (int i = 0; i < MAX_THREADS; i++) mprotect(stacks + (size_t)i * STACK, PAGE, PROT_NONE); /* overflow traps */
+    return true;
+}
+
+static void run_guarded() {
+    static char signal_stack[64 << 10];
+    stack_t other = {}, before;
+    struct sigaction action = {}, old[2];
+    other.ss_sp = signal_stack, other.ss_size = sizeof signal_stack;
+    action.sa_sigaction = on_bad_access;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaltstack(&other, &before);
+    sigaction(SIGSEGV, &action, &old[0]);
+    sigaction(SIGBUS, &action, &old[1]);
+    if (sigsetjmp(outside, 1) == 0) run_grid();
+    sigaction(SIGSEGV, &old[0], NULL);
+    sigaction(SIGBUS, &old[1], NULL);
+    sigaltstack(&before, NULL);
+}
+
+int emu_launch(EmuLaunch *what) {
+    launch = what;
+    failed = false;
+    launch->message[0] = 0;
+    if (!prepare()) return 1;
+    dynamic_shared = launch->shared ? emu_alloc(launch->shared) : NULL;
+    if (launch->shared && !dynamic_shared) fail("no memory for %zu shared bytes", launch->shared);
+    if (!failed) run_guarded();
+    if (!failed) check_guards();
+    emu_free(dynamic_shared);
+    return failed;
+}

@@ -1,0 +1,104 @@
+/* CUDA's names for host C++ (g++ on x86-64), so that the text of a kernel compiles as it is: include this before it,
+ * and say EMU_KERNEL(name) behind it.
+ *
+ * A thread of a block is a fibre; blocks run one after the other. Compile with -fno-strict-aliasing. What is here is
+ * what generated kernels use; a name that is missing fails to compile. */
+#ifndef SN_EMULATOR_H
+#define SN_EMULATOR_H
+
+#define SN_EMULATE
+
+#include "launch.h"
+
+#include <math.h>
+#include <string.h>
+
+struct uint3 {
+    unsigned x, y, z;
+};
+
+#define __global__
+#define __device__
+#define __forceinline__ inline __attribute__((unused))
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+/* All static shared memory lies in one section, which is filled with NaN before each block. */
+#define __shared__ static __attribute__((section("sn_shared")))
+
+/* name_call(args): what a launch calls in every thread. The argument struct is called nameArgs. */
+#define EMU_KERNEL(name)                                                                                     \
+    extern "C" void name##_call(const void *args) {                                                          \
+        name(*(const name##Args *)args);                                                                     \
+    }
+
+/* ---- where a thread is ---- */
+
+struct EmuPlace {
+    uint3 thread, block, block_size, grid_size;
+    int lane;
+};
+extern EmuPlace emu_place; /* of the thread that runs now */
+
+#define threadIdx (emu_place.thread)
+#define blockIdx  (emu_place.block)
+#define blockDim  (emu_place.block_size)
+#define gridDim   (emu_place.grid_size)
+
+/* ---- barriers and exchanges: `line` tells one call in the text from another ---- */
+
+void emu_block_barrier(int line);
+void emu_warp_barrier(unsigned mask, int line);
+/* Every lane of `mask` gives `bytes` (at most 16) at `value`; result[] is what lane `source` gave. */
+void emu_exchange(unsigned mask, int line, const void *value, size_t bytes, int source, void *result);
+unsigned emu_ballot(unsigned mask, int line, bool vote);
+void *emu_dynamic_shared();
+
+#define __syncthreads()       emu_block_barrier(__LINE__)
+#define __syncwarp()          emu_warp_barrier(~0u, __LINE__)
+#define __ballot_sync(m, p)   emu_ballot(m, __LINE__, p)
+#define __any_sync(m, p)      (emu_ballot(m, __LINE__, p) != 0)
+#define __all_sync(m, p)      (emu_ballot(m, __LINE__, !(p)) == 0)
+#define __shfl_sync(m, x, l)  emu_shuffle(m, __LINE__, x, (l) & 31)
+#define __shfl_xor_sync(m, x, l)  emu_shuffle(m, __LINE__, x, emu_place.lane ^ (l))
+#define __shfl_down_sync(m, x, d) emu_shuffle(m, __LINE__, x, emu_place.lane + (d) > 31 ? emu_place.lane : emu_place.lane + (d))
+#define __shfl_up_sync(m, x, d)   emu_shuffle(m, __LINE__, x, emu_place.lane < (d) ? emu_place.lane : emu_place.lane - (d))
+
+template <class T> static inline T emu_shuffle(unsigned mask, int line, T value, int source) {
+    T result;
+    emu_exchange(mask, line, &value, sizeof value, source, &result);
+    return result;
+}
+
+/* ---- atomics: threads change places at barriers only, so plain accesses are atomic ---- */
+
+template <class T> static inline T emu_replace(T *at, T value) {
+    T before = *at;
+    *at = value;
+    return before;
+}
+template <class T> static inline T atomicAdd(T *at, T value) { return emu_replace(at, (T)(*at + value)); }
+template <class T> static inline T atomicMax(T *at, T value) { return emu_replace(at, *at < value ? value : *at); }
+template <class T> static inline T atomicMin(T *at, T value) { return emu_replace(at, value < *at ? value : *at); }
+template <class T> static inline T atomicExch(T *at, T value) { return emu_replace(at, value); }
+template <class T> static inline T atomicCAS(T *at, T expected, T value) {
+    return emu_replace(at, *at == expected ? value : *at);
+}
+
+/* ---- bits, and functions that the host's library lacks ---- */
+
+template <class To, class From> static inline To emu_bits(From from) {
+    static_assert(sizeof(To) == sizeof(From), "a bit cast keeps the size");
+    To to;
+    memcpy(&to, &from, sizeof to);
+    return to;
+}
+static inline float __uint_as_float(unsigned x) { return emu_bits<float>(x); }
+static inline unsigned __float_as_uint(float x) { return emu_bits<unsigned>(x); }
+static inline double __longlong_as_double(long long x) { return emu_bits<double>(x); }
+static inline long long __double_as_longlong(double x) { return emu_bits<long long>(x); }
+static inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+static inline double rsqrt(double x) { return 1 / sqrt(x); }
+
+#endif

@@ -1,0 +1,418 @@
+/* Generated CUDA text, run on the emulator: equal to the interpreter in every order of the threads; and planted faults,
+ * each of which has to be noticed. All kernels are compiled by one call of g++. */
+#include "cluster_files.h"
+#include "emulator/launch.h"
+#include "eval.h"
+#include "number.h"
+
+#include <dlfcn.h>
+#include <math.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A kernel's text with one edit, under a name of its own. */
+typedef struct Planted {
+    const char *name, *file, *from, *to;
+} Planted;
+
+static const Planted planted[] = {
+    {"no_barrier", "rms_norm", "__syncthreads();", ""},
+    {"some_barrier", "rms_norm", "__syncthreads();", "if (part < 32) __syncthreads();"},
+    {"no_share", "rms_norm", "if (part % 32 == 0) m0[part / 32] = a0;", ""},
+    {"store_beyond", "everything", "sn_store_f32_s(b1 + ", "sn_store_f32_s(b1 + 4 + "},
+    {"store_beside", "everything", "sn_store_f32_s(b1 + ", "sn_store_f32_s(b1 + 1 + "},
+    {"load_before", "everything", "sn_load_f32_s(b0 + ", "sn_load_f32_s(b0 - 1000 + "},
+};
+enum { PLANTED = sizeof planted / sizeof *planted };
+
+typedef struct Fixture {
+    ClusterFiles files;
+    char folder[64];
+    void *library;
+    EmuLaunchFunction *launch;
+    EmuAllocFunction *alloc;
+    EmuFreeFunction *release;
+} Fixture;
+
+/* ---- the library of all kernels ---- */
+
+static char *replace(Arena *arena, const char *text, const char *from, const char *to, bool all) {
+    Text out = sn_text(arena);
+    const char *next = strstr(text, from);
+    assert_non_null(next);
+    for (; next; next = all ? strstr(text, from) : NULL) {
+        sn_text_put(&out, text, (size_t)(next - text));
+        sn_text_add(&out, "%s", to);
+        text = next + strlen(from);
+    }
+    sn_text_add(&out, "%s", text);
+    return sn_arena_string(arena, sn_text_string(&out));
+}
+
+static void add_planted(Fixture *f, Text *unit) {
+    for (int i = 0; i < PLANTED; i++) {
+        const Kernel *kernel = find_cluster_file(&f->files, planted[i].file)->kernel.at[0];
+        const char *text = replace(f->files.arena, kernel->source, kernel->name, planted[i].name, true);
+        text = replace(f->files.arena, text, planted[i].from, planted[i].to, false);
+        sn_text_add(unit, "%s\nEMU_KERNEL(%s)\n", text, planted[i].name);
+    }
+}
+
+static const char *unit_text(Fixture *f) {
+    Text unit = sn_text(f->files.arena);
+    Map *seen = sn_map_new(f->files.arena);
+    sn_text_add(&unit, "#include \"emulator.h\"\n");
+    for (int i = 0; i < f->files.count; i++)
+        for (int k = 0; k < f->files.file[i].kernel.count; k++)
+            add_kernel(&unit, seen, f->files.file[i].kernel.at[k]);
+    const void *name;
+    size_t length;
+    for (int i = 0; i < sn_map_count(seen); i++) {
+        sn_map_entry(seen, i, &name, &length);
+        sn_text_add(&unit, "EMU_KERNEL(%.*s)\n", (int)length, (const char *)name);
+    }
+    add_planted(f, &unit);
+    sn_text_add(&unit, "#include \"probe.cu\"\n");
+    return sn_text_string(&unit);
+}
+
+static int run_compiler(const char *source, const char *library) {
+    const char *const argv[] = {"g++", "-std=gnu++17", "-O1", "-w", "-fno-strict-aliasing", "-fPIC", "-shared",
+                                "-I", SN_TESTS "/emulator", "-o", library, source, SN_TESTS "/emulator/emulator.cpp",
+                                NULL};
+    pid_t child = fork();
+    if (child == 0) {
+        execvp(argv[0], (char *const *)argv);
+        _exit(127);
+    }
+    int state = -1;
+    return child > 0 && waitpid(child, &state, 0) == child ? state : -1;
+}
+
+static void *find(Fixture *f, const char *name) {
+    void *symbol = dlsym(f->library, name);
+    if (!symbol) fail_msg("%s: %s", name, dlerror());
+    return symbol;
+}
+
+static int setup(void **state) {
+    Fixture *f = calloc(1, sizeof *f);
+    char source[128], library[128];
+    *state = f;
+    read_cluster_files(&f->files, 90);
+    strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
+    if (!mkdtemp(f->folder)) return -1;
+    snprintf(source, sizeof source, "%s/unit.cpp", f->folder);
+    snprintf(library, sizeof library, "%s/unit.so", f->folder);
+    FILE *file = fopen(source, "w");
+    assert_non_null(file);
+    assert_true(fputs(unit_text(f), file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    if (run_compiler(source, library) != 0) fail_msg("%s does not compile", source);
+    f->library = dlopen(library, RTLD_NOW);
+    if (!f->library) fail_msg("%s", dlerror());
+    *(void **)&f->launch = find(f, "emu_launch");
+    *(void **)&f->alloc = find(f, "emu_alloc");
+    *(void **)&f->release = find(f, "emu_free");
+    return 0;
+}
+
+static int teardown(void **state) {
+    Fixture *f = *state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
+    if (f->library) dlclose(f->library);
+    sn_arena_free(f->files.arena);
+    free(f);
+    return system(command);
+}
+
+/* ---- running a graph ---- */
+
+/* One run of a graph on given inputs. */
+typedef struct Run {
+    Fixture *f;
+    Arena *arena;
+    const ClusterFile *file;
+    const int64_t *symbols;
+    EmuOrder order;
+    const char *instead; /* a planted kernel in the place of the graph's first one, or NULL */
+    void **buffer;       /* by value id */
+    int fault;
+    char message[256]; /* what the emulator said, or "" */
+} Run;
+
+static int64_t number(Run *run, Dim dim) {
+    int64_t value;
+    must(sn_dim_eval(dim, run->symbols, NULL, &value), "a size");
+    return value;
+}
+
+static void *make_buffer(Run *run, const Value *value) {
+    int64_t count = number(run, sn_type_count(run->file->graph->dims, value->type));
+    void *buffer = run->f->alloc((size_t)count * (size_t)sn_dtype_bytes(value->type.dtype));
+    assert_non_null(buffer);
+    return run->buffer[value->id] = buffer;
+}
+
+/* The argument words: buffers, symbols, the fault word. False when the emulator found something. */
+static bool launch_kernel(Run *run, const Kernel *kernel, const Node *node) {
+    uint64_t words[96];
+    int count = 0;
+    assert_int_equal(kernel->scratch_count, 0);
+    assert_true(node->input_count + node->output_count + kernel->param_count < 96);
+    for (int i = 0; i < node->input_count; i++) words[count++] = (uint64_t)(uintptr_t)run->buffer[node->input[i]->id];
+    for (int i = 0; i < node->output_count; i++)
+        words[count++] = (uint64_t)(uintptr_t)make_buffer(run, node->output[i]);
+    for (int i = 0; i < kernel->param_count; i++) words[count++] = (uint64_t)number(run, kernel->param[i]);
+    int *fault = run->f->alloc(sizeof *fault);
+    assert_non_null(fault);
+    *fault = 0;
+    words[count] = (uint64_t)(uintptr_t)fault;
+    const char *name = run->instead ? run->instead : kernel->name;
+    EmuLaunch launch = {.args = words,
+                        .grid = {(unsigned)number(run, kernel->items), 1, 1},
+                        .block = {(unsigned)kernel->threads, 1, 1},
+                        .shared = (size_t)number(run, kernel->shared),
+                        .order = run->order,
+                        .seed = 7};
+    *(void **)&launch.kernel = find(run->f, sn_arena_printf(run->arena, "%s_call", name));
+    run->instead = NULL;
+    bool ran = run->f->launch(&launch) == 0;
+    strcpy(run->message, launch.message);
+    run->fault = *fault;
+    run->f->release(fault);
+    return ran;
+}
+
+static void put_array(Run *run, const Value *value, const Array *array) {
+    void *bytes = make_buffer(run, value);
+    for (int64_t i = 0; i < array->count; i++)
+        array->f ? sn_element_set(array->dtype, bytes, i, array->f[i])
+                 : sn_element_set_int(array->dtype, bytes, i, array->i[i]);
+}
+
+static bool run_graph(Run *run, Array *const *inputs) {
+    const Graph *graph = run->file->graph;
+    int kernel = 0;
+    run->buffer = SN_ARRAY(run->arena, void *, graph->next_value);
+    for (int i = 0; i < graph->body->param.count; i++) put_array(run, graph->body->param.at[i], inputs[i]);
+    for (const Node *node = graph->body->first; node; node = node->next) {
+        if (node->op == SN_OP_CONSTANT)
+            put_array(run, node->output[0], sn_array_of_tensor(run->arena, ((const AttrConstant *)node->attr)->tensor));
+        else if (!launch_kernel(run, run->file->kernel.at[kernel++], node) || run->fault)
+            return false;
+    }
+    return true;
+}
+
+static void free_buffers(Run *run) {
+    for (int i = 0; i < run->file->graph->next_value; i++) run->f->release(run->buffer[i]);
+}
+
+/* ---- comparing ---- */
+
+/* Random elements as their dtype holds them; small integers, which are indices within their range too. */
+static Array *random_array(Run *run, const Value *value, uint64_t seed) {
+    int64_t extent[SN_MAX_RANK];
+    for (int i = 0; i < value->type.rank; i++) extent[i] = number(run, value->type.dim[i]);
+    Array *array = sn_array_new(run->arena, value->type.dtype, value->type.rank, extent);
+    for (int64_t i = 0; i < array->count; i++) {
+        double u = sn_random_uniform(seed, (uint64_t)i), x = sn_random_normal(seed, (uint64_t)i);
+        if (array->dtype == SN_F16) x = sn_f16_to(sn_f16_from(x));
+        if (array->dtype == SN_BF16) x = sn_bf16_to(sn_bf16_from(x));
+        if (array->f) array->f[i] = array->dtype == SN_F32 ? (double)(float)x : x;
+        else if (array->dtype == SN_BOOL) array->i[i] = u < 0.5;
+        else array->i[i] = array->dtype == SN_U8 ? (int64_t)(u * 256) : (int64_t)(u * 9) - 4;
+    }
+    return array;
+}
+
+static Array **random_inputs(Run *run) {
+    const Region *body = run->file->graph->body;
+    Array **inputs = SN_ARRAY(run->arena, Array *, body->param.count);
+    for (int i = 0; i < body->param.count; i++) inputs[i] = random_array(run, body->param.at[i], (uint64_t)i + 1);
+    return inputs;
+}
+
+/* The first element of `bytes` that is not `truth` within its dtype's tolerance; -1: none. */
+static int64_t first_difference(const Array *truth, const void *bytes) {
+    static const double tolerance[SN_DTYPE_COUNT] = {
+        [SN_F16] = 3e-3, [SN_BF16] = 2e-2, [SN_F32] = 2e-5, [SN_F64] = 1e-12};
+    Tensor got = {.dtype = truth->dtype, .count = truth->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
+    for (int64_t i = 0; i < truth->count; i++) {
+        if (!truth->f && sn_tensor_get_int(&got, i) != truth->i[i]) return i;
+        if (!truth->f) continue;
+        double x = sn_tensor_get(&got, i), y = truth->f[i];
+        bool same = (isnan(x) && isnan(y)) || x == y || fabs(x - y) <= tolerance[truth->dtype] * (1 + fabs(y));
+        if (!same) return i;
+    }
+    return -1;
+}
+
+static bool equals_interpreter(Run *run, Array *const *inputs, bool loud) {
+    const Region *body = run->file->graph->body;
+    Array **truth = SN_ARRAY(run->arena, Array *, body->result.count);
+    must(sn_eval_graph(run->arena, run->file->graph, false, (const Array *const *)inputs, truth), run->file->name);
+    for (int k = 0; k < body->result.count; k++) {
+        const void *bytes = run->buffer[body->result.at[k]->id];
+        int64_t at = first_difference(truth[k], bytes);
+        if (at < 0) continue;
+        Tensor got = {.dtype = truth[k]->dtype, .count = truth[k]->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
+        if (loud)
+            fail_msg("%s, order %d, output %d, element %d: %.9g is not %.9g", run->file->name, (int)run->order, k,
+                     (int)at, sn_tensor_get(&got, at), truth[k]->f ? truth[k]->f[at] : (double)truth[k]->i[at]);
+        return false;
+    }
+    return true;
+}
+
+/* ---- tests ---- */
+
+static const int64_t sizes[][4] = {{1, 1, 1, 1}, {5, 37, 3, 2}, {34, 300, 3, 2}};
+
+static void kernels_equal_the_interpreter(void **state) {
+    Fixture *f = *state;
+    for (int i = 0; i < f->files.count; i++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+            for (int order = 0; order < EMU_ORDER_COUNT; order++) {
+                Run run = {.f = f, .arena = sn_arena_new(), .file = &f->files.file[i], .symbols = sizes[s]};
+                run.order = (EmuOrder)order;
+                Array **inputs = random_inputs(&run);
+                if (!run_graph(&run, inputs)) fail_msg("%s: fault %d %s", run.file->name, run.fault, run.message);
+                equals_interpreter(&run, inputs, true);
+                free_buffers(&run);
+                sn_arena_free(run.arena);
+            }
+}
+
+static void same_cluster_same_text(void **state) {
+    Fixture *f = *state;
+    ClusterFiles again = {0};
+    read_cluster_files(&again, 90);
+    for (int i = 0; i < again.count; i++)
+        for (int k = 0; k < again.file[i].kernel.count; k++) {
+            const Kernel *a = f->files.file[i].kernel.at[k], *b = again.file[i].kernel.at[k];
+            assert_string_equal(a->source, b->source);
+            assert_string_equal(a->name, b->name);
+        }
+    sn_arena_free(again.arena);
+}
+
+/* An index that is out of range: the code of the node, and no access with it. */
+static void indices_out_of_range_are_faults(void **state) {
+    Fixture *f = *state;
+    for (int order = 0; order < EMU_ORDER_COUNT; order++) {
+        Run run = {.f = f, .arena = sn_arena_new(), .file = find_cluster_file(&f->files, "gather")};
+        run.symbols = sizes[1], run.order = (EmuOrder)order;
+        Array **inputs = random_inputs(&run);
+        inputs[1]->i[17] = 1 << 20;
+        assert_false(run_graph(&run, inputs));
+        assert_string_equal(run.message, "");
+        const Node *node = run.file->graph->body->first;
+        while (node->op != SN_OP_CLUSTER) node = node->next;
+        int position = 1;
+        const Node *inner = node->body->first;
+        for (; inner->op != SN_OP_GATHER; inner = inner->next) position++;
+        assert_int_equal(run.fault, position);
+        free_buffers(&run);
+        sn_arena_free(run.arena);
+    }
+}
+
+/* Runs a planted kernel in all orders: how many were noticed, by the emulator (`said` is in its message) or, with
+ * `said` NULL, by a wrong result. */
+static int count_noticed(Fixture *f, const char *name, const int64_t *symbols, const char *said) {
+    const Planted *plant = planted;
+    int noticed = 0;
+    while (strcmp(plant->name, name) != 0) plant++;
+    for (int order = 0; order < EMU_ORDER_COUNT; order++) {
+        Run run = {.f = f, .arena = sn_arena_new(), .file = find_cluster_file(&f->files, plant->file)};
+        run.symbols = symbols, run.order = (EmuOrder)order, run.instead = name;
+        Array **inputs = random_inputs(&run);
+        bool ran = run_graph(&run, inputs);
+        if (said) noticed += !ran && strstr(run.message, said) != NULL;
+        else noticed += ran && !equals_interpreter(&run, inputs, false);
+        free_buffers(&run);
+        sn_arena_free(run.arena);
+    }
+    return noticed;
+}
+
+static void a_missing_barrier_shows(void **state) {
+    assert_int_equal(count_noticed(*state, "no_barrier", sizes[1], NULL), EMU_ORDER_COUNT);
+}
+static void a_divergent_barrier_is_reported(void **state) {
+    assert_int_equal(count_noticed(*state, "some_barrier", sizes[1], "divergent barrier"), EMU_ORDER_COUNT);
+}
+static void uninitialised_shared_memory_shows(void **state) {
+    assert_int_equal(count_noticed(*state, "no_share", sizes[1], NULL), EMU_ORDER_COUNT);
+}
+static void accesses_out_of_bounds_are_reported(void **state) {
+    assert_int_equal(count_noticed(*state, "store_beyond", sizes[1], "past a buffer of 4"), EMU_ORDER_COUNT);
+    assert_int_equal(count_noticed(*state, "store_beside", sizes[1], "a store out of bounds"), EMU_ORDER_COUNT);
+    assert_int_equal(count_noticed(*state, "load_before", sizes[1], "bytes before a buffer"), EMU_ORDER_COUNT);
+}
+
+static void warps_vote_and_shuffle(void **state) {
+    Fixture *f = *state;
+    for (int order = 0; order < EMU_ORDER_COUNT; order++) {
+        uint32_t *out = f->alloc(40 * 5 * sizeof *out);
+        EmuLaunch launch = {.args = &out, .grid = {1, 1, 1}, .block = {40, 1, 1}, .order = (EmuOrder)order};
+        *(void **)&launch.kernel = find(f, "probe_votes_call");
+        if (f->launch(&launch)) fail_msg("%s", launch.message);
+        for (uint32_t i = 0; i < 40; i++, out += 5) {
+            assert_int_equal(out[0], i < 32 ? 0x49249249u : 0x92u); /* lanes of 0, 3 … and of 33, 36, 39 */
+            assert_int_equal(out[1], i < 31 ? i + 1 : i);
+            assert_int_equal(out[2], i % 32 ? i - 1 : i);
+            assert_int_equal(out[3], i < 32 ? 1 : 2);
+            assert_int_equal(out[4], 41);
+        }
+        f->release(out - 200);
+    }
+}
+
+static void blocks_share_memory(void **state) {
+    Fixture *f = *state;
+    for (int order = 0; order < EMU_ORDER_COUNT; order++) {
+        int *out = f->alloc(103 * sizeof *out);
+        for (int i = 0; i < 100; i++) out[i] = i * i;
+        out[100] = out[101] = out[102] = 0;
+        struct {
+            int *out;
+            int64_t count;
+        } args = {out, 100};
+        EmuLaunch launch = {.args = &args, .grid = {1, 1, 1}, .block = {100, 1, 1}, .shared = 400, .order = (EmuOrder)order};
+        *(void **)&launch.kernel = find(f, "probe_shared_call");
+        if (f->launch(&launch)) fail_msg("%s", launch.message);
+        for (int i = 0; i < 100; i++) assert_int_equal(out[i], (99 - i) * (99 - i));
+        assert_int_equal(out[100], 100);
+        assert_int_equal(out[101], 99);
+        assert_int_equal(out[102], -99);
+        launch.shared = 396; /* one word too few */
+        assert_int_equal(f->launch(&launch), 1);
+        assert_non_null(strstr(launch.message, "out of bounds"));
+        f->release(out);
+    }
+}
+
+static void a_lane_that_has_left_is_missed(void **state) {
+    Fixture *f = *state;
+    int *out = f->alloc(32 * sizeof *out);
+    EmuLaunch launch = {.args = &out, .grid = {1, 1, 1}, .block = {32, 1, 1}};
+    *(void **)&launch.kernel = find(f, "probe_leaves_call");
+    assert_int_equal(f->launch(&launch), 1);
+    assert_non_null(strstr(launch.message, "thread 5 has ended"));
+    f->release(out);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernels_equal_the_interpreter),   cmocka_unit_test(same_cluster_same_text),
+        cmocka_unit_test(indices_out_of_range_are_faults), cmocka_unit_test(a_missing_barrier_shows),
+        cmocka_unit_test(a_divergent_barrier_is_reported), cmocka_unit_test(uninitialised_shared_memory_shows),
+        cmocka_unit_test(accesses_out_of_bounds_are_reported), cmocka_unit_test(warps_vote_and_shuffle),
+        cmocka_unit_test(blocks_share_memory),             cmocka_unit_test(a_lane_that_has_left_is_missed),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
