@@ -107,6 +107,11 @@ void sn_bench_note(const Bench *bench, const char *format, ...) {
 
 /* ---- rows ---- */
 
+static const char *file_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 const char *sn_bench_shapes(Bench *bench) {
     Text text = sn_text(bench->arena);
     const Region *body = bench->model->graph->body;
@@ -141,7 +146,7 @@ static int threads_of(const Bench *bench) {
 static Cell *new_row(Bench *bench, sn_Mode mode, const char *phase, const char *autocast) {
     Arena *arena = bench->arena;
     Cell *row = sn_table_row(arena, &bench->result->rows);
-    row[ROW_MODEL] = sn_cell_text(arena, bench->path);
+    row[ROW_MODEL] = sn_cell_text(arena, file_name(bench->path));
     row[ROW_MODE] = sn_cell_text(arena, sn_bench_mode_name(mode));
     row[ROW_PHASE] = sn_cell_text(arena, phase);
     row[ROW_AUTOCAST] = sn_cell_text(arena, autocast);
@@ -237,7 +242,7 @@ void sn_bench_add_kernels(Bench *bench, const Subject *subject) {
         const PlanLaunch *launch = &profile->plan->launch[rows[i].launch];
         const LaunchTime *time = &rows[i].time;
         Cell *row = sn_table_row(arena, &bench->result->kernels);
-        row[KERNEL_MODEL] = sn_cell_text(arena, bench->path);
+        row[KERNEL_MODEL] = sn_cell_text(arena, file_name(bench->path));
         row[KERNEL_MODE] = sn_cell_text(arena, sn_bench_mode_name(subject->mode));
         row[KERNEL_THREADS] = sn_cell_number(threads_of(bench));
         row[KERNEL_SHAPES] = sn_cell_text(arena, bench->shapes);

@@ -5,8 +5,9 @@
 
 enum {
     FMA_ROUNDS = 20000,   /* of 12 accumulators, a work item: tens of microseconds */
-    FMA_ITEMS_EACH = 200, /* a thread */
-    TRIES = 7,
+    FMA_ITEMS_EACH = 100, /* a thread */
+    FMA_TRIES = 30,
+    MEMORY_TRIES = 7,
     PIECE = 1 << 18,         /* bytes that a work item copies or reads */
     MEMORY_BYTES = 96 << 20, /* of one buffer */
 };
@@ -105,7 +106,8 @@ typedef struct Measure {
 } Measure;
 
 /* The least seconds of a launch over `items`. */
-static Status least_seconds(Measure *m, PeakKernel kernel, int64_t symbol, int64_t items, double *out) {
+static Status least_seconds(Measure *m, PeakKernel kernel, int64_t symbol, int64_t items, int tries,
+                            double *out) {
     LaunchArguments arguments = {.kernel = kernel,
                                  .buffer = m->buffer,
                                  .symbol = &symbol,
@@ -114,7 +116,7 @@ static Status least_seconds(Measure *m, PeakKernel kernel, int64_t symbol, int64
                                  .threads = 1,
                                  .buffer_count = 2,
                                  .symbol_count = 1};
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < tries; i++) {
         int fault = 0;
         double start = m->device->ops->clock(m->device);
         TRY(m->device->ops->launch(m->device, m->module, &arguments, &fault));
@@ -149,16 +151,16 @@ static Status measure(void *argument) {
     TRY(sn_cpu_open(m->arena, m->cache_dir, m->pool, &m->device));
     TRY(build(m));
     double seconds = 0, lanes = m->device->target.vector_bytes / (double)sizeof(float);
-    TRY(least_seconds(m, PEAK_COPY, PIECE, MEMORY_BYTES / PIECE, &seconds));
+    TRY(least_seconds(m, PEAK_COPY, PIECE, MEMORY_BYTES / PIECE, MEMORY_TRIES, &seconds));
     m->out->copy = 2.0 * MEMORY_BYTES / seconds;
-    TRY(least_seconds(m, PEAK_READ, PIECE, MEMORY_BYTES / PIECE, &seconds));
+    TRY(least_seconds(m, PEAK_READ, PIECE, MEMORY_BYTES / PIECE, MEMORY_TRIES, &seconds));
     m->out->read = MEMORY_BYTES / seconds;
     float *in = m->buffer[0];
     in[0] = 0.999f;
     in[1] = 0.001f;
     for (int k = 0; k < 12; k++) in[2 + k] = 0.25f * (float)k;
     int64_t items = (int64_t)FMA_ITEMS_EACH * m->out->threads;
-    TRY(least_seconds(m, PEAK_FMA, FMA_ROUNDS, items, &seconds));
+    TRY(least_seconds(m, PEAK_FMA, FMA_ROUNDS, items, FMA_TRIES, &seconds));
     m->out->fma = 2.0 * 12 * lanes * FMA_ROUNDS * (double)items / seconds;
     return NULL;
 }

@@ -51,9 +51,18 @@ static const struct {
     [SN_CELL_SHARE] = {100, "%.1f", ", %"},
 };
 
-static const char *cell_shown(const Column *column, const Cell *cell, char buffer[NUMBER_MOST]) {
+/* A bar would end the cell. */
+static const char *escape_bars(Arena *arena, const char *string) {
+    if (!strchr(string, '|')) return string;
+    Text text = sn_text(arena);
+    for (; *string; string++) sn_text_add(&text, *string == '|' ? "\\|" : "%c", *string);
+    return sn_text_string(&text);
+}
+
+static const char *cell_shown(Arena *arena, const Column *column, const Cell *cell,
+                              char buffer[NUMBER_MOST]) {
     if (!cell->set) return "";
-    if (column->kind == SN_CELL_TEXT) return cell->text;
+    if (column->kind == SN_CELL_TEXT) return escape_bars(arena, cell->text);
     snprintf(buffer, NUMBER_MOST, shown[column->kind].format, cell->number * shown[column->kind].scale);
     return buffer;
 }
@@ -64,12 +73,12 @@ static bool is_used(const Table *table, int column) {
     return false;
 }
 
-static int width_of(const Table *table, int column) {
+static int width_of(Arena *arena, const Table *table, int column) {
     char buffer[NUMBER_MOST];
     const Column *at = &table->column[column];
     size_t width = strlen(at->heading) + strlen(shown[at->kind].unit);
     for (int i = 0; i < table->row.count; i++) {
-        size_t length = strlen(cell_shown(at, &table->row.at[i][column], buffer));
+        size_t length = strlen(cell_shown(arena, at, &table->row.at[i][column], buffer));
         if (length > width) width = length;
     }
     return (int)width;
@@ -103,7 +112,7 @@ static void print_single(Text *text, const Table *table) {
         const Cell *cell = &table->row.at[0][c];
         if (cell->set)
             sn_text_add(text, "%s%s: %s\n", column->heading, shown[column->kind].unit,
-                        cell_shown(column, cell, buffer));
+                        cell_shown(text->arena, column, cell, buffer));
     }
 }
 
@@ -115,7 +124,8 @@ static void print_md(Text *text, const Table *table) {
     }
     if (!table->row.count) return;
     int *width = SN_ARRAY(text->arena, int, table->column_count);
-    for (int c = 0; c < table->column_count; c++) width[c] = is_used(table, c) ? width_of(table, c) : 0;
+    for (int c = 0; c < table->column_count; c++)
+        width[c] = is_used(table, c) ? width_of(text->arena, table, c) : 0;
     print_heading(text, table, width);
     for (int i = 0; i < table->row.count; i++) {
         char buffer[NUMBER_MOST];
@@ -123,7 +133,8 @@ static void print_md(Text *text, const Table *table) {
         for (int c = 0; c < table->column_count; c++)
             if (width[c])
                 print_cell(text, &table->column[c],
-                           cell_shown(&table->column[c], &table->row.at[i][c], buffer), width[c]);
+                           cell_shown(text->arena, &table->column[c], &table->row.at[i][c], buffer),
+                           width[c]);
         sn_text_add(text, "\n");
     }
 }

@@ -78,10 +78,42 @@ static Status print_loops(Arena *arena, Text *text, const Plan *plan) {
     return NULL;
 }
 
+/* The kernels of a target that cannot run all clusters yet: what it has no kernel for says so in its place.
+ */
+static Status print_clusters(Cli *cli, Dump *dump, bool loops, const Graph *graph, const Target *target) {
+    Map *seen = sn_map_new(cli->arena);
+    for (const Node *node = graph->body->first; node; node = node->next) {
+        Kernel *kernel;
+        if (node->op != SN_OP_CLUSTER) continue;
+        const char *origin = sn_origin_text(cli->arena, node->origin);
+        Status status = sn_codegen(cli->arena, graph->dims, node, target, &kernel);
+        if (sn_error_code(status) == SN_UNSUPPORTED) {
+            sn_text_add(&dump->text, "// %s: unsupported: %s\n\n", origin, sn_error_message(status));
+            sn_error_free(status);
+            continue;
+        }
+        TRY(status);
+        void **slot = sn_map_at_string(seen, kernel->name);
+        if (*slot) continue;
+        *slot = kernel;
+        sn_text_add(&dump->text, "// %s: %s\n", kernel->name, origin);
+        if (loops)
+            TRY(sn_codegen_print(cli->arena, graph->dims, node, target, &dump->text));
+        else
+            sn_text_add(&dump->text, "%s\n", kernel->source);
+    }
+    return NULL;
+}
+
 static Status print_plan(Cli *cli, Dump *dump, const char *stage, const Graph *imported, const Target *target,
                          const PipelineOptions *pipeline, PipelineResult *result) {
     Plan *plan;
     Ledger ledger = {0};
+    if (target->kind == SN_TARGET_CUDA && strcmp(stage, "plan") != 0) {
+        Graph *graph;
+        TRY(sn_compile_graph(cli->arena, imported, target, pipeline, result, &ledger, &graph));
+        return print_clusters(cli, dump, strcmp(stage, "loops") == 0, graph, target);
+    }
     TRY(sn_compile_plan(cli->arena, imported, target, pipeline, result, &ledger, &plan));
     if (strcmp(stage, "plan") == 0)
         sn_plan_print(&dump->text, plan);

@@ -41,6 +41,13 @@ static Status which_tensor(const sn_Model *model, bool output, const char *path,
 typedef SN_VEC(InputSpec) InputSpecs;
 typedef SN_VEC(Expectation) Expectations;
 
+static bool is_given(const InputSpecs *inputs, const char *name) {
+    for (int i = 0; i < inputs->count; i++)
+        if (strcmp(inputs->at[i].name, name) == 0) return true;
+    return false;
+}
+
+/* What --input names does not come from the folder. */
 static Status read_folder(Cli *cli, const sn_Model *model, InputSpecs *inputs, Expectations *expected) {
     const char *folder = sn_option_text(&cli->options, OPTION_DATA, NULL);
     if (!folder) return NULL;
@@ -59,7 +66,7 @@ static Status read_folder(Cli *cli, const sn_Model *model, InputSpecs *inputs, E
             TRY(which_tensor(model, output, path, name, i, &at));
             if (output)
                 sn_push(cli->arena, expected, ((Expectation){at, tensor, path}));
-            else
+            else if (!is_given(inputs, sn_model_input(model, at).name))
                 sn_push(cli->arena, inputs, ((InputSpec){sn_model_input(model, at).name, path, 0}));
         }
     }
@@ -192,6 +199,7 @@ static void summarise(Arena *arena, Table *table, const char *name, const Tensor
     summarise_values(tensor, row);
 }
 
+/* Before the run, with `context` NULL, only the names are looked at. */
 static Status save_outputs(Cli *cli, const sn_Model *model, const sn_Context *context) {
     const OptionValue *value = &cli->options.value[OPTION_OUTPUT];
     for (int i = 0; i < value->count; i++) {
@@ -199,6 +207,7 @@ static Status save_outputs(Cli *cli, const sn_Model *model, const sn_Context *co
         const char *file;
         Tensor tensor;
         TRY(split_output(cli, model, value->text[i], &output, &file));
+        if (!context) continue;
         TRY(output_tensor(context, output, &tensor));
         TRY(sn_save_tensor(file, &tensor, sn_model_output(model, output).name));
     }
@@ -270,6 +279,7 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     TRY(read_inputs(cli, &specs));
     TRY(read_folder(cli, model, &specs, &expected));
     TRY(read_expected(cli, model, &expected));
+    TRY(save_outputs(cli, model, NULL));
     request.input = specs.at;
     request.input_count = specs.count;
     Inputs inputs;

@@ -1,6 +1,6 @@
-/* Kernel IR to text. emit.c spells index expressions, instructions and stores, which C and CUDA C++ share
- * (both preludes define functions of the same names); emit_c.c and emit_cuda.c build the loops and the entry.
- */
+/* Kernel IR to text. emit.c spells index expressions and places instructions, emit_instr.c spells these; both
+ * serve C and CUDA C++, whose preludes define functions of the same names. emit_c.c and emit_cuda.c build the
+ * loops and the entry. */
 #ifndef SN_EMIT_H
 #define SN_EMIT_H
 
@@ -11,7 +11,8 @@ typedef struct Dialect {
     bool goes_on;       /* after a fault the code goes on, so indices must be made safe */
     const char *symbol; /* format of symbol %d of the launch */
     const char *buffer; /* format of buffer %d of the launch, a void pointer */
-    const char *kept;   /* format of the place of a row's element in scratch %d; NULL: by its number in the row */
+    const char
+        *kept; /* format of the place of a row's element in scratch %d; NULL: by its number in the row */
 } Dialect;
 
 typedef enum Form {

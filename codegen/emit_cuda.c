@@ -1,8 +1,8 @@
 /* The CUDA dialect: what a thread does of a row, how the threads of a row join their parts, and the entry.
  *
- * Every value is a scalar of one thread. A nest's rows are dealt to blocks as schedule_cuda.c says (see Block in
- * kernel.h): each thread walks every `team`-th element of its row, and joins what it has accumulated with the rest of
- * the team by shuffles, through shared memory, or both, always in the same order. */
+ * Every value is a scalar of one thread. A nest's rows are dealt to blocks as schedule_cuda.c says (see Block
+ * in kernel.h): each thread walks every `team`-th element of its row, and joins what it has accumulated with
+ * the rest of the team by shuffles, through shared memory, or both, always in the same order. */
 #include "emit.h"
 
 static const Dialect cuda_dialect = {
@@ -44,13 +44,14 @@ static void emit_axes(Emit *emit, const Axes *axes, const char *flat) {
         sn_emit_line(emit, "rest_%s /= %s;", flat, extent);
     }
     if (axes->count)
-        sn_emit_line(emit, "const int64_t i%d = %s%s;", (int)axes->at[0]->value, axes->count > 1 ? "rest_" : "", flat);
+        sn_emit_line(emit, "const int64_t i%d = %s%s;", (int)axes->at[0]->value,
+                     axes->count > 1 ? "rest_" : "", flat);
 }
 
 /* ---- rows ---- */
 
-/* Rows past the end: whole warps of them leave, but where the block meets at a barrier their threads stay, work on the
- * last row again and store nothing. */
+/* Rows past the end: whole warps of them leave, but where the block meets at a barrier their threads stay,
+ * work on the last row again and store nothing. */
 static bool rows_stay(const Nest *nest) {
     return nest->block.beside && nest->block.team > 1;
 }
@@ -60,7 +61,6 @@ static void emit_row(Emit *emit) {
     const Block *block = &nest->block;
     const char *rows = sn_emit_dim(emit, product(emit, &nest->parallel), NULL);
     if (block->team == 1) {
-        sn_emit_line(emit, "const int part = 0;");
         sn_emit_line(emit, "int64_t row = block * %d + threadIdx.x;", block->rows);
     } else if (block->beside) {
         sn_emit_line(emit, "const int part = threadIdx.x / %d;", block->rows);
@@ -80,8 +80,8 @@ static void emit_row(Emit *emit) {
 
 /* ---- loops over a row ---- */
 
-/* Opens the walk over this thread's elements of the row: `j` counts them where they are unrolled. Gives the number of
- * braces to close. */
+/* Opens the walk over this thread's elements of the row: `j` counts them where they are unrolled. Gives the
+ * number of braces to close. */
 static int open_walk(Emit *emit) {
     const Nest *nest = emit->nest;
     const Block *block = &nest->block;
@@ -100,7 +100,8 @@ static int open_walk(Emit *emit) {
             braces++;
         }
     } else {
-        sn_emit_line(emit, "for (int64_t at = part; at < %s; at += %d) {", text, block->team);
+        sn_emit_line(emit, "for (int64_t at = %s; at < %s; at += %d) {", block->team > 1 ? "part" : "0", text,
+                     block->team);
         open(emit);
     }
     emit_axes(emit, &nest->reduced, "at");
@@ -136,7 +137,8 @@ static void emit_loop(Emit *emit, const Step *step) {
         const Acc *acc = step->acc.at[i];
         if (acc->running) continue;
         const char *value = sn_emit_use(emit, acc->value, false), *name = acc_name(emit, acc);
-        sn_emit_line(emit, "%s = %s;", name, sn_emit_combine(emit, acc->function, acc->dtype, false, name, value));
+        sn_emit_line(emit, "%s = %s;", name,
+                     sn_emit_combine(emit, acc->function, acc->dtype, false, name, value));
     }
     emit_stores(emit, step);
     while (braces--) close(emit);
@@ -150,7 +152,8 @@ static const char *wrapped(Emit *emit, DType dtype, const char *value) {
     return sn_arena_printf(emit->arena, "sn_wrap_%s_s(%s)", sn_dtype_name(dtype), value);
 }
 
-/* A part of each accumulator into shared memory, whose arrays no other step uses, so that one barrier is enough. */
+/* A part of each accumulator into shared memory, whose arrays no other step uses, so that one barrier is
+ * enough. */
 static void emit_share(Emit *emit, const Step *step) {
     const Block *block = &emit->nest->block;
     int parts = block->team / WARP;
@@ -158,8 +161,11 @@ static void emit_share(Emit *emit, const Step *step) {
         const Acc *acc = step->acc.at[i];
         sn_emit_line(emit, "__shared__ %s m%d[%d];", sn_emit_type(acc->dtype, false), acc->number,
                      block->beside ? block->team * block->rows : parts);
-        if (block->beside) sn_emit_line(emit, "m%d[threadIdx.x] = a%d;", acc->number, acc->number);
-        else sn_emit_line(emit, "if (part %% %d == 0) m%d[part / %d] = a%d;", WARP, acc->number, WARP, acc->number);
+        if (block->beside)
+            sn_emit_line(emit, "m%d[threadIdx.x] = a%d;", acc->number, acc->number);
+        else
+            sn_emit_line(emit, "if (part %% %d == 0) m%d[part / %d] = a%d;", WARP, acc->number, WARP,
+                         acc->number);
     }
     sn_emit_line(emit, "__syncthreads();");
 }
@@ -170,19 +176,19 @@ static void emit_join(Emit *emit, const Step *step) {
     if (!step->acc.count || step->acc.at[0]->running) return;
     for (int i = 0; i < step->acc.count && block->team > 1 && !block->beside; i++) {
         const Acc *acc = step->acc.at[i];
-        sn_emit_line(emit, "a%d = sn_warp_%s_%s(a%d);", acc->number, acc->function, sn_emit_compute(acc->dtype),
-                     acc->number);
+        sn_emit_line(emit, "a%d = sn_warp_%s_%s(a%d);", acc->number, acc->function,
+                     sn_emit_compute(acc->dtype), acc->number);
     }
     if (shares) emit_share(emit, step);
     for (int i = 0; i < step->acc.count; i++) {
         const Acc *acc = step->acc.at[i];
         const char *value = acc_name(emit, acc), *type = sn_emit_compute(acc->dtype);
         if (shares && block->beside)
-            value = sn_arena_printf(emit->arena, "sn_fold_%s_%s(m%d + threadIdx.x %% %d, %d, %d)", acc->function, type,
-                                    acc->number, block->rows, block->team, block->rows);
+            value = sn_arena_printf(emit->arena, "sn_fold_%s_%s(m%d + threadIdx.x %% %d, %d, %d)",
+                                    acc->function, type, acc->number, block->rows, block->team, block->rows);
         else if (shares)
-            value = sn_arena_printf(emit->arena, "sn_fold_%s_%s(m%d, %d, 1)", acc->function, type, acc->number,
-                                    block->team / WARP);
+            value = sn_arena_printf(emit->arena, "sn_fold_%s_%s(m%d, %d, 1)", acc->function, type,
+                                    acc->number, block->team / WARP);
         sn_emit_line(emit, "const %s v%d = %s;", sn_emit_type(acc->dtype, false), acc->result->id,
                      wrapped(emit, acc->dtype, value));
     }
@@ -215,8 +221,10 @@ static void emit_nest(Emit *emit, int number, Text *out) {
         }
         emit_rowwise(emit, i + 1, any);
     }
-    sn_text_add(out, "static __device__ void KERNEL_NAME_nest%d(const KERNEL_NAMEArgs &args, const int64_t block) {\n",
-                number);
+    sn_text_add(
+        out,
+        "static __device__ void KERNEL_NAME_nest%d(const KERNEL_NAMEArgs &args, const int64_t block) {\n",
+        number);
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
 }
@@ -233,7 +241,8 @@ static void emit_entry(Emit *emit, Text *out) {
     for (int i = 0; i <= last; i++) {
         Dim end = sn_dim_add(kernel->dims, start, kernel->nest.at[i]->items);
         const char *from = sn_emit_dim(emit, start, NULL);
-        const char *test = i < last ? sn_arena_printf(emit->arena, "if (block < %s) ", sn_emit_dim(emit, end, NULL)) : "";
+        const char *test =
+            i < last ? sn_arena_printf(emit->arena, "if (block < %s) ", sn_emit_dim(emit, end, NULL)) : "";
         sn_emit_line(emit, "%s%sKERNEL_NAME_nest%d(args, block - %s);", i ? "else " : "", test, i, from);
         start = end;
     }

@@ -22,22 +22,32 @@ static void emit_address(Emit *emit, const Hole *hole, Text *out) {
     sn_text_add(out, "SN_INLINE const void *%s(const SnContext *context%s) {\n", hole->name, hole->arguments);
 }
 
+/* A v form that has no axis to lay lanes along is never called, but has to compile: it computes lane 0. */
+static void emit_body(Emit *emit, const Hole *hole) {
+    bool lanes = hole->vector && hole->nest->vector == SN_VECTOR_PARALLEL;
+    emit->form = lanes ? SN_FORM_VECTOR : SN_FORM_SCALAR;
+    sn_emit_line(emit, "%s", hole->prepare);
+    if (hole->argument)
+        sn_emit_line(emit, "const %s x0 = value%s;", lanes ? "vf32" : "float",
+                     lanes || !hole->vector ? "" : "[0]");
+    emit_instructions(emit, hole->value);
+    for (int i = 0; i < hole->nest->step.count; i++)
+        for (int k = 0; k < hole->nest->step.at[i].store.count; k++)
+            sn_emit_store(emit, &hole->nest->step.at[i].store.at[k]);
+    if (hole->value) sn_emit_line(emit, "return %s;", sn_emit_use(emit, hole->value, hole->vector));
+}
+
 static void emit_hole(Emit *emit, const Hole *hole, Text *out) {
     sn_emit_function(emit, hole->nest);
     if (hole->address) {
         emit_address(emit, hole, out);
     } else {
-        emit->form = hole->vector ? SN_FORM_VECTOR : SN_FORM_SCALAR;
-        sn_emit_line(emit, "%s", hole->prepare);
-        emit_instructions(emit, hole->value);
-        for (int i = 0; i < hole->nest->step.count; i++)
-            for (int k = 0; k < hole->nest->step.at[i].store.count; k++)
-                sn_emit_store(emit, &hole->nest->step.at[i].store.at[k]);
-        if (hole->value) sn_emit_line(emit, "return %s;", sn_emit_use(emit, hole->value, hole->vector));
-        const char *type = hole->vector ? "vf32" : "float";
-        const char *argument = hole->argument ? sn_arena_printf(emit->arena, ", %s x0", type) : "";
-        sn_text_add(out, "SN_INLINE %s %s_%s(const SnContext *context%s%s) {\n", hole->value ? type : "void",
-                    hole->name, hole->vector ? "v" : "s", argument, hole->arguments);
+        emit_body(emit, hole);
+        const char *type = hole->vector ? "vf32" : "float", *result = hole->value ? type : "void";
+        sn_text_add(out, "SN_INLINE %s %s_%s(const SnContext *context", result, hole->name,
+                    hole->vector ? "v" : "s");
+        if (hole->argument) sn_text_add(out, ", %s value", type);
+        sn_text_add(out, "%s) {\n", hole->arguments);
     }
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));

@@ -171,6 +171,7 @@ void sn_kernel_print(Text *text, const KernelIr *kernel) {
         print_dims(text, kernel, "parallel", nest->parallel.at, nest->parallel.count);
         print_dims(text, kernel, "reduced", nest->reduced.at, nest->reduced.count);
         sn_text_add(text, " vector %s", vector[nest->vector]);
+        if (nest->block.team) sn_text_add(text, " block %dx%d", nest->block.rows, nest->block.team);
         if (nest->items) {
             sn_text_add(text, " items ");
             sn_dim_print(text, kernel->dims, nest->items);

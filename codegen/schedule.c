@@ -1,6 +1,12 @@
 #include "lower_template.h"
 
-enum { ITEM_ELEMENTS = 16384, ITEM_COLUMNS = 256, MAX_AXES = 16, LOCAL_SCRATCH_BYTES = 65536 };
+enum {
+    ITEM_ELEMENTS = 16384,
+    ITEM_COLUMNS = 256,
+    SCATTERED_COLUMNS = 64,
+    MAX_AXES = 16,
+    LOCAL_SCRATCH_BYTES = 65536
+};
 
 /* ---- the Dims of a nest ---- */
 
@@ -197,18 +203,26 @@ static bool has_running(const Nest *nest) {
     return false;
 }
 
+/* An axis that is known to be empty leaves nothing to choose by: it is no factor of any address. */
+static bool has_empty(const Axes *axes) {
+    for (int i = 0; i < axes->count; i++)
+        if (sn_dim_equals(extent(axes->at[i]), 0)) return true;
+    return false;
+}
+
 static void choose_vector(KernelIr *kernel, Nest *nest) {
     int parallel_score = 0, reduced_score = 0;
     int parallel = best_axis(kernel, nest, &nest->parallel, false, &parallel_score);
     int reduced = has_running(nest) ? -1 : best_axis(kernel, nest, &nest->reduced, true, &reduced_score);
-    if (reduced >= 0 && (parallel < 0 || reduced_score >= parallel_score)) {
+    bool empty = has_empty(&nest->parallel) || has_empty(&nest->reduced);
+    if (empty || (parallel < 0 && reduced < 0)) {
+        nest->vector = SN_VECTOR_NONE;
+    } else if (reduced >= 0 && (parallel < 0 || reduced_score >= parallel_score)) {
         nest->vector = SN_VECTOR_REDUCED;
         move_last(&nest->reduced, reduced);
-    } else if (parallel >= 0) {
+    } else {
         nest->vector = SN_VECTOR_PARALLEL;
         move_last(&nest->parallel, parallel);
-    } else {
-        nest->vector = SN_VECTOR_NONE;
     }
 }
 
@@ -379,16 +393,35 @@ static Dim at_least_one(KernelIr *kernel, Dim dim) {
     return sn_dim_max(kernel->dims, dim, sn_dim(kernel->dims, 1));
 }
 
+/* Whether some load has its lanes far apart: a transposition. Then neighbouring rows share what it reads. */
+static bool has_scattered_load(KernelIr *kernel, const Nest *nest, Dim axis) {
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        Dim stride, rest;
+        if (instr->kind != SN_INSTR_LOAD || !sn_dim_depends(instr->dim, axis)) continue;
+        if (!sn_dim_affine(kernel->dims, instr->dim, axis, &stride, &rest)) continue;
+        if (!sn_dim_equals(stride, 1)) return true;
+    }
+    return false;
+}
+
+static int64_t chunk_elements(KernelIr *kernel, const Nest *nest, bool columns) {
+    if (nest->reduced.count) return ITEM_COLUMNS;
+    Dim last = columns ? nest->parallel.at[nest->parallel.count - 1] : NULL;
+    return last && has_scattered_load(kernel, nest, last) ? SCATTERED_COLUMNS : ITEM_ELEMENTS;
+}
+
 static void cut_items(KernelIr *kernel, Nest *nest) {
     Dims *dims = kernel->dims;
     bool columns = nest->vector == SN_VECTOR_PARALLEL;
     Dim length = product(kernel, &nest->reduced, nest->reduced.count);
     Dim width = columns ? extent(nest->parallel.at[nest->parallel.count - 1]) : sn_dim(dims, 1);
     nest->rows = product(kernel, &nest->parallel, nest->parallel.count - columns);
-    Dim work = at_least_one(kernel, sn_dim_mul(dims, width, length));
+    int64_t chunk = chunk_elements(kernel, nest, columns);
+    Dim row = sn_dim_mul(dims, sn_dim_min(dims, width, sn_dim(dims, chunk)), length);
+    Dim work = at_least_one(kernel, row);
     nest->grain = at_least_one(kernel, sn_dim_floordiv(dims, sn_dim(dims, ITEM_ELEMENTS), work));
     nest->items = sn_dim_ceildiv(dims, nest->rows, nest->grain);
-    int64_t chunk = nest->reduced.count ? ITEM_COLUMNS : ITEM_ELEMENTS;
     if (columns && !sn_dim_le(dims, width, sn_dim(dims, chunk))) {
         nest->chunk = sn_dim(dims, chunk);
         nest->items = sn_dim_mul(dims, nest->items, sn_dim_ceildiv(dims, width, nest->chunk));

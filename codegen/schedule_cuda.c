@@ -3,17 +3,17 @@
 
 enum {
     WARP = 32,
-    MAP_THREADS = 256,    /* one element each */
-    SCAN_THREADS = 64,    /* one row each: few, so that a scan of few rows still reaches many processors */
-    COLUMNS = 32,         /* rows side by side, a warp's width, and */
-    COLUMN_TEAM = 8,      /* how many threads share each of them */
-    SHORT_COLUMN = 16,    /* reduced elements that one thread may as well do alone */
-    WARP_ROW = 1024,      /* reduced elements up to which a warp does a row */
-    BLOCK_ROW = 8192,     /* and up to which a block of ROW_THREADS does */
+    MAP_THREADS = 256, /* one element each */
+    SCAN_THREADS = 64, /* one row each: few, so that a scan of few rows still reaches many processors */
+    COLUMNS = 32,      /* rows side by side, a warp's width, and */
+    COLUMN_TEAM = 8,   /* how many threads share each of them */
+    SHORT_COLUMN = 16, /* reduced elements that one thread may as well do alone */
+    WARP_ROW = 1024,   /* reduced elements up to which a warp does a row */
+    BLOCK_ROW = 8192,  /* and up to which a block of ROW_THREADS does */
     ROW_THREADS = 256,
     UNKNOWN_THREADS = 128,
     LONG_THREADS = 1024,
-    MAX_EACH = 32,        /* elements of a row that a thread may keep in registers */
+    MAX_EACH = 32, /* elements of a row that a thread may keep in registers */
     SHARED_BYTES = 48 << 10,
 };
 
@@ -26,7 +26,8 @@ static Dim product(KernelIr *kernel, const Axes *axes) {
 static int acc_count(const Nest *nest, bool *running) {
     int count = 0;
     for (int p = 0; p < nest->step.count; p++)
-        for (int i = 0; i < nest->step.at[p].acc.count; i++, count++) *running |= nest->step.at[p].acc.at[i]->running;
+        for (int i = 0; i < nest->step.at[p].acc.count; i++, count++)
+            *running |= nest->step.at[p].acc.at[i]->running;
     return count;
 }
 
@@ -42,8 +43,10 @@ static Block columns(int accs, bool constant, int64_t length) {
 static Block row_team(bool single, bool constant, int64_t length) {
     Block block = {.team = UNKNOWN_THREADS, .rows = 1};
     if (single) block.team = LONG_THREADS;
-    if (constant && length <= WARP_ROW) block = (Block){.team = WARP, .rows = ROW_THREADS / WARP};
-    else if (constant) block.team = length <= BLOCK_ROW ? ROW_THREADS : LONG_THREADS;
+    if (constant && length <= WARP_ROW)
+        block = (Block){.team = WARP, .rows = ROW_THREADS / WARP};
+    else if (constant)
+        block.team = length <= BLOCK_ROW ? ROW_THREADS : LONG_THREADS;
     if (constant && length > 0 && length <= (int64_t)block.team * MAX_EACH)
         block.each = (length + block.team - 1) / block.team;
     return block;
@@ -55,10 +58,14 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
     int64_t length = 0;
     bool constant = sn_dim_is(product(kernel, &nest->reduced), &length);
     Dim rows = product(kernel, &nest->parallel);
-    if (!nest->reduced.count) nest->block = (Block){.team = 1, .rows = MAP_THREADS, .beside = true};
-    else if (running) nest->block = (Block){.team = 1, .rows = SCAN_THREADS, .beside = true};
-    else if (nest->vector == SN_VECTOR_PARALLEL) nest->block = columns(accs, constant, length);
-    else nest->block = row_team(sn_dim_equals(rows, 1), constant, length);
+    if (!nest->reduced.count)
+        nest->block = (Block){.team = 1, .rows = MAP_THREADS, .beside = true};
+    else if (running)
+        nest->block = (Block){.team = 1, .rows = SCAN_THREADS, .beside = true};
+    else if (nest->vector == SN_VECTOR_PARALLEL)
+        nest->block = columns(accs, constant, length);
+    else
+        nest->block = row_team(sn_dim_equals(rows, 1), constant, length);
     nest->rows = rows;
     nest->items = sn_dim_ceildiv(kernel->dims, rows, sn_dim(kernel->dims, nest->block.rows));
 }
@@ -66,7 +73,8 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
 /* Registers hold what comes from memory or is dear; the rest is as quickly computed again. */
 bool sn_schedule_block_keeps(const Nest *nest, const Instr *instr) {
     enum { KEPT = 2 }; /* arrays of `each` registers */
-    bool computed = instr->kind == SN_INSTR_CALL || instr->kind == SN_INSTR_CAST || instr->kind == SN_INSTR_LOAD;
+    bool computed =
+        instr->kind == SN_INSTR_CALL || instr->kind == SN_INSTR_CAST || instr->kind == SN_INSTR_LOAD;
     bool dear = instr->ready == 0 || (instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function));
     return nest->block.each && nest->scratch.count < KEPT && computed && dear && instr->reduced &&
            sn_dtype_is_float(instr->dtype) && instr->dtype != SN_F64;

@@ -51,8 +51,9 @@ static const Onnx__AttributeProto *attribute(Call *call, const char *name, int t
         if (found) sn_call_invalid(call, "attribute \"%s\" is there twice", name);
         found = at;
     }
+    found = sn_import_referred(call->import, found);
     if (!found || type == 0) return found;
-    if (*found->ref_attr_name) sn_call_invalid(call, "attribute \"%s\" refers to a function's", name);
+    if (*found->ref_attr_name) sn_call_invalid(call, "attribute \"%s\" refers to no function's", name);
     if (found->type == type) return found;
     sn_call_invalid(call, "attribute \"%s\" has the wrong type (%d, not %d)", name, found->type, type);
     return NULL;

@@ -31,12 +31,20 @@ typedef struct Binding {
     const Onnx__TensorProto *initializer; /* made a constant at its first use */
     bool defined;                         /* else a node further down will */
     bool unknown;                         /* made by a node that is not supported */
+    bool absent;                          /* an input of a function that its caller left out */
 } Binding;
 
 typedef struct Scope {
     struct Scope *parent;
     Map *names; /* Binding * */
 } Scope;
+
+/* The node whose function is being imported: what attributes inside refer to. */
+typedef struct Caller {
+    const struct Caller *outer;
+    const Onnx__NodeProto *node;
+    const Onnx__FunctionProto *function;
+} Caller;
 
 typedef struct Import {
     Arena *scratch; /* dies when the import ends */
@@ -47,6 +55,8 @@ typedef struct Import {
     Map *opsets; /* domain -> const int64_t * */
     Map *used;   /* names that a node reads or that are outputs */
     Scope *scope;
+    const Caller *caller;
+    int64_t max_nodes; /* functions count each time they are called */
     int depth, node_index;
     int refused;   /* nodes and inputs that are not supported */
     Map *problems; /* why, a line for each distinct reason: const char * */
@@ -60,7 +70,7 @@ struct Call {
     const ImportRow *row;
     const SourceNode *source;
     int opset;
-    Value **input; /* in_max or more entries; NULL: absent */
+    Value **input; /* input_count entries; NULL: absent */
     int input_count;
     Value **output; /* a rule gives output 0 back and sets the others here; n_output entries */
     int output_count;
@@ -141,8 +151,37 @@ Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
 /* Notes once, under `key`, the line of a report of what is not supported. */
 void sn_import_note(Import *import, const char *key, const char *line);
 
-/* The nodes of a subgraph in a scope of its own; its outputs go to `out`. */
+/* The nodes of a list, in the scope that was entered. */
+Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node);
+
+/* ---- names (scope.c) ---- */
+
+Scope *sn_scope_new(Import *import, Scope *parent);
+Binding *sn_scope_find(const Import *import, const char *name);
+/* A name is defined once in its scope. */
+Status sn_scope_define(Import *import, const char *name, Binding **out);
+/* The names that nodes will make, not defined yet. */
+Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *nodes);
+/* An initializer that is an input too (files before IR version 4) is a default: here a constant. */
+Status sn_scope_initializers(Import *import, const Onnx__GraphProto *graph);
+/* The value of a name: an initializer becomes a constant when it is first asked for. *out is NULL for what
+ * was not made because a node is not supported, and for what is absent. */
+Status sn_scope_resolve(Import *import, const char *name, Value **out);
+/* A name as messages show it. */
+const char *sn_import_quoted(Import *import, const char *name);
+
+/* ---- bodies (body.c) ---- */
+
+/* The nodes of a subgraph in a scope of its own, which sees the names around it; its outputs go to `out`. */
 Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Value **out);
+/* The function of the model that a node calls, or NULL; and its nodes in place of the call. */
+const Onnx__FunctionProto *sn_import_find_function(const Import *import, const Onnx__NodeProto *node);
+Status sn_import_function(Call *call, const Onnx__FunctionProto *function);
+/* What an attribute that refers to the caller's stands for: NULL where the caller has none. */
+const Onnx__AttributeProto *sn_import_referred(const Import *import, const Onnx__AttributeProto *attribute);
+Map *sn_import_opsets(Import *import, size_t count, Onnx__OperatorSetIdProto *const *opset);
+/* ONNX's own operators may be written with the domain spelled out. */
+const char *sn_import_domain(const char *domain);
 
 #define ONNX(domain, op, since, until, rule, ...) Value *rule(Call *call);
 #include "onnx.def"

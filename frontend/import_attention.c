@@ -73,7 +73,10 @@ static Value *whole_mask(Call *c, Value *mask, Dim keys) {
     Dim missing = sn_dim_sub(c->dims, keys, have);
     if (sn_dim_equals(have, 1) && keys->kind != SN_DIM_CONST)
         return sn_call_unsupported(c, "a mask of one column for a symbolic number of keys");
-    if (missing->kind != SN_DIM_CONST) return mask; /* inference checks that they are equal in every run */
+    if (missing->kind != SN_DIM_CONST) {
+        Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, have, keys, c->builder->origin);
+        return status ? sn_call_latch(c, sn_status_prefix(status, "the mask's columns")) : mask;
+    }
     Dim before[4], after[4];
     for (int k = 0; k < type.rank; k++) before[k] = after[k] = zero;
     after[type.rank - 1] = missing;

@@ -105,8 +105,10 @@ static Graph *new_graph(Arena *arena, const Weights *weights, const Onnx__ModelP
     return graph;
 }
 
-static Status import_once(Arena *scratch, Weights *weights, const Onnx__ModelProto *model, Graph *graph) {
-    Import import = {.scratch = scratch, .graph = graph, .weights = weights, .model = model};
+static Status import_once(Arena *scratch, Weights *weights, const Onnx__ModelProto *model, int64_t max_nodes,
+                          Graph *graph) {
+    Import import = {
+        .scratch = scratch, .graph = graph, .weights = weights, .model = model, .max_nodes = max_nodes};
     weights->tensors = graph->arena;
     return sn_import_graph(&import);
 }
@@ -114,10 +116,10 @@ static Status import_once(Arena *scratch, Weights *weights, const Onnx__ModelPro
 /* Imports again while the checks of the graph say something about its sizes that was not known when it was
  * made. Each attempt has an arena of its own. */
 static Status import_settled(Arena *arena, Arena *scratch, Weights *weights, const Onnx__ModelProto *model,
-                             Graph **out) {
+                             int64_t max_nodes, Graph **out) {
     Arena *own = sn_arena_child(arena);
     *out = new_graph(own, weights, model);
-    TRY(import_once(scratch, weights, model, *out));
+    TRY(import_once(scratch, weights, model, max_nodes, *out));
     for (int attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
         Arena *next = sn_arena_child(arena);
         Graph *graph = new_graph(next, weights, model);
@@ -126,7 +128,7 @@ static Status import_settled(Arena *arena, Arena *scratch, Weights *weights, con
         if (!learnt) break;
         own = next;
         *out = graph;
-        TRY(import_once(scratch, weights, model, graph));
+        TRY(import_once(scratch, weights, model, max_nodes, graph));
     }
     return NULL;
 }
@@ -143,7 +145,7 @@ static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOpt
     Onnx__ModelProto *model = (Onnx__ModelProto *)message;
     if (!model->graph) return sn_fail(SN_INVALID, "not a valid ONNX file: there is no graph in it");
     if (info) fill_info(arena, scratch, model, info);
-    return import_settled(arena, scratch, &weights, model, out);
+    return import_settled(arena, scratch, &weights, model, limits.max_nodes, out);
 }
 
 static const char *quoted(Arena *arena, const char *path) {

@@ -28,9 +28,10 @@ typedef struct ModelInfo {
 } ModelInfo;
 
 /* Maps the file and imports it. The graph and the mapping live in `arena` (the mapping is deferred on it);
- * weights are referenced in place, external data below the model's folder only. Everything unsupported is one
- * SN_UNSUPPORTED error that lists each distinct (operator, opset, reason) with a node's name, one a line.
- * `info` may be NULL, and is filled as far as possible also when the import fails with SN_UNSUPPORTED.
+ * weights are referenced in place (so the files must stay as they are), external data below the model's
+ * folder only. Everything unsupported is one SN_UNSUPPORTED error that lists each distinct (operator, opset,
+ * reason) with a node's name, one a line. `info` may be NULL, and is filled as far as possible also when the
+ * import fails with SN_UNSUPPORTED.
  *
  * Weights that are only a rule: external data whose location is "recipe" and which has a `seed` (an unsigned
  * 64-bit decimal) is no file but SN_PAYLOAD_RECIPE: element i = scale·normal(seed, i) + offset_value, with

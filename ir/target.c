@@ -23,36 +23,37 @@ void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64
     choose_tile(target);
 }
 
-static const char *cuda_name(int sm) {
-    switch (sm) {
-    case 80:
-        return "cuda:sm_80";
-    case 89:
-        return "cuda:sm_89";
-    case 90:
-        return "cuda:sm_90a";
-    default:
-        return "cuda";
-    }
-}
+/* `shared`: what one block may ask for, from the CUDA C++ Programming Guide, "Technical Specifications per
+ * Compute Capability"; of a capability that is not listed, the least of those that are. */
+typedef struct Capability {
+    int sm;
+    const char *name; /* the architecture to compile for: from 9.0 on with the features of that one alone */
+    int64_t shared;
+} Capability;
 
-/* Shared memory that one block may ask for, from the CUDA C++ Programming Guide, "Technical Specifications
- * per Compute Capability". */
-static int64_t cuda_shared_bytes(int sm) {
-    if (sm >= 90) return 227 * 1024;
-    if (sm == 80) return 163 * 1024;
-    return 99 * 1024;
+static const Capability *find_capability(int sm) {
+    static const Capability known[] = {
+        {80, "cuda:sm_80", 163 << 10},
+        {86, "cuda:sm_86", 99 << 10},
+        {89, "cuda:sm_89", 99 << 10},
+        {90, "cuda:sm_90a", 227 << 10},
+    };
+    static const Capability other = {0, "cuda", 99 << 10};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].sm == sm) return &known[i];
+    return &other;
 }
 
 void sn_target_cuda(Target *target, int sm) {
+    const Capability *capability = find_capability(sm);
     *target = (Target){
         .kind = SN_TARGET_CUDA,
-        .name = cuda_name(sm),
+        .name = capability->name,
         .isa = "",
         .sm = sm,
         .warp = 32,
         .max_threads = 1024,
-        .shared_bytes = cuda_shared_bytes(sm),
+        .shared_bytes = capability->shared,
     };
 }
 

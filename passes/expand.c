@@ -10,12 +10,12 @@ static ExpandRule *const rules[SN_OP_COUNT] = {
 #undef OP
 };
 
-/* The tiled kernel of a direct composite has its row widths compiled in. */
-static bool has_constant_widths(const Node *node) {
+/* The tiled kernel of a direct composite computes in f32, with its row widths compiled in. */
+static bool fits_tiled_kernel(const Node *node) {
     int64_t width;
     for (int k = 0; k < node->input_count && k < 3; k++) {
         Type type = node->input[k]->type;
-        if (!sn_dim_is(type.dim[type.rank - 1], &width)) return false;
+        if (type.dtype == SN_F64 || !sn_dim_is(type.dim[type.rank - 1], &width)) return false;
     }
     return true;
 }
@@ -24,9 +24,9 @@ static bool must_expand(Pass *pass, const Node *node) {
     OpLevel level = sn_op(node->op)->level;
     if (level != SN_LEVEL_DIRECT) return level == SN_LEVEL_COMPOSITE;
     if (pass->eager) return true;
-    if (has_constant_widths(node)) return false;
+    if (fits_tiled_kernel(node)) return false;
     sn_pass_remark(pass, node->origin, false,
-                   "%s is taken apart: the width of a head is not known when compiling",
+                   "%s is taken apart: it is in f64, or the width of a head is not known when compiling",
                    sn_op(node->op)->text);
     return true;
 }

@@ -1,5 +1,5 @@
-/* For tests of the CUDA text: the fused graphs of tests/clusters, and the kernels that they become. Each file is a
- * graph in the text form, at stage fused. */
+/* For tests of the CUDA text: the fused graphs of tests/clusters, and the kernels that they become. Each file
+ * is a graph in the text form, at stage fused. */
 #ifndef SN_CLUSTER_FILES_H
 #define SN_CLUSTER_FILES_H
 
@@ -87,8 +87,8 @@ static inline ClusterFile *find_cluster_file(ClusterFiles *files, const char *na
     return NULL;
 }
 
-/* Adds the text of each kernel that `seen` has not met yet. Equal layers share one kernel, and the prelude, which
- * every kernel begins with, is guarded, so that many fit in one translation unit. */
+/* Adds the text of each kernel that `seen` has not met yet. Equal layers share one kernel, and the prelude,
+ * which every kernel begins with, is guarded, so that many fit in one translation unit. */
 static inline void add_kernel(Text *text, Map *seen, const Kernel *kernel) {
     void **slot = sn_map_at_string(seen, kernel->name);
     if (*slot) return;

@@ -66,6 +66,17 @@ static void gathers(void **state) {
     check(c, SIZES, sizes);
 }
 
+/* Axes of extent 0, some of them known when compiling. */
+static void nothing(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    Value *x = param(c, SN_F32, "B, T, 6");
+    result(c, one(c, SN_OP_NEG, x));
+    result(c, slice(c, x, 2, 1, "0", 1));
+    result(c, slice(c, transpose(c, x, (int[]){2, 1, 0}), 0, 1, "0", 1));
+    check(c, 3, (const int64_t[]){0, 3, 3, 0, 2, 2});
+}
+
 static void faults(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_MAP);
@@ -323,15 +334,25 @@ static void names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elementwise),     cmocka_unit_test(views),
-        cmocka_unit_test(pieces),          cmocka_unit_test(gathers),
-        cmocka_unit_test(faults),          cmocka_unit_test(sources),
-        cmocka_unit_test(float_functions), cmocka_unit_test(integer_functions),
-        cmocka_unit_test(casts),           cmocka_unit_test(logic),
-        cmocka_unit_test(softmax_rows),    cmocka_unit_test(softmax_columns),
-        cmocka_unit_test(softmax_keeps),   cmocka_unit_test(layer_norm),
-        cmocka_unit_test(reductions),      cmocka_unit_test(reduced_axes),
-        cmocka_unit_test(scans),           cmocka_unit_test(names),
+        cmocka_unit_test(elementwise),
+        cmocka_unit_test(views),
+        cmocka_unit_test(pieces),
+        cmocka_unit_test(gathers),
+        cmocka_unit_test(nothing),
+        cmocka_unit_test(faults),
+        cmocka_unit_test(sources),
+        cmocka_unit_test(float_functions),
+        cmocka_unit_test(integer_functions),
+        cmocka_unit_test(casts),
+        cmocka_unit_test(logic),
+        cmocka_unit_test(softmax_rows),
+        cmocka_unit_test(softmax_columns),
+        cmocka_unit_test(softmax_keeps),
+        cmocka_unit_test(layer_norm),
+        cmocka_unit_test(reductions),
+        cmocka_unit_test(reduced_axes),
+        cmocka_unit_test(scans),
+        cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,20 @@ static void batched(void **state) {
     }
 }
 
+/* One column, one row, one element of depth; and nothing to add up. */
+static void thin(void **state) {
+    (void)state;
+    static const char *const a[] = {"T, 20", "1, 20", "T, 1", "1, B"}, *const b[] = {"20, 1", "20, T", "1, 8",
+                                                                                     "B, 1"};
+    for (int i = 0; i < 4; i++) {
+        Case *c = begin_case(SN_CLUSTER_CONTRACT);
+        param(c, SN_F32, "B, T");
+        Value *y = contract(c, param(c, SN_F32, a[i]), param(c, SN_F32, b[i]));
+        result(c, two(c, SN_OP_ADD, y, y));
+        check(c, 3, (const int64_t[]){1, 1, 0, 17, 30, 100});
+    }
+}
+
 static void types(void **state) {
     (void)state;
     static const DType types[] = {SN_F16, SN_BF16, SN_F64, SN_I32, SN_I64, SN_U8};
@@ -159,10 +173,9 @@ static void cached_attention(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),         cmocka_unit_test(heads),
-        cmocka_unit_test(batched),        cmocka_unit_test(types),
-        cmocka_unit_test(packed),         cmocka_unit_test(prologue),
-        cmocka_unit_test(self_attention), cmocka_unit_test(cached_attention),
+        cmocka_unit_test(linear),   cmocka_unit_test(heads),          cmocka_unit_test(batched),
+        cmocka_unit_test(thin),     cmocka_unit_test(types),          cmocka_unit_test(packed),
+        cmocka_unit_test(prologue), cmocka_unit_test(self_attention), cmocka_unit_test(cached_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

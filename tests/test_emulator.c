@@ -1,5 +1,5 @@
-/* Generated CUDA text, run on the emulator: equal to the interpreter in every order of the threads; and planted faults,
- * each of which has to be noticed. All kernels are compiled by one call of g++. */
+/* Generated CUDA text, run on the emulator: equal to the interpreter in every order of the threads; and
+ * planted faults, each of which has to be noticed. All kernels are compiled by one call of g++. */
 #include "cluster_files.h"
 #include "emulator/launch.h"
 #include "eval.h"
@@ -77,8 +77,19 @@ static const char *unit_text(Fixture *f) {
 }
 
 static int run_compiler(const char *source, const char *library) {
-    const char *const argv[] = {"g++", "-std=gnu++17", "-O1", "-w", "-fno-strict-aliasing", "-fPIC", "-shared",
-                                "-I", SN_TESTS "/emulator", "-o", library, source, SN_TESTS "/emulator/emulator.cpp",
+    const char *const argv[] = {"g++",
+                                "-std=gnu++17",
+                                "-O1",
+                                "-w",
+                                "-fno-strict-aliasing",
+                                "-fPIC",
+                                "-shared",
+                                "-I",
+                                SN_TESTS "/emulator",
+                                "-o",
+                                library,
+                                source,
+                                SN_TESTS "/emulator/emulator.cpp",
                                 NULL};
     pid_t child = fork();
     if (child == 0) {
@@ -161,7 +172,8 @@ static bool launch_kernel(Run *run, const Kernel *kernel, const Node *node) {
     int count = 0;
     assert_int_equal(kernel->scratch_count, 0);
     assert_true(node->input_count + node->output_count + kernel->param_count < 96);
-    for (int i = 0; i < node->input_count; i++) words[count++] = (uint64_t)(uintptr_t)run->buffer[node->input[i]->id];
+    for (int i = 0; i < node->input_count; i++)
+        words[count++] = (uint64_t)(uintptr_t)run->buffer[node->input[i]->id];
     for (int i = 0; i < node->output_count; i++)
         words[count++] = (uint64_t)(uintptr_t)make_buffer(run, node->output[i]);
     for (int i = 0; i < kernel->param_count; i++) words[count++] = (uint64_t)number(run, kernel->param[i]);
@@ -199,7 +211,8 @@ static bool run_graph(Run *run, Array *const *inputs) {
     for (int i = 0; i < graph->body->param.count; i++) put_array(run, graph->body->param.at[i], inputs[i]);
     for (const Node *node = graph->body->first; node; node = node->next) {
         if (node->op == SN_OP_CONSTANT)
-            put_array(run, node->output[0], sn_array_of_tensor(run->arena, ((const AttrConstant *)node->attr)->tensor));
+            put_array(run, node->output[0],
+                      sn_array_of_tensor(run->arena, ((const AttrConstant *)node->attr)->tensor));
         else if (!launch_kernel(run, run->file->kernel.at[kernel++], node) || run->fault)
             return false;
     }
@@ -221,9 +234,12 @@ static Array *random_array(Run *run, const Value *value, uint64_t seed) {
         double u = sn_random_uniform(seed, (uint64_t)i), x = sn_random_normal(seed, (uint64_t)i);
         if (array->dtype == SN_F16) x = sn_f16_to(sn_f16_from(x));
         if (array->dtype == SN_BF16) x = sn_bf16_to(sn_bf16_from(x));
-        if (array->f) array->f[i] = array->dtype == SN_F32 ? (double)(float)x : x;
-        else if (array->dtype == SN_BOOL) array->i[i] = u < 0.5;
-        else array->i[i] = array->dtype == SN_U8 ? (int64_t)(u * 256) : (int64_t)(u * 9) - 4;
+        if (array->f)
+            array->f[i] = array->dtype == SN_F32 ? (double)(float)x : x;
+        else if (array->dtype == SN_BOOL)
+            array->i[i] = u < 0.5;
+        else
+            array->i[i] = array->dtype == SN_U8 ? (int64_t)(u * 256) : (int64_t)(u * 9) - 4;
     }
     return array;
 }
@@ -231,7 +247,8 @@ static Array *random_array(Run *run, const Value *value, uint64_t seed) {
 static Array **random_inputs(Run *run) {
     const Region *body = run->file->graph->body;
     Array **inputs = SN_ARRAY(run->arena, Array *, body->param.count);
-    for (int i = 0; i < body->param.count; i++) inputs[i] = random_array(run, body->param.at[i], (uint64_t)i + 1);
+    for (int i = 0; i < body->param.count; i++)
+        inputs[i] = random_array(run, body->param.at[i], (uint64_t)i + 1);
     return inputs;
 }
 
@@ -244,7 +261,8 @@ static int64_t first_difference(const Array *truth, const void *bytes) {
         if (!truth->f && sn_tensor_get_int(&got, i) != truth->i[i]) return i;
         if (!truth->f) continue;
         double x = sn_tensor_get(&got, i), y = truth->f[i];
-        bool same = (isnan(x) && isnan(y)) || x == y || fabs(x - y) <= tolerance[truth->dtype] * (1 + fabs(y));
+        bool same =
+            (isnan(x) && isnan(y)) || x == y || fabs(x - y) <= tolerance[truth->dtype] * (1 + fabs(y));
         if (!same) return i;
     }
     return -1;
@@ -253,15 +271,18 @@ static int64_t first_difference(const Array *truth, const void *bytes) {
 static bool equals_interpreter(Run *run, Array *const *inputs, bool loud) {
     const Region *body = run->file->graph->body;
     Array **truth = SN_ARRAY(run->arena, Array *, body->result.count);
-    must(sn_eval_graph(run->arena, run->file->graph, false, (const Array *const *)inputs, truth), run->file->name);
+    must(sn_eval_graph(run->arena, run->file->graph, false, (const Array *const *)inputs, truth),
+         run->file->name);
     for (int k = 0; k < body->result.count; k++) {
         const void *bytes = run->buffer[body->result.at[k]->id];
         int64_t at = first_difference(truth[k], bytes);
         if (at < 0) continue;
-        Tensor got = {.dtype = truth[k]->dtype, .count = truth[k]->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
+        Tensor got = {
+            .dtype = truth[k]->dtype, .count = truth[k]->count, .payload = SN_PAYLOAD_BYTES, .bytes = bytes};
         if (loud)
-            fail_msg("%s, order %d, output %d, element %d: %.9g is not %.9g", run->file->name, (int)run->order, k,
-                     (int)at, sn_tensor_get(&got, at), truth[k]->f ? truth[k]->f[at] : (double)truth[k]->i[at]);
+            fail_msg("%s, order %d, output %d, element %d: %.9g is not %.9g", run->file->name,
+                     (int)run->order, k, (int)at, sn_tensor_get(&got, at),
+                     truth[k]->f ? truth[k]->f[at] : (double)truth[k]->i[at]);
         return false;
     }
     return true;
@@ -279,7 +300,8 @@ static void kernels_equal_the_interpreter(void **state) {
                 Run run = {.f = f, .arena = sn_arena_new(), .file = &f->files.file[i], .symbols = sizes[s]};
                 run.order = (EmuOrder)order;
                 Array **inputs = random_inputs(&run);
-                if (!run_graph(&run, inputs)) fail_msg("%s: fault %d %s", run.file->name, run.fault, run.message);
+                if (!run_graph(&run, inputs))
+                    fail_msg("%s: fault %d %s", run.file->name, run.fault, run.message);
                 equals_interpreter(&run, inputs, true);
                 free_buffers(&run);
                 sn_arena_free(run.arena);
@@ -320,8 +342,8 @@ static void indices_out_of_range_are_faults(void **state) {
     }
 }
 
-/* Runs a planted kernel in all orders: how many were noticed, by the emulator (`said` is in its message) or, with
- * `said` NULL, by a wrong result. */
+/* Runs a planted kernel in all orders: how many were noticed, by the emulator (`said` is in its message) or,
+ * with `said` NULL, by a wrong result. */
 static int count_noticed(Fixture *f, const char *name, const int64_t *symbols, const char *said) {
     const Planted *plant = planted;
     int noticed = 0;
@@ -331,8 +353,10 @@ static int count_noticed(Fixture *f, const char *name, const int64_t *symbols, c
         run.symbols = symbols, run.order = (EmuOrder)order, run.instead = name;
         Array **inputs = random_inputs(&run);
         bool ran = run_graph(&run, inputs);
-        if (said) noticed += !ran && strstr(run.message, said) != NULL;
-        else noticed += ran && !equals_interpreter(&run, inputs, false);
+        if (said)
+            noticed += !ran && strstr(run.message, said) != NULL;
+        else
+            noticed += ran && !equals_interpreter(&run, inputs, false);
         free_buffers(&run);
         sn_arena_free(run.arena);
     }
@@ -350,8 +374,10 @@ static void uninitialised_shared_memory_shows(void **state) {
 }
 static void accesses_out_of_bounds_are_reported(void **state) {
     assert_int_equal(count_noticed(*state, "store_beyond", sizes[1], "past a buffer of 4"), EMU_ORDER_COUNT);
-    assert_int_equal(count_noticed(*state, "store_beside", sizes[1], "a store out of bounds"), EMU_ORDER_COUNT);
-    assert_int_equal(count_noticed(*state, "load_before", sizes[1], "bytes before a buffer"), EMU_ORDER_COUNT);
+    assert_int_equal(count_noticed(*state, "store_beside", sizes[1], "a store out of bounds"),
+                     EMU_ORDER_COUNT);
+    assert_int_equal(count_noticed(*state, "load_before", sizes[1], "bytes before a buffer"),
+                     EMU_ORDER_COUNT);
 }
 
 static void warps_vote_and_shuffle(void **state) {
@@ -382,7 +408,8 @@ static void blocks_share_memory(void **state) {
             int *out;
             int64_t count;
         } args = {out, 100};
-        EmuLaunch launch = {.args = &args, .grid = {1, 1, 1}, .block = {100, 1, 1}, .shared = 400, .order = (EmuOrder)order};
+        EmuLaunch launch = {
+            .args = &args, .grid = {1, 1, 1}, .block = {100, 1, 1}, .shared = 400, .order = (EmuOrder)order};
         *(void **)&launch.kernel = find(f, "probe_shared_call");
         if (f->launch(&launch)) fail_msg("%s", launch.message);
         for (int i = 0; i < 100; i++) assert_int_equal(out[i], (99 - i) * (99 - i));
@@ -408,11 +435,16 @@ static void a_lane_that_has_left_is_missed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kernels_equal_the_interpreter),   cmocka_unit_test(same_cluster_same_text),
-        cmocka_unit_test(indices_out_of_range_are_faults), cmocka_unit_test(a_missing_barrier_shows),
-        cmocka_unit_test(a_divergent_barrier_is_reported), cmocka_unit_test(uninitialised_shared_memory_shows),
-        cmocka_unit_test(accesses_out_of_bounds_are_reported), cmocka_unit_test(warps_vote_and_shuffle),
-        cmocka_unit_test(blocks_share_memory),             cmocka_unit_test(a_lane_that_has_left_is_missed),
+        cmocka_unit_test(kernels_equal_the_interpreter),
+        cmocka_unit_test(same_cluster_same_text),
+        cmocka_unit_test(indices_out_of_range_are_faults),
+        cmocka_unit_test(a_missing_barrier_shows),
+        cmocka_unit_test(a_divergent_barrier_is_reported),
+        cmocka_unit_test(uninitialised_shared_memory_shows),
+        cmocka_unit_test(accesses_out_of_bounds_are_reported),
+        cmocka_unit_test(warps_vote_and_shuffle),
+        cmocka_unit_test(blocks_share_memory),
+        cmocka_unit_test(a_lane_that_has_left_is_missed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -265,6 +265,7 @@ static void info_counts_operators_and_parameters(void **state) {
     Model *model = sum_model(fixture->arena, &weight);
     set_raw(weight, four, sizeof four);
     add_node(model, "Frobnicate", "y", "z");
+    add_output(model, "z");
     model->proto.producer_name = "hand";
     size_t size;
     uint8_t *bytes = packed(model, &size);
@@ -455,6 +456,120 @@ static void everything_unsupported_is_listed_once(void **state) {
     assert_non_null(strstr(message, "Gelu, opset 17: not supported at this opset"));
     assert_non_null(strstr(message, "input \"s\""));
     assert_null(strstr(message, "Relu"));
+    sn_error_free(status);
+}
+
+static void what_nothing_reads_need_not_be_supported(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "batch,4");
+    add_node(model, "Frobnicate", "x", "a");
+    add_node(model, "Relu", "a", "b");
+    add_node(model, "Relu", "x", "y");
+    add_output(model, "y");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    assert_ptr_equal(graph->body->first, graph->body->last);
+}
+
+/* ---- functions ---- */
+
+static Onnx__NodeProto **node_list(Model *model, Onnx__NodeProto *a, Onnx__NodeProto *b) {
+    Onnx__NodeProto **list = SN_ARRAY(model->arena, Onnx__NodeProto *, 2);
+    list[0] = a;
+    list[1] = b;
+    model->graph.n_node -= 2; /* they were added to the graph */
+    return list;
+}
+
+/* Leaky(x, low; slope): max(low, leaky relu of x), its slope an attribute with a default and `low` optional.
+ */
+static Onnx__FunctionProto *leaky(Model *model) {
+    Onnx__FunctionProto *function = SN_NEW(model->arena, Onnx__FunctionProto);
+    onnx__function_proto__init(function);
+    function->name = "Leaky";
+    function->domain = "local";
+    function->input = names(model->arena, "x low", &function->n_input);
+    function->output = names(model->arena, "y", &function->n_output);
+    Onnx__NodeProto *relu = add_node(model, "LeakyRelu", "x", "middle");
+    add_attribute(model, relu, "alpha", 1)->ref_attr_name = "slope";
+    function->node = node_list(model, relu, add_node(model, "Clip", "middle low", "y"));
+    function->n_node = 2;
+    function->opset_import = model->opsets;
+    function->n_opset_import = 1;
+    Onnx__AttributeProto *slope = SN_NEW(model->arena, Onnx__AttributeProto);
+    onnx__attribute_proto__init(slope);
+    slope->name = "slope";
+    slope->type = 1;
+    slope->f = 0.5f;
+    function->attribute_proto = SN_ARRAY(model->arena, Onnx__AttributeProto *, 1);
+    function->attribute_proto[0] = slope;
+    function->n_attribute_proto = 1;
+    return function;
+}
+
+static double result_for(Fixture *fixture, const Graph *graph, double x) {
+    const int64_t extent[1] = {1};
+    Array *input = sn_array_new(fixture->arena, SN_F32, 1, extent), *output[1];
+    input->f[0] = x;
+    Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){input}, output);
+    if (status) fail_msg("%s", sn_error_message(status));
+    return output[0]->f[0];
+}
+
+static void functions_are_put_in_place(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    Onnx__FunctionProto *function = leaky(model);
+    model->proto.functions = &function;
+    model->proto.n_functions = 1;
+    add_input(model, "x", F32, "n");
+    Onnx__TensorProto *low = add_initializer(model, "low", F32, 1);
+    set_raw(low, four + 1, sizeof(float));
+    Onnx__NodeProto *call = add_node(model, "Leaky", "x", "middle"),
+                    *again = add_node(model, "Leaky", "middle low", "z");
+    call->domain = again->domain = "local";
+    add_attribute(model, again, "slope", 1)->f = 0.25f;
+    add_output(model, "z");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    assert_true(result_for(fixture, graph, 3) == 3);
+    assert_true(result_for(fixture, graph, -8) == -1);
+    assert_true(result_for(fixture, graph, -80) == -2);
+    /* A function that calls itself ends somewhere. */
+    function->node[0]->op_type = "Leaky";
+    function->node[0]->domain = "local";
+    refused(fixture, model, SN_INVALID, "nested too deeply", NULL);
+}
+
+/* ---- sizes ---- */
+
+/* (a + b)·v with a [n], b [m], v [n]: the sum has max(n, m) elements, and the product needs that to be n. */
+static void checks_settle_sizes(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "a", F32, "n");
+    add_input(model, "b", F32, "m");
+    add_input(model, "v", F32, "n");
+    add_node(model, "Add", "a b", "sum");
+    add_node(model, "MatMul", "sum v", "y");
+    add_output(model, "y");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    const Value *sum = graph->body->first->output[0];
+    assert_ptr_equal(sum->type.dim[0], sn_dim_symbol(graph->dims, "n"));
+    assert_int_equal(sn_dims_fact_count(graph->dims), 1);
+    /* A copy knows it too, and a run that breaks it is refused. */
+    Graph *copy = sn_graph_clone(fixture->arena, graph);
+    Dim n = sn_dim_symbol(copy->dims, "n"), m = sn_dim_symbol(copy->dims, "m");
+    assert_ptr_equal(sn_dim_max(copy->dims, n, m), n);
+    const int rank[3] = {1, 1, 1};
+    const int64_t few[1] = {1}, many[1] = {3};
+    int64_t symbols[8];
+    const int64_t *good[3] = {many, few, many}, *bad[3] = {few, many, few};
+    assert_null(sn_bind_symbols(graph, 3, rank, good, symbols));
+    Status status = sn_bind_symbols(graph, 3, rank, bad, symbols);
+    assert_int_equal(sn_error_code(status), SN_INVALID);
     sn_error_free(status);
 }
 
@@ -728,6 +843,9 @@ int main(void) {
         TEST(contradictions_are_named),
         TEST(attributes_are_checked),
         TEST(everything_unsupported_is_listed_once),
+        TEST(what_nothing_reads_need_not_be_supported),
+        TEST(functions_are_put_in_place),
+        TEST(checks_settle_sizes),
         TEST(extents_become_symbols),
         TEST(initializers_that_are_inputs_are_constants),
         TEST(typed_fields_are_read),

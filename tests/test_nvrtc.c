@@ -81,8 +81,10 @@ static void compile_text(const Nvrtc *nvrtc, const char *text, const Map *seen, 
 static void compile_all(const char *text, const Map *seen, int sm) {
     static const char architecture[][8] = {"sm_80", "sm_89", "sm_90a"};
     Nvrtc nvrtc;
-    if (!open_nvrtc(&nvrtc)) printf("skipped: no NVRTC\n");
-    else compile_text(&nvrtc, text, seen, architecture[sm == 80 ? 0 : sm == 89 ? 1 : 2]);
+    if (!open_nvrtc(&nvrtc))
+        printf("skipped: no NVRTC\n");
+    else
+        compile_text(&nvrtc, text, seen, architecture[sm == 80 ? 0 : sm == 89 ? 1 : 2]);
 }
 
 /* ---- the files ---- */
@@ -111,15 +113,16 @@ static void files_compile_for_sm_90(void **state) {
 /* ---- every function ---- */
 
 static void add_every_function(Case *c, DType dtype) {
-    static const OpCode of_floats[] = {SN_OP_NEG,        SN_OP_ABS,     SN_OP_SIGN,  SN_OP_FLOOR,
-                                       SN_OP_CEIL,       SN_OP_ROUND,   SN_OP_SQRT,  SN_OP_RSQRT,
-                                       SN_OP_RECIPROCAL, SN_OP_LOG,     SN_OP_SIN,   SN_OP_COS,
-                                       SN_OP_ERF,        SN_OP_SIGMOID, SN_OP_ISNAN, SN_OP_ISINF,
-                                       SN_OP_EXP,        SN_OP_TANH};
+    static const OpCode of_floats[] = {SN_OP_NEG,   SN_OP_ABS,  SN_OP_SIGN,  SN_OP_FLOOR,      SN_OP_CEIL,
+                                       SN_OP_ROUND, SN_OP_SQRT, SN_OP_RSQRT, SN_OP_RECIPROCAL, SN_OP_LOG,
+                                       SN_OP_SIN,   SN_OP_COS,  SN_OP_ERF,   SN_OP_SIGMOID,    SN_OP_ISNAN,
+                                       SN_OP_ISINF, SN_OP_EXP,  SN_OP_TANH};
     static const OpCode of_integers[] = {SN_OP_ABS, SN_OP_SIGN};
-    static const OpCode of_two[] = {SN_OP_ADD, SN_OP_SUB, SN_OP_MUL, SN_OP_DIV,   SN_OP_POW,  SN_OP_FMOD,
-                                    SN_OP_MIN, SN_OP_MAX, SN_OP_EQUAL, SN_OP_LESS, SN_OP_LESS_EQUAL};
-    static const DType to[] = {SN_BOOL, SN_U8, SN_I8, SN_U16, SN_I16, SN_U32, SN_I32, SN_U64, SN_I64, SN_F16, SN_BF16, SN_F32, SN_F64};
+    static const OpCode of_two[] = {SN_OP_ADD,   SN_OP_SUB,  SN_OP_MUL,       SN_OP_DIV,
+                                    SN_OP_POW,   SN_OP_FMOD, SN_OP_MIN,       SN_OP_MAX,
+                                    SN_OP_EQUAL, SN_OP_LESS, SN_OP_LESS_EQUAL};
+    static const DType to[] = {SN_BOOL, SN_U8,  SN_I8,  SN_U16,  SN_I16, SN_U32, SN_I32,
+                               SN_U64,  SN_I64, SN_F16, SN_BF16, SN_F32, SN_F64};
     Value *x = param(c, dtype, "T"), *y = param(c, dtype, "T");
     bool floats = sn_dtype_is_float(dtype);
     size_t count = floats ? sizeof of_floats / sizeof *of_floats : sizeof of_integers / sizeof *of_integers;
@@ -134,14 +137,16 @@ static void add_every_function(Case *c, DType dtype) {
 }
 
 static void add_every_reduction(Case *c, DType dtype) {
-    static const OpCode reductions[] = {SN_OP_REDUCE_SUM, SN_OP_REDUCE_PROD, SN_OP_REDUCE_MAX, SN_OP_REDUCE_MIN};
+    static const OpCode reductions[] = {SN_OP_REDUCE_SUM, SN_OP_REDUCE_PROD, SN_OP_REDUCE_MAX,
+                                        SN_OP_REDUCE_MIN};
     Value *x = param(c, dtype, "T, B");
     for (int i = 0; i < 4; i++) result(c, reduce(c, reductions[i], x, 1));
 }
 
 static void every_function_compiles(void **state) {
     (void)state;
-    static const DType types[] = {SN_F32, SN_F64, SN_F16, SN_BF16, SN_U8, SN_I8, SN_U16, SN_I16, SN_I32, SN_U32, SN_I64, SN_U64};
+    static const DType types[] = {SN_F32, SN_F64, SN_F16, SN_BF16, SN_U8,  SN_I8,
+                                  SN_U16, SN_I16, SN_I32, SN_U32,  SN_I64, SN_U64};
     Arena *arena = sn_arena_new();
     Text text = sn_text(arena);
     Map *seen = sn_map_new(arena);
@@ -167,7 +172,8 @@ static void attention_is_refused(void **state) {
     Case *c = begin_case(SN_CLUSTER_ATTENTION);
     Kernel *kernel;
     sn_target_cuda(&c->target, 90);
-    Value *q = param(c, SN_F32, "B, 2, T, 16"), *k = param(c, SN_F32, "B, 2, T, 16"), *v = param(c, SN_F32, "B, 2, T, 16");
+    Value *q = param(c, SN_F32, "B, 2, T, 16"), *k = param(c, SN_F32, "B, 2, T, 16"),
+          *v = param(c, SN_F32, "B, 2, T, 16");
     result(c, sn_build3(&c->b, SN_OP_ATTENTION, &(AttrAttention){.scale = 0.25}, q, k, v));
     assert_ok(c->b.status);
     finish_graph(c);

@@ -1,9 +1,10 @@
 /* The CUDA dialect: the scalar functions of the C dialect under the same names (form s), and what threads do
  * together. NVRTC compiles it without any header.
  *
- * Everything that follows it is CUDA C++ of one text. With SN_EMULATE defined it is compiled as C++ for the host,
- * behind an emulator that gives CUDA's own names (threadIdx, __syncthreads, shuffles, atomics, bit casts) their
- * meaning; only what is PTX or a missing header has two definitions, all of them in the block below. */
+ * Everything that follows it is CUDA C++ of one text. With SN_EMULATE defined it is compiled as C++ for the
+ * host, behind an emulator that gives CUDA's own names (threadIdx, __syncthreads, shuffles, atomics, bit
+ * casts) their meaning; only what is PTX or a missing header has two definitions, all of them in the block
+ * below. */
 #ifndef SN_DEVICE_PRELUDE_CUH
 #define SN_DEVICE_PRELUDE_CUH
 
@@ -12,8 +13,8 @@
 #ifdef SN_EMULATE
 #include <math.h>
 #include <stdint.h>
-/* IEEE binary16 by arithmetic: the multiplication by 2^112 rebuilds the exponent, the addition of 0.5 rounds a
- * subnormal at its last place. */
+/* IEEE binary16 by arithmetic: the multiplication by 2^112 rebuilds the exponent, the addition of 0.5 rounds
+ * a subnormal at its last place. */
 SN_DEVICE float sn_from_f16_s(uint16_t h) {
     uint32_t a = h & 0x7fffu, sign = (uint32_t)(h & 0x8000u) << 16;
     if (a >= 0x7c00u) return __uint_as_float(sign | 0x7f800000u | a << 13 | (a > 0x7c00u ? 0x400000u : 0));
@@ -31,6 +32,7 @@ SN_DEVICE uint16_t sn_to_bf16_s(float x) {
     return (uint16_t)(x != x ? 0x7fffu : (u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 #else
+#pragma nv_diag_suppress 177 /* an axis that a kernel names and does not need */
 typedef signed char int8_t;
 typedef unsigned char uint8_t;
 typedef short int16_t;
@@ -59,7 +61,9 @@ SN_DEVICE uint16_t sn_to_bf16_s(float x) {
     return h;
 }
 #endif
-SN_DEVICE float sn_from_bf16_s(uint16_t h) { return __uint_as_float((uint32_t)h << 16); }
+SN_DEVICE float sn_from_bf16_s(uint16_t h) {
+    return __uint_as_float((uint32_t)h << 16);
+}
 #define SN_NAN_F32      __uint_as_float(0x7fc00000u)
 #define SN_NAN_F64      __longlong_as_double(0x7ff8000000000000LL)
 #define SN_INFINITY_F32 __uint_as_float(0x7f800000u)
@@ -77,21 +81,37 @@ SN_DEVICE void sn_fault(int *fault, int code) {
 
 /* ---- index arithmetic ---- */
 
-SN_DEVICE int64_t sn_floordiv(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-SN_DEVICE int64_t sn_ceildiv(int64_t a, int64_t b) { return a / b + (a % b != 0 && (a < 0) == (b < 0)); }
-SN_DEVICE int64_t sn_truncdiv(int64_t a, int64_t b) { return a / b; }
-SN_DEVICE int64_t sn_floormod(int64_t a, int64_t b) { return a - sn_floordiv(a, b) * b; }
-SN_DEVICE int64_t sn_least_of(int64_t a, int64_t b) { return a < b ? a : b; }
-SN_DEVICE int64_t sn_largest_of(int64_t a, int64_t b) { return a > b ? a : b; }
+SN_DEVICE int64_t sn_floordiv(int64_t a, int64_t b) {
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+SN_DEVICE int64_t sn_ceildiv(int64_t a, int64_t b) {
+    return a / b + (a % b != 0 && (a < 0) == (b < 0));
+}
+SN_DEVICE int64_t sn_truncdiv(int64_t a, int64_t b) {
+    return a / b;
+}
+SN_DEVICE int64_t sn_floormod(int64_t a, int64_t b) {
+    return a - sn_floordiv(a, b) * b;
+}
+SN_DEVICE int64_t sn_least_of(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+SN_DEVICE int64_t sn_largest_of(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
 
 /* ---- memory: storage types to compute types and back; a mask is 0 or -1 ---- */
 
 #define SN_MEMORY(NAME, T, C, WIDEN, NARROW)                                                                 \
-    SN_DEVICE C sn_load_##NAME##_s(const void *p) { return WIDEN(*(const T *)p); }                           \
-    SN_DEVICE void sn_store_##NAME##_s(void *p, C x) { *(T *)p = (T)NARROW(x); }
-#define SN_SAME(x)       (x)
-#define SN_TO_MASK(x)    (-(int32_t)((x) != 0))
-#define SN_FROM_MASK(x)  (-(x))
+    SN_DEVICE C sn_load_##NAME##_s(const void *p) {                                                          \
+        return WIDEN(*(const T *)p);                                                                         \
+    }                                                                                                        \
+    SN_DEVICE void sn_store_##NAME##_s(void *p, C x) {                                                       \
+        *(T *)p = (T)NARROW(x);                                                                              \
+    }
+#define SN_SAME(x)      (x)
+#define SN_TO_MASK(x)   (-(int32_t)((x) != 0))
+#define SN_FROM_MASK(x) (-(x))
 SN_MEMORY(f32, float, float, SN_SAME, SN_SAME)
 SN_MEMORY(f64, double, double, SN_SAME, SN_SAME)
 SN_MEMORY(f16, uint16_t, float, sn_from_f16_s, sn_to_f16_s)
@@ -109,15 +129,31 @@ SN_MEMORY(bool, uint8_t, int32_t, SN_TO_MASK, SN_FROM_MASK)
 /* ---- what every compute type has ---- */
 
 #define SN_CVT(FROM, FC, TO, TC)                                                                             \
-    SN_DEVICE TC sn_cvt_##FROM##_##TO##_s(FC x) { return (TC)x; }
+    SN_DEVICE TC sn_cvt_##FROM##_##TO##_s(FC x) {                                                            \
+        return (TC)x;                                                                                        \
+    }
 #define SN_COMPUTE(TYPE, C)                                                                                  \
-    SN_DEVICE int32_t sn_eq_##TYPE##_s(C a, C b) { return -(int32_t)(a == b); }                              \
-    SN_DEVICE int32_t sn_ne_##TYPE##_s(C a, C b) { return -(int32_t)(a != b); }                              \
-    SN_DEVICE int32_t sn_lt_##TYPE##_s(C a, C b) { return -(int32_t)(a < b); }                               \
-    SN_DEVICE int32_t sn_le_##TYPE##_s(C a, C b) { return -(int32_t)(a <= b); }                              \
-    SN_DEVICE int32_t sn_gt_##TYPE##_s(C a, C b) { return -(int32_t)(a > b); }                               \
-    SN_DEVICE int32_t sn_ge_##TYPE##_s(C a, C b) { return -(int32_t)(a >= b); }                              \
-    SN_DEVICE C sn_select_##TYPE##_s(int32_t m, C yes, C no) { return m ? yes : no; }
+    SN_DEVICE int32_t sn_eq_##TYPE##_s(C a, C b) {                                                           \
+        return -(int32_t)(a == b);                                                                           \
+    }                                                                                                        \
+    SN_DEVICE int32_t sn_ne_##TYPE##_s(C a, C b) {                                                           \
+        return -(int32_t)(a != b);                                                                           \
+    }                                                                                                        \
+    SN_DEVICE int32_t sn_lt_##TYPE##_s(C a, C b) {                                                           \
+        return -(int32_t)(a < b);                                                                            \
+    }                                                                                                        \
+    SN_DEVICE int32_t sn_le_##TYPE##_s(C a, C b) {                                                           \
+        return -(int32_t)(a <= b);                                                                           \
+    }                                                                                                        \
+    SN_DEVICE int32_t sn_gt_##TYPE##_s(C a, C b) {                                                           \
+        return -(int32_t)(a > b);                                                                            \
+    }                                                                                                        \
+    SN_DEVICE int32_t sn_ge_##TYPE##_s(C a, C b) {                                                           \
+        return -(int32_t)(a >= b);                                                                           \
+    }                                                                                                        \
+    SN_DEVICE C sn_select_##TYPE##_s(int32_t m, C yes, C no) {                                               \
+        return m ? yes : no;                                                                                 \
+    }
 #define SN_NUMERIC(TYPE, C)                                                                                  \
     SN_COMPUTE(TYPE, C)                                                                                      \
     SN_CVT(TYPE, C, f32, float)                                                                              \
@@ -126,12 +162,24 @@ SN_MEMORY(bool, uint8_t, int32_t, SN_TO_MASK, SN_FROM_MASK)
     SN_CVT(TYPE, C, u32, uint32_t)                                                                           \
     SN_CVT(TYPE, C, i64, int64_t)                                                                            \
     SN_CVT(TYPE, C, u64, uint64_t)                                                                           \
-    SN_DEVICE int32_t sn_cvt_##TYPE##_mask_s(C x) { return -(int32_t)(x != 0); }                             \
-    SN_DEVICE C sn_cvt_mask_##TYPE##_s(int32_t m) { return (C)(-m); }                                        \
-    SN_DEVICE C sn_max_##TYPE##_s(C a, C b) { return a > b || a != a ? a : b; }                              \
-    SN_DEVICE C sn_min_##TYPE##_s(C a, C b) { return a < b || a != a ? a : b; }                              \
-    SN_DEVICE C sn_add_##TYPE##_s(C a, C b) { return a + b; }                                               \
-    SN_DEVICE C sn_mul_##TYPE##_s(C a, C b) { return a * b; }
+    SN_DEVICE int32_t sn_cvt_##TYPE##_mask_s(C x) {                                                          \
+        return -(int32_t)(x != 0);                                                                           \
+    }                                                                                                        \
+    SN_DEVICE C sn_cvt_mask_##TYPE##_s(int32_t m) {                                                          \
+        return (C)(-m);                                                                                      \
+    }                                                                                                        \
+    SN_DEVICE C sn_max_##TYPE##_s(C a, C b) {                                                                \
+        return a > b || a != a ? a : b;                                                                      \
+    }                                                                                                        \
+    SN_DEVICE C sn_min_##TYPE##_s(C a, C b) {                                                                \
+        return a < b || a != a ? a : b;                                                                      \
+    }                                                                                                        \
+    SN_DEVICE C sn_add_##TYPE##_s(C a, C b) {                                                                \
+        return a + b;                                                                                        \
+    }                                                                                                        \
+    SN_DEVICE C sn_mul_##TYPE##_s(C a, C b) {                                                                \
+        return a * b;                                                                                        \
+    }
 SN_COMPUTE(mask, int32_t)
 SN_NUMERIC(f32, float)
 SN_NUMERIC(f64, double)
@@ -139,33 +187,79 @@ SN_NUMERIC(i32, int32_t)
 SN_NUMERIC(u32, uint32_t)
 SN_NUMERIC(i64, int64_t)
 SN_NUMERIC(u64, uint64_t)
-SN_DEVICE int32_t sn_wrap_i8_s(int32_t x) { return (int8_t)x; }
-SN_DEVICE int32_t sn_wrap_u8_s(int32_t x) { return (uint8_t)x; }
-SN_DEVICE int32_t sn_wrap_i16_s(int32_t x) { return (int16_t)x; }
-SN_DEVICE int32_t sn_wrap_u16_s(int32_t x) { return (uint16_t)x; }
+SN_DEVICE int32_t sn_wrap_i8_s(int32_t x) {
+    return (int8_t)x;
+}
+SN_DEVICE int32_t sn_wrap_u8_s(int32_t x) {
+    return (uint8_t)x;
+}
+SN_DEVICE int32_t sn_wrap_i16_s(int32_t x) {
+    return (int16_t)x;
+}
+SN_DEVICE int32_t sn_wrap_u16_s(int32_t x) {
+    return (uint16_t)x;
+}
 
 /* ---- functions of floats ---- */
 
 #define SN_FLOATS(TYPE, C, F)                                                                                \
-    SN_DEVICE C sn_exp_##TYPE##_s(C x) { return exp##F(x); }                                                 \
-    SN_DEVICE C sn_log_##TYPE##_s(C x) { return log##F(x); }                                                 \
-    SN_DEVICE C sn_sin_##TYPE##_s(C x) { return sin##F(x); }                                                 \
-    SN_DEVICE C sn_cos_##TYPE##_s(C x) { return cos##F(x); }                                                 \
-    SN_DEVICE C sn_tanh_##TYPE##_s(C x) { return tanh##F(x); }                                               \
-    SN_DEVICE C sn_erf_##TYPE##_s(C x) { return erf##F(x); }                                                 \
-    SN_DEVICE C sn_sigmoid_##TYPE##_s(C x) { return 1 / (1 + exp##F(-x)); }                                  \
-    SN_DEVICE C sn_sqrt_##TYPE##_s(C x) { return sqrt##F(x); }                                               \
-    SN_DEVICE C sn_rsqrt_##TYPE##_s(C x) { return 1 / sqrt##F(x); }                                          \
-    SN_DEVICE C sn_reciprocal_##TYPE##_s(C x) { return 1 / x; }                                              \
-    SN_DEVICE C sn_floor_##TYPE##_s(C x) { return floor##F(x); }                                             \
-    SN_DEVICE C sn_ceil_##TYPE##_s(C x) { return ceil##F(x); }                                               \
-    SN_DEVICE C sn_round_##TYPE##_s(C x) { return rint##F(x); }                                              \
-    SN_DEVICE C sn_abs_##TYPE##_s(C x) { return fabs##F(x); }                                                \
-    SN_DEVICE C sn_sign_##TYPE##_s(C x) { return x > 0 ? (C)1 : x < 0 ? (C)-1 : x; }                         \
-    SN_DEVICE C sn_pow_##TYPE##_s(C x, C y) { return pow##F(x, y); }                                         \
-    SN_DEVICE C sn_fmod_##TYPE##_s(C x, C y) { return fmod##F(x, y); }                                       \
-    SN_DEVICE int32_t sn_isnan_##TYPE##_s(C x) { return -(int32_t)(x != x); }                                \
-    SN_DEVICE int32_t sn_isinf_##TYPE##_s(C x) { return -(int32_t)(x == x && x - x != 0); }
+    SN_DEVICE C sn_exp_##TYPE##_s(C x) {                                                                     \
+        return exp##F(x);                                                                                    \
+    }                                                                                                        \
+    SN_DEVICE C sn_log_##TYPE##_s(C x) {                                                                     \
+        return log##F(x);                                                                                    \
+    }                                                                                                        \
+    SN_DEVICE C sn_sin_##TYPE##_s(C x) {                                                                     \
+        return sin##F(x);                                                                                    \
+    }                                                                                                        \
+    SN_DEVICE C sn_cos_##TYPE##_s(C x) {                                                                     \
+        return cos##F(x);                                                                                    \
+    }                                                                                                        \
+    SN_DEVICE C sn_tanh_##TYPE##_s(C x) {                                                                    \
+        return tanh##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_erf_##TYPE##_s(C x) {                                                                     \
+        return erf##F(x);                                                                                    \
+    }                                                                                                        \
+    SN_DEVICE C sn_sigmoid_##TYPE##_s(C x) {                                                                 \
+        return 1 / (1 + exp##F(-x));                                                                         \
+    }                                                                                                        \
+    SN_DEVICE C sn_sqrt_##TYPE##_s(C x) {                                                                    \
+        return sqrt##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_rsqrt_##TYPE##_s(C x) {                                                                   \
+        return 1 / sqrt##F(x);                                                                               \
+    }                                                                                                        \
+    SN_DEVICE C sn_reciprocal_##TYPE##_s(C x) {                                                              \
+        return 1 / x;                                                                                        \
+    }                                                                                                        \
+    SN_DEVICE C sn_floor_##TYPE##_s(C x) {                                                                   \
+        return floor##F(x);                                                                                  \
+    }                                                                                                        \
+    SN_DEVICE C sn_ceil_##TYPE##_s(C x) {                                                                    \
+        return ceil##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_round_##TYPE##_s(C x) {                                                                   \
+        return rint##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_abs_##TYPE##_s(C x) {                                                                     \
+        return fabs##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_sign_##TYPE##_s(C x) {                                                                    \
+        return x > 0 ? (C)1 : x < 0 ? (C)-1 : x;                                                             \
+    }                                                                                                        \
+    SN_DEVICE C sn_pow_##TYPE##_s(C x, C y) {                                                                \
+        return pow##F(x, y);                                                                                 \
+    }                                                                                                        \
+    SN_DEVICE C sn_fmod_##TYPE##_s(C x, C y) {                                                               \
+        return fmod##F(x, y);                                                                                \
+    }                                                                                                        \
+    SN_DEVICE int32_t sn_isnan_##TYPE##_s(C x) {                                                             \
+        return -(int32_t)(x != x);                                                                           \
+    }                                                                                                        \
+    SN_DEVICE int32_t sn_isinf_##TYPE##_s(C x) {                                                             \
+        return -(int32_t)(x == x && x - x != 0);                                                             \
+    }
 SN_FLOATS(f32, float, f)
 SN_FLOATS(f64, double, )
 
@@ -178,13 +272,19 @@ SN_FLOATS(f64, double, )
     SN_DEVICE C sn_div_##TYPE##_s(C a, C b) {                                                                \
         return b == 0 ? 0 : SIGNED && b == (C)-1 ? (C)(0 - (uint64_t)a) : a / b;                             \
     }                                                                                                        \
-    SN_DEVICE C sn_rem_##TYPE##_s(C a, C b) { return b == 0 || (SIGNED && b == (C)-1) ? 0 : a % b; }         \
+    SN_DEVICE C sn_rem_##TYPE##_s(C a, C b) {                                                                \
+        return b == 0 || (SIGNED && b == (C)-1) ? 0 : a % b;                                                 \
+    }                                                                                                        \
     SN_DEVICE C sn_mod_##TYPE##_s(C a, C b) {                                                                \
         C r = sn_rem_##TYPE##_s(a, b);                                                                       \
         return r != 0 && (r > 0) != (b > 0) ? r + b : r;                                                     \
     }                                                                                                        \
-    SN_DEVICE C sn_abs_##TYPE##_s(C x) { return x > 0 ? x : (C)(0 - (uint64_t)x); }                          \
-    SN_DEVICE C sn_sign_##TYPE##_s(C x) { return (C)((x > 0) - (x < 0)); }
+    SN_DEVICE C sn_abs_##TYPE##_s(C x) {                                                                     \
+        return x > 0 ? x : (C)(0 - (uint64_t)x);                                                             \
+    }                                                                                                        \
+    SN_DEVICE C sn_sign_##TYPE##_s(C x) {                                                                    \
+        return (C)((x > 0) - (x != 0 && !(x > 0)));                                                          \
+    }
 SN_INTEGERS(i32, int32_t, 1)
 SN_INTEGERS(u32, uint32_t, 0)
 SN_INTEGERS(i64, int64_t, 1)
@@ -192,8 +292,8 @@ SN_INTEGERS(u64, uint64_t, 0)
 
 /* ---- joining what threads have accumulated, always in the same order ---- */
 
-/* sn_warp_F_T(x): over the 32 lanes of a warp, the result in all of them. sn_fold_F_T(part, count, stride): over
- * part[0], part[stride], ... */
+/* sn_warp_F_T(x): over the 32 lanes of a warp, the result in all of them. sn_fold_F_T(part, count, stride):
+ * over part[0], part[stride], ... */
 #define SN_JOIN(NAME, TYPE, C)                                                                               \
     SN_DEVICE C sn_warp_##NAME##_##TYPE(C x) {                                                               \
         for (int mask = 16; mask; mask /= 2)                                                                 \

@@ -1,9 +1,9 @@
 /* The emulator's engine: fibres, the scheduler with its barriers, guarded memory.
  *
- * The scheduler lets every thread of the block that can run do so, in the chosen order, until each has ended or waits
- * at a barrier. Then it opens the barriers at which everybody has come together. When there is none, threads wait for
- * one another for ever, which on a device would be a hang or undefined: that is reported. */
-#include "emulator.h"
+ * The scheduler lets every thread of the block that can run do so, in the chosen order, until each has ended
+ * or waits at a barrier. Then it opens the barriers at which everybody has come together. When there is none,
+ * threads wait for one another for ever, which on a device would be a hang or undefined: that is reported. */
+#include "engine.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -12,7 +12,15 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { MAX_THREADS = 1024, WARP = 32, STACK = 64 << 10, PAGE = 4096, MAX_BUFFERS = 256, MAX_BYTES = 16, FILL = 0xff };
+enum {
+    MAX_THREADS = 1024,
+    WARP = 32,
+    STACK = 64 << 10,
+    PAGE = 4096,
+    MAX_BUFFERS = 256,
+    MAX_BYTES = 16,
+    FILL = 0xff
+};
 
 /* ---- state: of the one launch that runs ---- */
 
@@ -56,7 +64,8 @@ extern "C" char __stop_sn_shared[] __attribute__((weak, visibility("hidden")));
 
 /* ---- fibres ---- */
 
-/* Saves the registers that calls preserve on the present stack and its pointer in *save, and goes on with `to`. */
+/* Saves the registers that calls preserve on the present stack and its pointer in *save, and goes on with
+ * `to`. */
 extern "C" void emu_switch(void **save, void *to);
 asm(".text\n"
     ".type emu_switch, @function\n"
@@ -119,9 +128,12 @@ static void on_bad_access(int signal, siginfo_t *info, void *context) {
         which = i;
         best = address < b->start ? (long)(address - b->start) : (long)(address - b->start - b->bytes);
     }
-    if (which < 0) fail("an access to %p, which is in no buffer,", (const void *)address);
-    else if (best < 0) fail("an access out of bounds, %ld bytes before a buffer of %zu,", -best, buffers[which].bytes);
-    else fail("an access out of bounds, %ld bytes past a buffer of %zu,", best, buffers[which].bytes);
+    if (which < 0)
+        fail("an access to %p, which is in no buffer,", (const void *)address);
+    else if (best < 0)
+        fail("an access out of bounds, %ld bytes before a buffer of %zu,", -best, buffers[which].bytes);
+    else
+        fail("an access out of bounds, %ld bytes past a buffer of %zu,", best, buffers[which].bytes);
     size_t length = strlen(launch->message);
     snprintf(launch->message + length, sizeof launch->message - length, " by thread %u of block %u",
              emu_place.thread.x, emu_place.block.x);
@@ -182,7 +194,8 @@ void *emu_dynamic_shared() {
 
 /* xorshift64*, a generator of Marsaglia and Vigna; the seed is never zero. */
 static unsigned next_random(unsigned below) {
-    random_state ^= random_state >> 12, random_state ^= random_state << 25, random_state ^= random_state >> 27;
+    random_state ^= random_state >> 12, random_state ^= random_state << 25,
+        random_state ^= random_state >> 27;
     return (unsigned)((random_state * UINT64_C(2685821657736338717)) >> 33) % below;
 }
 
@@ -228,9 +241,11 @@ static bool open_block() {
 
 static void describe(char *out, size_t size, int number) {
     const Thread *thread = &threads[number];
-    if (thread->state == ENDED) snprintf(out, size, "thread %d has ended", number);
-    else snprintf(out, size, "thread %d waits for its %s at line %d", number,
-                  thread->state == AT_BLOCK ? "block" : "warp", thread->line);
+    if (thread->state == ENDED)
+        snprintf(out, size, "thread %d has ended", number);
+    else
+        snprintf(out, size, "thread %d waits for its %s at line %d", number,
+                 thread->state == AT_BLOCK ? "block" : "warp", thread->line);
 }
 
 /* Threads wait, and no barrier can open: names two of them that disagree. */
@@ -271,7 +286,8 @@ static void start_block(uint3 block) {
         threads[i].place = (EmuPlace){index, block, size, grid, i % WARP};
         threads[i].stack = fresh_stack(i);
     }
-    if (__start_sn_shared != NULL) memset(__start_sn_shared, FILL, (size_t)(__stop_sn_shared - __start_sn_shared));
+    if (__start_sn_shared != NULL)
+        memset(__start_sn_shared, FILL, (size_t)(__stop_sn_shared - __start_sn_shared));
     if (launch->shared) memset(dynamic_shared, FILL, launch->shared);
 }
 
@@ -322,7 +338,8 @@ static void check_guards() {
         const char *first = b->pages + PAGE, *last = b->pages + b->mapped - PAGE;
         for (const char *p = first; p < last; p++)
             if ((p < b->start || p >= b->start + b->bytes) && *(const unsigned char *)p != FILL) {
-                fail("a store out of bounds, %ld bytes from the start of a buffer of %zu", (long)(p - b->start), b->bytes);
+                fail("a store out of bounds, %ld bytes from the start of a buffer of %zu",
+                     (long)(p - b->start), b->bytes);
                 return;
             }
     }
@@ -346,7 +363,8 @@ static bool prepare() {
         return false;
     }
     stacks = (char *)at;
-    for (int i = 0; i < MAX_THREADS; i++) mprotect(stacks + (size_t)i * STACK, PAGE, PROT_NONE); /* overflow traps */
+    for (int i = 0; i < MAX_THREADS; i++)
+        mprotect(stacks + (size_t)i * STACK, PAGE, PROT_NONE); /* overflow traps */
     return true;
 }
 

@@ -1,8 +1,8 @@
-/* CUDA's names for host C++ (g++ on x86-64), so that the text of a kernel compiles as it is: include this before it,
- * and say EMU_KERNEL(name) behind it.
+/* CUDA's names for host C++ (g++ on x86-64), so that the text of a kernel compiles as it is: include this
+ * before it, and say EMU_KERNEL(name) behind it.
  *
- * A thread of a block is a fibre; blocks run one after the other. Compile with -fno-strict-aliasing. What is here is
- * what generated kernels use; a name that is missing fails to compile. */
+ * A thread of a block is a fibre; blocks run one after the other. Compile with -fno-strict-aliasing. What is
+ * here is what generated kernels use; a name that is missing fails to compile. */
 #ifndef SN_EMULATOR_H
 #define SN_EMULATOR_H
 
@@ -38,6 +38,8 @@ struct uint3 {
 struct EmuPlace {
     uint3 thread, block, block_size, grid_size;
     int lane;
+    /* for the check of accesses: the number in the block, and how many barriers of block and warp are behind it */
+    int number, block_barriers, warp_barriers;
 };
 extern EmuPlace emu_place; /* of the thread that runs now */
 
@@ -55,15 +57,17 @@ void emu_exchange(unsigned mask, int line, const void *value, size_t bytes, int 
 unsigned emu_ballot(unsigned mask, int line, bool vote);
 void *emu_dynamic_shared();
 
-#define __syncthreads()       emu_block_barrier(__LINE__)
-#define __syncwarp()          emu_warp_barrier(~0u, __LINE__)
-#define __ballot_sync(m, p)   emu_ballot(m, __LINE__, p)
-#define __any_sync(m, p)      (emu_ballot(m, __LINE__, p) != 0)
-#define __all_sync(m, p)      (emu_ballot(m, __LINE__, !(p)) == 0)
-#define __shfl_sync(m, x, l)  emu_shuffle(m, __LINE__, x, (l) & 31)
-#define __shfl_xor_sync(m, x, l)  emu_shuffle(m, __LINE__, x, emu_place.lane ^ (l))
-#define __shfl_down_sync(m, x, d) emu_shuffle(m, __LINE__, x, emu_place.lane + (d) > 31 ? emu_place.lane : emu_place.lane + (d))
-#define __shfl_up_sync(m, x, d)   emu_shuffle(m, __LINE__, x, emu_place.lane < (d) ? emu_place.lane : emu_place.lane - (d))
+#define __syncthreads()          emu_block_barrier(__LINE__)
+#define __syncwarp()             emu_warp_barrier(~0u, __LINE__)
+#define __ballot_sync(m, p)      emu_ballot(m, __LINE__, p)
+#define __any_sync(m, p)         (emu_ballot(m, __LINE__, p) != 0)
+#define __all_sync(m, p)         (emu_ballot(m, __LINE__, !(p)) == 0)
+#define __shfl_sync(m, x, l)     emu_shuffle(m, __LINE__, x, (l)&31)
+#define __shfl_xor_sync(m, x, l) emu_shuffle(m, __LINE__, x, emu_place.lane ^ (l))
+#define __shfl_down_sync(m, x, d)                                                                            \
+    emu_shuffle(m, __LINE__, x, emu_place.lane + (d) > 31 ? emu_place.lane : emu_place.lane + (d))
+#define __shfl_up_sync(m, x, d)                                                                              \
+    emu_shuffle(m, __LINE__, x, emu_place.lane < (d) ? emu_place.lane : emu_place.lane - (d))
 
 template <class T> static inline T emu_shuffle(unsigned mask, int line, T value, int source) {
     T result;
@@ -73,16 +77,18 @@ template <class T> static inline T emu_shuffle(unsigned mask, int line, T value,
 
 /* ---- atomics: threads change places at barriers only, so plain accesses are atomic ---- */
 
-template <class T> static inline T emu_replace(T *at, T value) {
+#define EMU_ATOMIC static __attribute__((noinline, unused, no_sanitize("thread"))) T
+
+template <class T> EMU_ATOMIC emu_replace(T *at, T value) {
     T before = *at;
     *at = value;
     return before;
 }
-template <class T> static inline T atomicAdd(T *at, T value) { return emu_replace(at, (T)(*at + value)); }
-template <class T> static inline T atomicMax(T *at, T value) { return emu_replace(at, *at < value ? value : *at); }
-template <class T> static inline T atomicMin(T *at, T value) { return emu_replace(at, value < *at ? value : *at); }
-template <class T> static inline T atomicExch(T *at, T value) { return emu_replace(at, value); }
-template <class T> static inline T atomicCAS(T *at, T expected, T value) {
+template <class T> EMU_ATOMIC atomicAdd(T *at, T value) { return emu_replace(at, (T)(*at + value)); }
+template <class T> EMU_ATOMIC atomicMax(T *at, T value) { return emu_replace(at, *at < value ? value : *at); }
+template <class T> EMU_ATOMIC atomicMin(T *at, T value) { return emu_replace(at, value < *at ? value : *at); }
+template <class T> EMU_ATOMIC atomicExch(T *at, T value) { return emu_replace(at, value); }
+template <class T> EMU_ATOMIC atomicCAS(T *at, T expected, T value) {
     return emu_replace(at, *at == expected ? value : *at);
 }
 
@@ -94,11 +100,23 @@ template <class To, class From> static inline To emu_bits(From from) {
     memcpy(&to, &from, sizeof to);
     return to;
 }
-static inline float __uint_as_float(unsigned x) { return emu_bits<float>(x); }
-static inline unsigned __float_as_uint(float x) { return emu_bits<unsigned>(x); }
-static inline double __longlong_as_double(long long x) { return emu_bits<double>(x); }
-static inline long long __double_as_longlong(double x) { return emu_bits<long long>(x); }
-static inline float rsqrtf(float x) { return 1 / sqrtf(x); }
-static inline double rsqrt(double x) { return 1 / sqrt(x); }
+static inline float __uint_as_float(unsigned x) {
+    return emu_bits<float>(x);
+}
+static inline unsigned __float_as_uint(float x) {
+    return emu_bits<unsigned>(x);
+}
+static inline double __longlong_as_double(long long x) {
+    return emu_bits<double>(x);
+}
+static inline long long __double_as_longlong(double x) {
+    return emu_bits<long long>(x);
+}
+static inline float rsqrtf(float x) {
+    return 1 / sqrtf(x);
+}
+static inline double rsqrt(double x) {
+    return 1 / sqrt(x);
+}
 
 #endif

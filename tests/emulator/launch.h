@@ -27,13 +27,14 @@ typedef struct EmuLaunch {
     char message[256]; /* why it failed, with block and thread */
 } EmuLaunch;
 
-/* Runs all blocks, one after the other. 0, or 1 and a message: a divergent barrier, a shuffle with a lane that takes no
- * part, an access outside of every buffer, bytes written beside one. One launch at a time in a process. */
+/* Runs all blocks, one after the other. 0, or 1 and a message: a divergent barrier, a shuffle with a lane
+ * that takes no part, an access outside of every buffer, bytes written beside one. One launch at a time in a
+ * process. */
 typedef int EmuLaunchFunction(EmuLaunch *launch);
 int emu_launch(EmuLaunch *launch);
 
-/* A buffer between two pages that cannot be touched; its end is at most 15 bytes before the second one. The bytes
- * around it are checked after each launch. Both are filled with NaN. NULL when there is no memory. */
+/* A buffer between two pages that cannot be touched; its end is at most 15 bytes before the second one. The
+ * bytes around it are checked after each launch. Both are filled with NaN. NULL when there is no memory. */
 typedef void *EmuAllocFunction(size_t bytes);
 void *emu_alloc(size_t bytes);
 typedef void EmuFreeFunction(void *buffer);

@@ -9,8 +9,8 @@ extern "C" __global__ void probe_votes(const __grid_constant__ probe_votesArgs a
     out[0] = __ballot_sync(0xffffffffu, thread % 3 == 0);
     out[1] = __shfl_down_sync(0xffffffffu, thread, thread < 32 ? 1 : 0);
     out[2] = __shfl_up_sync(0xffffffffu, thread, 1);
-    out[3] = (unsigned)__shfl_sync(0xffffffffu, (unsigned long long)thread << 32, 7) + __any_sync(0xffffffffu, thread == 39) * 2 +
-             __all_sync(0xffffffffu, thread < 32);
+    out[3] = (unsigned)__shfl_sync(0xffffffffu, (unsigned long long)thread << 32, 7) +
+             __any_sync(0xffffffffu, thread == 39) * 2 + __all_sync(0xffffffffu, thread < 32);
     __syncwarp();
     out[4] = blockDim.x + gridDim.x;
 }

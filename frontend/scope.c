@@ -1,0 +1,89 @@
+/* What names stand for. */
+#include "import.h"
+
+#include <string.h>
+
+Scope *sn_scope_new(Import *import, Scope *parent) {
+    Scope *scope = SN_NEW(import->scratch, Scope);
+    *scope = (Scope){parent, sn_map_new(import->scratch)};
+    return scope;
+}
+
+Binding *sn_scope_find(const Import *import, const char *name) {
+    for (const Scope *scope = import->scope; scope; scope = scope->parent) {
+        Binding *binding = sn_map_get_string(scope->names, name);
+        if (binding) return binding;
+    }
+    return NULL;
+}
+
+const char *sn_import_quoted(Import *import, const char *name) {
+    Text text = sn_text(import->scratch);
+    sn_text_quote(&text, name, strlen(name));
+    return sn_text_string(&text);
+}
+
+Status sn_scope_define(Import *import, const char *name, Binding **out) {
+    void **slot = sn_map_at_string(import->scope->names, name);
+    if (*slot) return sn_fail(SN_INVALID, "the name %s is defined twice", sn_import_quoted(import, name));
+    *out = *slot = SN_NEW(import->scratch, Binding);
+    return NULL;
+}
+
+/* What is outside the nodes: a group of its own, and no origin. */
+static Value *build_initializer(Import *import, const Tensor *tensor, const char *name) {
+    Builder builder = import->builder;
+    import->builder.origin = NULL;
+    import->builder.group = import->graph->next_group++;
+    Value *value = sn_build_constant(&import->builder, tensor);
+    builder.status = import->builder.status;
+    import->builder = builder;
+    if (value) value->name = sn_arena_string(import->graph->arena, name);
+    return value;
+}
+
+Status sn_scope_resolve(Import *import, const char *name, Value **out) {
+    Binding *binding = sn_scope_find(import, name);
+    *out = NULL;
+    if (!binding) return sn_fail(SN_INVALID, "%s is made by no node", sn_import_quoted(import, name));
+    if (!binding->defined)
+        return sn_fail(SN_INVALID, "%s is made by a later node (nodes must be sorted)",
+                       sn_import_quoted(import, name));
+    if (!binding->value && binding->initializer) {
+        Tensor *tensor;
+        TRY(sn_status_prefix(sn_tensor_import(import->weights, binding->initializer, &tensor),
+                             "initializer %s", sn_import_quoted(import, name)));
+        binding->value = build_initializer(import, tensor, name);
+        if (!binding->value) {
+            Status status = import->builder.status;
+            import->builder.status = NULL;
+            return status;
+        }
+    }
+    *out = binding->value;
+    return NULL;
+}
+
+Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *nodes) {
+    for (size_t i = 0; i < count; i++) {
+        const Onnx__NodeProto *node = nodes[i];
+        for (size_t k = 0; k < node->n_output; k++) {
+            Binding *binding;
+            if (!*node->output[k]) continue;
+            TRY(sn_status_prefix(sn_scope_define(import, node->output[k], &binding), "node %s",
+                                 sn_import_quoted(import, node->name)));
+        }
+    }
+    return NULL;
+}
+
+Status sn_scope_initializers(Import *import, const Onnx__GraphProto *graph) {
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        Binding *binding;
+        TRY(sn_scope_define(import, graph->initializer[i]->name, &binding));
+        binding->initializer = graph->initializer[i];
+        binding->defined = true;
+    }
+    if (graph->n_sparse_initializer > 0) return sn_fail(SN_UNSUPPORTED, "unsupported: sparse initializers");
+    return NULL;
+}

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# The command line: help, exit codes, tables, a round trip of make, info, dump, run and bench, and bad input.
+set -euo pipefail
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+export SINTER_CACHE=$folder/cache
+failures=0
+
+# expect STATUS PART WORD...: `sinter WORD...` exits with STATUS and prints PART somewhere.
+expect() {
+    local status=$1 part=$2 got=0
+    shift 2
+    "$SINTER" "$@" >"$folder/out" 2>"$folder/err" </dev/null || got=$?
+    if [[ $got -ne $status ]] || ! grep -qF -- "$part" "$folder/out" "$folder/err" <(echo); then
+        echo "FAILED: sinter $*: status $got instead of $status, or no '$part' in:"
+        head -n 12 "$folder/out" "$folder/err"
+        failures=$((failures + 1))
+    fi
+}
+
+# silent out|err WHAT: the last command printed nothing there.
+silent() {
+    [[ ! -s $folder/$1 ]] || { echo "FAILED: $2 printed on std$1:"; cat "$folder/$1"; failures=$((failures + 1)); }
+}
+
+expect 0 "sinter 0." --version
+expect 0 "usage: sinter VERB" -h
+expect 2 "a verb is missing"
+expect 2 "unknown verb 'fry'" fry
+for verb in bench doctor dump info make run; do
+    expect 0 "usage: sinter $verb" "$verb" -h
+    silent err "help"
+    expect 2 "unknown option '--fry'" "$verb" --fry
+    silent out "a usage error"
+done
+expect 2 "MODEL is missing" info
+expect 2 "one argument too many" info a b
+
+sizes=(--layers 2 --d-model 32 --heads 2 --d-ff 64 --vocab 50 --context 16)
+for kind in gpt2 llama bert attention; do
+    model=$folder/$kind.onnx
+    expect 0 "" make "$kind" "${sizes[@]}" -o "$model"
+    silent err "make"
+    expect 0 "ai.onnx 17" info "$model"
+    expect 0 "FLOPs of a run" info "$model"
+    expect 0 '"operators"' info "$model" -o json
+    expect 0 "graph " dump "$model" --stage import
+    expect 0 "sizes taken" run "$model" --mode eager
+done
+
+llama=$folder/llama.onnx
+expect 0 "heads" make -h
+expect 0 "" make llama "${sizes[@]}" --kv-heads 1 --opset 18 --stored -o "$folder/stored.onnx"
+expect 0 "ai.onnx 18" info "$folder/stored.onnx"
+[[ -s $folder/stored.onnx.data ]] || { echo "FAILED: no stored weights"; failures=$((failures + 1)); }
+expect 2 "there is no kind 'gpt7'" make gpt7 -o "$folder/x.onnx"
+expect 2 "-o FILE is missing" make llama
+expect 2 "--size: 'XXL'" make llama --size XXL -o "$folder/x.onnx"
+expect 2 "--layers: '0'" make llama --layers 0 -o "$folder/x.onnx"
+expect 2 "--layers: '2x'" make llama --layers=2x -o "$folder/x.onnx"
+expect 2 "--layers needs a value" make llama --layers
+expect 2 "--stored takes no value" make llama --stored=yes
+expect 1 "sinter: " make llama "${sizes[@]}" -o "$folder/absent/x.onnx"
+expect 1 "sinter: " make llama --d-model 33 --heads 2 -o "$folder/x.onnx"
+
+for stage in import recognised expanded fused plan loops kernels; do expect 0 "" dump "$llama" --stage "$stage"; done
+expect 0 "// after fuse" dump "$llama" --print-after-all
+expect 0 "// before expand" dump "$llama" --before expand
+expect 0 "digraph" dump "$llama" --format dot
+expect 0 "// merge:" dump "$llama" --remarks
+expect 0 "" dump "$llama" -o "$folder/graph.txt"
+grep -q "stage fused" "$folder/graph.txt" || { echo "FAILED: dump -o"; failures=$((failures + 1)); }
+expect 2 "there is no pass 'fry'" dump "$llama" --after fry
+expect 2 "--target: 'tpu'" dump "$llama" --target tpu
+expect 2 "--stage: 'fry'" dump "$llama" --stage fry
+expect 1 "cannot be written" dump "$llama" -o "$folder/absent/graph.txt"
+
+# Both modes agree, and a comparison can fail.
+run=(run "$llama" --shape input_ids=2x9 --threads 1)
+expect 0 "2x9x50" "${run[@]}" --mode eager --output "logits=@$folder/eager.npy"
+expect 0 "1 outputs as expected" "${run[@]}" --expect "logits=@$folder/eager.npy"
+expect 0 "1 outputs as expected" "${run[@]}" --input input_ids=random --expect "logits=@$folder/eager.npy"
+expect 1 "differs" "${run[@]}" --input input_ids=random:1 --expect "logits=@$folder/eager.npy"
+expect 1 "instead of" run "$llama" --shape input_ids=2x8 --expect "logits=@$folder/eager.npy"
+expect 0 '"shape": "2x9x50"' "${run[@]}" -o json
+expect 0 "logits,f32,2x9x50," "${run[@]}" -o csv
+mkdir "$folder/data"
+expect 0 "" "${run[@]}" --output "logits=@$folder/data/output_0.pb"
+expect 0 "as expected" "${run[@]}" --data "$folder/data"
+expect 1 "differs" "${run[@]}" --data "$folder/data" --input input_ids=random:2
+expect 1 "is not a folder" "${run[@]}" --data "$folder/absent"
+expect 1 "no output 'nobody'" "${run[@]}" --output "nobody=@$folder/x.npy"
+expect 1 "no input 'nobody'" run "$llama" --shape nobody=2
+expect 1 "rank" run "$llama" --shape input_ids=2
+expect 1 "absent.npy" "${run[@]}" --input "input_ids=@$folder/absent.npy"
+expect 1 "sinter: " "${run[@]}" --output "logits=@$folder/absent/x.npy"
+expect 1 "unsupported" "${run[@]}" --device abacus
+expect 1 "limit" "${run[@]}" --memory-limit 1K
+expect 2 "NAME=4x256" run "$llama" --shape input_ids
+expect 2 "NAME=@FILE" run "$llama" --output logits
+expect 2 "--memory-limit: '1T'" run "$llama" --memory-limit 1T
+expect 2 "--rtol: '-1'" run "$llama" --rtol -1
+
+expect 0 '"status": "ok"' bench "$llama" --shape input_ids=1x4,2x8 --threads 1 --warmup 1 --iters 2 --kernels -o json
+[[ $(grep -c '"status": "ok"' "$folder/out") -eq 4 ]] || { echo "FAILED: bench rows"; failures=$((failures + 1)); }
+for key in environment processor rows mode phase autocast device threads batch context mean_s std_s median_s min_s \
+    peak_bytes speedup kernels share; do
+    grep -q "\"$key\":" "$folder/out" || { echo "FAILED: bench lacks $key"; failures=$((failures + 1)); }
+done
+expect 0 "speed-up" bench "$llama" "$folder/gpt2.onnx" --threads 1 --warmup 0 --iters 1
+expect 1 '"status": "unsupported"' bench "$llama" --phases forward,backward --threads 1 --warmup 0 --iters 1 -o json
+expect 1 '"status": "OOM"' bench "$llama" --memory-limit 1K --threads 1 --warmup 0 --iters 1 -o json
+expect 1 '"status": "failed"' bench "$folder/absent.onnx" "$llama" --threads 1 --warmup 0 --iters 1 -o json
+grep -q '"status": "ok"' "$folder/out" || { echo "FAILED: the sweep stopped"; failures=$((failures + 1)); }
+expect 2 "do not go together" bench "$llama" --shape input_ids=1x4,2x8 --shape batch=1,2,3
+expect 2 "--modes: 'fast'" bench "$llama" --modes eager,fast
+answer=$(printf 'run 2\nrun 0\nquit\n' | "$SINTER" bench "$llama" --peer --mode eager --threads 1 --shape input_ids=1x4)
+[[ $(wc -l <<<"$answer") -eq 4 && $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: peer"; failures=$((failures + 1)); }
+answer=$(printf 'fry\n' | "$SINTER" bench "$llama" --peer --threads 1 2>/dev/null) && failures=$((failures + 1))
+[[ $answer == error\ * ]] || { echo "FAILED: peer's error"; failures=$((failures + 1)); }
+
+expect 0 "kernel cache" doctor
+
+# Files that are no models.
+sed 's/Sigmoid/Sigmoix/g' "$llama" >"$folder/unknown.onnx"
+expect 1 "Sigmoix" info "$folder/unknown.onnx"
+grep -q "operators\|MatMul" "$folder/out" || { echo "FAILED: info of the unsupported"; failures=$((failures + 1)); }
+grep -q "unsupported" "$folder/err" || { echo "FAILED: the word unsupported"; failures=$((failures + 1)); }
+head -c 1000 "$llama" >"$folder/truncated.onnx"
+: >"$folder/empty.onnx"
+tail -c +100 "$llama" >"$folder/noise.onnx"
+for file in absent.onnx truncated.onnx empty.onnx noise.onnx data; do
+    for verb in info dump run; do expect 1 "sinter: " "$verb" "$folder/$file"; done
+done
+if [[ -e /dev/full ]]; then
+    "$SINTER" info "$llama" >/dev/full 2>"$folder/err" && { echo "FAILED: a full disk"; failures=$((failures + 1)); }
+    expect 1 "cannot be written" dump "$llama" -o /dev/full
+fi
+
+[[ $failures -eq 0 ]] || { echo "$failures failures"; exit 1; }
+echo "the command line does as it says"
