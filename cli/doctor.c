@@ -117,11 +117,12 @@ static bool find_compiler(Doctor *doctor) {
     return true;
 }
 
-/* ---- GPU libraries: opened only to say whether they are there ---- */
+/* ---- GPU libraries: opened only to say whether they are there. They stay loaded: closing them loses memory
+ * of theirs. ---- */
 
 static void *open_library(const char *const *name, const char **found, const char **reason) {
     for (; *name; name++) {
-        void *handle = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
+        void *handle = dlopen(*name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         if (handle) return *found = *name, handle;
         *reason = dlerror();
     }

@@ -190,6 +190,19 @@ static const char *row_part_accepts(Fusion *fusion, const Part *part, const Node
     return NULL;
 }
 
+/* `node` only prepares what a reduction consumes, from a value that is stored for others anyway: the row
+ * kernel computes it again for less than storing it would cost. */
+static bool belongs_to_row(const Node *node, const Value *source) {
+    if (!is_pointwise(node) || sn_value_use_count(source) < 2) return false;
+    bool elsewhere = false;
+    for (int i = 0; i < source->users.count; i++) elsewhere |= source->users.at[i] != node;
+    for (int i = 0; i < node->output[0]->users.count; i++) {
+        const Node *user = node->output[0]->users.at[i];
+        if (!user || !is_reduction(user)) return false;
+    }
+    return elsewhere;
+}
+
 /* A result of an anchor goes on through arithmetic and maps that can be undone, to be stored where they end.
  */
 static const char *anchor_part_accepts(Fusion *fusion, const Part *part, const Node *node,
@@ -197,6 +210,7 @@ static const char *anchor_part_accepts(Fusion *fusion, const Part *part, const N
     const AnchorAccepts *accepts = sn_target_accepts(fusion->pass->target, part->kind);
     if (is_pointwise(node) ? !accepts->epilogue_pointwise : node->op != SN_OP_VIEW)
         return "the anchor takes no such epilogue";
+    if (belongs_to_row(node, source)) return "it belongs to the row kernel behind it";
     IndexMap whole = *map, inverse;
     Dims *dims = fusion->graph->dims;
     if (node->op == SN_OP_VIEW) {

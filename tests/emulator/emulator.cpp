@@ -1,4 +1,4 @@
-/* The emulator's engine: fibres, the scheduler with its barriers, guarded memory.
+/* The emulator's engine: fibres, and the scheduler with its barriers.
  *
  * The scheduler lets every thread of the block that can run do so, in the chosen order, until each has ended
  * or waits at a barrier. Then it opens the barriers at which everybody has come together. When there is none,
@@ -12,15 +12,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum {
-    MAX_THREADS = 1024,
-    WARP = 32,
-    STACK = 64 << 10,
-    PAGE = 4096,
-    MAX_BUFFERS = 256,
-    MAX_BYTES = 16,
-    FILL = 0xff
-};
+enum { MAX_THREADS = 1024, WARP = 32, STACK = 64 << 10, PAGE = 4096, MAX_BYTES = 16 };
 
 /* ---- state: of the one launch that runs ---- */
 
@@ -40,11 +32,6 @@ struct Gift {
     unsigned char bytes[MAX_BYTES];
 };
 
-struct Buffer {
-    char *start, *pages; /* `pages` begins with the first forbidden page */
-    size_t bytes, mapped;
-};
-
 EmuPlace emu_place;
 
 static Thread threads[MAX_THREADS];
@@ -55,7 +42,6 @@ static char *stacks;
 static EmuLaunch *launch;
 static bool failed;
 static uint64_t random_state;
-static Buffer buffers[MAX_BUFFERS];
 static sigjmp_buf outside;
 
 /* Absent when no kernel has static shared memory. */
@@ -102,42 +88,52 @@ static void *fresh_stack(int number) {
 
 /* ---- failures ---- */
 
-__attribute__((format(printf, 1, 2))) static void fail(const char *format, ...) {
-    va_list args;
+static void failv(const char *format, va_list args) {
     if (failed) return;
     failed = true;
-    va_start(args, format);
     vsnprintf(launch->message, sizeof launch->message, format, args);
+}
+
+void emu_fail(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    failv(format, args);
     va_end(args);
 }
 
-/* From inside a thread, which never runs again. */
-static void fail_thread(const char *what, int number) {
-    fail("%s %d, in thread %u of block %u", what, number, emu_place.thread.x, emu_place.block.x);
+void emu_fail_here(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    failv(format, args);
+    va_end(args);
+    size_t length = strlen(launch->message);
+    snprintf(launch->message + length, sizeof launch->message - length, ", by thread %d of block %u", current,
+             emu_place.block.x);
     to_scheduler();
 }
 
+/* What the check of accesses does not see first: far outside, or in text that is compiled without it. */
 static void on_bad_access(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)context;
-    const char *address = (const char *)info->si_addr;
-    long best = 0;
-    int which = -1;
-    for (int i = 0; i < MAX_BUFFERS; i++) {
-        const Buffer *b = &buffers[i];
-        if (!b->start || address < b->pages || address >= b->pages + b->mapped) continue;
-        which = i;
-        best = address < b->start ? (long)(address - b->start) : (long)(address - b->start - b->bytes);
-    }
-    if (which < 0)
-        fail("an access to %p, which is in no buffer,", (const void *)address);
-    else if (best < 0)
-        fail("an access out of bounds, %ld bytes before a buffer of %zu,", -best, buffers[which].bytes);
+    size_t bytes;
+    long offset;
+    if (emu_buffer_at(info->si_addr, &bytes, &offset))
+        emu_fail("an access out of bounds at %ld of a buffer of %zu, by thread %d of block %u", offset, bytes,
+                 current, emu_place.block.x);
     else
-        fail("an access out of bounds, %ld bytes past a buffer of %zu,", best, buffers[which].bytes);
-    size_t length = strlen(launch->message);
-    snprintf(launch->message + length, sizeof launch->message - length, " by thread %u of block %u",
-             emu_place.thread.x, emu_place.block.x);
+        emu_fail("an access out of bounds at %p, by thread %d of block %u", info->si_addr, current,
+                 emu_place.block.x);
     siglongjmp(outside, 1);
+}
+
+bool emu_is_stack(const void *address) {
+    return (const char *)address >= stacks && (const char *)address < stacks + (size_t)MAX_THREADS * STACK;
+}
+
+bool emu_is_shared(const void *address) {
+    const char *at = (const char *)address, *dynamic = (const char *)dynamic_shared;
+    bool is_static = __start_sn_shared != NULL && at >= __start_sn_shared && at < __stop_sn_shared;
+    return is_static || (dynamic && at >= dynamic && at < dynamic + launch->shared);
 }
 
 /* ---- waiting ---- */
@@ -153,18 +149,25 @@ void emu_block_barrier(int line) {
     wait_at(AT_BLOCK, 0, line);
 }
 
-void emu_warp_barrier(unsigned mask, int line) {
-    if (!(mask >> emu_place.lane & 1)) fail_thread("a warp barrier without its own lane, line", line);
+static void meet_warp(unsigned mask, int line) {
+    if (!(mask >> emu_place.lane & 1)) emu_fail_here("a warp barrier without its own lane, at line %d", line);
     wait_at(AT_WARP, mask, line);
+}
+
+/* Unlike a shuffle, a warp barrier orders accesses to memory. */
+void emu_warp_barrier(unsigned mask, int line) {
+    meet_warp(mask, line);
+    threads[current].place.warp_barriers++;
+    emu_place = threads[current].place;
 }
 
 /* Tables alternate, so that a lane may begin the next exchange while another still reads this one. */
 static const Gift *exchange(unsigned mask, int line, const void *value, size_t bytes) {
     Thread *self = &threads[current];
     Gift *table = gifts[current / WARP][self->exchanges++ % 2];
-    if (bytes > MAX_BYTES) fail_thread("a shuffle of too many bytes, line", line);
+    if (bytes > MAX_BYTES) emu_fail_here("a shuffle of too many bytes, at line %d", line);
     memcpy(table[emu_place.lane].bytes, value, bytes);
-    emu_warp_barrier(mask, line);
+    meet_warp(mask, line);
     return table;
 }
 
@@ -174,7 +177,8 @@ static bool takes_part(unsigned mask, int lane) {
 
 void emu_exchange(unsigned mask, int line, const void *value, size_t bytes, int source, void *result) {
     const Gift *table = exchange(mask, line, value, bytes);
-    if (!takes_part(mask, source)) fail_thread("a shuffle that reads a lane which takes no part, line", line);
+    if (!takes_part(mask, source))
+        emu_fail_here("a shuffle that reads a lane which takes no part, at line %d", line);
     memcpy(result, table[source].bytes, bytes);
 }
 
@@ -235,7 +239,10 @@ static bool open_warps() {
 static bool open_block() {
     for (int i = 0; i < thread_count; i++)
         if (threads[i].state != AT_BLOCK || threads[i].line != threads[0].line) return false;
-    for (int i = 0; i < thread_count; i++) threads[i].state = READY;
+    for (int i = 0; i < thread_count; i++) {
+        threads[i].state = READY;
+        threads[i].place.block_barriers++;
+    }
     return true;
 }
 
@@ -257,7 +264,7 @@ static void report_divergence() {
         if (threads[i].state != threads[a].state || threads[i].line != threads[a].line) b = i;
     describe(first, sizeof first, a);
     describe(second, sizeof second, b);
-    fail("divergent barrier in block %u: %s, %s", threads[a].place.block.x, first, second);
+    emu_fail("divergent barrier in block %u: %s, %s", threads[a].place.block.x, first, second);
 }
 
 static bool all_ended() {
@@ -283,66 +290,24 @@ static void start_block(uint3 block) {
         unsigned n = (unsigned)i;
         uint3 index = {n % size.x, n / size.x % size.y, n / (size.x * size.y)};
         threads[i] = Thread();
-        threads[i].place = (EmuPlace){index, block, size, grid, i % WARP};
+        threads[i].place = (EmuPlace){index, block, size, grid, i % WARP, i, 0, 0};
         threads[i].stack = fresh_stack(i);
     }
     if (__start_sn_shared != NULL)
-        memset(__start_sn_shared, FILL, (size_t)(__stop_sn_shared - __start_sn_shared));
-    if (launch->shared) memset(dynamic_shared, FILL, launch->shared);
+        memset(__start_sn_shared, EMU_FILL, (size_t)(__stop_sn_shared - __start_sn_shared));
+    if (launch->shared) memset(dynamic_shared, EMU_FILL, launch->shared);
 }
 
 static void run_grid() {
+    int number = 0;
+    emu_access_start();
     for (unsigned z = 0; z < launch->grid[2]; z++)
         for (unsigned y = 0; y < launch->grid[1]; y++)
             for (unsigned x = 0; x < launch->grid[0] && !failed; x++) {
+                emu_access_block(number++);
                 start_block((uint3){x, y, z});
                 run_block();
             }
-}
-
-/* ---- guarded memory ---- */
-
-static size_t round_up(size_t bytes, size_t unit) {
-    return (bytes + unit - 1) / unit * unit;
-}
-
-void *emu_alloc(size_t bytes) {
-    size_t room = round_up(bytes ? bytes : 1, 16), inner = round_up(room, PAGE), mapped = inner + 2 * PAGE;
-    int slot = 0;
-    while (slot < MAX_BUFFERS && buffers[slot].start) slot++;
-    if (slot == MAX_BUFFERS) return NULL;
-    char *pages = (char *)mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) return NULL;
-    if (mprotect(pages + PAGE, inner, PROT_READ | PROT_WRITE) != 0) {
-        munmap(pages, mapped);
-        return NULL;
-    }
-    memset(pages + PAGE, FILL, inner);
-    buffers[slot] = (Buffer){pages + PAGE + inner - room, pages, bytes, mapped};
-    return buffers[slot].start;
-}
-
-void emu_free(void *buffer) {
-    for (int i = 0; i < MAX_BUFFERS; i++) {
-        if (!buffer || buffers[i].start != buffer) continue;
-        munmap(buffers[i].pages, buffers[i].mapped);
-        buffers[i] = Buffer();
-    }
-}
-
-/* The bytes of the outer pages that can be touched but belong to no buffer. */
-static void check_guards() {
-    for (int i = 0; i < MAX_BUFFERS; i++) {
-        const Buffer *b = &buffers[i];
-        if (!b->start) continue;
-        const char *first = b->pages + PAGE, *last = b->pages + b->mapped - PAGE;
-        for (const char *p = first; p < last; p++)
-            if ((p < b->start || p >= b->start + b->bytes) && *(const unsigned char *)p != FILL) {
-                fail("a store out of bounds, %ld bytes from the start of a buffer of %zu",
-                     (long)(p - b->start), b->bytes);
-                return;
-            }
-    }
 }
 
 /* ---- a launch ---- */
@@ -350,7 +315,7 @@ static void check_guards() {
 static bool prepare() {
     size_t count = (size_t)launch->block[0] * launch->block[1] * launch->block[2];
     if (count == 0 || count > MAX_THREADS) {
-        fail("a block of %zu threads", count);
+        emu_fail("a block of %zu threads", count);
         return false;
     }
     thread_count = (int)count;
@@ -359,7 +324,7 @@ static bool prepare() {
     void *at = mmap(NULL, (size_t)MAX_THREADS * STACK, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) {
-        fail("no memory for stacks");
+        emu_fail("no memory for stacks");
         return false;
     }
     stacks = (char *)at;
@@ -390,9 +355,9 @@ int emu_launch(EmuLaunch *what) {
     launch->message[0] = 0;
     if (!prepare()) return 1;
     dynamic_shared = launch->shared ? emu_alloc(launch->shared) : NULL;
-    if (launch->shared && !dynamic_shared) fail("no memory for %zu shared bytes", launch->shared);
+    if (launch->shared && !dynamic_shared) emu_fail("no memory for %zu shared bytes", launch->shared);
     if (!failed) run_guarded();
-    if (!failed) check_guards();
+    if (!failed) emu_check_guards();
     emu_free(dynamic_shared);
     return failed;
 }

@@ -38,7 +38,8 @@ struct uint3 {
 struct EmuPlace {
     uint3 thread, block, block_size, grid_size;
     int lane;
-    /* for the check of accesses: the number in the block, and how many barriers of block and warp are behind it */
+    /* for the check of accesses: the number in the block, and how many barriers of block and warp are behind
+     * it */
     int number, block_barriers, warp_barriers;
 };
 extern EmuPlace emu_place; /* of the thread that runs now */
@@ -84,10 +85,18 @@ template <class T> EMU_ATOMIC emu_replace(T *at, T value) {
     *at = value;
     return before;
 }
-template <class T> EMU_ATOMIC atomicAdd(T *at, T value) { return emu_replace(at, (T)(*at + value)); }
-template <class T> EMU_ATOMIC atomicMax(T *at, T value) { return emu_replace(at, *at < value ? value : *at); }
-template <class T> EMU_ATOMIC atomicMin(T *at, T value) { return emu_replace(at, value < *at ? value : *at); }
-template <class T> EMU_ATOMIC atomicExch(T *at, T value) { return emu_replace(at, value); }
+template <class T> EMU_ATOMIC atomicAdd(T *at, T value) {
+    return emu_replace(at, (T)(*at + value));
+}
+template <class T> EMU_ATOMIC atomicMax(T *at, T value) {
+    return emu_replace(at, *at < value ? value : *at);
+}
+template <class T> EMU_ATOMIC atomicMin(T *at, T value) {
+    return emu_replace(at, value < *at ? value : *at);
+}
+template <class T> EMU_ATOMIC atomicExch(T *at, T value) {
+    return emu_replace(at, value);
+}
 template <class T> EMU_ATOMIC atomicCAS(T *at, T expected, T value) {
     return emu_replace(at, *at == expected ? value : *at);
 }

@@ -28,7 +28,7 @@ typedef struct EmuLaunch {
 } EmuLaunch;
 
 /* Runs all blocks, one after the other. 0, or 1 and a message: a divergent barrier, a shuffle with a lane
- * that takes no part, an access outside of every buffer, bytes written beside one. One launch at a time in a
+ * that takes no part, a race (see access.cpp), an access out of a buffer's bounds. One launch at a time in a
  * process. */
 typedef int EmuLaunchFunction(EmuLaunch *launch);
 int emu_launch(EmuLaunch *launch);

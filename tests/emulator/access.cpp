@@ -1,0 +1,130 @@
+/* The check of each access of a kernel.
+ *
+ * Kernels are compiled with -fsanitize=thread, of which only the calls before each load and store are used:
+ * their targets are defined here. Two accesses to a byte race when one of them writes, they are of different
+ * threads, and nothing orders them: a block barrier between them, a warp barrier if they are of one warp, and
+ * nothing at all if they are of two blocks. That is found in whatever order the threads happen to run.
+ * Atomics are not compiled that way, so they are exempt.
+ *
+ * The last accesses of each byte are remembered in a table that is indexed by a part of the address, so that
+ * an old entry may be lost, and a race be overlooked, but none is invented. */
+#include "engine.h"
+
+enum { TABLE_BITS = 20, READERS = 2 };
+
+struct Access {
+    int thread; /* in its block, from 1; 0: none */
+    int block, block_barriers, warp_barriers;
+};
+
+struct Cell {
+    const char *address;
+    unsigned launch;
+    Access writer, reader[READERS]; /* the last readers that are different threads */
+};
+
+static Cell table[1 << TABLE_BITS];
+static unsigned launches;
+static int block_now;
+
+void emu_access_start() {
+    launches++;
+}
+
+void emu_access_block(int block) {
+    block_now = block;
+}
+
+static Access access_now() {
+    return (Access){emu_place.number + 1, block_now, emu_place.block_barriers, emu_place.warp_barriers};
+}
+
+static bool ordered(const Access *before, const Access *after) {
+    if (before->thread == 0) return true;
+    if (before->block != after->block) return false;
+    if (before->thread == after->thread || before->block_barriers != after->block_barriers) return true;
+    bool one_warp = (before->thread - 1) / 32 == (after->thread - 1) / 32;
+    return one_warp && before->warp_barriers != after->warp_barriers;
+}
+
+static bool same_thread(const Access *a, const Access *b) {
+    return a->thread == b->thread && a->block == b->block;
+}
+
+static Cell *find_cell(const char *address, bool shared) {
+    uintptr_t number = (uintptr_t)address;
+    Cell *cell = &table[(number ^ number >> TABLE_BITS) & ((1 << TABLE_BITS) - 1)];
+    bool stale = cell->launch != launches || cell->address != address;
+    /* Shared memory is another one in each block. */
+    if (shared && cell->writer.thread && cell->writer.block != block_now) stale = true;
+    if (shared && cell->reader[0].thread && cell->reader[0].block != block_now) stale = true;
+    if (stale) *cell = (Cell){address, launches, {}, {}};
+    return cell;
+}
+
+static void report_race(const Access *before, const char *address, bool write, bool shared) {
+    size_t bytes = 0;
+    long offset = 0;
+    const char *where = shared ? "shared memory" : "a buffer";
+    if (!shared) emu_buffer_at(address, &bytes, &offset);
+    emu_fail_here("race: a %s of byte %ld of %s that thread %d of block %d reaches too",
+                  write ? "store" : "load", offset, where, before->thread - 1, before->block);
+}
+
+static void note_byte(const char *address, bool write, bool shared) {
+    Cell *cell = find_cell(address, shared);
+    Access now = access_now();
+    if (!ordered(&cell->writer, &now)) report_race(&cell->writer, address, write, shared);
+    if (write) {
+        for (int i = 0; i < READERS; i++)
+            if (!ordered(&cell->reader[i], &now)) report_race(&cell->reader[i], address, write, shared);
+        cell->writer = now;
+        return;
+    }
+    if (!same_thread(&cell->reader[0], &now)) cell->reader[1] = cell->reader[0];
+    cell->reader[0] = now;
+}
+
+static void note(const void *address, long size, bool write) {
+    const char *at = (const char *)address;
+    if (emu_is_stack(at)) return;
+    bool shared = emu_is_shared(at);
+    size_t bytes;
+    long offset;
+    if (emu_buffer_at(at, &bytes, &offset) && (offset < 0 || offset + size > (long)bytes))
+        emu_fail_here("a %s out of bounds at %ld of a buffer of %zu", write ? "store" : "load", offset,
+                      bytes);
+    for (long i = 0; i < size; i++) note_byte(at + i, write, shared);
+}
+
+/* ---- what the compiler calls ---- */
+
+#define EMU_NOTE(name, size, write)                                                                          \
+    extern "C" void name(void *address) {                                                                    \
+        note(address, size, write);                                                                          \
+    }
+EMU_NOTE(__tsan_read1, 1, false)
+EMU_NOTE(__tsan_read2, 2, false)
+EMU_NOTE(__tsan_read4, 4, false)
+EMU_NOTE(__tsan_read8, 8, false)
+EMU_NOTE(__tsan_read16, 16, false)
+EMU_NOTE(__tsan_unaligned_read2, 2, false)
+EMU_NOTE(__tsan_unaligned_read4, 4, false)
+EMU_NOTE(__tsan_unaligned_read8, 8, false)
+EMU_NOTE(__tsan_unaligned_read16, 16, false)
+EMU_NOTE(__tsan_write1, 1, true)
+EMU_NOTE(__tsan_write2, 2, true)
+EMU_NOTE(__tsan_write4, 4, true)
+EMU_NOTE(__tsan_write8, 8, true)
+EMU_NOTE(__tsan_write16, 16, true)
+EMU_NOTE(__tsan_unaligned_write2, 2, true)
+EMU_NOTE(__tsan_unaligned_write4, 4, true)
+EMU_NOTE(__tsan_unaligned_write8, 8, true)
+EMU_NOTE(__tsan_unaligned_write16, 16, true)
+
+/* Copies of structs: kernels copy only what no other thread writes. */
+extern "C" void __tsan_read_range(void *, long) {}
+extern "C" void __tsan_write_range(void *, long) {}
+extern "C" void __tsan_func_entry(void *) {}
+extern "C" void __tsan_func_exit() {}
+extern "C" void __tsan_init() {}
