@@ -45,6 +45,7 @@ static Status read_target(Cli *cli, Target *target) {
     if (strcmp(name, "cpu") == 0) return sn_cpu_target(cli->arena, NULL, target);
     char *end = NULL;
     long sm = strncmp(name, "cuda:sm_", 8) == 0 ? strtol(name + 8, &end, 10) : 0;
+    if (end && *end == 'a') end++; /* sm_90a: Sinter uses what the architecture has in either spelling */
     if (!end || *end || sm < 50 || sm > 200)
         return sn_cli_usage(cli, "--target: '%s' is not cpu or cuda:sm_NN", name);
     sn_target_cuda(target, (int)sm);

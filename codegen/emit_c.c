@@ -325,8 +325,7 @@ static bool calls(const KernelIr *kernel, bool floats) {
             bool known = floats && strcmp(instr->function, "div") == 0 && sn_dtype_is_float(instr->operand);
             for (size_t k = 0; k < sizeof plain / sizeof *plain; k++)
                 known |= strcmp(plain[k], instr->function) == 0;
-            bool power = strcmp(instr->function, "pow") == 0; /* of integers, goes through doubles */
-            if (!known && (sn_dtype_is_float(instr->operand) == floats || (floats && power))) return true;
+            if (!known && sn_dtype_is_float(instr->operand) == floats) return true;
         }
     return false;
 }

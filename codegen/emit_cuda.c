@@ -194,6 +194,49 @@ static void emit_join(Emit *emit, const Step *step) {
     }
 }
 
+/* ---- elements, several a thread ---- */
+
+/* All results of a thread are computed before one is stored: loads cannot move over stores that may be to the
+ * same memory, and one load at a time waits long. Threads past the end compute the last element again. */
+static void emit_results(Emit *emit, const Step *step, const unsigned char *any, const char *rows) {
+    const Block *block = &emit->nest->block;
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_type(step->store.at[i].dtype, false), i,
+                     block->wide, i, block->wide);
+    sn_emit_line(emit, "#pragma unroll");
+    sn_emit_line(emit, "for (int k = 0; k < %d; k++) {", block->wide);
+    open(emit);
+    sn_emit_line(emit, "int64_t row = first + k * %d;", block->rows);
+    sn_emit_line(emit, "if (row >= %s) row = %s - 1;", rows, rows);
+    emit_axes(emit, &emit->nest->parallel, "row");
+    sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+    for (int i = 0; i < step->store.count; i++) {
+        const Store *store = &step->store.at[i];
+        sn_emit_line(emit, "o%d[k] = %s;", i, sn_emit_use(emit, store->value, false));
+        sn_emit_line(emit, "p%d[k] = %s;", i, sn_emit_dim(emit, store->offset, NULL));
+    }
+    close(emit);
+}
+
+static void emit_elements(Emit *emit, const Step *step, const unsigned char *any) {
+    const Block *block = &emit->nest->block;
+    const char *rows = sn_emit_dim(emit, product(emit, &emit->nest->parallel), NULL);
+    sn_emit_line(emit, "const int64_t first = block * %d + threadIdx.x;", block->wide * block->rows);
+    sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
+    emit_results(emit, step, any, rows);
+    sn_emit_line(emit, "#pragma unroll");
+    sn_emit_line(emit, "for (int k = 0; k < %d; k++) {", block->wide);
+    open(emit);
+    sn_emit_line(emit, "if (first + k * %d >= %s) break;", block->rows, rows);
+    for (int i = 0; i < step->store.count; i++) {
+        const Store *store = &step->store.at[i];
+        sn_emit_line(emit, "sn_store_%s_s(%s + p%d[k], o%d[k]);", sn_dtype_name(store->dtype),
+                     sn_emit_buffer(emit, store->buffer), i, i);
+    }
+    close(emit);
+}
+
 /* ---- a nest ---- */
 
 static void emit_rowwise(Emit *emit, int ready, const unsigned char *any) {
@@ -201,10 +244,8 @@ static void emit_rowwise(Emit *emit, int ready, const unsigned char *any) {
     if (emit->nest->vector == SN_VECTOR_PARALLEL) sn_emit_place(emit, SN_PLACE_VECTOR, ready, any);
 }
 
-static void emit_nest(Emit *emit, int number, Text *out) {
-    const Nest *nest = emit->kernel->nest.at[number];
-    sn_emit_function(emit, nest);
-    const unsigned char *any = sn_emit_needed(emit, -1);
+static void emit_rows(Emit *emit, const unsigned char *any) {
+    const Nest *nest = emit->nest;
     emit_row(emit);
     for (int i = 0; i < nest->scratch.count; i++)
         sn_emit_line(emit, "float r%d[%lld];", i, (long long)nest->scratch.at[i].count);
@@ -221,6 +262,16 @@ static void emit_nest(Emit *emit, int number, Text *out) {
         }
         emit_rowwise(emit, i + 1, any);
     }
+}
+
+static void emit_nest(Emit *emit, int number, Text *out) {
+    const Nest *nest = emit->kernel->nest.at[number];
+    sn_emit_function(emit, nest);
+    const unsigned char *any = sn_emit_needed(emit, -1);
+    if (nest->block.wide)
+        emit_elements(emit, &nest->step.at[0], any);
+    else
+        emit_rows(emit, any);
     sn_text_add(
         out,
         "static __device__ void KERNEL_NAME_nest%d(const KERNEL_NAMEArgs &args, const int64_t block) {\n",

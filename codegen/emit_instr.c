@@ -264,23 +264,32 @@ static void define(Emit *emit, const Instr *instr, bool vector, const char *valu
     sn_emit_line(emit, "const %s v%d = %s;", sn_emit_type(instr->dtype, vector), instr->id, value);
 }
 
-/* Integer powers go through double precision, which holds every result of 32 bits. */
+/* Integer powers are computed in 64 bits, modulo 2^64, and cut to their type. */
 static const char *power_text(Emit *emit, DType dtype, bool vector, const char *const *arg) {
     const char *type = sn_emit_compute(dtype), *form = vector ? "v" : "s";
-    return sn_arena_printf(
-        emit->arena,
-        "sn_cvt_i64_%s_%s(sn_cvt_f64_i64_%s(sn_pow_f64_%s(sn_cvt_%s_f64_%s(%s), sn_cvt_%s_f64_%s(%s))))",
-        type, form, form, form, type, form, arg[0], type, form, arg[1]);
+    return sn_arena_printf(emit->arena,
+                           "sn_cvt_i64_%s_%s(sn_pow_i64_%s(sn_cvt_%s_i64_%s(%s), sn_cvt_%s_i64_%s(%s)))",
+                           type, form, form, type, form, arg[0], type, form, arg[1]);
+}
+
+/* Zero to a negative power. */
+static const char *power_fault_text(Emit *emit, DType dtype, bool vector, const char *const *arg) {
+    const char *type = sn_emit_compute(dtype), *form = vector ? "v" : "s";
+    const char *zero = vector ? sn_arena_printf(emit->arena, "(%s){0}", sn_emit_type(dtype, true)) : "0";
+    return sn_arena_printf(emit->arena, "sn_eq_%s_%s(%s, %s) & sn_lt_%s_%s(%s, %s)", type, form, arg[0], zero,
+                           type, form, arg[1], zero);
 }
 
 static void emit_call(Emit *emit, const Instr *instr, bool vector) {
     const char *arg[3];
     for (int i = 0; i < instr->arg_count; i++) arg[i] = sn_emit_use(emit, instr->arg[i], vector);
     const char *type = sn_emit_compute(instr->operand), *form = vector ? "v" : "s";
-    if (instr->fault)
+    bool integer_power = strcmp(instr->function, "pow") == 0 && !sn_dtype_is_float(instr->operand);
+    if (instr->fault && integer_power)
+        emit_fault(emit, instr, vector, power_fault_text(emit, instr->operand, vector, arg));
+    else if (instr->fault)
         emit_fault(emit, instr, vector,
                    sn_arena_printf(emit->arena, "sn_div_fault_%s_%s(%s, %s)", type, form, arg[0], arg[1]));
-    bool integer_power = strcmp(instr->function, "pow") == 0 && !sn_dtype_is_float(instr->operand);
     bool unsigned_abs = strcmp(instr->function, "abs") == 0 && !sn_dtype_is_signed(instr->operand);
     const char *value =
         integer_power  ? power_text(emit, instr->operand, vector, arg)

@@ -105,7 +105,9 @@ typedef struct Block {
     int team;     /* threads that share a row */
     int rows;     /* rows that a block works on side by side */
     bool beside;  /* neighbouring threads are at neighbouring rows, otherwise in one row */
-    int64_t each; /* elements of its row that a thread does, unrolled, so that registers can keep them; 0: looped */
+    int wide;     /* rows that a thread does, `rows` apart, loading all before it stores any; 0: one */
+    int64_t each; /* elements of its row that a thread does, unrolled, so that registers can keep them; 0:
+                     looped */
 } Block;
 
 typedef struct Nest {
@@ -116,10 +118,10 @@ typedef struct Nest {
     SN_VEC(Scratch) scratch;
     Map *instrs; /* structural sharing while lowering */
     VectorMode vector;
-    Dim rows;  /* product of the parallel extents; on the CPU without the vector axis in PARALLEL mode */
-    Dim grain; /* CPU: rows a work item */
+    Dim rows;    /* product of the parallel extents; on the CPU without the vector axis in PARALLEL mode */
+    Dim grain;   /* CPU: rows a work item */
     Block block; /* CUDA */
-    Dim chunk; /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
+    Dim chunk;   /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
     Dim items;
 } Nest;
 

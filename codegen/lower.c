@@ -359,7 +359,8 @@ static Instr *pull_pointwise(Lower *lower, const Node *node, const Value *value,
         }
         proto.arg[i] = sn_lower_pull(lower, input, index);
     }
-    bool divides = node->op == SN_OP_DIV || node->op == SN_OP_MOD || node->op == SN_OP_FMOD;
+    bool divides =
+        node->op == SN_OP_DIV || node->op == SN_OP_MOD || node->op == SN_OP_FMOD || node->op == SN_OP_POW;
     if (divides && sn_dtype_is_int(proto.operand)) {
         proto.guard = lower->guard;
         proto.fault = sn_lower_fault(lower, node);

@@ -3,13 +3,16 @@
 
 enum {
     WARP = 32,
-    MAP_THREADS = 256, /* one element each */
-    SCAN_THREADS = 64, /* one row each: few, so that a scan of few rows still reaches many processors */
-    COLUMNS = 32,      /* rows side by side, a warp's width, and */
-    COLUMN_TEAM = 8,   /* how many threads share each of them */
-    SHORT_COLUMN = 16, /* reduced elements that one thread may as well do alone */
-    WARP_ROW = 1024,   /* reduced elements up to which a warp does a row */
-    BLOCK_ROW = 8192,  /* and up to which a block of ROW_THREADS does */
+    MAP_THREADS = 256,
+    MAP_WIDE = 4,        /* elements of a thread: enough loads under way to cover the memory's latency */
+    MAP_RESULTS = 16,    /* of a thread, which wait in registers to be stored */
+    FEW_ROWS = 64 << 10, /* which are better spread over all processors */
+    SCAN_THREADS = 64,   /* one row each: few, so that a scan of few rows still reaches many processors */
+    COLUMNS = 32,        /* rows side by side, a warp's width, and */
+    COLUMN_TEAM = 8,     /* how many threads share each of them */
+    SHORT_COLUMN = 16,   /* reduced elements that one thread may as well do alone */
+    WARP_ROW = 1024,     /* reduced elements up to which a warp does a row */
+    BLOCK_ROW = 8192,    /* and up to which a block of ROW_THREADS does */
     ROW_THREADS = 256,
     UNKNOWN_THREADS = 128,
     LONG_THREADS = 1024,
@@ -29,6 +32,23 @@ static int acc_count(const Nest *nest, bool *running) {
         for (int i = 0; i < nest->step.at[p].acc.count; i++, count++)
             *running |= nest->step.at[p].acc.at[i]->running;
     return count;
+}
+
+static bool has_loop(const Nest *nest) {
+    for (int p = 0; p < nest->step.count; p++)
+        if (nest->step.at[p].loop) return true;
+    return false;
+}
+
+/* Elements that have nothing to do with one another. */
+static Block map_block(const Nest *nest, Dim rows) {
+    Block block = {.team = 1, .rows = MAP_THREADS, .beside = true, .wide = MAP_WIDE};
+    int64_t count;
+    int stores = 0;
+    for (int p = 0; p < nest->step.count; p++) stores += nest->step.at[p].store.count;
+    while (block.wide * stores > MAP_RESULTS) block.wide /= 2;
+    if (sn_dim_is(rows, &count) && count <= FEW_ROWS) block.wide = 0;
+    return block;
 }
 
 /* Neighbouring threads take neighbouring rows: the vector axis is a parallel one. */
@@ -58,8 +78,8 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
     int64_t length = 0;
     bool constant = sn_dim_is(product(kernel, &nest->reduced), &length);
     Dim rows = product(kernel, &nest->parallel);
-    if (!nest->reduced.count)
-        nest->block = (Block){.team = 1, .rows = MAP_THREADS, .beside = true};
+    if (!has_loop(nest))
+        nest->block = map_block(nest, rows);
     else if (running)
         nest->block = (Block){.team = 1, .rows = SCAN_THREADS, .beside = true};
     else if (nest->vector == SN_VECTOR_PARALLEL)
@@ -67,7 +87,8 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
     else
         nest->block = row_team(sn_dim_equals(rows, 1), constant, length);
     nest->rows = rows;
-    nest->items = sn_dim_ceildiv(kernel->dims, rows, sn_dim(kernel->dims, nest->block.rows));
+    int wide = nest->block.wide ? nest->block.wide : 1;
+    nest->items = sn_dim_ceildiv(kernel->dims, rows, sn_dim(kernel->dims, (int64_t)nest->block.rows * wide));
 }
 
 /* Registers hold what comes from memory or is dear; the rest is as quickly computed again. */

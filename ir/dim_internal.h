@@ -25,7 +25,7 @@ typedef struct Node {
     struct DimNode dim;
     Dims *owner;
     uint64_t
-        leaves; /* a Bloom mask of the symbols (low half) and axes (high half), those of axis extents too */
+        leaves;  /* a Bloom mask of the symbols (low half) and axes (high half), those of axis extents too */
     Dim instead; /* what a fact says that it equals, or NULL */
     Interval interval;
     int interval_at; /* the table's generation for which `interval` holds; 0: never computed */
@@ -71,7 +71,7 @@ struct Dims {
     Memo *memo; /* direct-mapped and lossy: bounded, and never wrong */
     int memo_capacity;
     SN_VEC(Symbol *) symbols;
-    SN_VEC(Dim) facts; /* the `from` of each */
+    SN_VEC(Dim) facts;   /* the `from` of each */
     struct Map *by_name; /* name → Symbol */
     int generation;      /* counts changes of symbol bounds */
     bool overflowed;

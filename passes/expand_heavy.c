@@ -151,8 +151,10 @@ static Value *score_softmax(Builder *b, Value *scores, bool zero_rows) {
     AttrAxis last = {3};
     Value *p = sn_build1(b, SN_OP_SOFTMAX, &last, scores);
     if (!zero_rows || !p) return p;
+    AttrReduce row = {1, &(int64_t){3}};
+    Value *top = sn_build1(b, SN_OP_REDUCE_MAX, &row, scores);
     Value *zero = sn_build_scalar(b, p->type.dtype, 0);
-    return sn_build3(b, SN_OP_WHERE, NULL, op1(b, SN_OP_ISNAN, p), zero, p);
+    return sn_build3(b, SN_OP_WHERE, NULL, op_scalar(b, SN_OP_EQUAL, top, -INFINITY), zero, p);
 }
 
 Value *sn_expand_attention(Builder *b, Node *node) {
@@ -167,10 +169,12 @@ Value *sn_expand_attention(Builder *b, Node *node) {
     b->group = graph->next_group++;
     Value *scores = contract(b, q, transposed);
     b->group = graph->next_group++;
+    if (scores) scores = sn_build_cast(b, scores, accumulator_dtype(scores->type.dtype));
     if (scores) scores = op_scalar(b, SN_OP_MUL, scores, attr->scale);
     scores = add_bias(b, scores, bias);
     if (attr->causal) scores = mask_future(b, scores, attr->offset);
     Value *p = score_softmax(b, scores, attr->zero_rows);
+    if (p) p = sn_build_cast(b, p, q->type.dtype);
     b->group = graph->next_group++;
     return contract(b, p, repeat_heads(b, v, heads));
 }

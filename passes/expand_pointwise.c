@@ -6,38 +6,47 @@ Value *sn_expand_relu(Builder *b, Node *node) {
     return op_scalar(b, SN_OP_MAX, node->input[0], 0);
 }
 
-/* 0.5·x·(1 + inner) */
-static Value *half_times_one_plus(Builder *b, Value *x, Value *inner) {
-    return op2(b, SN_OP_MUL, op_scalar(b, SN_OP_MUL, x, 0.5), op_scalar(b, SN_OP_ADD, inner, 1));
+/* 0.5·x·(1 + inner), as `dtype` */
+static Value *half_times_one_plus(Builder *b, Value *x, Value *inner, DType dtype) {
+    Value *y = op2(b, SN_OP_MUL, op_scalar(b, SN_OP_MUL, x, 0.5), op_scalar(b, SN_OP_ADD, inner, 1));
+    return y ? sn_build_cast(b, y, dtype) : NULL;
+}
+
+/* The numbers in these formulas would lose most of their digits in a narrow float. */
+static Value *widened(Builder *b, Value *x) {
+    return sn_build_cast(b, x, accumulator_dtype(x->type.dtype));
 }
 
 /* Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016). */
 Value *sn_expand_gelu(Builder *b, Node *node) {
     const AttrGelu *attr = node->attr;
-    Value *x = node->input[0];
+    DType dtype = node->input[0]->type.dtype;
+    Value *x = widened(b, node->input[0]);
     if (!attr->tanh) {
         Value *scaled = op_scalar(b, SN_OP_MUL, x, sqrt(0.5));
-        return half_times_one_plus(b, x, op1(b, SN_OP_ERF, scaled));
+        return half_times_one_plus(b, x, op1(b, SN_OP_ERF, scaled), dtype);
     }
     Value *cube = op2(b, SN_OP_MUL, op2(b, SN_OP_MUL, x, x), x);
     Value *sum = op2(b, SN_OP_ADD, x, op_scalar(b, SN_OP_MUL, cube, 0.044715));
     Value *scaled = op_scalar(b, SN_OP_MUL, sum, sqrt(2 / acos(-1)));
-    return half_times_one_plus(b, x, op1(b, SN_OP_TANH, scaled));
+    return half_times_one_plus(b, x, op1(b, SN_OP_TANH, scaled), dtype);
 }
 
 Value *sn_expand_silu(Builder *b, Node *node) {
     const AttrAlpha *attr = node->attr;
-    Value *x = node->input[0];
+    Value *x = widened(b, node->input[0]);
     Value *inner = attr->alpha == 1 ? x : op_scalar(b, SN_OP_MUL, x, attr->alpha);
-    return op2(b, SN_OP_MUL, x, op1(b, SN_OP_SIGMOID, inner));
+    Value *y = op2(b, SN_OP_MUL, x, op1(b, SN_OP_SIGMOID, inner));
+    return y ? sn_build_cast(b, y, node->input[0]->type.dtype) : NULL;
 }
 
 /* max(x, 0) + log(1 + exp(-|x|)): no overflow for any x. */
 Value *sn_expand_softplus(Builder *b, Node *node) {
-    Value *x = node->input[0];
+    Value *x = widened(b, node->input[0]);
     Value *small = op1(b, SN_OP_EXP, op1(b, SN_OP_NEG, op1(b, SN_OP_ABS, x)));
     Value *tail = op1(b, SN_OP_LOG, op_scalar(b, SN_OP_ADD, small, 1));
-    return op2(b, SN_OP_ADD, op_scalar(b, SN_OP_MAX, x, 0), tail);
+    Value *y = op2(b, SN_OP_ADD, op_scalar(b, SN_OP_MAX, x, 0), tail);
+    return y ? sn_build_cast(b, y, node->input[0]->type.dtype) : NULL;
 }
 
 /* 0, 1, 2 … along one of the last two axes, shaped to broadcast against the other. */

@@ -56,6 +56,7 @@ static int find_siblings(Pass *pass, const Value *input, Sibling *sibling) {
     for (int i = 0; i < input->users.count && count < MAX_SIBLINGS; i++) {
         Node *node = input->users.at[i];
         if (!is_candidate(node) || node->input[0] != input) continue;
+        if (count > 0 && node->phase != sibling[0].product->phase) continue;
         Sibling found = {.product = node, .end = node->output[0]};
         found.bias = bias_of(node, &found.end);
         if (has_epilogue(found.end)) {

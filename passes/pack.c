@@ -3,7 +3,7 @@
 #include "pass.h"
 
 static bool wants_packing(const Pass *pass, const Node *node) {
-    if (node->op != SN_OP_CONTRACT || ((const AttrContract *)node->attr)->packed) return false;
+    if (node->op != SN_OP_CONTRACT || node->setup || ((const AttrContract *)node->attr)->packed) return false;
     const Value *b = node->input[1];
     return pass->target->panel > 0 && b->producer && b->producer->setup && sn_dtype_is_float(b->type.dtype) &&
            b->type.dtype != SN_F64;

@@ -37,7 +37,8 @@ static bool recognise_node(Pass *pass, Graph *graph, Node *node) {
         builder.group = graph->next_group++;
         Value *value = rows[r].recogniser(pass, &builder, node);
         if (!pass->status) pass->status = builder.status;
-        if (pass->status || !value) continue;
+        /* A constant of the pattern may widen the result. */
+        if (pass->status || !value || !sn_type_equal(value->type, node->output[0]->type)) continue;
         if (!sn_pass_rewrite(pass)) return false;
         sn_pass_remark(pass, node->origin, true, "is the end of a %s", rows[r].what);
         sn_value_replace(node->output[0], value);

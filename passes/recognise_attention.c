@@ -1,7 +1,9 @@
 /* Attention: matmul(softmax(scale · matmul(q, kᵀ) + masks), v) on values of rank 3 or 4.
  *
  * The scores are followed from the softmax inwards. A mask that is causal alone becomes the attribute; every
- * other mask goes into the bias as it is, so that rows with nothing to attend to give what the file says. */
+ * other mask goes into the bias as it is, so that rows with nothing to attend to give what the file says.
+ * What is not kept is how a finite fill hides a score that is itself infinite or NaN: as a bias it is added.
+ */
 #include "recognise_internal.h"
 #include "view.h"
 
@@ -9,13 +11,21 @@
 
 enum { MAX_STEPS = 12, MAX_MASKS = 4 };
 
+/* scores + value, or where(value, scores, fill) */
+typedef struct Mask {
+    Value *value;
+    bool select;
+    double fill;
+} Mask;
+
 typedef struct Scores {
     Value *q, *transposed_k;
+    Type type; /* of the product */
     double scale;
-    Value *mask[MAX_MASKS]; /* biases, or bool conditions */
+    Mask mask[MAX_MASKS]; /* the outermost first */
     int mask_count;
-    bool needs_causal; /* a mask's fill is only as good as −infinity if the mask becomes the causal attribute
-                        */
+    /* A mask's fill is only as good as −infinity if the mask becomes the causal attribute. */
+    bool needs_causal;
 } Scores;
 
 /* A fill that absorbs any score it is added to, so that where(c, s, fill) = s + where(c, 0, fill). */
@@ -34,16 +44,16 @@ static bool leads_to_product(const Value *value, int depth) {
     return node->op == SN_OP_DIV && leads_to_product(node->input[0], depth + 1);
 }
 
-static Value *push_mask(Scores *scores, Value *mask, Value *inner) {
-    if (scores->mask_count == MAX_MASKS) return NULL;
+/* A mask that is scaled together with the scores is no bias. */
+static Value *push_mask(Scores *scores, Mask mask, Value *inner) {
+    if (scores->mask_count == MAX_MASKS || scores->scale != 1) return NULL;
     scores->mask[scores->mask_count++] = mask;
     return inner;
 }
 
-static Value *step_add(Builder *b, Scores *scores, Node *node) {
-    (void)b;
+static Value *step_add(Scores *scores, Node *node) {
     int inner = leads_to_product(node->input[0], 0) ? 0 : 1;
-    return push_mask(scores, node->input[1 - inner], node->input[inner]);
+    return push_mask(scores, (Mask){.value = node->input[1 - inner]}, node->input[inner]);
 }
 
 /* where(condition, scores, fill), or where(condition, fill, scores) */
@@ -53,21 +63,17 @@ static Value *step_where(Builder *b, Scores *scores, Node *node) {
     if (!inverted && !sn_value_is_splat(node->input[2], &fill)) return NULL;
     Value *inner = node->input[inverted ? 2 : 1], *condition = node->input[0];
     if (inverted) condition = sn_build1(b, SN_OP_NOT, NULL, condition);
+    if (!condition) return NULL;
     Dim offset;
-    bool lone = scores->mask_count == 0 && fill <= SN_MASKED_BELOW && condition &&
-                sn_mask_is_causal(b->graph, condition, &offset) &&
+    bool lone = scores->mask_count == 0 && fill <= SN_MASKED_BELOW &&
+                sn_mask_is_causal(b->graph, condition, node->output[0]->type, &offset) &&
                 sn_dim_le(b->graph->dims, sn_dim(b->graph->dims, 0), offset);
-    if (isinf(fill) && fill < 0) return push_mask(scores, condition, inner);
     if (!lone && !absorbs(fill)) return NULL;
     scores->needs_causal |= !absorbs(fill);
-    DType dtype = inner->type.dtype;
-    Value *bias = sn_build3(b, SN_OP_WHERE, NULL, condition, sn_build_scalar(b, dtype, 0),
-                            sn_build_scalar(b, dtype, fill));
-    return push_mask(scores, bias, inner);
+    return push_mask(scores, (Mask){condition, true, fill}, inner);
 }
 
-static Value *step_scale(Builder *b, Scores *scores, Node *node) {
-    (void)b;
+static Value *step_scale(Scores *scores, Node *node) {
     double number;
     if (node->op == SN_OP_DIV) {
         if (!sn_value_is_splat(node->input[1], &number) || number == 0) return NULL;
@@ -84,17 +90,18 @@ static bool follow(Builder *b, Value *value, Scores *scores) {
     for (int step = 0; step < MAX_STEPS && value && value->producer; step++) {
         Node *node = value->producer;
         if (node->op == SN_OP_MATMUL) {
+            scores->type = node->output[0]->type;
             scores->q = node->input[0];
             scores->transposed_k = node->input[1];
             return true;
         }
         if (!leads_to_product(value, 0)) return false;
         if (node->op == SN_OP_ADD)
-            value = step_add(b, scores, node);
+            value = step_add(scores, node);
         else if (node->op == SN_OP_WHERE)
             value = step_where(b, scores, node);
         else if (node->op == SN_OP_MUL || node->op == SN_OP_DIV)
-            value = step_scale(b, scores, node);
+            value = step_scale(scores, node);
         else
             return false;
     }
@@ -106,7 +113,7 @@ static Value *take_factor(Value *value, double *scale) {
     Node *mul = made_by(value, SN_OP_MUL);
     double number;
     Value *inner = mul ? sn_other_than_splat(mul, &number) : NULL;
-    if (!inner || inner->type.rank != value->type.rank) return value;
+    if (!inner || !sn_type_equal(inner->type, value->type)) return value;
     *scale *= number;
     return inner;
 }
@@ -161,24 +168,27 @@ static Value *with_head_axis(Builder *b, Value *value) {
     return sn_build_reshape(b, value, 4, extent);
 }
 
-/* The sum of the masks, or the causal attribute when there is one mask and it is that. */
+/* What the mask makes of the bias inside it (NULL: none). */
+static Value *apply_mask(Builder *b, const Mask *mask, Value *inner, DType dtype) {
+    if (!mask->select) return inner ? sn_build2(b, SN_OP_ADD, NULL, mask->value, inner) : mask->value;
+    if (!inner) inner = sn_build_scalar(b, dtype, 0);
+    return sn_build3(b, SN_OP_WHERE, NULL, mask->value, inner, sn_build_scalar(b, dtype, mask->fill));
+}
+
+/* All masks as one bias, or the causal attribute when there is one mask and it is that. */
 static Value *combine_masks(Builder *b, Scores *scores, AttrAttention *attr, int rank) {
     Graph *graph = b->graph;
-    Dim zero = sn_dim(graph->dims, 0);
-    if (scores->mask_count == 1 && sn_mask_is_causal(graph, scores->mask[0], &attr->offset)) {
-        bool every_row_sees = sn_dim_le(graph->dims, zero, attr->offset);
-        attr->causal = every_row_sees || scores->mask[0]->type.dtype == SN_BOOL;
+    const Mask *outer = &scores->mask[0];
+    bool lone = scores->mask_count == 1, infinite = outer->select && outer->fill == -INFINITY;
+    if (lone && sn_mask_is_causal(graph, outer->value, scores->type, &attr->offset)) {
+        /* A row that sees nothing is NaN, which only an infinite fill gives. */
+        attr->causal = infinite || sn_dim_le(graph->dims, sn_dim(graph->dims, 0), attr->offset);
         if (attr->causal) return NULL;
     }
     attr->offset = NULL;
-    Value *bias = NULL;
-    for (int i = 0; i < scores->mask_count; i++) {
-        Value *mask = scores->mask[i];
-        if (mask->type.dtype == SN_BOOL && scores->mask_count > 1)
-            mask = sn_build3(b, SN_OP_WHERE, NULL, mask, sn_build_scalar(b, scores->q->type.dtype, 0),
-                             sn_build_scalar(b, scores->q->type.dtype, -INFINITY));
-        bias = bias ? sn_build2(b, SN_OP_ADD, NULL, mask, bias) : mask;
-    }
+    Value *bias = lone && infinite ? outer->value : NULL;
+    for (int i = scores->mask_count - 1; i >= 0 && !(lone && infinite); i--)
+        bias = apply_mask(b, &scores->mask[i], bias, scores->type.dtype);
     if (!bias || rank == 4 || bias->type.rank < 3) return bias;
     return with_head_axis(b, bias);
 }
@@ -210,6 +220,7 @@ Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
     Node *softmax = softmax_of(node->input[0], &zero_rows);
     Scores scores = {.scale = 1};
     if (!softmax || !follow(b, softmax->input[0], &scores)) return NULL;
+    if (!sn_type_equal(softmax->input[0]->type, scores.type)) return NULL; /* a mask widens the scores */
     Value *v = node->input[1], *k = scores.transposed_k;
     int rank = v->type.rank;
     if ((rank != 3 && rank != 4) || k->type.rank != rank || scores.q->type.rank != rank) return NULL;

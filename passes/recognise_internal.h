@@ -29,7 +29,7 @@ Value *sn_other_than_splat(const Node *node, double *number);
 #define SN_MASKED_BELOW (-1e4)
 
 /* Whether `mask` (bool: true lets a score through; else a bias: 0 lets it through, at most SN_MASKED_BELOW
- * does not) says column <= row + *offset on its last two axes, whatever nodes spell it. */
-bool sn_mask_is_causal(Graph *graph, const Value *mask, Dim *offset);
+ * does not) says column <= row + *offset on the last two axes of `scores`, whatever nodes spell it. */
+bool sn_mask_is_causal(Graph *graph, const Value *mask, Type scores, Dim *offset);
 
 #endif

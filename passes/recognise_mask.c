@@ -38,11 +38,17 @@ static Dim integer_of_operand(Walk *walk, const Node *node, int k, const Dim *in
                       depth + 1);
 }
 
+/* Whether positions are neither cut off nor wrapped in this type. */
+static bool holds_positions(DType dtype) {
+    return dtype != SN_BOOL && sn_dtype_is_signed(dtype) && sn_dtype_bytes(dtype) >= 4;
+}
+
 /* The integer at `index` as a Dim, or NULL. */
 static Dim integer_at(Walk *walk, const Value *value, const Dim *index, int depth) {
     Dims *dims = walk->graph->dims;
     const Node *node = value->producer;
     double number;
+    if (!holds_positions(value->type.dtype)) return NULL;
     if (sn_value_is_splat(value, &number) && number == (double)(int64_t)number)
         return sn_dim(dims, (int64_t)number);
     if (value->known && value->type.rank == 0) return value->known[0];
@@ -89,6 +95,13 @@ static bool is_triangle(const Walk *walk, const Tensor *table, int64_t *k) {
 
 static bool inequality_at(Walk *walk, const Value *value, const Dim *index, int depth, Dim *slack);
 
+/* The cast gives 0 for 0 alone: no fraction and no high bits are cut off. */
+static bool keeps_zero(const Node *cast) {
+    DType from = cast->input[0]->type.dtype, to = cast->output[0]->type.dtype;
+    return from == SN_BOOL || to == SN_BOOL ||
+           (sn_dtype_is_int(from) && sn_dtype_is_int(to) && sn_dtype_bytes(to) >= sn_dtype_bytes(from));
+}
+
 /* where(c, 0, very negative), or with the two exchanged. */
 static bool bias_at(Walk *walk, const Node *where, const Dim *index, int depth, Dim *slack) {
     double yes, no;
@@ -110,7 +123,12 @@ static bool inequality_at(Walk *walk, const Value *value, const Dim *index, int 
     if (!node || depth == MAX_DEPTH) return false;
     if (node->op == SN_OP_VIEW)
         return inequality_at(walk, node->input[0], substitute(walk, node, index), depth + 1, slack);
-    if (node->op == SN_OP_CAST) return inequality_at(walk, node->input[0], index, depth + 1, slack);
+    if (node->op == SN_OP_CAST) {
+        bool float_kept =
+            sn_dtype_is_float(node->input[0]->type.dtype) == sn_dtype_is_float(value->type.dtype);
+        if (walk->additive ? !float_kept : !keeps_zero(node)) return false;
+        return inequality_at(walk, node->input[0], index, depth + 1, slack);
+    }
     if (node->op == SN_OP_NOT) { /* not (a <= b) is b + 1 <= a */
         if (!inequality_at(walk, node->input[0], index, depth + 1, slack)) return false;
         *slack = sn_dim_sub(dims, sn_dim(dims, -1), *slack);
@@ -124,7 +142,7 @@ static bool inequality_at(Walk *walk, const Value *value, const Dim *index, int 
         return true;
     }
     if (node->op == SN_OP_WHERE && walk->additive) return bias_at(walk, node, index, depth, slack);
-    if (node->op != SN_OP_LESS_EQUAL && node->op != SN_OP_LESS) return false;
+    if (walk->additive || (node->op != SN_OP_LESS_EQUAL && node->op != SN_OP_LESS)) return false;
     Dim a = integer_of_operand(walk, node, 0, index, depth),
         b = integer_of_operand(walk, node, 1, index, depth);
     if (!a || !b) return false;
@@ -132,9 +150,11 @@ static bool inequality_at(Walk *walk, const Value *value, const Dim *index, int 
     return true;
 }
 
-bool sn_mask_is_causal(Graph *graph, const Value *mask, Dim *offset) {
+bool sn_mask_is_causal(Graph *graph, const Value *mask, Type scores, Dim *offset) {
     int rank = mask->type.rank;
     if (rank < 2) return false;
+    for (int k = 1; k <= 2; k++) /* a mask of one row says the same of every row */
+        if (mask->type.dim[rank - k] != scores.dim[scores.rank - k]) return false;
     Walk walk = {graph, graph->arena, mask->type.dtype != SN_BOOL};
     Dim *axis = sn_view_axes(graph->dims, graph->arena, rank, mask->type.dim), slack;
     if (!inequality_at(&walk, mask, axis, 0, &slack)) return false;

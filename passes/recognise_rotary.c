@@ -7,7 +7,7 @@ enum { MAX_DEPTH = 16 };
 /* `value` is elements [start, start + extent) of x's last axis. */
 static bool is_last_slice(const Value *value, const Value *x, Dims *dims, Dim start) {
     Node *view = made_by(value, SN_OP_VIEW);
-    if (!view || view->input[0] != x || value->type.rank != x->type.rank) return false;
+    if (!view || view->input[0] != x) return false;
     const AttrView *attr = view->attr;
     for (int i = 0; i < x->type.rank; i++) {
         Dim axis = sn_dim_axis(dims, i, attr->extent[i]);
@@ -24,6 +24,7 @@ static bool is_rotated(Graph *graph, const Value *value, const Value *x) {
     Dims *dims = graph->dims;
     int last = x->type.rank - 1;
     if (!concat || concat->input_count != 2 || ((const AttrAxis *)concat->attr)->axis != last) return false;
+    if (!sn_type_equal(value->type, x->type)) return false;
     Node *neg = made_by(concat->input[0], SN_OP_NEG);
     Dim half = sn_dim_floordiv(dims, x->type.dim[last], sn_dim(dims, 2));
     if (!neg || sn_dim_mulc(dims, half, 2) != x->type.dim[last]) return false;
@@ -53,15 +54,17 @@ static bool constant_halves_equal(const Tensor *tensor) {
     return width % 2 == 0;
 }
 
-/* The last axis passes through the view as it is, or is broadcast. */
+/* The last axis passes through the view as a whole, or is broadcast. */
 static bool view_keeps_last(Graph *graph, const Node *view) {
     const AttrView *attr = view->attr;
+    Type source = view->input[0]->type;
     if (attr->rank == 0 || attr->source_rank == 0) return false;
     Dim axis = sn_dim_axis(graph->dims, attr->rank - 1, attr->extent[attr->rank - 1]);
     for (int i = 0; i < attr->source_rank - 1; i++)
         if (sn_dim_depends(attr->index[i], axis)) return false;
     Dim last = attr->index[attr->source_rank - 1];
-    return last == axis || sn_dim_equals(last, 0);
+    bool whole = last == axis && source.dim[source.rank - 1] == attr->extent[attr->rank - 1];
+    return whole || sn_dim_equals(last, 0);
 }
 
 /* Both halves of the last axis hold the same values. */
@@ -100,7 +103,8 @@ Value *sn_recognise_rotary(Pass *pass, Builder *b, Node *node) {
         if (!straight || !turned) return NULL;
         Value *x = straight->input[order >> 1 & 1], *cosine = straight->input[!(order >> 1 & 1)];
         Value *rotated = turned->input[order >> 2 & 1], *sine = turned->input[!(order >> 2 & 1)];
-        if (x->type.rank == 0 || !is_rotated(graph, rotated, x)) continue;
+        bool same = sn_type_equal(x->type, node->output[0]->type); /* the angles broadcast to x */
+        if (x->type.rank == 0 || !same || !is_rotated(graph, rotated, x)) continue;
         Dim width = x->type.dim[x->type.rank - 1];
         Dim half = sn_dim_floordiv(graph->dims, width, sn_dim(graph->dims, 2));
         bool wide = cosine->type.rank > 0 && sine->type.rank > 0 &&

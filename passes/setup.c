@@ -8,16 +8,33 @@ static bool depends_on_symbols(Type type) {
     return false;
 }
 
+static bool has_symbol(Dim dim) {
+    if (dim->kind == SN_DIM_SYMBOL) return true;
+    for (int i = 0; i < dim->count; i++)
+        if (has_symbol(dim->operand[i])) return true;
+    return false;
+}
+
+/* An index map, a padding or an offset may hold a size even where the shape does not. */
+static bool attribute_has_symbol(const Node *node) {
+    const AttrInfo *info = sn_op(node->op)->attr;
+    for (int f = 0; f < info->field_count; f++) {
+        const Field *field = &info->field[f];
+        const void *at = sn_attr_at(field, node->attr);
+        if (field->kind == SN_FIELD_DIM && *(const Dim *)at && has_symbol(*(const Dim *)at)) return true;
+        bool list = field->kind == SN_FIELD_DIMS || field->kind == SN_FIELD_INDEX;
+        for (int k = 0; list && k < sn_attr_count(field, node->attr); k++)
+            if (has_symbol((*(const Dim *const *)at)[k])) return true;
+    }
+    return false;
+}
+
 void sn_mark_setup(Pass *pass, Graph *graph) {
     for (Node *node = graph->body->first; node; node = node->next) {
         OpClass class = sn_op(node->op)->class;
-        node->setup = !pass->eager && (class != SN_CLASS_SOURCE || node->op == SN_OP_CONSTANT);
-        if (node->op == SN_OP_IOTA && !pass->eager) {
-            const AttrIota *iota = node->attr;
-            int64_t value;
-            node->setup = sn_dim_is(iota->start, &value) && sn_dim_is(iota->step, &value);
-        }
-        if (depends_on_symbols(node->output[0]->type)) node->setup = false;
+        bool source = node->op == SN_OP_CONSTANT || node->op == SN_OP_IOTA;
+        node->setup = !pass->eager && (class != SN_CLASS_SOURCE || source);
+        if (depends_on_symbols(node->output[0]->type) || attribute_has_symbol(node)) node->setup = false;
         for (int k = 0; k < node->input_count; k++)
             if (node->input[k] && (!node->input[k]->producer || !node->input[k]->producer->setup))
                 node->setup = false;

@@ -69,11 +69,12 @@ static inline int64_t most_elements(Maker *m, Type type) {
     return count;
 }
 
-/* Puts a value into the pool, scaled down where it might be large. A value that nobody needs, as it is too big,
- * is left to the sweep. */
+/* Puts a value into the pool, scaled down where it might be large. A value that nobody needs, as it is too
+ * big, is left to the sweep. */
 static inline void keep(Maker *m, Value *value, double bound, bool exact) {
     must(m->b.status, "a generated graph is legal");
-    if (m->count == MAX_ITEMS || most_elements(m, value->type) > MOST_ELEMENTS || value->type.rank > 5) return;
+    if (m->count == MAX_ITEMS || most_elements(m, value->type) > MOST_ELEMENTS || value->type.rank > 5)
+        return;
     DType dtype = value->type.dtype;
     if (sn_dtype_is_float(dtype) && bound > 16) {
         double scale = exp2(-ceil(log2(bound)) + 1);
@@ -231,9 +232,10 @@ static inline const Array **random_inputs(Maker *m, const int64_t *symbols, uint
     return inputs;
 }
 
-/* What of `got` is not `expected`, or NULL: integers exactly, NaN and infinities in the same places, finite floats
- * within tolerance · (1 + the largest expected one). */
-static inline const char *difference(Arena *arena, const Array *got, const Array *expected, double tolerance) {
+/* What of `got` is not `expected`, or NULL: integers exactly, NaN and infinities in the same places, finite
+ * floats within tolerance · (1 + the largest expected one). */
+static inline const char *difference(Arena *arena, const Array *got, const Array *expected,
+                                     double tolerance) {
     if (got->dtype != expected->dtype) return "another element type";
     if (got->count != expected->count || got->rank != expected->rank) return "another shape";
     double largest = 0;

@@ -84,7 +84,8 @@ static inline void step_identity(Maker *m) {
     if (kind == 6) y = apply2(m, SN_OP_SUB, v, scalar(m, v, 0));
     if (kind == 7)
         y = sn_build3(&m->b, SN_OP_WHERE, NULL, sn_build_scalar(&m->b, SN_BOOL, chance(m, 50)), v,
-                      partner(m, v, dtype).value), bound = fmax(bound, 8);
+                      partner(m, v, dtype).value),
+        bound = fmax(bound, 8);
     if (kind == 8) y = apply1(m, SN_OP_RECIPROCAL, apply1(m, SN_OP_SQRT, away_from_zero(m, v))), bound = 2;
     if (kind == 9 && dtype == SN_F32) y = sn_build_cast(&m->b, sn_build_cast(&m->b, v, SN_F64), SN_F32);
     keep(m, y, bound, x.exact && (kind < 2 || kind == 5 || kind == 6 || kind == 9));
@@ -211,7 +212,8 @@ static inline void step_concat(Maker *m) {
     Type type = x.value->type;
     AttrAxis attr = {pick(m, type.rank)};
     Dim *dim = SN_ARRAY(m->arena, Dim, type.rank);
-    for (int i = 0; i < type.rank; i++) dim[i] = i == attr.axis && chance(m, 50) ? random_extent(m) : type.dim[i];
+    for (int i = 0; i < type.rank; i++)
+        dim[i] = i == attr.axis && chance(m, 50) ? random_extent(m) : type.dim[i];
     type.dim = dim;
     Value *input[3] = {x.value, chance(m, 30) ? x.value : fresh(m, type), x.value};
     int count = 1 + pick(m, 3);
@@ -297,7 +299,7 @@ static inline bool is_number_type(DType dtype) {
 }
 
 static inline void step_reduce(Maker *m) {
-    static const OpCode ops[] = {SN_OP_REDUCE_SUM, SN_OP_REDUCE_MAX, SN_OP_REDUCE_MIN, SN_OP_REDUCE_MEAN,
+    static const OpCode ops[] = {SN_OP_REDUCE_SUM,  SN_OP_REDUCE_MAX, SN_OP_REDUCE_MIN, SN_OP_REDUCE_MEAN,
                                  SN_OP_REDUCE_PROD, SN_OP_REDUCE_SUM, SN_OP_REDUCE_MEAN};
     Item x;
     if (!draw(m, is_number_type, 1, &x)) return;
@@ -398,17 +400,18 @@ static inline void step_siblings(Maker *m) {
 typedef void Step(Maker *m);
 
 static Step *const steps[] = {
-    step_unary,    step_unary,         step_binary,    step_binary,  step_binary,   step_binary,
-    step_integer,  step_identity,      step_identity,  step_compare, step_logic,    step_where,
-    step_cast,     step_reshape,       step_reshape,   step_reshape, step_transpose, step_transpose,
-    step_slice,    step_slice,         step_expand,    step_concat,  step_pad,      step_gather,
-    step_gather,   step_gather_many,   step_source,    step_trilu,   step_reduce,   step_reduce,
-    step_reduce,   step_row,           step_row,       step_norm,    step_norm,     step_matmul,
-    step_matmul,   step_matmul,        step_gram,      step_siblings, step_rotary,  step_attention,
-    form_attention, form_attention,    form_softmax,   form_norm,    form_activation, form_rotary,
+    step_unary,     step_unary,       step_binary,   step_binary,   step_binary,     step_binary,
+    step_integer,   step_identity,    step_identity, step_compare,  step_logic,      step_where,
+    step_cast,      step_reshape,     step_reshape,  step_reshape,  step_transpose,  step_transpose,
+    step_slice,     step_slice,       step_expand,   step_concat,   step_pad,        step_gather,
+    step_gather,    step_gather_many, step_source,   step_trilu,    step_reduce,     step_reduce,
+    step_reduce,    step_row,         step_row,      step_norm,     step_norm,       step_matmul,
+    step_matmul,    step_matmul,      step_gram,     step_siblings, step_rotary,     step_attention,
+    form_attention, form_attention,   form_softmax,  form_norm,     form_activation, form_rotary,
 };
 
-/* A graph of `length` steps from a seed. Values that nobody reads become outputs, at most `outputs` of them. */
+/* A graph of `length` steps from a seed. Values that nobody reads become outputs, at most `outputs` of them.
+ */
 static inline Maker *random_graph(Arena *arena, uint64_t seed, DType dtype, int length, int outputs) {
     Maker *m = SN_NEW(arena, Maker);
     *m = (Maker){.arena = arena, .graph = sn_graph_new(arena, "random"), .seed = seed, .dtype = dtype};

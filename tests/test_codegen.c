@@ -163,6 +163,7 @@ static void integer_functions(void **state) {
         Value *x = param(c, types[t], "T"), *y = param(c, types[t], "T");
         Value *other = two(c, SN_OP_MAX, y, number(c, 1, y)); /* never zero */
         for (size_t i = 0; i < sizeof binary / sizeof *binary; i++) result(c, two(c, binary[i], x, other));
+        result(c, two(c, SN_OP_POW, other, two(c, SN_OP_MIN, other, number(c, 9, x))));
         result(c, one(c, SN_OP_ABS, x));
         result(c, one(c, SN_OP_SIGN, x));
         if (sn_dtype_is_signed(types[t])) result(c, one(c, SN_OP_NEG, x));

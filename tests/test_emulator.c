@@ -17,9 +17,9 @@ typedef struct Planted {
 
 static const Planted planted[] = {
     {"no_barrier", "rms_norm", "__syncthreads();", ""},
-    {"some_barrier", "rms_norm", "__syncthreads();", "if (part < 32) __syncthreads();"},
+    {"some_barrier", "rms_norm", "__syncthreads();", "if (part < 32) __syncthreads(); __syncthreads();"},
     {"no_share", "rms_norm", "if (part % 32 == 0) m0[part / 32] = a0;", ""},
-    {"overlapping_blocks", "elementwise", "row = block * 256", "row = block * 255"},
+    {"overlapping_blocks", "elementwise", "first = block * 1024", "first = block * 1023"},
     {"store_beyond", "everything", "sn_store_f32_s(b1 + ", "sn_store_f32_s(b1 + 4 + "},
     {"store_beside", "everything", "sn_store_f32_s(b1 + ", "sn_store_f32_s(b1 + 1 + "},
     {"load_before", "everything", "sn_load_f32_s(b0 + ", "sn_load_f32_s(b0 - 1000 + "},
@@ -105,7 +105,7 @@ static bool build(const char *source, const char *object, const char *library) {
                                    NULL};
     const char *const all[] = {"g++",
                                "-std=gnu++17",
-                               "-O1",
+                               "-O2",
                                "-fno-strict-aliasing",
                                "-fPIC",
                                "-shared",
@@ -310,7 +310,7 @@ static bool equals_interpreter(Run *run, Array *const *inputs, bool loud) {
 
 /* ---- tests ---- */
 
-static const int64_t sizes[][4] = {{1, 1, 1, 1}, {5, 37, 3, 2}, {34, 300, 3, 2}};
+static const int64_t sizes[][4] = {{1, 1, 1, 1}, {5, 37, 3, 2}, {9, 150, 3, 2}};
 
 static void kernels_equal_the_interpreter(void **state) {
     Fixture *f = *state;
@@ -398,7 +398,7 @@ static void accesses_out_of_bounds_are_reported(void **state) {
     assert_int_equal(count_noticed(*state, "store_beyond", sizes[1], "of a buffer of 4"), EMU_ORDER_COUNT);
     assert_int_equal(count_noticed(*state, "store_beside", sizes[1], "a store out of bounds at 4"),
                      EMU_ORDER_COUNT);
-    assert_int_equal(count_noticed(*state, "load_before", sizes[1], "a load out of bounds at -4000"),
+    assert_int_equal(count_noticed(*state, "load_before", sizes[1], "a load out of bounds at -"),
                      EMU_ORDER_COUNT);
 }
 

@@ -100,6 +100,15 @@ SN_DEVICE int64_t sn_largest_of(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+/* a to the power b modulo 2^64; of a negative power nothing is left but for a = 1 and -1. */
+SN_DEVICE int64_t sn_pow_i64_s(int64_t a, int64_t b) {
+    uint64_t power = 1, square = (uint64_t)a;
+    if (b < 0) return a == 1 || (a == -1 && b % 2 == 0) ? 1 : a == -1 ? -1 : 0;
+    for (; b; b /= 2, square *= square)
+        if (b % 2) power *= square;
+    return (int64_t)power;
+}
+
 /* ---- memory: storage types to compute types and back; a mask is 0 or -1 ---- */
 
 #define SN_MEMORY(NAME, T, C, WIDEN, NARROW)                                                                 \

@@ -71,9 +71,8 @@ static void report_race(const Access *before, const char *address, bool write, b
                   write ? "store" : "load", offset, where, before->thread - 1, before->block);
 }
 
-static void note_byte(const char *address, bool write, bool shared) {
+static void note_byte(const char *address, const Access &now, bool write, bool shared) {
     Cell *cell = find_cell(address, shared);
-    Access now = access_now();
     if (!ordered(&cell->writer, &now)) report_race(&cell->writer, address, write, shared);
     if (write) {
         for (int i = 0; i < READERS; i++)
@@ -94,7 +93,8 @@ static void note(const void *address, long size, bool write) {
     if (emu_buffer_at(at, &bytes, &offset) && (offset < 0 || offset + size > (long)bytes))
         emu_fail_here("a %s out of bounds at %ld of a buffer of %zu", write ? "store" : "load", offset,
                       bytes);
-    for (long i = 0; i < size; i++) note_byte(at + i, write, shared);
+    Access now = access_now();
+    for (long i = 0; i < size; i++) note_byte(at + i, now, write, shared);
 }
 
 /* ---- what the compiler calls ---- */

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Runs the MiniLM sentence encoder, trained weights and all, in both modes: token and sentence outputs against the
 # reference, and the ranking of sentences by similarity. The model (about 90 MB) is made once, under build/.
-#   check.sh [SINTER]       default: build/release/sinter
+#   check.sh [SINTER]       default: build/sinter
 set -eu
 cd "$(dirname "$0")/../.."
-sinter=${1:-build/release/sinter}
+sinter=${1:-build/sinter}
 folder=build/minilm
 venv=build/minilm-venv
 python=$venv/bin/python

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every model of this folder (or of FOLDER) on its vectors, in both modes, and counts what passed, what was refused
 # as unsupported, and what failed; the last two are listed. Exits 1 if anything failed, with --strict also if refused.
-#   check.sh [--strict] [SINTER [FOLDER]]       default: build/release/sinter, tests/models
+#   check.sh [--strict] [SINTER [FOLDER]]       default: build/sinter, tests/models
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 strict=0
@@ -9,7 +9,7 @@ if [ "${1:-}" = --strict ]; then
     strict=1
     shift
 fi
-sinter=${1:-build/release/sinter}
+sinter=${1:-build/sinter}
 folder=${2:-tests/models}
 passed=0 refused=0 failed=0
 output=$(mktemp) || exit 2
