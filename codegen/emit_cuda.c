@@ -197,7 +197,8 @@ static void emit_join(Emit *emit, const Step *step) {
 /* ---- elements, several a thread ---- */
 
 /* All results of a thread are computed before one is stored: loads cannot move over stores that may be to the
- * same memory, and one load at a time waits long. Threads past the end compute the last element again. */
+ * same memory, and one load at a time waits long. In the place of an element past the end the thread's first
+ * one is computed again, which no other thread writes. */
 static void emit_results(Emit *emit, const Step *step, const unsigned char *any, const char *rows) {
     const Block *block = &emit->nest->block;
     for (int i = 0; i < step->store.count; i++)
@@ -207,7 +208,7 @@ static void emit_results(Emit *emit, const Step *step, const unsigned char *any,
     sn_emit_line(emit, "for (int k = 0; k < %d; k++) {", block->wide);
     open(emit);
     sn_emit_line(emit, "int64_t row = first + k * %d;", block->rows);
-    sn_emit_line(emit, "if (row >= %s) row = %s - 1;", rows, rows);
+    sn_emit_line(emit, "if (row >= %s) row = first;", rows);
     emit_axes(emit, &emit->nest->parallel, "row");
     sn_emit_place(emit, SN_PLACE_ROW, 0, any);
     sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
@@ -223,6 +224,7 @@ static void emit_elements(Emit *emit, const Step *step, const unsigned char *any
     const Block *block = &emit->nest->block;
     const char *rows = sn_emit_dim(emit, product(emit, &emit->nest->parallel), NULL);
     sn_emit_line(emit, "const int64_t first = block * %d + threadIdx.x;", block->wide * block->rows);
+    sn_emit_line(emit, "if (first >= %s) return;", rows);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
     emit_results(emit, step, any, rows);
     sn_emit_line(emit, "#pragma unroll");

@@ -54,14 +54,7 @@ Value *sn_expand_matmul(Builder *b, Node *node) {
     if (!x || !y) return NULL;
     if (batch_is_one(y)) return contract_rows(b, x, y, out);
     int rank = x->type.rank > y->type.rank ? x->type.rank : y->type.rank;
-    Dim batch[SN_MAX_RANK];
-    for (int i = 0; i < rank - 2; i++) {
-        int from_x = i - (rank - x->type.rank), from_y = i - (rank - y->type.rank);
-        Dim dx = from_x >= 0 ? x->type.dim[from_x] : sn_dim(dims, 1);
-        Dim dy = from_y >= 0 ? y->type.dim[from_y] : sn_dim(dims, 1);
-        batch[i] = sn_dim_equals(dx, 1) ? dy : sn_dim_equals(dy, 1) ? dx : sn_dim_max(dims, dx, dy);
-        if (dx == dy) batch[i] = dx;
-    }
+    const Dim *batch = out->type.dim; /* the result's leading extents */
     Value *product = contract(b, broadcast_batch(b, x, batch, rank), broadcast_batch(b, y, batch, rank));
     return sn_build_reshape(b, product, out->type.rank, out->type.dim);
 }

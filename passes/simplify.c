@@ -1,9 +1,17 @@
 /* Folding, algebra, view merging, common subexpressions and dead code, until nothing changes. */
+#include "infer.h"
 #include "simplify_internal.h"
 
 enum { MAX_ROUNDS = 16 };
 
 static SimplifyRule *const rules[] = {sn_fold_known, sn_fold_constant, sn_merge_view, sn_algebra};
+
+/* What reads shape values that were not known before may know its own now, and ask for checks. */
+static Status learn(Graph *graph, const Value *value) {
+    for (int i = 0; i < value->users.count; i++)
+        if (value->users.at[i]) TRY(sn_infer_node(graph, value->users.at[i]));
+    return NULL;
+}
 
 static bool rewrite_node(Pass *pass, Graph *graph, Node *node) {
     for (size_t r = 0; r < sizeof rules / sizeof *rules && !pass->status; r++) {
@@ -12,8 +20,10 @@ static bool rewrite_node(Pass *pass, Graph *graph, Node *node) {
         if (!pass->status) pass->status = builder.status;
         if (pass->status || !value) continue;
         if (!sn_pass_rewrite(pass)) return false;
+        bool learned = value->known && !node->output[0]->known;
         sn_value_replace(node->output[0], value);
         sn_node_remove(node);
+        if (learned) pass->status = learn(graph, value);
         return true;
     }
     return false;

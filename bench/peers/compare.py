@@ -2,7 +2,7 @@
 """Times Sinter beside its peers in one run: the processes are started, warmed, and then take turns, so that a slow
 minute of the machine falls on all of them. Prints a table in Markdown; --json also writes every single time.
 
-    compare.py MODEL --shape input_ids=1x256 --threads 2 --high 50257 --sinter build/release/sinter \\
+    compare.py MODEL --shape input_ids=1x256 --threads 2 --high 50257 --sinter build/sinter \\
         --onnxruntime PYTHON --torch PYTHON --torch-model "--kind gpt2 --layers 12 ..." --json out.json
     compare.py --peer "a=COMMAND" --peer "b=COMMAND"      any commands that speak the protocol (protocol.py)
 

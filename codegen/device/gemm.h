@@ -261,7 +261,7 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
     int64_t U = sn_ceil_div(M, SN_TILE_MR), P = sn_ceil_div(N, SN_TILE_NR), joined;
     int64_t row_items = sn_ceil_div(U, SN_GEMM_BLOCKS), panel_items = sn_ceil_div(P, SN_GEMM_PANELS);
     for (int64_t item = begin; item < end; item += joined) {
-        if (row_items == 1) {
+        if (row_items <= 1) { /* 0: no rows, of which the items know nothing */
             int64_t p = item % P;
             g.batch = item / P;
             joined = sn_least(sn_least(end - item, P - p), SN_GEMM_PANELS);
