@@ -11,6 +11,7 @@ typedef struct Zoo {
     Arena *arena;
     ZooOptions o;
     const char *scope;
+    const char *past_length; /* with a cache: the scalar number of positions in it; else NULL */
 } Zoo;
 
 /* ---- options ---- */
@@ -135,17 +136,65 @@ static const char *rms_norm(Zoo *z, const char *scope, const char *x) {
 
 /* ---- positions and masks ---- */
 
-/* 0 … T−1, T the extent of axis 1 of `ids`. */
-static const char *positions(Zoo *z, const char *ids) {
-    const char *length = op2(z, "Gather", "length", op1(z, "Shape", "shape", ids), sn_writer_int(z->w, 1));
-    const char *input[3] = {sn_writer_int(z->w, 0), length, sn_writer_int(z->w, 1)};
-    return sn_writer_node(z->w, "Range", named(z, "positions"), 3, input);
+static const char *extent_of(Zoo *z, const char *what, const char *value, int64_t axis) {
+    const char *shape = op1(z, "Shape", sn_arena_printf(z->arena, "%s/shape", what), value);
+    return op2(z, "Gather", what, shape, sn_writer_int(z->w, axis));
 }
 
-/* bool [T, T]: column <= row */
+static const char *range(Zoo *z, const char *what, const char *from, const char *to) {
+    const char *input[3] = {from, to, sn_writer_int(z->w, 1)};
+    return sn_writer_node(z->w, "Range", named(z, what), 3, input);
+}
+
+/* P … P+T−1, T the extent of axis 1 of `ids` and P what the cache holds. */
+static const char *positions(Zoo *z, const char *ids) {
+    const char *length = extent_of(z, "length", ids, 1);
+    if (!z->past_length) return range(z, "positions", sn_writer_int(z->w, 0), length);
+    return range(z, "positions", z->past_length, op2(z, "Add", "total_length", z->past_length, length));
+}
+
+/* bool [T, P + T]: column <= position of the row */
 static const char *causal_mask(Zoo *z, const char *position) {
     static const int64_t column[2] = {-1, 1};
-    return op2(z, "LessOrEqual", "causal", position, reshape(z, "rows", position, 2, column));
+    const char *columns = position;
+    if (z->past_length) columns = range(z, "columns", sn_writer_int(z->w, 0), named(z, "total_length"));
+    return op2(z, "LessOrEqual", "causal", columns, reshape(z, "rows", position, 2, column));
+}
+
+/* ---- key and value cache ---- */
+
+static void cache_info(Zoo *z, bool output, const char *name) {
+    static const char *const past[4] = {"batch", "", "past", ""}, *const total[4] = {"batch", "",
+                                                                                     "past + sequence", ""};
+    int64_t extent[4] = {-1, z->o.kv_heads, -1, z->o.d_model / z->o.heads};
+    if (output)
+        sn_writer_output(z->w, name, SN_F32, 4, extent, total);
+    else
+        sn_writer_input(z->w, name, SN_F32, 4, extent, past);
+}
+
+static const char *cache_name(Zoo *z, const char *which, int64_t layer, const char *what) {
+    return sn_arena_printf(z->arena, "%s.%d.%s", which, (int)layer, what);
+}
+
+static void declare_cache(Zoo *z) {
+    if (!z->o.kv_cache) return;
+    for (int64_t l = 0; l < z->o.layers; l++) {
+        cache_info(z, false, cache_name(z, "past", l, "key"));
+        cache_info(z, false, cache_name(z, "past", l, "value"));
+    }
+    z->past_length = extent_of(z, "past_length", cache_name(z, "past", 0, "key"), 2);
+}
+
+/* The cached heads with the new ones behind them; `x` itself without a cache. */
+static const char *with_cache(Zoo *z, int64_t layer, const char *what, const char *x) {
+    if (!z->o.kv_cache) return x;
+    const char *both[2] = {cache_name(z, "past", layer, what), x},
+               *name = cache_name(z, "present", layer, what);
+    sn_writer_node(z->w, "Concat", name, 2, both);
+    sn_writer_attr_int(z->w, "axis", 2);
+    cache_info(z, true, name);
+    return name;
 }
 
 /* ---- attention ---- */
@@ -211,12 +260,13 @@ static void split3(Zoo *z, const char *x, const char *part[3]) {
     for (int i = 0; i < 3; i++) part[i] = slice_last(z, names[i], x, i * d, (i + 1) * d);
 }
 
-static const char *gpt2_block(Zoo *z, const char *x, const char *mask) {
+static const char *gpt2_block(Zoo *z, int64_t layer, const char *x, const char *mask) {
     int64_t d = z->o.d_model, heads = z->o.heads;
     const char *part[3];
     split3(z, linear(z, "attn/qkv", layer_norm(z, "ln_1", x), d, 3 * d, true), part);
-    const char *a = attend(z, split_heads(z, "q", part[0], heads), split_heads(z, "k", part[1], heads),
-                           split_heads(z, "v", part[2], heads), mask, false);
+    const char *k = with_cache(z, layer, "key", split_heads(z, "k", part[1], heads));
+    const char *v = with_cache(z, layer, "value", split_heads(z, "v", part[2], heads));
+    const char *a = attend(z, split_heads(z, "q", part[0], heads), k, v, mask, false);
     x = op2(z, "Add", "residual_1", linear(z, "attn/proj", a, d, d, true), x);
     const char *h = gelu_tanh(z, linear(z, "mlp/fc", layer_norm(z, "ln_2", x), d, z->o.d_ff, true));
     return op2(z, "Add", "residual_2", linear(z, "mlp/proj", h, z->o.d_ff, d, true), x);
@@ -240,14 +290,17 @@ static const char *ids_input(Zoo *z, const char *name) {
 }
 
 static void build_gpt2(Zoo *z) {
-    const char *ids = ids_input(z, "input_ids"), *position = positions(z, ids);
+    z->o.kv_heads = z->o.heads;
+    const char *ids = ids_input(z, "input_ids");
+    declare_cache(z);
+    const char *position = positions(z, ids);
     const char *wpe =
         op2(z, "Gather", "position_embedded", weight(z, "wpe", z->o.context, z->o.d_model), position);
     const char *x = op2(z, "Add", "embedding", token_embedding(z, ids), wpe),
                *mask = causal_mask(z, position);
     for (int64_t l = 0; l < z->o.layers; l++) {
         z->scope = sn_arena_printf(z->arena, "h.%d", (int)l);
-        x = gpt2_block(z, x, mask);
+        x = gpt2_block(z, l, x, mask);
     }
     z->scope = "";
     logits(z, layer_norm(z, "ln_f", x));
@@ -292,15 +345,16 @@ static const char *rotary(Zoo *z, const char *what, const char *x, Angles angle)
     return y;
 }
 
-static const char *llama_block(Zoo *z, const char *x, const char *mask, Angles angle) {
+static const char *llama_block(Zoo *z, int64_t layer, const char *x, const char *mask, Angles angle) {
     int64_t d = z->o.d_model, heads = z->o.heads, kv = z->o.kv_heads, width = d / heads, ff = z->o.d_ff;
     const char *h = rms_norm(z, "attention_norm", x);
     const char *q = split_heads(z, "q", linear(z, "attn/q", h, d, d, false), heads);
     const char *k = split_heads(z, "k", linear(z, "attn/k", h, d, kv * width, false), kv);
     const char *v = split_heads(z, "v", linear(z, "attn/v", h, d, kv * width, false), kv);
     q = rotary(z, "q_rotary", q, angle);
-    k = repeat_heads(z, "k", rotary(z, "k_rotary", k, angle));
-    const char *a = attend(z, q, k, repeat_heads(z, "v", v), mask, false);
+    k = repeat_heads(z, "k", with_cache(z, layer, "key", rotary(z, "k_rotary", k, angle)));
+    v = repeat_heads(z, "v", with_cache(z, layer, "value", v));
+    const char *a = attend(z, q, k, v, mask, false);
     x = op2(z, "Add", "residual_1", x, linear(z, "attn/o", a, d, d, false));
     h = rms_norm(z, "ffn_norm", x);
     const char *gate = linear(z, "mlp/gate", h, d, ff, false), *up = linear(z, "mlp/up", h, d, ff, false);
@@ -310,12 +364,14 @@ static const char *llama_block(Zoo *z, const char *x, const char *mask, Angles a
 }
 
 static void build_llama(Zoo *z) {
-    const char *ids = ids_input(z, "input_ids"), *position = positions(z, ids);
+    const char *ids = ids_input(z, "input_ids");
+    declare_cache(z);
+    const char *position = positions(z, ids);
     const char *x = token_embedding(z, ids), *mask = causal_mask(z, position);
     Angles angle = angles(z, position);
     for (int64_t l = 0; l < z->o.layers; l++) {
         z->scope = sn_arena_printf(z->arena, "layers.%d", (int)l);
-        x = llama_block(z, x, mask, angle);
+        x = llama_block(z, l, x, mask, angle);
     }
     z->scope = "";
     logits(z, rms_norm(z, "norm", x));
@@ -385,11 +441,12 @@ static const struct {
     const char *kind;
     void (*build)(Zoo *);
     bool even_heads; /* rotary pairs need an even head width */
+    bool decoder;    /* may have a key and value cache */
 } kinds[] = {
-    {"gpt2", build_gpt2, false},
-    {"llama", build_llama, true},
-    {"bert", build_bert, false},
-    {"attention", build_attention, false},
+    {"gpt2", build_gpt2, false, true},
+    {"llama", build_llama, true, true},
+    {"bert", build_bert, false, false},
+    {"attention", build_attention, false, false},
 };
 
 const char *sn_zoo_kind(int index) {
@@ -412,8 +469,10 @@ Status sn_zoo_build(Arena *arena, const char *kind, const ZooOptions *options, W
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(kinds[i].kind, kind) != 0) continue;
         TRY(check_options(options, kinds[i].even_heads));
+        if (options->kv_cache && !kinds[i].decoder)
+            return sn_fail(SN_INVALID, "%s has no key and value cache", kind);
         *out = sn_writer_new(arena, kind, options->opset);
-        Zoo zoo = {*out, arena, *options, ""};
+        Zoo zoo = {*out, arena, *options, "", NULL};
         kinds[i].build(&zoo);
         return NULL;
     }

@@ -9,6 +9,8 @@ typedef struct ZooOptions {
     int64_t layers, d_model, heads, kv_heads, d_ff, vocab;
     int64_t context; /* gpt2, bert: rows of the position table */
     int opset;
+    bool kv_cache; /* gpt2, llama: inputs past.N.key and past.N.value, outputs present.N.key and
+                      present.N.value */
 } ZooOptions;
 
 /* The sizes by name: S M L XL 2p7 (vocabulary 10000, context 1024). False when there is no such size. */

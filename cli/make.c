@@ -27,6 +27,7 @@ static ZooOptions read_sizes(const Options *options) {
     override(options, OPTION_VOCAB, &zoo.vocab);
     override(options, OPTION_CONTEXT, &zoo.context);
     zoo.opset = (int)sn_option_integer(options, OPTION_OPSET, zoo.opset);
+    zoo.kv_cache = sn_option_given(options, OPTION_KV_CACHE);
     return zoo;
 }
 

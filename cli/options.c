@@ -45,6 +45,9 @@ static const Row table[OPTION_COUNT] = {
                         .most = 1 << 24},
     [OPTION_OPSET] = {"--opset", KIND_INTEGER, "N", "version of the operator set (17)", .least = 1,
                       .most = 1000},
+    [OPTION_KV_CACHE] =
+        {"--kv-cache", KIND_FLAG, NULL,
+         "gpt2, llama: past.N.key and past.N.value in, present.N.key and present.N.value out"},
     [OPTION_STORED] = {"--stored", KIND_FLAG, NULL, "write the weights out, beside the model"},
 
     [OPTION_STAGE] = {"--stage", KIND_CHOICE, "STAGE",

@@ -26,11 +26,11 @@ static Dim product(Emit *emit, const Axes *axes) {
     return result;
 }
 
-static void open(Emit *emit) {
+static void enter(Emit *emit) {
     emit->indent++;
 }
 
-static void close(Emit *emit) {
+static void leave(Emit *emit) {
     emit->indent--;
     sn_emit_line(emit, "}");
 }
@@ -92,17 +92,17 @@ static int open_walk(Emit *emit) {
     if (block->each && sn_dim_is(length, &count)) {
         sn_emit_line(emit, "#pragma unroll");
         sn_emit_line(emit, "for (int j = 0; j < %lld; j++) {", (long long)block->each);
-        open(emit);
+        enter(emit);
         sn_emit_line(emit, "const int64_t at = j * %d + part;", block->team);
         if (count % block->team) {
             sn_emit_line(emit, "if (at < %s) {", text);
-            open(emit);
+            enter(emit);
             braces++;
         }
     } else {
         sn_emit_line(emit, "for (int64_t at = %s; at < %s; at += %d) {", block->team > 1 ? "part" : "0", text,
                      block->team);
-        open(emit);
+        enter(emit);
     }
     emit_axes(emit, &nest->reduced, "at");
     return braces;
@@ -115,10 +115,10 @@ static void emit_stores(Emit *emit, const Step *step) {
     if (shared || stays) {
         sn_emit_line(emit, "if (%s%s%s) {", stays ? "live" : "", stays && shared ? " && " : "",
                      shared ? "part == 0" : "");
-        open(emit);
+        enter(emit);
     }
     for (int i = 0; i < step->store.count; i++) sn_emit_store(emit, &step->store.at[i]);
-    if (shared || stays) close(emit);
+    if (shared || stays) leave(emit);
 }
 
 static const char *acc_name(Emit *emit, const Acc *acc) {
@@ -141,7 +141,7 @@ static void emit_loop(Emit *emit, const Step *step) {
                      sn_emit_combine(emit, acc->function, acc->dtype, false, name, value));
     }
     emit_stores(emit, step);
-    while (braces--) close(emit);
+    while (braces--) leave(emit);
 }
 
 /* ---- joining the parts of a team ---- */
@@ -206,7 +206,7 @@ static void emit_results(Emit *emit, const Step *step, const unsigned char *any,
                      block->wide, i, block->wide);
     sn_emit_line(emit, "#pragma unroll");
     sn_emit_line(emit, "for (int k = 0; k < %d; k++) {", block->wide);
-    open(emit);
+    enter(emit);
     sn_emit_line(emit, "int64_t row = first + k * %d;", block->rows);
     sn_emit_line(emit, "if (row >= %s) row = first;", rows);
     emit_axes(emit, &emit->nest->parallel, "row");
@@ -217,7 +217,7 @@ static void emit_results(Emit *emit, const Step *step, const unsigned char *any,
         sn_emit_line(emit, "o%d[k] = %s;", i, sn_emit_use(emit, store->value, false));
         sn_emit_line(emit, "p%d[k] = %s;", i, sn_emit_dim(emit, store->offset, NULL));
     }
-    close(emit);
+    leave(emit);
 }
 
 static void emit_elements(Emit *emit, const Step *step, const unsigned char *any) {
@@ -229,14 +229,14 @@ static void emit_elements(Emit *emit, const Step *step, const unsigned char *any
     emit_results(emit, step, any, rows);
     sn_emit_line(emit, "#pragma unroll");
     sn_emit_line(emit, "for (int k = 0; k < %d; k++) {", block->wide);
-    open(emit);
+    enter(emit);
     sn_emit_line(emit, "if (first + k * %d >= %s) break;", block->rows, rows);
     for (int i = 0; i < step->store.count; i++) {
         const Store *store = &step->store.at[i];
         sn_emit_line(emit, "sn_store_%s_s(%s + p%d[k], o%d[k]);", sn_dtype_name(store->dtype),
                      sn_emit_buffer(emit, store->buffer), i, i);
     }
-    close(emit);
+    leave(emit);
 }
 
 /* ---- a nest ---- */

@@ -4,7 +4,20 @@
 #include "cluster.h"
 #include "view.h"
 
-enum { BLOCKS = 8 }; /* heights of the tile in a work item: SN_ATTENTION_BLOCKS of attention.h */
+/* How a work item is cut. Its rows share the packing of keys and values; their queries and sums stay in the
+ * second-level cache beside those. */
+typedef struct Cut {
+    Tile tile;
+    int blocks; /* heights of the tile: SN_ATTENTION_BLOCKS of attention.h */
+} Cut;
+
+static Cut cut_of(const Target *target, int64_t D, int64_t DV) {
+    Cut cut = {.tile = sn_target_tile(target, DV)};
+    int64_t rows = 65536 / (D + DV);
+    rows = rows > 256 ? 256 : rows < 64 ? 64 : rows;
+    cut.blocks = (int)((rows + cut.tile.rows - 1) / cut.tile.rows);
+    return cut;
+}
 
 static void stand(void *user, const HoleAxes *axes, Dim *to) {
     (void)user;
@@ -73,15 +86,16 @@ static void lower_score(Lower *lower, TemplateUse *use, const Node *node, const 
     }
 }
 
-static Dim attention_items(const KernelIr *kernel, Type q) {
+static Dim attention_items(const KernelIr *kernel, Type q, Cut cut) {
     Dims *dims = kernel->dims;
-    Dim blocks = sn_dim_ceildiv(dims, q.dim[2], sn_dim(dims, (int64_t)BLOCKS * kernel->target->tile_rows));
+    Dim blocks = sn_dim_ceildiv(dims, q.dim[2], sn_dim(dims, (int64_t)cut.blocks * cut.tile.rows));
     return sn_dim_mul(dims, sn_dim_mul(dims, q.dim[0], q.dim[1]), blocks);
 }
 
 static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, int scores) {
     const AttrAttention *attr = node->attr;
     Type q = node->input[0]->type, k = node->input[1]->type, v = node->input[2]->type;
+    Cut cut = cut_of(kernel->target, q.dim[3]->value, v.dim[3]->value);
     const char *number[5];
     const Dim size[5] = {q.dim[0], q.dim[1], k.dim[1], q.dim[2], k.dim[2]};
     for (int i = 0; i < 5; i++) number[i] = sn_template_number(kernel, use, size[i]);
@@ -91,15 +105,15 @@ static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, int
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
         "%lld\n"
         "#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_EMPTY_ZERO %d\n#define SN_ATTENTION_BLOCKS %d\n",
-        kernel->target->tile_rows, kernel->target->tile_vectors, (long long)q.dim[3]->value,
-        (long long)v.dim[3]->value, scores, attr->zero_rows, BLOCKS);
+        cut.tile.rows, cut.tile.vectors, (long long)q.dim[3]->value, (long long)v.dim[3]->value, scores,
+        attr->zero_rows, cut.blocks);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
                         "%s, .columns = %s, .scale = "
                         "%af};\n    sn_attention_run(context, &attention, begin, end);",
                         number[0], number[1], number[2], number[3], number[4], (double)(float)attr->scale);
-    use->items = attention_items(kernel, q);
+    use->items = attention_items(kernel, q, cut);
 }
 
 Status sn_lower_attention(KernelIr *kernel) {

@@ -5,7 +5,7 @@
 #include "cluster.h"
 #include "view.h"
 
-enum { PANELS = 8, BLOCKS = 4 }; /* of a work item: SN_GEMM_PANELS and SN_GEMM_BLOCKS of gemm.h */
+enum { FEW = 4 }; /* heights: SN_GEMM_FEW of gemm.h */
 
 typedef struct Gemm {
     Lower lower;
@@ -16,6 +16,8 @@ typedef struct Gemm {
     Type type;
     Dim batch, M, N, K;
     int mode; /* SN_GEMM_B */
+    Tile tile;
+    int panels, blocks; /* of a work item: SN_GEMM_PANELS and SN_GEMM_BLOCKS of gemm.h */
 } Gemm;
 
 static bool narrow_float(DType dtype) {
@@ -108,6 +110,29 @@ static bool read_panels(Gemm *gemm) {
     return true;
 }
 
+/* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they
+ * are. */
+static bool read_address(Gemm *gemm) {
+    const Value *value = gemm->node->input[0];
+    Lower *lower = &gemm->lower;
+    Dim *axes = operand_axes(gemm, gemm->M, gemm->K), *to = SN_ARRAY(lower->arena, Dim, gemm->rank);
+    sn_lower_nest(lower);
+    Instr *load = sn_lower_pull(lower, value, axes);
+    if (load->kind != SN_INSTR_LOAD || load->guard || lower->status) {
+        lower->kernel->nest.count--;
+        return false;
+    }
+    HoleSpec spec = {.name = "sn_gemm_a_pointer",
+                     .count = 3,
+                     .argument = {"batch", "m", "k"},
+                     .extent = {gemm->batch, gemm->M, gemm->K}};
+    HoleAxes at = sn_hole_axes(lower->kernel, &spec, false);
+    stand(gemm, &at, to);
+    sn_hole_add(lower, gemm->use, &spec, false, &at, load, axes, to, gemm->rank);
+    gemm->use->hole.at[gemm->use->hole.count - 1].address = true;
+    return true;
+}
+
 /* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2) or f16 (3). */
 static int packed_mode(const Gemm *gemm) {
     int64_t K;
@@ -125,20 +150,37 @@ static Dim if_more(Dims *dims, Dim count, int64_t than, Dim more, Dim otherwise)
     return sn_dim_add(dims, otherwise, sn_dim_mul(dims, flag, sn_dim_sub(dims, more, otherwise)));
 }
 
+static int64_t panel_columns(const Gemm *gemm) {
+    return (int64_t)gemm->tile.vectors * (gemm->lower.kernel->target->vector_bytes / 4);
+}
+
 /* sn_gemm_items of gemm.h. */
 static Dim gemm_items(const Gemm *gemm) {
     Dims *dims = gemm->lower.dims;
-    const Target *target = gemm->lower.kernel->target;
-    Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, target->tile_rows));
-    Dim P = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, target->panel));
-    Dim blocks = sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, PANELS)),
-                            sn_dim_ceildiv(dims, U, sn_dim(dims, BLOCKS)));
-    return sn_dim_mul(dims, gemm->batch, if_more(dims, U, BLOCKS, blocks, P));
+    Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, gemm->tile.rows));
+    Dim P = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, panel_columns(gemm)));
+    Dim blocks = sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, gemm->panels)),
+                            sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->blocks)));
+    return sn_dim_mul(dims, gemm->batch, if_more(dims, U, FEW, blocks, P));
 }
 
-static const char *tile_defines(const KernelIr *kernel) {
-    return sn_arena_printf(kernel->arena, "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n",
-                           kernel->target->tile_rows, kernel->target->tile_vectors);
+static const char *tile_defines(const Gemm *gemm) {
+    return sn_arena_printf(
+        gemm->lower.arena,
+        "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n#define SN_GEMM_B %d\n",
+        gemm->tile.rows, gemm->tile.vectors, gemm->mode ? gemm->mode : 1, gemm->mode);
+}
+
+/* An operand that every work item packs for itself is packed for many rows at a time; its panels are this
+ * product's own, so they may be as narrow as the product is. */
+static void choose_tile(Gemm *gemm) {
+    const Target *target = gemm->lower.kernel->target;
+    int64_t columns = 0;
+    (void)sn_dim_is(gemm->N, &columns);
+    gemm->tile =
+        gemm->mode ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
+    gemm->panels = gemm->mode ? 8 : 4;
+    gemm->blocks = gemm->mode ? 4 : 256 / gemm->tile.rows;
 }
 
 static Status lower_template(Gemm *gemm) {
@@ -146,7 +188,9 @@ static Status lower_template(Gemm *gemm) {
     KernelIr *kernel = lower->kernel;
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
+    bool ahead = !a_across && read_address(gemm);
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
+    choose_tile(gemm);
     if (gemm->mode && !read_panels(gemm))
         return sn_fail(SN_UNSUPPORTED, "a packed operand that is not stored whole");
     if (!gemm->mode)
@@ -161,11 +205,11 @@ static Status lower_template(Gemm *gemm) {
                          .aligned = true};
     TRY(sn_hole_store(lower, gemm->use, &epilogue, stand, gemm));
     gemm->use->file = "gemm.h";
-    gemm->use->defines =
-        sn_arena_printf(kernel->arena,
-                        "%s#define SN_TILE_B %d\n#define SN_GEMM_B %d\n#define SN_GEMM_A_ALONG_M %d\n#define "
-                        "SN_GEMM_B_ALONG_K %d\n",
-                        tile_defines(kernel), gemm->mode ? gemm->mode : 1, gemm->mode, a_across, b_across);
+    gemm->use->defines = sn_arena_printf(
+        kernel->arena,
+        "%s#define SN_GEMM_PANELS %d\n#define SN_GEMM_BLOCKS %d\n#define SN_GEMM_A_ALONG_M %d\n"
+        "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n",
+        tile_defines(gemm), gemm->panels, gemm->blocks, a_across, b_across, ahead);
     gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
                                         sn_template_number(kernel, gemm->use, gemm->M),
                                         sn_template_number(kernel, gemm->use, gemm->N),
@@ -291,14 +335,14 @@ Status sn_lower_pack(KernelIr *kernel) {
                  (type.dtype == SN_F32 || (even && narrow_float(type.dtype)));
     if (!tiles) return sn_lower_map(kernel);
     gemm.use = SN_NEW(kernel->arena, TemplateUse);
-    int mode = type.dtype == SN_F32 ? 1 : type.dtype == SN_BF16 ? 2 : 3;
+    gemm.mode = type.dtype == SN_F32 ? 1 : type.dtype == SN_BF16 ? 2 : 3;
+    choose_tile(&gemm);
     bool across = read_operand(&gemm, node->input[0], "sn_gemm_b", "k", gemm.K, "n", gemm.N, true);
     TRY(gemm.lower.status);
     gemm.use->file = "gemm.h";
-    gemm.use->defines = sn_arena_printf(kernel->arena,
-                                        "%s#define SN_TILE_B %d\n#define SN_GEMM_B %d\n#define SN_GEMM_PACK "
-                                        "1\n#define SN_GEMM_B_ALONG_K %d\n",
-                                        tile_defines(kernel), mode, mode, across);
+    gemm.use->defines =
+        sn_arena_printf(kernel->arena, "%s#define SN_GEMM_PACK 1\n#define SN_GEMM_B_ALONG_K %d\n",
+                        tile_defines(&gemm), across);
     gemm.use->driver = sn_arena_printf(
         kernel->arena, "sn_gemm_pack_run(context, buffers[%d], %s, %s, begin, end);", kernel->input_count,
         sn_template_number(kernel, gemm.use, gemm.N), sn_template_number(kernel, gemm.use, gemm.K));

@@ -47,7 +47,7 @@ static Block map_block(const Nest *nest, Dim rows) {
     int stores = 0;
     for (int p = 0; p < nest->step.count; p++) stores += nest->step.at[p].store.count;
     while (block.wide * stores > MAP_RESULTS) block.wide /= 2;
-    if (sn_dim_is(rows, &count) && count <= FEW_ROWS) block.wide = 0;
+    if (nest->step.count != 1 || (sn_dim_is(rows, &count) && count <= FEW_ROWS)) block.wide = 0;
     return block;
 }
 

@@ -2,12 +2,28 @@
 
 /* A contraction's micro-kernel keeps rows × vectors accumulators in registers; each step of K loads the
  * vectors of the panel once and broadcasts one element a row (which takes a register only where the FMA
- * cannot read it from memory). 14 × 2 fills the 32 registers of AVX-512 with two left for the panel and two
- * to spare; 6 × 2 is the same for 16 registers. */
+ * cannot read it from memory). The first tile of each kind is the quickest where the panels are full; the
+ * others have narrower panels. */
+static const Tile wide_tiles[] = {{8, 3}, {14, 2}, {16, 1}}, narrow_tiles[] = {{6, 2}, {12, 1}};
+
+Tile sn_target_tile(const Target *target, int64_t columns) {
+    bool many = target->vector_registers >= 32;
+    const Tile *tile = many ? wide_tiles : narrow_tiles, *best = tile;
+    int64_t lanes = target->vector_bytes / 4, least = INT64_MAX;
+    for (int i = 0; i < (many ? 3 : 2) && columns > 0; i++) {
+        int64_t width = tile[i].vectors * lanes, padded = (columns + width - 1) / width * width;
+        if (padded > least - least / 16) continue; /* what a narrower panel costs */
+        best = &tile[i];
+        least = padded;
+    }
+    return *best;
+}
+
 static void choose_tile(Target *target) {
-    target->tile_rows = target->vector_registers >= 32 ? 14 : 6;
-    target->tile_vectors = 2;
-    target->panel = (int64_t)target->tile_vectors * (target->vector_bytes / 4);
+    Tile tile = sn_target_tile(target, 0);
+    target->tile_rows = tile.rows;
+    target->tile_vectors = tile.vectors;
+    target->panel = (int64_t)tile.vectors * (target->vector_bytes / 4);
 }
 
 void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64_t l1, int64_t l2) {

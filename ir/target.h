@@ -30,6 +30,15 @@ typedef struct Target {
 /* Facts of the CPU this process runs on (cpuid-free: from the compiler's predefined macros that
  * runtime/cpu asked for, or defaults), with tiles chosen. */
 void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64_t l1, int64_t l2);
+
+typedef struct Tile {
+    int rows, vectors;
+} Tile;
+
+/* The register tile of a CPU's product with that many columns (0: not known when compiling), for right
+ * operands that are packed as they are read: the usual one, or one whose narrower panels waste less. */
+Tile sn_target_tile(const Target *target, int64_t columns);
+
 void sn_target_cuda(Target *target, int sm);
 
 /* What an anchor lets `fuse` put around it; read by fuse and codegen alike. */

@@ -20,7 +20,7 @@ static inline void form_softmax(Maker *m) {
 
 static inline void form_norm(Maker *m) {
     Item x;
-    if (!draw(m, sn_dtype_is_float, 1, &x)) return;
+    if (m->special || !draw(m, sn_dtype_is_float, 1, &x)) return;
     Type type = x.value->type;
     int64_t axis = chance(m, 85) ? type.rank - 1 : 0;
     Value *v = x.value, *centred = v;

@@ -335,7 +335,7 @@ static inline void step_row(Maker *m) {
 
 static inline void step_norm(Maker *m) {
     Item x;
-    if (!draw(m, sn_dtype_is_float, 1, &x)) return;
+    if (m->special || !draw(m, sn_dtype_is_float, 1, &x)) return; /* an infinite gain shows every rounding */
     Type type = x.value->type;
     AttrNorm attr = {chance(m, 70) ? type.rank - 1 : pick(m, type.rank), 1e-2};
     Type part = {type.dtype, type.rank - attr.axis, type.dim + attr.axis};

@@ -7,14 +7,15 @@
  * sn_mask_tile says 1, 2 the hole is called for every score (a bias) SN_ATTENTION_EMPTY_ZERO  1: a row of O
  * whose scores are all -infinity is zero; 0 (default): NaN, as Softmax has it SN_ATTENTION_STATISTICS  1: the
  * row's greatest score and its sum of exponentials go to a hole SN_ATTENTION_BLOCKS      heights of the tile
- * in a work item (default 16) Holes, defined after the text; g = h / (heads / kv_heads); a v form is only
- * called with all its lanes inside: vf32 sn_query_v(context, b, h, i, d), sn_key_v(context, b, g, j, d),
- * sn_value_v(context, b, g, j, d): lanes along d, and float sn_query_s, sn_key_s, sn_value_s vf32
- * sn_score_v(context, vf32 score, b, h, i, j): the score to use, lanes along j; and float sn_score_s int
- * sn_mask_tile(context, b, h, i0, i1, j0, j1): what is masked of rows [i0, i1) by columns [j0, j1): 0 all
- * (never looked at), 1 some, 2 nothing. It need not be exact: 1 is always right. void sn_output_v(context,
- * vf32 o, b, h, i, d), lanes along d; and sn_output_s void sn_attention_statistics(context, float maximum,
- * float sum, b, h, i) The entry calls sn_attention_run(context, &(SnAttention){...}, begin, end).
+ * in a work item (default: about 256 rows, fewer when D is large) Holes, defined after the text; g = h /
+ * (heads / kv_heads); a v form is only called with all its lanes inside: vf32 sn_query_v(context, b, h, i,
+ * d), sn_key_v(context, b, g, j, d), sn_value_v(context, b, g, j, d): lanes along d, and float sn_query_s,
+ * sn_key_s, sn_value_s vf32 sn_score_v(context, vf32 score, b, h, i, j): the score to use, lanes along j; and
+ * float sn_score_s int sn_mask_tile(context, b, h, i0, i1, j0, j1): what is masked of rows [i0, i1) by
+ * columns [j0, j1): 0 all (never looked at), 1 some, 2 nothing. It need not be exact: 1 is always right. void
+ * sn_output_v(context, vf32 o, b, h, i, d), lanes along d; and sn_output_s void
+ * sn_attention_statistics(context, float maximum, float sum, b, h, i) The entry calls
+ * sn_attention_run(context, &(SnAttention){...}, begin, end).
  *
  * For the host: work items = batch * heads * ceil(rows / (SN_ATTENTION_BLOCKS * SN_TILE_MR)).
  * Stack: about 4 * (BM * (D + DV) + BN * (D + DV) + 2 MR * BN) bytes, 310 KB for D = 64 and 14 rows.
@@ -36,7 +37,7 @@
 #define SN_ATTENTION_STATISTICS 0
 #endif
 #ifndef SN_ATTENTION_BLOCKS
-#define SN_ATTENTION_BLOCKS 16
+#define SN_ATTENTION_BLOCKS ((256 + SN_TILE_MR - 1) / SN_TILE_MR)
 #endif
 #if SN_TILE_B != 1
 #error "attention packs keys and values as f32: SN_TILE_B must be 1"
@@ -99,7 +100,6 @@ SN_INLINE int64_t sn_attention_height(const SnAttentionItem *t, int64_t u, int64
 
 SN_OUTLINE void sn_attention_start(SnAttentionItem *t, float scale) {
     int64_t slots = t->heights * SN_TILE_MR;
-    __builtin_memset(t->query, 0, (size_t)(slots * SN_ATTENTION_LDQ) * sizeof(float));
     __builtin_memset(t->out, 0, (size_t)(slots * SN_ATTENTION_LDO) * sizeof(float));
     for (int64_t u = 0; u < t->heights; u++) {
         int64_t rows, first = sn_attention_height(t, u, &rows);
@@ -112,6 +112,8 @@ SN_OUTLINE void sn_attention_start(SnAttentionItem *t, float scale) {
                 sn_store_f32_v(to + d, scale * sn_query_v(t->context, t->b, t->h, i, d));
             for (; d < SN_ATTENTION_D; d++) to[d] = scale * sn_query_s(t->context, t->b, t->h, i, d);
         }
+        __builtin_memset(t->query + (u * SN_TILE_MR + rows) * SN_ATTENTION_LDQ, 0,
+                         (size_t)((SN_TILE_MR - rows) * SN_ATTENTION_LDQ) * sizeof(float));
     }
 }
 
@@ -198,6 +200,11 @@ SN_OUTLINE int64_t sn_attention_score(SnAttentionItem *t, int64_t u, int64_t j, 
         for (int64_t r = 0; fill < SN_TILE_NR && r < rows; r++)
             for (int64_t e = fill; e < SN_TILE_NR; e++)
                 scores[r * SN_ATTENTION_LDS + l + e] = -__builtin_inff();
+    }
+    while (state == 1 && end > SN_LANES) { /* vectors at the end that none of these rows sees */
+        int64_t shorter = (end - 1) / SN_LANES * SN_LANES;
+        if (sn_mask_tile(t->context, t->b, t->h, i, i + rows, j + shorter, j + end)) break;
+        end = shorter;
     }
     return end;
 }

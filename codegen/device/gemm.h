@@ -17,14 +17,16 @@
  * entry calls sn_gemm_run(context, M, N, K, begin, end), or sn_gemm_pack_run(context, panels, N, K, begin,
  * end).
  *
- * For the host: NR = SN_TILE_NV * SN_LANES, U = ceil(M / SN_TILE_MR), P = ceil(N / NR);
- *   work items       batch * (U <= 4 ? P : ceil(P / 8) * ceil(U / 4))
- *   packing items    batch * P
- *   packed bytes     batch * P * NR * (SN_GEMM_B == 1 ? 4 * K : 2 * (K + K % 2)), aligned to 64
- * Stack: less than 800 KB with the default tile and KC, 1.1 MB with 6 by 4. A work item is a block of 8
- * panels by 4 heights of the tile (or a panel and all the rows, when these are few); neighbours in a call are
- * joined, so that the panels stay in the second-level cache. An element's sum is cut by K alone, so no result
- * depends on how the items are split. */
+ * For the host, which may define SN_GEMM_PANELS and SN_GEMM_BLOCKS, the panels and the heights of the tile in
+ * a work item (default 8 and 4; with SN_GEMM_B 0, where a work item packs its part of B, 4 and what gives
+ * about 256 rows): NR = SN_TILE_NV * SN_LANES, U = ceil(M / SN_TILE_MR), P = ceil(N / NR) work items batch *
+ * (U <= 4 ? P : ceil(P / SN_GEMM_PANELS) * ceil(U / SN_GEMM_BLOCKS)) packing items    batch * P packed bytes
+ * batch * P * NR * (SN_GEMM_B == 1 ? 4 * K : 2 * (K + K % 2)), aligned to 64 Stack: less than 800 KB with the
+ * default tile and KC, 1.1 MB with 6 by 4. A work item is a block of panels by heights of the tile (or a
+ * panel and all the rows, when these are few); neighbours in a call are joined, so that the panels stay in
+ * the second-level cache. An element's sum is cut by K alone, so no result depends on how the items are
+ * split.
+ */
 #ifndef SN_DEVICE_GEMM_H
 #define SN_DEVICE_GEMM_H
 
@@ -50,11 +52,17 @@
 #ifndef SN_GEMM_A_POINTER
 #define SN_GEMM_A_POINTER 0
 #endif
-#define SN_GEMM_PANELS 8 /* of a work item */
-#define SN_GEMM_BLOCKS 4 /* heights of the tile in a work item */
+#ifndef SN_GEMM_PANELS
+#define SN_GEMM_PANELS (SN_GEMM_B == 0 ? 4 : 8)
+#endif
+#ifndef SN_GEMM_BLOCKS
+#define SN_GEMM_BLOCKS (SN_GEMM_B == 0 ? 256 / SN_TILE_MR : 4)
+#endif
+#define SN_GEMM_FEW 4 /* heights at most for which an item is one panel and all rows */
 /* Heights joined at most: the sums of the block, the panels and a height of A share the second-level cache.
  */
-#define SN_GEMM_JOIN ((SN_GEMM_B == 0 ? 120 : 240) / SN_TILE_MR / SN_GEMM_BLOCKS * SN_GEMM_BLOCKS)
+#define SN_GEMM_MOST ((SN_GEMM_B == 0 ? 512 : 240) / SN_TILE_MR / SN_GEMM_BLOCKS * SN_GEMM_BLOCKS)
+#define SN_GEMM_JOIN (SN_GEMM_MOST > SN_GEMM_BLOCKS ? SN_GEMM_MOST : SN_GEMM_BLOCKS)
 #define SN_GEMM_LDA  (SN_GEMM_KC + SN_LANES) /* padded against cache set conflicts */
 #define SN_GEMM_LDC  (SN_GEMM_PANELS * SN_TILE_NR + SN_LANES)
 #define SN_ALIGNED   __attribute__((aligned(64)))
@@ -70,28 +78,33 @@ SN_INLINE int64_t sn_ceil_div(int64_t a, int64_t b) {
 SN_INLINE vf32 sn_gemm_b_v(const SnContext *context, int64_t batch, int64_t k, int64_t n);
 SN_INLINE float sn_gemm_b_s(const SnContext *context, int64_t batch, int64_t k, int64_t n);
 
-/* out (count, NR): rows k .. k+count of the panel whose first column is n, zero from column N on. */
+/* out (panels, count, NR): rows k .. k+count of the panels whose first column is n, zero from column N on.
+ * Each row is read across all the panels, since a row of B is often all that lies together in memory. */
 SN_OUTLINE void sn_gemm_gather_b(const SnContext *context, int64_t batch, int64_t k, int64_t count, int64_t n,
-                                 int64_t N, float *out) {
-    for (int64_t j = 0; j < SN_TILE_NR; j += SN_LANES) {
-        int64_t i = 0, columns = N - n - j < 0 ? 0 : N - n - j < SN_LANES ? N - n - j : SN_LANES;
-        if (columns == SN_LANES) {
+                                 int64_t panels, int64_t N, float *out) {
+    int64_t columns = sn_least(N - n, panels * SN_TILE_NR), done = 0; /* rows that the whole vectors have */
+    int64_t whole = columns / SN_LANES * SN_LANES;
 #if SN_GEMM_B_ALONG_K
-            for (; i + SN_LANES <= count; i += SN_LANES) {
+    for (; done + SN_LANES <= count; done += SN_LANES)
+        for (int64_t p = 0; p * SN_TILE_NR < whole; p++)
+            for (int64_t j = 0; j < SN_TILE_NR && p * SN_TILE_NR + j < whole; j += SN_LANES) {
                 SN_ALIGNED float square[SN_LANES * SN_LANES];
                 for (int64_t l = 0; l < SN_LANES; l++)
-                    sn_store_f32_v(square + l * SN_LANES, sn_gemm_b_v(context, batch, k + i, n + j + l));
-                sn_transpose_square(square, out + i * SN_TILE_NR + j, SN_TILE_NR);
+                    sn_store_f32_v(square + l * SN_LANES,
+                                   sn_gemm_b_v(context, batch, k + done, n + p * SN_TILE_NR + j + l));
+                sn_transpose_square(square, out + (p * count + done) * SN_TILE_NR + j, SN_TILE_NR);
             }
 #else
-            for (; i < count; i++)
-                sn_store_f32_v(out + i * SN_TILE_NR + j, sn_gemm_b_v(context, batch, k + i, n + j));
+    for (; done < count; done++)
+        for (int64_t p = 0; p * SN_TILE_NR < whole; p++)
+            for (int64_t j = 0; j < SN_TILE_NR && p * SN_TILE_NR + j < whole; j += SN_LANES)
+                sn_store_f32_v(out + (p * count + done) * SN_TILE_NR + j,
+                               sn_gemm_b_v(context, batch, k + done, n + p * SN_TILE_NR + j));
 #endif
-        }
-        for (; i < count; i++)
-            for (int64_t l = 0; l < SN_LANES; l++)
-                out[i * SN_TILE_NR + j + l] = l < columns ? sn_gemm_b_s(context, batch, k + i, n + j + l) : 0;
-    }
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t j = i < done ? whole : 0; j < panels * SN_TILE_NR; j++)
+            out[(j / SN_TILE_NR * count + i) * SN_TILE_NR + j % SN_TILE_NR] =
+                j < columns ? sn_gemm_b_s(context, batch, k + i, n + j) : 0;
 }
 #endif
 
@@ -127,7 +140,7 @@ SN_OUTLINE void sn_gemm_pack_run(const SnContext *context, void *panels, int64_t
         char *panel = (char *)panels + item * SN_TILE_PANEL_BYTES(K);
         for (int64_t k = 0; k < K; k += PIECE) {
             int64_t count = K - k < PIECE ? K - k : PIECE;
-            sn_gemm_gather_b(context, item / P, k, count, item % P * SN_TILE_NR, N, rows);
+            sn_gemm_gather_b(context, item / P, k, count, item % P * SN_TILE_NR, 1, N, rows);
             sn_gemm_narrow(rows, count, panel + SN_TILE_PANEL_BYTES(k));
         }
     }
@@ -221,9 +234,7 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
     do {
         int64_t count = g->K - k < piece ? g->K - k : piece;
 #if SN_GEMM_B == 0
-        for (int64_t p = p0; p < p1; p++)
-            sn_gemm_gather_b(g->context, g->batch, k, count, p * SN_TILE_NR, g->N,
-                             packed + (p - p0) * count * SN_TILE_NR);
+        sn_gemm_gather_b(g->context, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, g->N, packed);
 #endif
         for (int64_t u = u0; u < u1; u++) {
             int64_t m = u * g->M / U, rows = (u + 1) * g->M / U - m;
@@ -251,8 +262,7 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
 
 SN_INLINE int64_t sn_gemm_items(int64_t M, int64_t N, int64_t batch) {
     int64_t U = sn_ceil_div(M, SN_TILE_MR), P = sn_ceil_div(N, SN_TILE_NR);
-    return batch *
-           (U <= SN_GEMM_BLOCKS ? P : sn_ceil_div(P, SN_GEMM_PANELS) * sn_ceil_div(U, SN_GEMM_BLOCKS));
+    return batch * (U <= SN_GEMM_FEW ? P : sn_ceil_div(P, SN_GEMM_PANELS) * sn_ceil_div(U, SN_GEMM_BLOCKS));
 }
 
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
@@ -261,7 +271,7 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
     int64_t U = sn_ceil_div(M, SN_TILE_MR), P = sn_ceil_div(N, SN_TILE_NR), joined;
     int64_t row_items = sn_ceil_div(U, SN_GEMM_BLOCKS), panel_items = sn_ceil_div(P, SN_GEMM_PANELS);
     for (int64_t item = begin; item < end; item += joined) {
-        if (row_items <= 1) { /* 0: no rows, of which the items know nothing */
+        if (U <= SN_GEMM_FEW) { /* 0: no rows, of which the items know nothing */
             int64_t p = item % P;
             g.batch = item / P;
             joined = sn_least(sn_least(end - item, P - p), SN_GEMM_PANELS);

@@ -14,7 +14,7 @@ const char *const sn_kernel_flags[] = {"-std=gnu11",
                                        "-fno-trapping-math",
                                        "-ffp-contract=fast",
                                        "-fno-strict-aliasing",
-                                       "-fwrapv", /* index arithmetic of hostile sizes wraps, and is checked */
+                                       "-fwrapv", /* integer tensors wrap, as ONNX has it */
                                        "-fno-stack-protector",
                                        "-fno-semantic-interposition",
                                        "-w",
