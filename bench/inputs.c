@@ -110,7 +110,7 @@ static Status bind_symbol(Maker *maker, int symbol, int64_t value) {
     return NULL;
 }
 
-/* Extents that are expressions are left alone: the run checks them. */
+/* Extents that are expressions are left alone: make_tensor and the run check them. */
 static Status bind_shape(Maker *maker, int index, int rank, const int64_t *extent) {
     Type type = param(maker, index)->type;
     if (rank != type.rank)
@@ -216,8 +216,14 @@ static Status make_tensor(const Maker *maker, int index, sn_Tensor *out) {
     Type type = param(maker, index)->type;
     int64_t *extent = SN_ARRAY(maker->arena, int64_t, type.rank);
     int64_t count = 1, bytes;
+    const Tensor *file = maker->file[index];
     for (int i = 0; i < type.rank; i++) {
         TRY(sn_dim_eval(type.dim[i], maker->symbol, NULL, &extent[i]));
+        if (file && file->extent[i] != extent[i])
+            return sn_fail(
+                SN_INVALID,
+                "input '%s', axis %d: the file has %lld elements, and the other sizes ask for %lld",
+                name_of(maker, index), i, (long long)file->extent[i], (long long)extent[i]);
         if (extent[i] < 0 || !sn_mul_i64(count, extent[i], &count))
             return sn_fail(SN_INVALID, "input '%s': axis %d cannot have %lld elements", name_of(maker, index),
                            i, (long long)extent[i]);
@@ -230,7 +236,6 @@ static Status make_tensor(const Maker *maker, int index, sn_Tensor *out) {
                        name_of(maker, index));
     sn_arena_defer(maker->arena, free, data);
     *out = (sn_Tensor){sn_dtype_onnx(type.dtype), type.rank, extent, data};
-    const Tensor *file = maker->file[index];
     if (file)
         sn_tensor_copy(file, 0, file->count, data);
     else

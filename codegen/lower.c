@@ -125,7 +125,10 @@ static Instr *zero(Lower *lower, DType dtype) {
     return sn_lower_literal(lower, dtype, 0, 0);
 }
 
+/* A tensor without elements is never loaded from: an address that does not depend on the axis that is empty
+ * would be used outside of the loop that does not run. */
 static Instr *pull_param(Lower *lower, const Value *value, const Dim *index) {
+    if (sn_dim_equals(sn_type_count(lower->dims, value->type), 0)) return zero(lower, value->type.dtype);
     return make(lower, &(Instr){.kind = SN_INSTR_LOAD,
                                 .dtype = value->type.dtype,
                                 .buffer = value->index,

@@ -30,8 +30,11 @@ static void stand(void *user, const HoleAxes *axes, Dim *to) {
     Dims *dims = gemm->lower.dims;
     Dim rest = axes->argument[0];
     for (int i = gemm->rank - 3; i >= 0; i--) {
-        to[i] = sn_dim_mod(dims, rest, gemm->type.dim[i]);
-        rest = sn_dim_floordiv(dims, rest, gemm->type.dim[i]);
+        Dim extent = gemm->type.dim[i];
+        if (sn_dim_equals(extent, 0))
+            extent = sn_dim(dims, 1); /* nothing is run, but nothing is divided by 0 */
+        to[i] = sn_dim_mod(dims, rest, extent);
+        rest = sn_dim_floordiv(dims, rest, extent);
     }
     to[gemm->rank - 2] = axes->argument[1];
     to[gemm->rank - 1] = axes->argument[2];

@@ -151,13 +151,20 @@ static int64_t side_bytes(const sn_Context *context) {
     return bytes;
 }
 
-/* Makes `block` at least `bytes` large; its contents are lost when it grows. `held`: the other blocks'. */
+static bool over_limit(const sn_Context *context, int64_t bytes, int64_t held) {
+    return context->memory_limit && bytes > context->memory_limit - held;
+}
+
+/* Makes `block` at least `bytes` large; its contents are lost when it changes. `held`: the other blocks'. A
+ * block of an earlier run that is larger than the limit now allows is not kept. */
 static Status grow(sn_Context *context, Block *block, int64_t bytes, int64_t held) {
-    if (block->bytes >= bytes && (block->at || !bytes)) return NULL;
-    if (context->memory_limit && bytes > context->memory_limit - held)
+    if (block->bytes >= bytes && (block->at || !bytes) && !over_limit(context, block->bytes, held))
+        return NULL;
+    if (over_limit(context, bytes, held))
         return sn_fail(SN_NO_MEMORY, "the run needs %lld bytes beside %lld, and the limit is %lld",
                        (long long)bytes, (long long)held, (long long)context->memory_limit);
     free_block(context, block);
+    if (!bytes) return NULL;
     Device *device = context->program->device;
     TRY(device->ops->alloc(device, bytes, &block->at));
     block->bytes = bytes;
@@ -214,6 +221,8 @@ static Status place_run(sn_Context *context, const Binding *binding) {
                        (long long)side, (long long)context->memory_limit);
     context->allocator.limit = context->memory_limit ? context->memory_limit - side : 0;
     context->allocator.peak = context->allocator.used;
+    if (context->allocator.limit && context->allocator.held > context->allocator.limit)
+        sn_allocator_trim(&context->allocator);
     return NULL;
 }
 

@@ -6,8 +6,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Stands behind the contents of every file; linkers and loaders ignore bytes past what they need. */
@@ -18,6 +18,8 @@ typedef struct Seal {
 } Seal;
 
 static const char seal_magic[8] = "sinter01";
+static const char scratch_prefix[] = "new-";
+enum { ABANDONED_SECONDS = 24 * 3600 };
 
 /* ---- the folder ---- */
 
@@ -76,56 +78,47 @@ const char *sn_cache_path(Arena *arena, const Cache *cache, const char *name) {
 
 /* ---- files ---- */
 
-typedef struct Mapping {
-    const char *at; /* NULL: the file is absent or empty */
-    size_t size;
-} Mapping;
-
-static Mapping map_file(const char *path) {
-    Mapping mapping = {0};
+/* The whole of a file of ours, in `arena`, and a NUL; NULL when it is absent, empty or cannot be read. It is
+ * not mapped: a file that is cut short or breaks while a mapping is read kills the process. */
+static char *read_whole(Arena *arena, const char *path, size_t *size) {
     struct stat info;
+    /* The first look is only for the size: no memory is taken while the file is open. */
+    if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) return NULL;
+    *size = (size_t)info.st_size;
+    char *contents = sn_arena_alloc(arena, *size + 1);
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (file < 0) return mapping;
-    if (fstat(file, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() && info.st_size > 0) {
-        void *at = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-        if (at != MAP_FAILED) mapping = (Mapping){at, (size_t)info.st_size};
+    if (file < 0) return NULL;
+    size_t at = 0;
+    bool ours = fstat(file, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+                (size_t)info.st_size == *size;
+    while (ours && at < *size) {
+        ssize_t got = read(file, contents + at, *size - at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
+        at += (size_t)got;
     }
     close(file);
-    return mapping;
-}
-
-static void unmap(Mapping mapping) {
-    if (mapping.at) munmap((void *)mapping.at, mapping.size);
-}
-
-static bool sealed(Mapping mapping) {
-    Seal seal;
-    if (mapping.size < sizeof seal) return false;
-    size_t size = mapping.size - sizeof seal;
-    memcpy(&seal, mapping.at + size, sizeof seal);
-    return memcmp(seal.magic, seal_magic, sizeof seal_magic) == 0 && seal.size == size &&
-           sn_hash_equal(seal.hash, sn_hash((Hash){0}, mapping.at, size));
-}
-
-bool sn_cache_has(Arena *arena, const Cache *cache, const char *name) {
-    Mapping mapping = map_file(sn_cache_path(arena, cache, name));
-    bool whole = mapping.at && sealed(mapping);
-    unmap(mapping);
-    return whole;
+    return ours && at == *size ? contents : NULL;
 }
 
 const char *sn_cache_read(Arena *arena, const Cache *cache, const char *name) {
-    const char *path = sn_cache_path(arena, cache, name);
-    /* The first look is only for the size: no memory is taken while the file is mapped. */
-    struct stat info;
-    if (lstat(path, &info) != 0 || info.st_size < (off_t)sizeof(Seal)) return NULL;
-    size_t size = (size_t)info.st_size - sizeof(Seal);
-    char *contents = sn_arena_alloc(arena, size + 1);
-    Mapping mapping = map_file(path);
-    bool whole = mapping.at && mapping.size == size + sizeof(Seal) && sealed(mapping);
-    if (whole) memcpy(contents, mapping.at, size);
-    unmap(mapping);
+    size_t size;
+    Seal seal;
+    char *contents = read_whole(arena, sn_cache_path(arena, cache, name), &size);
+    if (!contents || size < sizeof seal) return NULL;
+    size -= sizeof seal;
+    memcpy(&seal, contents + size, sizeof seal);
+    contents[size] = '\0';
+    bool whole = memcmp(seal.magic, seal_magic, sizeof seal_magic) == 0 && seal.size == size &&
+                 sn_hash_equal(seal.hash, sn_hash((Hash){0}, contents, size));
     return whole ? contents : NULL;
+}
+
+bool sn_cache_has(Arena *arena, const Cache *cache, const char *name) {
+    Arena *scratch = sn_arena_child(arena);
+    bool whole = sn_cache_read(scratch, cache, name) != NULL;
+    sn_arena_free(scratch);
+    return whole;
 }
 
 static bool write_all(int file, const void *data, size_t bytes) {
@@ -149,11 +142,14 @@ static bool append(const char *path, const void *data, size_t bytes) {
 
 Status sn_cache_keep(Arena *arena, const Cache *cache, const char *path, const char *name) {
     const char *target = sn_cache_path(arena, cache, name);
-    Mapping mapping = map_file(path);
-    if (!mapping.at) return sn_fail(SN_IO, "%s was not written", path);
-    Seal seal = {.size = mapping.size, .hash = sn_hash((Hash){0}, mapping.at, mapping.size)};
+    Arena *scratch = sn_arena_child(arena);
+    Seal seal = {0};
+    size_t size;
+    const char *contents = read_whole(scratch, path, &size);
+    if (contents) seal = (Seal){.size = size, .hash = sn_hash((Hash){0}, contents, size)};
     memcpy(seal.magic, seal_magic, sizeof seal_magic);
-    unmap(mapping);
+    sn_arena_free(scratch);
+    if (!contents) return sn_fail(SN_IO, "%s cannot be read back", path);
     if (!append(path, &seal, sizeof seal) || rename(path, target) != 0)
         return sn_fail(SN_IO, "%s cannot be written: %s", target, strerror(errno));
     return NULL;
@@ -172,8 +168,24 @@ static void remove_scratch(void *object) {
     rmdir(path);
 }
 
+/* What processes left behind that were killed: folders that nothing was put into for a day. */
+static void remove_abandoned(Arena *arena, const Cache *cache) {
+    char *path = sn_arena_alloc(arena, strlen(cache->path) + NAME_MAX + 2);
+    DIR *folder = opendir(cache->path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct stat info;
+        if (strncmp(entry->d_name, scratch_prefix, strlen(scratch_prefix)) != 0) continue;
+        sprintf(path, "%s/%s", cache->path, entry->d_name);
+        if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode) &&
+            time(NULL) - info.st_mtime > ABANDONED_SECONDS)
+            remove_scratch(path);
+    }
+    if (folder) closedir(folder);
+}
+
 Status sn_cache_scratch(Arena *arena, const Cache *cache, const char **out) {
-    char *path = sn_arena_printf(arena, "%s/new-XXXXXX", cache->path);
+    remove_abandoned(arena, cache);
+    char *path = sn_arena_printf(arena, "%s/%sXXXXXX", cache->path, scratch_prefix);
     if (!mkdtemp(path)) return sn_fail(SN_IO, "%s: %s", path, strerror(errno));
     sn_arena_defer(arena, remove_scratch, path);
     *out = path;

@@ -4,8 +4,10 @@
 #include "threads.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* A kernel whose object the cache lacks. */
 typedef struct Job {
@@ -43,7 +45,8 @@ static Status write_source(const Job *job) {
     FILE *file = fopen(job->source, "wxe");
     if (!file) return sn_fail(SN_IO, "%s cannot be made: %s", job->source, strerror(errno));
     bool ok = fputs(job->kernel->source, file) >= 0;
-    if (fclose(file) != 0 || !ok) return sn_fail(SN_IO, "%s cannot be written", job->source);
+    if (fclose(file) != 0 || !ok)
+        return sn_fail(SN_IO, "%s cannot be written: %s", job->source, strerror(errno));
     return NULL;
 }
 
@@ -54,6 +57,20 @@ static const char *const *compile_command(Arena *arena, const Toolchain *tools, 
     const char *const rest[] = {"-c", "-o", job->object, job->source, NULL};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) sn_push(arena, &argv, rest[i]);
     return argv.at;
+}
+
+/* Whether a compiler or linker has made its file and finished it: what says how far the file reaches is
+ * written last. */
+static bool is_whole(const char *path) {
+    ElfW(Ehdr) header;
+    struct stat info;
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    bool whole = fread(&header, sizeof header, 1, file) == 1 && fstat(fileno(file), &info) == 0 &&
+                 memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 &&
+                 header.e_shoff + (uint64_t)header.e_shnum * header.e_shentsize <= (uint64_t)info.st_size;
+    fclose(file);
+    return whole;
 }
 
 /* Long sources first: the last compiler to finish is then likely to be a quick one. */
@@ -78,7 +95,7 @@ static Status compile(Arena *arena, const Toolchain *tools, Job *job, int count)
     }
     TRY(sn_process_run(process, count, sn_cpu_count()));
     for (int i = 0; i < count; i++) {
-        if (process[i].exit_code != 0)
+        if (process[i].exit_code != 0 || !is_whole(job[i].object))
             return sn_toolchain_failure(tools->compiler,
                                         sn_arena_printf(arena, "kernel %s failed", job[i].kernel->name),
                                         job[i].output);
@@ -104,7 +121,7 @@ static Status link_objects(Arena *arena, const Toolchain *tools, const char *con
     sn_push(arena, &argv, NULL);
     Process process = {.argv = argv.at, .output = output};
     TRY(sn_process_run(&process, 1, 1));
-    if (process.exit_code != 0)
+    if (process.exit_code != 0 || !is_whole(library))
         return sn_toolchain_failure(tools->compiler, "linking the kernels failed", output);
     return sn_cache_keep(arena, &tools->cache, library, name);
 }

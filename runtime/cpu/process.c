@@ -22,14 +22,15 @@ static int spawn(Process *process) {
         posix_spawn_file_actions_destroy(&files);
         return error;
     }
-    sigset_t none, pipe;
+    sigset_t none, usual;
     sigemptyset(&none);
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
+    sigemptyset(&usual);
+    sigaddset(&usual, SIGPIPE);
+    sigaddset(&usual, SIGCHLD); /* a compiler waits for programs of its own */
     const char *output = process->output ? process->output : "/dev/null";
     error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     if (!error) error = posix_spawnattr_setsigmask(&attributes, &none);
-    if (!error) error = posix_spawnattr_setsigdefault(&attributes, &pipe);
+    if (!error) error = posix_spawnattr_setsigdefault(&attributes, &usual);
     if (!error) error = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     if (!error)
         error = posix_spawn_file_actions_addopen(&files, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -42,8 +43,8 @@ static int spawn(Process *process) {
     return error;
 }
 
-/* True when the process has ended. A host that ignores SIGCHLD has its children reaped by the system, and how
- * they ended is lost: then only their files tell, and they count as having ended well. */
+/* True when the process has ended. A host that ignores SIGCHLD has its children reaped by the system, and one
+ * that waits for any child may take ours: how it ended is lost then, and counts as well. */
 static bool reap(Process *process) {
     int status;
     pid_t pid = waitpid(process->pid, &status, WNOHANG);

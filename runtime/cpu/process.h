@@ -9,7 +9,10 @@
 typedef struct Process {
     const char *const *argv; /* NULL-terminated; argv[0] is the path of the program */
     const char *output;      /* file that is made for its standard output and error; NULL: dropped */
-    int exit_code;           /* set by sn_process_run: -1 when it died otherwise or could not be started */
+    /* Set by sn_process_run: -1 when it died otherwise or could not be started. A host may have made the
+     * system forget how its children end; it is 0 then, so what the program was to make is to be looked at
+     * too. */
+    int exit_code;
     pid_t pid;
     bool running;
 } Process;

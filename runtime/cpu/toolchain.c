@@ -23,7 +23,7 @@ const char *const sn_kernel_flags[] = {"-std=gnu11",
 /* Changes when what the cache holds changes meaning. */
 static const char format[] = "1";
 
-enum { LINES_SHOWN = 12 };
+enum { LINES_SHOWN = 12, MACROS_MOST = 128 << 10 };
 
 /* At most `size` - 1 bytes of a file; "" when it cannot be read. Files of /proc have no size to ask for. */
 static void read_some(const char *path, char *out, size_t size) {
@@ -76,6 +76,13 @@ static Status find_compiler(Arena *arena, const char **out) {
     return sn_fail(SN_COMPILER, "no C compiler: none of cc, gcc and clang is in PATH; set SINTER_CC");
 }
 
+static bool defines(const char *text, const char *macro) {
+    size_t length = strlen(macro);
+    for (const char *at = text; (at = strstr(at, macro)); at += length)
+        if (at[length] == ' ' && at > text && at[-1] == ' ') return true;
+    return false;
+}
+
 /* `cc FLAGS -E -dM -x c /dev/null`: every macro that the compiler predefines. */
 static Status ask_macros(Arena *arena, const char *compiler, const char *output) {
     SN_VEC(const char *) argv = {0};
@@ -85,7 +92,9 @@ static Status ask_macros(Arena *arena, const char *compiler, const char *output)
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) sn_push(arena, &argv, rest[i]);
     Process process = {.argv = argv.at, .output = output};
     TRY(sn_process_run(&process, 1, 1));
-    if (process.exit_code == 0) return NULL;
+    char *text = sn_arena_alloc(arena, MACROS_MOST);
+    read_some(output, text, MACROS_MOST);
+    if (process.exit_code == 0 && defines(text, "__VERSION__")) return NULL;
     return sn_toolchain_failure(compiler, "it does not know this processor (-march=native)", output);
 }
 
@@ -113,13 +122,6 @@ static Status macros(Arena *arena, Toolchain *tools, const struct stat *info, co
     if (status) return status;
     *out = sn_cache_read(arena, &tools->cache, name);
     return *out ? NULL : sn_fail(SN_IO, "%s/%s cannot be read back", tools->cache.path, name);
-}
-
-static bool defines(const char *text, const char *macro) {
-    size_t length = strlen(macro);
-    for (const char *at = text; (at = strstr(at, macro)); at += length)
-        if (at[length] == ' ' && at > text && at[-1] == ' ') return true;
-    return false;
 }
 
 Status sn_toolchain_open(Arena *arena, const char *cache_dir, Toolchain *out) {
