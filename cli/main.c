@@ -2,6 +2,8 @@
  * differed; 2: the command line was wrong. */
 #include "cli.h"
 #include "guard.h"
+#include <fcntl.h>
+#include <stdlib.h>
 
 typedef struct Verb {
     const char *name, *arguments, *summary;
@@ -120,16 +122,20 @@ static int run(const Verb *verb, int count, char **words) {
     return code;
 }
 
+/* A standard file that is closed would be the next file that is opened: a table would end up in it. */
+static void hold_standard_files(void) {
+    for (int file = 0; file <= 2; file++)
+        if (fcntl(file, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != file) abort();
+}
+
 int main(int count, char **words) {
+    hold_standard_files();
     const char *name = count > 1 ? words[1] : "";
-    if (strcmp(name, "--version") == 0) {
-        printf("sinter %s\n", sn_version());
-        return fflush(stdout) != 0;
-    }
-    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
-        print_verbs(stdout);
-        return fflush(stdout) != 0;
-    }
+    bool version = strcmp(name, "--version") == 0;
+    if (version) printf("sinter %s\n", sn_version());
+    bool help = strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0;
+    if (help) print_verbs(stdout);
+    if (version || help) return report(NULL, &(Cli){0}, NULL);
     const Verb *verb = find_verb(name);
     if (verb) return run(verb, count - 2, words + 2);
     if (*name)

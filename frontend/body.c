@@ -42,7 +42,9 @@ Map *sn_import_opsets(Import *import, size_t count, Onnx__OperatorSetIdProto *co
 const Onnx__FunctionProto *sn_import_find_function(const Import *import, const Onnx__NodeProto *node) {
     for (size_t i = 0; i < import->model->n_functions; i++) {
         const Onnx__FunctionProto *function = import->model->functions[i];
-        if (strcmp(function->name, node->op_type) == 0 && strcmp(function->domain, node->domain) == 0)
+        if (strcmp(function->name, node->op_type) == 0 &&
+            strcmp(sn_import_domain(function->domain), sn_import_domain(node->domain)) == 0 &&
+            strcmp(function->overload, node->overload) == 0)
             return function;
     }
     return NULL;

@@ -1,6 +1,7 @@
 /* What rules read of their node, and small things they build. */
 #include "import.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -167,21 +168,46 @@ const int64_t *sn_call_constants(Call *call, const Value *value, const char *wha
     return list;
 }
 
-/* A whole number in a float: what range and arange of floats are mostly given. */
-static Dim whole_dim(Dims *dims, const Value *value) {
-    double number;
-    const Node *producer = value->producer;
-    while (producer && producer->op == SN_OP_CAST && !value->known) {
-        value = producer->input[0];
-        producer = value->producer;
+/* Integers up to this one are all in the float type. */
+static int64_t largest_whole(DType dtype) {
+    int bits = dtype == SN_F64 ? 53 : dtype == SN_F32 ? 24 : dtype == SN_F16 ? 11 : 8;
+    return INT64_C(1) << bits;
+}
+
+/* What a chain of casts to floats starts from; *most: up to there none of them rounds. */
+static const Value *before_casts(const Value *value, int64_t *most) {
+    *most = largest_whole(SN_F64);
+    for (const Node *node = value->producer; node && node->op == SN_OP_CAST; node = value->producer) {
+        if (!sn_dtype_is_float(value->type.dtype)) break;
+        int64_t largest = largest_whole(value->type.dtype);
+        if (largest < *most) *most = largest;
+        value = node->input[0];
     }
-    if (value->known) return constant_count(value->type) == 1 ? value->known[0] : NULL;
-    if (!sn_value_is_splat(value, &number) || !(number > -0x1p53 && number < 0x1p53)) return NULL;
-    return (double)(int64_t)number == number ? sn_dim(dims, (int64_t)number) : NULL;
+    return value;
+}
+
+/* A whole number in a float: what range and arange of floats are mostly given. */
+static Dim whole_dim(Call *call, const Value *value) {
+    int64_t most, constant;
+    double number;
+    const Value *start = before_casts(value, &most);
+    if (start->known && constant_count(start->type) == 1) {
+        Dim dim = start->known[0];
+        if (start == value) return dim;
+        if (sn_dim_is(dim, &constant)) return constant >= -most && constant <= most ? dim : NULL;
+        Graph *graph = call->import->graph;
+        const Origin *origin = call->builder->origin;
+        sn_call_latch(call, sn_graph_check(graph, SN_CHECK_AT_MOST, dim, sn_dim(call->dims, most), origin));
+        sn_call_latch(call, sn_graph_check(graph, SN_CHECK_AT_MOST, sn_dim(call->dims, -most), dim, origin));
+        return dim;
+    }
+    if (start->known || !sn_value_is_splat(start, &number)) return NULL;
+    if (!(number >= (double)-most && number <= (double)most) || number != trunc(number)) return NULL;
+    return sn_dim(call->dims, (int64_t)number);
 }
 
 Dim sn_call_dim(Call *call, const Value *value, const char *what) {
-    Dim dim = sn_call_failed(call) ? NULL : whole_dim(call->dims, value);
+    Dim dim = sn_call_failed(call) ? NULL : whole_dim(call, value);
     if (!dim) sn_call_unsupported(call, "data-dependent %s", what);
     return dim ? dim : sn_dim(call->dims, 0);
 }

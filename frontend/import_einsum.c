@@ -3,11 +3,13 @@
 
 #include <ctype.h>
 
+enum { LETTERS = 52 };
+
 /* A tensor and the letter of each of its axes. */
 typedef struct Term {
     Value *value;
     int rank;
-    char label[SN_MAX_RANK * 2];
+    char label[LETTERS];
 } Term;
 
 static int find(const Term *term, char label) {
@@ -135,13 +137,14 @@ static Term product(Call *c, Term a, Term b, const Term *out) {
 }
 
 /* Without an arrow the result has the labels that occur once, in alphabetical order. */
-static void implicit_output(const Term *term, int count, Term *out) {
+static void implicit_output(Call *c, const Term *term, int count, Term *out) {
     out->rank = 0;
     for (int label = 0; label < 128; label++) {
         int uses = 0;
         for (int k = 0; k < count; k++) uses += find(&term[k], (char)label) >= 0;
-        if (isalpha(label) && uses == 1 && out->rank < SN_MAX_RANK) out->label[out->rank++] = (char)label;
+        if (uses == 1) out->label[out->rank++] = (char)label;
     }
+    if (out->rank > SN_MAX_RANK) sn_call_unsupported(c, "a result of rank %d", out->rank);
 }
 
 /* A label of the result is needed until the end; one that a later operand has, until then. */
@@ -149,7 +152,7 @@ static Term needed_after(const Term *term, int from, int count, const Term *out)
     Term needed = *out;
     for (int k = from; k < count; k++)
         for (int i = 0; i < term[k].rank; i++)
-            if (find(&needed, term[k].label[i]) < 0 && needed.rank < SN_MAX_RANK * 2)
+            if (find(&needed, term[k].label[i]) < 0)
                 needed.label[needed.rank++] = term[k].label[i];
     return needed;
 }
@@ -178,7 +181,7 @@ Value *sn_import_einsum(Call *c) {
     if (at[0] == '-' && at[1] == '>')
         at = read_labels(c, at + 2, &out);
     else
-        implicit_output(term, count, &out);
+        implicit_output(c, term, count, &out);
     if (*at) return sn_call_invalid(c, "an equation of more operands");
     check_output(c, term, count, &out);
     Term result = term[0];

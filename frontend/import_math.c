@@ -1,6 +1,7 @@
 /* Pointwise operators, products and reductions. */
 #include "import.h"
 
+#include <float.h>
 #include <math.h>
 
 /* ---- pointwise ---- */
@@ -58,7 +59,7 @@ static bool is_bound(double value) {
 Value *sn_import_clip_attribute(Call *c) {
     Value *x = c->input[0];
     DType dtype = x->type.dtype;
-    double low = sn_call_float(c, "min", -INFINITY), high = sn_call_float(c, "max", INFINITY);
+    double low = sn_call_float(c, "min", (double)-FLT_MAX), high = sn_call_float(c, "max", (double)FLT_MAX);
     if (is_bound(low)) x = sn_build2(c->builder, SN_OP_MAX, NULL, x, sn_call_scalar(c, dtype, low));
     if (is_bound(high)) x = sn_build2(c->builder, SN_OP_MIN, NULL, x, sn_call_scalar(c, dtype, high));
     return x;
@@ -111,6 +112,10 @@ Value *sn_import_cast_like(Call *c) {
 
 static Value *scaled(Call *c, Value *value, double factor) {
     if (sn_call_failed(c) || factor == 1) return value;
+    /* An integer that the factor's own type, f32, may have rounded is not taken either. */
+    bool whole = factor == trunc(factor) && fabs(factor) < 0x1p24;
+    if (!whole && !sn_dtype_is_float(value->type.dtype))
+        return sn_call_unsupported(c, "integers times %g", factor);
     return sn_build2(c->builder, SN_OP_MUL, NULL, value, sn_call_scalar(c, value->type.dtype, factor));
 }
 
@@ -125,7 +130,12 @@ Value *sn_import_gemm(Call *c) {
     if (turn_b) b = sn_call_swap(c, b, 0, 1);
     Value *product = scaled(c, sn_build2(c->builder, SN_OP_MATMUL, NULL, a, b), alpha);
     if (!bias || beta == 0) return product;
-    return sn_build2(c->builder, SN_OP_ADD, NULL, product, scaled(c, bias, beta));
+    Value *sum = sn_build2(c->builder, SN_OP_ADD, NULL, product, scaled(c, bias, beta));
+    /* C is spread over the product, never the product over C. */
+    for (int k = 0; k < 2 && !sn_call_failed(c); k++)
+        sn_call_latch(c, sn_graph_check(c->import->graph, SN_CHECK_EQUAL, sum->type.dim[k],
+                                        product->type.dim[k], c->builder->origin));
+    return sum;
 }
 
 /* ---- reductions ---- */
@@ -151,10 +161,11 @@ static Value *reduce(Call *c, OpCode op, Value *value) {
     return sn_call_reduce(c, op, value, count, axes, keep);
 }
 
-/* bool is ordered as 0 < 1. */
+/* bool is ordered as 0 < 1, and has no sums. */
 Value *sn_import_reduce(Call *c) {
     Value *x = c->input[0];
-    bool boolean = x->type.dtype == SN_BOOL;
+    bool ordered = c->row->parameter == SN_OP_REDUCE_MAX || c->row->parameter == SN_OP_REDUCE_MIN;
+    bool boolean = x->type.dtype == SN_BOOL && ordered;
     if (boolean) x = sn_build_cast(c->builder, x, SN_U8);
     Value *reduced = reduce(c, (OpCode)c->row->parameter, x);
     return sn_call_failed(c) || !boolean ? reduced : sn_build_cast(c->builder, reduced, SN_BOOL);

@@ -212,6 +212,8 @@ Value *sn_import_pad(Call *c) {
     double value = sn_call_input(c, 2) ? sn_call_number(c, c->input[2], "padding value") : 0;
     const int64_t *axes = sn_call_input(c, 3) ? sn_call_constants(c, c->input[3], "axes", &axis_count) : NULL;
     if (sn_call_failed(c)) return NULL;
+    if (!sn_dtype_is_float(c->input[0]->type.dtype) && fabs(value) >= 0x1p53)
+        return sn_call_unsupported(c, "a padding value of %g", value); /* a double may have rounded it */
     if (axes && axis_count * 2 != count) return sn_call_invalid(c, "%d pads for %d axes", count, axis_count);
     return pad(c, pads, count, axes, value);
 }

@@ -411,9 +411,9 @@ static bool known_gather(Known *known) {
         if (!sn_dim_is(known->node->input[1]->known[which], &chosen)) return false;
         if (chosen < 0) chosen += data.extent[axis];
         if (chosen < 0 || chosen >= data.extent[axis]) return false;
-        for (int k = 0; k < data.rank; k++)
-            index[k] = k < axis ? at[k] : at[k + indices.rank - 1 + (k == axis)];
+        for (int k = 0; k < axis; k++) index[k] = at[k];
         index[axis] = chosen;
+        for (int k = axis + 1; k < data.rank; k++) index[k] = at[k + indices.rank - 1];
         known->out[i] = known->node->input[0]->known[sn_index_join(data.rank, data.extent, index)];
     }
     return true;

@@ -117,7 +117,11 @@ static Value *cast(Builder *b, Node *node) {
     Value *x = node->input[0];
     if (x->type.dtype == attr->to) return x;
     const Node *inner = x->producer;
-    if (!inner || inner->op != SN_OP_CAST || !widens(inner->input[0]->type.dtype, x->type.dtype)) return NULL;
+    if (!inner || inner->op != SN_OP_CAST) return NULL;
+    DType from = inner->input[0]->type.dtype;
+    /* An integer that does not fit wraps when it comes from an integer, and is a fault from a float. */
+    bool wraps = sn_dtype_is_int(from) && sn_dtype_is_float(x->type.dtype) && sn_dtype_is_int(attr->to);
+    if (!widens(from, x->type.dtype) || (wraps && !widens(from, attr->to))) return NULL;
     return sn_build_cast(b, inner->input[0], attr->to);
 }
 

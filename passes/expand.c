@@ -10,6 +10,12 @@ static ExpandRule *const rules[SN_OP_COUNT] = {
 #undef OP
 };
 
+/* Never called: primitives are left as they are. */
+Value *sn_expand_none(Builder *builder, Node *node) {
+    (void)builder;
+    return node->output[0];
+}
+
 /* The tiled kernel of a direct composite computes in f32, with its row widths compiled in. */
 static bool fits_tiled_kernel(const Node *node) {
     int64_t width;

@@ -10,11 +10,13 @@
 
 typedef Value *ExpandRule(Builder *builder, Node *node);
 
-ExpandRule sn_expand_trilu, sn_expand_relu, sn_expand_gelu, sn_expand_silu,
-    sn_expand_softplus; /* expand_pointwise.c */
-ExpandRule sn_expand_reduce_mean, sn_expand_softmax, sn_expand_log_softmax, sn_expand_layer_norm,
-    sn_expand_rms_norm;                                             /* expand_rows.c */
-ExpandRule sn_expand_matmul, sn_expand_rotary, sn_expand_attention; /* expand_heavy.c */
+/* One a row: expand_pointwise.c, expand_rows.c, expand_heavy.c; sn_expand_none stands for "is a primitive".
+ */
+#define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, eval, expand,    \
+           scalar)                                                                                           \
+    ExpandRule expand;
+#include "ops.def"
+#undef OP
 
 /* Short spellings for rules. */
 static inline Value *op1(Builder *b, OpCode op, Value *x) {

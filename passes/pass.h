@@ -5,7 +5,7 @@
 #include "graph.h"
 #include "target.h"
 
-/* Why something was done or declined, for `explain`. */
+/* Why something was done or declined, for `dump --remarks`. */
 typedef struct Remark {
     const char *pass;
     const Origin *origin; /* may be NULL */

@@ -40,7 +40,7 @@ static bool recognise_node(Pass *pass, Graph *graph, Node *node) {
         /* A constant of the pattern may widen the result. */
         if (pass->status || !value || !sn_type_equal(value->type, node->output[0]->type)) continue;
         if (!sn_pass_rewrite(pass)) return false;
-        sn_pass_remark(pass, node->origin, true, "is the end of a %s", rows[r].what);
+        sn_pass_remark(pass, node->origin, true, "recognised: %s", rows[r].what);
         sn_value_replace(node->output[0], value);
         sn_node_remove(node);
         return true;

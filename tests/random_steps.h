@@ -195,7 +195,7 @@ static inline void step_matmul(Maker *m) {
     Item x;
     if (!draw(m, sn_dtype_is_float, 1, &x)) return;
     Type type = x.value->type;
-    int rank = pick(m, 4) == 0 ? 1 : chance(m, 60) ? 2 : 2 + pick(m, 2);
+    int rank = pick(m, 4) == 0 ? 1 : chance(m, 60) ? 2 : 2 + pick(m, 3);
     Dim *dim = SN_ARRAY(m->arena, Dim, rank);
     for (int i = 0; i < rank - 2; i++) {
         int from = type.rank - rank + i;

@@ -135,8 +135,28 @@ for file in absent.onnx truncated.onnx empty.onnx noise.onnx data; do
 done
 if [[ -e /dev/full ]]; then
     "$SINTER" info "$llama" >/dev/full 2>"$folder/err" && { echo "FAILED: a full disk"; failures=$((failures + 1)); }
+    for word in -h --version; do
+        "$SINTER" $word >/dev/full 2>"$folder/err" && { echo "FAILED: $word on a full disk"; failures=$((failures + 1)); }
+        grep -q "cannot be written" "$folder/err" || { echo "FAILED: $word is silent"; failures=$((failures + 1)); }
+    done
     expect 1 "cannot be written" dump "$llama" -o /dev/full
 fi
+# Where the standard files are closed, nothing that is opened takes their place.
+"${SINTER}" dump "$llama" -o "$folder/closed.txt" <&- >&- 2>&- || { echo "FAILED: closed files"; failures=$((failures + 1)); }
+grep -q "stage fused" "$folder/closed.txt" || { echo "FAILED: dump -o with closed files"; failures=$((failures + 1)); }
+"${SINTER}" info "$llama" >&- 2>"$folder/err" && { echo "FAILED: a closed output"; failures=$((failures + 1)); }
+grep -q "cannot be written" "$folder/err" || { echo "FAILED: a closed output is silent"; failures=$((failures + 1)); }
+(trap "" PIPE; sleep 1; "$SINTER" info "$llama" 2>"$folder/err" && echo good >"$folder/good"; exit 0) | true
+[[ ! -e $folder/good ]] || { echo "FAILED: a closed pipe"; failures=$((failures + 1)); }
+
+# The cache: none to be found, not private, not writable; and no compiler for what it lacks.
+(unset SINTER_CACHE XDG_CACHE_HOME HOME; failures=0; expect 1 "set SINTER_CACHE" run "$llama"; exit $failures) ||
+    failures=$((failures + 1))
+chmod 755 "$SINTER_CACHE/kernels"
+expect 1 "not private" run "$llama"
+chmod 700 "$SINTER_CACHE/kernels"
+expect 0 "output" run "$llama"
+SINTER_CC=$(type -P false) expect 1 "false" run "$llama"
 
 [[ $failures -eq 0 ]] || { echo "$failures failures"; exit 1; }
 echo "the command line does as it says"

@@ -169,6 +169,29 @@ static void a_limit_fails_the_run_and_nothing_else(void **state) {
     }
 }
 
+/* What a run holds that needs another split of the limit than the one before: an input that cannot be used in
+ * place takes memory that the larger run had for its values. */
+static void a_limit_counts_what_earlier_runs_left(void **state) {
+    enum { ROWS = 64, ROW = 16, LIMIT = 5 * ROWS * ROW + ROW + 64 };
+    float x[ROWS * 4 + 1];
+    fill(x, ROWS * 4 + 1, 1);
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Program *program = make_program(chain, eager, 1, *state, NULL);
+        sn_Context *context = make_context(program, eager ? 0 : LIMIT);
+        assert_ok(set_f32(context, 0, 2, (int64_t[]){ROWS, 4}, x));
+        assert_ok(sn_context_run(context));
+        context->memory_limit = eager ? sn_context_peak_bytes(context) + context->allocator.held : LIMIT;
+        void *odd = memmove((char *)x + 1, x, sizeof x - 1);
+        assert_ok(set_f32(context, 0, 2, (int64_t[]){ROWS / 2, 4}, odd));
+        assert_ok(sn_context_run(context));
+        int64_t held = context->arena.bytes + context->allocator.held + context->input[0].staging.bytes;
+        for (int i = 0; i < program->plan->output_count; i++) held += context->output[i].copy.bytes;
+        assert_true(context->input[0].staging.bytes == ROWS / 2 * ROW && held <= context->memory_limit);
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
 static void more_memory_than_there_is(void **state) {
     float x[4];
     for (int eager = 0; eager < 2; eager++) {
@@ -470,6 +493,7 @@ int main(void) {
         cmocka_unit_test(more_shapes_than_are_remembered),
         cmocka_unit_test(memory_is_accounted),
         cmocka_unit_test(a_limit_fails_the_run_and_nothing_else),
+        cmocka_unit_test(a_limit_counts_what_earlier_runs_left),
         cmocka_unit_test(more_memory_than_there_is),
         cmocka_unit_test(faults_name_the_node),
         cmocka_unit_test(wrong_inputs_are_refused),

@@ -5,12 +5,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -175,6 +177,55 @@ static void compiler_errors_are_told(void **state) {
     build(f, 3);
 }
 
+/* A compiler that is killed while it writes its object, as a host that waits for every child sees it. */
+static void endings_that_the_host_takes_are_told(void **state) {
+    Fixture *f = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/half", f->folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "#!/bin/sh\nfor word; do\n  [ \"$word\" = -E ] && exec cc \"$@\"\n"
+                  "  case $word in *.o) echo half > \"$word\"; echo struck down; exit 3;; esac\ndone\n");
+    assert_true(fclose(file) == 0 && chmod(path, 0700) == 0);
+    struct sigaction before, ignore = {.sa_handler = SIG_IGN};
+    assert_int_equal(sigaction(SIGCHLD, &ignore, &before), 0);
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    build(f, 2);
+    const Kernel *broken[] = {kernel(f->arena, 1, "int broken = undeclared_thing;")};
+    const Kernel *unlinkable[] = {
+        kernel(f->arena, 1, "int missing_thing(void); int f(void) { return missing_thing(); }")};
+    const Kernel *fine[] = {kernel(f->arena, 3, NULL)};
+    CompileRecord record = {0};
+    Library *library;
+    assert_fails(sn_jit_build(f->arena, &f->tools, broken, 1, &record, &library), SN_COMPILER,
+                 "undeclared_thing");
+    assert_fails(sn_jit_build(f->arena, &f->tools, unlinkable, 1, &record, &library), SN_COMPILER,
+                 "missing_thing");
+    setenv("SINTER_CC", path, 1);
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    assert_fails(sn_jit_build(f->arena, &f->tools, fine, 1, &record, &library), SN_COMPILER, "struck down");
+    setenv("SINTER_CC", "false", 1);
+    assert_fails(sn_toolchain_open(f->arena, f->folder, &f->tools), SN_COMPILER, "false");
+    assert_int_equal(sigaction(SIGCHLD, &before, NULL), 0);
+}
+
+static void what_killed_processes_left_is_removed(void **state) {
+    Fixture *f = *state;
+    char old[256], young[256], file[300];
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    snprintf(old, sizeof old, "%s/new-old", f->tools.cache.path);
+    snprintf(young, sizeof young, "%s/new-young", f->tools.cache.path);
+    snprintf(file, sizeof file, "%s/0.c", old);
+    assert_true(mkdir(old, 0700) == 0 && mkdir(young, 0700) == 0);
+    int made = open(file, O_CREAT | O_WRONLY, 0600);
+    assert_true(made >= 0 && close(made) == 0);
+    struct timespec yesterday[2] = {{.tv_sec = time(NULL) - 25 * 3600}, {.tv_sec = time(NULL) - 25 * 3600}};
+    assert_int_equal(utimensat(AT_FDCWD, old, yesterday, 0), 0);
+    build(f, 1);
+    assert_int_equal(access(old, F_OK), -1);
+    assert_int_equal(access(young, F_OK), 0);
+}
+
 static void a_wrong_compiler_is_told(void **state) {
     Fixture *f = *state;
     Toolchain tools;
@@ -276,10 +327,16 @@ static void memory_is_aligned_and_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(nothing_is_compiled_twice),     TEST(damaged_files_are_rebuilt),
-        TEST(compiler_errors_are_told),      TEST(a_wrong_compiler_is_told),
-        TEST(only_private_folders_are_used), TEST(the_environment_names_the_folder),
-        TEST(the_target_is_described),       TEST(memory_is_aligned_and_refused),
+        TEST(nothing_is_compiled_twice),
+        TEST(damaged_files_are_rebuilt),
+        TEST(compiler_errors_are_told),
+        TEST(a_wrong_compiler_is_told),
+        TEST(only_private_folders_are_used),
+        TEST(the_environment_names_the_folder),
+        TEST(endings_that_the_host_takes_are_told),
+        TEST(what_killed_processes_left_is_removed),
+        TEST(the_target_is_described),
+        TEST(memory_is_aligned_and_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,8 +217,8 @@ SN_FOLD(attention_greatest, sn_attention_larger, f32, float, vf32)
 
 /* Scores of a row, whole vectors of them, to exponentials relative to the greatest so far; rescales what was
  * summed before. A row with nothing but -infinity so far keeps zeros. */
-SN_INLINE void sn_attention_softmax(float *s, int64_t from, int64_t end, float *maximum, float *sum,
-                                    float *out) {
+SN_OUTLINE void sn_attention_softmax(float *s, int64_t from, int64_t end, float *maximum, float *sum,
+                                     float *out) {
     vf32 m = sn_splat_f32(*maximum), total = {0};
     for (int64_t l = from; l < end; l += SN_LANES) {
         vf32 x = sn_load_f32_v(s + l);
@@ -239,6 +239,41 @@ SN_INLINE void sn_attention_softmax(float *s, int64_t from, int64_t end, float *
     }
     *sum += sn_sum_f32(total);
     *maximum = greatest;
+}
+
+/* The step of an item of one row: packing would cost more than the products, so keys and values are read
+ * where they lie, along d. */
+SN_OUTLINE void sn_attention_step_row(SnAttentionItem *t, int64_t j, int64_t count, int state) {
+    float *s = t->scores, *out = t->out;
+    for (int64_t l = 0; l < count; l++) {
+        vf32 products = {0};
+        int64_t d = 0;
+        for (; d + SN_LANES <= SN_ATTENTION_D; d += SN_LANES)
+            products += sn_load_f32_v(t->query + d) * sn_key_v(t->context, t->b, t->g, j + l, d);
+        s[l] = sn_sum_f32(products);
+        for (; d < SN_ATTENTION_D; d++) s[l] += t->query[d] * sn_key_s(t->context, t->b, t->g, j + l, d);
+    }
+#if SN_ATTENTION_SCORE
+    if (SN_ATTENTION_SCORE == 2 || state == 1) sn_attention_adjust(t, s, t->i0, 1, j, count);
+#else
+    (void)state;
+#endif
+    for (int64_t l = count; l % SN_LANES; l++) s[l] = -__builtin_inff();
+    sn_attention_softmax(s, 0, count, t->maximum, t->sum, out);
+    int64_t step = 4;
+    for (int64_t l = 0; l < count; l += step) {
+        int64_t d = 0;
+        if (count - l < step) step = 1;
+        for (; d + SN_LANES <= SN_ATTENTION_DV; d += SN_LANES) {
+            vf32 o = sn_load_f32_v(out + d);
+            for (int64_t r = 0; r < step; r++)
+                o += s[l + r] * sn_value_v(t->context, t->b, t->g, j + l + r, d);
+            sn_store_f32_v(out + d, o);
+        }
+        for (; d < SN_ATTENTION_DV; d++)
+            for (int64_t r = 0; r < step; r++)
+                out[d] += s[l + r] * sn_value_s(t->context, t->b, t->g, j + l + r, d);
+    }
 }
 
 SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state) {
@@ -307,7 +342,10 @@ SN_OUTLINE void sn_attention_run(const SnContext *context, const SnAttention *p,
                 if (sn_mask_tile(context, t.b, t.h, t.i0, t.i0 + t.rows, j + shorter, j + count)) break;
                 count = shorter;
             }
-            sn_attention_step(&t, j, count, state);
+            if (t.rows == 1)
+                sn_attention_step_row(&t, j, count, state);
+            else
+                sn_attention_step(&t, j, count, state);
         }
         sn_attention_finish(&t);
     }

@@ -260,6 +260,51 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
     } while (k < g->K);
 }
 
+#if SN_GEMM_B == 0
+#define SN_GEMM_ROW (2048 / SN_TILE_NR) /* panels at most of a single row's work items, joined */
+/* A single row, columns n0 .. n1: packing would cost more than the product, so B is read where it lies, along
+ * what is consecutive there. */
+SN_OUTLINE void sn_gemm_row(const SnGemm *g, int64_t n0, int64_t n1) {
+    SN_ALIGNED float a[SN_GEMM_LDA], sums[SN_GEMM_ROW * SN_TILE_NR];
+    int64_t columns = n1 - n0, count;
+    __builtin_memset(sums, 0, (size_t)columns * sizeof(float));
+    for (int64_t k = 0; k < g->K; k += count) {
+        count = sn_least(g->K - k, SN_GEMM_KC);
+        sn_gemm_gather_a(g->context, g->batch, 0, 1, g->M, k, count, a);
+#if SN_GEMM_B_ALONG_K
+        for (int64_t j = 0; j < columns; j++) {
+            vf32 even = {0}, odd = {0};
+            int64_t i = 0;
+            for (; i + 2 * SN_LANES <= count; i += 2 * SN_LANES) {
+                even += sn_load_f32_v(a + i) * sn_gemm_b_v(g->context, g->batch, k + i, n0 + j);
+                odd += sn_load_f32_v(a + i + SN_LANES) *
+                       sn_gemm_b_v(g->context, g->batch, k + i + SN_LANES, n0 + j);
+            }
+            float sum = sn_sum_f32(even + odd);
+            for (; i < count; i++) sum += a[i] * sn_gemm_b_s(g->context, g->batch, k + i, n0 + j);
+            sums[j] += sum;
+        }
+#else
+        int64_t step = 4, j;
+        for (int64_t i = 0; i < count; i += step) {
+            if (count - i < step) step = 1;
+            for (j = 0; j + SN_LANES <= columns; j += SN_LANES) {
+                vf32 sum = sn_load_f32_v(sums + j);
+                sum += a[i] * sn_gemm_b_v(g->context, g->batch, k + i, n0 + j);
+                for (int64_t l = 1; l < step; l++)
+                    sum += a[i + l] * sn_gemm_b_v(g->context, g->batch, k + i + l, n0 + j);
+                sn_store_f32_v(sums + j, sum);
+            }
+            for (; j < columns; j++)
+                for (int64_t l = 0; l < step; l++)
+                    sums[j] += a[i + l] * sn_gemm_b_s(g->context, g->batch, k + i + l, n0 + j);
+        }
+#endif
+    }
+    sn_gemm_finish(g->context, sums, g->batch, 0, 1, n0, columns);
+}
+#endif
+
 SN_INLINE int64_t sn_gemm_items(int64_t M, int64_t N, int64_t batch) {
     int64_t U = sn_ceil_div(M, SN_TILE_MR), P = sn_ceil_div(N, SN_TILE_NR);
     return batch * (U <= SN_GEMM_FEW ? P : sn_ceil_div(P, SN_GEMM_PANELS) * sn_ceil_div(U, SN_GEMM_BLOCKS));
@@ -274,7 +319,15 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
         if (U <= SN_GEMM_FEW) { /* 0: no rows, of which the items know nothing */
             int64_t p = item % P;
             g.batch = item / P;
-            joined = sn_least(sn_least(end - item, P - p), SN_GEMM_PANELS);
+            joined = sn_least(end - item, P - p);
+#if SN_GEMM_B == 0
+            if (M == 1) {
+                joined = sn_least(joined, SN_GEMM_ROW);
+                sn_gemm_row(&g, p * SN_TILE_NR, sn_least(N, (p + joined) * SN_TILE_NR));
+                continue;
+            }
+#endif
+            joined = sn_least(joined, SN_GEMM_PANELS);
             sn_gemm_block(&g, 0, U, p, p + joined);
         } else {
             int64_t u = item % row_items, p = item / row_items % panel_items * SN_GEMM_PANELS;

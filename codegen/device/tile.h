@@ -182,7 +182,7 @@ SN_OUTLINE void sn_transpose_square(const float *from, float *to, int64_t ldt) {
 /* The variants that are compiled: a tile of another height runs as the next one up, over rows of A that the
  * caller has made readable, since code for every height would double the time to compile. */
 SN_INLINE int64_t sn_tile_height(int64_t rows) {
-    static const uint8_t heights[17] = {0, 1, 2, 3, 4, 6, 6, 8, 8, 11, 11, 11, 14, 14, 14, 16, 16};
+    static const uint8_t heights[17] = {0, 1, 2, 4, 4, 6, 6, 8, 8, 11, 11, 11, 14, 14, 14, 16, 16};
     return heights[rows] < SN_TILE_MR ? heights[rows] : SN_TILE_MR;
 }
 
@@ -201,9 +201,6 @@ SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64
 #endif
 #if SN_TILE_MR > 2
         SN_TILE_CASE(2)
-#endif
-#if SN_TILE_MR > 3
-        SN_TILE_CASE(3)
 #endif
 #if SN_TILE_MR > 4
         SN_TILE_CASE(4)
