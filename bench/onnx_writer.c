@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { STORE_ALIGNMENT = 64, STORE_CHUNK = 1 << 20 };
@@ -259,6 +260,13 @@ static Status store_weights(Writer *writer, FILE *file, const char *path, const 
     return NULL;
 }
 
+/* Files are moved into place when they are whole; a device or a pipe would be replaced by that. */
+static Status check_target(const char *path) {
+    struct stat info;
+    bool other = stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+    return other ? sn_fail(SN_IO, "%s: not a regular file", path) : NULL;
+}
+
 /* Moves the finished temporary file into place, or removes it. */
 static Status finish(FILE *file, const char *temporary, const char *path, Status status) {
     if (!status && (fflush(file) != 0 || fsync(fileno(file)) != 0)) status = write_failed(temporary);
@@ -285,6 +293,7 @@ static Status save_data(Writer *writer, const char *path, void (*progress)(void 
 
 Status sn_writer_save(Writer *writer, const char *path, bool stored,
                       void (*progress)(void *, int64_t, int64_t), void *user) {
+    TRY(check_target(path));
     if (stored) TRY(save_data(writer, path, progress, user));
     for (int i = 0; i < writer->weight.count && !stored; i++) describe_recipe(writer, i);
     Onnx__GraphProto *graph = &writer->graph;

@@ -192,7 +192,7 @@ Value *sn_import_attention(Call *c) {
     heads.mask = mask_padding(c, heads.mask, sn_call_input(c, 6), &heads);
     if (c->output_count > 1) c->output[1] = heads.k;
     if (c->output_count > 2) c->output[2] = heads.v;
-    Value *result = heads.softcap > 0 ? capped_attention(c, &heads) : plain_attention(c, &heads);
+    Value *result = heads.softcap != 0 ? capped_attention(c, &heads) : plain_attention(c, &heads);
     if (sn_call_failed(c) || c->input[0]->type.rank == 4) return result;
     const Dim *dim = result->type.dim;
     Dim joined[3] = {dim[0], dim[2], sn_dim_mul(c->dims, dim[1], dim[3])};

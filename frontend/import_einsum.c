@@ -152,8 +152,7 @@ static Term needed_after(const Term *term, int from, int count, const Term *out)
     Term needed = *out;
     for (int k = from; k < count; k++)
         for (int i = 0; i < term[k].rank; i++)
-            if (find(&needed, term[k].label[i]) < 0)
-                needed.label[needed.rank++] = term[k].label[i];
+            if (find(&needed, term[k].label[i]) < 0) needed.label[needed.rank++] = term[k].label[i];
     return needed;
 }
 

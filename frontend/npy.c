@@ -36,7 +36,7 @@ static Status parse_descr(const char *header, DType *out) {
     at++;
     for (int i = 0; i < TYPE_COUNT; i++) {
         bool one_byte = types[i].descr[1] == '1';
-        if (strncmp(at + 1, types[i].descr, 2) != 0 || at[3] != '\'') continue;
+        if (!*at || strncmp(at + 1, types[i].descr, 2) != 0 || at[3] != '\'') continue;
         if (*at != '<' && !(one_byte && (*at == '|' || *at == '='))) break;
         *out = types[i].dtype;
         return NULL;

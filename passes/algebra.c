@@ -1,5 +1,6 @@
-/* Identities of arithmetic, as rows {operator, rule}. All keep the value exactly, but for the sign of a zero.
- */
+/* Identities of arithmetic, as rows {operator, rule}. All keep the value exactly, but for the sign of a zero
+ * and for roots of minus infinity, which as powers of 1/2 are infinite and as roots NaN. A third power rounds
+ * once more. */
 #include "simplify_internal.h"
 
 #include <math.h>

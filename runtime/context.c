@@ -1,6 +1,7 @@
 #include "context.h"
 #include "memory.h"
 #include "number.h"
+#include <fenv.h>
 #include <stdlib.h>
 
 /* ---- life ---- */
@@ -252,7 +253,7 @@ static Status fetch_output(sn_Context *context, const Binding *binding, int inde
     return NULL;
 }
 
-sn_Error *sn_context_run(sn_Context *context) {
+static Status run(sn_Context *context) {
     const Plan *plan = context->program->plan;
     const Binding *binding;
     TRY(bind(context, &binding));
@@ -266,6 +267,17 @@ sn_Error *sn_context_run(sn_Context *context) {
     context->peak = made + side_bytes(context);
     context->ran = true;
     return NULL;
+}
+
+/* What the host has made of rounding, small numbers and traps does not reach the kernels, nor theirs the
+ * host. */
+sn_Error *sn_context_run(sn_Context *context) {
+    fenv_t host;
+    fegetenv(&host);
+    fesetenv(FE_DFL_ENV);
+    Status status = run(context);
+    fesetenv(&host);
+    return status;
 }
 
 sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out) {

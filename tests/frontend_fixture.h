@@ -134,7 +134,8 @@ static inline char **names(Arena *arena, const char *list, size_t *count) {
     return name;
 }
 
-static inline Onnx__NodeProto *add_node(Model *model, const char *op, const char *inputs, const char *outputs) {
+static inline Onnx__NodeProto *add_node(Model *model, const char *op, const char *inputs,
+                                        const char *outputs) {
     Onnx__NodeProto *node = SN_NEW(model->arena, Onnx__NodeProto);
     onnx__node_proto__init(node);
     node->op_type = (char *)op;
@@ -146,7 +147,8 @@ static inline Onnx__NodeProto *add_node(Model *model, const char *op, const char
     return node;
 }
 
-static inline Onnx__AttributeProto *add_attribute(Model *model, Onnx__NodeProto *node, const char *name, int type) {
+static inline Onnx__AttributeProto *add_attribute(Model *model, Onnx__NodeProto *node, const char *name,
+                                                  int type) {
     Onnx__AttributeProto *attribute = SN_NEW(model->arena, Onnx__AttributeProto);
     onnx__attribute_proto__init(attribute);
     attribute->name = (char *)name;

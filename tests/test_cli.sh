@@ -62,6 +62,9 @@ expect 2 "--layers: '2x'" make llama --layers=2x -o "$folder/x.onnx"
 expect 2 "--layers needs a value" make llama --layers
 expect 2 "--stored takes no value" make llama --stored=yes
 expect 1 "sinter: " make llama "${sizes[@]}" -o "$folder/absent/x.onnx"
+mkfifo "$folder/pipe"
+expect 1 "not a regular file" make llama "${sizes[@]}" -o "$folder/pipe"
+[[ -p $folder/pipe ]] || { echo "FAILED: make replaced a pipe"; failures=$((failures + 1)); }
 expect 1 "sinter: " make llama --d-model 33 --heads 2 -o "$folder/x.onnx"
 
 for stage in import recognised expanded fused plan loops kernels; do expect 0 "" dump "$llama" --stage "$stage"; done
@@ -79,8 +82,8 @@ expect 1 "cannot be written" dump "$llama" -o "$folder/absent/graph.txt"
 # Both modes agree, and a comparison can fail.
 run=(run "$llama" --shape input_ids=2x9 --threads 1)
 expect 0 "2x9x50" "${run[@]}" --mode eager --output "logits=@$folder/eager.npy"
-expect 0 "1 outputs as expected" "${run[@]}" --expect "logits=@$folder/eager.npy"
-expect 0 "1 outputs as expected" "${run[@]}" --input input_ids=random --expect "logits=@$folder/eager.npy"
+expect 0 "1 output as expected" "${run[@]}" --expect "logits=@$folder/eager.npy"
+expect 0 "1 output as expected" "${run[@]}" --input input_ids=random --expect "logits=@$folder/eager.npy"
 expect 1 "differs" "${run[@]}" --input input_ids=random:1 --expect "logits=@$folder/eager.npy"
 expect 1 "instead of" run "$llama" --shape input_ids=2x8 --expect "logits=@$folder/eager.npy"
 expect 0 '"shape": "2x9x50"' "${run[@]}" -o json

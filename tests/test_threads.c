@@ -134,12 +134,40 @@ static void impossible_counts_are_refused(void **state) {
     assert_true(sn_cpu_count() >= 1);
 }
 
+/* Uses a megabyte of stack once both items are being done. */
+static int use_stack(void *argument, int64_t begin, int64_t end) {
+    atomic_int *begun = argument;
+    volatile char room[1 << 20];
+    atomic_fetch_add(begun, (int)(end - begin));
+    for (int i = 0; i < 5000 && atomic_load(begun) < 2; i++) usleep(1000);
+    for (size_t i = 0; i < sizeof room; i += 1024) room[i] = 1;
+    return room[1024] - 1;
+}
+
+static void stacks_do_not_depend_on_the_host(void **state) {
+    (void)state;
+    pthread_attr_t usual, small;
+    Pool *pool;
+    atomic_int begun = 0;
+    assert_int_equal(pthread_getattr_default_np(&usual), 0);
+    assert_int_equal(pthread_attr_init(&small), 0);
+    assert_int_equal(pthread_attr_setstacksize(&small, 256 << 10), 0);
+    assert_int_equal(pthread_setattr_default_np(&small), 0);
+    assert_null(sn_pool_new(2, &pool));
+    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    assert_int_equal(sn_pool_run(pool, use_stack, &begun, 2, 1), 0);
+    sn_pool_free(pool);
+    pthread_attr_destroy(&small);
+    pthread_attr_destroy(&usual);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_item_is_done_once),
         cmocka_unit_test(the_smallest_fault_is_reported),
         cmocka_unit_test(nested_regions_end),
         cmocka_unit_test(callers_share_a_pool),
+        cmocka_unit_test(stacks_do_not_depend_on_the_host),
         cmocka_unit_test(impossible_counts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -236,10 +236,22 @@ static void all_gemms(Bench *b, int quick) {
             for (int k = 0; k < 2; k++) gemm(b, code, heights[h], sides[n], sides[k], element);
 }
 
+/* Right operands that the work items pack for themselves: the activations' products, and every product of
+ * eager mode. */
+static void unpacked_gemms(Bench *b) {
+    void *code = open_or_exit(b, "tests/device/gemm_probe.c", "-DSN_GEMM_B=0");
+    for (int64_t M = 1024; M >= 1; M /= 32) gemm(b, code, M, 768, 3072, 4);
+    gemm(b, code, 1024, 3072, 768, 4);
+    gemm(b, code, 256, 256, 64, 4);
+}
+
 static void all_attentions(Bench *b) {
+    /* Panels that divide D, as the generator chooses them (ir/target.c). */
+    const char *tile =
+        b->lanes == 16 && !strstr(b->defines, "SN_TILE_MR") ? "-DSN_TILE_MR=14 -DSN_TILE_NV=2" : "";
     for (int64_t D = 64; D <= 128; D *= 2) {
-        char define[64];
-        snprintf(define, sizeof define, "-DSN_ATTENTION_SCORE=1 -DSN_ATTENTION_D=%ld", (long)D);
+        char define[128];
+        snprintf(define, sizeof define, "-DSN_ATTENTION_SCORE=1 -DSN_ATTENTION_D=%ld %s", (long)D, tile);
         void *code = open_or_exit(b, "tests/device/attention_probe.c", define);
         attention(b, code, 1, 12, 1024, 1024, D, 1);
         attention(b, code, 1, 12, 1024, 1024, D, 0);
@@ -290,7 +302,10 @@ int main(int count, char **words) {
         void *code = open_or_exit(&b, "tests/device/gemm_probe.c", "");
         for (int i = 0; i < only; i++) gemm(&b, code, shapes[i][0], shapes[i][1], shapes[i][2], 4);
     } else {
-        if (only == 0) all_gemms(&b, quick);
+        if (only == 0) {
+            all_gemms(&b, quick);
+            if (!strstr(b.defines, "SN_GEMM_B") && !strstr(b.defines, "SN_TILE_B")) unpacked_gemms(&b);
+        }
         all_attentions(&b);
     }
     b.pool.work = NULL;

@@ -19,13 +19,18 @@
  *
  * For the host, which may define SN_GEMM_PANELS and SN_GEMM_BLOCKS, the panels and the heights of the tile in
  * a work item (default 8 and 4; with SN_GEMM_B 0, where a work item packs its part of B, 4 and what gives
- * about 256 rows): NR = SN_TILE_NV * SN_LANES, U = ceil(M / SN_TILE_MR), P = ceil(N / NR) work items batch *
- * (U <= 4 ? P : ceil(P / SN_GEMM_PANELS) * ceil(U / SN_GEMM_BLOCKS)) packing items    batch * P packed bytes
- * batch * P * NR * (SN_GEMM_B == 1 ? 4 * K : 2 * (K + K % 2)), aligned to 64 Stack: less than 800 KB with the
- * default tile and KC, 1.1 MB with 6 by 4. A work item is a block of panels by heights of the tile (or a
- * panel and all the rows, when these are few); neighbours in a call are joined, so that the panels stay in
- * the second-level cache. An element's sum is cut by K alone, so no result depends on how the items are
- * split.
+ * about 256 rows): with NR = SN_TILE_NV * SN_LANES, U = ceil(M / SN_TILE_MR), P = ceil(N / NR):
+ *
+ *   work items       batch * (U <= 4 ? P : ceil(P / SN_GEMM_PANELS) * ceil(U / SN_GEMM_BLOCKS))
+ *
+ *   packing items    batch * P
+ *
+ *   packed bytes     batch * P * NR * (SN_GEMM_B == 1 ? 4 * K : 2 * (K + K % 2)), aligned to 64
+ *
+ * Stack: less than 800 KB with the default tile and KC, 1.1 MB with 6 by 4. A work item is a block of panels
+ * by heights of the tile, or a panel and all the rows, when these are few; neighbours in a call are joined,
+ * so that the panels stay in the second-level cache. A single row reads a B that is data where it lies. An
+ * element's sum is cut by K and by how many rows there are, so no result depends on how the items are split.
  */
 #ifndef SN_DEVICE_GEMM_H
 #define SN_DEVICE_GEMM_H

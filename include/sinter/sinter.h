@@ -5,6 +5,9 @@
  * struct, so that a program built against an older header keeps working; zero in any other field is its
  * default.
  *
+ * Kernels run on the thread that calls sn_compile and sn_context_run, and on the program's own: let it have
+ * 2 MB of stack.
+ *
  *   sn_Model   --compile-->   sn_Program   --one per thread-->   sn_Context
  *   (a loaded file)           (immutable, shared)                (inputs, outputs, memory of its runs)
  */

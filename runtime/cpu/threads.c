@@ -1,5 +1,6 @@
 #include "threads.h"
 #include <errno.h>
+#include <fenv.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -17,6 +18,8 @@
 /* Threads look for work this long before they sleep: longer than the pause between two launches of a plan,
  * shorter than anything a user would notice as load. */
 enum { SPIN_NANOSECONDS = 60000, SPINS_PER_CLOCK = 64 };
+
+enum { STACK_BYTES = 4 << 20 }; /* of a worker: no kernel takes more than about 1 MB */
 
 /* `state` of a pool: the region is open to be joined; its caller sleeps; how many workers are in it. */
 #define OPEN    0x80000000u
@@ -127,6 +130,7 @@ static void wait_for_epoch(Pool *pool, unsigned seen) {
 static void *worker_main(void *argument) {
     Pool *pool = argument;
     unsigned seen = 0;
+    fesetenv(FE_DFL_ENV); /* not what the thread had that made this one */
     while (!atomic_load(&pool->stop)) {
         join_region(pool);
         wait_for_epoch(pool, seen);
@@ -184,17 +188,22 @@ int sn_pool_threads(const Pool *pool) {
     return pool->threads;
 }
 
-/* Workers take no signals: a handler of the host program runs on the host's own threads. */
+/* Workers take no signals: a handler of the host program runs on the host's own threads. Their stacks do not
+ * depend on the host's limit: kernels keep their tiles there. */
 static Status start_workers(Pool *pool) {
+    pthread_attr_t attributes;
     sigset_t all, before;
+    int error = pthread_attr_init(&attributes);
+    if (error) return sn_fail(SN_NO_MEMORY, "out of memory for threads");
+    error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = 0;
     while (!error && pool->worker_count < pool->threads - 1) {
-        error = pthread_create(&pool->worker[pool->worker_count], NULL, worker_main, pool);
+        error = pthread_create(&pool->worker[pool->worker_count], &attributes, worker_main, pool);
         if (!error) pool->worker_count++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
     if (!error) return NULL;
     return sn_fail(SN_NO_MEMORY, "thread %d of %d cannot be started: %s", pool->worker_count + 1,
                    pool->threads, strerror(error));

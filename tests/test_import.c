@@ -1,0 +1,243 @@
+/* Rules of the importer: forms of operators that are easily taken for others, and what they have to refuse.
+ */
+#include "frontend_fixture.h"
+
+#include <math.h>
+
+enum { I32 = 6, BOOL = 9, FLOAT = 1, INT = 2, STRING = 3 };
+
+/* ---- small models ---- */
+
+static void set_int(Model *model, Onnx__NodeProto *node, const char *name, int64_t value) {
+    add_attribute(model, node, name, INT)->i = value;
+}
+
+static void set_string(Model *model, Onnx__NodeProto *node, const char *name, const char *value) {
+    add_attribute(model, node, name, STRING)->s = (ProtobufCBinaryData){strlen(value), (uint8_t *)value};
+}
+
+/* An i64 constant of this rank and no other extent than 1 but for the last one. */
+static void add_integers(Model *model, const char *name, int rank, int64_t count, const int64_t *value) {
+    Onnx__TensorProto *tensor = add_initializer(model, name, I64, count);
+    tensor->n_dims = (size_t)rank;
+    tensor->dims = SN_ARRAY(model->arena, int64_t, rank);
+    for (int k = 0; k < rank; k++) tensor->dims[k] = k == rank - 1 ? count : 1;
+    int64_t *copy = SN_ARRAY(model->arena, int64_t, count);
+    memcpy(copy, value, (size_t)count * sizeof *value);
+    set_raw(tensor, copy, (size_t)count * sizeof *value);
+}
+
+/* The only result for one f32 input of these extents, filled with `x`. */
+static const Array *result_of(Fixture *fixture, Model *model, int rank, const int64_t *extent, double x) {
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    Array *input = sn_array_new(fixture->arena, SN_F32, rank, extent), *output[1];
+    for (int64_t i = 0; i < input->count; i++) input->f[i] = x;
+    Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){input}, output);
+    if (status) fail_msg("%s", sn_error_message(status));
+    return output[0];
+}
+
+/* ---- functions ---- */
+
+static Onnx__FunctionProto *unary_function(Model *model, const char *overload, const char *op) {
+    Onnx__FunctionProto *function = SN_NEW(model->arena, Onnx__FunctionProto);
+    onnx__function_proto__init(function);
+    function->name = "Twice";
+    function->domain = "local";
+    function->overload = (char *)overload;
+    function->input = names(model->arena, "x", &function->n_input);
+    function->output = names(model->arena, "y", &function->n_output);
+    function->node = SN_ARRAY(model->arena, Onnx__NodeProto *, 1);
+    function->node[function->n_node++] = add_node(model, op, "x", "y");
+    model->graph.n_node--; /* it was added to the graph */
+    function->opset_import = model->opsets;
+    function->n_opset_import = 1;
+    return function;
+}
+
+static void overloads_are_told_apart(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    Onnx__FunctionProto *function[] = {unary_function(model, "", "Abs"), unary_function(model, "n", "Neg")};
+    model->proto.functions = function;
+    model->proto.n_functions = 2;
+    add_input(model, "x", F32, "1");
+    Onnx__NodeProto *call = add_node(model, "Twice", "x", "y");
+    call->domain = "local";
+    add_output(model, "y");
+    assert_true(result_of(fixture, model, 1, (int64_t[]){1}, 3)->f[0] == 3);
+    call->overload = "n";
+    assert_true(result_of(fixture, model, 1, (int64_t[]){1}, 3)->f[0] == -3);
+    call->overload = "none";
+    refused(fixture, model, SN_UNSUPPORTED, "Twice", NULL);
+}
+
+/* ---- ranges ---- */
+
+/* y = range(0, cast(cast(limit)), 1), as i64 after a cast to `middle`. */
+static Model *range_model(Arena *arena, int64_t limit, int middle) {
+    Model *model = model_new(arena, 17);
+    const int64_t zero = 0, one = 1;
+    add_integers(model, "limit", 0, 1, &limit);
+    add_integers(model, "zero", 0, 1, &zero);
+    add_integers(model, "one", 0, 1, &one);
+    set_int(model, add_node(model, "Cast", "limit", "middle"), "to", middle);
+    set_int(model, add_node(model, "Cast", "middle", "end"), "to", I64);
+    add_node(model, "Range", "zero end one", "y");
+    add_output(model, "y");
+    return model;
+}
+
+/* A cast that changes the number is not looked through. */
+static void range_bounds_are_what_casts_make_of_them(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, range_model(fixture->arena, 5, F32), &graph);
+    assert_true(sn_dim_equals(graph->body->result.at[0]->type.dim[0], 5));
+    loaded(fixture, range_model(fixture->arena, 5, BOOL), &graph);
+    assert_true(sn_dim_equals(graph->body->result.at[0]->type.dim[0], 1));
+    refused(fixture, range_model(fixture->arena, (1 << 24) + 1, F32), SN_UNSUPPORTED, "limit", NULL);
+}
+
+/* ---- products ---- */
+
+static Model *gemm_model(Arena *arena, int type, const char *a, const char *c, double alpha) {
+    Model *model = model_new(arena, 17);
+    add_input(model, "a", type, a);
+    add_input(model, "b", type, "3,4");
+    add_input(model, "c", type, c);
+    add_attribute(model, add_node(model, "Gemm", "a b c", "y"), "alpha", FLOAT)->f = (float)alpha;
+    add_output(model, "y");
+    return model;
+}
+
+static void gemm_spreads_c_alone(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, gemm_model(fixture->arena, F32, "2,3", "4", 0.5), &graph);
+    loaded(fixture, gemm_model(fixture->arena, F32, "2,3", "2,1", 0.5), &graph);
+    refused(fixture, gemm_model(fixture->arena, F32, "1,3", "2,4", 1), SN_INVALID, "not equal", NULL);
+    loaded(fixture, gemm_model(fixture->arena, I32, "2,3", "4", 2), &graph);
+    refused(fixture, gemm_model(fixture->arena, I32, "2,3", "4", 0.5), SN_UNSUPPORTED, "0.5", NULL);
+}
+
+static Model *einsum_model(Arena *arena, const char *equation, const char *dims) {
+    Model *model = model_new(arena, 17);
+    add_input(model, "a", F32, dims);
+    add_input(model, "b", F32, dims);
+    set_string(model, add_node(model, "Einsum", "a b", "y"), "equation", equation);
+    add_output(model, "y");
+    return model;
+}
+
+static void einsum_drops_no_label(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, einsum_model(fixture->arena, "abcdef,ghijkl", "1,1,1,1,1,1"), &graph);
+    assert_int_equal(graph->body->result.at[0]->type.rank, 12);
+    refused(fixture, einsum_model(fixture->arena, "abcdefg,hijklmn", "1,1,1,1,1,1,1"), SN_UNSUPPORTED,
+            "rank 14", NULL);
+}
+
+/* Label z of the first two operands is needed until the last one, beyond the 25 labels of the others. */
+static void einsum_keeps_what_later_operands_have(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "2,2");
+    for (int k = 0; k < 2; k++) {
+        Onnx__TensorProto *ones = add_initializer(model, k ? "c" : "d", F32, 1);
+        ones->n_dims = 12;
+        ones->dims = SN_ARRAY(fixture->arena, int64_t, 12);
+        for (int i = 0; i < 12; i++) ones->dims[i] = 1;
+        set_raw(ones, four, sizeof four[0]);
+    }
+    set_raw(add_initializer(model, "e", F32, 2), four, 2 * sizeof four[0]);
+    set_string(model, add_node(model, "Einsum", "x x c d e", "y"), "equation",
+               "az,bz,cdefghijklmn,opqrstuvwxyA,z->ab");
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 2, (int64_t[]){2, 2}, 3);
+    for (int i = 0; i < 4; i++) assert_true(y->f[i] == 9 * (double)(four[0] + four[1]));
+}
+
+/* ---- others ---- */
+
+static void bools_have_an_order_and_no_sum(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 20);
+    Graph *graph;
+    add_input(model, "x", BOOL, "2,3");
+    Onnx__NodeProto *node = add_node(model, "ReduceMax", "x", "y");
+    add_output(model, "y");
+    loaded(fixture, model, &graph);
+    assert_int_equal(graph->body->result.at[0]->type.dtype, SN_BOOL);
+    node->op_type = "ReduceSum";
+    refused(fixture, model, SN_INVALID, "bool", NULL);
+}
+
+/* As attributes, bounds that are not given are the least and the greatest f32. */
+static void old_clips_are_bounded(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 10);
+    add_input(model, "x", F32, "1");
+    add_node(model, "Clip", "x", "y");
+    add_output(model, "y");
+    assert_true(isfinite(result_of(fixture, model, 1, (int64_t[]){1}, INFINITY)->f[0]));
+    model->opset.version = 11;
+    assert_true(isinf(result_of(fixture, model, 1, (int64_t[]){1}, INFINITY)->f[0]));
+}
+
+static Model *pad_model(Arena *arena, int64_t value) {
+    Model *model = model_new(arena, 17);
+    const int64_t pads[] = {1, 0};
+    add_input(model, "x", I64, "2");
+    add_integers(model, "pads", 1, 2, pads);
+    add_integers(model, "value", 0, 1, &value);
+    add_node(model, "Pad", "x pads value", "y");
+    add_output(model, "y");
+    return model;
+}
+
+static void padding_values_are_exact(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, pad_model(fixture->arena, (INT64_C(1) << 53) - 1), &graph);
+    refused(fixture, pad_model(fixture->arena, (INT64_C(1) << 53) + 1), SN_UNSUPPORTED, "padding value",
+            NULL);
+}
+
+/* Elements of shapes are gathered by indices of every rank there is. */
+static void shape_values_are_gathered_at_any_rank(void **state) {
+    Fixture *fixture = *state;
+    for (int rank = 0; rank <= SN_MAX_RANK; rank += SN_MAX_RANK) {
+        Model *model = model_new(fixture->arena, 17);
+        const int64_t index = -1;
+        add_input(model, "x", F32, "2,n");
+        add_integers(model, "index", rank, 1, &index);
+        add_node(model, "Shape", "x", "shape");
+        add_node(model, "Gather", "shape index", "y");
+        add_output(model, "y");
+        Graph *graph;
+        loaded(fixture, model, &graph);
+        const Value *y = graph->body->result.at[0];
+        assert_int_equal(y->type.rank, rank);
+        assert_ptr_equal(y->known[0], graph->body->param.at[0]->type.dim[1]);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(overloads_are_told_apart),
+        TEST(range_bounds_are_what_casts_make_of_them),
+        TEST(gemm_spreads_c_alone),
+        TEST(einsum_drops_no_label),
+        TEST(einsum_keeps_what_later_operands_have),
+        TEST(bools_have_an_order_and_no_sum),
+        TEST(old_clips_are_bounded),
+        TEST(padding_values_are_exact),
+        TEST(shape_values_are_gathered_at_any_rank),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
