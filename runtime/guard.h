@@ -1,4 +1,5 @@
-/* The border between arenas and their callers: exhaustion becomes an error here. */
+/* The border between the compiler and its callers: exhaustion becomes an error here, and what the host has
+ * made of rounding, small numbers and traps ends here. */
 #ifndef SN_GUARD_H
 #define SN_GUARD_H
 

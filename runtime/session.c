@@ -1,7 +1,6 @@
 #include "session.h"
 #include "clock.h"
 #include "guard.h"
-#include <fenv.h>
 #include <stdlib.h>
 
 /* ---- models ---- */
@@ -138,11 +137,7 @@ Status sn_session_compile(const sn_Model *model, const sn_CompileOptions *option
     TRY(read_options(options, &request.options));
     request.arena = sn_arena_new();
     if (!request.arena) return sn_fail(SN_NO_MEMORY, "out of memory for a program");
-    fenv_t host; /* see sn_context_run: folding and setup compute too */
-    fegetenv(&host);
-    fesetenv(FE_DFL_ENV);
     Status status = sn_guarded(request.arena, compile, &request);
-    fesetenv(&host);
     if (status) {
         if (request.program)
             sn_program_free(request.program);

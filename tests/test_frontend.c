@@ -578,6 +578,7 @@ static void odd_npy_headers_are_refused(void **state) {
         "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 2), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4, 4), }",
         "{'descr': '<f4', 'fortran_order': False}",
+        "{    'descr': '", /* with its NUL as long as a piece of the arena: nothing may be read beyond */
     };
     for (size_t k = 0; k < sizeof headers / sizeof headers[0]; k++) {
         Text text = sn_text(fixture->arena);

@@ -294,13 +294,13 @@ SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, 
     }
 }
 
-SN_OUTLINE void sn_attention_finish(const SnAttentionItem *t) {
+SN_OUTLINE void sn_attention_finish(const SnAttentionItem *t, int64_t columns) {
     for (int64_t u = 0; u < t->heights; u++) {
         int64_t rows, first = sn_attention_height(t, u, &rows);
         for (int64_t r = 0; r < rows; r++) {
             int64_t d = 0, i = t->i0 + first + r, row = u * SN_TILE_MR + r;
             const float *out = t->out + row * SN_ATTENTION_LDO;
-            float inverse = 1 / t->sum[row];
+            float inverse = columns ? 1 / t->sum[row] : 0; /* the sum of no values is 0 */
 #if SN_ATTENTION_EMPTY_ZERO
             if (t->sum[row] == 0) inverse = 0;
 #endif
@@ -347,7 +347,7 @@ SN_OUTLINE void sn_attention_run(const SnContext *context, const SnAttention *p,
             else
                 sn_attention_step(&t, j, count, state);
         }
-        sn_attention_finish(&t);
+        sn_attention_finish(&t, p->columns);
     }
 }
 
