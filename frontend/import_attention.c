@@ -87,6 +87,7 @@ static Value *whole_mask(Call *c, Value *mask, Dim keys) {
 /* Columns from length[b] on are hidden: length i64 [B]. */
 static Value *mask_padding(Call *c, Value *mask, Value *length, const Heads *heads) {
     if (!length || sn_call_failed(c)) return mask;
+    if (length->type.rank != 1) return sn_call_invalid(c, "lengths of rank %d", length->type.rank);
     Builder *b = c->builder;
     DType dtype = heads->q->type.dtype;
     AttrIota columns = {length->type.dtype, heads->k->type.dim[2], sn_dim(c->dims, 0), sn_dim(c->dims, 1)};

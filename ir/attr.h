@@ -5,6 +5,7 @@
 
 #include "map.h"
 #include "type.h"
+#include "view.h"
 
 typedef struct AttrNone {
     char unused;
@@ -38,12 +39,7 @@ typedef struct AttrCast {
  * index (source_rank of them) is a Dim over the axes sn_dim_axis(k, extent[k]). Every movement of data that
  * duplicates or drops but never combines elements (reshape, transpose, slice, expand, tile) is one of these.
  */
-typedef struct AttrView {
-    int rank;
-    const Dim *extent;
-    int source_rank;
-    const Dim *index;
-} AttrView;
+typedef IndexMap AttrView;
 
 /* concat, gather, softmax, log_softmax, cumsum …: always normalised to 0 <= axis < rank. */
 typedef struct AttrAxis {

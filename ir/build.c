@@ -95,8 +95,7 @@ static Value *build_view(Builder *builder, Value *value, const IndexMap *map) {
     if (sn_dims_overflowed(graph->dims))
         return latch(builder, sn_fail(SN_INVALID, "a computed size does not fit into 64 bits"));
     if (sn_view_is_identity(graph->dims, map, value->type.dim)) return value;
-    AttrView attr = {map->rank, map->extent, map->source_rank, map->index};
-    return sn_build1(builder, SN_OP_VIEW, &attr, value);
+    return sn_build1(builder, SN_OP_VIEW, map, value);
 }
 
 Value *sn_build_reshape(Builder *builder, Value *value, int rank, const Dim *extent) {

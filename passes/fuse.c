@@ -18,18 +18,7 @@ static bool same_dims(Type a, Type b) {
     return true;
 }
 
-static IndexMap map_of(const Node *view) {
-    const AttrView *attr = view->attr;
-    return (IndexMap){attr->rank, attr->extent, attr->source_rank, attr->index};
-}
-
 /* ---- free nodes ---- */
-
-Part *sn_fusion_part(const Fusion *fusion, const Node *node) {
-    Part *part = fusion->of_node[node->id];
-    while (part && part->into) part = part->into;
-    return part;
-}
 
 static bool is_cheap(OpCode op) {
     static const bool costly[SN_OP_COUNT] = {
@@ -56,30 +45,14 @@ static int index_depth(Fusion *fusion, const Node *node) {
     return depth < MAX_INDEX_DEPTH ? depth + 1 : 0;
 }
 
-bool sn_fusion_is_free(Fusion *fusion, const Node *node) {
-    if (fusion->owned[node->id]) return false;
-    return fusion->index_depth[node->id] > 0 || node->op == SN_OP_VIEW;
-}
-
-void sn_fusion_sources(Fusion *fusion, const Node *node, SourceVisitor *visit, void *user) {
-    for (int k = 0; k < node->input_count; k++) {
-        Value *value = node->input[k];
-        if (!value) continue;
-        if (value->producer && sn_fusion_is_free(fusion, value->producer))
-            sn_fusion_sources(fusion, value->producer, visit, user);
-        else
-            visit(user, value);
-    }
-}
-
 /* The value that `value` shows through free views, which are composed into *map (of `value`'s shape). */
 static Value *look_through(Fusion *fusion, Value *value, IndexMap *map) {
     Dims *dims = fusion->graph->dims;
     Arena *arena = fusion->pass->arena;
     *map = sn_view_identity(dims, arena, value->type.rank, value->type.dim);
     while (value->producer && value->producer->op == SN_OP_VIEW && !fusion->owned[value->producer->id]) {
-        IndexMap inner = map_of(value->producer);
-        *map = sn_view_compose(dims, arena, map, &inner);
+        const AttrView *inner = value->producer->attr;
+        *map = sn_view_compose(dims, arena, map, inner);
         value = value->producer->input[0];
     }
     return value;
@@ -214,8 +187,7 @@ static const char *anchor_part_accepts(Fusion *fusion, const Part *part, const N
     IndexMap whole = *map, inverse;
     Dims *dims = fusion->graph->dims;
     if (node->op == SN_OP_VIEW) {
-        IndexMap outer = map_of(node);
-        whole = sn_view_compose(dims, fusion->pass->arena, &outer, map);
+        whole = sn_view_compose(dims, fusion->pass->arena, node->attr, map);
     }
     if (sn_view_is_identity(dims, &whole, source->type.dim)) return NULL;
     if (!accepts->epilogue_views) return "the anchor stores its result as it is";
@@ -285,46 +257,6 @@ static const char *accepts(Fusion *fusion, Part *part, const Node *node, const V
 }
 
 /* ---- placing nodes ---- */
-
-static const ClusterKind kind_of_class[] = {
-    [SN_CLASS_NONE] = SN_CLUSTER_MAP,
-    [SN_CLASS_SOURCE] = SN_CLUSTER_MAP,
-    [SN_CLASS_POINTWISE] = SN_CLUSTER_MAP,
-    [SN_CLASS_MOVE] = SN_CLUSTER_MAP,
-    [SN_CLASS_REDUCE] = SN_CLUSTER_REDUCE,
-    [SN_CLASS_CONTRACT] = SN_CLUSTER_CONTRACT,
-    [SN_CLASS_ATTENTION] = SN_CLUSTER_ATTENTION,
-    [SN_CLASS_SCAN] = SN_CLUSTER_SCAN,
-    [SN_CLASS_PACK] = SN_CLUSTER_PACK,
-};
-
-static void take_kind(Part *part, const Node *node) {
-    ClusterKind kind = kind_of_class[sn_op(node->op)->class];
-    if (kind != SN_CLUSTER_MAP) part->kind = kind;
-    if (kind != SN_CLUSTER_REDUCE) return;
-    part->reduce = node->attr;
-    part->domain = node->input[0]->type;
-}
-
-Part *sn_fusion_new_part(Fusion *fusion, Node *node) {
-    Part *part = SN_NEW(fusion->pass->arena, Part);
-    *part =
-        (Part){.id = fusion->part.count, .group = node->group, .phase = node->phase, .setup = node->setup};
-    part->kind = SN_CLUSTER_MAP;
-    part->domain = node->output[0]->type;
-    take_kind(part, node);
-    sn_push(fusion->pass->arena, &fusion->part, part);
-    return part;
-}
-
-void sn_fusion_place(Fusion *fusion, Node *node, Part *part) {
-    if (part->kind == SN_CLUSTER_MAP && part->node.count > 0) {
-        part->domain = node->output[0]->type; /* the loop follows the newest result */
-        take_kind(part, node);
-    }
-    sn_push(fusion->pass->arena, &part->node, node);
-    fusion->of_node[node->id] = part;
-}
 
 /* Heavier anchors first: their epilogue saves most. */
 static int rank_of_kind(ClusterKind kind) {
@@ -496,8 +428,7 @@ static void copy_plain_results(Pass *pass, Graph *graph) {
         if (!plain) continue;
         Builder builder = {.graph = graph, .region = body, .group = graph->next_group++};
         IndexMap map = sn_view_identity(graph->dims, graph->arena, value->type.rank, value->type.dim);
-        AttrView attr = {map.rank, map.extent, map.source_rank, map.index};
-        Value *copy = sn_build1(&builder, SN_OP_VIEW, &attr, value);
+        Value *copy = sn_build1(&builder, SN_OP_VIEW, &map, value);
         pass->status = builder.status;
         if (copy) sn_region_set_result(body, i, copy);
     }

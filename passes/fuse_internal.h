@@ -1,4 +1,5 @@
-/* The partition that fuse.c decides on and fuse_build.c turns into cluster nodes. Scratch of the pass. */
+/* The partition (fuse_parts.c) that fuse.c decides on and fuse_build.c turns into cluster nodes. Scratch of
+ * the pass. */
 #ifndef SN_FUSE_INTERNAL_H
 #define SN_FUSE_INTERNAL_H
 

@@ -138,11 +138,8 @@ static Value *group_heads(Builder *b, Value *v) {
     Arena *arena = b->graph->arena;
     Value *source = v;
     IndexMap map = sn_view_identity(dims, arena, 4, v->type.dim);
-    for (Node *view; (view = made_by(source, SN_OP_VIEW)); source = view->input[0]) {
-        const AttrView *attr = view->attr;
-        IndexMap inner = {attr->rank, attr->extent, attr->source_rank, attr->index};
-        map = sn_view_compose(dims, arena, &map, &inner);
-    }
+    for (Node *view; (view = made_by(source, SN_OP_VIEW)); source = view->input[0])
+        map = sn_view_compose(dims, arena, &map, view->attr);
     Dim head = sn_dim_axis(dims, 1, v->type.dim[1]), heads;
     int64_t repeat = head_divisor(&map, head);
     if (repeat < 2 || !sn_dim_divides(dims, sn_dim(dims, repeat), v->type.dim[1], &heads)) return v;

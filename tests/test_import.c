@@ -160,6 +160,44 @@ static void einsum_keeps_what_later_operands_have(void **state) {
     for (int i = 0; i < 4; i++) assert_true(y->f[i] == 9 * (double)(four[0] + four[1]));
 }
 
+/* ---- attention ---- */
+
+static Model *attention_model(Arena *arena, const char *lengths, double softcap) {
+    Model *model = model_new(arena, 24);
+    add_input(model, "q", F32, "2,3,4,8");
+    add_input(model, "k", F32, "2,3,6,8");
+    add_input(model, "v", F32, "2,3,6,10");
+    add_input(model, "lengths", I64, lengths);
+    Onnx__NodeProto *node = add_node(model, "Attention", "q k v _ _ _ lengths", "y");
+    add_attribute(model, node, "softcap", FLOAT)->f = (float)softcap;
+    add_output(model, "y");
+    return model;
+}
+
+static bool has_tanh(const Graph *graph) {
+    for (const Node *node = graph->body->first; node; node = node->next)
+        if (node->op == SN_OP_TANH) return true;
+    return false;
+}
+
+static void attention_needs_a_list_of_lengths(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, attention_model(fixture->arena, "2", 0), &graph);
+    refused(fixture, attention_model(fixture->arena, "", 0), SN_INVALID, "lengths of rank 0", NULL);
+    refused(fixture, attention_model(fixture->arena, "2,1", 0), SN_INVALID, "lengths of rank 2", NULL);
+}
+
+/* cap·tanh(x / cap) is the same for a negative cap; only 0 is none. */
+static void caps_of_either_sign_count(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, attention_model(fixture->arena, "2", 0), &graph);
+    assert_false(has_tanh(graph));
+    loaded(fixture, attention_model(fixture->arena, "2", -2), &graph);
+    assert_true(has_tanh(graph));
+}
+
 /* ---- others ---- */
 
 static void bools_have_an_order_and_no_sum(void **state) {
@@ -234,6 +272,8 @@ int main(void) {
         TEST(gemm_spreads_c_alone),
         TEST(einsum_drops_no_label),
         TEST(einsum_keeps_what_later_operands_have),
+        TEST(attention_needs_a_list_of_lengths),
+        TEST(caps_of_either_sign_count),
         TEST(bools_have_an_order_and_no_sum),
         TEST(old_clips_are_bounded),
         TEST(padding_values_are_exact),

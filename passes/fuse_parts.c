@@ -1,0 +1,64 @@
+/* The partition of a graph that is being fused. */
+#include "fuse_internal.h"
+
+Part *sn_fusion_part(const Fusion *fusion, const Node *node) {
+    Part *part = fusion->of_node[node->id];
+    while (part && part->into) part = part->into;
+    return part;
+}
+
+bool sn_fusion_is_free(Fusion *fusion, const Node *node) {
+    if (fusion->owned[node->id]) return false;
+    return fusion->index_depth[node->id] > 0 || node->op == SN_OP_VIEW;
+}
+
+void sn_fusion_sources(Fusion *fusion, const Node *node, SourceVisitor *visit, void *user) {
+    for (int k = 0; k < node->input_count; k++) {
+        Value *value = node->input[k];
+        if (!value) continue;
+        if (value->producer && sn_fusion_is_free(fusion, value->producer))
+            sn_fusion_sources(fusion, value->producer, visit, user);
+        else
+            visit(user, value);
+    }
+}
+
+static const ClusterKind kind_of_class[] = {
+    [SN_CLASS_NONE] = SN_CLUSTER_MAP,
+    [SN_CLASS_SOURCE] = SN_CLUSTER_MAP,
+    [SN_CLASS_POINTWISE] = SN_CLUSTER_MAP,
+    [SN_CLASS_MOVE] = SN_CLUSTER_MAP,
+    [SN_CLASS_REDUCE] = SN_CLUSTER_REDUCE,
+    [SN_CLASS_CONTRACT] = SN_CLUSTER_CONTRACT,
+    [SN_CLASS_ATTENTION] = SN_CLUSTER_ATTENTION,
+    [SN_CLASS_SCAN] = SN_CLUSTER_SCAN,
+    [SN_CLASS_PACK] = SN_CLUSTER_PACK,
+};
+
+static void take_kind(Part *part, const Node *node) {
+    ClusterKind kind = kind_of_class[sn_op(node->op)->class];
+    if (kind != SN_CLUSTER_MAP) part->kind = kind;
+    if (kind != SN_CLUSTER_REDUCE) return;
+    part->reduce = node->attr;
+    part->domain = node->input[0]->type;
+}
+
+Part *sn_fusion_new_part(Fusion *fusion, Node *node) {
+    Part *part = SN_NEW(fusion->pass->arena, Part);
+    *part =
+        (Part){.id = fusion->part.count, .group = node->group, .phase = node->phase, .setup = node->setup};
+    part->kind = SN_CLUSTER_MAP;
+    part->domain = node->output[0]->type;
+    take_kind(part, node);
+    sn_push(fusion->pass->arena, &fusion->part, part);
+    return part;
+}
+
+void sn_fusion_place(Fusion *fusion, Node *node, Part *part) {
+    if (part->kind == SN_CLUSTER_MAP && part->node.count > 0) {
+        part->domain = node->output[0]->type; /* the loop follows the newest result */
+        take_kind(part, node);
+    }
+    sn_push(fusion->pass->arena, &part->node, node);
+    fusion->of_node[node->id] = part;
+}
