@@ -239,7 +239,9 @@ static Instr *pull_pad(Lower *lower, const Node *node, const Value *value, const
     const AttrPad *attr = node->attr;
     Dim *at = copy_index(lower, value->type.rank, index);
     for (int i = 0; i < attr->rank; i++) at[i] = sn_dim_sub(lower->dims, at[i], attr->before[i]);
-    Instr *fill = sn_lower_literal(lower, value->type.dtype, attr->value, (int64_t)attr->value);
+    /* A float may be infinite. */
+    int64_t whole = sn_dtype_is_float(value->type.dtype) ? 0 : (int64_t)attr->value;
+    Instr *fill = sn_lower_literal(lower, value->type.dtype, attr->value, whole);
     return pull_or(lower, inside(lower, node->input[0]->type, at), node->input[0], at, fill);
 }
 

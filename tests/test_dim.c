@@ -304,6 +304,24 @@ static void overflow_is_sticky(void **state) {
     assert_true(sn_dims_overflowed(dims));
 }
 
+/* Near the ends of 64 bits a quotient times its divisor does not fit any more. */
+static void extreme_constants_are_divided(void **state) {
+    Dims *dims = *(Dims **)state;
+    const int64_t divisors[] = {3, -3, 7, INT64_MIN}, tops[] = {INT64_MIN, INT64_MIN + 1, INT64_MAX - 9, 2};
+    const int64_t one = 1;
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++) {
+            int64_t quotient, rest, found;
+            Dim x = sn_dim_addc(dims, sn_dim_mulc(dims, sn_dim_symbol(dims, "T"), 3), tops[i]);
+            assert_true(sn_floordiv_i64(tops[i] + 3, divisors[k], &quotient));
+            assert_true(sn_mod_i64(tops[i] + 3, divisors[k], &rest));
+            assert_null(sn_dim_eval(sn_dim_floordiv(dims, x, sn_dim(dims, divisors[k])), &one, NULL, &found));
+            assert_int_equal(found, quotient);
+            assert_null(sn_dim_eval(sn_dim_mod(dims, x, sn_dim(dims, divisors[k])), &one, NULL, &found));
+            assert_int_equal(found, rest);
+        }
+}
+
 /* ---- random expressions against an evaluator that knows no rule ---- */
 
 enum { SYMBOLS = 3, AXES = 4, POINTS = 24 };
@@ -528,7 +546,7 @@ int main(void) {
         TEST(sizes_simplify),     TEST(proofs_hold),
         TEST(bounds_of_symbols),  TEST(quotients_affine_depends),
         TEST(text_form),          TEST(replaced_in_another_table),
-        TEST(overflow_is_sticky), TEST(random_expressions),
+        TEST(overflow_is_sticky), TEST(extreme_constants_are_divided), TEST(random_expressions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
