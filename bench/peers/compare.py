@@ -191,7 +191,7 @@ def summarise(peer, first):
         "name": peer.name, "median_s": statistics.median(times), "mean_s": statistics.fmean(times),
         "std_s": statistics.stdev(times) if len(times) > 1 else 0.0, "min_s": min(times),
         "ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
-        "first_result_s": peer.first_result, "peak_bytes": peer.peak_bytes(), "command": peer.command,
+        "first_result_s": peer.first_result, "peak_bytes": peer.peak_bytes(),
         "times_s": peer.rounds,
     }
 
