@@ -289,7 +289,7 @@ Term sn_poly_content(const Poly *p) {
 static bool divide_by_constant(const Poly *x, int64_t d, Poly *q, Poly *r) {
     if (!sn_floordiv_i64(x->constant, d, &q->constant)) return false;
     if (!sn_mod_i64(x->constant, d, &r->constant)) return false; /* q·d itself may not fit */
-    if (r->constant < 0) { /* d < 0: the remainder has its sign */
+    if (r->constant < 0) {                                       /* d < 0: the remainder has its sign */
         if (!sn_add_i64(q->constant, 1, &q->constant)) return false;
         r->constant -= d;
     }
