@@ -82,6 +82,7 @@ static bool split_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
         Dim axis = axes->at[k], divisor = NULL, quotient;
         for (int i = 0; i < slots.count; i++) find_divisor(kernel->dims, *slots.at[i], axis, &divisor);
         if (!divisor || !sn_dim_divides(kernel->dims, divisor, extent(axis), &quotient)) continue;
+        if (quotient->kind == SN_DIM_CONST && quotient->value <= 1) continue; /* nothing is split off */
         int number = free_number(nest);
         Dim outer = sn_dim_axis(kernel->dims, number, quotient);
         Dim inner = sn_dim_axis(kernel->dims, number + 1, divisor);
