@@ -19,15 +19,9 @@ typedef struct Search {
 /* ---- the frame ---- */
 
 static bool is_anchor(const Node *node) {
-    switch (sn_op(node->op)->class) {
-    case SN_CLASS_REDUCE:
-    case SN_CLASS_CONTRACT:
-    case SN_CLASS_ATTENTION:
-    case SN_CLASS_SCAN:
-        return true;
-    default:
-        return false;
-    }
+    OpClass class = sn_op(node->op)->class;
+    return class == SN_CLASS_REDUCE || class == SN_CLASS_CONTRACT || class == SN_CLASS_ATTENTION ||
+           class == SN_CLASS_SCAN;
 }
 
 static bool same_shape(Type a, Type b) {

@@ -9,16 +9,12 @@ static const Node *faulty_node(const Node *cluster, int fault) {
 }
 
 static const char *fault_text(const Node *node) {
-    if (!node) return "its data makes an operation undefined";
-    switch (sn_op(node->op)->class) {
-    case SN_CLASS_MOVE:
-        return "an index is out of range";
-    case SN_CLASS_POINTWISE:
+    OpClass class = node ? sn_op(node->op)->class : SN_CLASS_NONE;
+    if (class == SN_CLASS_MOVE) return "an index is out of range";
+    if (class == SN_CLASS_POINTWISE)
         return "an integer division by zero or without a result, or a conversion of a number that the type "
                "cannot hold";
-    default:
-        return "its data makes an operation undefined";
-    }
+    return "its data makes an operation undefined";
 }
 
 typedef struct Fault {

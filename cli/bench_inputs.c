@@ -1,0 +1,59 @@
+/* What both forms of `bench` read from the options: shapes and inputs. */
+#include "bench.h"
+
+static int split(Arena *arena, const char *text, const char ***out) {
+    SN_VEC(const char *) list = {0};
+    const char *equals = strchr(text, '='), *at = equals ? equals + 1 : text;
+    for (;; at++) {
+        size_t length = strcspn(at, ",");
+        sn_push(
+            arena, &list,
+            sn_arena_printf(arena, "%.*s%.*s", (int)(equals ? equals + 1 - text : 0), text, (int)length, at));
+        at += length;
+        if (!*at) break;
+    }
+    *out = list.at;
+    return list.count;
+}
+
+/* Every --shape is a list; the lists go side by side, so that setting s takes the s-th of each (or the only
+ * one). */
+Status sn_bench_read_shapes(Cli *cli, BenchRequest *request) {
+    const OptionValue *value = &cli->options.value[OPTION_SHAPE_SWEEP];
+    const char ***words = SN_ARRAY(cli->arena, const char **, value->count);
+    int *count = SN_ARRAY(cli->arena, int, value->count), most = 1;
+    for (int i = 0; i < value->count; i++) {
+        count[i] = split(cli->arena, value->text[i], &words[i]);
+        if (count[i] > most) most = count[i];
+    }
+    const ShapeSpec **shape = SN_ARRAY(cli->arena, const ShapeSpec *, most);
+    for (int s = 0; s < most; s++) {
+        ShapeSpec *setting = SN_ARRAY(cli->arena, ShapeSpec, value->count);
+        for (int i = 0; i < value->count; i++) {
+            if (count[i] != 1 && count[i] != most)
+                return sn_cli_usage(cli, "--shape: lists of %d and %d shapes do not go together", count[i],
+                                    most);
+            Status status = sn_shape_spec_parse(cli->arena, words[i][count[i] == 1 ? 0 : s], &setting[i]);
+            if (status) cli->usage = true;
+            TRY(status);
+        }
+        shape[s] = setting;
+    }
+    request->shape = shape;
+    request->setting_count = most;
+    request->shapes_each = value->count;
+    return NULL;
+}
+
+Status sn_bench_read_inputs(Cli *cli, BenchRequest *request) {
+    const OptionValue *value = &cli->options.value[OPTION_INPUT];
+    InputSpec *input = SN_ARRAY(cli->arena, InputSpec, value->count);
+    for (int i = 0; i < value->count; i++) {
+        Status status = sn_input_spec_parse(cli->arena, value->text[i], &input[i]);
+        if (status) cli->usage = true;
+        TRY(status);
+    }
+    request->input = input;
+    request->input_count = value->count;
+    return NULL;
+}
