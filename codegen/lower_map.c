@@ -31,13 +31,6 @@ static void add_jobs(Lower *lower, Jobs *jobs, const Value *value, int result, c
     }
 }
 
-static bool same_shape(Type a, Type b) {
-    if (a.rank != b.rank) return false;
-    for (int i = 0; i < a.rank; i++)
-        if (a.dim[i] != b.dim[i]) return false;
-    return true;
-}
-
 static void lower_job(Lower *lower, Step *step, const Job *job, const Dim *axes) {
     Type type = job->value->type;
     Dim *at = SN_ARRAY(lower->arena, Dim, type.rank);
@@ -54,7 +47,7 @@ static Status lower_nest(Lower *lower, Jobs *jobs, int first) {
     for (int i = 0; i < type.rank; i++)
         if (axes[i]->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->parallel, axes[i]);
     for (int i = first; i < jobs->count; i++) {
-        if (jobs->at[i].done || !same_shape(type, jobs->at[i].value->type)) continue;
+        if (jobs->at[i].done || !sn_type_same_shape(type, jobs->at[i].value->type)) continue;
         lower_job(lower, step, &jobs->at[i], axes);
         jobs->at[i].done = true;
     }

@@ -24,17 +24,6 @@ static bool is_anchor(const Node *node) {
            class == SN_CLASS_SCAN;
 }
 
-static bool same_shape(Type a, Type b) {
-    if (a.rank != b.rank) return false;
-    for (int i = 0; i < a.rank; i++)
-        if (a.dim[i] != b.dim[i]) return false;
-    return true;
-}
-
-static bool same_axes(const AttrReduce *a, const AttrReduce *b) {
-    return a->count == b->count && memcmp(a->axes, b->axes, (size_t)a->count * sizeof *a->axes) == 0;
-}
-
 /* The class of anchor that each kind is for. */
 static const OpClass anchor_class[SN_CLUSTER_KIND_COUNT] = {
     [SN_CLUSTER_MAP] = SN_CLASS_NONE,          [SN_CLUSTER_REDUCE] = SN_CLASS_REDUCE,
@@ -54,8 +43,8 @@ static const char *find_anchor(const Node *cluster, const Node **anchor) {
             continue;
         }
         if (class != SN_CLASS_REDUCE) return "more than one anchor";
-        if (!same_shape(node->input[0]->type, (*anchor)->input[0]->type) ||
-            !same_axes(node->attr, (*anchor)->attr))
+        if (!sn_type_same_shape(node->input[0]->type, (*anchor)->input[0]->type) ||
+            !sn_attr_equal(&sn_attr_reduce, node->attr, (*anchor)->attr))
             return "reductions over different axes or shapes";
     }
     return class != SN_CLASS_NONE && !*anchor ? "no anchor" : NULL;

@@ -53,11 +53,15 @@ bool sn_dtype_from_name(const char *name, size_t length, DType *out) {
     return false;
 }
 
-bool sn_type_equal(Type a, Type b) {
-    if (a.dtype != b.dtype || a.rank != b.rank) return false;
+bool sn_type_same_shape(Type a, Type b) {
+    if (a.rank != b.rank) return false;
     for (int i = 0; i < a.rank; i++)
         if (a.dim[i] != b.dim[i]) return false;
     return true;
+}
+
+bool sn_type_equal(Type a, Type b) {
+    return a.dtype == b.dtype && sn_type_same_shape(a, b);
 }
 
 Dim sn_type_count(Dims *dims, Type type) {

@@ -30,6 +30,8 @@ typedef struct Type {
 } Type;
 
 bool sn_type_equal(Type a, Type b);
+/* Equal but for the dtype. */
+bool sn_type_same_shape(Type a, Type b);
 /* The product of the extents. */
 Dim sn_type_count(Dims *dims, Type type);
 /* "f32[B, T, 768]" */

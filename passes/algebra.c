@@ -12,16 +12,9 @@ static double splat(const Node *node, int k) {
     return sn_value_is_splat(node->input[k], &value) ? value : NAN;
 }
 
-static bool same_shape(const Value *a, const Value *b) {
-    if (a->type.rank != b->type.rank) return false;
-    for (int i = 0; i < a->type.rank; i++)
-        if (a->type.dim[i] != b->type.dim[i]) return false;
-    return true;
-}
-
 /* Operand k, when it already has the shape of the result. */
 static Value *operand(const Node *node, int k) {
-    return same_shape(node->input[k], node->output[0]) ? node->input[k] : NULL;
+    return sn_type_same_shape(node->input[k]->type, node->output[0]->type) ? node->input[k] : NULL;
 }
 
 static Value *add_zero(Builder *b, Node *node) {

@@ -47,20 +47,13 @@ static void expand_node(Pass *pass, Graph *graph, Node *node) {
     sn_node_remove(node);
 }
 
-static bool same_shape(const Value *a, const Value *b) {
-    if (a->type.rank != b->type.rank) return false;
-    for (int i = 0; i < a->type.rank; i++)
-        if (a->type.dim[i] != b->type.dim[i]) return false;
-    return true;
-}
-
 /* Gives every operand of a pointwise primitive the output's shape. */
 static bool broadcast_operands(Pass *pass, Graph *graph, Node *node) {
     bool changed = false;
     Builder builder = sn_builder_before(graph, node);
     const Value *out = node->output[0];
     for (int k = 0; k < node->input_count; k++) {
-        if (!node->input[k] || same_shape(node->input[k], out)) continue;
+        if (!node->input[k] || sn_type_same_shape(node->input[k]->type, out->type)) continue;
         Value *wide = sn_build_expand(&builder, node->input[k], out->type.rank, out->type.dim);
         pass->status = builder.status;
         if (pass->status) return changed;

@@ -11,13 +11,6 @@
 
 enum { MAX_PART_NODES = 64, MAX_RECOMPUTED_NODES = 8, MAX_INDEX_DEPTH = 24 };
 
-static bool same_dims(Type a, Type b) {
-    if (a.rank != b.rank) return false;
-    for (int i = 0; i < a.rank; i++)
-        if (a.dim[i] != b.dim[i]) return false;
-    return true;
-}
-
 /* ---- free nodes ---- */
 
 static bool is_cheap(OpCode op) {
@@ -135,10 +128,6 @@ static Type reduced_type(Fusion *fusion, const Part *part) {
     return (Type){part->domain.dtype, part->domain.rank, dim};
 }
 
-static bool same_axes(const AttrReduce *a, const AttrReduce *b) {
-    return a->count == b->count && memcmp(a->axes, b->axes, (size_t)a->count * sizeof *a->axes) == 0;
-}
-
 static bool is_reduction(const Node *node) {
     return sn_op(node->op)->class == SN_CLASS_REDUCE;
 }
@@ -150,15 +139,15 @@ static const char *row_part_accepts(Fusion *fusion, const Part *part, const Node
                                     const IndexMap *map) {
     Type reduced = reduced_type(fusion, part);
     if (is_reduction(node)) {
-        if (!same_axes(node->attr, part->reduce)) return "it reduces other axes";
-        if (!same_dims(node->input[0]->type, part->domain)) return "it reduces another shape";
+        if (!sn_attr_equal(&sn_attr_reduce, node->attr, part->reduce)) return "it reduces other axes";
+        if (!sn_type_same_shape(node->input[0]->type, part->domain)) return "it reduces another shape";
     } else if (!is_pointwise(node))
         return "only arithmetic and reductions join a row kernel";
     Type shape = is_reduction(node) ? part->domain : node->output[0]->type;
-    bool full = same_dims(shape, part->domain), per_row = same_dims(shape, reduced);
+    bool full = sn_type_same_shape(shape, part->domain), per_row = sn_type_same_shape(shape, reduced);
     if (!full && !per_row) return "its shape is neither the row's nor one value a row";
     bool direct = sn_view_is_identity(fusion->graph->dims, map, source->type.dim);
-    bool widened = full && same_dims(source->type, reduced) && is_row_broadcast(part, map, reduced);
+    bool widened = full && sn_type_same_shape(source->type, reduced) && is_row_broadcast(part, map, reduced);
     if (!direct && !widened) return "it reads the row through another index map";
     return NULL;
 }
@@ -220,7 +209,8 @@ static const char *map_part_accepts(Fusion *fusion, const Part *part, const Node
         is_pointwise(node) || is_reduction(node) || node->op == SN_OP_VIEW || node->op == SN_OP_CUMSUM;
     if (!takes) return "gathers and joins start a kernel of their own";
     Type loop = is_reduction(node) ? node->input[0]->type : node->output[0]->type;
-    if (same_dims(loop, part->domain) && sn_view_is_identity(fusion->graph->dims, map, source->type.dim))
+    if (sn_type_same_shape(loop, part->domain) &&
+        sn_view_is_identity(fusion->graph->dims, map, source->type.dim))
         return NULL;
     if (!used_only_by(fusion, source, node)) return "the value is stored in another shape as well";
     Dims *dims = fusion->graph->dims;
