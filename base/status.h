@@ -9,8 +9,9 @@ typedef sn_Error *Status;
 
 /* A new error. Never NULL: when memory is short it is a static "out of memory" that needs no freeing. */
 Status sn_fail(sn_Code code, const char *format, ...)
-    __attribute__((format(printf, 2, 3), warn_unused_result));
-Status sn_failv(sn_Code code, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+    __attribute__((format(printf, 2, 3), warn_unused_result, returns_nonnull));
+Status sn_failv(sn_Code code, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0), returns_nonnull));
 
 /* Puts "<formatted>: " before the message of `status` and gives it back; NULL stays NULL. */
 Status sn_status_prefix(Status status, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -218,7 +218,7 @@ static Dim operand(const Known *known, int k, const int64_t *index) {
 
 static bool known_binary(Known *known) {
     for (int64_t i = 0; i < known->shape.count; i++) {
-        int64_t index[SN_MAX_RANK];
+        int64_t index[SN_MAX_RANK] = {0};
         sn_index_split(known->shape.rank, known->shape.extent, i, index);
         if (!combine(known, operand(known, 0, index), operand(known, 1, index), &known->out[i])) return false;
     }
@@ -227,7 +227,7 @@ static bool known_binary(Known *known) {
 
 static bool known_where(Known *known) {
     for (int64_t i = 0; i < known->shape.count; i++) {
-        int64_t index[SN_MAX_RANK], condition;
+        int64_t index[SN_MAX_RANK] = {0}, condition;
         sn_index_split(known->shape.rank, known->shape.extent, i, index);
         Dim then = operand(known, 1, index), other = operand(known, 2, index);
         if (then == other)
@@ -369,7 +369,7 @@ static bool known_view(Known *known) {
     shape_of(known->node->input[0]->type, &source);
     bool splat = all_equal(input, source.count);
     for (int64_t i = 0; i < known->shape.count; i++) {
-        int64_t at[SN_MAX_RANK], index[SN_MAX_RANK];
+        int64_t at[SN_MAX_RANK], index[SN_MAX_RANK] = {0};
         sn_index_split(known->shape.rank, known->shape.extent, i, at);
         for (int k = 0; k < source.rank && !splat; k++)
             if (!index_at(known, attr, attr->index[k], at, &index[k]) || index[k] < 0 ||
@@ -387,7 +387,7 @@ static bool known_concat(Known *known) {
         Shape shape;
         shape_of(known->node->input[k]->type, &shape);
         for (int64_t i = 0; i < shape.count; i++) {
-            int64_t index[SN_MAX_RANK];
+            int64_t index[SN_MAX_RANK] = {0};
             sn_index_split(shape.rank, shape.extent, i, index);
             index[axis] += begin;
             known->out[sn_index_join(shape.rank, known->shape.extent, index)] =
@@ -405,7 +405,7 @@ static bool known_gather(Known *known) {
     shape_of(known->node->input[0]->type, &data);
     shape_of(known->node->input[1]->type, &indices);
     for (int64_t i = 0; i < known->shape.count; i++) {
-        int64_t at[SN_MAX_RANK], index[SN_MAX_RANK], chosen;
+        int64_t at[SN_MAX_RANK], index[SN_MAX_RANK] = {0}, chosen;
         sn_index_split(known->shape.rank, known->shape.extent, i, at);
         int64_t which = sn_index_join(indices.rank, indices.extent, at + axis);
         if (!sn_dim_is(known->node->input[1]->known[which], &chosen)) return false;
@@ -425,7 +425,7 @@ static bool known_reduce(Known *known) {
     Shape source;
     shape_of(known->node->input[0]->type, &source);
     for (int64_t i = 0; i < source.count; i++) {
-        int64_t index[SN_MAX_RANK];
+        int64_t index[SN_MAX_RANK] = {0};
         sn_index_split(source.rank, source.extent, i, index);
         int64_t at = sn_index_broadcast(source.rank, known->shape.extent, source.rank, index);
         Dim next = known->node->input[0]->known[i];

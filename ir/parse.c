@@ -99,7 +99,7 @@ static Status parse_source(Parser *p, const Origin **out) {
 static Status parse_origin(Parser *p, const Origin **out) {
     TRY(parse_source(p, out));
     for (int count = 1; sn_parse_accept(p, ','); count++) {
-        const Origin *more;
+        const Origin *more = NULL;
         if (count == SN_PARSE_MAX_SOURCES) return sn_parse_fail(p, p->at, "the origin is too long");
         TRY(parse_source(p, &more));
         *out = sn_origin_union(p->graph, *out, more);

@@ -70,7 +70,7 @@ Value *sn_recognise_layer_norm(Pass *pass, Builder *b, Node *node) {
         centred = scaled(node->input[k], &gain, &attr);
     }
     Node *sub = made_by(centred, SN_OP_SUB);
-    int axis;
+    int axis = 0;
     if (!sub || mean_of(sub->input[1], &axis) != sub->input[0] || axis != attr.axis) return NULL;
     if (bias && !fits(bias, sub->input[0], axis)) return NULL;
     Value *input[3] = {sub->input[0], gain, bias};
