@@ -90,7 +90,8 @@ static void emit_entry(Emit *emit, const TemplateUse *use, Text *out) {
 Status sn_emit_template(Emit *emit, Text *text, Kernel *out) {
     const TemplateUse *use = emit->kernel->use;
     emit->dialect = &template_dialect;
-    sn_text_add(text, "%s%s\n%s\n", use->defines, sn_device_text("tile.h"), sn_device_text(use->file));
+    sn_text_add(text, "%s%s\n", use->defines, sn_device_text("tile.h"));
+    for (int i = 0; i < 3 && use->file[i]; i++) sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
     sn_text_add(text, "struct SnContext {\n    void *const *buffers;\n    const int64_t *symbols;\n    int "
                       "*fault;\n};\n\n");
     for (int i = 0; i < use->hole.count; i++) emit_hole(emit, &use->hole.at[i], text);

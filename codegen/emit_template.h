@@ -17,7 +17,7 @@ typedef struct Hole {
 } Hole;
 
 struct TemplateUse {
-    const char *file;    /* the template */
+    const char *file[3]; /* the template, of as many files */
     const char *defines; /* before it */
     SN_VEC(Hole) hole;
     bool maths;         /* calls vector_math.h */

@@ -99,7 +99,7 @@ static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, int
     const char *number[5];
     const Dim size[5] = {q.dim[0], q.dim[1], k.dim[1], q.dim[2], k.dim[2]};
     for (int i = 0; i < 5; i++) number[i] = sn_template_number(kernel, use, size[i]);
-    use->file = "attention.h";
+    use->file[0] = "attention.h";
     use->defines = sn_arena_printf(
         kernel->arena,
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "

@@ -5,7 +5,10 @@
 #include "cluster.h"
 #include "view.h"
 
-enum { FEW = 4 }; /* heights: SN_GEMM_FEW of gemm.h */
+enum {
+    FEW = 4,  /* heights: SN_GEMM_FEW of gemm_unpacked.h */
+    STEP = 2, /* panels: SN_GEMM_STEP of gemm_packed.h */
+};
 
 typedef struct Gemm {
     Lower lower;
@@ -17,7 +20,8 @@ typedef struct Gemm {
     Dim batch, M, N, K;
     int mode; /* SN_GEMM_B */
     Tile tile;
-    int panels, blocks; /* of a work item: SN_GEMM_PANELS and SN_GEMM_BLOCKS of gemm.h */
+    int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
+    int piece;           /* SN_GEMM_KC */
 } Gemm;
 
 static bool narrow_float(DType dtype) {
@@ -157,21 +161,29 @@ static int64_t panel_columns(const Gemm *gemm) {
     return (int64_t)gemm->tile.vectors * (gemm->lower.kernel->target->vector_bytes / 4);
 }
 
-/* sn_gemm_items of gemm.h. */
+/* The work items of gemm_packed.h and gemm_unpacked.h. */
 static Dim gemm_items(const Gemm *gemm) {
     Dims *dims = gemm->lower.dims;
     Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, gemm->tile.rows));
     Dim P = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, panel_columns(gemm)));
     Dim blocks = sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, gemm->panels)),
-                            sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->blocks)));
-    return sn_dim_mul(dims, gemm->batch, if_more(dims, U, FEW, blocks, P));
+                            sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->heights)));
+    return sn_dim_mul(dims, gemm->batch, gemm->mode ? blocks : if_more(dims, U, FEW, blocks, P));
 }
 
 static const char *tile_defines(const Gemm *gemm) {
-    return sn_arena_printf(
-        gemm->lower.arena,
-        "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n#define SN_GEMM_B %d\n",
-        gemm->tile.rows, gemm->tile.vectors, gemm->mode ? gemm->mode : 1, gemm->mode);
+    return sn_arena_printf(gemm->lower.arena,
+                           "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n",
+                           gemm->tile.rows, gemm->tile.vectors, gemm->mode ? gemm->mode : 1);
+}
+
+/* A block of A, its sums and two pieces of a panel share the second-level cache. */
+static void choose_block(Gemm *gemm) {
+    int64_t l2 = gemm->lower.kernel->target->l2_bytes;
+    int rows = l2 >= 2 << 20 ? 128 : l2 >= 1 << 20 ? 64 : 32;
+    gemm->panels = STEP;
+    gemm->heights = rows / gemm->tile.rows;
+    gemm->piece = l2 >= 1 << 20 ? 768 : l2 >= 512 << 10 ? 384 : 256;
 }
 
 /* An operand that every work item packs for itself is packed for many rows at a time; its panels are this
@@ -182,8 +194,13 @@ static void choose_tile(Gemm *gemm) {
     (void)sn_dim_is(gemm->N, &columns);
     gemm->tile =
         gemm->mode ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
-    gemm->panels = gemm->mode ? 8 : 4;
-    gemm->blocks = gemm->mode ? 4 : 256 / gemm->tile.rows;
+    if (gemm->mode) {
+        choose_block(gemm);
+        return;
+    }
+    gemm->panels = 4;
+    gemm->heights = 256 / gemm->tile.rows;
+    gemm->piece = 384;
 }
 
 static Status lower_template(Gemm *gemm) {
@@ -207,12 +224,16 @@ static Status lower_template(Gemm *gemm) {
                          .takes_value = true,
                          .aligned = true};
     TRY(sn_hole_store(lower, gemm->use, &epilogue, stand, gemm));
-    gemm->use->file = "gemm.h";
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
-        "%s#define SN_GEMM_PANELS %d\n#define SN_GEMM_BLOCKS %d\n#define SN_GEMM_A_ALONG_M %d\n"
+        "%s#define SN_GEMM_B %d\n#define SN_GEMM_KC %d\n#define %s %d\n#define SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n",
-        tile_defines(gemm), gemm->panels, gemm->blocks, a_across, b_across, ahead);
+        tile_defines(gemm), gemm->mode, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
+        gemm->heights, a_across, b_across, ahead);
+    int files = 0;
+    if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
+    gemm->use->file[files++] = "gemm.h";
+    gemm->use->file[files++] = gemm->mode ? "gemm_packed.h" : "gemm_unpacked.h";
     gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
                                         sn_template_number(kernel, gemm->use, gemm->M),
                                         sn_template_number(kernel, gemm->use, gemm->N),
@@ -342,7 +363,7 @@ Status sn_lower_pack(KernelIr *kernel) {
     choose_tile(&gemm);
     bool across = read_operand(&gemm, node->input[0], "sn_gemm_b", "k", gemm.K, "n", gemm.N, true);
     TRY(gemm.lower.status);
-    gemm.use->file = "gemm.h";
+    gemm.use->file[0] = "gemm_pack.h";
     gemm.use->defines =
         sn_arena_printf(kernel->arena, "%s#define SN_GEMM_PACK 1\n#define SN_GEMM_B_ALONG_K %d\n",
                         tile_defines(&gemm), across);

@@ -25,8 +25,6 @@
 #define SN_TILE_NV 2
 #endif
 #endif
-/* Rows of B that are fetched ahead of their use, into the first-level cache. */
-#define SN_TILE_AHEAD 8
 #ifndef SN_TILE_B
 #define SN_TILE_B 1
 #endif
@@ -93,7 +91,7 @@
 #define SN_TILE_FETCH(i, j)   c##i##_##j = sn_load_f32_v(c + (i)*ldc + (j)*SN_LANES);
 #define SN_TILE_KEEP(i, j)    sn_store_f32_v(c + (i)*ldc + (j)*SN_LANES, c##i##_##j);
 #define SN_TILE_PREFETCH(i, j)                                                                               \
-    __builtin_prefetch((const char *)b + SN_TILE_PANEL_BYTES(k + SN_TILE_AHEAD) +                            \
+    __builtin_prefetch((const char *)b + SN_TILE_PANEL_BYTES(k + SN_TILE_FAR) +                              \
                        (j)*SN_TILE_PANEL_BYTES(2) / 2 / SN_TILE_NV);
 #define SN_TILE_MULTIPLY(i, j) c##i##_##j += x * b##j;
 
@@ -123,9 +121,28 @@
 #define SN_TILE_SECOND(i, j) b##j = (vf32)(w##j >> 16 << 16);
 #endif
 
-/* `rows` is a constant at every call, so that the conditions vanish. */
-SN_INLINE void sn_tile_rows(const int rows, int64_t length, const float *a, const int64_t lda, const void *b,
-                            float *c, int64_t ldc, int accumulate) {
+/* What a tile fetches into the caches while it computes. Prefetches in a burst would stall until the memory
+ * answers; one or a few in a step of k cost nothing. */
+typedef enum SnTileFetch {
+    SN_TILE_FETCH_NONE,   /* b is near */
+    SN_TILE_FETCH_STREAM, /* b comes from memory: what lies SN_TILE_FAR rows behind the row at hand */
+    SN_TILE_FETCH_AHEAD,  /* b is near, and meanwhile `ahead` is fetched, a line for each `step` bytes */
+} SnTileFetch;
+#define SN_TILE_FAR 32
+
+#define SN_TILE_FETCH_ROWS                                                                                   \
+    if (fetch == SN_TILE_FETCH_STREAM) {                                                                     \
+        SN_TILE_COLUMNS(SN_TILE_PREFETCH, 0)                                                                 \
+    }                                                                                                        \
+    if (fetch == SN_TILE_FETCH_AHEAD) {                                                                      \
+        __builtin_prefetch(ahead);                                                                           \
+        ahead += step;                                                                                       \
+    }
+
+/* `rows` and `fetch` are constants at every call, so that the conditions vanish. */
+SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t length, const float *a,
+                            const int64_t lda, const void *b, float *c, int64_t ldc, int accumulate,
+                            const char *ahead, int64_t step) {
     SN_TILE_ROWS(SN_TILE_DECLARE_ROW)
     if (accumulate) {
         SN_TILE_ROWS(SN_TILE_FETCH_ROW)
@@ -134,6 +151,7 @@ SN_INLINE void sn_tile_rows(const int rows, int64_t length, const float *a, cons
 #if SN_TILE_B == 2
     for (; k + 1 < length; k++) {
         SN_TILE_COLUMNS(SN_TILE_PAIR, 0)
+        SN_TILE_FETCH_ROWS
         SN_TILE_ROWS(SN_TILE_ROW)
         k++;
         SN_TILE_COLUMNS(SN_TILE_SECOND, 0)
@@ -146,7 +164,7 @@ SN_INLINE void sn_tile_rows(const int rows, int64_t length, const float *a, cons
 #else
     for (; k < length; k++) {
         SN_TILE_COLUMNS(SN_TILE_OPERAND, 0)
-        SN_TILE_COLUMNS(SN_TILE_PREFETCH, 0)
+        SN_TILE_FETCH_ROWS
         SN_TILE_ROWS(SN_TILE_ROW)
     }
 #endif
@@ -186,39 +204,46 @@ SN_INLINE int64_t sn_tile_height(int64_t rows) {
     return heights[rows] < SN_TILE_MR ? heights[rows] : SN_TILE_MR;
 }
 
-#define SN_TILE_CASE(n)                                                                                      \
+#define SN_TILE_CASE(n, fetch)                                                                               \
     case n:                                                                                                  \
-        sn_tile_rows(n, length, a, lda, b, c, ldc, accumulate);                                              \
+        sn_tile_rows(n, fetch, length, a, lda, b, c, ldc, accumulate, ahead, step);                          \
         break;
+#if SN_TILE_MR > 14
+#define SN_TILE_CASES(F, x) F(1, x) F(2, x) F(4, x) F(6, x) F(8, x) F(11, x) F(14, x) F(SN_TILE_MR, x)
+#elif SN_TILE_MR > 11
+#define SN_TILE_CASES(F, x) F(1, x) F(2, x) F(4, x) F(6, x) F(8, x) F(11, x) F(SN_TILE_MR, x)
+#elif SN_TILE_MR > 8
+#define SN_TILE_CASES(F, x) F(1, x) F(2, x) F(4, x) F(6, x) F(8, x) F(SN_TILE_MR, x)
+#elif SN_TILE_MR > 6
+#define SN_TILE_CASES(F, x) F(1, x) F(2, x) F(4, x) F(6, x) F(SN_TILE_MR, x)
+#elif SN_TILE_MR > 4
+#define SN_TILE_CASES(F, x) F(1, x) F(2, x) F(4, x) F(SN_TILE_MR, x)
+#elif SN_TILE_MR > 2
+#define SN_TILE_CASES(F, x) F(1, x) F(2, x) F(SN_TILE_MR, x)
+#elif SN_TILE_MR > 1
+#define SN_TILE_CASES(F, x) F(1, x) F(2, x)
+#else
+#define SN_TILE_CASES(F, x) F(1, x)
+#endif
 
 /* rows: a sn_tile_height. a: that many rows of `length` floats, lda apart (a constant at the call site makes
- * the addresses immediate); b: `length` rows of a panel; c: rows of NR floats, ldc apart. */
+ * the addresses immediate); b: `length` rows of a panel, near; c: rows of NR floats, ldc apart. */
 SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64_t lda, const void *b,
                        float *c, int64_t ldc, int accumulate) {
-    switch (rows) {
-#if SN_TILE_MR > 1
-        SN_TILE_CASE(1)
-#endif
-#if SN_TILE_MR > 2
-        SN_TILE_CASE(2)
-#endif
-#if SN_TILE_MR > 4
-        SN_TILE_CASE(4)
-#endif
-#if SN_TILE_MR > 6
-        SN_TILE_CASE(6)
-#endif
-#if SN_TILE_MR > 8
-        SN_TILE_CASE(8)
-#endif
-#if SN_TILE_MR > 11
-        SN_TILE_CASE(11)
-#endif
-#if SN_TILE_MR > 14
-        SN_TILE_CASE(14)
-#endif
-        SN_TILE_CASE(SN_TILE_MR)
+    const char *ahead = (const char *)0;
+    const int64_t step = 0;
+    switch (rows) { SN_TILE_CASES(SN_TILE_CASE, SN_TILE_FETCH_NONE) }
+}
+
+/* The same for a b that comes from memory: fetched as it is read, or, where `step` is not 0, because b was
+ * fetched before, with a line of `ahead` in each step of k (by tiles of the full height). */
+SN_INLINE void sn_tile_stream(int64_t rows, int64_t length, const float *a, const int64_t lda, const void *b,
+                              float *c, int64_t ldc, int accumulate, const char *ahead, int64_t step) {
+    if (rows == SN_TILE_MR && step) {
+        sn_tile_rows(SN_TILE_MR, SN_TILE_FETCH_AHEAD, length, a, lda, b, c, ldc, accumulate, ahead, step);
+        return;
     }
+    switch (rows) { SN_TILE_CASES(SN_TILE_CASE, SN_TILE_FETCH_STREAM) }
 }
 
 #endif

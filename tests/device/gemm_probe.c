@@ -5,7 +5,19 @@
 
 #include "tile.h"
 
+#ifndef SN_GEMM_B
+#define SN_GEMM_B 1
+#endif
+#if SN_GEMM_B == 0 || SN_GEMM_PACK
+#include "gemm_pack.h"
+#endif
+#if SN_GEMM_B == 0
 #include "gemm.h"
+#include "gemm_unpacked.h"
+#elif !SN_GEMM_PACK
+#include "gemm.h"
+#include "gemm_packed.h"
+#endif
 
 struct SnContext {
     const char *a, *b;
@@ -50,7 +62,7 @@ SN_INLINE const void *sn_gemm_a_pointer(const SnContext *x, int64_t batch, int64
 #endif
 #if SN_GEMM_B != 0
 SN_INLINE const void *sn_gemm_panels(const SnContext *x, int64_t batch) {
-    int64_t panels = sn_ceil_div(x->symbols[1], SN_TILE_NR);
+    int64_t panels = sn_ceil_div(x->symbols[1], SN_TILE_NR); /* of a batch */
     return x->b + batch * panels * SN_TILE_PANEL_BYTES(x->symbols[2]);
 }
 #endif
@@ -71,6 +83,11 @@ int multiply(void *const *buffers, const int64_t *symbols, int64_t begin, int64_
 }
 int64_t items(int64_t M, int64_t N, int64_t batch);
 int64_t items(int64_t M, int64_t N, int64_t batch) {
-    return sn_gemm_items(M, N, batch);
+    int64_t U = sn_ceil_div(M, SN_TILE_MR), P = sn_ceil_div(N, SN_TILE_NR);
+#if SN_GEMM_B == 0
+    return batch * (U <= SN_GEMM_FEW ? P : sn_ceil_div(P, SN_GEMM_PANELS) * sn_ceil_div(U, SN_GEMM_BLOCKS));
+#else
+    return batch * sn_ceil_div(U, SN_GEMM_HEIGHTS) * sn_ceil_div(P, 2);
+#endif
 }
 #endif

@@ -1,0 +1,123 @@
+/* Contraction with a B that is data, packed by every work item for itself: after gemm_pack.h and gemm.h, whose
+ * contract it completes.
+ *
+ * For the host, which may define SN_GEMM_PANELS and SN_GEMM_BLOCKS, the panels and the heights of the tile in a
+ * work item (default 4 and what gives about 256 rows): with U = ceil(M / SN_TILE_MR) and P = ceil(N / NR)
+ *   work items       batch * (U <= 4 ? P : ceil(P / SN_GEMM_PANELS) * ceil(U / SN_GEMM_BLOCKS))
+ *
+ * A work item is a block of panels by heights of the tile, or a panel and all the rows, when these are few;
+ * neighbours in a call are joined, so that the panels stay in the second-level cache. A single row reads B
+ * where it lies. Stack: less than 1.1 MB with the default tile. */
+#ifndef SN_DEVICE_GEMM_UNPACKED_H
+#define SN_DEVICE_GEMM_UNPACKED_H
+
+#ifndef SN_GEMM_PANELS
+#define SN_GEMM_PANELS 4
+#endif
+#ifndef SN_GEMM_BLOCKS
+#define SN_GEMM_BLOCKS (256 / SN_TILE_MR)
+#endif
+#define SN_GEMM_FEW 4 /* heights at most for which an item is one panel and all rows */
+/* Heights joined at most: the sums of the block, the panels and a height of A share the second-level cache.
+ */
+#define SN_GEMM_MOST (512 / SN_TILE_MR / SN_GEMM_BLOCKS * SN_GEMM_BLOCKS)
+#define SN_GEMM_JOIN (SN_GEMM_MOST > SN_GEMM_BLOCKS ? SN_GEMM_MOST : SN_GEMM_BLOCKS)
+#define SN_GEMM_LDC  (SN_GEMM_PANELS * SN_TILE_NR + SN_LANES)
+
+/* The heights u0 .. u1 of the tile (at most SN_GEMM_JOIN) by the panels p0 .. p1 (at most SN_GEMM_PANELS). */
+SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p0, int64_t p1) {
+    SN_ALIGNED float a[SN_TILE_MR * SN_GEMM_LDA];
+    SN_ALIGNED float sums[SN_GEMM_JOIN * SN_TILE_MR * SN_GEMM_LDC];
+    SN_ALIGNED float packed[SN_GEMM_PANELS * SN_GEMM_KC * SN_TILE_NR];
+    int64_t k = 0;
+    do {
+        int64_t count = sn_least(g->K - k, g->piece);
+        sn_gemm_gather_b(g->context, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, g->N, packed);
+        for (int64_t u = u0; u < u1; u++) {
+            int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
+            float *c = sums + (g->pieces > 1 ? (u - u0) * SN_TILE_MR * SN_GEMM_LDC : 0);
+            sn_gemm_gather_a(g->context, g->batch, m, rows, g->M, k, count, a);
+            for (int64_t p = p0; p < p1; p++) {
+                const float *b = packed + (p - p0) * count * SN_TILE_NR;
+                float *sum = c + (p - p0) * SN_TILE_NR;
+                sn_tile(sn_tile_height(rows), count, a, SN_GEMM_LDA, b, sum, SN_GEMM_LDC, k > 0);
+                if (k + count >= g->K)
+                    sn_gemm_finish(g->context, sum, SN_GEMM_LDC, g->batch, m, rows, p * SN_TILE_NR,
+                                   sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
+            }
+        }
+        k += count;
+    } while (k < g->K);
+}
+
+#define SN_GEMM_ROW (2048 / SN_TILE_NR) /* panels at most of a single row's work items, joined */
+/* A single row, columns n0 .. n1: packing would cost more than the product, so B is read where it lies, along
+ * what is consecutive there. */
+SN_OUTLINE void sn_gemm_row(const SnGemm *g, int64_t n0, int64_t n1) {
+    SN_ALIGNED float a[SN_GEMM_LDA], sums[SN_GEMM_ROW * SN_TILE_NR];
+    int64_t columns = n1 - n0, count;
+    __builtin_memset(sums, 0, (size_t)columns * sizeof(float));
+    for (int64_t k = 0; k < g->K; k += count) {
+        count = sn_least(g->K - k, SN_GEMM_KC);
+        sn_gemm_gather_a(g->context, g->batch, 0, 1, g->M, k, count, a);
+#if SN_GEMM_B_ALONG_K
+        for (int64_t j = 0; j < columns; j++) {
+            vf32 even = {0}, odd = {0};
+            int64_t i = 0;
+            for (; i + 2 * SN_LANES <= count; i += 2 * SN_LANES) {
+                even += sn_load_f32_v(a + i) * sn_gemm_b_v(g->context, g->batch, k + i, n0 + j);
+                odd += sn_load_f32_v(a + i + SN_LANES) *
+                       sn_gemm_b_v(g->context, g->batch, k + i + SN_LANES, n0 + j);
+            }
+            float sum = sn_sum_f32(even + odd);
+            for (; i < count; i++) sum += a[i] * sn_gemm_b_s(g->context, g->batch, k + i, n0 + j);
+            sums[j] += sum;
+        }
+#else
+        int64_t step = 4, j;
+        for (int64_t i = 0; i < count; i += step) {
+            if (count - i < step) step = 1;
+            for (j = 0; j + SN_LANES <= columns; j += SN_LANES) {
+                vf32 sum = sn_load_f32_v(sums + j);
+                sum += a[i] * sn_gemm_b_v(g->context, g->batch, k + i, n0 + j);
+                for (int64_t l = 1; l < step; l++)
+                    sum += a[i + l] * sn_gemm_b_v(g->context, g->batch, k + i + l, n0 + j);
+                sn_store_f32_v(sums + j, sum);
+            }
+            for (; j < columns; j++)
+                for (int64_t l = 0; l < step; l++)
+                    sums[j] += a[i + l] * sn_gemm_b_s(g->context, g->batch, k + i + l, n0 + j);
+        }
+#endif
+    }
+    sn_gemm_finish(g->context, sums, 0, g->batch, 0, 1, n0, columns);
+}
+
+SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
+                            int64_t end) {
+    SnGemm g = sn_gemm_shape(context, M, N, K);
+    int64_t U = g.heights, P = g.panels, joined;
+    int64_t row_items = sn_ceil_div(U, SN_GEMM_BLOCKS), panel_items = sn_ceil_div(P, SN_GEMM_PANELS);
+    for (int64_t item = begin; item < end; item += joined) {
+        if (U <= SN_GEMM_FEW) { /* 0: no rows, of which the items know nothing */
+            int64_t p = item % P;
+            g.batch = item / P;
+            joined = sn_least(end - item, P - p);
+            if (M == 1) {
+                joined = sn_least(joined, SN_GEMM_ROW);
+                sn_gemm_row(&g, p * SN_TILE_NR, sn_least(N, (p + joined) * SN_TILE_NR));
+                continue;
+            }
+            joined = sn_least(joined, SN_GEMM_PANELS);
+            sn_gemm_block(&g, 0, U, p, p + joined);
+        } else {
+            int64_t u = item % row_items, p = item / row_items % panel_items * SN_GEMM_PANELS;
+            g.batch = item / (row_items * panel_items);
+            joined = sn_least(sn_least(end - item, row_items - u), SN_GEMM_JOIN / SN_GEMM_BLOCKS);
+            sn_gemm_block(&g, u * SN_GEMM_BLOCKS, sn_least(U, (u + joined) * SN_GEMM_BLOCKS), p,
+                          sn_least(P, p + SN_GEMM_PANELS));
+        }
+    }
+}
+
+#endif
