@@ -1,5 +1,4 @@
 #include "bench_rows.h"
-#include "eval.h"
 #include "stats.h"
 
 typedef enum RowColumn {
@@ -17,6 +16,7 @@ typedef enum RowColumn {
     ROW_STD,
     ROW_MEDIAN,
     ROW_MIN,
+    ROW_TOKENS,
     ROW_SPEEDUP,
     ROW_PEAK_SHARE,
     ROW_PEAK_BYTES,
@@ -40,6 +40,7 @@ static const Column row_columns[ROW_COLUMNS] = {
     [ROW_STD] = {"std_s", "std", SN_CELL_SECONDS},
     [ROW_MEDIAN] = {"median_s", "median", SN_CELL_SECONDS},
     [ROW_MIN] = {"min_s", "min", SN_CELL_SECONDS},
+    [ROW_TOKENS] = {"tokens_s", "tokens/s", SN_CELL_NUMBER},
     [ROW_SPEEDUP] = {"speedup", "speed-up", SN_CELL_RATIO},
     [ROW_PEAK_SHARE] = {"peak_share", "of peak", SN_CELL_SHARE},
     [ROW_PEAK_BYTES] = {"peak_bytes", "peak memory", SN_CELL_BYTES},
@@ -125,15 +126,18 @@ const char *sn_bench_shapes(Bench *bench) {
     return sn_text_string(&text);
 }
 
-/* Batch and context are the first two extents of the first input of integers. */
-static void fill_sizes(const Bench *bench, Cell *row) {
+/* Batch and context are the first two extents of the first input of integers; their product, *tokens. */
+static void fill_sizes(const Bench *bench, Cell *row, double *tokens) {
+    *tokens = 0;
     for (int i = 0; i < bench->inputs.count; i++) {
         const sn_Tensor *tensor = &bench->inputs.tensor[i];
         DType dtype;
         if (!sn_dtype_from_onnx(tensor->element_type, &dtype) || !sn_dtype_is_int(dtype) || tensor->rank < 1)
             continue;
         row[ROW_BATCH] = sn_cell_number((double)tensor->extent[0]);
-        if (tensor->rank > 1) row[ROW_CONTEXT] = sn_cell_number((double)tensor->extent[1]);
+        if (tensor->rank < 2) return;
+        row[ROW_CONTEXT] = sn_cell_number((double)tensor->extent[1]);
+        *tokens = (double)tensor->extent[0] * (double)tensor->extent[1];
         return;
     }
 }
@@ -154,7 +158,8 @@ static Cell *new_row(Bench *bench, sn_Mode mode, const char *phase, const char *
     row[ROW_THREADS] = sn_cell_number(threads_of(bench));
     if (!bench->shapes) return row;
     row[ROW_SHAPES] = sn_cell_text(arena, bench->shapes);
-    fill_sizes(bench, row);
+    double tokens;
+    fill_sizes(bench, row, &tokens);
     return row;
 }
 
@@ -166,30 +171,10 @@ static void fill_failure(Bench *bench, Cell *row, const Status status) {
     sn_bench_note(bench, "%s, %s: %s", bench->path, row[ROW_MODE].text, sn_error_message(status));
 }
 
-/* The work of a run as its kernels declare it; negative when one does not. */
-static double run_flops(Bench *bench, const Plan *plan) {
-    int *rank = SN_ARRAY(bench->scratch, int, bench->inputs.count);
-    const int64_t **extent = SN_ARRAY(bench->scratch, const int64_t *, bench->inputs.count);
-    for (int i = 0; i < bench->inputs.count; i++) {
-        rank[i] = bench->inputs.tensor[i].rank;
-        extent[i] = bench->inputs.tensor[i].extent;
-    }
-    int64_t *symbol = SN_ARRAY(bench->scratch, int64_t, sn_dims_symbol_count(plan->graph->dims));
-    Status status = sn_bind_symbols(plan->graph, bench->inputs.count, rank, extent, symbol);
-    double sum = status ? -1 : 0;
-    for (int i = plan->setup_count; i < plan->launch_count && sum >= 0 && !status; i++) {
-        int64_t flops = -1;
-        if (plan->launch[i].flops >= 0)
-            status = sn_dim_eval(plan->dim[plan->launch[i].flops], symbol, NULL, &flops);
-        sum = status || flops < 0 ? -1 : sum + (double)flops;
-    }
-    sn_error_free(status);
-    return sum;
-}
-
 static void fill_times(Bench *bench, Cell *row, const Subject *subject, const Stats *stats) {
     const Plan *plan = sn_program_plan(subject->program);
     const Ledger *ledger = sn_program_ledger(subject->program);
+    bench->result->good++;
     row[ROW_STATUS] = sn_cell_text(bench->arena, "ok");
     row[ROW_MEAN] = sn_cell_number(stats->mean);
     row[ROW_STD] = sn_cell_number(stats->std);
@@ -200,9 +185,12 @@ static void fill_times(Bench *bench, Cell *row, const Subject *subject, const St
     row[ROW_LAUNCHES] = sn_cell_number(plan->launch_count - plan->setup_count);
     row[ROW_COMPILE] = sn_cell_number(ledger->passes + ledger->codegen + ledger->setup +
                                       ledger->kernels.compiler + ledger->kernels.link + ledger->kernels.load);
-    double flops = run_flops(bench, plan), peak = bench->request->peaks[bench->threads].fma;
-    if (flops >= 0 && peak > 0) row[ROW_PEAK_SHARE] = sn_cell_number(flops / (stats->median * peak));
-    bench->result->good++;
+    double tokens;
+    fill_sizes(bench, row, &tokens);
+    if (tokens > 0 && stats->median > 0) row[ROW_TOKENS] = sn_cell_number(tokens / stats->median);
+    if (bench->request->steps > 1) return; /* of different sizes, with as many amounts of work */
+    double flops = sn_context_flops(subject->context);
+    if (flops >= 0) row[ROW_PEAK_SHARE] = sn_cell_number(flops / stats->median); /* see sn_bench_finish */
 }
 
 void sn_bench_add_rows(Bench *bench, const char *phase, const char *autocast) {
@@ -223,6 +211,19 @@ void sn_bench_add_rows(Bench *bench, const char *phase, const char *autocast) {
             fill_times(bench, row, subject, &stats[m]);
         bool both = bench->request->mode_count > 1 && eager > 0 && stats[m].median > 0;
         if (both) row[ROW_SPEEDUP] = sn_cell_number(eager / stats[m].median);
+    }
+}
+
+void sn_bench_finish(const BenchRequest *request, BenchResult *result) {
+    for (int i = 0; i < result->rows.row.count; i++) {
+        Cell *row = result->rows.row.at[i];
+        double peak = 0;
+        for (int k = 0; k < request->threads_count; k++) {
+            const Peaks *best = request->meter[k] ? sn_peak_meter_best(request->meter[k]) : NULL;
+            if (best && best->threads == (int)row[ROW_THREADS].number && best->fma > peak) peak = best->fma;
+        }
+        row[ROW_PEAK_SHARE].set = row[ROW_PEAK_SHARE].set && peak > 0;
+        if (row[ROW_PEAK_SHARE].set) row[ROW_PEAK_SHARE].number /= peak;
     }
 }
 

@@ -25,6 +25,7 @@ typedef struct Bench {
     Subject subject[SN_BENCH_MODES];
     BenchResult *result;
     int threads; /* position in request->threads */
+    States states;
     Inputs inputs;
     const char *shapes;
 } Bench;

@@ -25,13 +25,21 @@ static const Column environment_columns[ENVIRONMENT_COLUMNS] = {
     [ENVIRONMENT_LOAD] = {"load", "load of the last minute", SN_CELL_NUMBER},
 };
 
-typedef enum PeakColumn { PEAK_THREADS, PEAK_FMA, PEAK_COPY, PEAK_READ, PEAK_COLUMNS } PeakColumn;
+typedef enum PeakColumn {
+    PEAK_THREADS,
+    PEAK_FMA,
+    PEAK_COPY,
+    PEAK_READ,
+    PEAK_BALANCE,
+    PEAK_COLUMNS
+} PeakColumn;
 
 static const Column peak_columns[PEAK_COLUMNS] = {
     [PEAK_THREADS] = {"threads", "threads", SN_CELL_COUNT},
     [PEAK_FMA] = {"fma_flops", "f32 multiply-add FLOP", SN_CELL_RATE},
     [PEAK_COPY] = {"copy_bytes", "copy (read + write) bytes", SN_CELL_RATE},
     [PEAK_READ] = {"read_bytes", "read bytes", SN_CELL_RATE},
+    [PEAK_BALANCE] = {"least_share", "least busy thread's part of its share", SN_CELL_SHARE},
 };
 
 const char *sn_processor_name(Arena *arena) {
@@ -81,4 +89,5 @@ void sn_peaks_fill(Arena *arena, Table *table, const Peaks *peaks) {
     if (peaks->fma > 0) row[PEAK_FMA] = sn_cell_number(peaks->fma);
     if (peaks->copy > 0) row[PEAK_COPY] = sn_cell_number(peaks->copy);
     if (peaks->read > 0) row[PEAK_READ] = sn_cell_number(peaks->read);
+    if (peaks->threads > 1) row[PEAK_BALANCE] = sn_cell_number(peaks->balance);
 }

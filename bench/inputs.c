@@ -1,6 +1,7 @@
 #include "inputs.h"
 #include "load.h"
 #include "number.h"
+#include "plan.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -69,6 +70,7 @@ typedef struct Maker {
     int count;
     const InputSpec **spec; /* per input; NULL: none */
     Tensor **file;          /* per input; NULL: none */
+    bool *state;            /* per input */
     int64_t *symbol;        /* per symbol; UNBOUND */
 } Maker;
 
@@ -143,17 +145,33 @@ static Status bind_request(Maker *maker, const InputRequest *request) {
     return NULL;
 }
 
-static void choose(Maker *maker, Dim dim, bool first, Text *chosen) {
-    for (int k = 0; k < dim->count; k++) choose(maker, dim->operand[k], first, chosen);
+static void choose(Maker *maker, Dim dim, int64_t value, Text *chosen) {
+    for (int k = 0; k < dim->count; k++) choose(maker, dim->operand[k], value, chosen);
     if (dim->kind != SN_DIM_SYMBOL || maker->symbol[dim->value] != UNBOUND) return;
     Dims *dims = maker->graph->dims;
-    int64_t value = first ? 1 : USUAL_EXTENT, bound;
+    int64_t bound;
     if (sn_dim_upper(dims, dim, &bound) && value > bound) value = bound;
     if (sn_dim_lower(dims, dim, &bound) && value < bound) value = bound;
     maker->symbol[dim->value] = value;
     sn_text_add(chosen, "%s", chosen->length ? ", " : "");
     sn_dim_print(chosen, dims, dim);
     sn_text_add(chosen, " = %lld", (long long)value);
+}
+
+/* Sizes that an input of its own has are chosen first, then those of states, then what is left of others'
+ * expressions (a mask over a cache and what comes behind it). */
+static const char *choose_all(Maker *maker) {
+    Text chosen = sn_text(maker->arena);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < maker->count; i++) {
+            Type type = param(maker, i)->type;
+            if (maker->state[i] != (round == 1)) continue;
+            for (int k = 0; k < type.rank; k++)
+                if (round > 0 || type.dim[k]->kind == SN_DIM_SYMBOL)
+                    choose(maker, type.dim[k], k == 0 ? 1 : round == 1 ? 0 : USUAL_EXTENT, &chosen);
+        }
+    }
+    return sn_text_string(&chosen);
 }
 
 /* ---- values ---- */
@@ -177,11 +195,27 @@ static void add_table(Uses *uses, Type table, int begin, int end) {
     }
 }
 
+static void find_tables(Uses *uses, const Value *value);
+
+/* Out of a cluster that hands the value on. */
+static void leave_region(Uses *uses, const Value *value) {
+    const Region *region = value->region;
+    for (int i = 0; region->owner && i < region->result.count; i++)
+        if (region->result.at[i] == value) find_tables(uses, region->owner->output[i]);
+}
+
+static void enter_cluster(Uses *uses, const Node *cluster, const Value *value) {
+    for (int i = 0; i < cluster->input_count; i++)
+        if (cluster->input[i] == value) find_tables(uses, cluster->body->param.at[i]);
+}
+
 /* Through what moves or casts the value, to every gather. */
 static void find_tables(Uses *uses, const Value *value) {
     for (int i = 0; i < value->users.count && uses->budget > 0; i++) {
         const Node *node = value->users.at[i];
         uses->budget--;
+        if (!node) leave_region(uses, value);
+        if (node && node->body) enter_cluster(uses, node, value);
         if (!node) continue;
         bool second = node->input_count > 1 && node->input[1] == value;
         if (second && (node->op == SN_OP_GATHER || node->op == SN_OP_GATHER_ELEMENTS)) {
@@ -238,6 +272,8 @@ static Status make_tensor(const Maker *maker, int index, sn_Tensor *out) {
     *out = (sn_Tensor){sn_dtype_onnx(type.dtype), type.rank, extent, data};
     if (file)
         sn_tensor_copy(file, 0, file->count, data);
+    else if (maker->state[index] && !maker->spec[index])
+        memset(data, 0, (size_t)bytes);
     else
         fill(maker, index, maker->spec[index] ? maker->spec[index]->seed : 0, count, data);
     return NULL;
@@ -261,22 +297,21 @@ static Status read_specs(Maker *maker, const InputRequest *request) {
 }
 
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out) {
-    int count = graph->body->param.count, symbols = sn_dims_symbol_count(graph->dims);
+    int count = graph->body->param.count - sn_graph_cache_count(graph),
+        symbols = sn_dims_symbol_count(graph->dims);
     Maker maker = {.arena = arena,
                    .graph = graph,
                    .count = count,
                    .spec = SN_ARRAY(arena, const InputSpec *, count),
                    .file = SN_ARRAY(arena, Tensor *, count),
+                   .state = SN_ARRAY(arena, bool, count),
                    .symbol = SN_ARRAY(arena, int64_t, symbols)};
     for (int s = 0; s < symbols; s++) maker.symbol[s] = UNBOUND;
+    for (int i = 0; i < request->state_count; i++) maker.state[request->state[i].input] = true;
     TRY(read_specs(&maker, request));
     TRY(bind_request(&maker, request));
-    Text chosen = sn_text(arena);
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < param(&maker, i)->type.rank; k++)
-            choose(&maker, param(&maker, i)->type.dim[k], k == 0, &chosen);
-    *out = (Inputs){.count = count, .tensor = SN_ARRAY(arena, sn_Tensor, count)};
+    *out =
+        (Inputs){.count = count, .tensor = SN_ARRAY(arena, sn_Tensor, count), .chosen = choose_all(&maker)};
     for (int i = 0; i < count; i++) TRY(make_tensor(&maker, i, &out->tensor[i]));
-    out->chosen = sn_text_string(&chosen);
     return NULL;
 }

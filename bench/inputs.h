@@ -26,6 +26,8 @@ typedef struct InputRequest {
     int shape_count, input_count;
     const ShapeSpec *shape;
     const InputSpec *input; /* of every input once at most; those not named are random with seed 0 */
+    int state_count;
+    const sn_State *state; /* their inputs are zero where `input` does not name them */
 } InputRequest;
 
 typedef struct Inputs {
@@ -35,8 +37,9 @@ typedef struct Inputs {
 } Inputs;
 
 /* Files bind symbols by their shapes, then `shape` does; a symbol that is still free becomes 1 where it is
- * the first extent of an input (a batch), otherwise 16, or less where the model bounds it. What contradicts
- * is SN_INVALID.
+ * the first extent of an input (a batch), otherwise 16, or less where the model bounds it. A symbol
+ * that only inputs of states have (the length of a cache) is 0, or the least that the model allows. What
+ * contradicts is SN_INVALID.
  *
  * Random values: floats are standard normal; bools are true; integers that index a table (a gather's indices)
  * are uniform over its rows, and all others are one, as masks are. */

@@ -10,7 +10,10 @@ static void progress(const Bench *bench, const char *what, sn_Mode mode) {
 static Status profile(Bench *bench, Subject *subject) {
     progress(bench, "profiling", subject->mode);
     TRY(sn_profile_enable(subject->context));
-    for (int i = 0; i < bench->request->iters; i++) TRY(sn_context_run(subject->context));
+    for (int i = 0; i < bench->request->iters; i++) {
+        sn_context_reset_states(subject->context);
+        TRY(sn_context_run(subject->context));
+    }
     sn_bench_add_kernels(bench, subject);
     return NULL;
 }
@@ -25,11 +28,12 @@ static Status open_context(Bench *bench, Subject *subject) {
     return NULL;
 }
 
-static void run_once(Subject *subject, double *seconds) {
+static void iterate(Subject *subject, int steps, double *seconds) {
     if (subject->status) return;
+    sn_context_reset_states(subject->context);
     double start = sn_clock();
-    subject->status = sn_context_run(subject->context);
-    if (seconds) *seconds = sn_clock() - start;
+    for (int i = 0; i < steps && !subject->status; i++) subject->status = sn_context_run(subject->context);
+    if (seconds) *seconds = (sn_clock() - start) / steps;
 }
 
 static void measure(Bench *bench) {
@@ -42,9 +46,18 @@ static void measure(Bench *bench) {
     for (int i = -request->warmup; i < request->iters; i++) {
         for (int m = 0; m < request->mode_count; m++) {
             if (i <= 0) progress(bench, i < 0 ? "warming" : "measuring", bench->subject[m].mode);
-            run_once(&bench->subject[m], i < 0 ? NULL : &bench->subject[m].seconds[i]);
+            iterate(&bench->subject[m], request->steps, i < 0 ? NULL : &bench->subject[m].seconds[i]);
         }
     }
+}
+
+/* A machine that is slower for a minute has a lower peak meanwhile. Peaks are only what results are held
+ * against: a failure loses nothing. */
+static void measure_peak(const Bench *bench) {
+    PeakMeter *meter = bench->request->meter[bench->threads];
+    Status status = meter ? sn_peak_meter_fma(meter, NULL) : NULL;
+    if (meter && !status) status = sn_peak_meter_memory(meter, true, NULL);
+    sn_error_free(status);
 }
 
 /* Whatever happened here must not reach the next setting: statuses of the run are dropped, those of compiling
@@ -53,15 +66,21 @@ static void run_setting(Bench *bench, const char *phase, const char *autocast, i
     const BenchRequest *request = bench->request;
     Status kept[SN_BENCH_MODES] = {0};
     for (int m = 0; m < request->mode_count; m++) kept[m] = bench->subject[m].status;
-    InputRequest wanted = {request->shapes_each, request->input_count, request->shape[setting],
-                           request->input};
+    InputRequest wanted = {.shape_count = request->shapes_each,
+                           .input_count = request->input_count,
+                           .shape = request->shape[setting],
+                           .input = request->input,
+                           .state_count = bench->states.count,
+                           .state = bench->states.at};
     bench->shapes = NULL;
     Status made = sn_inputs_make(bench->scratch, bench->model->graph, &wanted, &bench->inputs);
     if (!made) {
         bench->shapes = sn_bench_shapes(bench);
         if (*bench->inputs.chosen)
             sn_bench_note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);
+        measure_peak(bench);
         measure(bench);
+        measure_peak(bench);
     }
     for (int m = 0; m < request->mode_count; m++)
         if (made && !kept[m])
@@ -91,7 +110,10 @@ static void compile_all(Bench *bench) {
         sn_CompileOptions options = {.size = sizeof options,
                                      .mode = subject->mode,
                                      .device = request->device,
-                                     .threads = request->threads[bench->threads]};
+                                     .threads = request->threads[bench->threads],
+                                     .state_count = bench->states.count,
+                                     .state = bench->states.at,
+                                     .tuning = request->tuning};
         subject->status = sn_compile(bench->model, &options, &subject->program);
     }
 }
@@ -135,8 +157,17 @@ static void sweep_settings(Bench *bench, const char *phase, const char *autocast
 void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result) {
     Bench bench = {.arena = arena, .scratch = arena, .request = request, .path = path, .result = result};
     sn_Model *model = NULL;
-    Status opened = sn_model_open(path, &model);
+    Status opened = sn_session_open(path, &model);
+    BenchRequest saved = *request;
+    sn_Mode only = SN_COMPILED;
     bench.model = model;
+    if (!opened && model->saved) { /* it has one mode, whatever was asked for */
+        only = model->saved->facts.eager ? SN_EAGER : SN_COMPILED;
+        saved.mode = &only;
+        saved.mode_count = 1;
+        bench.request = request = &saved;
+    }
+    if (!opened) opened = sn_states_find(arena, model, &request->state, &bench.states);
     for (int p = 0; p < request->phase_count; p++)
         for (int a = 0; a < request->autocast_count; a++)
             for (bench.threads = 0; bench.threads < request->threads_count; bench.threads++) {

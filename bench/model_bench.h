@@ -6,6 +6,7 @@
 #include "peaks.h"
 #include "report.h"
 #include "session.h"
+#include "states.h"
 
 typedef struct BenchRequest {
     int mode_count, phase_count, autocast_count, threads_count;
@@ -17,11 +18,15 @@ typedef struct BenchRequest {
     const ShapeSpec *const *shape;
     int input_count;
     const InputSpec *input;
+    StateSpecs state;
+    int steps; /* >= 1: runs of an iteration that follow one another through the states */
     int warmup, iters;
     const char *device; /* NULL: the usual one */
+    const char *tuning; /* a file; NULL: none */
     int64_t memory_limit;
     bool kernels;
-    const Peaks *peaks; /* per entry of `threads`; fma 0 where it could not be measured */
+    /* Per entry of `threads`, NULL where there is none: peaks are measured around every setting too. */
+    PeakMeter *const *meter;
     /* What is being done, and what a row's failure or choice was; either may be NULL. */
     void (*progress)(const char *text);
     void (*note)(const char *text);
@@ -41,10 +46,16 @@ BenchResult sn_bench_result(void);
  * them. What fails is a row whose status says so, and the sweep goes on; only the lack of memory for the
  * report itself fails.
  *
- * Times are seconds of a run from bound inputs to finished outputs. `speedup`: eager's median by this row's,
- * where both were measured. `peak_share`: work that the kernels declare, a second, by the measured peak.
- * `peak_bytes`: constants, setup results and the most that a run took at once. `compile_s`: passes, code
- * generation, compiler and setup. */
+ * Times are seconds of a run from bound inputs to finished outputs; with `steps`, an iteration's by their
+ * number. States have their initial values at the first run of every iteration, so that the first step's time
+ * is that of the sizes in `shapes`. `tokens_s`: elements of the first input of integers that a second takes.
+ * `speedup`: eager's median by this row's, where both were measured. `peak_share`: work that the kernels
+ * declare, a second, by the measured peak. `peak_bytes`: constants, setup results and the most that a run
+ * took at once. `compile_s`: passes, code generation, compiler and setup. */
 void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result);
+
+/* When all models are measured: `peak_share` of the rows is formed, by the best that the meters have seen on
+ * as many threads. */
+void sn_bench_finish(const BenchRequest *request, BenchResult *result);
 
 #endif

@@ -3,16 +3,40 @@
 #define SN_PEAKS_H
 
 #include "status.h"
+#include <stdbool.h>
 
 typedef struct Peaks {
     int threads;
-    double fma;  /* float32 multiply-adds, FLOP/s (two FLOPs each) */
-    double copy; /* bytes/s, read and written, of a copy between buffers larger than caches usually are */
-    double read; /* bytes/s of a sum over such a buffer */
+    double fma;     /* float32 multiply-adds, FLOP/s (two FLOPs each) */
+    double copy;    /* bytes/s, read and written, of a copy between buffers larger than caches usually are */
+    double read;    /* bytes/s of a sum over such a buffer */
+    double balance; /* of the try that `fma` is from: what the least busy thread did, by an even share; 1 is
+                       even, 0 means that a thread took no part */
 } Peaks;
 
-/* Measures on `threads` threads (0: as many as the process may use), with kernels that the CPU device
- * compiles; about half a second. The best of several tries counts. `cache_dir` as in sn_CompileOptions. */
+/* The kernels, threads and buffers of measurements that are spread over a benchmark: each call measures for a
+ * few milliseconds and the best so far is kept. A figure of one moment is worth little where other programs
+ * run, or where a thread may be late. One thread at a time. */
+typedef struct PeakMeter PeakMeter;
+
+/* For `threads` threads (0: as many as the process may use), with kernels that the CPU device compiles.
+ * `cache_dir` as in sn_CompileOptions. Takes 192 MB of memory until it is freed. */
+Status sn_peak_meter_new(int threads, const char *cache_dir, PeakMeter **out);
+void sn_peak_meter_free(PeakMeter *meter); /* NULL is allowed */
+
+/* One measurement of the multiply-adds, or of both memory rates (of reading alone: `copies` false). A burst
+ * in which a thread came late is repeated a few times. *rate (may be NULL): of this one, FLOP/s or bytes/s
+ * read. */
+Status sn_peak_meter_fma(PeakMeter *meter, double *rate);
+Status sn_peak_meter_memory(PeakMeter *meter, bool copies, double *rate);
+
+/* Several of each, with pauses: a third of a second. */
+Status sn_peak_meter_all(PeakMeter *meter);
+
+/* The best of all measurements so far. */
+const Peaks *sn_peak_meter_best(const PeakMeter *meter);
+
+/* A meter for one moment: sn_peak_meter_all and its best. */
 Status sn_peaks_measure(int threads, const char *cache_dir, Peaks *out);
 
 #endif

@@ -37,9 +37,11 @@ static Status read_request(Cli *cli, BenchRequest *request) {
     int *count = SN_ARRAY(cli->arena, int, request->threads_count); /* 0 when none is given */
     for (int i = 0; i < threads->count; i++) count[i] = (int)threads->integer[i];
     request->threads = count;
+    TRY(sn_bench_read_states(cli, request));
     request->warmup = (int)sn_option_integer(options, OPTION_WARMUP, 5);
     request->iters = (int)sn_option_integer(options, OPTION_ITERS, 10);
     request->device = sn_option_text(options, OPTION_DEVICE, NULL);
+    request->tuning = sn_option_text(options, OPTION_TUNING, NULL);
     request->memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0);
     request->kernels = sn_option_given(options, OPTION_KERNELS);
     return NULL;
@@ -55,21 +57,31 @@ static void show_note(const char *text) {
     sn_cli_note("%s", text);
 }
 
-static Peaks *measure_peaks(Cli *cli, const BenchRequest *request) {
-    Peaks *peaks = SN_ARRAY(cli->arena, Peaks, request->threads_count);
+/* The meters of the threads asked for; one that cannot be opened is NULL. */
+static PeakMeter **open_meters(Cli *cli, const BenchRequest *request) {
+    PeakMeter **meter = SN_ARRAY(cli->arena, PeakMeter *, request->threads_count);
     for (int i = 0; i < request->threads_count; i++) {
-        sn_cli_progress("measuring what the machine can do");
-        Status status = sn_peaks_measure(request->threads[i], NULL, &peaks[i]);
+        Status status = sn_peak_meter_new(request->threads[i], NULL, &meter[i]);
         if (status) sn_cli_note("the machine's peaks: %s", sn_error_message(status));
         sn_error_free(status);
     }
-    return peaks;
+    return meter;
 }
 
-static Status print(Cli *cli, const BenchRequest *request, const Peaks *peaks, const BenchResult *result) {
+static void measure_peaks(const BenchRequest *request) {
+    for (int i = 0; i < request->threads_count; i++) {
+        sn_cli_progress("measuring what the machine can do");
+        Status status = request->meter[i] ? sn_peak_meter_all(request->meter[i]) : NULL;
+        if (status) sn_cli_note("the machine's peaks: %s", sn_error_message(status));
+        sn_error_free(status);
+    }
+}
+
+static Status print(Cli *cli, const BenchRequest *request, const BenchResult *result) {
     Table environment = sn_environment_table(), measured = sn_peaks_table();
     sn_environment_fill(cli->arena, &environment, request->warmup, request->iters);
-    for (int i = 0; i < request->threads_count; i++) sn_peaks_fill(cli->arena, &measured, &peaks[i]);
+    for (int i = 0; i < request->threads_count; i++)
+        if (request->meter[i]) sn_peaks_fill(cli->arena, &measured, sn_peak_meter_best(request->meter[i]));
     const Table *const tables[] = {&environment, &measured, &result->rows, &result->kernels};
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
@@ -81,20 +93,30 @@ static Status print(Cli *cli, const BenchRequest *request, const Peaks *peaks, c
     return sn_cli_write(NULL, sn_text_string(&text), text.length);
 }
 
+/* All models, the peaks before, between and after them. */
+static Status sweep(Cli *cli, const BenchRequest *request) {
+    BenchResult result = sn_bench_result();
+    measure_peaks(request);
+    for (int i = 0; i < cli->options.argument_count; i++)
+        sn_bench_model(cli->arena, request, cli->options.argument[i], &result);
+    measure_peaks(request);
+    sn_bench_finish(request, &result);
+    sn_cli_progress("%s", "");
+    TRY(print(cli, request, &result));
+    if (!result.failures && result.good) return NULL;
+    return sn_fail(SN_INVALID, "%s",
+                   result.failures ? "rows of the table could not be measured" : "no row is ok");
+}
+
 Status sn_cli_bench(Cli *cli) {
     if (sn_option_given(&cli->options, OPTION_PEER)) return sn_bench_peer(cli);
     if (sn_option_given(&cli->options, OPTION_MODE))
         return sn_cli_usage(cli, "--mode goes with --peer; see --modes");
     BenchRequest request = {.progress = show_progress, .note = show_note};
     TRY(read_request(cli, &request));
-    Peaks *peaks = measure_peaks(cli, &request);
-    request.peaks = peaks;
-    BenchResult result = sn_bench_result();
-    for (int i = 0; i < cli->options.argument_count; i++)
-        sn_bench_model(cli->arena, &request, cli->options.argument[i], &result);
-    sn_cli_progress("%s", "");
-    TRY(print(cli, &request, peaks, &result));
-    if (!result.failures && result.good) return NULL;
-    return sn_fail(SN_INVALID, "%s",
-                   result.failures ? "rows of the table could not be measured" : "no row is ok");
+    PeakMeter **meter = open_meters(cli, &request);
+    request.meter = meter;
+    Status status = sweep(cli, &request);
+    for (int i = 0; i < request.threads_count; i++) sn_peak_meter_free(meter[i]);
+    return status;
 }

@@ -1,4 +1,4 @@
-/* What both forms of `bench` read from the options: shapes and inputs. */
+/* What both forms of `bench` read from the options: shapes, inputs and states. */
 #include "bench.h"
 
 static int split(Arena *arena, const char *text, const char ***out) {
@@ -56,4 +56,12 @@ Status sn_bench_read_inputs(Cli *cli, BenchRequest *request) {
     request->input = input;
     request->input_count = value->count;
     return NULL;
+}
+
+Status sn_bench_read_states(Cli *cli, BenchRequest *request) {
+    const OptionValue *value = &cli->options.value[OPTION_STATE];
+    Status status = sn_state_specs_parse(cli->arena, value->count, value->text, &request->state);
+    if (status) cli->usage = true;
+    request->steps = (int)sn_option_integer(&cli->options, OPTION_STEPS, 1);
+    return status;
 }

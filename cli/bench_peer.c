@@ -20,6 +20,7 @@ static Status serve(sn_Context *context) {
         if (strcmp(line, "quit\n") == 0) return NULL;
         if (!parse_run(line, &count)) return sn_fail(SN_INVALID, "expected `run N` or `quit`");
         for (long i = 0; i < count; i++) {
+            sn_context_reset_states(context);
             double start = sn_clock();
             TRY(sn_context_run(context));
             printf("%.9f\n", sn_clock() - start);
@@ -45,7 +46,14 @@ static Status serve_program(Cli *cli, const sn_Program *program, const Inputs *i
 
 static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *request) {
     const Options *options = &cli->options;
-    InputRequest wanted = {request->shapes_each, request->input_count, request->shape[0], request->input};
+    States states;
+    TRY(sn_states_find(cli->arena, model, &request->state, &states));
+    InputRequest wanted = {.shape_count = request->shapes_each,
+                           .input_count = request->input_count,
+                           .shape = request->shape[0],
+                           .input = request->input,
+                           .state_count = states.count,
+                           .state = states.at};
     Inputs inputs;
     TRY(sn_inputs_make(cli->arena, model->graph, &wanted, &inputs));
     if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
@@ -53,7 +61,10 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
     sn_CompileOptions compile = {.size = sizeof compile,
                                  .mode = eager ? SN_EAGER : SN_COMPILED,
                                  .device = sn_option_text(options, OPTION_DEVICE, NULL),
-                                 .threads = (int)sn_option_integer(options, OPTION_THREADS_SWEEP, 0)};
+                                 .threads = (int)sn_option_integer(options, OPTION_THREADS_SWEEP, 0),
+                                 .state_count = states.count,
+                                 .state = states.at,
+                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL)};
     sn_Program *program;
     TRY(sn_compile(model, &compile, &program));
     Status status = serve_program(cli, program, &inputs);
@@ -73,11 +84,12 @@ Status sn_bench_peer(Cli *cli) {
     BenchRequest request = {0};
     TRY(sn_bench_read_shapes(cli, &request));
     TRY(sn_bench_read_inputs(cli, &request));
+    TRY(sn_bench_read_states(cli, &request));
     if (request.setting_count != 1 || cli->options.value[OPTION_THREADS_SWEEP].count > 1 ||
         cli->options.argument_count != 1)
         return sn_cli_usage(cli, "--peer takes one model, and no sweeps");
     sn_Model *model;
-    Status status = sn_model_open(cli->options.argument[0], &model);
+    Status status = sn_session_open(cli->options.argument[0], &model);
     if (!status) {
         status = serve_model(cli, model, &request);
         sn_model_close(model);

@@ -14,11 +14,17 @@ typedef struct Cli {
 
 /* The verbs. A failure is printed by main; everything else they print themselves. */
 Status sn_cli_bench(Cli *cli);
+Status sn_cli_cache(Cli *cli);
+Status sn_cli_compile(Cli *cli);
 Status sn_cli_doctor(Cli *cli);
 Status sn_cli_dump(Cli *cli);
 Status sn_cli_info(Cli *cli);
 Status sn_cli_make(Cli *cli);
 Status sn_cli_run(Cli *cli);
+Status sn_cli_tune(Cli *cli);
+
+/* info of a saved program. */
+Status sn_cli_info_saved(Cli *cli);
 
 /* A failure with exit status 2. */
 Status sn_cli_usage(Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,10 +1,12 @@
 /* doctor: what Sinter finds on this machine. */
 #include "cli.h"
 #include "cpu/cpu.h"
+#include "cpu/facts.h"
 #include "cpu/process.h"
 #include "cpu/toolchain.h"
 #include "environment.h"
 #include "report.h"
+#include "tuning.h"
 #include <dirent.h>
 #include <dlfcn.h>
 #include <sys/stat.h>
@@ -93,6 +95,22 @@ static void find_cache(Doctor *doctor, const Cache *cache) {
     find(doctor, "kernel cache", "%s: %d files, %.1f MiB", cache->path, files, bytes * 0x1p-20);
 }
 
+/* What was measured once, and choices go by. */
+static void find_facts(Doctor *doctor, const Toolchain *tools) {
+    CpuFacts facts;
+    Status status = sn_cpu_facts(doctor->arena, tools, &facts);
+    if (status) {
+        find_failure(doctor, "rates of a thread, kept", status);
+        return;
+    }
+    const char *dot = "no bf16 dot products";
+    if (facts.dot_percent)
+        dot = sn_arena_printf(doctor->arena, "bf16 dot products at %d %% of that", facts.dot_percent);
+    find(doctor, "rates of a thread, kept",
+         "about %d GFLOP/s (f32), %s, read %d GB/s, copy %d GB/s; stores past the caches: %s",
+         facts.fma_gflops, dot, facts.read_gbytes, facts.copy_gbytes, facts.stream_pays ? "yes" : "no");
+}
+
 static bool find_compiler(Doctor *doctor) {
     Toolchain tools;
     Status status = sn_toolchain_open(doctor->arena, NULL, &tools);
@@ -108,11 +126,14 @@ static bool find_compiler(Doctor *doctor) {
         find(doctor, "C compiler", "%s: %s", tools.compiler, version);
     Target target;
     status = sn_cpu_target(doctor->arena, NULL, &target);
-    if (status)
+    if (status) {
         find_failure(doctor, "vectors", status);
-    else
+    } else {
         find(doctor, "vectors", "%d bytes, %d registers; contraction tile %d rows x %d vectors",
              target.vector_bytes, target.vector_registers, target.tile_rows, target.tile_vectors);
+        find(doctor, "kind of machine", "%s", sn_tuning_machine(doctor->arena, &target));
+    }
+    find_facts(doctor, &tools);
     find_cache(doctor, &tools.cache);
     return true;
 }

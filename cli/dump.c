@@ -3,6 +3,7 @@
 #include "cpu/cpu.h"
 #include "session.h"
 #include "text_form.h"
+#include "tuning_file.h"
 #include <stdlib.h>
 
 typedef struct Dump {
@@ -42,7 +43,15 @@ static void print_remarks(Arena *arena, Text *text, const PipelineResult *result
 
 static Status read_target(Cli *cli, Target *target) {
     const char *name = sn_option_text(&cli->options, OPTION_TARGET, "cpu");
-    if (strcmp(name, "cpu") == 0) return sn_cpu_target(cli->arena, NULL, target);
+    const char *file = sn_option_text(&cli->options, OPTION_TUNING, NULL);
+    if (strcmp(name, "cpu") == 0) {
+        TRY(sn_cpu_target(cli->arena, NULL, target));
+        Tuning *tuning = NULL;
+        if (file) TRY(sn_tuning_read(cli->arena, file, &tuning));
+        sn_tuning_apply(target, tuning);
+        return NULL;
+    }
+    if (file) return sn_cli_usage(cli, "--tuning goes with --target cpu");
     char *end = NULL;
     long sm = strncmp(name, "cuda:sm_", 8) == 0 ? strtol(name + 8, &end, 10) : 0;
     if (end && *end == 'a') end++; /* sm_90a: Sinter uses what the architecture has in either spelling */
@@ -106,6 +115,16 @@ static Status print_clusters(Cli *cli, Dump *dump, bool loops, const Graph *grap
     return NULL;
 }
 
+static Status print_planned(Cli *cli, Dump *dump, const char *stage, const Plan *plan) {
+    if (strcmp(stage, "plan") == 0)
+        sn_plan_print(&dump->text, plan);
+    else if (strcmp(stage, "kernels") == 0)
+        sn_plan_print_kernels(&dump->text, plan);
+    else
+        TRY(print_loops(cli->arena, &dump->text, plan));
+    return NULL;
+}
+
 static Status print_plan(Cli *cli, Dump *dump, const char *stage, const Graph *imported, const Target *target,
                          const PipelineOptions *pipeline, PipelineResult *result) {
     Plan *plan;
@@ -116,13 +135,7 @@ static Status print_plan(Cli *cli, Dump *dump, const char *stage, const Graph *i
         return print_clusters(cli, dump, strcmp(stage, "loops") == 0, graph, target);
     }
     TRY(sn_compile_plan(cli->arena, imported, target, pipeline, result, &ledger, &plan));
-    if (strcmp(stage, "plan") == 0)
-        sn_plan_print(&dump->text, plan);
-    else if (strcmp(stage, "kernels") == 0)
-        sn_plan_print_kernels(&dump->text, plan);
-    else
-        TRY(print_loops(cli->arena, &dump->text, plan));
-    return NULL;
+    return print_planned(cli, dump, stage, plan);
 }
 
 static Status check_pass(Cli *cli, OptionId id, bool eager) {
@@ -168,6 +181,40 @@ static Status dump_model(Cli *cli, Dump *dump, const Graph *imported) {
     return NULL;
 }
 
+/* A saved program has its last stages only, of the target that it was compiled for. */
+static Status dump_saved(Cli *cli, Dump *dump) {
+    static const OptionId passes[] = {OPTION_BEFORE, OPTION_AFTER,   OPTION_PRINT_AFTER_ALL,
+                                      OPTION_TARGET, OPTION_REMARKS, OPTION_MODE};
+    const Options *options = &cli->options;
+    const char *stage = sn_option_text(options, OPTION_STAGE, "fused");
+    bool graph_stage = strcmp(stage, "fused") == 0;
+    bool there = graph_stage || (!dump->dot && (strcmp(stage, "plan") == 0 || strcmp(stage, "loops") == 0 ||
+                                                strcmp(stage, "kernels") == 0));
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
+        there = there && !sn_option_given(options, passes[i]);
+    if (!there)
+        return sn_cli_usage(cli, "a saved program has --stage fused, plan, loops and kernels, no more");
+    Saved *saved;
+    Graph *graph;
+    Plan *plan;
+    TRY(sn_saved_open(cli->arena, options->argument[0], &saved, &graph));
+    if (graph_stage) {
+        print_graph(dump, graph);
+        return NULL;
+    }
+    const SavedFacts *facts = &saved->facts;
+    TRY(sn_plan_new(cli->arena, graph, &facts->target, facts->eager, sn_codegen, &plan));
+    TRY(sn_plan_add_states(cli->arena, plan, facts->state_count, facts->state));
+    return print_planned(cli, dump, stage, plan);
+}
+
+static Status dump_file(Cli *cli, Dump *dump) {
+    if (sn_parts_is(cli->options.argument[0])) return dump_saved(cli, dump);
+    Graph *imported;
+    TRY(sn_load_onnx(cli->arena, cli->options.argument[0], NULL, &imported, NULL));
+    return dump_model(cli, dump, imported);
+}
+
 Status sn_cli_dump(Cli *cli) {
     const Options *options = &cli->options;
     Dump dump = {.text = sn_text(cli->arena),
@@ -175,9 +222,7 @@ Status sn_cli_dump(Cli *cli) {
                  .before = sn_option_text(options, OPTION_BEFORE, NULL),
                  .after = sn_option_text(options, OPTION_AFTER, NULL),
                  .after_all = sn_option_given(options, OPTION_PRINT_AFTER_ALL)};
-    Graph *imported;
-    TRY(sn_load_onnx(cli->arena, options->argument[0], NULL, &imported, NULL));
-    Status status = dump_model(cli, &dump, imported);
+    Status status = dump_file(cli, &dump);
     /* What was dumped before a pass failed is what one wants to see then. */
     const char *text = sn_text_string(&dump.text);
     if (dump.text.length && !cli->usage) {

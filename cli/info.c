@@ -130,6 +130,7 @@ static Status print(Cli *cli, const Info *info) {
 
 Status sn_cli_info(Cli *cli) {
     const char *path = cli->options.argument[0];
+    if (sn_parts_is(path)) return sn_cli_info_saved(cli);
     Info info = {
         .arena = cli->arena,
         .model = {.name = "model", .column = model_columns, .column_count = MODEL_COLUMNS, .single = true},

@@ -10,6 +10,7 @@ typedef struct Verb {
     int least, most; /* arguments */
     Status (*run)(Cli *cli);
     const OptionId *options;
+    const char *notes; /* behind the summary in the verb's help; NULL: none */
 } Verb;
 
 static const OptionId make_options[] = {OPTION_OUT_FILE, OPTION_SIZE,     OPTION_LAYERS,   OPTION_D_MODEL,
@@ -17,29 +18,56 @@ static const OptionId make_options[] = {OPTION_OUT_FILE, OPTION_SIZE,     OPTION
                                         OPTION_CONTEXT,  OPTION_OPSET,    OPTION_KV_CACHE, OPTION_STORED,
                                         OPTION_HELP,     OPTION_END};
 static const OptionId info_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
-static const OptionId dump_options[] = {OPTION_STAGE,    OPTION_BEFORE, OPTION_AFTER, OPTION_PRINT_AFTER_ALL,
-                                        OPTION_FORMAT,   OPTION_TARGET, OPTION_MODE,  OPTION_REMARKS,
-                                        OPTION_OUT_FILE, OPTION_HELP,   OPTION_END};
-static const OptionId run_options[] = {OPTION_DATA,   OPTION_INPUT,   OPTION_SHAPE,        OPTION_MODE,
-                                       OPTION_DEVICE, OPTION_THREADS, OPTION_MEMORY_LIMIT, OPTION_OUTPUT,
-                                       OPTION_EXPECT, OPTION_RTOL,    OPTION_ATOL,         OPTION_OUT_FORMAT,
-                                       OPTION_HELP,   OPTION_END};
+static const OptionId dump_options[] = {OPTION_TUNING,          OPTION_STAGE,    OPTION_BEFORE, OPTION_AFTER,
+                                        OPTION_PRINT_AFTER_ALL, OPTION_FORMAT,   OPTION_TARGET, OPTION_MODE,
+                                        OPTION_REMARKS,         OPTION_OUT_FILE, OPTION_HELP,   OPTION_END};
+static const OptionId run_options[] = {
+    OPTION_TUNING,  OPTION_DATA,         OPTION_INPUT,      OPTION_SHAPE,  OPTION_MODE, OPTION_DEVICE,
+    OPTION_THREADS, OPTION_MEMORY_LIMIT, OPTION_OUTPUT,     OPTION_EXPECT, OPTION_RTOL, OPTION_ATOL,
+    OPTION_STATE,   OPTION_STEPS,        OPTION_OUT_FORMAT, OPTION_HELP,   OPTION_END};
 static const OptionId bench_options[] = {
-    OPTION_MODES, OPTION_PHASES, OPTION_AUTOCAST,      OPTION_SHAPE_SWEEP,  OPTION_INPUT,   OPTION_WARMUP,
-    OPTION_ITERS, OPTION_DEVICE, OPTION_THREADS_SWEEP, OPTION_MEMORY_LIMIT, OPTION_KERNELS, OPTION_OUT_FORMAT,
-    OPTION_PEER,  OPTION_MODE,   OPTION_HELP,          OPTION_END};
+    OPTION_TUNING,       OPTION_MODES,   OPTION_PHASES,     OPTION_AUTOCAST, OPTION_SHAPE_SWEEP,
+    OPTION_INPUT,        OPTION_WARMUP,  OPTION_ITERS,      OPTION_DEVICE,   OPTION_THREADS_SWEEP,
+    OPTION_MEMORY_LIMIT, OPTION_KERNELS, OPTION_OUT_FORMAT, OPTION_PEER,     OPTION_MODE,
+    OPTION_STATE,        OPTION_STEPS,   OPTION_HELP,       OPTION_END};
+static const OptionId compile_options[] = {
+    OPTION_TUNING, OPTION_OUT_FILE,     OPTION_MODE,  OPTION_DEVICE, OPTION_THREADS,
+    OPTION_LEDGER, OPTION_TABLE_FORMAT, OPTION_STATE, OPTION_HELP,   OPTION_END};
+static const OptionId cache_options[] = {OPTION_CLEAR, OPTION_LIMIT, OPTION_OUT_FORMAT, OPTION_HELP,
+                                         OPTION_END};
+static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE, OPTION_INPUT, OPTION_THREADS,
+                                        OPTION_ITERS,    OPTION_HELP,  OPTION_END};
 static const OptionId doctor_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 
+static const char compile_notes[] =
+    "With -o the program becomes one file, weights included, that run, bench, info and dump take in\n"
+    "place of a model, where there is neither the model nor a compiler. Such a file contains code:\n"
+    "running it is trusting whoever made it. Without -o, or with --ledger, a table says where the time\n"
+    "went.\n";
+
+static const char tune_notes[] =
+    "Every product with weights is timed in a few forms, as part of the model with these shapes; a form\n"
+    "that is clearly quicker than the usual one gets a line of the file (-o; stdout without). Lines that\n"
+    "the file has for other products and other kinds of machine stay. Nothing but --tuning reads it: equal\n"
+    "inputs, kind of machine and file give equal bits.\n";
+
 static const Verb verbs[] = {
-    {"bench", "MODEL...", "time models, eager beside compiled", 1, 1 << 20, sn_cli_bench, bench_options},
+    {"bench", "MODEL...", "time models, eager beside compiled", 1, 1 << 20, sn_cli_bench, bench_options,
+     NULL},
+    {"cache", "", "what the kernel cache holds; --clear and --limit make room in it", 0, 0, sn_cli_cache,
+     cache_options, NULL},
+    {"compile", "MODEL", "compile a model ahead of time, into a file or into the cache", 1, 1, sn_cli_compile,
+     compile_options, compile_notes},
     {"doctor", "", "what this machine offers: compiler, processor, cache, GPU libraries, peaks", 0, 0,
-     sn_cli_doctor, doctor_options},
-    {"dump", "MODEL", "print the model at a stage of its compilation", 1, 1, sn_cli_dump, dump_options},
+     sn_cli_doctor, doctor_options, NULL},
+    {"dump", "MODEL", "print the model at a stage of its compilation", 1, 1, sn_cli_dump, dump_options, NULL},
     {"info", "MODEL", "inputs, outputs, parameters, work, operators, and all that is unsupported", 1, 1,
-     sn_cli_info, info_options},
+     sn_cli_info, info_options, NULL},
     {"make", "KIND", "write a benchmark model: gpt2, llama, bert or attention", 1, 1, sn_cli_make,
-     make_options},
-    {"run", "MODEL", "run a model once, and compare its outputs", 1, 1, sn_cli_run, run_options},
+     make_options, NULL},
+    {"run", "MODEL", "run a model, and compare its outputs", 1, 1, sn_cli_run, run_options, NULL},
+    {"tune", "MODEL", "measure what no fact predicts, for --tuning", 1, 1, sn_cli_tune, tune_options,
+     tune_notes},
 };
 enum { VERB_COUNT = sizeof verbs / sizeof *verbs };
 
@@ -64,7 +92,7 @@ static void print_help(Arena *arena, const Verb *verb) {
     print_usage(stdout, verb);
     Text text = sn_text(arena);
     sn_options_print(&text, verb->options);
-    printf("%s\n\n%s", verb->summary, sn_text_string(&text));
+    printf("%s\n%s\n%s", verb->summary, verb->notes ? verb->notes : "", sn_text_string(&text));
 }
 
 typedef struct Request {

@@ -61,6 +61,15 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_REMARKS] = {"--remarks", KIND_FLAG, NULL,
                         "what each pass did and what it declined, with the reason"},
 
+    [OPTION_LEDGER] = {"--ledger", KIND_FLAG, NULL,
+                       "where the time went, step by step, and what came from the kernel cache"},
+    [OPTION_TABLE_FORMAT] = {"--format", KIND_CHOICE, "md|csv|json", "how the ledger is written (md)",
+                             "md,csv,json"},
+    [OPTION_CLEAR] = {"--clear", KIND_FLAG, NULL, "remove everything"},
+    [OPTION_LIMIT] = {"--limit", KIND_BYTES, "BYTES",
+                      "remove what was not of use for longest until BYTES are left; K, M and G are powers of "
+                      "1024 (every compilation does so with 2G)"},
+
     [OPTION_MODE] = {"--mode", KIND_CHOICE, "eager|compiled", "how the model is executed (compiled)",
                      "eager,compiled"},
     [OPTION_DEVICE] = {"--device", KIND_TEXT, "DEVICE", "where to run (cpu)"},
@@ -80,6 +89,15 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_RTOL] = {"--rtol", KIND_NUMBER, "X",
                      "|a - b| <= atol + rtol*|b| counts as equal (1e-4; f16 4e-3, bf16 2e-2)"},
     [OPTION_ATOL] = {"--atol", KIND_NUMBER, "X", "see --rtol (likewise)"},
+
+    [OPTION_TUNING] = {"--tuning", KIND_TEXT, "FILE",
+                       "measured choices, as `sinter tune` writes them (none)"},
+
+    [OPTION_STATE] = {"--state", KIND_TEXTS, "INPUT=OUTPUT,...",
+                      "a run's output is the next run's input, zero or empty at first; past.*=present.* is "
+                      "many; may be given again"},
+    [OPTION_STEPS] = {"--steps", KIND_INTEGER, "N", "runs that follow one another through the states (1)",
+                      .least = 1, .most = 1000000},
 
     [OPTION_MODES] = {"--modes", KIND_CHOICES, "MODE,...", "eager and compiled (both), interleaved",
                       "eager,compiled"},

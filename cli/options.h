@@ -33,6 +33,11 @@ typedef enum OptionId {
     OPTION_FORMAT,
     OPTION_TARGET,
     OPTION_REMARKS,
+    /* compile, cache */
+    OPTION_LEDGER,
+    OPTION_TABLE_FORMAT,
+    OPTION_CLEAR,
+    OPTION_LIMIT,
     /* run, bench */
     OPTION_MODE,
     OPTION_DEVICE,
@@ -45,6 +50,9 @@ typedef enum OptionId {
     OPTION_EXPECT,
     OPTION_RTOL,
     OPTION_ATOL,
+    OPTION_TUNING,
+    OPTION_STATE,
+    OPTION_STEPS,
     /* bench */
     OPTION_MODES,
     OPTION_PHASES,

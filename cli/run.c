@@ -1,9 +1,10 @@
-/* run: one run of a model, its outputs summarised, saved and compared. */
+/* run: a run of a model, or several that follow one another, its outputs summarised, saved and compared. */
 #include "cli.h"
 #include "compare.h"
 #include "inputs.h"
 #include "report.h"
 #include "session.h"
+#include "states.h"
 #include <dirent.h>
 #include <math.h>
 
@@ -170,12 +171,14 @@ static const Column summary_columns[SUMMARY_COLUMNS] = {
 static void summarise_values(const Tensor *tensor, Cell *row) {
     double least = INFINITY, most = -INFINITY, sum = 0;
     int64_t nans = 0;
+    const float *plain =
+        tensor->dtype == SN_F32 ? tensor->bytes : NULL; /* the usual one is read as it lies */
     for (int64_t i = 0; i < tensor->count; i++) {
-        double value = sn_tensor_get(tensor, i);
+        double value = plain ? plain[i] : sn_tensor_get(tensor, i);
         nans += isnan(value);
         if (isnan(value)) continue;
-        least = fmin(least, value);
-        most = fmax(most, value);
+        least = value < least ? value : least;
+        most = value > most ? value : most;
         sum += value;
     }
     if (nans) row[SUMMARY_NAN] = sn_cell_number((double)nans);
@@ -261,7 +264,8 @@ static Status show_outputs(Cli *cli, const sn_Model *model, const sn_Context *co
 static Status run_context(Cli *cli, const sn_Model *model, sn_Context *context, const Inputs *inputs,
                           const Expectations *expected) {
     for (int i = 0; i < inputs->count; i++) TRY(sn_context_set_input(context, i, &inputs->tensor[i]));
-    TRY(sn_context_run(context));
+    for (int64_t left = sn_option_integer(&cli->options, OPTION_STEPS, 1); left > 0; left--)
+        TRY(sn_context_run(context));
     TRY(show_outputs(cli, model, context));
     TRY(save_outputs(cli, model, context));
     return compare_outputs(cli, model, context, expected);
@@ -278,11 +282,26 @@ static Status run_program(Cli *cli, const sn_Model *model, const sn_Program *pro
     return status;
 }
 
+static Status read_states(Cli *cli, const sn_Model *model, States *states) {
+    const OptionValue *value = &cli->options.value[OPTION_STATE];
+    StateSpecs specs;
+    Status status = sn_state_specs_parse(cli->arena, value->count, value->text, &specs);
+    if (status) cli->usage = true;
+    TRY(status);
+    return sn_states_find(cli->arena, model, &specs, states);
+}
+
 static Status run_model(Cli *cli, const sn_Model *model) {
     const Options *options = &cli->options;
+    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
+    if (model->saved && sn_option_given(options, OPTION_MODE) && eager != model->saved->facts.eager)
+        return sn_cli_usage(cli, "--mode: the program was compiled as %s",
+                            model->saved->facts.eager ? "eager" : "compiled");
     InputRequest request = {0};
     InputSpecs specs = {0};
     Expectations expected = {0};
+    States states;
+    TRY(read_states(cli, model, &states));
     TRY(read_shapes(cli, &request));
     TRY(read_inputs(cli, &specs));
     TRY(read_folder(cli, model, &specs, &expected));
@@ -290,14 +309,18 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     TRY(save_outputs(cli, model, NULL));
     request.input = specs.at;
     request.input_count = specs.count;
+    request.state = states.at;
+    request.state_count = states.count;
     Inputs inputs;
     TRY(sn_inputs_make(cli->arena, model->graph, &request, &inputs));
     if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
-    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
     sn_CompileOptions compile = {.size = sizeof compile,
                                  .mode = eager ? SN_EAGER : SN_COMPILED,
                                  .device = sn_option_text(options, OPTION_DEVICE, NULL),
-                                 .threads = (int)sn_option_integer(options, OPTION_THREADS, 0)};
+                                 .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
+                                 .state_count = states.count,
+                                 .state = states.at,
+                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL)};
     sn_Program *program;
     TRY(sn_compile(model, &compile, &program));
     Status status = run_program(cli, model, program, &inputs, &expected);
@@ -307,7 +330,7 @@ static Status run_model(Cli *cli, const sn_Model *model) {
 
 Status sn_cli_run(Cli *cli) {
     sn_Model *model;
-    TRY(sn_model_open(cli->options.argument[0], &model));
+    TRY(sn_session_open(cli->options.argument[0], &model));
     Status status = run_model(cli, model);
     sn_model_close(model);
     return status;

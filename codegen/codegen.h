@@ -28,6 +28,10 @@ typedef struct Kernel {
      * symbol[]; int *fault }; `items` is the number of blocks, `threads` per block, `shared` bytes of dynamic
      * shared memory. */
     Dim items;
+    Dim after;    /* CPU: so many items more, with little work, from `items` on, once all of these have ended;
+                  NULL: none */
+    Dim together; /* CPU: so many neighbouring items, counted from the first, share what they prepare: better
+                     done by one call; NULL: none do */
     int threads;
     Dim shared;
 

@@ -9,6 +9,7 @@
 typedef struct Dialect {
     const char *fault;  /* format of the statement that reports fault %d */
     bool goes_on;       /* after a fault the code goes on, so indices must be made safe */
+    bool one_plus_erf;  /* there is a function for 1 + erf(x) */
     const char *symbol; /* format of symbol %d of the launch */
     const char *buffer; /* format of buffer %d of the launch, a void pointer */
     const char
@@ -25,7 +26,8 @@ typedef struct Emit {
     Arena *arena;
     const Dialect *dialect;
     KernelIr *kernel;
-    Axes param; /* Kernel.param: what s0, s1 … are, over all functions of the kernel */
+    Axes param;   /* Kernel.param: what s0, s1 … are, over all functions of the kernel */
+    bool streams; /* stores may go past the caches: `past` says so, see device/memory.h */
 
     /* the function being written */
     const Nest *nest;
@@ -72,6 +74,9 @@ const char *sn_emit_identity(Emit *emit, const char *function, DType dtype, bool
 /* True when the instruction is written as a vector in the present form. */
 bool sn_emit_is_vector(const Emit *emit, const Instr *instr);
 
+/* True when dim = stride·lane + what it is at lane 0, with a stride that is the same in all lanes. */
+bool sn_emit_strided(const Emit *emit, Dim dim, Dim *stride);
+
 /* The statements that compute one instruction as v<id>. */
 void sn_emit_instr(Emit *emit, const Instr *instr);
 void sn_emit_store(Emit *emit, const Store *store);
@@ -93,6 +98,29 @@ void sn_emit_need(Emit *emit, Instr *value, unsigned char *needed);
 /* Writes the instructions of `place` that are needed, and ready after `ready` steps (LOOP: whatever their
  * readiness). */
 void sn_emit_place(Emit *emit, Place place, int ready, const unsigned char *needed);
+
+/* ---- emit_memory.c: the C dialect's traffic with memory ---- */
+
+/* Sets emit->streams: what the kernel writes may be too large for the caches. */
+void sn_emit_choose_streams(Emit *emit);
+
+/* Defines `past` of the function, if emit->streams. */
+void sn_emit_past(Emit *emit);
+
+/* The store of a step whose address decides where the loop over vectors begins, or NULL. */
+const Store *sn_emit_head_store(const Emit *emit, const Step *step);
+
+/* Whether the loop over vectors begins with a partial one, as `head` (which this defines) says. */
+bool sn_emit_head(Emit *emit, const Store *store);
+
+/* Defines ahead<id> for every load of whole rows: how many bytes further on it is worth reading. */
+void sn_emit_rows_ahead(Emit *emit);
+
+/* Defines, at the beginning of a row, the indices that rows further on will have. */
+void sn_emit_far_indices(Emit *emit);
+
+/* Reads ahead at the present place in the row. */
+void sn_emit_read_ahead(Emit *emit);
 
 /* ---- the two dialects ---- */
 Status sn_emit_c(KernelIr *kernel, Kernel *out);

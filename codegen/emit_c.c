@@ -6,11 +6,12 @@
 
 static const Dialect c_dialect = {
     .fault = "return %d;",
+    .one_plus_erf = true,
     .symbol = "symbols[%d]",
     .buffer = "buffers[%d]",
 };
 
-enum { UNROLL_INSTRUCTIONS = 12, UNROLL = 4 };
+enum { UNROLL_INSTRUCTIONS = 12, UNROLL = 4, BLOCK = 8, BLOCK_ACCUMULATORS = 16 };
 
 static int axis_number(Dim axis) {
     return (int)axis->value;
@@ -18,6 +19,11 @@ static int axis_number(Dim axis) {
 
 static const char *extent_text(Emit *emit, Dim axis) {
     return sn_emit_dim(emit, axis->operand[0], NULL);
+}
+
+/* Where a loop over a reduced axis ends. */
+static const char *end_text(Emit *emit, Dim axis) {
+    return axis == emit->nest->cut ? "end" : extent_text(emit, axis);
 }
 
 /* ---- the inside of a row ---- */
@@ -63,7 +69,7 @@ static void open_reduced(Emit *emit, int count) {
     for (int i = 0; i < count; i++) {
         Dim axis = emit->nest->reduced.at[i];
         int k = axis_number(axis);
-        sn_emit_line(emit, "for (int64_t i%d = 0; i%d < %s; i%d++) {", k, k, extent_text(emit, axis), k);
+        sn_emit_line(emit, "for (int64_t i%d = 0; i%d < %s; i%d++) {", k, k, end_text(emit, axis), k);
         emit->indent++;
     }
 }
@@ -81,19 +87,24 @@ static const char *wrapped(Emit *emit, DType dtype, bool vector, const char *val
     return sn_arena_printf(emit->arena, "sn_wrap_%s_%s(%s)", sn_dtype_name(dtype), vector ? "v" : "s", value);
 }
 
-/* Reduced axes one element at a time; every lane, if there are lanes, is another row. */
-static void emit_step_columns(Emit *emit, const Step *step, const unsigned char *needed) {
+/* The results of the accumulators' copy `copy`, as the values that later steps use. */
+static void emit_acc_ends(Emit *emit, const Step *step, int copy) {
     bool vector = emit->form != SN_FORM_SCALAR;
-    emit_acc_starts(emit, step, 1);
-    open_reduced(emit, emit->nest->reduced.count);
-    emit_body(emit, step, needed, 0);
-    close_loops(emit, emit->nest->reduced.count);
     for (int i = 0; i < step->acc.count; i++) {
         const Acc *acc = step->acc.at[i];
         if (!acc->running)
             sn_emit_line(emit, "const %s v%d = %s;", sn_emit_type(acc->dtype, vector), acc->result->id,
-                         wrapped(emit, acc->dtype, vector, acc_name(emit, acc, 0)));
+                         wrapped(emit, acc->dtype, vector, acc_name(emit, acc, copy)));
     }
+}
+
+/* Reduced axes one element at a time; every lane, if there are lanes, is another row. */
+static void emit_step_columns(Emit *emit, const Step *step, const unsigned char *needed) {
+    emit_acc_starts(emit, step, 1);
+    open_reduced(emit, emit->nest->reduced.count);
+    emit_body(emit, step, needed, 0);
+    close_loops(emit, emit->nest->reduced.count);
+    emit_acc_ends(emit, step, 0);
 }
 
 /* How long a loop's body is, in instructions; a dear function counts as too many, since it hides the
@@ -130,35 +141,65 @@ static void emit_folds(Emit *emit, const Step *step, int copies) {
     }
 }
 
+/* Where `store` is to be aligned, a partial vector comes before the whole ones as well as behind them: one
+ * loop around both, so that its code is written once. */
+static void open_vectors(Emit *emit, const Store *store) {
+    if (!sn_emit_head(emit, store)) return;
+    sn_emit_line(emit, "for (;;) {");
+    emit->indent++;
+}
+
+/* Opens the block of a partial vector. */
+static void open_partial(Emit *emit, const Store *store, int k, const char *last) {
+    if (store) {
+        sn_emit_line(emit, "if (i%d >= %s) break;", k, last);
+        sn_emit_line(emit, "SN_PARTIAL(head && head < %s - i%d ? head : sn_least_of(%s - i%d, SN_LANES))",
+                     last, k, last, k);
+    } else {
+        sn_emit_line(emit, "if (i%d < %s) {", k, last);
+        emit->indent++;
+        sn_emit_line(emit, "SN_PARTIAL(%s - i%d)", last, k);
+    }
+    emit->form = SN_FORM_PARTIAL;
+}
+
+static void close_partial(Emit *emit, const Store *store, int k) {
+    if (store) sn_emit_line(emit, "i%d += n, head = 0;", k);
+    close_loops(emit, 1);
+}
+
 /* The last reduced axis in vectors. */
-static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed) {
+static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed, bool read_ahead) {
     int outer = emit->nest->reduced.count - 1, k = axis_number(emit->vector_axis);
     int copies = step->acc.count && loop_size(emit, needed) <= UNROLL_INSTRUCTIONS ? UNROLL : 1;
-    const char *length = extent_text(emit, emit->vector_axis);
+    const char *length = end_text(emit, emit->vector_axis);
+    /* Sums do not depend on where the row lies. */
+    const Store *aligned = step->acc.count ? NULL : sn_emit_head_store(emit, step);
     emit->form = SN_FORM_VECTOR;
     emit_acc_starts(emit, step, copies);
     open_reduced(emit, outer);
     sn_emit_line(emit, "{");
     emit->indent++;
     sn_emit_line(emit, "int64_t i%d = 0;", k);
+    open_vectors(emit, aligned);
     for (int unroll = copies; unroll > 0; unroll = unroll > 1 ? 1 : 0) {
-        sn_emit_line(emit, "for (; i%d + %d * SN_LANES <= %s;) {", k, unroll, length);
+        sn_emit_line(emit, "%sfor (; i%d + %d * SN_LANES <= %s;) {", aligned ? "if (!head) " : "", k, unroll,
+                     length);
         emit->indent++;
         for (int copy = 0; copy < unroll; copy++) {
             sn_emit_line(emit, "{");
             emit->indent++;
+            if (read_ahead) sn_emit_read_ahead(emit);
             emit_body(emit, step, needed, copy);
             sn_emit_line(emit, "i%d += SN_LANES;", k);
             close_loops(emit, 1);
         }
         close_loops(emit, 1);
     }
-    sn_emit_line(emit, "if (i%d < %s) {", k, length);
-    emit->indent++;
-    emit->form = SN_FORM_PARTIAL;
-    sn_emit_line(emit, "SN_PARTIAL(%s - i%d)", length, k);
+    open_partial(emit, aligned, k, length);
     emit_body(emit, step, needed, 0);
-    close_loops(emit, 2 + outer);
+    close_partial(emit, aligned, k);
+    close_loops(emit, 1 + outer);
     emit_folds(emit, step, copies);
     emit->form = SN_FORM_SCALAR;
 }
@@ -167,13 +208,16 @@ static void emit_step_row(Emit *emit, const Step *step, const unsigned char *nee
 static void emit_steps(Emit *emit) {
     const unsigned char *any = sn_emit_needed(emit, -1);
     bool columns = emit->nest->vector == SN_VECTOR_PARALLEL;
+    int last_loop = 0;
+    for (int i = 0; i < emit->nest->step.count; i++)
+        if (emit->nest->step.at[i].loop) last_loop = i;
     for (int i = 0; i < emit->nest->step.count; i++) {
         const Step *step = &emit->nest->step.at[i];
         emit->step = i;
         if (!step->loop)
             emit_stores(emit, step);
         else if (emit->nest->vector == SN_VECTOR_REDUCED)
-            emit_step_row(emit, step, sn_emit_needed(emit, i));
+            emit_step_row(emit, step, sn_emit_needed(emit, i), i == last_loop);
         else
             emit_step_columns(emit, step, sn_emit_needed(emit, i));
         sn_emit_place(emit, columns ? SN_PLACE_VECTOR : SN_PLACE_ROW, i + 1, any);
@@ -182,22 +226,111 @@ static void emit_steps(Emit *emit) {
 
 /* ---- rows ---- */
 
+/* Whether the rows that are lanes can be reduced several vectors at a time: a sum of columns goes through memory
+ * along the rows, of which one vector each is little. */
+static bool has_blocks(const Nest *nest) {
+    if (!nest->reduced.count || !nest->step.at[0].acc.count || nest->step.at[0].store.count ||
+        nest->scratch.count)
+        return false;
+    for (int i = 0; i < nest->step.at[0].acc.count; i++)
+        if (nest->step.at[0].acc.at[i]->running) return false;
+    for (int p = 1; p < nest->step.count; p++)
+        if (nest->step.at[p].loop) return false;
+    return nest->step.at[0].acc.count <= BLOCK_ACCUMULATORS / BLOCK;
+}
+
+/* BLOCK vectors of lanes side by side. */
+static void emit_block(Emit *emit, const unsigned char *any) {
+    const Step *step = &emit->nest->step.at[0];
+    const unsigned char *needed = sn_emit_needed(emit, 0);
+    int k = axis_number(emit->vector_axis), count = emit->nest->reduced.count;
+    emit->form = SN_FORM_VECTOR;
+    emit->step = 0;
+    sn_emit_line(emit, "for (; i%d + %d * SN_LANES <= last;) {", k, BLOCK);
+    emit->indent++;
+    emit_acc_starts(emit, step, BLOCK);
+    open_reduced(emit, count);
+    for (int copy = 0; copy < BLOCK; copy++) {
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        sn_emit_place(emit, SN_PLACE_VECTOR, 0, needed);
+        emit_body(emit, step, needed, copy);
+        sn_emit_line(emit, "i%d += SN_LANES;", k);
+        close_loops(emit, 1);
+    }
+    sn_emit_line(emit, "i%d -= %d * SN_LANES;", k, BLOCK);
+    close_loops(emit, count);
+    for (int copy = 0; copy < BLOCK; copy++) {
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+        emit_acc_ends(emit, step, copy);
+        sn_emit_place(emit, SN_PLACE_VECTOR, 1, any);
+        for (emit->step = 1; emit->step < emit->nest->step.count; emit->step++)
+            emit_stores(emit, &emit->nest->step.at[emit->step]);
+        emit->step = 0;
+        sn_emit_line(emit, "i%d += SN_LANES;", k);
+        close_loops(emit, 1);
+    }
+    close_loops(emit, 1);
+}
+
+/* Fills t<id> of every load that goes through a tile. */
+static void emit_tiles(Emit *emit) {
+    const char *n = emit->form == SN_FORM_VECTOR ? "SN_LANES" : "n";
+    Dim stride;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        if (!sn_schedule_tiled(emit->kernel->dims, emit->nest, instr, &stride)) continue;
+        sn_emit_line(emit, "%s t%d[SN_LANES * SN_LANES] __attribute__((aligned(64)));",
+                     sn_emit_type(instr->dtype, false), instr->id);
+        sn_emit_line(emit, "sn_tile_%s(%s + %s, %s, %s, m, t%d);", sn_dtype_name(instr->dtype),
+                     sn_emit_buffer(emit, instr->buffer), sn_emit_dim(emit, instr->dim, NULL),
+                     sn_emit_dim(emit, stride, NULL), n, instr->id);
+    }
+}
+
+/* The work of one vector of lanes; with a tile, of m rows. */
+static void emit_lanes(Emit *emit, const unsigned char *any) {
+    if (!emit->nest->tile) {
+        sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+        emit_steps(emit);
+        return;
+    }
+    int u = axis_number(emit->nest->tile);
+    emit_tiles(emit);
+    sn_emit_line(emit, "for (int64_t j = 0; j < m; j++, i%d++) {", u);
+    emit->indent++;
+    sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+    emit_steps(emit);
+    close_loops(emit, 1);
+    sn_emit_line(emit, "i%d -= m;", u);
+}
+
 /* SN_LANES rows (or elements) side by side, then what is left of them. */
 static void emit_columns(Emit *emit, const unsigned char *any) {
     int k = axis_number(emit->vector_axis);
+    const Store *aligned = NULL;
+    /* Of the rows of a tile, each begins somewhere else. */
+    for (int i = 0; i < emit->nest->step.count && !aligned && !emit->nest->tile; i++)
+        aligned = sn_emit_head_store(emit, &emit->nest->step.at[i]);
     sn_emit_line(emit, "int64_t i%d = first;", k);
-    for (int partial = 0; partial < 2; partial++) {
-        emit->form = partial ? SN_FORM_PARTIAL : SN_FORM_VECTOR;
-        if (partial)
-            sn_emit_line(emit, "if (i%d < last) {", k);
-        else
-            sn_emit_line(emit, "for (; i%d + SN_LANES <= last; i%d += SN_LANES) {", k, k);
-        emit->indent++;
-        if (partial) sn_emit_line(emit, "SN_PARTIAL(last - i%d)", k);
-        sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
-        emit_steps(emit);
-        close_loops(emit, 1);
+    if (has_blocks(emit->nest)) {
+        aligned = NULL; /* few results */
+        emit_block(emit, any);
     }
+    open_vectors(emit, aligned);
+    emit->form = SN_FORM_VECTOR;
+    sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= last; i%d += SN_LANES) {", aligned ? "if (!head) " : "", k,
+                 k);
+    emit->indent++;
+    sn_emit_read_ahead(emit);
+    emit_lanes(emit, any);
+    close_loops(emit, 1);
+    open_partial(emit, aligned, k, "last");
+    emit_lanes(emit, any);
+    close_partial(emit, aligned, k);
     emit->form = SN_FORM_SCALAR;
 }
 
@@ -225,8 +358,12 @@ static void emit_range(Emit *emit) {
     sn_emit_line(emit, "int64_t row = item * %s, rest = row;", grain);
     sn_emit_line(emit, "const int64_t rows = sn_least_of(row + %s, %s);", grain, rows);
     for (int i = outer_axes(nest) - 1; i >= 0; i--) {
-        const char *extent = extent_text(emit, nest->parallel.at[i]);
-        sn_emit_line(emit, "int64_t i%d = rest %% %s;", axis_number(nest->parallel.at[i]), extent);
+        Dim axis = nest->parallel.at[i];
+        bool tile = axis == nest->tile;
+        const char *extent = extent_text(emit, axis);
+        if (tile) extent = sn_arena_printf(emit->arena, "sn_ceildiv(%s, SN_LANES)", extent);
+        sn_emit_line(emit, "int64_t i%d = rest %% %s%s;", axis_number(axis), extent,
+                     tile ? " * SN_LANES" : "");
         sn_emit_line(emit, "rest /= %s;", extent);
     }
     sn_emit_line(emit, "(void)rest;");
@@ -238,11 +375,13 @@ static void emit_next_row(Emit *emit) {
     int outer = outer_axes(nest);
     for (int i = outer - 1; i >= 0; i--) {
         int k = axis_number(nest->parallel.at[i]);
+        bool tile = nest->parallel.at[i] == nest->tile;
         if (i == 0) {
-            sn_emit_line(emit, "i%d++;", k);
+            sn_emit_line(emit, "i%d += %s;", k, tile ? "SN_LANES" : "1");
             break;
         }
-        sn_emit_line(emit, "if (++i%d == %s) {", k, extent_text(emit, nest->parallel.at[i]));
+        sn_emit_line(emit, "if ((i%d += %s) >= %s) {", k, tile ? "SN_LANES" : "1",
+                     extent_text(emit, nest->parallel.at[i]));
         emit->indent++;
         sn_emit_line(emit, "i%d = 0;", k);
     }
@@ -268,10 +407,23 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     const unsigned char *any = sn_emit_needed(emit, -1);
     emit_scratch(emit);
     emit_range(emit);
+    sn_emit_past(emit);
+    sn_emit_rows_ahead(emit);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
     sn_emit_line(emit, "for (; row < rows; row++) {");
     emit->indent++;
-    sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    if (nest->cut) {
+        Dims *dims = emit->kernel->dims;
+        Dim before = sn_dim_mul(dims, nest->piece, nest->cut->operand[0]);
+        sn_emit_line(emit, "const int64_t end = sn_least_of(%s, %s);", extent_text(emit, nest->cut),
+                     sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL));
+    }
+    if (nest->tile)
+        sn_emit_line(emit, "const int64_t m = sn_least_of(SN_LANES, %s - i%d);",
+                     extent_text(emit, nest->tile), axis_number(nest->tile));
+    else
+        sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    sn_emit_far_indices(emit);
     if (nest->vector == SN_VECTOR_PARALLEL)
         emit_columns(emit, any);
     else
@@ -306,6 +458,7 @@ static void emit_entry(Emit *emit, Text *out) {
     }
     sn_emit_line(emit, "if (fault) return fault;");
     close_loops(emit, 1);
+    if (emit->streams) sn_emit_line(emit, "sn_stream_end();");
     sn_emit_line(emit, "return 0;");
     sn_text_add(
         out, "int KERNEL_NAME(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n");
@@ -343,14 +496,25 @@ Status sn_emit_c(KernelIr *kernel, Kernel *out) {
     Text text = sn_text(kernel->arena);
     sn_emit_prelude_c(kernel, kernel->use && kernel->use->maths, &text);
     if (kernel->use) return sn_emit_template(&emit, &text, out);
+    sn_emit_choose_streams(&emit);
+    sn_text_add(&text, "%s\n", sn_device_text("memory.h"));
+    for (int i = 0; i < kernel->nest.count; i++)
+        if (kernel->nest.at[i]->tile) {
+            sn_text_add(&text, "%s\n", sn_device_text("transpose.h"));
+            break;
+        }
     sn_text_add(&text, "#define SN_PARTIAL(count)                              \\\n"
                        "    const int64_t n = (count);                         \\\n"
                        "    const vi32 live = sn_iota_i32() < (int32_t)n;      \\\n"
                        "    (void)live;\n\n");
     out->items = sn_dim(kernel->dims, 0);
     for (int i = 0; i < kernel->nest.count; i++) {
+        const Nest *nest = kernel->nest.at[i];
         emit_nest(&emit, i, &text);
-        out->items = sn_dim_add(kernel->dims, out->items, kernel->nest.at[i]->items);
+        if (nest->last)
+            out->after = nest->items;
+        else
+            out->items = sn_dim_add(kernel->dims, out->items, nest->items);
     }
     emit_entry(&emit, &text);
     sn_emit_finish(kernel, &emit, sn_text_string(&text), out);

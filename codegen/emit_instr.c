@@ -122,8 +122,7 @@ static bool varies(const Emit *emit, Dim dim) {
     return result || (emit->vector_axis && sn_dim_depends(dim, emit->vector_axis));
 }
 
-/* dim = stride·lane + what it is at lane 0, with a stride that is the same in all lanes. */
-static bool strided(const Emit *emit, Dim dim, Dim *stride) {
+bool sn_emit_strided(const Emit *emit, Dim dim, Dim *stride) {
     bool indexed = false;
     Dim rest;
     sn_dim_indices(emit->nest, dim, index_varies, &indexed);
@@ -137,18 +136,33 @@ static void emit_lanes(Emit *emit, const Instr *instr, const char *test, const c
                  value);
 }
 
+/* The tensor that is loaded from. `lane` as for sn_emit_dim. */
+static const char *source_text(Emit *emit, const Instr *instr, const char *lane) {
+    if (!instr->which) return sn_emit_buffer(emit, instr->buffer);
+    return sn_arena_printf(emit->arena, "(const %s *)buffers[%d + %s]", sn_emit_storage(instr->dtype),
+                           instr->buffer, sn_emit_dim(emit, instr->which, lane));
+}
+
 static void emit_load_vector(Emit *emit, const Instr *instr) {
+    if (sn_schedule_tiled(emit->kernel->dims, emit->nest, instr, NULL)) {
+        sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * SN_LANES);",
+                     sn_emit_type(instr->dtype, true), instr->id, sn_emit_compute(instr->dtype), instr->id);
+        return;
+    }
     const char *type = sn_emit_type(instr->dtype, true), *name = sn_dtype_name(instr->dtype);
     bool masked = instr->guard && sn_emit_is_vector(emit, instr->guard);
-    const char *lane_value = sn_arena_printf(emit->arena, "sn_load_%s_s(b%d + %s)", name, instr->buffer,
-                                             sn_emit_dim(emit, instr->dim, "l"));
+    const char *lane_value =
+        sn_arena_printf(emit->arena, "sn_load_%s_s(%s + %s)", name, source_text(emit, instr, "l"),
+                        sn_emit_dim(emit, instr->dim, "l"));
     const char *lane_test = masked ? sn_arena_printf(emit->arena, " if (v%d[l])", instr->guard->id) : "";
     const char *unless =
         instr->guard && !masked
             ? sn_arena_printf(emit->arena, "!%s ? (%s){0} : ", sn_emit_use(emit, instr->guard, false), type)
             : "";
     Dim stride;
-    bool regular = strided(emit, instr->dim, &stride), unit = regular && sn_dim_equals(stride, 1);
+    bool several = instr->which && varies(emit, instr->which);
+    bool regular = !several && sn_emit_strided(emit, instr->dim, &stride);
+    bool unit = regular && sn_dim_equals(stride, 1);
     bool whole = emit->form == SN_FORM_VECTOR;
     if (!unit && !(regular && whole && !masked)) {
         if (*unless)
@@ -159,11 +173,12 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
     const char *more =
         unit && whole ? ""
                       : sn_arena_printf(emit->arena, ", %s", unit ? "n" : sn_emit_dim(emit, stride, NULL));
-    const char *load = sn_arena_printf(emit->arena, "sn_load_%s_%c(b%d + %s%s)", name,
-                                       !unit   ? 'x'
-                                       : whole ? 'v'
-                                               : 'p',
-                                       instr->buffer, sn_emit_dim(emit, instr->dim, NULL), more);
+    const char *load =
+        sn_arena_printf(emit->arena, "sn_load_%s_%c(%s + %s%s)", name,
+                        !unit   ? 'x'
+                        : whole ? 'v'
+                                : 'p',
+                        source_text(emit, instr, NULL), sn_emit_dim(emit, instr->dim, NULL), more);
     if (masked && whole) {
         sn_emit_line(emit, "%s v%d = {0};", type, instr->id);
         sn_emit_line(emit, "if (sn_all(v%d)) v%d = %s;", instr->guard->id, instr->id, load);
@@ -177,15 +192,14 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
 }
 
 static void emit_load(Emit *emit, const Instr *instr, bool vector) {
-    sn_emit_buffer(emit, instr->buffer);
-    bool gathered = vector && varies(emit, instr->dim);
+    bool gathered = vector && (varies(emit, instr->dim) || (instr->which && varies(emit, instr->which)));
     if (gathered) {
         emit_load_vector(emit, instr);
         return;
     }
     /* One element for all lanes, though its guard may differ from lane to lane. */
-    const char *load = sn_arena_printf(emit->arena, "sn_load_%s_s(b%d + %s)", sn_dtype_name(instr->dtype),
-                                       instr->buffer, sn_emit_dim(emit, instr->dim, NULL));
+    const char *load = sn_arena_printf(emit->arena, "sn_load_%s_s(%s + %s)", sn_dtype_name(instr->dtype),
+                                       source_text(emit, instr, NULL), sn_emit_dim(emit, instr->dim, NULL));
     if (vector) {
         emit_lanes(emit, instr, sn_arena_printf(emit->arena, " if (v%d[l])", instr->guard->id), load);
         return;
@@ -200,7 +214,7 @@ static void emit_load(Emit *emit, const Instr *instr, bool vector) {
 static const char *dim_vector(Emit *emit, Dim dim) {
     Dim stride;
     if (!varies(emit, dim)) return splat(emit, SN_I64, sn_emit_dim(emit, dim, NULL));
-    if (!strided(emit, dim, &stride)) return NULL;
+    if (!sn_emit_strided(emit, dim, &stride)) return NULL;
     return sn_arena_printf(emit->arena, "(%s + %s * sn_iota_i64())", sn_emit_dim(emit, dim, NULL),
                            sn_emit_dim(emit, stride, NULL));
 }
@@ -280,7 +294,27 @@ static const char *power_fault_text(Emit *emit, DType dtype, bool vector, const 
                            type, form, arg[1], zero);
 }
 
+/* What erf is taken of in 1 + erf(…), which is cheaper than its parts; NULL: it is something else. */
+static const Instr *one_plus_erf(const Emit *emit, const Instr *instr) {
+    if (!emit->dialect->one_plus_erf || instr->operand != SN_F32 || strcmp(instr->function, "add") != 0)
+        return NULL;
+    for (int k = 0; k < 2; k++) {
+        const Instr *one = instr->arg[k], *erf = instr->arg[1 - k];
+        if (one->kind == SN_INSTR_LITERAL && one->number == 1 && erf->kind == SN_INSTR_CALL &&
+            erf->scratch < 0 && strcmp(erf->function, "erf") == 0)
+            return erf->arg[0];
+    }
+    return NULL;
+}
+
 static void emit_call(Emit *emit, const Instr *instr, bool vector) {
+    const Instr *of_erf = one_plus_erf(emit, instr);
+    if (of_erf) {
+        define(emit, instr, vector,
+               sn_arena_printf(emit->arena, "sn_one_plus_erf_f32_%s(%s)", vector ? "v" : "s",
+                               sn_emit_use(emit, of_erf, vector)));
+        return;
+    }
     const char *arg[3];
     for (int i = 0; i < instr->arg_count; i++) arg[i] = sn_emit_use(emit, instr->arg[i], vector);
     const char *type = sn_emit_compute(instr->operand), *form = vector ? "v" : "s";
@@ -300,6 +334,12 @@ static void emit_call(Emit *emit, const Instr *instr, bool vector) {
     define(emit, instr, vector, value);
 }
 
+/* A cast that rounds what goes on being computed wider; w<id> is what it was before. */
+static bool is_rounded(const Instr *instr) {
+    return instr->kind == SN_INSTR_CAST && instr->exact &&
+           (instr->dtype == SN_F16 || instr->dtype == SN_BF16);
+}
+
 static void emit_cast(Emit *emit, const Instr *instr, bool vector) {
     const char *value = sn_emit_use(emit, instr->arg[0], vector), *form = vector ? "v" : "s";
     const char *from = sn_emit_compute(instr->operand), *to = sn_emit_compute(instr->dtype);
@@ -310,8 +350,11 @@ static void emit_cast(Emit *emit, const Instr *instr, bool vector) {
         value = sn_arena_printf(emit->arena, "sn_cvt_%s_%s_%s(%s)", from, to, form, value);
     const char *name = sn_dtype_name(instr->dtype);
     if (is_narrow(instr->dtype)) value = sn_arena_printf(emit->arena, "sn_wrap_%s_%s(%s)", name, form, value);
-    if (instr->exact && (instr->dtype == SN_F16 || instr->dtype == SN_BF16))
-        value = sn_arena_printf(emit->arena, "sn_from_%s_%s(sn_to_%s_%s(%s))", name, form, name, form, value);
+    if (is_rounded(instr)) {
+        sn_emit_line(emit, "const %s w%d = %s;", sn_emit_type(instr->dtype, vector), instr->id, value);
+        value = sn_arena_printf(emit->arena, "sn_from_%s_%s(sn_to_%s_%s(w%d))", name, form, name, form,
+                                instr->id);
+    }
     define(emit, instr, vector, value);
 }
 
@@ -395,18 +438,29 @@ void sn_emit_instr(Emit *emit, const Instr *instr) {
     if (instr->scratch >= 0 && emit->step == instr->kept) emit_kept(emit, instr, vector, false);
 }
 
+/* What a store stores: it rounds by itself. */
+static const char *stored_text(Emit *emit, const Store *store, bool vector) {
+    const Instr *value = store->value;
+    bool same = is_rounded(value) && value->dtype == store->dtype && value->scratch < 0;
+    if (!same || sn_emit_is_vector(emit, value) != vector) return sn_emit_use(emit, value, vector);
+    return sn_arena_printf(emit->arena, "w%d", value->id);
+}
+
 void sn_emit_store(Emit *emit, const Store *store) {
     sn_emit_buffer(emit, store->buffer);
     bool vector = emit->form != SN_FORM_SCALAR && varies(emit, store->offset);
-    const char *name = sn_dtype_name(store->dtype), *value = sn_emit_use(emit, store->value, vector);
+    const char *name = sn_dtype_name(store->dtype), *value = stored_text(emit, store, vector);
     Dim stride;
     if (!vector) {
         sn_emit_line(emit, "sn_store_%s_s(b%d + %s, %s);", name, store->buffer,
                      sn_emit_dim(emit, store->offset, NULL), value);
-    } else if (strided(emit, store->offset, &stride) && sn_dim_equals(stride, 1)) {
-        bool whole = emit->form == SN_FORM_VECTOR;
-        sn_emit_line(emit, "sn_store_%s_%c(b%d + %s, %s%s);", name, whole ? 'v' : 'p', store->buffer,
-                     sn_emit_dim(emit, store->offset, NULL), value, whole ? "" : ", n");
+    } else if (sn_emit_strided(emit, store->offset, &stride) && sn_dim_equals(stride, 1)) {
+        bool whole = emit->form == SN_FORM_VECTOR, streams = whole && emit->streams;
+        sn_emit_line(emit, "sn_%s_%s_%c(b%d + %s, %s%s);", streams ? "stream" : "store", name,
+                     whole ? 'v' : 'p', store->buffer, sn_emit_dim(emit, store->offset, NULL), value,
+                     streams ? ", past"
+                     : whole ? ""
+                             : ", n");
     } else {
         const char *lane = sn_emit_is_vector(emit, store->value)
                                ? sn_arena_printf(emit->arena, "%s[l]", value)

@@ -97,7 +97,7 @@ Status sn_emit_template(Emit *emit, Text *text, Kernel *out) {
     for (int i = 0; i < use->hole.count; i++) emit_hole(emit, &use->hole.at[i], text);
     if (use->masks) emit_mask_tile(emit, use, text);
     emit_entry(emit, use, text);
-    out->items = use->items;
+    out->items = use->items, out->after = use->after, out->together = use->together;
     sn_emit_finish(emit->kernel, emit, sn_text_string(text), out);
     return NULL;
 }

@@ -20,13 +20,13 @@ struct TemplateUse {
     const char *file[3]; /* the template, of as many files */
     const char *defines; /* before it */
     SN_VEC(Hole) hole;
-    bool maths;         /* calls vector_math.h */
-    bool masks;         /* has sn_mask_tile: */
-    Dim causal;         /* column j counts for row i when j <= i + causal; NULL: no such bound */
-    bool unmasked;      /* nothing else masks */
-    const char *driver; /* the statement of the entry that runs it, over n0, n1 … */
-    Axes number;        /* what n0, n1 … are */
-    Dim items;
+    bool maths;                 /* calls vector_math.h */
+    bool masks;                 /* has sn_mask_tile: */
+    Dim causal;                 /* column j counts for row i when j <= i + causal; NULL: no such bound */
+    bool unmasked;              /* nothing else masks */
+    const char *driver;         /* the statement of the entry that runs it, over n0, n1 … */
+    Axes number;                /* what n0, n1 … are */
+    Dim items, after, together; /* of Kernel; the last two may be NULL */
 };
 
 /* The C prelude: vector width, vectors, index arithmetic, and what else the instructions (`maths`: or the

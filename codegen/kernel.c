@@ -26,7 +26,7 @@ bool sn_function_is_costly(const char *fn) {
 
 /* What makes two instructions equal. Zeroed before it is filled, so that its bytes are a key. */
 typedef struct InstrKey {
-    int kind, dtype, operand, exact, dim, limit, buffer, guard, fault, arg[3];
+    int kind, dtype, operand, exact, dim, limit, buffer, which, guard, fault, arg[3];
     double number;
     int64_t integer;
     char function[16];
@@ -39,6 +39,7 @@ static void instr_key(const Instr *instr, InstrKey *key) {
     /* An INDEX makes its own axis, which says nothing about what it is. */
     key->dim = instr->dim && instr->kind != SN_INSTR_INDEX ? instr->dim->id + 1 : 0;
     key->limit = instr->limit ? instr->limit->id + 1 : 0;
+    key->which = instr->which ? instr->which->id + 1 : 0;
     key->guard = instr->guard ? instr->guard->id + 1 : 0;
     for (int i = 0; i < instr->arg_count; i++) key->arg[i] = instr->arg[i]->id + 1;
     key->number = instr->number, key->integer = instr->integer;
@@ -124,6 +125,10 @@ static void print_instr(Text *text, const KernelIr *kernel, const Instr *instr) 
                                         : sn_text_add(text, " %lld", (long long)instr->integer);
     if (instr->kind == SN_INSTR_LOAD || instr->kind == SN_INSTR_HOLE_ARG)
         sn_text_add(text, " b%d", instr->buffer);
+    if (instr->which) {
+        sn_text_add(text, " + ");
+        sn_dim_print(text, kernel->dims, instr->which);
+    }
     for (int i = 0; i < instr->arg_count; i++) sn_text_add(text, " v%d", instr->arg[i]->id);
     if (instr->acc) sn_text_add(text, " a%d", instr->acc->number);
     if (instr->dim) {

@@ -45,6 +45,7 @@ struct Instr {
     bool exact;           /* CAST: rounds to dtype even where that computes wider */
     Dim dim, limit;
     int buffer;
+    Dim which;    /* LOAD, CPU: from the buffer that many after `buffer`; NULL: from that one */
     Instr *guard; /* NULL, or the bool under which a load or a check happens */
     double number;
     int64_t integer;
@@ -121,7 +122,13 @@ typedef struct Nest {
     Dim rows;    /* product of the parallel extents; on the CPU without the vector axis in PARALLEL mode */
     Dim grain;   /* CPU: rows a work item */
     Block block; /* CUDA */
-    Dim chunk;   /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
+    Dim tile;  /* CPU, PARALLEL mode: the last axis of rows, of which a vector's worth is worked on together,
+                    because loads that are no vectors along the vector axis are vectors along it; NULL: none */
+    Dim piece; /* CPU: the parallel axis over equal pieces of a reduced one; NULL: none is cut */
+    Dim cut;   /* with it: the reduced axis inside a piece … */
+    Dim whole; /* … and the extent of all pieces together, where the last one ends */
+    bool last; /* CPU: runs when the other nests have ended */
+    Dim chunk; /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
     Dim items;
 } Nest;
 
@@ -176,6 +183,25 @@ void sn_kernel_print(Text *text, const KernelIr *kernel);
 /* Splits and merges axes, chooses the vector axis, places instructions, keeps dear values in row scratch,
  * cuts work items. */
 Status sn_schedule_nest(KernelIr *kernel, Nest *nest);
+
+/* A load that goes through a tile: vectors along nest->tile, transposed to the vector axis, whose lanes are *stride
+ * elements apart (may be NULL). */
+bool sn_schedule_tiled(Dims *dims, const Nest *nest, const Instr *instr, Dim *stride);
+
+/* Chooses the vector axis and makes it the last of its kind. */
+void sn_schedule_vector(KernelIr *kernel, Nest *nest);
+
+/* The last steps of sn_schedule_nest, for a nest whose axes are final. */
+void sn_schedule_items(KernelIr *kernel, Nest *nest);
+
+/* Replaces axes in all that the nest computes. */
+void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count);
+
+/* ---- split.c ---- */
+
+/* Splits a scheduled nest of few rows that are long into one that reduces pieces of them, as many as the shape
+ * alone says, and another one, behind all others of the kernel, that reduces the pieces' results. CPU. */
+void sn_schedule_split(KernelIr *kernel, Nest *nest);
 
 /* ---- schedule_cuda.c ---- */
 

@@ -373,12 +373,36 @@ static Instr *pull_pointwise(Lower *lower, const Node *node, const Value *value,
     return make(lower, &proto);
 }
 
+/* Where the kernel itself stores the result, this reads what is not stored, or computes it anew. */
+static Instr *pull_append(Lower *lower, const Node *node, const Value *value, const Dim *index) {
+    const AttrAppend *attr = node->attr;
+    Dim end = sn_dim_add(lower->dims, attr->at, node->input[1]->type.dim[attr->axis]);
+    Instr *below = sn_lower_less(lower, index[attr->axis], end);
+    Instr *before = sn_lower_less(lower, index[attr->axis], attr->at);
+    if (!before || is_false(below)) return sn_lower_pull(lower, node->input[0], index);
+    Instr *inside = sn_lower_and(lower, is_false(before) ? NULL : not(lower, before), below);
+    Dim *at = copy_index(lower, value->type.rank, index);
+    at[attr->axis] = sn_dim_sub(lower->dims, at[attr->axis], attr->at);
+    if (!inside) return sn_lower_pull(lower, node->input[1], at);
+    Instr *outer = lower->guard;
+    Instr *fresh = pull_under(lower, sn_lower_and(lower, outer, inside), node->input[1], at);
+    Instr *old = sn_lower_pull(lower, node->input[0], index);
+    return sn_lower_call(lower, "where", value->type.dtype, value->type.dtype, 3,
+                         (Instr *[]){inside, fresh, old});
+}
+
 static PullFunction *const pull[SN_OP_COUNT] = {
-    [SN_OP_CONSTANT] = pull_constant,   [SN_OP_DIMS] = pull_dims,
-    [SN_OP_IOTA] = pull_iota,           [SN_OP_VIEW] = pull_view,
-    [SN_OP_CONCAT] = pull_concat,       [SN_OP_PAD] = pull_pad,
-    [SN_OP_PACK] = pull_pack,           [SN_OP_GATHER] = pull_gather,
-    [SN_OP_GATHER_ND] = pull_gather_nd, [SN_OP_GATHER_ELEMENTS] = pull_gather_elements,
+    [SN_OP_CONSTANT] = pull_constant,
+    [SN_OP_DIMS] = pull_dims,
+    [SN_OP_IOTA] = pull_iota,
+    [SN_OP_VIEW] = pull_view,
+    [SN_OP_CONCAT] = pull_concat,
+    [SN_OP_PAD] = pull_pad,
+    [SN_OP_APPEND] = pull_append,
+    [SN_OP_PACK] = pull_pack,
+    [SN_OP_GATHER] = pull_gather,
+    [SN_OP_GATHER_ND] = pull_gather_nd,
+    [SN_OP_GATHER_ELEMENTS] = pull_gather_elements,
     [SN_OP_CAST] = pull_cast,
 };
 

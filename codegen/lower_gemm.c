@@ -3,11 +3,13 @@
 #include "lower_template.h"
 
 #include "cluster.h"
+#include "tuning.h"
 #include "view.h"
 
 enum {
-    FEW = 4,  /* heights: SN_GEMM_FEW of gemm_unpacked.h */
-    STEP = 2, /* panels: SN_GEMM_STEP of gemm_packed.h */
+    FEW = 4, /* heights: SN_GEMM_FEW of gemm_unpacked.h */
+    STEP = 2,
+    GROUP = 16, /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_packed.h */
 };
 
 typedef struct Gemm {
@@ -171,6 +173,16 @@ static Dim gemm_items(const Gemm *gemm) {
     return sn_dim_mul(dims, gemm->batch, gemm->mode ? blocks : if_more(dims, U, FEW, blocks, P));
 }
 
+/* The panels of a group, for one block of rows: sn_gemm_run of gemm_packed.h. */
+static Dim gemm_together(const Gemm *gemm) {
+    if (!gemm->mode) return NULL;
+    Dims *dims = gemm->lower.dims;
+    Dim steps = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, STEP * panel_columns(gemm)));
+    Dim more = sn_dim_addc(dims, gemm->K, -gemm->piece);
+    Dim wide = if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), sn_dim(dims, 2 * GROUP / STEP));
+    return sn_dim_min(dims, steps, wide);
+}
+
 static const char *tile_defines(const Gemm *gemm) {
     return sn_arena_printf(gemm->lower.arena,
                            "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n",
@@ -186,6 +198,15 @@ static void choose_block(Gemm *gemm) {
     gemm->piece = l2 >= 1 << 20 ? 768 : l2 >= 512 << 10 ? 384 : 256;
 }
 
+/* What a tuning file says about this product, or about what packs its weights. */
+static void take_tuned(Gemm *gemm, DType dtype) {
+    GemmChoice choice;
+    if (!sn_tuning_gemm(gemm->lower.kernel->target, dtype, gemm->N, gemm->K, &choice)) return;
+    gemm->tile = choice.tile;
+    gemm->heights = choice.heights;
+    gemm->piece = choice.piece;
+}
+
 /* An operand that every work item packs for itself is packed for many rows at a time; its panels are this
  * product's own, so they may be as narrow as the product is. */
 static void choose_tile(Gemm *gemm) {
@@ -196,6 +217,7 @@ static void choose_tile(Gemm *gemm) {
         gemm->mode ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
     if (gemm->mode) {
         choose_block(gemm);
+        take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
         return;
     }
     gemm->panels = 4;
@@ -239,6 +261,7 @@ static Status lower_template(Gemm *gemm) {
                                         sn_template_number(kernel, gemm->use, gemm->N),
                                         sn_template_number(kernel, gemm->use, gemm->K));
     gemm->use->items = gemm_items(gemm);
+    gemm->use->together = gemm_together(gemm);
     kernel->use = gemm->use;
     return NULL;
 }
@@ -335,7 +358,7 @@ Status sn_lower_contract(KernelIr *kernel) {
     if (gemm.attr->packed) {
         const Type packed = node->input[1]->type;
         tiles = tiles && packed_mode(&gemm) && sn_dim_is(packed.dim[packed.rank - 1], &panel) &&
-                panel == kernel->target->panel;
+                panel == sn_tuning_panel(kernel->target, packed.dtype, gemm.N, gemm.K);
     }
     return tiles ? lower_template(&gemm) : lower_plain(&gemm);
 }
@@ -355,7 +378,8 @@ Status sn_lower_pack(KernelIr *kernel) {
     gemm.batch = product(kernel->dims, type, type.rank - 2);
     int64_t K;
     bool even = sn_dim_is(gemm.K, &K) && K % 2 == 0;
-    bool tiles = ((const AttrPack *)node->attr)->panel == kernel->target->panel &&
+    int64_t panel = ((const AttrPack *)node->attr)->panel;
+    bool tiles = panel == sn_tuning_panel(kernel->target, type.dtype, gemm.N, gemm.K) &&
                  (type.dtype == SN_F32 || (even && narrow_float(type.dtype)));
     if (!tiles) return sn_lower_map(kernel);
     gemm.use = SN_NEW(kernel->arena, TemplateUse);
@@ -370,7 +394,7 @@ Status sn_lower_pack(KernelIr *kernel) {
     gemm.use->driver = sn_arena_printf(
         kernel->arena, "sn_gemm_pack_run(context, buffers[%d], %s, %s, begin, end);", kernel->input_count,
         sn_template_number(kernel, gemm.use, gemm.N), sn_template_number(kernel, gemm.use, gemm.K));
-    Dim P = sn_dim_ceildiv(kernel->dims, gemm.N, sn_dim(kernel->dims, kernel->target->panel));
+    Dim P = sn_dim_ceildiv(kernel->dims, gemm.N, sn_dim(kernel->dims, panel));
     gemm.use->items = sn_dim_mul(kernel->dims, gemm.batch, P);
     kernel->use = gemm.use;
     return NULL;

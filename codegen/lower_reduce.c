@@ -157,5 +157,7 @@ Status sn_lower_reduce(KernelIr *kernel) {
     start(&lower, reduce);
     TRY(lower_accs(&lower, reduce));
     TRY(lower_results(&lower, reduce));
-    return sn_schedule_nest(kernel, lower.nest);
+    TRY(sn_schedule_nest(kernel, lower.nest));
+    if (kernel->target->kind == SN_TARGET_CPU) sn_schedule_split(kernel, lower.nest);
+    return NULL;
 }

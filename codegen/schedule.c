@@ -4,8 +4,11 @@ enum {
     ITEM_ELEMENTS = 16384,
     ITEM_COLUMNS = 256,
     SCATTERED_COLUMNS = 64,
+    TILE_COLUMNS =
+        32,         /* few rows of the source: what is read ahead of all of them stays in the first cache */
+    TILE_ITEMS = 4, /* long pieces of them */
     MAX_AXES = 16,
-    LOCAL_SCRATCH_BYTES = 65536
+    LOCAL_SCRATCH_BYTES = 1 << 18 /* on the stack; what does not fit is memory of every work item's own */
 };
 
 /* ---- the Dims of a nest ---- */
@@ -19,6 +22,7 @@ static Slots nest_slots(KernelIr *kernel, Nest *nest) {
         Instr *instr = nest->instr.at[i];
         if (instr->dim && instr->kind != SN_INSTR_INDEX) sn_push(kernel->arena, &slots, &instr->dim);
         if (instr->limit && instr->kind == SN_INSTR_LESS) sn_push(kernel->arena, &slots, &instr->limit);
+        if (instr->which) sn_push(kernel->arena, &slots, &instr->which);
     }
     for (int p = 0; p < nest->step.count; p++)
         for (int i = 0; i < nest->step.at[p].store.count; i++)
@@ -149,6 +153,7 @@ static bool *instr_depends(KernelIr *kernel, const Nest *nest, Dim axis) {
         if (instr->dim && instr->kind != SN_INSTR_INDEX) flag[i] |= dim_depends(nest, flag, instr->dim, axis);
         if (instr->limit && instr->kind == SN_INSTR_LESS)
             flag[i] |= dim_depends(nest, flag, instr->limit, axis);
+        if (instr->which) flag[i] |= sn_dim_depends(instr->which, axis);
     }
     return flag;
 }
@@ -172,7 +177,9 @@ static int axis_score(KernelIr *kernel, const Nest *nest, Dim axis, bool reduced
     int64_t length;
     for (int i = 0; i < nest->instr.count; i++)
         if (nest->instr.at[i]->kind == SN_INSTR_LOAD)
-            score += access_score(kernel, nest, flag, nest->instr.at[i]->dim, axis, false);
+            score += nest->instr.at[i]->which && sn_dim_depends(nest->instr.at[i]->which, axis)
+                         ? -16
+                         : access_score(kernel, nest, flag, nest->instr.at[i]->dim, axis, false);
     for (int p = 0; p < nest->step.count; p++)
         for (int i = 0; i < nest->step.at[p].store.count; i++)
             if (!reduced || nest->step.at[p].loop)
@@ -211,7 +218,7 @@ static bool has_empty(const Axes *axes) {
     return false;
 }
 
-static void choose_vector(KernelIr *kernel, Nest *nest) {
+void sn_schedule_vector(KernelIr *kernel, Nest *nest) {
     int parallel_score = 0, reduced_score = 0;
     int parallel = best_axis(kernel, nest, &nest->parallel, false, &parallel_score);
     int reduced = has_running(nest) ? -1 : best_axis(kernel, nest, &nest->reduced, true, &reduced_score);
@@ -304,8 +311,10 @@ static void place(Nest *nest) {
     set_results(nest);
     for (int i = 0; i < nest->instr.count; i++) {
         Instr *instr = nest->instr.at[i];
+        instr->rowwise = instr->reduced = instr->varying = false;
         if (instr->dim && instr->kind != SN_INSTR_INDEX) place_dim(nest, instr, instr->dim);
         if (instr->limit && instr->kind == SN_INSTR_LESS) place_dim(nest, instr, instr->limit);
+        if (instr->which) place_dim(nest, instr, instr->which);
         place_instr(nest, instr);
     }
 }
@@ -357,6 +366,13 @@ static bool worth_keeping(const KernelIr *kernel, const Nest *nest, const Instr 
            instr->dtype != SN_F64;
 }
 
+/* Elements of local arrays so far. */
+static int64_t local_scratch(const Nest *nest) {
+    int64_t count = 0;
+    for (int i = 0; i < nest->scratch.count; i++) count += nest->scratch.at[i].count;
+    return count;
+}
+
 static void keep(KernelIr *kernel, Nest *nest, Instr *instr, int step) {
     int lanes = nest->vector == SN_VECTOR_PARALLEL ? kernel->target->vector_bytes / 4 : 1;
     Dim count = sn_dim_mulc(kernel->dims, product(kernel, &nest->reduced, nest->reduced.count), lanes);
@@ -364,7 +380,7 @@ static void keep(KernelIr *kernel, Nest *nest, Instr *instr, int step) {
     int64_t length;
     if (kernel->target->kind == SN_TARGET_CUDA)
         scratch.count = nest->block.each;
-    else if (sn_dim_is(count, &length) && length * 4 <= LOCAL_SCRATCH_BYTES)
+    else if (sn_dim_is(count, &length) && length <= LOCAL_SCRATCH_BYTES / 4 - local_scratch(nest))
         scratch.count = length;
     else
         scratch.buffer =
@@ -388,6 +404,46 @@ static void keep_dear_values(KernelIr *kernel, Nest *nest) {
     }
 }
 
+/* ---- tiles ---- */
+
+static void note_index(void *user, Instr *instr) {
+    (void)instr;
+    *(bool *)user = true;
+}
+
+/* Whether a load is of vectors along `axis` where those along the vector axis are scattered. */
+static bool crosses(Dims *dims, const Nest *nest, const Instr *instr, Dim axis, Dim *stride) {
+    static const bool has_tile[SN_DTYPE_COUNT] = {
+        [SN_F32] = true, [SN_F16] = true, [SN_BF16] = true, [SN_I32] = true};
+    Dim unit, rest;
+    bool indexed = false;
+    if (instr->kind != SN_INSTR_LOAD || instr->guard || instr->which || !has_tile[instr->dtype]) return false;
+    sn_dim_indices(nest, instr->dim, note_index, &indexed);
+    return !indexed && sn_dim_affine(dims, instr->dim, axis, &unit, &rest) && sn_dim_equals(unit, 1) &&
+           sn_dim_affine(dims, rest, nest->parallel.at[nest->parallel.count - 1], stride, &rest) &&
+           !sn_dim_equals(*stride, 0) && !sn_dim_equals(*stride, 1);
+}
+
+bool sn_schedule_tiled(Dims *dims, const Nest *nest, const Instr *instr, Dim *stride) {
+    Dim unwanted;
+    return nest->tile && crosses(dims, nest, instr, nest->tile, stride ? stride : &unwanted);
+}
+
+/* Makes the axis along which the first scattered load is of vectors the last one of rows. */
+static void choose_tile(KernelIr *kernel, Nest *nest) {
+    Dim stride;
+    nest->tile = NULL;
+    if (nest->vector != SN_VECTOR_PARALLEL || nest->reduced.count) return;
+    for (int i = 0; i < nest->instr.count; i++)
+        for (int k = 0; k + 1 < nest->parallel.count; k++) {
+            if (!crosses(kernel->dims, nest, nest->instr.at[i], nest->parallel.at[k], &stride)) continue;
+            nest->tile = nest->parallel.at[k];
+            for (; k + 2 < nest->parallel.count; k++) nest->parallel.at[k] = nest->parallel.at[k + 1];
+            nest->parallel.at[nest->parallel.count - 2] = nest->tile;
+            return;
+        }
+}
+
 /* ---- work items ---- */
 
 static Dim at_least_one(KernelIr *kernel, Dim dim) {
@@ -408,6 +464,7 @@ static bool has_scattered_load(KernelIr *kernel, const Nest *nest, Dim axis) {
 
 static int64_t chunk_elements(KernelIr *kernel, const Nest *nest, bool columns) {
     if (nest->reduced.count) return ITEM_COLUMNS;
+    if (nest->tile) return TILE_COLUMNS;
     Dim last = columns ? nest->parallel.at[nest->parallel.count - 1] : NULL;
     return last && has_scattered_load(kernel, nest, last) ? SCATTERED_COLUMNS : ITEM_ELEMENTS;
 }
@@ -417,12 +474,18 @@ static void cut_items(KernelIr *kernel, Nest *nest) {
     bool columns = nest->vector == SN_VECTOR_PARALLEL;
     Dim length = product(kernel, &nest->reduced, nest->reduced.count);
     Dim width = columns ? extent(nest->parallel.at[nest->parallel.count - 1]) : sn_dim(dims, 1);
-    nest->rows = product(kernel, &nest->parallel, nest->parallel.count - columns);
-    int64_t chunk = chunk_elements(kernel, nest, columns);
+    nest->rows = product(kernel, &nest->parallel, nest->parallel.count - columns - (nest->tile != NULL));
+    int64_t chunk = chunk_elements(kernel, nest, columns), lanes = kernel->target->vector_bytes / 4;
     Dim row = sn_dim_mul(dims, sn_dim_min(dims, width, sn_dim(dims, chunk)), length);
-    Dim work = at_least_one(kernel, row);
-    nest->grain = at_least_one(kernel, sn_dim_floordiv(dims, sn_dim(dims, ITEM_ELEMENTS), work));
+    if (nest->tile) {
+        nest->rows =
+            sn_dim_mul(dims, nest->rows, sn_dim_ceildiv(dims, extent(nest->tile), sn_dim(dims, lanes)));
+        row = sn_dim_mulc(dims, row, lanes);
+    }
+    Dim work = at_least_one(kernel, row), most = sn_dim(dims, ITEM_ELEMENTS * (nest->tile ? TILE_ITEMS : 1));
+    nest->grain = at_least_one(kernel, sn_dim_floordiv(dims, most, work));
     nest->items = sn_dim_ceildiv(dims, nest->rows, nest->grain);
+    nest->chunk = NULL;
     if (columns && !sn_dim_le(dims, width, sn_dim(dims, chunk))) {
         nest->chunk = sn_dim(dims, chunk);
         nest->items = sn_dim_mul(dims, nest->items, sn_dim_ceildiv(dims, width, nest->chunk));
@@ -443,13 +506,22 @@ Status sn_schedule_nest(KernelIr *kernel, Nest *nest) {
         while (merge_once(kernel, nest, slots, &nest->reduced)) continue;
     if (sn_dims_overflowed(kernel->dims))
         return sn_fail(SN_UNSUPPORTED, "an index expression too large for 64 bits");
-    choose_vector(kernel, nest);
-    place(nest);
+    sn_schedule_vector(kernel, nest);
+    sn_schedule_items(kernel, nest);
+    return NULL;
+}
+
+void sn_schedule_items(KernelIr *kernel, Nest *nest) {
     bool cuda = kernel->target->kind == SN_TARGET_CUDA;
+    if (!cuda) choose_tile(kernel, nest);
+    place(nest);
     if (cuda) sn_schedule_block(kernel, nest);
     keep_dear_values(kernel, nest);
     if (!cuda) cut_items(kernel, nest);
-    return NULL;
+}
+
+void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count) {
+    replace(kernel, nest_slots(kernel, nest), from, to, count);
 }
 
 void sn_schedule_hole(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count, Dim lanes) {

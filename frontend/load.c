@@ -1,6 +1,7 @@
 /* Files in, graph out. */
 #include "load.h"
 
+#include "clock.h"
 #include "facts.h"
 #include "import.h"
 #include "number.h"
@@ -137,6 +138,7 @@ static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOpt
                    ModelInfo *info) {
     Weights weights = {
         .arena = arena, .path = path, .folder = -1, .external = true, .mapped = sn_map_new(scratch)};
+    double start = sn_clock();
     TRY(sn_file_map(arena, path, &weights.file));
     WireLimits limits = limits_of(options);
     ProtobufCMessage *message;
@@ -145,7 +147,10 @@ static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOpt
     Onnx__ModelProto *model = (Onnx__ModelProto *)message;
     if (!model->graph) return sn_fail(SN_INVALID, "not a valid ONNX file: there is no graph in it");
     if (info) fill_info(arena, scratch, model, info);
-    return import_settled(arena, scratch, &weights, model, limits.max_nodes, out);
+    double parsed = sn_clock();
+    TRY(import_settled(arena, scratch, &weights, model, limits.max_nodes, out));
+    if (info) info->parse_seconds = parsed - start, info->import_seconds = sn_clock() - parsed;
+    return NULL;
 }
 
 static const char *quoted(Arena *arena, const char *path) {

@@ -18,6 +18,7 @@ typedef struct ModelInfo {
         int version;
     } * opset;
     const char *producer;
+    double parse_seconds, import_seconds; /* of the file's structure, and of its graph */
     int node_count;
     int64_t parameter_count, parameter_bytes; /* initializers */
     int operator_count;                       /* distinct, sorted by name */

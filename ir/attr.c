@@ -35,6 +35,9 @@ INFO(view, AttrView);
 static const Field axis_field[] = {FIELD(AttrAxis, axis, INT)};
 INFO(axis, AttrAxis);
 
+static const Field append_field[] = {FIELD(AttrAppend, axis, INT), FIELD(AttrAppend, at, DIM)};
+INFO(append, AttrAppend);
+
 static const Field gather_nd_field[] = {FIELD(AttrGatherNd, batch_dims, INT)};
 INFO(gather_nd, AttrGatherNd);
 

@@ -46,6 +46,14 @@ typedef struct AttrAxis {
     int axis;
 } AttrAxis;
 
+/* append(cache, x): the cache, with x in its elements at, at + 1 … of `axis`. The result takes the cache's place in
+ * memory: a kernel whose result it is stores x and nothing else, so whatever reads the cache beside it must stay
+ * below `at`. */
+typedef struct AttrAppend {
+    int axis;
+    Dim at;
+} AttrAppend;
+
 /* gather_nd */
 typedef struct AttrGatherNd {
     int batch_dims;
@@ -175,9 +183,9 @@ typedef struct AttrInfo {
 
 /* One per struct above, named by the attribute column of ops.def: sn_attr_none, sn_attr_view … (attr.c). */
 extern const AttrInfo sn_attr_none, sn_attr_constant, sn_attr_dims, sn_attr_iota, sn_attr_cast, sn_attr_view,
-    sn_attr_axis, sn_attr_gather_nd, sn_attr_pad, sn_attr_scan, sn_attr_reduce, sn_attr_norm, sn_attr_gelu,
-    sn_attr_alpha, sn_attr_trilu, sn_attr_rotary, sn_attr_attention, sn_attr_contract, sn_attr_pack,
-    sn_attr_cluster;
+    sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_pad, sn_attr_scan, sn_attr_reduce, sn_attr_norm,
+    sn_attr_gelu, sn_attr_alpha, sn_attr_trilu, sn_attr_rotary, sn_attr_attention, sn_attr_contract,
+    sn_attr_pack, sn_attr_cluster;
 
 bool sn_attr_equal(const AttrInfo *info, const void *a, const void *b);
 

@@ -135,6 +135,27 @@ Status sn_eval_concat(Eval *eval, const Node *node) {
     return NULL;
 }
 
+Status sn_eval_append(Eval *eval, const Node *node) {
+    const AttrAppend *attr = node->attr;
+    const Array *cache = sn_eval_input(eval, node, 0), *x = sn_eval_input(eval, node, 1);
+    int64_t begin;
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    TRY(sn_eval_dim(eval, attr->at, &begin));
+    if (begin < 0 || begin > out->extent[attr->axis] - x->extent[attr->axis])
+        return sn_fail(SN_INVALID, "%lld elements behind %lld do not fit into %lld",
+                       (long long)x->extent[attr->axis], (long long)begin,
+                       (long long)out->extent[attr->axis]);
+    for (int64_t i = 0; i < cache->count; i++) sn_array_copy(out, i, cache, i);
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t index[SN_MAX_RANK];
+        sn_index_split(x->rank, x->extent, i, index);
+        index[attr->axis] += begin;
+        sn_array_copy(out, sn_index_join(out->rank, out->extent, index), x, i);
+    }
+    return NULL;
+}
+
 Status sn_eval_pad(Eval *eval, const Node *node) {
     const AttrPad *attr = node->attr;
     const Array *x = sn_eval_input(eval, node, 0);

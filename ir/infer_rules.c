@@ -123,6 +123,23 @@ Status sn_infer_concat(Infer *infer, Node *node) {
     return sn_infer_set(node, 0, first.dtype, first.rank, dim);
 }
 
+Status sn_infer_append(Infer *infer, Node *node) {
+    const AttrAppend *attr = node->attr;
+    Type cache = node->input[0]->type, type = node->input[1]->type;
+    Dims *dims = infer->graph->dims;
+    TRY(sn_infer_axis_range(attr->axis, cache.rank));
+    TRY(sn_infer_one_dtype(node));
+    if (type.rank != cache.rank)
+        return sn_fail(SN_INVALID, "input 1 has rank %d, input 0 has %d", type.rank, cache.rank);
+    for (int a = 0; a < cache.rank; a++)
+        if (a != attr->axis)
+            TRY(sn_infer_equal_dim(infer, node, "the other extents", cache.dim[a], type.dim[a], NULL));
+    TRY(sn_graph_check(infer->graph, SN_CHECK_AT_MOST, sn_dim(dims, 0), attr->at, node->origin));
+    TRY(sn_graph_check(infer->graph, SN_CHECK_AT_MOST, sn_dim_add(dims, attr->at, type.dim[attr->axis]),
+                       cache.dim[attr->axis], node->origin));
+    return sn_infer_set(node, 0, cache.dtype, cache.rank, cache.dim);
+}
+
 /* A bool or integer that the dtype holds, or any double for a float. */
 static bool representable(DType dtype, double value) {
     if (sn_dtype_is_float(dtype)) return true;

@@ -318,6 +318,11 @@ static void release_locale(void *locale) {
 }
 
 Status sn_graph_parse(Arena *arena, const char *source, size_t length, Graph **out) {
+    return sn_graph_parse_with(arena, source, length, NULL, out);
+}
+
+Status sn_graph_parse_with(Arena *arena, const char *source, size_t length, const Map *payloads,
+                           Graph **out) {
     locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c_locale) return sn_fail(SN_NO_MEMORY, "no memory for a locale");
     Arena *scratch = sn_arena_child(arena);
@@ -332,6 +337,7 @@ Status sn_graph_parse(Arena *arena, const char *source, size_t length, Graph **o
         .arena = arena,
         .scratch = scratch,
         .values = sn_map_new(scratch),
+        .payloads = payloads,
     };
     Status status = parse_graph(&parser);
     if (!status) {

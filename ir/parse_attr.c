@@ -1,6 +1,7 @@
 #include "parser.h"
 
 #include "number.h"
+#include "text_form.h"
 #include "view.h"
 
 #include <limits.h>
@@ -60,12 +61,26 @@ static Status parse_elements(Parser *p, const Tensor *shape, const Tensor **out)
     return sn_parse_expect(p, ')');
 }
 
+static Status parse_elided(Parser *p, Tensor *tensor) {
+    const char *start = sn_parse_skip(p);
+    TRY(sn_parse_u64(p, 16, &tensor->seed));
+    const Payload *payload = p->payloads ? sn_map_get(p->payloads, &tensor->seed, sizeof tensor->seed) : NULL;
+    if (!payload) return NULL;
+    if (tensor->count > INT64_MAX / 16 ||
+        (uint64_t)tensor->count * (uint64_t)sn_dtype_bytes(tensor->dtype) != payload->size)
+        return sn_parse_fail(p, start, "the tensor does not have the %zu bytes that belong to it",
+                             payload->size);
+    tensor->payload = SN_PAYLOAD_BYTES;
+    tensor->bytes = payload->bytes;
+    return NULL;
+}
+
 Status sn_parse_tensor(Parser *p, const Tensor **out) {
     Tensor *tensor = SN_NEW(p->arena, Tensor);
     TRY(parse_shape(p, tensor));
     *out = tensor;
     tensor->payload = SN_PAYLOAD_RECIPE;
-    if (sn_parse_accept_word(p, "elided")) return sn_parse_u64(p, 16, &tensor->seed);
+    if (sn_parse_accept_word(p, "elided")) return parse_elided(p, tensor);
     if (!sn_parse_accept_word(p, "recipe")) return parse_elements(p, tensor, out);
     TRY(sn_parse_u64(p, 10, &tensor->seed));
     TRY(sn_parse_expect_word(p, "scale"));

@@ -22,7 +22,8 @@ typedef struct Parser {
     Arena *arena;      /* the graph's */
     Arena *scratch;
     Graph *graph;
-    Map *values; /* id -> Value */
+    Map *values;         /* id -> Value */
+    const Map *payloads; /* hash -> Payload; NULL: none */
     int nesting;
 } Parser;
 

@@ -26,6 +26,10 @@ static void choose_tile(Target *target) {
     target->panel = (int64_t)tile.vectors * (target->vector_bytes / 4);
 }
 
+/* What the last-level cache has for one process is known to nobody on shared machines, where the system tells
+ * the size of all of it. */
+enum { STREAM_L2S = 16 };
+
 void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64_t l1, int64_t l2) {
     *target = (Target){
         .kind = SN_TARGET_CPU,
@@ -34,6 +38,7 @@ void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64
         .vector_registers = vector_registers,
         .l1_bytes = l1,
         .l2_bytes = l2,
+        .stream_bytes = STREAM_L2S * l2,
         .isa = "",
     };
     choose_tile(target);

@@ -11,10 +11,13 @@ typedef struct Target {
     TargetKind kind;
     const char *name; /* "cpu", "cuda:sm_90a": for printing and cache keys */
 
-    /* CPU */
+    /* CPU; saved programs keep these numbers, and those of the tile: see runtime/saved_facts.c */
     int vector_bytes;     /* 64, 32 or 16 */
     int vector_registers; /* 32 with AVX-512, else 16 */
     int64_t l1_bytes, l2_bytes;
+    int64_t stream_bytes; /* a kernel that writes at least that much stores past the caches; 0: never */
+    int dot_percent; /* measured: FLOP of bf16 dot products by those of f32 multiply-adds, 50, 100 or 200; 0:
+                        there are none */
     const char *isa; /* compiler flags' key, e.g. what -march=native resolved to; part of the cache key */
 
     /* CUDA */
@@ -25,6 +28,8 @@ typedef struct Target {
     /* contraction: register tile and packed panel width (elements), chosen from the above */
     int tile_rows, tile_vectors;
     int64_t panel;
+
+    const struct Tuning *tuning; /* measured choices, see tuning.h; NULL: none */
 } Target;
 
 /* Facts of the CPU this process runs on (cpuid-free: from the compiler's predefined macros that

@@ -36,6 +36,17 @@ void sn_graph_print(Text *text, const Graph *graph);
 void sn_node_print(Text *text, const Graph *graph, const Node *node);
 /* A graph in `arena`; errors name line and column. Input is untrusted: bounded depth and counts. */
 Status sn_graph_parse(Arena *arena, const char *source, size_t length, Graph **out);
+
+/* Bytes that an elided tensor had; not owned. */
+typedef struct Payload {
+    const void *bytes;
+    size_t size;
+} Payload;
+
+/* The same, with the payloads that are known: a map from the hash of `elided HASH` (its uint64_t) to Payload.
+ * SN_INVALID where the size of one does not fit. */
+Status sn_graph_parse_with(Arena *arena, const char *source, size_t length, const Map *payloads, Graph **out);
+
 /* Graphviz; clusters as boxes. */
 void sn_graph_print_dot(Text *text, const Graph *graph);
 

@@ -26,10 +26,13 @@ Value *sn_expand_gelu(Builder *b, Node *node) {
         Value *scaled = op_scalar(b, SN_OP_MUL, x, sqrt(0.5));
         return half_times_one_plus(b, x, op1(b, SN_OP_ERF, scaled), dtype);
     }
-    Value *cube = op2(b, SN_OP_MUL, op2(b, SN_OP_MUL, x, x), x);
-    Value *sum = op2(b, SN_OP_ADD, x, op_scalar(b, SN_OP_MUL, cube, 0.044715));
-    Value *scaled = op_scalar(b, SN_OP_MUL, sum, sqrt(2 / acos(-1)));
-    return half_times_one_plus(b, x, op1(b, SN_OP_TANH, scaled), dtype);
+    /* (1 + tanh(u))/2 is the logistic function of 2u, which keeps its digits where tanh(u) is near -1;
+     * 2u = x·(slope + 0.044715·slope·x²). */
+    double slope = 2 * sqrt(2 / acos(-1));
+    Value *square = op_scalar(b, SN_OP_MUL, op2(b, SN_OP_MUL, x, x), 0.044715 * slope);
+    Value *twice = op2(b, SN_OP_MUL, x, op_scalar(b, SN_OP_ADD, square, slope));
+    Value *y = op2(b, SN_OP_MUL, x, op1(b, SN_OP_SIGMOID, twice));
+    return y ? sn_build_cast(b, y, dtype) : NULL;
 }
 
 Value *sn_expand_silu(Builder *b, Node *node) {

@@ -288,10 +288,14 @@ static bool may_merge(Fusion *fusion, const Part *part, const Part *from) {
            part->node.count + from->node.count <= MAX_PART_NODES;
 }
 
+/* Made of pieces, each of which is stored where it is computed. */
+static bool is_joined(const Node *node) {
+    return node->op == SN_OP_CONCAT || node->op == SN_OP_APPEND;
+}
+
 /* Whether a kernel of this kind may compute an operand of `node` where it reads it. */
 static bool takes_prologue(const Part *part, const Node *node) {
-    if (part->kind == SN_CLUSTER_MAP)
-        return is_pointwise(node) || node->op == SN_OP_CONCAT || node->op == SN_OP_VIEW;
+    if (part->kind == SN_CLUSTER_MAP) return is_pointwise(node) || is_joined(node) || node->op == SN_OP_VIEW;
     if (part->kind == SN_CLUSTER_REDUCE) return is_pointwise(node) || is_reduction(node);
     return part->kind == SN_CLUSTER_CONTRACT && is_pointwise(node);
 }
@@ -394,7 +398,7 @@ static void own_anchor_operands(Fusion *fusion, const Node *node) {
 
 /* Gathers and joins read buffers, not what their own kernel computes. */
 static bool reads_buffers_only(const Node *node) {
-    return sn_op(node->op)->class == SN_CLASS_MOVE && node->op != SN_OP_VIEW && node->op != SN_OP_CONCAT;
+    return sn_op(node->op)->class == SN_CLASS_MOVE && node->op != SN_OP_VIEW && !is_joined(node);
 }
 
 static void own_views(Fusion *fusion) {

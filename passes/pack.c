@@ -2,6 +2,8 @@
  * streams. */
 #include "pass.h"
 
+#include "tuning.h"
+
 static bool wants_packing(const Pass *pass, const Node *node) {
     if (node->op != SN_OP_CONTRACT || node->setup || ((const AttrContract *)node->attr)->packed) return false;
     const Value *b = node->input[1];
@@ -13,7 +15,8 @@ static bool wants_packing(const Pass *pass, const Node *node) {
 static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     Builder builder = sn_builder_before(graph, node);
     Value *b = node->input[1];
-    AttrPack pack = {pass->target->panel};
+    const Dim *end = b->type.dim + b->type.rank;
+    AttrPack pack = {sn_tuning_panel(pass->target, b->type.dtype, end[-1], end[-2])};
     AttrContract contract = {true, b->type.dim[b->type.rank - 1]};
     Value *panels = sn_build1(&builder, SN_OP_PACK, &pack, b);
     Value *product = sn_build2(&builder, SN_OP_CONTRACT, &contract, node->input[0], panels);

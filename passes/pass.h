@@ -22,6 +22,8 @@ typedef struct Pass {
     int rewrites;   /* counted by the pass through sn_pass_rewrite */
     int64_t limit;  /* stop after this many rewrites in all passes (bisection); INT64_MAX: no limit */
     int64_t *spent; /* rewrites so far over the pipeline */
+    int state_count;
+    const sn_State *state; /* of the graph's inputs and outputs */
     struct Remarks *remarks;
 } Pass;
 
@@ -41,6 +43,7 @@ typedef bool PassFunction(Pass *pass, Graph *graph);
 bool sn_simplify(Pass *pass, Graph *graph);  /* folding, CSE, algebra, view merging, DCE, to a fixpoint */
 bool sn_recognise(Pass *pass, Graph *graph); /* composites from decomposed exports */
 bool sn_merge(Pass *pass, Graph *graph);     /* sibling contractions with one input and constant weights */
+bool sn_append(Pass *pass, Graph *graph);    /* states that only grow, in place: concat to append */
 bool sn_expand(Pass *pass, Graph *graph);    /* composites to primitives; stage becomes EXPANDED */
 bool sn_pack(Pass *pass, Graph *graph);      /* constant right operands of contractions packed in setup */
 bool sn_fuse(Pass *pass, Graph *graph);      /* clusters; stage becomes FUSED; honours pass->eager */
@@ -64,6 +67,8 @@ typedef struct PipelineOptions {
     /* called before and after each pass, if not NULL */
     void (*observe)(void *user, const char *pass, bool after, const Graph *graph);
     void *user;
+    int state_count;
+    const sn_State *state;  /* outputs that the next run takes as inputs */
     const char *stop_after; /* name of the last pass to run, or NULL */
 } PipelineOptions;
 

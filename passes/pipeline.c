@@ -10,9 +10,11 @@ typedef struct Row {
 } Row;
 
 static const Row compiled_order[] = {
-    {"simplify", sn_simplify}, {"recognise", sn_recognise}, {"merge", sn_merge},
-    {"simplify", sn_simplify}, {"expand", sn_expand},       {"simplify", sn_simplify},
-    {"pack", sn_pack},         {"fuse", sn_fuse},           {0},
+    {"simplify", sn_simplify},   {"append", sn_append},
+    {"recognise", sn_recognise}, {"merge", sn_merge},
+    {"simplify", sn_simplify},   {"expand", sn_expand},
+    {"simplify", sn_simplify},   {"pack", sn_pack},
+    {"fuse", sn_fuse},           {0},
 };
 
 /* Eager is the same program with each operator kept to itself: no merging of siblings, no packed weights;
@@ -85,6 +87,8 @@ Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const Pipel
                  .eager = options->eager,
                  .limit = options->limit ? options->limit : INT64_MAX,
                  .spent = &spent,
+                 .state_count = options->state_count,
+                 .state = options->state,
                  .remarks = &result->remarks};
     for (const Row *row = order_of(options->eager); row->name; row++) {
         TRY(run_pass(arena, graph, row, &pass, options, result));

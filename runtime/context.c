@@ -25,6 +25,7 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
         return sn_fail(SN_NO_MEMORY, "out of memory for a context");
     context->allocator = (Allocator){.device = program->device};
     for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
+    TRY(sn_states_init(context));
     return sn_bindings_init(&context->bindings, plan);
 }
 
@@ -41,7 +42,7 @@ sn_Error *sn_context_new(const sn_Program *program, const sn_ContextOptions *opt
     return status;
 }
 
-static void free_block(const sn_Context *context, Block *block) {
+void sn_context_free_block(const sn_Context *context, Block *block) {
     Device *device = context->program->device;
     device->ops->free(device, block->at, block->bytes);
     *block = (Block){0};
@@ -58,11 +59,12 @@ void sn_context_free(sn_Context *context) {
     const Plan *plan = context->program->plan;
     if (context->block) sn_execute_release(context);
     sn_allocator_free(&context->allocator);
-    free_block(context, &context->arena);
+    sn_states_free(context);
+    sn_context_free_block(context, &context->arena);
     for (int i = 0; context->input && i < plan->input_count; i++)
-        free_block(context, &context->input[i].staging);
+        sn_context_free_block(context, &context->input[i].staging);
     for (int i = 0; context->output && i < plan->output_count; i++) {
-        free_block(context, &context->output[i].copy);
+        sn_context_free_block(context, &context->output[i].copy);
         free(context->output[i].host);
     }
     sn_bindings_free(&context->bindings);
@@ -106,8 +108,9 @@ static const char *input_name(const sn_Context *context, int index) {
 
 sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *tensor) {
     const Plan *plan = context->program->plan;
-    if (index < 0 || index >= plan->input_count)
-        return sn_fail(SN_INVALID, "input %d of a model with %d", index, plan->input_count);
+    int inputs = plan->input_count - plan->cache_count;
+    if (index < 0 || index >= inputs)
+        return sn_fail(SN_INVALID, "input %d of a model with %d", index, inputs);
     Type type = plan->value[plan->input[index]].type;
     const char *name = input_name(context, index);
     DType dtype;
@@ -125,6 +128,7 @@ sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *
     InputSlot *slot = &context->input[index];
     slot->set = true;
     slot->data = tensor->data;
+    if (slot->state) slot->state->live = slot->state->loaded = false;
     slot->rank = tensor->rank;
     for (int i = 0; i < tensor->rank; i++) slot->extent[i] = tensor->extent[i];
     return NULL;
@@ -133,20 +137,22 @@ sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *
 static Status bind(sn_Context *context, const Binding **out) {
     const Plan *plan = context->program->plan;
     for (int i = 0; i < plan->input_count; i++) {
-        if (!context->input[i].set)
-            return sn_fail(SN_INVALID, "input \"%s\" is not set", input_name(context, i));
-        context->rank[i] = context->input[i].rank;
-        context->extent[i] = context->input[i].extent;
+        const InputSlot *slot = &context->input[i];
+        context->rank[i] = plan->value[plan->input[i]].type.rank;
+        context->extent[i] = slot->cache ? slot->cache->room : slot->extent;
+        if (slot->cache) continue;
+        if (!slot->set) return sn_fail(SN_INVALID, "input \"%s\" is not set", input_name(context, i));
+        if (slot->state && slot->state->live) context->extent[i] = slot->state->extent;
     }
+    TRY(sn_caches_fit(context));
     return sn_bindings_get(&context->bindings, context->rank, context->extent, out);
 }
 
 /* ---- memory ---- */
 
-/* Bytes held beside arena and allocator. */
-static int64_t side_bytes(const sn_Context *context) {
+int64_t sn_context_side_bytes(const sn_Context *context) {
     const Plan *plan = context->program->plan;
-    int64_t bytes = 0;
+    int64_t bytes = sn_states_bytes(context);
     for (int i = 0; i < plan->input_count; i++) bytes += context->input[i].staging.bytes;
     for (int i = 0; i < plan->output_count; i++) bytes += context->output[i].copy.bytes;
     return bytes;
@@ -156,15 +162,13 @@ static bool over_limit(const sn_Context *context, int64_t bytes, int64_t held) {
     return context->memory_limit && bytes > context->memory_limit - held;
 }
 
-/* Makes `block` at least `bytes` large; its contents are lost when it changes. `held`: the other blocks'. A
- * block of an earlier run that is larger than the limit now allows is not kept. */
-static Status grow(sn_Context *context, Block *block, int64_t bytes, int64_t held) {
+Status sn_context_grow(sn_Context *context, Block *block, int64_t bytes, int64_t held) {
     if (block->bytes >= bytes && (block->at || !bytes) && !over_limit(context, block->bytes, held))
         return NULL;
     if (over_limit(context, bytes, held))
         return sn_fail(SN_NO_MEMORY, "the run needs %lld bytes beside %lld, and the limit is %lld",
                        (long long)bytes, (long long)held, (long long)context->memory_limit);
-    free_block(context, block);
+    sn_context_free_block(context, block);
     if (!bytes) return NULL;
     Device *device = context->program->device;
     TRY(device->ops->alloc(device, bytes, &block->at));
@@ -179,7 +183,7 @@ static bool inside(const Block *block, const void *data) {
 /* Whether the run would write over the caller's data: an output of the run before, handed in as an input. */
 static bool is_own_memory(const sn_Context *context, const void *data) {
     const Plan *plan = context->program->plan;
-    bool own = inside(&context->arena, data);
+    bool own = inside(&context->arena, data) || sn_states_hold(context, data);
     for (int i = 0; i < plan->output_count && !own; i++)
         own = inside(&context->block[plan->output[i].value], data) || inside(&context->output[i].copy, data);
     return own;
@@ -191,14 +195,22 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
     const PlanValue *value = &program->plan->value[at];
     InputSlot *slot = &context->input[index];
     int64_t bytes = binding->dim[value->bytes];
+    const StateSlot *state = slot->cache ? slot->cache : slot->state;
+    if (state && (state->cache || state->live)) {
+        /* Of an input that a cache stands for, only the shape is looked at. */
+        bool nothing = bytes == 0 || (state->cache && !slot->cache);
+        context->address[at] = nothing ? (void *)(uintptr_t)program->nothing : state->current.at;
+        if (slot->cache) context->address[program->plan->output[state->output].value] = context->address[at];
+        return NULL;
+    }
     bool aligned = (uintptr_t)slot->data % (uintptr_t)sn_dtype_bytes(value->type.dtype) == 0;
     if (bytes == 0) {
         context->address[at] = (void *)(uintptr_t)program->nothing;
     } else if (program->device->host_memory && aligned && !is_own_memory(context, slot->data)) {
         context->address[at] = (void *)(uintptr_t)slot->data;
     } else {
-        int64_t held = side_bytes(context) - slot->staging.bytes;
-        TRY(grow(context, &slot->staging, bytes, held));
+        int64_t held = sn_context_side_bytes(context) - slot->staging.bytes;
+        TRY(sn_context_grow(context, &slot->staging, bytes, held));
         TRY(program->device->ops->upload(program->device, slot->staging.at, slot->data, bytes));
         context->address[at] = slot->staging.at;
     }
@@ -211,12 +223,14 @@ static Status place_run(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     for (int i = 0; i < plan->output_count; i++)
         if (plan->output[i].copied)
-            TRY(grow(context, &context->output[i].copy,
-                     binding->dim[plan->value[plan->output[i].value].bytes],
-                     side_bytes(context) - context->output[i].copy.bytes));
-    int64_t side = side_bytes(context);
+            TRY(sn_context_grow(context, &context->output[i].copy,
+                                binding->dim[plan->value[plan->output[i].value].bytes],
+                                sn_context_side_bytes(context) - context->output[i].copy.bytes));
+    TRY(sn_states_place(context, binding));
+    int64_t side = sn_context_side_bytes(context);
     if (!plan->eager)
-        return grow(context, &context->arena, binding->arena_bytes ? binding->arena_bytes : 1, side);
+        return sn_context_grow(context, &context->arena, binding->arena_bytes ? binding->arena_bytes : 1,
+                               side);
     if (context->memory_limit && side >= context->memory_limit)
         return sn_fail(SN_NO_MEMORY, "copies of inputs and outputs take %lld bytes, and the limit is %lld",
                        (long long)side, (long long)context->memory_limit);
@@ -238,6 +252,11 @@ static Status fetch_output(sn_Context *context, const Binding *binding, int inde
     const Type *type = &program->plan->value[output->value].type;
     for (int i = 0; i < type->rank; i++) slot->extent[i] = binding->dim[output->dim[i]];
     slot->data = context->address[output->value];
+    if (slot->cache) {
+        const PlanCache *cache = slot->cache->cache;
+        slot->data = NULL;
+        return sn_dim_eval(cache->length, binding->symbol, NULL, &slot->extent[cache->axis]);
+    }
     if (bytes == 0) return NULL;
     if (!device->host_memory) {
         void *host = realloc(slot->host, (size_t)bytes);
@@ -258,13 +277,15 @@ static Status run(sn_Context *context) {
     const Binding *binding;
     TRY(bind(context, &binding));
     context->ran = false;
+    context->binding = binding;
     for (int i = 0; i < plan->input_count; i++) TRY(place_input(context, binding, i));
     sn_execute_release(context);
     TRY(place_run(context, binding));
     TRY(sn_execute(context, binding));
     for (int i = 0; i < plan->output_count; i++) TRY(fetch_output(context, binding, i));
+    TRY(sn_states_hand_over(context, binding));
     int64_t made = plan->eager ? context->allocator.peak : binding->arena_bytes;
-    context->peak = made + side_bytes(context);
+    context->peak = made + sn_context_side_bytes(context);
     context->ran = true;
     return NULL;
 }
@@ -287,7 +308,8 @@ sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out
     if (!context->ran)
         return sn_fail(SN_INVALID, "no run has succeeded since the context was made or failed");
     const Type *type = &plan->value[plan->output[index].value].type;
-    const OutputSlot *slot = &context->output[index];
+    OutputSlot *slot = &context->output[index];
+    if (slot->cache && !slot->data) TRY(sn_cache_output(context, slot));
     *out = (sn_Tensor){.element_type = sn_dtype_onnx(type->dtype),
                        .rank = type->rank,
                        .extent = slot->extent,
@@ -297,4 +319,14 @@ sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out
 
 int64_t sn_context_peak_bytes(const sn_Context *context) {
     return context->peak;
+}
+
+double sn_context_flops(const sn_Context *context) {
+    const Plan *plan = context->program->plan;
+    double sum = context->ran ? 0 : -1;
+    for (int i = plan->setup_count; i < plan->launch_count && sum >= 0; i++) {
+        int flops = plan->launch[i].flops;
+        sum = flops < 0 || context->binding->dim[flops] < 0 ? -1 : sum + (double)context->binding->dim[flops];
+    }
+    return sum;
 }

@@ -7,19 +7,35 @@
 #include "profile.h"
 #include "program.h"
 
+/* A state: two blocks that take turns as the output of a run and the input of the next; or a cache, one block with
+ * room to spare along an axis, in which a run stores what is new. */
+typedef struct StateSlot {
+    int input, output;         /* of the graph */
+    const PlanCache *cache;    /* NULL: two blocks */
+    bool loaded;               /* a cache: the initial value begins it */
+    int64_t capacity;          /* a cache: the extent of its block along the axis */
+    int64_t room[SN_MAX_RANK]; /* a cache: the extents that the run at hand takes its block to have */
+    bool live; /* `current` holds what the last run made; otherwise the input has its initial value */
+    Block current, next;
+    int64_t extent[SN_MAX_RANK]; /* of what is in `current` */
+} StateSlot;
+
 typedef struct InputSlot {
     bool set;
     const void *data; /* the caller's */
     int rank;
     int64_t extent[SN_MAX_RANK];
-    Block staging; /* a copy, where the caller's memory cannot be used in place */
+    Block staging;    /* a copy, where the caller's memory cannot be used in place */
+    StateSlot *state; /* NULL: not a state's input */
+    StateSlot *cache; /* not NULL: the input stands for this state's block */
 } InputSlot;
 
 typedef struct OutputSlot {
     void *data;
     int64_t extent[SN_MAX_RANK];
-    Block copy; /* of what no launch of the run made */
-    void *host; /* where the device's memory is not the host's */
+    Block copy;       /* of what no launch of the run made */
+    void *host;       /* where the device's memory is not the host's, or not dense */
+    StateSlot *cache; /* not NULL: the output is this state's block */
 } OutputSlot;
 
 struct sn_Context {
@@ -27,6 +43,8 @@ struct sn_Context {
     int64_t memory_limit; /* 0: none */
     InputSlot *input;
     OutputSlot *output;
+    StateSlot *state;       /* per state of the plan */
+    int64_t capacity;       /* of all caches */
     int *rank;              /* per input, for binding */
     const int64_t **extent; /* likewise */
     Bindings bindings;
@@ -35,11 +53,38 @@ struct sn_Context {
     int *fault;     /* per launch of the plan: its fault code in the last run */
     Block arena;    /* compiled: where all values of a run lie */
     Allocator allocator;
-    Block *block; /* eager: per value of the plan */
-    bool ran;     /* the outputs are those of a run */
+    Block *block;           /* eager: per value of the plan */
+    bool ran;               /* the outputs are those of a run */
+    const Binding *binding; /* of the last run */
     int64_t peak;
     Profile *profile;
 };
+
+/* The slots of the plan's states; their memory. */
+Status sn_states_init(sn_Context *context);
+void sn_states_free(sn_Context *context);
+int64_t sn_states_bytes(const sn_Context *context);
+bool sn_states_hold(const sn_Context *context, const void *data);
+
+/* Before binding: every cache has its contents and room for what the run appends to it. context->rank and extent are
+ * those of the inputs that are no caches. */
+Status sn_caches_fit(sn_Context *context);
+
+/* The contents of a cache as a dense tensor of the extents of its output slot. */
+Status sn_cache_output(const sn_Context *context, OutputSlot *slot);
+
+/* Room for what the run makes of each state. */
+Status sn_states_place(sn_Context *context, const Binding *binding);
+
+/* After a run whose outputs are all at hand: what it made becomes the next run's input. */
+Status sn_states_hand_over(sn_Context *context, const Binding *binding);
+
+/* Makes `block` at least `bytes` large; its contents are lost when it changes. `held`: the bytes of all other
+ * blocks of the context. A block of an earlier run that is larger than the limit now allows is not kept. */
+Status sn_context_grow(sn_Context *context, Block *block, int64_t bytes, int64_t held);
+/* Bytes held beside arena and allocator. */
+int64_t sn_context_side_bytes(const sn_Context *context);
+void sn_context_free_block(const sn_Context *context, Block *block);
 
 /* The launches of one run, in either mode: every address but those of values made in the run is set. */
 Status sn_execute(sn_Context *context, const Binding *binding);

@@ -15,10 +15,19 @@ typedef struct Module Module; /* loaded kernels */
 /* Where compile time went, in seconds, and what was found ready. */
 typedef struct CompileRecord {
     double compiler, link, load;
-    int kernels;  /* distinct ones asked for */
-    int compiled; /* that the compiler ran for */
-    bool linked;  /* the program was not in the cache as a whole */
+    int kernels;      /* distinct ones asked for */
+    int compiled;     /* that the compiler ran for */
+    bool linked;      /* the program was not in the cache as a whole */
+    int processes;    /* compilers and linkers that were started */
+    char reason[200]; /* why the cache did not have it all; "" when it did */
 } CompileRecord;
+
+/* Kernels as a file holds them, and what may run them (see cpu/features.h). Nothing is owned. */
+typedef struct ModuleImage {
+    const char *machine, *requires;
+    const void *bytes;
+    size_t size;
+} ModuleImage;
 
 /* One launch. The arrays are read before `launch` returns. */
 typedef struct LaunchArguments {
@@ -26,6 +35,8 @@ typedef struct LaunchArguments {
     void *const *buffer;   /* the kernel's inputs, outputs and scratch; none NULL, even of zero bytes */
     const int64_t *symbol; /* the values of the kernel's params */
     int64_t items;         /* > 0 */
+    int64_t after;         /* CPU: items that follow when these have ended */
+    int64_t together;      /* CPU: so many neighbours share what they prepare; 0 and 1: none do */
     int64_t work;          /* operations + bytes moved; -1: not known. Decides how many threads take part */
     int threads;           /* CUDA: per block */
     int64_t shared;        /* CUDA: bytes */
@@ -47,6 +58,12 @@ typedef struct DeviceOps {
     Status (*compile)(Device *device, const Kernel *const *kernel, int count, CompileRecord *record,
                       Module **out);
     void (*unload)(Device *device, Module *module); /* NULL is allowed */
+
+    /* The module's image, in `arena`, and a module from an image of these kernels, whose processor has been
+     * checked. NULL where the device has none. */
+    Status (*image)(Device *device, Arena *arena, const Module *module, ModuleImage *out);
+    Status (*load)(Device *device, const Kernel *const *kernel, int count, const ModuleImage *image,
+                   CompileRecord *record, Module **out);
 
     /* Starts a launch after those that the calling thread started before. *fault (0 before) becomes the
      * kernel's fault code, 1 + the node's position in the cluster's body, at the latest when sync returns. */

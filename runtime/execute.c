@@ -30,6 +30,7 @@ static Status take_blocks(sn_Context *context, const Binding *binding, const Pla
     const Plan *plan = context->program->plan;
     for (int i = launch->kernel->input_count; i < launch->buffer_count; i++) {
         int at = launch->buffer[i];
+        if (plan->value[at].storage == SN_STORAGE_STATE) continue;
         TRY(sn_allocator_get(&context->allocator, binding->dim[plan->value[at].bytes], &context->block[at]));
         context->address[at] = context->block[at].at;
     }

@@ -60,6 +60,8 @@ Status sn_program_launch(const sn_Program *program, int index, void *const *addr
                                  .items = items,
                                  .work = launch_work(launch, dim),
                                  .threads = launch->kernel->threads,
+                                 .after = launch->after < 0 ? 0 : dim[launch->after],
+                                 .together = launch->together < 0 ? 1 : dim[launch->together],
                                  .shared = launch->shared < 0 ? 0 : dim[launch->shared],
                                  .buffer_count = launch->buffer_count,
                                  .symbol_count = launch->kernel->param_count};

@@ -23,4 +23,14 @@ FilePages sn_pages_find(Arena *arena);
  * is. */
 void sn_pages_release(const FilePages *pages, const void *at, int64_t bytes);
 
+/* A thread that asks the system for pages of files before they are touched. */
+typedef struct ReadAhead ReadAhead;
+
+/* Starts on `count` ranges, in order; they are read until the end. NULL where there is nothing to do, or no thread
+ * to do it: it is a wish. */
+ReadAhead *sn_pages_read_ahead(const FilePages *pages, const FileRange *range, int count);
+
+/* Waits for it; what it has not asked for yet is left alone. NULL is allowed. */
+void sn_pages_read_end(ReadAhead *ahead);
+
 #endif

@@ -141,6 +141,8 @@ static Status plan_cluster(Planner *p, const Node *cluster, const Kernel *kernel
                          .param_start = p->param_count,
                          .param = remember_dims(p, kernel->param_count, kernel->param),
                          .items = remember_dim(p, kernel->items),
+                         .after = remember_dim(p, kernel->after),
+                         .together = remember_dim(p, kernel->together),
                          .shared = remember_dim(p, kernel->shared),
                          .flops = remember_dim(p, kernel->flops),
                          .bytes = remember_dim(p, kernel->bytes)};

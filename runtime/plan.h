@@ -12,6 +12,7 @@ typedef enum Storage {
     SN_STORAGE_SETUP,      /* made once from constants */
     SN_STORAGE_ACTIVATION, /* lives inside a run */
     SN_STORAGE_OUTPUT,     /* made in a run and kept until the next */
+    SN_STORAGE_STATE,      /* made in a run, and the next one's input */
     SN_STORAGE_SCRATCH,    /* lives inside one launch */
     SN_STORAGE_COUNT
 } Storage;
@@ -38,10 +39,10 @@ typedef struct PlanLaunch {
     int unique;           /* position in Plan.kernel: launches of equal text share one */
     const char *summary;  /* "contract add gelu": the operators of its body, anchor first */
     int buffer_count, output_count;
-    const int *buffer;               /* positions in Plan.value: inputs, outputs, scratch */
-    int param_start;                 /* of its params among those of all launches */
-    const int *param;                /* positions in Plan.dim, kernel->param_count of them */
-    int items, shared, flops, bytes; /* positions in Plan.dim */
+    const int *buffer;                                /* positions in Plan.value: inputs, outputs, scratch */
+    int param_start;                                  /* of its params among those of all launches */
+    const int *param;                                 /* positions in Plan.dim, kernel->param_count of them */
+    int items, after, together, shared, flops, bytes; /* positions in Plan.dim */
     int dead_count;
     const int *dead; /* run values that nobody needs after this launch */
 } PlanLaunch;
@@ -53,11 +54,19 @@ typedef struct PlanOutput {
     const int *dim; /* its extents: positions in Plan.dim */
 } PlanOutput;
 
+/* A state that grows in place (see passes/append.c): one buffer is the input that stands for it and the output. */
+typedef struct PlanCache {
+    int input;  /* of the graph, behind those of the model; -1: the state does not grow in place */
+    int axis;   /* along which it grows */
+    Dim length; /* its extent there after a run; before one, that of the state's own input */
+} PlanCache;
+
 typedef struct Plan {
     const Graph *graph; /* fused; holds the symbols, checks, names and origins */
     const Target *target;
     bool eager;
 
+    int cache_count; /* of the inputs: they are the last */
     int value_count, launch_count, kernel_count, input_count, output_count, dim_count, param_count;
     const PlanValue *value;
     const PlanLaunch *launch;    /* setup first */
@@ -65,8 +74,11 @@ typedef struct Plan {
     const Kernel *const *kernel; /* distinct */
     const int *input;            /* per input of the graph: position in `value` */
     const PlanOutput *output;
-    const Dim *dim;  /* every distinct Dim that a run evaluates */
-    int buffer_most; /* the largest buffer_count */
+    int state_count;
+    const PlanCache *cache; /* per state */
+    const sn_State *state;  /* outputs that the next run takes as inputs */
+    const Dim *dim;         /* every distinct Dim that a run evaluates */
+    int buffer_most;        /* the largest buffer_count */
 } Plan;
 
 /* What turns a cluster into a kernel; sn_codegen, or a test's own. */
@@ -77,6 +89,13 @@ typedef Status CodegenFunction(Arena *arena, Dims *dims, const Node *cluster, co
  * name the cluster's origin. */
 Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool eager,
                    CodegenFunction *codegen, Plan **out);
+
+/* How many inputs of a fused graph stand for states that grow in place; they are the last. */
+int sn_graph_cache_count(const Graph *graph);
+
+/* Makes outputs of the plan its next run's inputs. SN_INVALID when one does not exist, is taken twice, or
+ * differs from the other in dtype, rank or a fixed extent. */
+Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *state);
 
 /* The plan as text: buffers, then one line a launch. */
 void sn_plan_print(Text *text, const Plan *plan);

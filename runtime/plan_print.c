@@ -2,9 +2,10 @@
 
 const char *sn_storage_name(Storage storage) {
     static const char *const name[SN_STORAGE_COUNT] = {
-        [SN_STORAGE_INPUT] = "input",   [SN_STORAGE_CONSTANT] = "constant",
-        [SN_STORAGE_SETUP] = "setup",   [SN_STORAGE_ACTIVATION] = "activation",
-        [SN_STORAGE_OUTPUT] = "output", [SN_STORAGE_SCRATCH] = "scratch",
+        [SN_STORAGE_INPUT] = "input",     [SN_STORAGE_CONSTANT] = "constant",
+        [SN_STORAGE_SETUP] = "setup",     [SN_STORAGE_ACTIVATION] = "activation",
+        [SN_STORAGE_OUTPUT] = "output",   [SN_STORAGE_STATE] = "state",
+        [SN_STORAGE_SCRATCH] = "scratch",
     };
     return name[storage];
 }

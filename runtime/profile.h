@@ -30,6 +30,9 @@ Status sn_profile_enable(sn_Context *context);
 /* The sums, NULL while profiling is off. */
 const Profile *sn_context_profile(const sn_Context *context);
 
+/* The operations that the kernels of the last run declare; negative when one does not, or there was none. */
+double sn_context_flops(const sn_Context *context);
+
 /* Adds one call of launch `index` that took `seconds`; dim as in a binding. */
 void sn_profile_add(Profile *profile, int index, double seconds, const int64_t *dim);
 

@@ -6,15 +6,28 @@
 
 enum { FILL_ELEMENTS = 1 << 16 }; /* of a constant that one thread makes at a time */
 
-Status sn_program_open(Arena *arena, const char *device, int threads, const char *cache_dir,
-                       sn_Program **out) {
+static Status open_threads(Arena *arena, const char *device, int threads, sn_Program **out) {
     sn_Program *program = *out = calloc(1, sizeof *program);
     if (!program) return sn_fail(SN_NO_MEMORY, "out of memory for a program");
     program->arena = arena;
     if (device && strcmp(device, "cpu") != 0)
         return sn_fail(SN_UNSUPPORTED, "device \"%s\" is unsupported: this build has cpu", device);
-    TRY(sn_pool_new(threads ? threads : sn_cpu_count(), &program->pool));
-    return sn_cpu_open(arena, cache_dir, program->pool, &program->device);
+    return sn_pool_new(threads ? threads : sn_cpu_count(), &program->pool);
+}
+
+Status sn_program_open(Arena *arena, const char *device, int threads, const char *cache_dir,
+                       sn_Program **out) {
+    TRY(open_threads(arena, device, threads, out));
+    double start = sn_clock();
+    TRY(sn_cpu_open(arena, cache_dir, (*out)->pool, &(*out)->device));
+    (*out)->ledger.tools = sn_clock() - start;
+    return NULL;
+}
+
+Status sn_program_open_compiled(Arena *arena, const char *device, int threads, const Target *target,
+                                sn_Program **out) {
+    TRY(open_threads(arena, device, threads, out));
+    return sn_cpu_open_compiled(arena, target, (*out)->pool, &(*out)->device);
 }
 
 /* ---- constants ---- */
@@ -34,7 +47,7 @@ static int fill(void *argument, int64_t begin, int64_t end) {
 
 static void fill_all(const sn_Program *program, const Tensor *tensor, void *out) {
     Fill job = {tensor, out};
-    sn_pool_run(program->pool, fill, &job, (tensor->count + FILL_ELEMENTS - 1) / FILL_ELEMENTS, 1);
+    sn_pool_run(program->pool, fill, &job, (tensor->count + FILL_ELEMENTS - 1) / FILL_ELEMENTS, 1, 1);
 }
 
 static Status device_alloc(const sn_Program *program, int64_t bytes, Resident *out) {
@@ -95,7 +108,8 @@ static Status constant_dims(const sn_Program *program, int64_t *value) {
     for (int i = 0; i < plan->dim_count; i++) known[i] = sn_dim_is(plan->dim[i], &value[i]);
     for (int i = 0; i < plan->setup_count; i++) {
         const PlanLaunch *launch = &plan->launch[i];
-        bool fine = known[launch->items] && (launch->shared < 0 || known[launch->shared]);
+        bool fine = known[launch->items] && (launch->after < 0 || known[launch->after]) &&
+                    (launch->shared < 0 || known[launch->shared]);
         for (int k = 0; k < launch->buffer_count; k++)
             fine = fine && known[plan->value[launch->buffer[k]].bytes];
         for (int k = 0; k < launch->kernel->param_count; k++) fine = fine && known[launch->param[k]];
@@ -122,31 +136,88 @@ static Status setup_buffers(sn_Program *program, const PlanLaunch *launch, const
     return NULL;
 }
 
-static Status run_setup(sn_Program *program) {
+void sn_program_setup_needed(Arena *arena, const Plan *plan, const bool *ready, bool *needed) {
+    bool *wanted = SN_ARRAY(arena, bool, plan->value_count);
+    for (int i = 0; i < plan->value_count; i++)
+        wanted[i] = plan->value[i].storage == SN_STORAGE_SETUP && plan->value[i].last >= plan->setup_count;
+    for (int i = plan->setup_count - 1; i >= 0; i--) {
+        const PlanLaunch *launch = &plan->launch[i];
+        int inputs = launch->kernel->input_count;
+        needed[i] = false;
+        for (int k = inputs; k < inputs + launch->output_count; k++)
+            needed[i] = needed[i] || (wanted[launch->buffer[k]] && !ready[launch->buffer[k]]);
+        for (int k = 0; needed[i] && k < inputs; k++) wanted[launch->buffer[k]] = true;
+    }
+}
+
+static const bool *launches_needed(const sn_Program *program) {
     const Plan *plan = program->plan;
-    if (!plan->setup_count) return NULL;
-    int64_t *dim = SN_ARRAY(program->arena, int64_t, plan->dim_count);
-    int64_t *param = SN_ARRAY(program->arena, int64_t, plan->param_count);
-    void **address = SN_ARRAY(program->arena, void *, plan->value_count);
-    void **buffer = SN_ARRAY(program->arena, void *, plan->buffer_most);
-    TRY(constant_dims(program, dim));
-    /* A weight that was packed and is not needed as it was need not be in memory twice. */
-    FilePages pages = sn_pages_find(program->arena);
+    bool *ready = SN_ARRAY(program->arena, bool, plan->value_count);
+    bool *needed = SN_ARRAY(program->arena, bool, plan->setup_count);
+    for (int i = 0; i < plan->value_count; i++) ready[i] = program->resident[i].at != NULL;
+    sn_program_setup_needed(program->arena, plan, ready, needed);
+    return needed;
+}
+
+/* What setup launches run with. */
+typedef struct Setup {
+    int64_t *dim, *param;
+    void **address, **buffer;
+} Setup;
+
+static Status run_setup_launch(sn_Program *program, const Setup *setup, int index) {
+    const PlanLaunch *launch = &program->plan->launch[index];
+    TRY(setup_buffers(program, launch, setup->dim, setup->address));
+    for (int k = 0; k < launch->kernel->param_count; k++) setup->param[k] = setup->dim[launch->param[k]];
+    int fault = 0;
+    TRY(sn_program_launch(program, index, setup->address, setup->dim, setup->param, setup->buffer, &fault));
+    TRY(program->device->ops->sync(program->device));
+    return sn_program_fault(program, index, fault);
+}
+
+/* Asks for the weights of the launches to come, in order, as far as they lie in files. */
+static ReadAhead *read_weights_ahead(const sn_Program *program, const FilePages *pages, const bool *needed) {
+    const Plan *plan = program->plan;
+    FileRange *range = SN_ARRAY(program->arena, FileRange, plan->value_count);
+    int count = 0;
+    for (int i = 0; i < plan->setup_count; i++)
+        for (int k = 0; needed[i] && k < plan->launch[i].kernel->input_count; k++) {
+            const Tensor *tensor = plan->value[plan->launch[i].buffer[k]].tensor;
+            if (!tensor || !usable_in_place(program->device, tensor) || count == plan->value_count) continue;
+            uintptr_t at = (uintptr_t)tensor->bytes;
+            range[count++] = (FileRange){at, at + (uintptr_t)(tensor->count * sn_dtype_bytes(tensor->dtype))};
+        }
+    return sn_pages_read_ahead(pages, range, count);
+}
+
+static Status run_setup_launches(sn_Program *program, const FilePages *pages, const bool *needed) {
+    const Plan *plan = program->plan;
+    Setup setup = {.dim = SN_ARRAY(program->arena, int64_t, plan->dim_count),
+                   .param = SN_ARRAY(program->arena, int64_t, plan->param_count),
+                   .address = SN_ARRAY(program->arena, void *, plan->value_count),
+                   .buffer = SN_ARRAY(program->arena, void *, plan->buffer_most)};
+    TRY(constant_dims(program, setup.dim));
     for (int i = 0; i < plan->setup_count; i++) {
         const PlanLaunch *launch = &plan->launch[i];
-        TRY(setup_buffers(program, launch, dim, address));
-        for (int k = 0; k < launch->kernel->param_count; k++) param[k] = dim[launch->param[k]];
-        int fault = 0;
-        TRY(sn_program_launch(program, i, address, dim, param, buffer, &fault));
-        TRY(program->device->ops->sync(program->device));
-        TRY(sn_program_fault(program, i, fault));
+        if (needed[i]) TRY(run_setup_launch(program, &setup, i));
         for (int k = 0; k < launch->dead_count; k++) {
             Resident *dead = &program->resident[launch->dead[k]];
-            if (!dead->owned) sn_pages_release(&pages, dead->at, dead->bytes);
+            /* A weight that was packed and is not needed as it was need not be in memory twice. */
+            if (!dead->owned) sn_pages_release(pages, dead->at, dead->bytes);
             drop(program, dead);
         }
     }
     return NULL;
+}
+
+static Status run_setup(sn_Program *program) {
+    if (!program->plan->setup_count) return NULL;
+    const bool *needed = launches_needed(program);
+    FilePages pages = sn_pages_find(program->arena);
+    ReadAhead *ahead = read_weights_ahead(program, &pages, needed);
+    Status status = run_setup_launches(program, &pages, needed);
+    sn_pages_read_end(ahead);
+    return status;
 }
 
 static Status make_resident(sn_Program *program) {
@@ -160,17 +231,26 @@ static Status make_resident(sn_Program *program) {
     return NULL;
 }
 
-Status sn_program_load(sn_Program *program, const Plan *plan) {
+Status sn_program_begin(sn_Program *program, const Plan *plan) {
     program->plan = plan;
     program->resident = calloc((size_t)plan->value_count + 1, sizeof *program->resident);
     if (!program->resident) return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
-    TRY(program->device->ops->compile(program->device, plan->kernel, plan->kernel_count,
-                                      &program->ledger.kernels, &program->module));
+    return NULL;
+}
+
+Status sn_program_finish(sn_Program *program) {
     double start = sn_clock();
     TRY(run_setup(program));
     TRY(make_resident(program));
     program->ledger.setup += sn_clock() - start;
     return NULL;
+}
+
+Status sn_program_load(sn_Program *program, const Plan *plan) {
+    TRY(sn_program_begin(program, plan));
+    TRY(program->device->ops->compile(program->device, plan->kernel, plan->kernel_count,
+                                      &program->ledger.kernels, &program->module));
+    return sn_program_finish(program);
 }
 
 void sn_program_free(sn_Program *program) {

@@ -10,7 +10,8 @@
 
 /* Where the time from file to first launch went, in seconds. */
 typedef struct Ledger {
-    double parse; /* of the model: once, however many programs are made from it */
+    double parse, import; /* of the model: once, however many programs are made from it */
+    double tools;         /* asking the compiler about itself and the processor */
     double passes, codegen, setup;
     CompileRecord kernels; /* compiler, link, load */
 } Ledger;
@@ -33,7 +34,8 @@ struct sn_Program {
     Resident *resident; /* per value of the plan */
     int64_t constant_bytes;
     Ledger ledger;
-    char nothing[64]; /* what buffers of zero bytes point to */
+    sn_TensorInfo *input, *output; /* in the arena; NULL in tests that have no model */
+    char nothing[64];              /* what buffers of zero bytes point to */
 };
 
 /* A program with threads and a device, and no plan yet. *out is what there is of it, which owns `arena` and
@@ -42,9 +44,22 @@ struct sn_Program {
 Status sn_program_open(Arena *arena, const char *device, int threads, const char *cache_dir,
                        sn_Program **out);
 
+/* The same for kernels that were compiled before: no compiler and no cache are looked for. */
+Status sn_program_open_compiled(Arena *arena, const char *device, int threads, const Target *target,
+                                sn_Program **out);
+
 /* Compiles the plan's kernels, runs its setup and makes the constants resident. The plan lies in the
  * program's arena and was made for its device's target. */
 Status sn_program_load(sn_Program *program, const Plan *plan);
+
+/* The same in two halves, between which the kernels are loaded, and setup results may be made resident (not
+ * owned): launches that are only for those do not run then. */
+Status sn_program_begin(sn_Program *program, const Plan *plan);
+Status sn_program_finish(sn_Program *program);
+
+/* Which setup launches (needed[0 .. setup_count)) have to run when the values with ready[i] (per value of the
+ * plan) are there. */
+void sn_program_setup_needed(Arena *arena, const Plan *plan, const bool *ready, bool *needed);
 
 /* Starts launch `index` of the plan. address[i] is where value i of the plan is; dim[i] the value of
  * Plan.dim[i]; param the values of the launch's params; buffer has room for Plan.buffer_most. *fault (0

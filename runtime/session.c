@@ -1,6 +1,8 @@
 #include "session.h"
 #include "clock.h"
 #include "guard.h"
+#include "saved.h"
+#include "tuning_file.h"
 #include <stdlib.h>
 
 /* ---- models ---- */
@@ -12,18 +14,18 @@ static void release_model(const sn_Model *shared) {
     free(model);
 }
 
-static sn_TensorInfo tensor_info(const sn_Model *model, const char *name, Type type) {
-    int64_t *extent = SN_ARRAY(model->arena, int64_t, type.rank);
-    const char **dim_name = SN_ARRAY(model->arena, const char *, type.rank);
+static sn_TensorInfo tensor_info(Arena *arena, const Graph *graph, const char *name, Type type) {
+    int64_t *extent = SN_ARRAY(arena, int64_t, type.rank);
+    const char **dim_name = SN_ARRAY(arena, const char *, type.rank);
     for (int i = 0; i < type.rank; i++) {
         dim_name[i] = "";
         if (sn_dim_is(type.dim[i], &extent[i])) continue;
         extent[i] = -1;
-        Text text = sn_text(model->arena);
-        sn_dim_print(&text, model->graph->dims, type.dim[i]);
+        Text text = sn_text(arena);
+        sn_dim_print(&text, graph->dims, type.dim[i]);
         dim_name[i] = sn_text_string(&text);
         if (type.dim[i]->kind == SN_DIM_SYMBOL)
-            dim_name[i] = sn_dims_symbol_name(model->graph->dims, (int)type.dim[i]->value);
+            dim_name[i] = sn_dims_symbol_name(graph->dims, (int)type.dim[i]->value);
     }
     return (sn_TensorInfo){.name = name ? name : "",
                            .element_type = sn_dtype_onnx(type.dtype),
@@ -32,34 +34,54 @@ static sn_TensorInfo tensor_info(const sn_Model *model, const char *name, Type t
                            .dim_name = dim_name};
 }
 
+static sn_TensorInfo *input_infos(Arena *arena, const Graph *graph) {
+    sn_TensorInfo *info = SN_ARRAY(arena, sn_TensorInfo, graph->body->param.count);
+    for (int i = 0; i < graph->body->param.count; i++)
+        info[i] = tensor_info(arena, graph, graph->body->param.at[i]->name, graph->body->param.at[i]->type);
+    return info;
+}
+
+static sn_TensorInfo *output_infos(Arena *arena, const Graph *graph) {
+    sn_TensorInfo *info = SN_ARRAY(arena, sn_TensorInfo, graph->body->result.count);
+    for (int i = 0; i < graph->body->result.count; i++)
+        info[i] = tensor_info(arena, graph, graph->output_name.at[i], graph->body->result.at[i]->type);
+    return info;
+}
+
 typedef struct OpenRequest {
     sn_Model *model;
     const char *path;
+    bool saved; /* the file may be a saved program */
 } OpenRequest;
 
 static Status open_model(void *argument) {
     OpenRequest *request = argument;
     sn_Model *model = request->model;
+    bool is_saved = sn_parts_is(request->path);
+    if (is_saved && !request->saved)
+        return sn_fail(SN_INVALID, "%s is a saved program, which contains code: sn_program_open_file",
+                       request->path);
     double start = sn_clock();
-    TRY(sn_load_onnx(model->arena, request->path, NULL, &model->graph, &model->info));
-    model->parse_seconds = sn_clock() - start;
-    const Graph *graph = model->graph;
-    model->input = SN_ARRAY(model->arena, sn_TensorInfo, graph->body->param.count);
-    model->output = SN_ARRAY(model->arena, sn_TensorInfo, graph->body->result.count);
-    for (int i = 0; i < graph->body->param.count; i++)
-        model->input[i] = tensor_info(model, graph->body->param.at[i]->name, graph->body->param.at[i]->type);
-    for (int i = 0; i < graph->body->result.count; i++)
-        model->output[i] = tensor_info(model, graph->output_name.at[i], graph->body->result.at[i]->type);
+    if (is_saved) {
+        Saved *saved;
+        TRY(sn_saved_open(model->arena, request->path, &saved, &model->graph));
+        model->saved = saved;
+        model->info.parse_seconds = sn_clock() - start;
+    } else {
+        TRY(sn_load_onnx(model->arena, request->path, NULL, &model->graph, &model->info));
+    }
+    model->input = input_infos(model->arena, model->graph);
+    model->output = output_infos(model->arena, model->graph);
     return NULL;
 }
 
-sn_Error *sn_model_open(const char *path, sn_Model **out) {
+static Status open_file(const char *path, bool saved, sn_Model **out) {
     *out = NULL;
     sn_Model *model = calloc(1, sizeof *model);
     if (!model) return sn_fail(SN_NO_MEMORY, "out of memory for a model");
     atomic_init(&model->references, 1);
     model->arena = sn_arena_new();
-    OpenRequest request = {model, path};
+    OpenRequest request = {model, path, saved};
     Status status = model->arena ? sn_guarded(model->arena, open_model, &request)
                                  : sn_fail(SN_NO_MEMORY, "out of memory for a model");
     if (status)
@@ -69,12 +91,20 @@ sn_Error *sn_model_open(const char *path, sn_Model **out) {
     return status;
 }
 
+sn_Error *sn_model_open(const char *path, sn_Model **out) {
+    return open_file(path, false, out);
+}
+
+Status sn_session_open(const char *path, sn_Model **out) {
+    return open_file(path, true, out);
+}
+
 void sn_model_close(sn_Model *model) {
     release_model(model);
 }
 
 int sn_model_input_count(const sn_Model *model) {
-    return model->graph->body->param.count;
+    return model->graph->body->param.count - sn_graph_cache_count(model->graph);
 }
 
 int sn_model_output_count(const sn_Model *model) {
@@ -109,25 +139,63 @@ static Status read_options(const sn_CompileOptions *options, sn_CompileOptions *
     if (options) memcpy(out, options, options->size < sizeof *out ? options->size : sizeof *out);
     if (out->mode != SN_COMPILED && out->mode != SN_EAGER)
         return sn_fail(SN_INVALID, "mode %d does not exist", (int)out->mode);
+    if (out->state_count < 0 || (out->state_count > 0 && !out->state))
+        return sn_fail(SN_INVALID, "%d states without a list of them", out->state_count);
     return out->threads < 0 ? sn_fail(SN_INVALID, "%d threads", out->threads) : NULL;
 }
 
-static Status compile(void *argument) {
-    CompileRequest *request = argument;
+/* A saved program has been through all of it before. */
+static Status load_saved(CompileRequest *request) {
+    const sn_CompileOptions *options = &request->options;
+    const Saved *saved = request->model->saved;
+    if (options->tuning || (request->session && request->session->tuning))
+        return sn_fail(SN_INVALID, "a saved program keeps the choices that it was compiled with");
+    TRY(sn_program_open_compiled(request->arena, options->device, options->threads, &saved->facts.target,
+                                 &request->program));
+    request->program->ledger.parse = request->model->info.parse_seconds;
+    const Graph *graph = sn_graph_clone(request->arena, request->model->graph);
+    return sn_saved_load(request->program, saved, graph, options->state_count, options->state);
+}
+
+static Status apply_tuning(const CompileRequest *request, Target *target) {
+    if (request->session && request->session->tuning) {
+        sn_tuning_apply(target, request->session->tuning);
+    } else if (request->options.tuning) {
+        Tuning *tuning;
+        TRY(sn_tuning_read(request->arena, request->options.tuning, &tuning));
+        sn_tuning_apply(target, tuning);
+    }
+    return NULL;
+}
+
+static Status compile_model(CompileRequest *request) {
     const sn_CompileOptions *options = &request->options;
     TRY(sn_program_open(request->arena, options->device, options->threads, options->cache_dir,
                         &request->program));
     sn_Program *program = request->program;
+    TRY(apply_tuning(request, &program->device->target));
     PipelineOptions pipeline = request->session ? request->session->pipeline : (PipelineOptions){0};
     pipeline.eager = options->mode == SN_EAGER;
+    pipeline.state_count = options->state_count;
+    pipeline.state = options->state;
 #ifndef NDEBUG
     pipeline.verify = true;
 #endif
-    program->ledger.parse = request->model->parse_seconds;
+    program->ledger.parse = request->model->info.parse_seconds;
+    program->ledger.import = request->model->info.import_seconds;
     Plan *plan;
     TRY(sn_compile_plan(request->arena, request->model->graph, &program->device->target, &pipeline,
                         request->session ? request->session->result : NULL, &program->ledger, &plan));
     return sn_program_load(program, plan);
+}
+
+static Status compile(void *argument) {
+    CompileRequest *request = argument;
+    TRY(request->model->saved ? load_saved(request) : compile_model(request));
+    const Graph *graph = request->program->plan->graph;
+    request->program->input = input_infos(request->arena, graph);
+    request->program->output = output_infos(request->arena, graph);
+    return NULL;
 }
 
 Status sn_session_compile(const sn_Model *model, const sn_CompileOptions *options,
@@ -162,4 +230,53 @@ const Plan *sn_program_plan(const sn_Program *program) {
 
 const Ledger *sn_program_ledger(const sn_Program *program) {
     return &program->ledger;
+}
+
+/* ---- saved programs ---- */
+
+typedef struct SaveRequest {
+    const sn_Program *program;
+    const char *path;
+    Arena *arena;
+} SaveRequest;
+
+static Status save(void *argument) {
+    const SaveRequest *request = argument;
+    return sn_saved_write(request->arena, request->program, request->path);
+}
+
+sn_Error *sn_program_save(const sn_Program *program, const char *path) {
+    SaveRequest request = {program, path, sn_arena_new()};
+    if (!request.arena) return sn_fail(SN_NO_MEMORY, "out of memory");
+    Status status = sn_guarded(request.arena, save, &request);
+    sn_arena_free(request.arena);
+    return status;
+}
+
+sn_Error *sn_program_open_file(const char *path, const sn_CompileOptions *options, sn_Program **out) {
+    *out = NULL;
+    sn_Model *model;
+    TRY(open_file(path, true, &model));
+    Status status = model->saved ? sn_session_compile(model, options, NULL, out)
+                                 : sn_fail(SN_INVALID, "%s is not a saved program: sn_model_open", path);
+    sn_model_close(model);
+    return status;
+}
+
+int sn_program_input_count(const sn_Program *program) {
+    return program->plan->input_count - program->plan->cache_count;
+}
+
+int sn_program_output_count(const sn_Program *program) {
+    return program->plan->output_count;
+}
+
+sn_TensorInfo sn_program_input(const sn_Program *program, int index) {
+    bool there = index >= 0 && index < sn_program_input_count(program);
+    return there ? program->input[index] : (sn_TensorInfo){.name = ""};
+}
+
+sn_TensorInfo sn_program_output(const sn_Program *program, int index) {
+    bool there = index >= 0 && index < program->plan->output_count;
+    return there ? program->output[index] : (sn_TensorInfo){.name = ""};
 }

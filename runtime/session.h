@@ -5,21 +5,28 @@
 #include "compile.h"
 #include "load.h"
 #include "profile.h"
+#include "saved.h"
+#include "tuning.h"
 #include <stdatomic.h>
 
 struct sn_Model {
     Arena *arena; /* the graph, and the mapping that its constants point into */
-    Graph *graph; /* imported; never changed afterwards */
+    Graph *graph; /* imported (of a saved program: fused); never changed afterwards */
     ModelInfo info;
-    double parse_seconds;
+    const Saved *saved; /* NULL: an ONNX model */
     sn_TensorInfo *input, *output;
     atomic_int references; /* the caller's and one per program */
 };
+
+/* sn_model_open, also for a saved program: sn_session_compile executes it then, in the mode that it was saved
+ * in. */
+Status sn_session_open(const char *path, sn_Model **out);
 
 /* What sn_CompileOptions cannot say. Zero is the default for all. */
 typedef struct SessionOptions {
     PipelineOptions pipeline; /* eager is taken from the mode */
     PipelineResult *result;   /* in the program's arena; NULL: not wanted */
+    const Tuning *tuning;     /* instead of a file; must outlive the program. NULL: none */
 } SessionOptions;
 
 /* sn_compile with more to say. `session` may be NULL. */

@@ -28,7 +28,7 @@ expect 0 "sinter 0." --version
 expect 0 "usage: sinter VERB" -h
 expect 2 "a verb is missing"
 expect 2 "unknown verb 'fry'" fry
-for verb in bench doctor dump info make run; do
+for verb in bench cache compile doctor dump info make run tune; do
     expect 0 "usage: sinter $verb" "$verb" -h
     silent err "help"
     expect 2 "unknown option '--fry'" "$verb" --fry
@@ -104,6 +104,82 @@ expect 2 "NAME=4x256" run "$llama" --shape input_ids
 expect 2 "NAME=@FILE" run "$llama" --output logits
 expect 2 "--memory-limit: '1T'" run "$llama" --memory-limit 1T
 expect 2 "--rtol: '-1'" run "$llama" --rtol -1
+
+# States: two runs that follow one another are as two whose caches go through files.
+kv=$folder/kv.onnx
+expect 0 "" make gpt2 "${sizes[@]}" --kv-cache -o "$kv"
+saved=() given=()
+for name in 0.key 0.value 1.key 1.value; do
+    saved+=(--output "present.$name=@$folder/$name.npy")
+    given+=(--input "past.$name=@$folder/$name.npy")
+done
+step=(run "$kv" --shape input_ids=1x3 --threads 1)
+expect 0 "past = 0" "${step[@]}" --state 'past.*=present.*' --steps 2 --output "logits=@$folder/second.npy"
+grep -q "1x2x6x16" "$folder/out" || { echo "FAILED: a state that grows"; failures=$((failures + 1)); }
+expect 0 "" "${step[@]}" --shape past=0 "${saved[@]}"
+expect 0 "as expected" "${step[@]}" --mode eager "${given[@]}" --expect "logits=@$folder/second.npy"
+expect 0 "as expected" "${step[@]}" --mode eager --state past.0.key=present.0.key,past.0.value=present.0.value \
+    --state 'past.1.*=present.1.*' --steps 2 --expect "logits=@$folder/second.npy"
+expect 0 "" compile "$kv" --threads 1 --state 'past.*=present.*' -o "$folder/kv.sinter"
+expect 0 "as expected" run "$folder/kv.sinter" --shape input_ids=1x3 --threads 1 --state 'past.*=present.*' --steps 2 \
+    --expect "logits=@$folder/second.npy"
+expect 0 "past.1.value" info "$folder/kv.sinter"
+expect 1 "no input 'pest.*'" "${step[@]}" --state 'pest.*=present.*'
+expect 1 "no output 'gift.0.key'" "${step[@]}" --state 'past.*=gift.*'
+expect 1 "rank" "${step[@]}" --state past.0.key=logits
+expect 2 "INPUT=OUTPUT" "${step[@]}" --state past
+expect 0 "tokens_s" bench "$kv" --shape input_ids=1x1 --shape past=4,5 --state 'past.*=present.*' --steps 3 --warmup 1 --iters 2 -o csv
+[[ $(grep -c "past.0.key=1x2x5x16.*ok" "$folder/out") -eq 2 ]] || { echo "FAILED: bench of states"; failures=$((failures + 1)); }
+answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$kv" --peer --shape input_ids=1x1 --state 'past.*=present.*' 2>/dev/null)
+[[ $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: a peer with states"; failures=$((failures + 1)); }
+
+# Ahead of time: a file that runs where there is neither a compiler nor a cache.
+bare() {
+    local part=$1 before=$SINTER_CACHE
+    shift
+    export SINTER_CC=$folder/recorder SINTER_CACHE=$folder/model.onnx/none
+    "$SINTER" "$@" >"$folder/out" 2>"$folder/err" </dev/null || echo "FAILED: without a compiler: sinter $*"
+    unset SINTER_CC
+    export SINTER_CACHE=$before
+    grep -qF -- "$part" "$folder/out" "$folder/err" && return
+    echo "FAILED: without a compiler: no '$part' from sinter $*:"
+    head -n 12 "$folder/out" "$folder/err"
+    failures=$((failures + 1))
+}
+program=$folder/llama.sinter
+printf '#!/bin/sh\necho called >>"%s"\nexit 1\n' "$folder/called" >"$folder/recorder"
+chmod +x "$folder/recorder"
+touch "$folder/model.onnx"
+expect 0 "contains code" compile "$llama" -o "$program"
+silent out "compile without --ledger"
+bare "1 output as expected" run "$program" --shape input_ids=2x9 --threads 1 --expect "logits=@$folder/eager.npy"
+bare "requires" info "$program"
+bare "stage fused" dump "$program"
+[[ ! -e $folder/called ]] || { echo "FAILED: the compiler was called"; failures=$((failures + 1)); }
+expect 0 "pass fuse" compile "$llama" --ledger -o "$program"
+expect 0 '"from_cache"' compile "$llama" --format json
+expect 0 "digraph" dump "$program" --format dot
+for stage in plan loops kernels; do expect 0 "" dump "$program" --stage "$stage"; done
+expect 2 "no more" dump "$program" --stage import
+expect 2 "compiled as compiled" run "$program" --mode eager
+expect 2 "a compiled program already" compile "$program"
+expect 1 "cannot be written" compile "$llama" -o "$folder/absent/x.sinter"
+expect 1 "not a regular file" compile "$llama" -o "$folder/pipe"
+expect 0 '"mode": "compiled"' bench "$program" --threads 1 --warmup 0 --iters 1 -o json
+expect 0 "" compile "$llama" --mode eager -o "$program"
+expect 0 "1 output as expected" run "$program" --shape input_ids=2x9 --threads 1 --expect "logits=@$folder/eager.npy"
+expect 0 "" compile "$kv" --state 'past.*=present.*' -o "$program"
+expect 0 "as expected" run "$program" --shape input_ids=1x3 --threads 1 --steps 2 --expect "logits=@$folder/second.npy"
+answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$program" --peer --shape input_ids=1x1 2>/dev/null)
+[[ $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: a peer of a saved program"; failures=$((failures + 1)); }
+truncate -s -1 "$program"
+expect 1 "of which" run "$program"
+expect 0 "| programs |" cache
+expect 0 "files removed" cache --limit 1K
+expect 2 "exclude each other" cache --limit 1K --clear
+expect 0 '"files": 0' cache --clear -o json
+expect 0 "the cache was empty" compile "$llama" --ledger
+expect 0 "from cache" compile "$llama"
 
 expect 0 '"status": "ok"' bench "$llama" --shape input_ids=1x4,2x8 --threads 1 --warmup 1 --iters 2 --kernels -o json
 [[ $(grep -c '"status": "ok"' "$folder/out") -eq 4 ]] || { echo "FAILED: bench rows"; failures=$((failures + 1)); }

@@ -171,11 +171,34 @@ static void cached_attention(void **state) {
     }
 }
 
+/* Few rows against many keys, which several work items share, with grouped heads and without. */
+static void split_attention(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        Case *c = begin_case(SN_CLUSTER_ATTENTION);
+        const char *heads = kind == 1 ? "B, 6, T + 699, 32" : "B, 2, T + 699, 32";
+        Value *q = param(c, SN_F32, "B, 6, T, 64"),
+              *k = param(c, SN_F32, kind == 1 ? "B, 6, T + 699, 64" : "B, 2, T + 699, 64"),
+              *v = param(c, SN_F32, heads), *bias = kind == 2 ? param(c, SN_BOOL, "B, 1, 1, T + 699") : NULL;
+        AttrAttention attr = {.scale = 0.0625, .causal = kind < 2, .zero_rows = true};
+        if (attr.causal) attr.offset = sn_dim(c->graph->dims, 699);
+        result(c, attention(c, q, k, v, bias, attr));
+        check(c, 3, sizes);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),   cmocka_unit_test(heads),          cmocka_unit_test(batched),
-        cmocka_unit_test(thin),     cmocka_unit_test(types),          cmocka_unit_test(packed),
-        cmocka_unit_test(prologue), cmocka_unit_test(self_attention), cmocka_unit_test(cached_attention),
+        cmocka_unit_test(linear),
+        cmocka_unit_test(heads),
+        cmocka_unit_test(batched),
+        cmocka_unit_test(thin),
+        cmocka_unit_test(types),
+        cmocka_unit_test(packed),
+        cmocka_unit_test(prologue),
+        cmocka_unit_test(self_attention),
+        cmocka_unit_test(cached_attention),
+        cmocka_unit_test(split_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -360,6 +360,15 @@ static void concatenations(void **state) {
            F("2 1", 5, 6), F("2 0", 0));
 }
 
+static void appends(void **state) {
+    Arena *arena = *state;
+    Dims *dims = sn_dims_new(arena);
+    expect(arena, SN_OP_APPEND, &(AttrAppend){1, sn_dim(dims, 1)}, F("2 4", 1, 10, 11, 4, 5, 12, 13, 8),
+           F("2 4", 1, 2, 3, 4, 5, 6, 7, 8), F("2 2", 10, 11, 12, 13), NULL);
+    expect(arena, SN_OP_APPEND, &(AttrAppend){0, sn_dim(dims, 2)}, F("2", 1, 2), F("2", 1, 2), F("0", 0),
+           NULL);
+}
+
 static void gathers(void **state) {
     Arena *arena = *state;
     const Array *data = F("3 2", 1, 2, 3, 4, 5, 6);
@@ -659,6 +668,7 @@ int main(void) {
         TEST(dims_follow_the_inputs),
         TEST(views),
         TEST(concatenations),
+        TEST(appends),
         TEST(gathers),
         TEST(reductions),
         TEST(scans),

@@ -98,6 +98,68 @@ static void nothing_is_compiled_twice(void **state) {
     assert_int_equal(record.kernels, 0);
 }
 
+static void a_miss_says_why(void **state) {
+    Fixture *f = *state;
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    assert_string_equal(build(f, 3).reason, "the cache was empty: all 3 kernels are new");
+    assert_string_equal(build(f, 3).reason, "");
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    CompileRecord record = build(f, 5);
+    assert_string_equal(record.reason, "2 of 5 kernels are new");
+    assert_int_equal(record.processes, 3);
+    assert_string_equal(build(f, 4).reason, "all 4 kernels are there, but not linked as this set");
+    /* The same compiler by another name is another one. */
+    const char *name = sn_arena_printf(f->arena, "%s/another", f->folder);
+    assert_int_equal(symlink(f->tools.compiler, name), 0);
+    setenv("SINTER_CC", name, 1);
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    assert_string_equal(build(f, 2).reason,
+                        "2 of 2 kernels are new; changed since the last compilation: compiler");
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    assert_string_equal(build(f, 3).reason, "1 of 3 kernels are new");
+}
+
+/* Makes the use of every file of that ending `seconds` old; how many there are. */
+static int age_all(const Fixture *f, const char *ending, time_t seconds) {
+    int count = 0;
+    DIR *folder = opendir(f->tools.cache.path);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        if (!strstr(entry->d_name, ending)) continue;
+        const struct timespec then = {.tv_sec = time(NULL) - seconds}, times[2] = {then, then};
+        assert_int_equal(utimensat(dirfd(folder), entry->d_name, times, 0), 0);
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+static void what_was_not_of_use_goes_first(void **state) {
+    Fixture *f = *state;
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    const Cache *cache = &f->tools.cache;
+    build(f, 3);
+    CacheUsage objects = sn_cache_usage(f->arena, cache, ".o"), all = sn_cache_usage(f->arena, cache, "");
+    assert_int_equal(objects.files, 3);
+    assert_true(all.files > 4 && all.bytes > objects.bytes && all.newest >= objects.oldest);
+    /* What is of use this minute stays, however small the limit. */
+    assert_int_equal(sn_cache_limit(f->arena, cache, 1), 0);
+    assert_int_equal(age_all(f, ".o", 7200), 3);
+    age_all(f, ".so", 3600);
+    assert_int_equal(sn_cache_limit(f->arena, cache, all.bytes), 0);
+    assert_int_equal(sn_cache_limit(f->arena, cache, all.bytes - 1), 1);
+    assert_int_equal(sn_cache_usage(f->arena, cache, ".o").files, 2);
+    assert_int_equal(sn_cache_usage(f->arena, cache, ".so").files, 1);
+    /* A use makes a file young again. */
+    assert_true(sn_cache_usage(f->arena, cache, ".so").oldest < time(NULL) - 60);
+    CompileRecord record = build(f, 3);
+    assert_false(record.linked);
+    assert_true(sn_cache_usage(f->arena, cache, ".so").oldest > time(NULL) - 60);
+    assert_true(sn_cache_limit(f->arena, cache, 0) > 3);
+    assert_int_equal(sn_cache_usage(f->arena, cache, "").files, 0);
+    assert_int_equal(build(f, 3).compiled, 3);
+}
+
 /* What a damaged file is made from the whole one. */
 static void cut_short(const char *path) {
     assert_int_equal(truncate(path, 100), 0);
@@ -328,6 +390,8 @@ static void memory_is_aligned_and_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(nothing_is_compiled_twice),
+        TEST(a_miss_says_why),
+        TEST(what_was_not_of_use_goes_first),
         TEST(damaged_files_are_rebuilt),
         TEST(compiler_errors_are_told),
         TEST(a_wrong_compiler_is_told),

@@ -4,6 +4,7 @@
 #include "number.h"
 #include "pages.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -219,6 +220,45 @@ static void only_pages_of_files_are_let_go(void **state) {
     unlink(path);
 }
 
+static void files_are_read_ahead(void **state) {
+    (void)state;
+    enum { BYTES = 16 << 20, PAGES = BYTES / 4096 };
+    static unsigned char there[PAGES];
+    char path[] = "/tmp/sinter-test-XXXXXX", *anonymous = calloc(1, BYTES);
+    int file = mkstemp(path);
+    assert_true(file >= 0 && anonymous);
+    assert_int_equal(write(file, anonymous, BYTES), BYTES);
+    assert_int_equal(fsync(file), 0);
+    assert_int_equal(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
+    char *mapped = mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE, file, 0);
+    assert_true(mapped != MAP_FAILED);
+
+    Arena *arena = sn_arena_new();
+    FilePages pages = sn_pages_find(arena);
+    FileRange range[] = {{(uintptr_t)anonymous, (uintptr_t)anonymous + BYTES},
+                         {(uintptr_t)mapped + 5000, (uintptr_t)mapped + BYTES - 10},
+                         {64, 128}};
+    assert_null(sn_pages_read_ahead(&pages, range, 0));
+    assert_null(sn_pages_read_ahead(&pages, range, 1)); /* not of a file */
+    int64_t found = 0;
+    for (int wait = 0; wait < 500 && found < PAGES - 1; wait++) {
+        ReadAhead *ahead = sn_pages_read_ahead(&pages, range, 3);
+        assert_non_null(ahead);
+        usleep(2000);
+        sn_pages_read_end(ahead);
+        assert_int_equal(mincore(mapped, BYTES, there), 0);
+        found = 0;
+        for (int i = 0; i < PAGES; i++) found += there[i] & 1;
+    }
+    assert_true(found >= PAGES - 1);
+    sn_pages_read_end(NULL);
+    sn_arena_free(arena);
+    munmap(mapped, BYTES);
+    free(anonymous);
+    close(file);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(overlapping_lives_share_nothing),
@@ -228,6 +268,7 @@ int main(void) {
         cmocka_unit_test(blocks_are_reused),
         cmocka_unit_test(only_pages_of_files_are_let_go),
         cmocka_unit_test(spare_blocks_make_room),
+        cmocka_unit_test(files_are_read_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

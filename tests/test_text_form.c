@@ -321,9 +321,42 @@ static void dot_shows_nodes_and_clusters(void **state) {
     sn_arena_free(arena);
 }
 
+static void elided_tensors_get_their_bytes(void **state) {
+    (void)state;
+    static const char text[] = "graph \"g\" stage imported\n"
+                               "%0 = constant {tensor = i64[40] elided 00000000000000ab} : i64[40]\n"
+                               "%1 = constant {tensor = i64[40] elided 00000000000000cd} : i64[40]\n"
+                               "output %0\noutput %1\n";
+    Arena *arena = sn_arena_new();
+    int64_t elements[40] = {7, 8, 9};
+    uint64_t key = 0xab;
+    Payload payload = {elements, sizeof elements};
+    Map *payloads = sn_map_new(arena);
+    *sn_map_at(payloads, &key, sizeof key) = &payload;
+    Graph *graph;
+    Status status = sn_graph_parse_with(arena, text, strlen(text), payloads, &graph);
+    if (status) fail_msg("%s", sn_error_message(status));
+    const Value *known = graph->body->result.at[0], *unknown = graph->body->result.at[1];
+    const Tensor *tensor = ((const AttrConstant *)known->producer->attr)->tensor;
+    assert_int_equal(tensor->payload, SN_PAYLOAD_BYTES);
+    assert_ptr_equal(tensor->bytes, elements);
+    /* Inference sees them. */
+    int64_t element;
+    assert_true(sn_dim_is(known->known[2], &element) && element == 9);
+    tensor = ((const AttrConstant *)unknown->producer->attr)->tensor;
+    assert_int_equal(tensor->payload, SN_PAYLOAD_RECIPE);
+    payload.size--;
+    status = sn_graph_parse_with(arena, text, strlen(text), payloads, &graph);
+    assert_int_equal(sn_error_code(status), SN_INVALID);
+    assert_non_null(strstr(sn_error_message(status), "bytes that belong to it"));
+    sn_error_free(status);
+    sn_arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_attribute_comes_back),
+        cmocka_unit_test(elided_tensors_get_their_bytes),
         cmocka_unit_test(heavy_operators_come_back),
         cmocka_unit_test(clusters_come_back),
         cmocka_unit_test(known_values_are_inferred_again),

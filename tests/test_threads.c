@@ -36,7 +36,7 @@ static void every_item_is_done_once(void **state) {
             int *at = calloc(400, sizeof *at);
             assert_non_null(at);
             Marks marks = {.at = at, .least = 1 + items % 7};
-            assert_int_equal(sn_pool_run(pool, mark, &marks, items, marks.least), 0);
+            assert_int_equal(sn_pool_run(pool, mark, &marks, items, marks.least, items % 5), 0);
             for (int i = 0; i < 400; i++) assert_int_equal(at[i], i < items);
             assert_true(atomic_load(&marks.short_ranges) <= 1);
             free(at);
@@ -60,9 +60,9 @@ static void the_smallest_fault_is_reported(void **state) {
     assert_null(sn_pool_new(4, &pool));
     int64_t bad[3] = {990, 3, 500}, none[3] = {-1, -1, -1}, last[3] = {-1, -1, 999};
     for (int round = 0; round < 200; round++) {
-        assert_int_equal(sn_pool_run(pool, fault_at, bad, 1000, 1), 1);
-        assert_int_equal(sn_pool_run(pool, fault_at, none, 1000, 1), 0);
-        assert_int_equal(sn_pool_run(pool, fault_at, last, 1000, 1), 3);
+        assert_int_equal(sn_pool_run(pool, fault_at, bad, 1000, 1, 1), 1);
+        assert_int_equal(sn_pool_run(pool, fault_at, none, 1000, 1, 1), 0);
+        assert_int_equal(sn_pool_run(pool, fault_at, last, 1000, 1, 1), 3);
     }
     sn_pool_free(pool);
 }
@@ -79,7 +79,7 @@ static int count_inner(void *argument, int64_t begin, int64_t end) {
 
 static int nested(void *argument, int64_t begin, int64_t end) {
     Nest *nest = argument;
-    for (int64_t i = begin; i < end; i++) sn_pool_run(nest->pool, count_inner, nest, 10, 1);
+    for (int64_t i = begin; i < end; i++) sn_pool_run(nest->pool, count_inner, nest, 10, 1, 1);
     return 0;
 }
 
@@ -89,7 +89,7 @@ static void nested_regions_end(void **state) {
     assert_null(sn_pool_new(3, &nest.pool));
     for (int round = 0; round < 100; round++) {
         atomic_store(&nest.inner, 0);
-        assert_int_equal(sn_pool_run(nest.pool, nested, &nest, 50, 1), 0);
+        assert_int_equal(sn_pool_run(nest.pool, nested, &nest, 50, 1, 1), 0);
         assert_int_equal(atomic_load(&nest.inner), 500);
     }
     sn_pool_free(nest.pool);
@@ -102,7 +102,7 @@ static void *caller(void *argument) {
     int at[ITEMS] = {0};
     for (int round = 1; round <= 300; round++) {
         Marks marks = {.at = at, .least = 1};
-        if (sn_pool_run(pool, mark, &marks, ITEMS, 1)) return "fault";
+        if (sn_pool_run(pool, mark, &marks, ITEMS, 1, 1)) return "fault";
         for (int i = 0; i < ITEMS; i++)
             if (at[i] != round) return "an item was not done once";
         if (round % 50 == 0) usleep(300);
@@ -155,7 +155,7 @@ static void stacks_do_not_depend_on_the_host(void **state) {
     assert_int_equal(pthread_setattr_default_np(&small), 0);
     assert_null(sn_pool_new(2, &pool));
     assert_int_equal(pthread_setattr_default_np(&usual), 0);
-    assert_int_equal(sn_pool_run(pool, use_stack, &begun, 2, 1), 0);
+    assert_int_equal(sn_pool_run(pool, use_stack, &begun, 2, 1, 1), 0);
     sn_pool_free(pool);
     pthread_attr_destroy(&small);
     pthread_attr_destroy(&usual);

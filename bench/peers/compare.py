@@ -20,6 +20,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -109,12 +110,15 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--runs", type=int, default=3, help="timed runs of a participant in a round")
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between turns, for spinning threads to rest")
+    parser.add_argument("--check", action="store_true", help="sinter's outputs against onnxruntime's, to 1e-4, first")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
     if (arguments.sinter or arguments.onnxruntime) and not arguments.model:
         parser.error("a MODEL is needed")
     if arguments.torch and arguments.torch_model is None:
         parser.error("--torch needs --torch-model")
+    if arguments.check and not (arguments.sinter and arguments.onnxruntime):
+        parser.error("--check compares sinter with onnxruntime")
     if min(arguments.warmup, arguments.rounds, arguments.runs, arguments.threads) < 1:
         parser.error("--warmup, --rounds, --runs and --threads must be at least 1")
     return parser, arguments
@@ -175,6 +179,25 @@ def describe_environment(arguments, versions):
     }
 
 
+def check_outputs(arguments, commands):
+    """Every mode of sinter computes what onnxruntime computes from the same random inputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        reference = subprocess.run([*commands["onnxruntime"], "--save", folder], capture_output=True, text=True, check=False)
+        if reference.returncode != 0:
+            raise PeerError(f"onnxruntime: {(reference.stderr.strip().splitlines() or ['failed'])[-1]}")
+        files = []
+        for line in reference.stdout.splitlines():
+            kind, rest = line.split(" ", 1)
+            name, path = rest.rsplit(" ", 1)
+            files += ["--input" if kind == "input" else "--expect", f"{name}=@{path}"]
+        for mode in arguments.mode.split(","):
+            command = [arguments.sinter, "run", arguments.model, "--mode", mode, "--threads", str(arguments.threads)]
+            answer = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+            if answer.returncode != 0:
+                raise PeerError(f"sinter {mode} differs from onnxruntime: {answer.stderr.strip()}")
+            print(f"sinter {mode}: outputs as onnxruntime's", file=sys.stderr)
+
+
 def take_turns(peers, arguments):
     """Every round each peer has a turn: one run that is thrown away, then the timed ones. The order alternates."""
     for turn in range(arguments.rounds):
@@ -201,7 +224,8 @@ def print_table(environment, rows):
           f"{environment['threads']} threads, {environment['system']}")
     print(f"versions: {', '.join(sorted(set(environment['versions'].values()))) or 'unknown'}; "
           f"allocator: {environment['malloc']}")
-    print(f"model: {environment['model']}, {' '.join(environment['shapes'])}; {environment['rounds']} rounds of "
+    shapes = environment["shapes"][:3] + (["..."] if len(environment["shapes"]) > 3 else [])
+    print(f"model: {environment['model']}, {' '.join(shapes)}; {environment['rounds']} rounds of "
           f"{environment['runs_per_round']} runs; load {environment['load_before']:.1f} before, "
           f"{environment['load_after']:.1f} after\n")
     print(f"| | median, ms | std | min | ratio to {rows[0]['name']} (least to most) | first result, s | peak, MB |")
@@ -223,6 +247,9 @@ def main():
     environment = describe_environment(arguments, versions)
     peers = []
     try:
+        if arguments.check:
+            check_outputs(arguments, commands)
+            environment["outputs_compared"] = True
         for name, command in commands.items():
             # OMP_NUM_THREADS holds for the peers that read it; the others take --threads.
             settings = {**os.environ, "GLIBC_TUNABLES": MALLOC, "OMP_NUM_THREADS": str(arguments.threads)}

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import os
 import sys
 
 import numpy as np
@@ -27,6 +28,7 @@ def parse_arguments():
     parser.add_argument("--ones", action="append", default=[], metavar="NAME", help="an input of ones, as masks are")
     parser.add_argument("--high", type=int, default=2, help="integer inputs are drawn from 0 up to, not including, this")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", metavar="FOLDER", help="run once, write inputs and outputs as .npy files, list them, end")
     return parser.parse_args()
 
 
@@ -55,15 +57,34 @@ def make_input(value, shapes, arguments, generator):
     return np.asarray(generator.integers(0, high, shape)).astype(dtype)
 
 
-def prepare(arguments):
-    session = make_session(arguments)
+def make_inputs(session, arguments):
+    """Name -> array, for every input of the model."""
     shapes = dict(protocol.parse_shape(text) for text in arguments.shape)
     known = {value.name for value in session.get_inputs()}
     for name in [*shapes, *arguments.ones]:
         if name not in known:
             raise ValueError(f"the model has no input {name}; it has {', '.join(sorted(known))}")
     generator = np.random.default_rng(arguments.seed)
-    inputs = {value.name: make_input(value, shapes, arguments, generator) for value in session.get_inputs()}
+    return {value.name: make_input(value, shapes, arguments, generator) for value in session.get_inputs()}
+
+
+def save(arguments):
+    """Lines `input NAME FILE` and `output NAME FILE`, of one run."""
+    session = make_session(arguments)
+    inputs = make_inputs(session, arguments)
+    names = [value.name for value in session.get_outputs()]
+    outputs = dict(zip(names, session.run(names, inputs)))
+    for kind, arrays in (("input", inputs), ("output", outputs)):
+        for i, (name, array) in enumerate(arrays.items()):
+            path = os.path.join(arguments.save, f"{kind}_{i}.npy")
+            np.save(path, array)
+            print(kind, name, path)
+
+
+def prepare(arguments):
+    """Every input and output lies in memory that is bound once: a run copies nothing that the model does not."""
+    session = make_session(arguments)
+    inputs = make_inputs(session, arguments)
     binding = session.io_binding()
     held = []  # a binding does not own what is bound; run() keeps it alive
     for name, array in inputs.items():
@@ -82,4 +103,6 @@ def prepare(arguments):
 
 if __name__ == "__main__":
     chosen = parse_arguments()
+    if chosen.save:
+        sys.exit(save(chosen))
     sys.exit(protocol.serve(lambda: prepare(chosen)))

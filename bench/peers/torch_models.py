@@ -15,6 +15,15 @@ def merge_heads(x):
     return x.transpose(1, 2).flatten(2)
 
 
+def append(cache, key, value):
+    """Writes the keys and values of new places behind those in CACHE (keys, values, places in it); all of them."""
+    keys, values, past = cache
+    last = past + key.shape[2]
+    keys[:, :, past:last] = key
+    values[:, :, past:last] = value
+    return keys[:, :, :last], values[:, :, :last]
+
+
 class Gpt2Block(nn.Module):
     def __init__(self, sizes):
         super().__init__()
@@ -26,18 +35,25 @@ class Gpt2Block(nn.Module):
         self.up = nn.Linear(d_model, sizes.d_ff)
         self.down = nn.Linear(sizes.d_ff, d_model)
 
-    def forward(self, x):
+    def forward(self, x, cache=None):
         query, key, value = (split_heads(part, self.heads) for part in self.qkv(self.norm_1(x)).chunk(3, dim=-1))
-        y = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        if cache is not None:
+            key, value = append(cache, key, value)
+        y = functional.scaled_dot_product_attention(query, key, value, is_causal=cache is None)
         x = x + self.proj(merge_heads(y))
         return x + self.down(functional.gelu(self.up(self.norm_2(x)), approximate="tanh"))
 
 
 class Gpt2(nn.Module):
-    """input_ids (B, T) -> logits (B, T, vocab); the head is not tied to the embedding."""
+    """input_ids (B, T) -> logits (B, T, vocab); the head is not tied to the embedding. With PAST places in caches that
+    were allocated beforehand, T is 1 and each run writes its place into them."""
 
     def __init__(self, sizes):
         super().__init__()
+        self.past = sizes.past
+        if self.past:
+            shape = (sizes.layers, 2, 1, sizes.heads, self.past + 1, sizes.d_model // sizes.heads)
+            self.register_buffer("cache", torch.randn(shape))
         self.tokens = nn.Embedding(sizes.vocab, sizes.d_model)
         self.places = nn.Embedding(sizes.context, sizes.d_model)
         self.blocks = nn.ModuleList([Gpt2Block(sizes) for _ in range(sizes.layers)])
@@ -45,9 +61,9 @@ class Gpt2(nn.Module):
         self.head = nn.Linear(sizes.d_model, sizes.vocab, bias=False)
 
     def forward(self, input_ids):
-        x = self.tokens(input_ids) + self.places.weight[: input_ids.shape[1]]
-        for block in self.blocks:
-            x = block(x)
+        x = self.tokens(input_ids) + self.places.weight[self.past : self.past + input_ids.shape[1]]
+        for i, block in enumerate(self.blocks):
+            x = block(x, (*self.cache[i], self.past) if self.past else None)
         return self.head(self.norm(x))
 
 

@@ -23,6 +23,7 @@ def parse_arguments():
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--kv-heads", type=int, default=None, help="of llama; default: as many as heads")
+    parser.add_argument("--past", type=int, default=0, help="of gpt2: places in the caches of keys and values; batch 1")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shape", default=None, metavar="input_ids=1x256", help="default: 1 x context")
     parser.add_argument("--seed", type=int, default=0)
@@ -35,8 +36,10 @@ def prepare(arguments):
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     name, shape = protocol.parse_shape(arguments.shape or f"input_ids=1x{arguments.context}")
-    if name != "input_ids" or len(shape) != 2 or shape[1] > arguments.context:
-        raise ValueError(f"--shape must be input_ids=BATCHxLENGTH, length at most {arguments.context}")
+    if name != "input_ids" or len(shape) != 2 or shape[1] + arguments.past > arguments.context:
+        raise ValueError(f"--shape must be input_ids=BATCHxLENGTH, length at most {arguments.context - arguments.past}")
+    if arguments.past and (arguments.kind != "gpt2" or shape != (1, 1)):
+        raise ValueError("--past is for gpt2 and input_ids=1x1")
     model = torch_models.KINDS[arguments.kind](arguments).eval()
     input_ids = torch.randint(0, arguments.vocab, shape)
     forward = torch.compile(model) if arguments.compile else model

@@ -125,7 +125,56 @@ SN_INLINE vi64 sn_iota_i64(void) {
     return (vi64){SN_LIST(SN_INDEX, 0)};
 }
 
-/* Copies n < 256 bytes by the binary digits of n; a call to memcpy would cost more than the copy. */
+/* Partial vectors: the first n elements of SIZE bytes each, the others of `to` left alone or zero. Masked
+ * instructions where there are some; otherwise by the binary digits of the n * SIZE < 256 bytes, since a call
+ * to memcpy would cost more than the copy. */
+#if SN_VECTOR_BYTES == 64 && defined(__AVX512BW__) && defined(__AVX512VL__)
+typedef long long SnWide __attribute__((vector_size(64)));
+typedef char SnBytes __attribute__((vector_size(16)));
+typedef short SnHalves __attribute__((vector_size(32)));
+typedef int SnWords __attribute__((vector_size(64)));
+SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
+    const uint32_t mask = (1u << n) - 1;
+    if (size == 1) {
+        SnBytes x = __builtin_ia32_loaddquqi128_mask(from, (SnBytes){0}, (uint16_t)mask);
+        __builtin_memcpy(to, &x, sizeof x);
+    } else if (size == 2) {
+        SnHalves x = __builtin_ia32_loaddquhi256_mask(from, (SnHalves){0}, (uint16_t)mask);
+        __builtin_memcpy(to, &x, sizeof x);
+    } else if (size == 4) {
+        SnWords x = __builtin_ia32_loaddqusi512_mask(from, (SnWords){0}, (uint16_t)mask);
+        __builtin_memcpy(to, &x, sizeof x);
+    } else {
+        const long long *f = from;
+        SnWide low = __builtin_ia32_loaddqudi512_mask(f, (SnWide){0}, (uint8_t)mask);
+        SnWide high = __builtin_ia32_loaddqudi512_mask(f + 8, (SnWide){0}, (uint8_t)(mask >> 8));
+        __builtin_memcpy(to, &low, sizeof low);
+        __builtin_memcpy((char *)to + 64, &high, sizeof high);
+    }
+}
+SN_INLINE void sn_store_part(void *to, const void *from, int64_t n, int size) {
+    const uint32_t mask = (1u << n) - 1;
+    if (size == 1) {
+        SnBytes x;
+        __builtin_memcpy(&x, from, sizeof x);
+        __builtin_ia32_storedquqi128_mask(to, x, (uint16_t)mask);
+    } else if (size == 2) {
+        SnHalves x;
+        __builtin_memcpy(&x, from, sizeof x);
+        __builtin_ia32_storedquhi256_mask(to, x, (uint16_t)mask);
+    } else if (size == 4) {
+        SnWords x;
+        __builtin_memcpy(&x, from, sizeof x);
+        __builtin_ia32_storedqusi512_mask(to, x, (uint16_t)mask);
+    } else {
+        SnWide low, high;
+        __builtin_memcpy(&low, from, sizeof low);
+        __builtin_memcpy(&high, (const char *)from + 64, sizeof high);
+        __builtin_ia32_storedqudi512_mask((long long *)to, low, (uint8_t)mask);
+        __builtin_ia32_storedqudi512_mask((long long *)to + 8, high, (uint8_t)(mask >> 8));
+    }
+}
+#else
 SN_OUTLINE void sn_copy_bytes(void *to, const void *from, int64_t n) {
     char *t = to;
     const char *f = from;
@@ -140,6 +189,13 @@ SN_OUTLINE void sn_copy_bytes(void *to, const void *from, int64_t n) {
     SN_COPY_BIT(32) SN_COPY_BIT(16) SN_COPY_BIT(8) SN_COPY_BIT(4) SN_COPY_BIT(2) SN_COPY_BIT(1)
 #undef SN_COPY_BIT
 }
+SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
+    sn_copy_bytes(to, from, n * size);
+}
+SN_INLINE void sn_store_part(void *to, const void *from, int64_t n, int size) {
+    sn_copy_bytes(to, from, n * size);
+}
+#endif
 
 /* Masks and selection. 64-bit comparisons are narrowed, so that every mask is a vi32. */
 SN_INLINE vi32 sn_as_mask32(vi32 m) {
@@ -318,7 +374,7 @@ SN_NARROW_WITH(u16, uint16_t, vu16)
         if (n == SN_LANES)                                                                                   \
             __builtin_memcpy(&x, p, sizeof x);                                                               \
         else                                                                                                 \
-            sn_copy_bytes(&x, p, n *(int64_t)sizeof(T));                                                     \
+            sn_load_part(&x, p, n, sizeof(T));                                                               \
         return WIDEN##_v(x);                                                                                 \
     }                                                                                                        \
     SN_INLINE CV sn_load_##NAME##_x(const void *pointer, int64_t stride) {                                   \
@@ -343,7 +399,7 @@ SN_NARROW_WITH(u16, uint16_t, vu16)
         if (n == SN_LANES)                                                                                   \
             __builtin_memcpy(p, &x, sizeof x);                                                               \
         else                                                                                                 \
-            sn_copy_bytes(p, &x, n *(int64_t)sizeof(T));                                                     \
+            sn_store_part(p, &x, n, sizeof(T));                                                              \
     }                                                                                                        \
     SN_INLINE void sn_store_##NAME##_x(void *pointer, CV value, int64_t stride) {                            \
         SV x = NARROW##_v(value);                                                                            \
@@ -366,14 +422,34 @@ SN_MEMORY(u32, uint32_t, vu32, uint32_t, vu32, SN_SAME, SN_SAME)
 SN_MEMORY(i64, int64_t, vi64, int64_t, vi64, SN_SAME, SN_SAME)
 SN_MEMORY(u64, uint64_t, vu64, uint64_t, vu64, SN_SAME, SN_SAME)
 
-/* Largest and smallest as ONNX and numpy have them: a NaN in either operand is the result. */
-#define SN_EXTREMES(TYPE, C, V)                                                                              \
+/* Largest and smallest as ONNX and numpy have them: a NaN in either operand is the result; of equal ones the
+ * second. */
+#define SN_EXTREMES_V(TYPE, V)                                                                               \
     SN_INLINE V sn_max_##TYPE##_v(V a, V b) {                                                                \
         return sn_select_##TYPE##_v(sn_gt_##TYPE##_v(a, b) | sn_ne_##TYPE##_v(a, a), a, b);                  \
     }                                                                                                        \
     SN_INLINE V sn_min_##TYPE##_v(V a, V b) {                                                                \
         return sn_select_##TYPE##_v(sn_lt_##TYPE##_v(a, b) | sn_ne_##TYPE##_v(a, a), a, b);                  \
-    }                                                                                                        \
+    }
+#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__) && !defined(__clang__)
+/* The machine's give the second operand where either is NaN; lanes where the first is NaN keep it. */
+SN_INLINE vf32 sn_max_f32_v(vf32 a, vf32 b) {
+    return __builtin_ia32_maxps512_mask(a, b, a,
+                                        (uint16_t)__builtin_ia32_cmpps512_mask(a, a, 7, (uint16_t)-1, 4), 4);
+}
+SN_INLINE vf32 sn_min_f32_v(vf32 a, vf32 b) {
+    return __builtin_ia32_minps512_mask(a, b, a,
+                                        (uint16_t)__builtin_ia32_cmpps512_mask(a, a, 7, (uint16_t)-1, 4), 4);
+}
+#else
+SN_EXTREMES_V(f32, vf32)
+#endif
+SN_EXTREMES_V(f64, vf64)
+SN_EXTREMES_V(i32, vi32)
+SN_EXTREMES_V(u32, vu32)
+SN_EXTREMES_V(i64, vi64)
+SN_EXTREMES_V(u64, vu64)
+#define SN_EXTREMES(TYPE, C, V)                                                                              \
     SN_INLINE C sn_max_##TYPE##_s(C a, C b) {                                                                \
         return sn_max_##TYPE##_v((V){a}, (V){b})[0];                                                         \
     }                                                                                                        \

@@ -114,30 +114,42 @@ SN_INLINE vf32 sn_trunc_f32_v(vf32 x) {
     return sn_signed_as(sn_floor_f32_v(sn_abs_f32_v(x)), x);
 }
 
-/* x * 2^n for n in [-252, 254], rounded once. */
-SN_INLINE vf32 sn_scale_by(vf32 x, vi32 n) {
+/* x * 2^n for an integer n in [-252, 254], which is `shifted` less 1.5 * 2^23; rounded once. */
+SN_INLINE vf32 sn_scale_by(vf32 x, vf32 shifted) {
 #if SN_VECTOR_BYTES == 64 && defined(__AVX512F__)
-    return __builtin_ia32_scalefps512_mask(x, SN_CONVERT(n, vf32), x, (uint16_t)-1, 4);
+    return __builtin_ia32_scalefps512_mask(x, shifted - 0x1.8p23f, x, (uint16_t)-1, 4);
 #else
-    vi32 half = n >> 1;
+    vi32 n = (vi32)shifted - 0x4b400000, half = n >> 1;
     return x * (vf32)((half + 127) << 23) * (vf32)((n - half + 127) << 23);
 #endif
 }
 
-/* e^(x + low) for a small `low`: x = n ln 2 + r, |r| <= ln 2 / 2, and e^r = 1 + r + r^2 P(r). */
-SN_INLINE vf32 sn_exp_pair(vf32 x, vf32 low) {
-    x = sn_at_most(sn_at_least(x, SN_C(-105)), SN_C(90));
-    vf32 shifted = sn_fma_f32_v(x, SN_C(0x1.715476p+0f), SN_C(0x1.8p23f)), n = shifted - 0x1.8p23f;
-    vf32 r = sn_fma_f32_v(n, SN_C(-0x1.62e430p-1f), x);
-    r = sn_fma_f32_v(n, SN_C(0x1.05c610p-29f), r) + low;
+/* x = n ln 2 + r with |r| <= ln 2 / 2: returns r, and n in *shifted as sn_scale_by wants it. */
+SN_INLINE vf32 sn_exp_split(vf32 x, vf32 *shifted) {
+    *shifted = sn_fma_f32_v(x, SN_C(0x1.715476p+0f), SN_C(0x1.8p23f));
+    vf32 n = *shifted - 0x1.8p23f, r = sn_fma_f32_v(n, SN_C(-0x1.62e430p-1f), x);
+    return sn_fma_f32_v(n, SN_C(0x1.05c610p-29f), r);
+}
+/* 2^n e^r, where e^r = 1 + r + r^2 P(r). */
+SN_INLINE vf32 sn_exp_join(vf32 r, vf32 shifted) {
     vf32 p = SN_POLY(
         r, 0.499999934f,
         SN_POLY(r, 0.1666652f, SN_POLY(r, 0.0416683956f, SN_POLY1(r, 0.0083687862f, 0.00138144023f))));
     p = sn_fma_f32_v(sn_fma_f32_v(p, r, SN_C(1)), r, SN_C(1));
-    return sn_scale_by(p, (vi32)shifted - 0x4b400000);
+    return sn_scale_by(p, shifted);
+}
+/* e^(x + low) for a small `low`. */
+SN_INLINE vf32 sn_exp_pair(vf32 x, vf32 low) {
+    vf32 shifted, r = sn_exp_split(sn_at_most(sn_at_least(x, SN_C(-105)), SN_C(90)), &shifted);
+    return sn_exp_join(r + low, shifted);
+}
+/* e^x for x in [-105, 90], or NaN. */
+SN_INLINE vf32 sn_exp_within(vf32 x) {
+    vf32 shifted, r = sn_exp_split(x, &shifted);
+    return sn_exp_join(r, shifted);
 }
 SN_INLINE vf32 sn_exp_f32_v(vf32 x) {
-    return sn_exp_pair(x, SN_C(0));
+    return sn_exp_within(sn_at_most(sn_at_least(x, SN_C(-105)), SN_C(90)));
 }
 
 /* x = 2^e * m with m in [sqrt(1/2), sqrt 2), for finite positive x, subnormal ones too; returns m. */
@@ -171,7 +183,7 @@ SN_INLINE vf32 sn_log_f32_v(vf32 x) {
 /* Below 0.625 x + x^3 P(x^2), above 1 - 2 / (e^2x + 1). */
 SN_INLINE vf32 sn_tanh_f32_v(vf32 x) {
     vf32 a = sn_abs_f32_v(x), z = x * x;
-    vf32 large = 1 - 2 / (sn_exp_f32_v(a + a) + 1);
+    vf32 large = 1 - 2 / (sn_exp_within(sn_at_most(a + a, SN_C(40))) + 1);
     vf32 p = SN_POLY(
         z, -0.333332819f,
         SN_POLY(z, 0.133314418f, SN_POLY(z, -0.0537396895f, SN_POLY1(z, 0.0206390129f, -0.00570491146f))));
@@ -185,16 +197,29 @@ SN_INLINE vf32 sn_erf_f32_v(vf32 x) {
         t, -0.106119692f,
         SN_POLY(t, 0.023660144f, SN_POLY(t, -0.00359383417f, SN_POLY1(t, 0.000310744445f, -1.00171142e-5f))));
     p = SN_POLY(t, -0.12863141f, SN_POLY(t, -0.635221446f, p));
-    vf32 large = 1 - sn_exp_f32_v(sn_fma_f32_v(p, t, -t));
+    vf32 large = 1 - sn_exp_within(sn_fma_f32_v(p, t, -t));
     vf32 q =
         SN_POLY(z, 0.112821407f, SN_POLY(z, -0.0267789052f, SN_POLY1(z, 0.00501195769f, -0.000609033517f)));
     q = SN_POLY(z, 0.128379154f, SN_POLY(z, -0.376125233f, q));
     return sn_signed_as(sn_select_f32_v(a < 0.9f, sn_fma_f32_v(q, t, t), large), x);
 }
 
+/* 1 + erf x to 1.5 units in the last place of one, and to 3e-6 of itself down to -2: e^(t P(t)) with t = |x| is
+ * 1 - erf t. One range instead of erf's two, since what is added to one needs no digits of its own near 0. */
+SN_INLINE vf32 sn_one_plus_erf_f32_v(vf32 x) {
+    vf32 t = sn_at_most(sn_abs_f32_v(x), SN_C(10));
+    vf32 z = t * t; /* the polynomial by pairs, so that less has to wait for what is before it */
+    vf32 p = sn_fma_f32_v(z, SN_POLY1(t, 0.000308802566f, -3.14402091e-5f),
+                          SN_POLY1(t, -0.000536931373f, -0.0010324029f));
+    p = sn_fma_f32_v(z, p, SN_POLY1(t, -0.102919612f, 0.0195839585f));
+    p = sn_fma_f32_v(z, p, SN_POLY1(t, -1.12838025f, -0.636597734f));
+    vf32 e = sn_exp_within(sn_at_least(p * t, SN_C(-105)));
+    return sn_select_f32_v(x < 0, e, 2 - e);
+}
+
 /* 1 / (1 + e^-x), written in e^-|x|, which cannot overflow. */
 SN_INLINE vf32 sn_sigmoid_f32_v(vf32 x) {
-    vf32 e = sn_exp_f32_v(-sn_abs_f32_v(x));
+    vf32 below = (vf32)((vi32)x | INT32_MIN), e = sn_exp_within(sn_at_least(below, SN_C(-105)));
     return sn_select_f32_v(x < 0, e, SN_C(1)) / (1 + e);
 }
 
@@ -332,7 +357,7 @@ SN_INLINE vf32 sn_pow_f32_v(vf32 x, vf32 y) {
     }
 /* clang-format off */
 #define SN_OWN(F)                                                                                            \
-    F(exp) F(log) F(tanh) F(erf) F(sigmoid) F(sin) F(cos) F(sqrt) F(rsqrt) F(reciprocal) F(floor) F(ceil)    \
+    F(exp) F(log) F(tanh) F(erf) F(one_plus_erf) F(sigmoid) F(sin) F(cos) F(sqrt) F(rsqrt) F(reciprocal) F(floor) F(ceil)    \
     F(trunc) F(round) F(abs) F(neg) F(sign)
 /* clang-format on */
 SN_OWN(SN_SCALAR_F32)

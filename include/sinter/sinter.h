@@ -74,16 +74,43 @@ typedef struct sn_Program sn_Program;
 
 typedef enum sn_Mode { SN_COMPILED, SN_EAGER } sn_Mode;
 
+/* A state: an output of the model that the next run of a context takes as an input, as the caches of
+ * attention are. It is handed over without a copy. Both have one element type and rank, and fixed extents
+ * that agree. */
+typedef struct sn_State {
+    int input, output;
+} sn_State;
+
 typedef struct sn_CompileOptions {
     size_t size;
     sn_Mode mode;
     const char *device;    /* "cpu" (the default where there is no GPU) */
     int threads;           /* 0: as many as the process may use */
     const char *cache_dir; /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
+    int state_count;       /* no input twice, no output twice */
+    const sn_State *state; /* read by sn_compile only */
+    const char *tuning;    /* a file of measured choices, as `sinter tune` writes it; NULL: none */
 } sn_CompileOptions;
 
 sn_Error *sn_compile(const sn_Model *model, const sn_CompileOptions *options, sn_Program **out);
 void sn_program_free(sn_Program *program); /* after its contexts */
+
+/* Like those of its model; strings live as long as the program. */
+int sn_program_input_count(const sn_Program *program);
+int sn_program_output_count(const sn_Program *program);
+sn_TensorInfo sn_program_input(const sn_Program *program, int index);
+sn_TensorInfo sn_program_output(const sn_Program *program, int index);
+
+/* A compiled program as one file, weights included, which runs where there is neither a compiler nor the
+ * model: on processors that have what this one's kernels were compiled for, and with this version of Sinter.
+ * The file appears under its name when it is complete. */
+sn_Error *sn_program_save(const sn_Program *program, const char *path);
+
+/* A program from such a file, which must stay as it is until the program is freed. The file CONTAINS CODE,
+ * and opening it runs that code with the rights of this process: open only files that you trust as you would
+ * a shared library. SN_INVALID for a file that is damaged or of another version, SN_UNSUPPORTED naming what
+ * the processor lacks. Of the options (may be NULL), `mode` and `cache_dir` do not matter. */
+sn_Error *sn_program_open_file(const char *path, const sn_CompileOptions *options, sn_Program **out);
 
 /* ---- runs ---- */
 
@@ -104,10 +131,17 @@ typedef struct sn_ContextOptions {
 sn_Error *sn_context_new(const sn_Program *program, const sn_ContextOptions *options, sn_Context **out);
 void sn_context_free(sn_Context *context);
 
-/* The data is read during the next sn_context_run calls and stays the caller's. */
+/* The data is read during the next sn_context_run calls and stays the caller's. For the input of a state it
+ * is the initial value: the first run takes it, and every later one what the run before it made. Setting it
+ * again starts over with the new value. */
 sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *tensor);
 
-/* Binds the inputs' shapes, runs, and waits. A failed run leaves the context usable. */
+/* The next run takes the initial values of all states again, whose data must be unchanged since the first
+ * run. */
+void sn_context_reset_states(sn_Context *context);
+
+/* Binds the inputs' shapes, runs, and waits. A failed run leaves the context usable and its states as they
+ * were. */
 sn_Error *sn_context_run(sn_Context *context);
 
 /* Valid until the next run or the context's end. */

@@ -101,17 +101,21 @@ static char *read_whole(Arena *arena, const char *path, size_t *size) {
     return ours && at == *size ? contents : NULL;
 }
 
+const char *sn_cache_read_sized(Arena *arena, const Cache *cache, const char *name, size_t *size) {
+    Seal seal;
+    char *contents = read_whole(arena, sn_cache_path(arena, cache, name), size);
+    if (!contents || *size < sizeof seal) return NULL;
+    *size -= sizeof seal;
+    memcpy(&seal, contents + *size, sizeof seal);
+    contents[*size] = '\0';
+    bool whole = memcmp(seal.magic, seal_magic, sizeof seal_magic) == 0 && seal.size == *size &&
+                 sn_hash_equal(seal.hash, sn_hash((Hash){0}, contents, *size));
+    return whole ? contents : NULL;
+}
+
 const char *sn_cache_read(Arena *arena, const Cache *cache, const char *name) {
     size_t size;
-    Seal seal;
-    char *contents = read_whole(arena, sn_cache_path(arena, cache, name), &size);
-    if (!contents || size < sizeof seal) return NULL;
-    size -= sizeof seal;
-    memcpy(&seal, contents + size, sizeof seal);
-    contents[size] = '\0';
-    bool whole = memcmp(seal.magic, seal_magic, sizeof seal_magic) == 0 && seal.size == size &&
-                 sn_hash_equal(seal.hash, sn_hash((Hash){0}, contents, size));
-    return whole ? contents : NULL;
+    return sn_cache_read_sized(arena, cache, name, &size);
 }
 
 bool sn_cache_has(Arena *arena, const Cache *cache, const char *name) {
@@ -153,6 +157,26 @@ Status sn_cache_keep(Arena *arena, const Cache *cache, const char *path, const c
     if (!append(path, &seal, sizeof seal) || rename(path, target) != 0)
         return sn_fail(SN_IO, "%s cannot be written: %s", target, strerror(errno));
     return NULL;
+}
+
+Status sn_cache_write(Arena *arena, const Cache *cache, const char *name, const char *text) {
+    Arena *scratch = sn_arena_child(arena);
+    const char *folder;
+    Status status = sn_cache_scratch(scratch, cache, &folder);
+    if (!status) {
+        const char *path = sn_arena_printf(scratch, "%s/text", folder);
+        int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        bool written = file >= 0 && write_all(file, text, strlen(text));
+        if (file >= 0 && close(file) != 0) written = false;
+        status = written ? sn_cache_keep(scratch, cache, path, name)
+                         : sn_fail(SN_IO, "%s cannot be written: %s", path, strerror(errno));
+    }
+    sn_arena_free(scratch);
+    return status;
+}
+
+void sn_cache_touch(Arena *arena, const Cache *cache, const char *name) {
+    utimensat(AT_FDCWD, sn_cache_path(arena, cache, name), NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 /* ---- scratch ---- */

@@ -9,6 +9,7 @@
 
 #include "arena.h"
 #include "status.h"
+#include <stdint.h>
 
 typedef struct Cache {
     const char *path; /* absolute, in the arena it was opened with */
@@ -26,6 +27,13 @@ bool sn_cache_has(Arena *arena, const Cache *cache, const char *name);
 /* The contents of `name` without the seal, NUL-terminated in `arena`; NULL when sn_cache_has would be false.
  */
 const char *sn_cache_read(Arena *arena, const Cache *cache, const char *name);
+const char *sn_cache_read_sized(Arena *arena, const Cache *cache, const char *name, size_t *size);
+
+/* Makes `text` the contents of `name`. */
+Status sn_cache_write(Arena *arena, const Cache *cache, const char *name, const char *text);
+
+/* Notes that `name` was of use just now: what was not for longest goes first. */
+void sn_cache_touch(Arena *arena, const Cache *cache, const char *name);
 
 /* Seals the file at `path` (on the same file system) and moves it to `name`. */
 Status sn_cache_keep(Arena *arena, const Cache *cache, const char *path, const char *name);
@@ -33,5 +41,23 @@ Status sn_cache_keep(Arena *arena, const Cache *cache, const char *path, const c
 /* A new empty folder inside the cache for files in the making. sn_cache_scratch_remove deletes it with the
  * files in it, and is deferred on `arena`. */
 Status sn_cache_scratch(Arena *arena, const Cache *cache, const char **out);
+
+/* ---- what is in it ---- */
+
+#define SN_CACHE_BYTES (INT64_C(2) << 30) /* the most that is kept, unless the user says otherwise */
+
+typedef struct CacheUsage {
+    int files;
+    int64_t bytes;
+    int64_t oldest, newest; /* times of last use, seconds since 1970; 0: there is no file */
+} CacheUsage;
+
+/* Counts the kept files whose names end in `ending` ("": all). */
+CacheUsage sn_cache_usage(Arena *arena, const Cache *cache, const char *ending);
+
+/* Removes the files that were not of use for longest until the rest takes at most `bytes`; returns how many
+ * went. What somebody may be using this very minute stays, unless `bytes` is 0: then all goes. A program that
+ * is running keeps what it has loaded. */
+int sn_cache_limit(Arena *arena, const Cache *cache, int64_t bytes);
 
 #endif

@@ -1,5 +1,7 @@
 #include "cpu.h"
 #include "clock.h"
+#include "facts.h"
+#include "features.h"
 #include "guard.h"
 #include "jit.h"
 #include <stdlib.h>
@@ -15,7 +17,7 @@ enum {
 typedef struct Cpu {
     Device device;
     Pool *pool;
-    Toolchain tools;
+    Toolchain tools; /* compiler NULL: there is none */
 } Cpu;
 
 static int64_t cache_bytes(int name, int64_t usual) {
@@ -23,21 +25,25 @@ static int64_t cache_bytes(int name, int64_t usual) {
     return bytes > 0 ? bytes : usual;
 }
 
-static void fill_target(Arena *arena, const Toolchain *tools, Target *out) {
+static Status fill_target(Arena *arena, const Toolchain *tools, Target *out) {
     *out = (Target){0};
+    CpuFacts facts;
+    TRY(sn_cpu_facts(arena, tools, &facts));
     int64_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
     int64_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 1 << 20);
     sn_target_cpu(out, tools->vector_bytes, tools->vector_registers, l1, l2);
     char hex[33];
     sn_hash_hex(tools->key, hex);
     out->isa = sn_arena_string(arena, hex);
+    out->dot_percent = facts.dot_percent;
+    if (!facts.stream_pays) out->stream_bytes = 0;
+    return NULL;
 }
 
 Status sn_cpu_target(Arena *arena, const char *cache_dir, Target *out) {
     Toolchain tools;
     TRY(sn_toolchain_open(arena, cache_dir, &tools));
-    fill_target(arena, &tools, out);
-    return NULL;
+    return fill_target(arena, &tools, out);
 }
 
 /* ---- memory ---- */
@@ -105,7 +111,9 @@ static Status build(void *argument) {
 
 static Status cpu_compile(Device *device, const Kernel *const *kernel, int count, CompileRecord *record,
                           Module **out) {
-    Build request = {&((Cpu *)device)->tools, sn_arena_new(), kernel, count, record, NULL};
+    const Toolchain *tools = &((Cpu *)device)->tools;
+    if (!tools->compiler) return sn_fail(SN_COMPILER, "a device that was opened without a compiler");
+    Build request = {tools, sn_arena_new(), kernel, count, record, NULL};
     if (!request.arena) return sn_fail(SN_NO_MEMORY, "out of memory");
     Status status = sn_guarded(request.arena, build, &request);
     sn_arena_free(request.arena);
@@ -116,6 +124,26 @@ static Status cpu_compile(Device *device, const Kernel *const *kernel, int count
 static void cpu_unload(Device *device, Module *module) {
     (void)device;
     sn_jit_close((Library *)module);
+}
+
+static Status cpu_image(Device *device, Arena *arena, const Module *module, ModuleImage *out) {
+    const Toolchain *tools = &((Cpu *)device)->tools;
+    out->machine = sn_features_machine();
+    if (!out->machine) return sn_fail(SN_UNSUPPORTED, "saving kernels of this processor is unsupported");
+    out->requires = tools->features;
+    return sn_jit_image(arena, tools, (const Library *)module, &out->bytes, &out->size);
+}
+
+static Status cpu_load(Device *device, const Kernel *const *kernel, int count, const ModuleImage *image,
+                       CompileRecord *record, Module **out) {
+    (void)device;
+    double start = sn_clock();
+    record->kernels += count;
+    Library *library = NULL;
+    Status status = sn_jit_load(image->bytes, image->size, kernel, count, &library);
+    *out = (Module *)library;
+    record->load += sn_clock() - start;
+    return status;
 }
 
 typedef struct Job {
@@ -139,7 +167,11 @@ static int64_t least_items(const LaunchArguments *arguments) {
 static Status cpu_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
     const Library *library = (const Library *)module;
     Job job = {library->function[arguments->kernel], arguments};
-    *fault = sn_pool_run(((Cpu *)device)->pool, run_items, &job, arguments->items, least_items(arguments));
+    int64_t items = arguments->items;
+    *fault = sn_pool_run(((Cpu *)device)->pool, run_items, &job, items, least_items(arguments),
+                         arguments->together);
+    if (!*fault && arguments->after > 0)
+        *fault = run_items(&job, items, items + arguments->after); /* little */
     return NULL;
 }
 
@@ -164,19 +196,33 @@ static const DeviceOps cpu_ops = {
     .download = cpu_copy,
     .compile = cpu_compile,
     .unload = cpu_unload,
+    .image = cpu_image,
+    .load = cpu_load,
     .launch = cpu_launch,
     .sync = cpu_sync,
     .clock = cpu_clock,
     .close = cpu_close,
 };
 
-Status sn_cpu_open(Arena *arena, const char *cache_dir, Pool *pool, Device **out) {
+static Cpu *new_cpu(Arena *arena, Pool *pool) {
     Cpu *cpu = SN_NEW(arena, Cpu);
-    TRY(sn_toolchain_open(arena, cache_dir, &cpu->tools));
-    fill_target(arena, &cpu->tools, &cpu->device.target);
     cpu->device.ops = &cpu_ops;
     cpu->device.host_memory = true;
     cpu->pool = pool;
+    return cpu;
+}
+
+Status sn_cpu_open(Arena *arena, const char *cache_dir, Pool *pool, Device **out) {
+    Cpu *cpu = new_cpu(arena, pool);
+    TRY(sn_toolchain_open(arena, cache_dir, &cpu->tools));
+    TRY(fill_target(arena, &cpu->tools, &cpu->device.target));
+    *out = &cpu->device;
+    return NULL;
+}
+
+Status sn_cpu_open_compiled(Arena *arena, const Target *target, Pool *pool, Device **out) {
+    Cpu *cpu = new_cpu(arena, pool);
+    cpu->device.target = *target;
     *out = &cpu->device;
     return NULL;
 }

@@ -13,4 +13,7 @@ Status sn_cpu_target(Arena *arena, const char *cache_dir, Target *out);
  * close releases the rest. */
 Status sn_cpu_open(Arena *arena, const char *cache_dir, Pool *pool, Device **out);
 
+/* The same without a compiler, for kernels that were generated for `target`: it loads images only. */
+Status sn_cpu_open_compiled(Arena *arena, const Target *target, Pool *pool, Device **out);
+
 #endif

@@ -1,13 +1,16 @@
 #include "jit.h"
 #include "clock.h"
 #include "process.h"
+#include "text.h"
 #include "threads.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A kernel whose object the cache lacks. */
 typedef struct Job {
@@ -126,14 +129,21 @@ static Status link_objects(Arena *arena, const Toolchain *tools, const char *con
     return sn_cache_keep(arena, &tools->cache, library, name);
 }
 
-static Status load(const char *path, const Kernel *const *kernel, int count, Library **out) {
+static Library *new_library(int count) {
     Library *library = calloc(1, sizeof *library + (size_t)count * sizeof *library->function);
-    if (!library) return sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", count);
+    if (!library) return NULL;
     library->function = (KernelFunction **)(library + 1);
     library->count = count;
+    library->file = -1;
+    return library;
+}
+
+/* Opens the library at `path`; it belongs to *out then, or is closed. */
+static Status load(Library *library, const char *path, const Kernel *const *kernel, Library **out) {
     library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     Status status =
         library->handle ? NULL : sn_fail(SN_COMPILER, "compiled kernels cannot be loaded: %s", dlerror());
+    int count = library->count;
     for (int i = 0; i < count && !status; i++) {
         void *symbol = dlsym(library->handle, kernel[i]->name);
         memcpy(&library->function[i], &symbol, sizeof symbol);
@@ -146,6 +156,36 @@ static Status load(const char *path, const Kernel *const *kernel, int count, Lib
     return status;
 }
 
+/* The first words of the lines of `now` that `before` does not have. */
+static const char *changed_lines(Arena *arena, const char *before, const char *now) {
+    Text text = sn_text(arena);
+    for (const char *line = now; *line;) {
+        int length = (int)strcspn(line, "\n");
+        const char *same = strstr(before, sn_arena_printf(arena, "%.*s\n", length, line));
+        bool unchanged = same && (same == before || same[-1] == '\n');
+        if (!unchanged) sn_text_add(&text, "%s%.*s", text.length ? ", " : "", (int)strcspn(line, " "), line);
+        line += length + (line[length] == '\n');
+    }
+    return sn_text_string(&text);
+}
+
+/* Why the cache does not have the program as a whole. What it says of the toolchain is about the last time
+ * that something was compiled before this toolchain was opened. */
+static const char *explain(Arena *arena, const Toolchain *tools, int count, int missing) {
+    if (!missing)
+        return sn_arena_printf(arena, "all %d kernels are there, but not linked as this set", count);
+    if (!tools->before) return sn_arena_printf(arena, "the cache was empty: all %d kernels are new", missing);
+    const char *changed = changed_lines(arena, tools->before, tools->about);
+    return sn_arena_printf(arena, "%d of %d kernels are new%s%s", missing, count,
+                           *changed ? "; changed since the last compilation: " : "", changed);
+}
+
+/* Remembers the toolchain for the next one to be compared with. Without the note, the next reason says less. */
+static void leave_note(Arena *arena, const Toolchain *tools) {
+    if (tools->before && strcmp(tools->before, tools->about) == 0) return;
+    sn_error_free(sn_cache_write(arena, &tools->cache, SN_TOOLCHAIN_NOTE, tools->about));
+}
+
 static Status build(Arena *arena, const Toolchain *tools, const Kernel *const *kernel, int count,
                     const char *name, CompileRecord *record) {
     double start = sn_clock();
@@ -154,17 +194,32 @@ static Status build(Arena *arena, const Toolchain *tools, const Kernel *const *k
     int missing = 0;
     for (int i = 0; i < count; i++) {
         object[i] = object_name(arena, tools, kernel[i]);
-        if (!sn_cache_has(arena, &tools->cache, object[i]))
+        if (sn_cache_has(arena, &tools->cache, object[i]))
+            sn_cache_touch(arena, &tools->cache, object[i]);
+        else
             job[missing++] = (Job){.kernel = kernel[i], .name = object[i]};
     }
+    snprintf(record->reason, sizeof record->reason, "%s", explain(arena, tools, count, missing));
     if (missing) TRY(compile(arena, tools, job, missing));
+    if (missing) leave_note(arena, tools);
     record->compiled += missing;
+    record->processes += missing + 1;
     double compiled = sn_clock();
     record->compiler += compiled - start;
     TRY(link_objects(arena, tools, object, count, name));
     record->linked = true;
     record->link += sn_clock() - compiled;
+    sn_cache_limit(arena, &tools->cache, SN_CACHE_BYTES);
     return NULL;
+}
+
+static Status load_cached(Arena *arena, const Toolchain *tools, const char *name, const Kernel *const *kernel,
+                          int count, Library **out) {
+    Library *library = new_library(count);
+    if (!library) return sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", count);
+    snprintf(library->name, sizeof library->name, "%s", name);
+    sn_cache_touch(arena, &tools->cache, name);
+    return load(library, sn_cache_path(arena, &tools->cache, name), kernel, out);
 }
 
 Status sn_jit_build(Arena *arena, const Toolchain *tools, const Kernel *const *kernel, int count,
@@ -172,7 +227,7 @@ Status sn_jit_build(Arena *arena, const Toolchain *tools, const Kernel *const *k
     *out = NULL;
     record->kernels += count;
     if (count == 0) {
-        *out = calloc(1, sizeof **out);
+        *out = new_library(0);
         return *out ? NULL : sn_fail(SN_NO_MEMORY, "out of memory");
     }
     Arena *scratch = sn_arena_child(arena);
@@ -182,15 +237,64 @@ Status sn_jit_build(Arena *arena, const Toolchain *tools, const Kernel *const *k
         status = build(scratch, tools, kernel, count, name, record);
     if (!status) {
         double start = sn_clock();
-        status = load(sn_cache_path(scratch, &tools->cache, name), kernel, count, out);
+        status = load_cached(scratch, tools, name, kernel, count, out);
         record->load += sn_clock() - start;
     }
     sn_arena_free(scratch);
     return status;
 }
 
+/* ---- images ---- */
+
+Status sn_jit_image(Arena *arena, const Toolchain *tools, const Library *library, const void **bytes,
+                    size_t *size) {
+    *bytes = "";
+    *size = 0;
+    if (library->count == 0) return NULL;
+    if (!*library->name)
+        return sn_fail(SN_UNSUPPORTED, "kernels that come from a saved program: saving them again is "
+                                       "unsupported; copy the file");
+    *bytes = sn_cache_read_sized(arena, &tools->cache, library->name, size);
+    return *bytes ? NULL
+                  : sn_fail(SN_IO, "%s has been removed from the kernel cache meanwhile: compile again",
+                            library->name);
+}
+
+static Status write_whole(int file, const void *bytes, size_t size) {
+    const char *at = bytes;
+    while (size) {
+        ssize_t written = write(file, at, size);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return sn_fail(SN_IO, "a file in memory cannot be written: %s", strerror(errno));
+        at += written;
+        size -= (size_t)written;
+    }
+    return NULL;
+}
+
+/* The loader wants a path. The file stays open as long as the library does: the loader knows libraries by
+ * their paths, and another one must not come to have the same. */
+Status sn_jit_load(const void *bytes, size_t size, const Kernel *const *kernel, int count, Library **out) {
+    *out = NULL;
+    Library *library = new_library(count);
+    if (!library) return sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", count);
+    if (count == 0) return *out = library, NULL;
+    library->file = memfd_create("sinter-kernels", MFD_CLOEXEC);
+    Status status = library->file >= 0
+                        ? write_whole(library->file, bytes, size)
+                        : sn_fail(SN_IO, "a file in memory cannot be made: %s", strerror(errno));
+    if (status) {
+        sn_jit_close(library);
+        return status;
+    }
+    char path[48];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", library->file);
+    return load(library, path, kernel, out);
+}
+
 void sn_jit_close(Library *library) {
     if (!library) return;
     if (library->handle) dlclose(library->handle);
+    if (library->file >= 0) close(library->file);
     free(library);
 }

@@ -41,7 +41,7 @@ struct Pool {
     /* The region: written by its caller before `state` is opened, read only by those who joined. */
     PoolFunction *function;
     void *argument;
-    int64_t items, least;
+    int64_t items, least, together;
     _Atomic int64_t next;
     atomic_int fault; /* the smallest so far, INT_MAX for none */
 };
@@ -68,15 +68,25 @@ static int64_t now(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Takes the next range: large ones first and smaller ones towards the end, so that threads finish together.
- */
+/* The length of the range that begins at item `at`: at first one large one for each thread, since kernels
+ * prepare something for each range, then smaller and smaller ones, so that threads finish together. Only those
+ * cut what belongs together, unless all threads can have the same. */
+static int64_t range(const Pool *pool, int64_t at) {
+    int64_t left = pool->items - at, threads = pool->threads, most = pool->items / 4 * 3;
+    int64_t count = at < most ? (most + threads - 1) / threads : left / (2 * threads);
+    bool even = pool->items / pool->together % threads == 0;
+    if (pool->items / pool->together >= threads && (even || at < most))
+        count = (count + pool->together - 1) / pool->together * pool->together;
+    if (count < pool->least) count = pool->least;
+    return count < left ? count : left;
+}
+
+/* Takes the next range. */
 static bool take(Pool *pool, int64_t *begin, int64_t *end) {
     int64_t at = atomic_load_explicit(&pool->next, memory_order_relaxed);
     for (;;) {
         if (at >= pool->items) return false;
-        int64_t count = (pool->items - at) / (2 * (int64_t)pool->threads);
-        if (count < pool->least) count = pool->least;
-        if (count > pool->items - at) count = pool->items - at;
+        int64_t count = range(pool, at);
         if (atomic_compare_exchange_weak_explicit(&pool->next, &at, at + count, memory_order_relaxed,
                                                   memory_order_relaxed)) {
             *begin = at;
@@ -164,7 +174,8 @@ static void close_region(Pool *pool) {
     atomic_store_explicit(&pool->state, 0, memory_order_relaxed);
 }
 
-int sn_pool_run(Pool *pool, PoolFunction *function, void *argument, int64_t items, int64_t least) {
+int sn_pool_run(Pool *pool, PoolFunction *function, void *argument, int64_t items, int64_t least,
+                int64_t together) {
     if (items <= 0) return 0;
     bool alone = pool->worker_count == 0 || items <= least;
     if (alone || atomic_exchange_explicit(&pool->taken, true, memory_order_acquire))
@@ -173,6 +184,7 @@ int sn_pool_run(Pool *pool, PoolFunction *function, void *argument, int64_t item
     pool->argument = argument;
     pool->items = items;
     pool->least = least;
+    pool->together = together > 1 ? together : 1;
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->fault, INT_MAX, memory_order_relaxed);
     atomic_store_explicit(&pool->state, OPEN, memory_order_release);

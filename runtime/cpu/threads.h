@@ -23,8 +23,10 @@ int sn_pool_threads(const Pool *pool);
 
 /* Does items [0, items), each exactly once, in ranges of at least `least` >= 1 (the last may be shorter), and
  * returns when all are done: 0, or the smallest fault code. Every range is done even after a fault, so the
- * result does not depend on timing. */
-int sn_pool_run(Pool *pool, PoolFunction *function, void *argument, int64_t items, int64_t least);
+ * result does not depend on timing. Where that does not leave threads idle, ranges are whole numbers of
+ * `together` items. */
+int sn_pool_run(Pool *pool, PoolFunction *function, void *argument, int64_t items, int64_t least,
+                int64_t together);
 
 /* How many processors this process may use at once: its affinity, and the quota of its control group. >= 1 */
 int sn_cpu_count(void);

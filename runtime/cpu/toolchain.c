@@ -1,4 +1,5 @@
 #include "toolchain.h"
+#include "features.h"
 #include "process.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +125,18 @@ static Status macros(Arena *arena, Toolchain *tools, const struct stat *info, co
     return *out ? NULL : sn_fail(SN_IO, "%s/%s cannot be read back", tools->cache.path, name);
 }
 
+/* What the key is made of, so that a cache can tell what has changed. */
+static const char *about(Arena *arena, const Toolchain *tools, const struct stat *info, const char *macros) {
+    Hash flags = {0};
+    for (const char *const *flag = sn_kernel_flags; *flag; flag++) flags = sn_hash_string(flags, *flag);
+    const char *version = strstr(macros, " __VERSION__ ");
+    version = version ? version + strlen(" __VERSION__ ") : "";
+    return sn_arena_printf(
+        arena, "generator %s\ncompiler %s, %lld bytes, version %.*s\nflags %016llx\nprocessor %s\n", format,
+        tools->compiler, (long long)info->st_size, (int)strcspn(version, "\n"), version,
+        (unsigned long long)flags.lo, tools->features);
+}
+
 Status sn_toolchain_open(Arena *arena, const char *cache_dir, Toolchain *out) {
     *out = (Toolchain){0};
     TRY(sn_cache_open(arena, cache_dir, &out->cache));
@@ -136,6 +149,9 @@ Status sn_toolchain_open(Arena *arena, const char *cache_dir, Toolchain *out) {
     out->key = sn_hash_u64(out->key, (uint64_t)info.st_size);
     out->key = sn_hash_string(out->key, text);
     for (const char *const *flag = sn_kernel_flags; *flag; flag++) out->key = sn_hash_string(out->key, *flag);
+    out->features = sn_features_required(arena, text);
+    out->about = about(arena, out, &info, text);
+    out->before = sn_cache_read(arena, &out->cache, SN_TOOLCHAIN_NOTE);
     out->vector_bytes = defines(text, "__AVX512F__") ? 64 : defines(text, "__AVX__") ? 32 : 16;
     out->vector_registers = defines(text, "__AVX512F__") || defines(text, "__aarch64__") ? 32 : 16;
     return NULL;

@@ -8,10 +8,16 @@
 typedef struct Toolchain {
     Cache cache;
     const char *compiler; /* absolute path */
-    Hash key;         /* of the compiler, its version, its flags, and the instruction set they resolve to */
-    int vector_bytes; /* of the widest vectors: 64, 32 or 16 */
+    Hash key;           /* of the compiler, its version, its flags, and the instruction set they resolve to */
+    const char *about;  /* the same in a line each: "compiler ...", "flags ...", "processor ..." */
+    const char *before; /* `about` of whoever last compiled into this cache; NULL: nobody */
+    const char *features; /* that its code needs, see features.h */
+    int vector_bytes;     /* of the widest vectors: 64, 32 or 16 */
     int vector_registers;
 } Toolchain;
+
+/* The file of the cache that says what `about` was when something was last compiled into it. */
+#define SN_TOOLCHAIN_NOTE "toolchain"
 
 /* The flags that kernels are compiled with (not how to link), NULL-terminated. */
 extern const char *const sn_kernel_flags[];

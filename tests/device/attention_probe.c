@@ -1,6 +1,6 @@
-/* Attention with plain holes, as the code generator would write it. Buffers: Q, K, V, O and a bias (rows,
- * columns), all dense in (batch, head, row, d). Symbols: batch, heads, kv_heads, rows, columns, causal
- * (queries are the last rows). */
+/* Attention with plain holes, as the code generator would write it. Buffers: Q, K, V, O, a bias (rows,
+ * columns) and the parts of the second round, all dense in (batch, head, row, d). Symbols: batch, heads,
+ * kv_heads, rows, columns, causal (queries are the last rows). */
 #include "vector.h"
 
 #include "vector_math.h"
@@ -9,9 +9,13 @@
 
 #include "attention.h"
 
+#include "attention_few.h"
+
+#include "attention_many.h"
+
 struct SnContext {
     const float *q, *k, *v, *bias;
-    float *o;
+    float *o, *partial;
     const int64_t *symbols;
 };
 
@@ -39,6 +43,17 @@ SN_INLINE vf32 sn_value_v(const SnContext *x, int64_t b, int64_t g, int64_t j, i
 SN_INLINE float sn_value_s(const SnContext *x, int64_t b, int64_t g, int64_t j, int64_t d) {
     return x->v[key_at(x, b, g, j, d, SN_ATTENTION_DV)];
 }
+#if SN_ATTENTION_POINTER
+SN_INLINE const void *sn_query_pointer(const SnContext *x, int64_t b, int64_t h, int64_t i, int64_t d) {
+    return x->q + query_at(x, b, h, i, d, SN_ATTENTION_D);
+}
+SN_INLINE const void *sn_key_pointer(const SnContext *x, int64_t b, int64_t g, int64_t j, int64_t d) {
+    return x->k + key_at(x, b, g, j, d, SN_ATTENTION_D);
+}
+SN_INLINE const void *sn_value_pointer(const SnContext *x, int64_t b, int64_t g, int64_t j, int64_t d) {
+    return x->v + key_at(x, b, g, j, d, SN_ATTENTION_DV);
+}
+#endif
 /* Column j is visible to row i up to this one. */
 SN_INLINE int64_t limit(const SnContext *x, int64_t i) {
     return x->symbols[5] ? i + x->symbols[4] - x->symbols[3] : x->symbols[4];
@@ -48,7 +63,7 @@ SN_INLINE int sn_mask_tile(const SnContext *x, int64_t b, int64_t h, int64_t i0,
     (void)b, (void)h;
     return j0 > limit(x, i1 - 1) ? 0 : j1 - 1 > limit(x, i0) ? 1 : 2;
 }
-#if SN_ATTENTION_SCORE
+#if SN_ATTENTION_HOLE
 SN_INLINE vf32 sn_score_v(const SnContext *x, vf32 s, int64_t b, int64_t h, int64_t i, int64_t j) {
     (void)b, (void)h;
     if (SN_ATTENTION_SCORE == 2) s += sn_load_f32_v(x->bias + i * x->symbols[4] + j);
@@ -67,12 +82,15 @@ SN_INLINE void sn_output_v(const SnContext *x, vf32 o, int64_t b, int64_t h, int
 SN_INLINE void sn_output_s(const SnContext *x, float o, int64_t b, int64_t h, int64_t i, int64_t d) {
     x->o[query_at(x, b, h, i, d, SN_ATTENTION_DV)] = o;
 }
+SN_INLINE const void *sn_attention_partial(const SnContext *x, int64_t at) {
+    return x->partial + at;
+}
 SN_INLINE SnAttention shape(const int64_t *s) {
     return (SnAttention){s[0], s[1], s[2], s[3], s[4], 1 / __builtin_sqrtf(SN_ATTENTION_D)};
 }
 int attend(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end);
 int attend(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {
-    SnContext x = {buffers[0], buffers[1], buffers[2], buffers[4], buffers[3], symbols};
+    SnContext x = {buffers[0], buffers[1], buffers[2], buffers[4], buffers[3], buffers[5], symbols};
     SnAttention p = shape(symbols);
     sn_attention_run(&x, &p, begin, end);
     return 0;
@@ -81,4 +99,15 @@ int64_t items(const int64_t *symbols);
 int64_t items(const int64_t *symbols) {
     SnAttention p = shape(symbols);
     return sn_attention_items(&p);
+}
+int64_t after(const int64_t *symbols);
+int64_t after(const int64_t *symbols) {
+    SnAttention p = shape(symbols);
+    return sn_attention_after(&p);
+}
+/* Floats that the parts of a row of the second round take. */
+int64_t partial(const int64_t *symbols);
+int64_t partial(const int64_t *symbols) {
+    SnAttention p = shape(symbols);
+    return sn_attention_chunks(&p) * SN_ATTENTION_PARTIAL;
 }

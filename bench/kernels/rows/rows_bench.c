@@ -1,0 +1,196 @@
+/* Kernels that memory bounds, each as a graph of its own: bytes read and written per second, beside the best
+ * of our own non-temporal copies around it.
+ *
+ *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-s]
+ *
+ * With -p stores go past the caches in kernels that write at least so many bytes (0: never). With -s the
+ * kernels are shown instead of run. */
+#include "clock.h"
+#include "context.h"
+#include "cpu/cpu.h"
+#include "guard.h"
+#include "number.h"
+#include "peaks.h"
+#include "rows_cases.h"
+#include "session.h"
+#include "text_form.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct Options {
+    int64_t bytes;
+    int64_t stream; /* bytes written from which on stores go past the caches; -1: the target's */
+    int threads, runs;
+    bool show;
+    const char *part;
+} Options;
+
+typedef struct Bench {
+    const Options *options;
+    const RowsCase *rows;
+    Arena *arena;
+    sn_Program *program;
+    sn_Context *context;
+    Device *device; /* whose memory the inputs are in */
+    void *input[8];
+    int64_t input_bytes[8];
+    int input_count;
+    double gigabytes; /* per run */
+    double seconds;   /* of the best run */
+} Bench;
+
+static Status compile(Bench *b) {
+    const char *text =
+        sn_arena_printf(b->arena, "graph \"%s\" stage imported\n%s", b->rows->name, b->rows->body);
+    Graph *graph;
+    Plan *plan;
+    Ledger ledger = {0};
+    TRY(sn_program_open(b->arena, "cpu", b->options->threads, NULL, &b->program));
+    b->device = b->program->device;
+    if (b->options->stream >= 0) b->device->target.stream_bytes = b->options->stream;
+    TRY(sn_graph_parse(b->arena, text, strlen(text), &graph));
+    TRY(sn_compile_plan(b->arena, graph, &b->device->target, NULL, NULL, &ledger, &plan));
+    TRY(sn_program_load(b->program, plan));
+    return sn_context_new(b->program, NULL, &b->context);
+}
+
+/* Random values that repeat every PERIOD of them. */
+static void fill(char *at, DType dtype, int64_t count, int64_t index_most) {
+    enum { PERIOD = 1 << 16 };
+    int64_t bytes = sn_dtype_bytes(dtype), first = count < PERIOD ? count : PERIOD;
+    for (int64_t i = 0; i < first; i++) {
+        double u = sn_random_uniform(1, (uint64_t)i);
+        if (sn_dtype_is_float(dtype))
+            sn_element_set(dtype, at, i, 4 * u - 2);
+        else
+            sn_element_set_int(dtype, at, i, (int64_t)(u * (double)index_most));
+    }
+    for (int64_t i = first; i < count; i += first)
+        memcpy(at + i * bytes, at, (size_t)((count - i < first ? count - i : first) * bytes));
+}
+
+static Status set_input(Bench *b, const Graph *graph, int k, int64_t n) {
+    const Value *value = graph->body->param.at[k];
+    int64_t extent[SN_MAX_RANK], count = 1;
+    for (int i = 0; i < value->type.rank; i++) {
+        TRY(sn_dim_eval(value->type.dim[i], &n, NULL, &extent[i]));
+        count *= extent[i];
+    }
+    b->input_bytes[k] = count * sn_dtype_bytes(value->type.dtype);
+    TRY(b->device->ops->alloc(b->device, b->input_bytes[k], &b->input[k]));
+    b->input_count = k + 1;
+    fill(b->input[k], value->type.dtype, count, b->rows->index_most);
+    sn_Tensor tensor = {sn_dtype_onnx(value->type.dtype), value->type.rank, extent, b->input[k]};
+    return sn_context_set_input(b->context, k, &tensor);
+}
+
+static Status count_bytes(Bench *b) {
+    const Plan *plan = b->program->plan;
+    double read = 0, written = 0;
+    for (int k = 0; k < b->input_count; k++)
+        if (k + 1 != b->rows->table) read += (double)b->input_bytes[k];
+    for (int k = 0; k < plan->output_count; k++) {
+        sn_Tensor out;
+        TRY(sn_context_output(b->context, k, &out));
+        double bytes = (double)sn_dtype_bytes(plan->value[plan->output[k].value].type.dtype);
+        for (int i = 0; i < out.rank; i++) bytes *= (double)out.extent[i];
+        written += bytes;
+    }
+    b->gigabytes = (read + written * (b->rows->table ? 2 : 1)) * 1e-9;
+    return NULL;
+}
+
+static Status show(Bench *b) {
+    Text text = sn_text(b->arena);
+    sn_plan_print_kernels(&text, b->program->plan);
+    return puts(sn_text_string(&text)) < 0 ? sn_fail(SN_IO, "the output cannot be written") : NULL;
+}
+
+static Status measure(void *argument) {
+    Bench *b = argument;
+    TRY(compile(b));
+    if (b->options->show) return show(b);
+    int64_t n = b->options->bytes / b->rows->row_bytes;
+    if (b->rows->multiple) n -= n % b->rows->multiple;
+    const Graph *graph = b->program->plan->graph;
+    for (int k = 0; k < graph->body->param.count; k++) TRY(set_input(b, graph, k, n > 0 ? n : 1));
+    for (int i = 0; i <= b->options->runs; i++) {
+        double start = sn_clock();
+        TRY(sn_context_run(b->context));
+        double seconds = sn_clock() - start;
+        if (i == 1 || (i > 1 && seconds < b->seconds))
+            b->seconds = seconds; /* the first one touches memory */
+    }
+    return count_bytes(b);
+}
+
+static Status run_case(const Options *options, const RowsCase *rows, Bench *b) {
+    *b = (Bench){.options = options, .rows = rows, .arena = sn_arena_new()};
+    if (!b->arena) return sn_fail(SN_NO_MEMORY, "out of memory");
+    Status status = sn_guarded(b->arena, measure, b);
+    for (int k = 0; k < b->input_count; k++) b->device->ops->free(b->device, b->input[k], b->input_bytes[k]);
+    sn_context_free(b->context);
+    if (b->program)
+        sn_program_free(b->program);
+    else
+        sn_arena_free(b->arena);
+    return status;
+}
+
+static void print_case(const Bench *b, double copy) {
+    double rate = b->gigabytes / b->seconds;
+    printf("%-36s %8.2f ms %7.1f GB/s %5.0f %%\n", b->rows->name, b->seconds * 1e3, rate,
+           100e9 * rate / copy);
+}
+
+/* The copy is measured between the kernels, so that a slow moment of the machine falls on both. */
+static Status run_all(const Options *options, PeakMeter *meter, Bench *b) {
+    int done = 0;
+    for (int i = 0; i < sn_rows_case_count; i++) {
+        if (!strstr(sn_rows_cases[i].name, options->part)) continue;
+        TRY(run_case(options, &sn_rows_cases[i], &b[done++]));
+        if (!options->show) TRY(sn_peak_meter_memory(meter, true, NULL));
+    }
+    if (options->show) return NULL;
+    const Peaks *peaks = sn_peak_meter_best(meter);
+    for (int i = 0; i < done; i++) print_case(&b[i], peaks->copy);
+    printf("%d threads: copy %.1f GB/s, read %.1f GB/s\n", options->threads, peaks->copy * 1e-9,
+           peaks->read * 1e-9);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    Options options = {64 << 20, -1, 1, 5, false, ""};
+    for (int c; (c = getopt(argc, argv, "m:t:n:k:p:s")) != -1;) {
+        if (c == 'm')
+            options.bytes = (int64_t)strtol(optarg, NULL, 10) << 20;
+        else if (c == 't')
+            options.threads = (int)strtol(optarg, NULL, 10);
+        else if (c == 'n')
+            options.runs = (int)strtol(optarg, NULL, 10);
+        else if (c == 'p')
+            options.stream = strtol(optarg, NULL, 10);
+        else if (c == 's')
+            options.show = true;
+        else if (c == 'k')
+            options.part = optarg;
+        else
+            return fprintf(stderr, "rows_bench [-m megabytes] [-t threads] [-n runs] [-k part of a name] [-p "
+                                   "bytes] [-s]\n"),
+                   2;
+    }
+    if (options.bytes <= 0 || options.threads <= 0 || options.runs <= 0) return 2;
+    Bench *b = calloc((size_t)sn_rows_case_count, sizeof *b);
+    PeakMeter *meter = NULL;
+    Status status =
+        b ? sn_peak_meter_new(options.threads, NULL, &meter) : sn_fail(SN_NO_MEMORY, "out of memory");
+    if (!status) status = run_all(&options, meter, b);
+    if (status) fprintf(stderr, "rows_bench: %s\n", sn_error_message(status));
+    int code = status ? 1 : 0;
+    sn_error_free(status);
+    sn_peak_meter_free(meter);
+    free(b);
+    return code;
+}

@@ -1,0 +1,87 @@
+#include "rows_cases.h"
+
+/* One input x and one or more further ones of the same shape. */
+#define ONE(ROW) "symbol N at_least 1\ninput %0 \"x\": f32[N, " ROW "]\n"
+#define TWO(ROW) ONE(ROW) "input %1 \"y\": f32[N, " ROW "]\n"
+#define NORM                                                                                                 \
+    "input %2 \"gain\": f32[768]\n"                                                                          \
+    "input %3 \"bias\": f32[768]\n"
+
+const RowsCase sn_rows_cases[] = {
+    {"add", TWO("768") "%9 = add(%0, %1)\noutput %9 \"z\"\n", 3072, 0, 0, 0},
+    {"add, rows of 1001, bias", ONE("1001") "input %1 \"b\": f32[1001]\n%9 = add(%0, %1)\noutput %9 \"z\"\n",
+     4004, 0, 0, 0},
+    {"gelu tanh", ONE("3072") "%9 = gelu(%0) {tanh = true}\noutput %9 \"z\"\n", 12288, 0, 0, 0},
+    {"gelu erf", ONE("3072") "%9 = gelu(%0) {tanh = false}\noutput %9 \"z\"\n", 12288, 0, 0, 0},
+    {"silu * gate", TWO("2048") "%8 = silu(%0) {alpha = 1}\n%9 = mul(%8, %1)\noutput %9 \"z\"\n", 8192, 0, 0,
+     0},
+    {"layer norm",
+     ONE("768") NORM "%9 = layer_norm(%0, %2, %3) {axis = 1, epsilon = 1e-05}\noutput %9 \"z\"\n", 3072, 0, 0,
+     0},
+    {"residual + layer norm",
+     TWO("768") NORM
+     "%8 = add(%0, %1)\n%9 = layer_norm(%8, %2, %3) {axis = 1, epsilon = 1e-05}\noutput %9 \"z\"\n",
+     3072, 0, 0, 0},
+    {"residual + layer norm, two outputs",
+     TWO("768") NORM "%8 = add(%0, %1)\n%9 = layer_norm(%8, %2, %3) {axis = 1, epsilon = 1e-05}\n"
+                     "output %8 \"s\"\noutput %9 \"z\"\n",
+     3072, 0, 0, 0},
+    {"residual + rms norm, two outputs",
+     TWO("4096") "input %2 \"gain\": f32[4096]\n%8 = add(%0, %1)\n"
+                 "%9 = rms_norm(%8, %2) {axis = 1, epsilon = 1e-05}\noutput %8 \"s\"\noutput %9 \"z\"\n",
+     16384, 0, 0, 0},
+    {"softmax 128", ONE("128") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 512, 0, 0, 0},
+    {"softmax 1024", ONE("1024") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
+    {"softmax 50257", ONE("50257") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 201028, 0, 0, 0},
+    {"softmax 4000001", ONE("4000001") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 16000004, 0, 0, 0},
+    {"log softmax 50257", ONE("50257") "%9 = log_softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 201028, 0, 0, 0},
+    {"row sums 1024", ONE("1024") "%9 = reduce_sum(%0) {axes = [1]}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
+    {"row maxima 1024", ONE("1024") "%9 = reduce_max(%0) {axes = [1]}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
+    {"sum of all", ONE("1024") "%9 = reduce_sum(%0) {axes = [0, 1]}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
+    {"maxima of 3 long rows",
+     "symbol N at_least 1\ninput %0 \"x\": f32[3, N]\n%9 = reduce_max(%0) {axes = [1]}\noutput %9 \"z\"\n",
+     12, 0, 0, 0},
+    {"column sums 768", ONE("768") "%9 = reduce_sum(%0) {axes = [0]}\noutput %9 \"z\"\n", 3072, 0, 0, 0},
+    {"column sums 50257", ONE("50257") "%9 = reduce_sum(%0) {axes = [0]}\noutput %9 \"z\"\n", 201028, 0, 0,
+     0},
+    {"transpose", ONE("768") "%9 = view(%0) {extent = [768, N], index = [i1, i0]}\noutput %9 \"z\"\n", 3072,
+     64, 0, 0},
+    {"transpose, odd", ONE("1001") "%9 = view(%0) {extent = [1001, N], index = [i1, i0]}\noutput %9 \"z\"\n",
+     4004, 0, 0, 0},
+    {"head split",
+     "symbol N at_least 1\ninput %0 \"x\": f32[N, 256, 768]\n%9 = view(%0) {extent = [N, 12, 256, 64], "
+     "index = [i0, i2, 64*i1 + i3]}\noutput %9 \"z\"\n",
+     786432, 0, 0, 0},
+    {"head split, keys transposed",
+     "symbol N at_least 1\ninput %0 \"x\": f32[N, 256, 768]\n%9 = view(%0) {extent = [N, 12, 64, 256], "
+     "index = [i0, i3, 64*i1 + i2]}\noutput %9 \"z\"\n",
+     786432, 0, 0, 0},
+    {"embedding",
+     "symbol N at_least 1\ninput %0 \"ids\": i64[N]\ninput %1 \"table\": f32[30000, 768]\n"
+     "%9 = gather(%1, %0) {axis = 0}\noutput %9 \"z\"\n",
+     3072, 0, 30000, 2},
+    {"embedding + position + layer norm",
+     "symbol N at_least 1\ninput %0 \"ids\": i64[N, 256]\ninput %1 \"table\": f32[30000, 768]\n"
+     "input %4 \"position\": f32[256, 768]\n" NORM "%7 = gather(%1, %0) {axis = 0}\n%8 = add(%7, %4)\n"
+     "%9 = layer_norm(%8, %2, %3) {axis = 2, epsilon = 1e-05}\noutput %9 \"z\"\n",
+     786432, 0, 30000, 2},
+    {"rotary + head split",
+     "symbol N at_least 1\ninput %0 \"x\": f32[N, 256, 768]\ninput %1 \"c\": f32[256, 32]\n"
+     "input %2 \"s\": f32[256, 32]\n"
+     "%8 = view(%0) {extent = [N, 12, 256, 64], index = [i0, i2, 64*i1 + i3]}\n"
+     "%9 = rotary(%8, %1, %2)\noutput %9 \"z\"\n",
+     786432, 0, 0, 0},
+    {"f32 to bf16", ONE("1024") "%9 = cast(%0) {to = bf16}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
+    {"bf16 to f32",
+     "symbol N at_least 1\ninput %0 \"x\": bf16[N, 1024]\n%9 = cast(%0) {to = f32}\noutput %9 \"z\"\n", 4096,
+     0, 0, 0},
+    {"f32 to f16", ONE("1024") "%9 = cast(%0) {to = f16}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
+    {"f16 to f32",
+     "symbol N at_least 1\ninput %0 \"x\": f16[N, 1024]\n%9 = cast(%0) {to = f32}\noutput %9 \"z\"\n", 4096,
+     0, 0, 0},
+    {"concat of rows", TWO("768") "%9 = concat(%0, %1) {axis = 0}\noutput %9 \"z\"\n", 6144, 0, 0, 0},
+    {"concat in rows", TWO("768") "%9 = concat(%0, %1) {axis = 1}\noutput %9 \"z\"\n", 6144, 0, 0, 0},
+    {"concat in rows, odd", TWO("333") "%9 = concat(%0, %1) {axis = 1}\noutput %9 \"z\"\n", 2664, 0, 0, 0},
+};
+
+const int sn_rows_case_count = sizeof sn_rows_cases / sizeof *sn_rows_cases;

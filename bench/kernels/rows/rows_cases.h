@@ -1,0 +1,19 @@
+/* Graphs of a few operators that memory bounds. */
+#ifndef SN_ROWS_CASES_H
+#define SN_ROWS_CASES_H
+
+#include <stdint.h>
+
+typedef struct RowsCase {
+    const char *name;
+    const char *body;   /* the graph in the text form, after its first line; N is its symbol */
+    int64_t row_bytes;  /* N times this is the size that is asked for */
+    int64_t multiple;   /* of which N is one; 0: 1 */
+    int64_t index_most; /* integer inputs are in [0, index_most) */
+    int table; /* 1 + the input of which as much is read as is written; 0: every input is read once */
+} RowsCase;
+
+extern const RowsCase sn_rows_cases[];
+extern const int sn_rows_case_count;
+
+#endif

@@ -1,0 +1,58 @@
+/* tune: measures what no fact of the machine predicts, and writes it down for --tuning. */
+#include "tune.h"
+#include "cli.h"
+#include "tuning_file.h"
+#include <unistd.h>
+
+static void show_progress(const char *what) {
+    sn_cli_progress("measuring: %s", what);
+}
+
+static Status read_inputs(Cli *cli, const sn_Model *model, Inputs *out) {
+    const OptionValue *shape = &cli->options.value[OPTION_SHAPE], *input = &cli->options.value[OPTION_INPUT];
+    ShapeSpec *shapes = SN_ARRAY(cli->arena, ShapeSpec, shape->count);
+    InputSpec *inputs = SN_ARRAY(cli->arena, InputSpec, input->count);
+    Status status = NULL;
+    for (int i = 0; i < shape->count && !status; i++)
+        status = sn_shape_spec_parse(cli->arena, shape->text[i], &shapes[i]);
+    for (int i = 0; i < input->count && !status; i++)
+        status = sn_input_spec_parse(cli->arena, input->text[i], &inputs[i]);
+    if (status) {
+        cli->usage = true;
+        return status;
+    }
+    InputRequest request = {
+        .shape_count = shape->count, .shape = shapes, .input_count = input->count, .input = inputs};
+    TRY(sn_inputs_make(cli->arena, model->graph, &request, out));
+    if (*out->chosen) sn_cli_note("sizes taken: %s", out->chosen);
+    return NULL;
+}
+
+static Status tune_model(Cli *cli, const sn_Model *model, const char *path) {
+    Tuning *tuning = sn_tuning_new(cli->arena);
+    if (path && access(path, F_OK) == 0) TRY(sn_tuning_read(cli->arena, path, &tuning));
+    Inputs inputs;
+    TRY(read_inputs(cli, model, &inputs));
+    TuneRequest request = {.model = model,
+                           .inputs = &inputs,
+                           .threads = (int)sn_option_integer(&cli->options, OPTION_THREADS, 0),
+                           .iters = (int)sn_option_integer(&cli->options, OPTION_ITERS, 10),
+                           .progress = show_progress};
+    Table table = sn_tune_table();
+    TRY(sn_tune(cli->arena, &request, tuning, &table));
+    sn_cli_progress("%s", "");
+    Text lines = sn_text(cli->arena), shown = sn_text(cli->arena);
+    sn_tuning_print(&lines, tuning);
+    TRY(sn_cli_write(path, sn_text_string(&lines), lines.length));
+    if (!path) return NULL;
+    TRY(sn_report_print(&shown, SN_REPORT_MD, (const Table *const[]){&table}, 1));
+    return sn_cli_write(NULL, sn_text_string(&shown), shown.length);
+}
+
+Status sn_cli_tune(Cli *cli) {
+    sn_Model *model;
+    TRY(sn_model_open(cli->options.argument[0], &model));
+    Status status = tune_model(cli, model, sn_option_text(&cli->options, OPTION_OUT_FILE, NULL));
+    sn_model_close(model);
+    return status;
+}

@@ -1,0 +1,302 @@
+/* Attention of many rows: an item packs keys and values into panels, step by step, and runs the register tile
+ * over its rows, one height of them at a time. */
+#ifndef SN_DEVICE_ATTENTION_MANY_H
+#define SN_DEVICE_ATTENTION_MANY_H
+
+#define SN_ATTENTION_BM   (SN_ATTENTION_BLOCKS * SN_TILE_MR) /* rows of a work item */
+#define SN_ATTENTION_STEP (SN_ATTENTION_FIT / SN_TILE_NR)
+#define SN_ATTENTION_BN   ((SN_ATTENTION_STEP > 1 ? SN_ATTENTION_STEP : 1) * SN_TILE_NR)
+/* Rows of scores, and of the queries of one height: one stride, so that one tile function serves both. */
+#define SN_ATTENTION_LDS ((SN_ATTENTION_BN > SN_ATTENTION_D ? SN_ATTENTION_BN : SN_ATTENTION_D) + SN_LANES)
+
+#define SN_ATTENTION_SLOTS ((SN_TILE_MR + SN_LANES - 1) / SN_LANES * SN_LANES)
+
+/* What the next step reads, fetched while the one at hand computes: keys and values [j, j1), queries [i, i1).
+ */
+typedef struct SnAttentionAhead {
+    int64_t b, h, g, j, j1, i, i1;
+} SnAttentionAhead;
+
+/* The state of a work item. Height u of the tile owns the rows u * MR .. of `out`. */
+typedef struct SnAttentionItem {
+    const SnContext *context;
+    int64_t b, h, g, i0, rows, heights; /* rows of this item, from i0, cut into heights */
+    SnAttentionAhead ahead;
+    int started[SN_ATTENTION_BLOCKS]; /* the height has sums in `out` */
+    float scale;
+    SN_ALIGNED_64 float maximum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS]; /* (height, row) */
+    SN_ALIGNED_64 float sum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS];
+    SN_ALIGNED_64 float scores[SN_TILE_MR * SN_ATTENTION_LDS];      /* (row, j) of one height */
+    SN_ALIGNED_64 float front[SN_TILE_MR * SN_ATTENTION_LDS];       /* (row, d) of its queries, scaled */
+    SN_ALIGNED_64 float out[SN_ATTENTION_BM * SN_ATTENTION_LDO];    /* (row, d), not yet divided by the sum */
+    SN_ALIGNED_64 float keys[SN_ATTENTION_BN * SN_ATTENTION_D];     /* (panel of j, d, NR) */
+    SN_ALIGNED_64 float values[SN_ATTENTION_BN * SN_ATTENTION_OUT]; /* (panel of d, j, NR) */
+} SnAttentionItem;
+
+/* The rows of height u: first of them in the item, and how many. All but the last two heights are full; these
+ * are cut so that the variants of the tile waste least. */
+SN_INLINE int64_t sn_attention_height(const SnAttentionItem *t, int64_t u, int64_t *rows) {
+    int64_t whole = t->heights > 1 ? t->heights - 2 : 0, left = t->rows - whole * SN_TILE_MR;
+    int64_t half = (left + 1) / 2, most = t->heights > 1 ? left - SN_TILE_MR : left;
+    int64_t part = SN_TILE_MR > 11 && half >= 11 ? 11 : SN_TILE_MR > 8 && half >= 8 ? 8 : half;
+    if (part < most) part = most;
+    *rows = u < whole ? SN_TILE_MR : u == whole ? part : left - part;
+    return u <= whole ? u * SN_TILE_MR : whole * SN_TILE_MR + part;
+}
+
+/* The queries of a height, to `front`. */
+SN_INLINE void sn_attention_front(SnAttentionItem *t, int64_t i, int64_t rows) {
+    for (int64_t r = 0; r < rows; r++) {
+        float *to = t->front + r * SN_ATTENTION_LDS;
+        for (int64_t d = 0; d + SN_LANES <= SN_ATTENTION_D; d += SN_LANES)
+            sn_store_f32_v(to + d, t->scale * sn_query_v(t->context, t->b, t->h, i + r, d));
+        for (int64_t d = SN_ATTENTION_D / SN_LANES * SN_LANES; d < SN_ATTENTION_D; d++)
+            to[d] = t->scale * sn_query_s(t->context, t->b, t->h, i + r, d);
+    }
+}
+
+/* Keys j .. j+count, transposed into panels; columns past the count are zero. */
+SN_OUTLINE void sn_attention_pack_keys(SnAttentionItem *t, int64_t j, int64_t count) {
+    for (int64_t l = 0; l < count; l += SN_LANES) {
+        float *to = t->keys + l / SN_TILE_NR * SN_TILE_NR * SN_ATTENTION_D + l % SN_TILE_NR;
+        int64_t d = 0;
+        for (; l + SN_LANES <= count && d + SN_LANES <= SN_ATTENTION_D; d += SN_LANES) {
+            SN_ALIGNED_64 float square[SN_LANES * SN_LANES];
+            for (int64_t r = 0; r < SN_LANES; r++)
+                sn_store_f32_v(square + r * SN_LANES, sn_key_v(t->context, t->b, t->g, j + l + r, d));
+            sn_transpose_square(square, to + d * SN_TILE_NR, SN_TILE_NR);
+        }
+        for (; d < SN_ATTENTION_D; d++)
+            for (int64_t r = 0; r < SN_LANES; r++)
+                to[d * SN_TILE_NR + r] = l + r < count ? sn_key_s(t->context, t->b, t->g, j + l + r, d) : 0;
+    }
+    for (int64_t l = (count + SN_LANES - 1) / SN_LANES * SN_LANES; l % SN_TILE_NR; l += SN_LANES)
+        for (int64_t d = 0; d < SN_ATTENTION_D; d++)
+            sn_store_f32_v(t->keys + (l / SN_TILE_NR * SN_ATTENTION_D + d) * SN_TILE_NR + l % SN_TILE_NR,
+                           (vf32){0});
+}
+
+/* Values j .. j+count into panels; columns from DV on are zero. */
+SN_OUTLINE void sn_attention_pack_values(SnAttentionItem *t, int64_t j, int64_t count) {
+    for (int64_t l = 0; l < count; l++)
+        for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_LANES) {
+            float *to = t->values + (d / SN_TILE_NR * SN_ATTENTION_BN + l) * SN_TILE_NR + d % SN_TILE_NR;
+            if (d + SN_LANES <= SN_ATTENTION_DV) {
+                sn_store_f32_v(to, sn_value_v(t->context, t->b, t->g, j + l, d));
+                continue;
+            }
+            for (int64_t r = 0; r < SN_LANES; r++)
+                to[r] = d + r < SN_ATTENTION_DV ? sn_value_s(t->context, t->b, t->g, j + l, d + r) : 0;
+        }
+}
+
+/* The tile of both products: scores by panels of keys, outputs by panels of values. A height has at least
+ * half the rows of the tile, so few variants are compiled; the rows of A past those of the height are
+ * readable. */
+#define SN_ATTENTION_TILE(n)                                                                                 \
+    sn_tile_rows(n, SN_TILE_FETCH_NONE, length, a, SN_ATTENTION_LDS, b, c, ldc, accumulate, (const char *)0, \
+                 0)
+SN_OUTLINE void sn_attention_tile(int64_t rows, int64_t length, const float *a, const float *b, float *c,
+                                  int64_t ldc, int accumulate) {
+    if (SN_TILE_MR > 8 && rows <= 8)
+        SN_ATTENTION_TILE(8);
+    else if (SN_TILE_MR > 11 && rows <= 11)
+        SN_ATTENTION_TILE(11);
+    else
+        SN_ATTENTION_TILE(SN_TILE_MR);
+}
+
+/* Fetches the next few rows of what is ahead: called between two tiles, since a longer burst would wait for
+ * the memory. */
+SN_OUTLINE void sn_attention_fetch(SnAttentionAhead *a, const SnContext *context) {
+#if SN_ATTENTION_POINTER
+    for (int64_t end = a->j + 3; a->j < end && a->j < a->j1; a->j++) {
+        for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
+            __builtin_prefetch(sn_key_pointer(context, a->b, a->g, a->j, d), 0, 3);
+        for (int64_t d = 0; d < SN_ATTENTION_DV; d += 16)
+            __builtin_prefetch(sn_value_pointer(context, a->b, a->g, a->j, d), 0, 3);
+    }
+    for (int64_t end = a->i + 3; a->i < end && a->i < a->i1; a->i++)
+        for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
+            __builtin_prefetch(sn_query_pointer(context, a->b, a->h, a->i, d), 0, 3);
+#else
+    (void)a, (void)context;
+#endif
+}
+
+/* Scores against the first vector of a panel of two: columns that a causal mask leaves of the last one. */
+#if SN_TILE_NV == 2
+#define SN_NARROW_DECLARE(i) vf32 c##i = {0};
+#define SN_NARROW_ROW(i)                                                                                     \
+    if (SN_TILE_MR > i) c##i += sn_splat_f32(a[(i)*SN_ATTENTION_LDS + k]) * x;
+#define SN_NARROW_KEEP(i)                                                                                    \
+    if (SN_TILE_MR > i) sn_store_f32_v(c + (i)*SN_ATTENTION_LDS, c##i);
+SN_OUTLINE void sn_attention_narrow(const float *a, const float *b, float *c) {
+    SN_TILE_ROWS(SN_NARROW_DECLARE)
+    for (int64_t k = 0; k < SN_ATTENTION_D; k++) {
+        vf32 x = sn_load_f32_v(b + k * SN_TILE_NR);
+        SN_TILE_ROWS(SN_NARROW_ROW)
+    }
+    SN_TILE_ROWS(SN_NARROW_KEEP)
+}
+#endif
+
+/* How many of the columns j .. j+count the rows i .. i+rows see, leaving out those at the end. */
+SN_OUTLINE int64_t sn_attention_seen(const SnAttentionItem *t, int64_t i, int64_t rows, int64_t j,
+                                     int64_t count) {
+    SN_ROLLED
+    for (int64_t step = SN_TILE_NR; step > 0; step /= 2)
+        while (count >= step &&
+               !sn_mask_tile(t->context, t->b, t->h, i, i + rows, j + count - step, j + count))
+            count -= step;
+    return count;
+}
+
+/* Scores of height u against the keys j .. j+count, the hole not yet called. */
+SN_OUTLINE SnAttentionSpan sn_attention_score(SnAttentionItem *t, int64_t u, int64_t j, int64_t count,
+                                              int state) {
+    int64_t rows, i = t->i0 + sn_attention_height(t, u, &rows);
+    SnAttentionSpan span = {-1, -1, state == 1 ? sn_attention_seen(t, i, rows, j, count) : count};
+    sn_attention_front(t, i, rows);
+    for (int64_t l = 0; l < span.end; l += SN_TILE_NR) {
+        int64_t width = span.end - l < SN_TILE_NR ? span.end - l : SN_TILE_NR;
+        int here = state == 2 ? 2 : sn_mask_tile(t->context, t->b, t->h, i, i + rows, j + l, j + l + width);
+        float *scores = t->scores + l;
+        const float *keys = t->keys + l * SN_ATTENTION_D;
+        sn_attention_fetch(&t->ahead, t->context);
+        if (span.hole < 0 && (SN_ATTENTION_SCORE == 2 || here == 1)) span.hole = l;
+        if (here && span.from < 0) span.from = l;
+        if (!here) {
+            for (int64_t r = 0; span.from >= 0 && r < rows; r++)
+                for (int64_t e = 0; e < SN_TILE_NR; e += SN_LANES)
+                    sn_store_f32_v(scores + r * SN_ATTENTION_LDS + e, SN_C(-__builtin_inff()));
+#if SN_TILE_NV == 2
+        } else if (width <= SN_LANES) {
+            sn_attention_narrow(t->front, keys, scores);
+#endif
+        } else {
+            sn_attention_tile(rows, SN_ATTENTION_D, t->front, keys, scores, SN_ATTENTION_LDS, 0);
+        }
+    }
+    if (span.hole < 0) span.hole = span.end;
+    return span;
+}
+
+/* Scores of height u to exponentials relative to the greatest so far; rescales what was summed before. */
+SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, int64_t count,
+                                     SnAttentionSpan span) {
+    int64_t rows, i = t->i0 + sn_attention_height(t, u, &rows);
+    float *maximum = t->maximum + u * SN_ATTENTION_SLOTS, *sum = t->sum + u * SN_ATTENTION_SLOTS;
+    SN_ALIGNED_64 float square[SN_ATTENTION_SLOTS * SN_LANES] = {0}; /* a vector for each row */
+    SN_ALIGNED_64 float origin[SN_ATTENTION_SLOTS], shrink[SN_ATTENTION_SLOTS];
+    for (int64_t r = 0; r < rows; r++)
+        sn_store_f32_v(square + r * SN_LANES,
+                       sn_attention_settle(t->context, t->scores + r * SN_ATTENTION_LDS, t->b, t->h, i + r, j,
+                                           count, &span));
+    for (int64_t r = 0; r < rows; r += SN_LANES) {
+        vf32 before = sn_load_f32_v(maximum + r);
+        vf32 now = sn_attention_larger(sn_attention_greatest(square + r * SN_LANES), before);
+        vf32 zero = sn_attention_origin(now);
+        sn_store_f32_v(maximum + r, now);
+        sn_store_f32_v(origin + r, zero);
+        sn_store_f32_v(shrink + r, sn_attention_exp(before - zero));
+    }
+    for (int64_t r = 0; r < rows; r++)
+        sn_store_f32_v(square + r * SN_LANES, sn_attention_exponentials(t->scores + r * SN_ATTENTION_LDS,
+                                                                        span.from, span.end, origin[r]));
+    for (int64_t r = 0; r < rows; r += SN_LANES)
+        sn_store_f32_v(sum + r, sn_load_f32_v(sum + r) * sn_load_f32_v(shrink + r) +
+                                    sn_attention_sums(square + r * SN_LANES));
+    for (int64_t r = 0; r < rows && t->started[u]; r++) {
+        float *out = t->out + (u * SN_TILE_MR + r) * SN_ATTENTION_LDO;
+        for (int64_t d = 0; d < SN_ATTENTION_OUT && shrink[r] != 1; d += SN_LANES)
+            sn_store_f32_v(out + d, sn_load_f32_v(out + d) * shrink[r]);
+    }
+}
+
+SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state) {
+    sn_attention_pack_keys(t, j, count);
+    sn_attention_pack_values(t, j, count);
+    for (int64_t u = 0; u < t->heights; u++) {
+        SnAttentionSpan span = sn_attention_score(t, u, j, count, state);
+        if (span.from < 0) continue;
+        sn_attention_softmax(t, u, j, count, span);
+        int64_t rows;
+        (void)sn_attention_height(t, u, &rows);
+        for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_TILE_NR) {
+            sn_attention_fetch(&t->ahead, t->context);
+            sn_attention_tile(rows, span.end - span.from, t->scores + span.from,
+                              t->values + d * SN_ATTENTION_BN + span.from * SN_TILE_NR,
+                              t->out + u * SN_TILE_MR * SN_ATTENTION_LDO + d, SN_ATTENTION_LDO,
+                              t->started[u]);
+        }
+        t->started[u] = 1;
+    }
+}
+
+SN_INLINE void sn_attention_end(SnAttentionItem *t, int64_t columns) {
+    for (int64_t u = 0; u < t->heights; u++) {
+        int64_t rows, i = t->i0 + sn_attention_height(t, u, &rows);
+        float *out = t->out + u * SN_TILE_MR * SN_ATTENTION_LDO;
+        if (!t->started[u]) __builtin_memset(out, 0, (size_t)(rows * SN_ATTENTION_LDO) * sizeof(float));
+        for (int64_t r = 0; r < rows; r++)
+            sn_attention_finish(t->context, out + r * SN_ATTENTION_LDO,
+                                t->maximum[u * SN_ATTENTION_SLOTS + r], t->sum[u * SN_ATTENTION_SLOTS + r],
+                                columns, t->b, t->h, i + r);
+    }
+}
+
+/* The rows of a work item: how many, of which batch and head, and the first of them. */
+SN_INLINE int64_t sn_attention_locate(const SnAttention *p, int64_t item, int64_t *b, int64_t *h,
+                                      int64_t *i) {
+    int64_t blocks = sn_attention_ceil(p->rows, SN_ATTENTION_BM), block = item % blocks;
+    *h = item / blocks % p->heads;
+    *b = item / blocks / p->heads;
+    *i = block * p->rows / blocks;
+    return (block + 1) * p->rows / blocks - *i;
+}
+
+/* What comes after the step at j: the next step of the item, or the first one of the item `next`, if any. */
+SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p, int64_t j, int64_t next,
+                                       int64_t end) {
+    SnAttentionAhead *a = &t->ahead;
+    int64_t from = j + SN_ATTENTION_BN;
+    *a = (SnAttentionAhead){.b = t->b, .h = t->h, .g = t->g, .j = from, .j1 = from + SN_ATTENTION_BN};
+    if (from >= p->columns ||
+        !sn_mask_tile(t->context, t->b, t->h, t->i0, t->i0 + t->rows, from, p->columns)) {
+        if (next == end) next--; /* what is near already */
+        a->i1 = sn_attention_locate(p, next, &a->b, &a->h, &a->i);
+        a->i1 += a->i;
+        a->g = a->h / (p->heads / p->kv_heads);
+        a->j = 0, a->j1 = SN_ATTENTION_BN;
+    }
+    if (a->j1 > p->columns) a->j1 = p->columns;
+}
+
+SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin,
+                                  int64_t end) {
+    SnAttentionItem t;
+    t.context = context, t.scale = p->scale;
+    /* Rows past those of a height are read by the tile; what comes of them is not used. */
+    __builtin_memset(t.scores, 0, sizeof t.scores);
+    __builtin_memset(t.front, 0, sizeof t.front);
+    for (int64_t item = begin; item < end; item++) {
+        t.rows = sn_attention_locate(p, item, &t.b, &t.h, &t.i0);
+        t.g = t.h / (p->heads / p->kv_heads);
+        t.heights = sn_attention_ceil(t.rows, SN_TILE_MR);
+        for (int64_t u = 0; u < t.heights; u++) t.started[u] = 0;
+        for (int64_t r = 0; r < t.heights * SN_ATTENTION_SLOTS; r++)
+            t.maximum[r] = -__builtin_inff(), t.sum[r] = 0;
+        for (int64_t j = 0; j < p->columns; j += SN_ATTENTION_BN) {
+            int64_t count = p->columns - j < SN_ATTENTION_BN ? p->columns - j : SN_ATTENTION_BN;
+            int state = sn_mask_tile(context, t.b, t.h, t.i0, t.i0 + t.rows, j, j + count);
+            if (!state) continue;
+            if (state == 1) count = sn_attention_seen(&t, t.i0, t.rows, j, count);
+            sn_attention_look_ahead(&t, p, j, item + 1, end);
+            if (count) sn_attention_step(&t, j, count, state);
+        }
+        sn_attention_end(&t, p->columns);
+    }
+}
+
+#endif

@@ -1,0 +1,89 @@
+/* Traffic with memory: stores past the caches, for results that are too large to be read back from there, and
+ * reading ahead. After vector.h.
+ *
+ * sn_stream_T_v(pointer, value, past) stores a whole vector of storage type T; `past` is 0 where a launch
+ * stores past the caches and UINTPTR_MAX where it does not: one test a store instead of two loops. An address
+ * that is not aligned is stored to as usual, so loops begin with sn_stream_head elements one by one. */
+#ifndef SN_DEVICE_MEMORY_H
+#define SN_DEVICE_MEMORY_H
+
+#define SN_ALIGNMENT(bytes) ((uintptr_t)((bytes) < SN_VECTOR_BYTES ? (bytes) : SN_VECTOR_BYTES))
+SN_INLINE void sn_stream_bytes(void *to, const void *from, int64_t bytes) {
+#if defined(__SSE__)
+    typedef float Part __attribute__((vector_size(16), may_alias));
+    char *t = to;
+    const char *f = from;
+#if defined(__AVX512F__) && !defined(__clang__)
+    typedef float Line __attribute__((vector_size(64), may_alias));
+    for (; bytes >= 64; bytes -= 64, t += 64, f += 64) {
+        Line x;
+        __builtin_memcpy(&x, f, 64);
+        __builtin_ia32_movntps512((float *)t, x);
+    }
+#endif
+#if defined(__AVX__) && !defined(__clang__)
+    typedef float Half __attribute__((vector_size(32), may_alias));
+    for (; bytes >= 32; bytes -= 32, t += 32, f += 32) {
+        Half x;
+        __builtin_memcpy(&x, f, 32);
+        __builtin_ia32_movntps256((float *)t, x);
+    }
+#endif
+    for (; bytes >= 16; bytes -= 16, t += 16, f += 16) {
+        Part x;
+        __builtin_memcpy(&x, f, 16);
+#if defined(__clang__)
+        __builtin_nontemporal_store(x, (Part *)t);
+#else
+        __builtin_ia32_movntps((float *)t, x);
+#endif
+    }
+#endif
+    __builtin_memcpy(to, from, (size_t)bytes);
+}
+/* Elements from `p` on to the first one that can be stored past the caches in whole vectors; 0 where there is
+ * none, or no need. */
+SN_INLINE int64_t sn_stream_head(const void *p, int64_t size, uintptr_t past) {
+    const int64_t before = (int64_t)(-(uintptr_t)p & (SN_ALIGNMENT(size * SN_LANES) - 1));
+    return past || before % size ? 0 : before / size;
+}
+/* Makes what was stored past the caches seen by other threads in the order of the program. */
+SN_INLINE void sn_stream_end(void) {
+#if defined(__SSE__)
+    __builtin_ia32_sfence();
+#endif
+}
+
+/* How many rows ahead of the present one to read rows of that many bytes: so far that memory has answered
+ * when they are wanted. Not at all (0) rows that would push each other out of a cache that holds `most` bytes
+ * of a row. */
+SN_INLINE int64_t sn_rows_ahead(int64_t bytes, int64_t most) {
+    enum { AHEAD = 6144 };
+    return bytes > most || bytes <= 0 ? 0 : (AHEAD + bytes - 1) / bytes;
+}
+/* `ahead`, in bytes, may lead out of the tensor: reading ahead never traps. */
+#define SN_AHEAD(p, ahead) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(ahead)))
+
+#define SN_STREAM(NAME, SV, CV, NARROW)                                                                      \
+    SN_INLINE void sn_stream_##NAME##_v(void *p, CV value, uintptr_t past) {                                 \
+        SV x = NARROW##_v(value);                                                                            \
+        if (((uintptr_t)p & (past | (SN_ALIGNMENT(sizeof x) - 1))) == 0)                                     \
+            sn_stream_bytes(p, &x, sizeof x);                                                                \
+        else                                                                                                 \
+            __builtin_memcpy(p, &x, sizeof x);                                                               \
+    }
+SN_STREAM(f32, vf32, vf32, SN_SAME)
+SN_STREAM(f64, vf64, vf64, SN_SAME)
+SN_STREAM(f16, vu16, vf32, sn_to_f16)
+SN_STREAM(bf16, vu16, vf32, sn_to_bf16)
+SN_STREAM(i8, vi8, vi32, sn_narrow_i8)
+SN_STREAM(u8, vu8, vi32, sn_narrow_u8)
+SN_STREAM(i16, vi16, vi32, sn_narrow_i16)
+SN_STREAM(u16, vu16, vi32, sn_narrow_u16)
+SN_STREAM(bool, vu8, vi32, SN_FROM_MASK)
+SN_STREAM(i32, vi32, vi32, SN_SAME)
+SN_STREAM(u32, vu32, vu32, SN_SAME)
+SN_STREAM(i64, vi64, vi64, SN_SAME)
+SN_STREAM(u64, vu64, vu64, SN_SAME)
+
+#endif

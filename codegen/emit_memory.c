@@ -1,0 +1,201 @@
+/* The C dialect's traffic with memory: which stores go past the caches, where loops begin so that these are
+ * aligned, and which rows are read ahead. */
+#include "emit.h"
+
+enum {
+    ROWS_IN_L2 = 4
+}; /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
+
+/* ---- stores past the caches ---- */
+
+static Dim written_bytes(const KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
+    Dim bytes = sn_dim(kernel->dims, 0);
+    for (int i = 0; i < body->result.count; i++) {
+        const Value *value = body->result.at[i];
+        bool appends =
+            value->producer && value->producer->op == SN_OP_APPEND; /* of which only that is stored */
+        Type type = appends ? value->producer->input[1]->type : value->type;
+        Dim each = sn_dim_mulc(kernel->dims, sn_type_count(kernel->dims, type), sn_dtype_bytes(type.dtype));
+        bytes = sn_dim_add(kernel->dims, bytes, each);
+    }
+    return bytes;
+}
+
+void sn_emit_choose_streams(Emit *emit) {
+    int64_t bytes, least = emit->kernel->target->stream_bytes;
+    emit->streams = least > 0 && (!sn_dim_is(written_bytes(emit->kernel), &bytes) || bytes >= least);
+}
+
+void sn_emit_past(Emit *emit) {
+    if (!emit->streams) return;
+    sn_emit_line(emit, "const uintptr_t past = %s >= INT64_C(%lld) ? 0 : UINTPTR_MAX;",
+                 sn_emit_dim(emit, written_bytes(emit->kernel), NULL),
+                 (long long)emit->kernel->target->stream_bytes);
+}
+
+/* Whether an address is of a place inside the loops over reduced axes, where lanes are rows. */
+static bool is_inside(const Nest *nest, Dim offset) {
+    for (int i = 0; i < nest->reduced.count && nest->vector == SN_VECTOR_PARALLEL; i++)
+        if (sn_dim_depends(offset, nest->reduced.at[i])) return true;
+    return false;
+}
+
+const Store *sn_emit_head_store(const Emit *emit, const Step *step) {
+    for (int i = 0; i < step->store.count && emit->streams; i++) {
+        Dim stride, offset = step->store.at[i].offset;
+        if (sn_emit_strided(emit, offset, &stride) && sn_dim_equals(stride, 1) &&
+            !is_inside(emit->nest, offset))
+            return &step->store.at[i];
+    }
+    return NULL;
+}
+
+bool sn_emit_head(Emit *emit, const Store *store) {
+    if (!store) return false;
+    sn_emit_line(emit, "int64_t head = sn_stream_head(%s + %s, %d, past);",
+                 sn_emit_buffer(emit, store->buffer), sn_emit_dim(emit, store->offset, NULL),
+                 sn_dtype_bytes(store->dtype));
+    return true;
+}
+
+/* ---- reading ahead ----
+ *
+ * Processors read ahead along a stream, not from the end of one row to the beginning of another, and not
+ * while a row is worked on a second time. So the last loop over a row also touches what the rows after it
+ * will load. */
+
+/* The last axis of rows; NULL: all is one row, or nothing is in vectors. */
+static Dim row_axis(const Nest *nest) {
+    int last = nest->parallel.count - 1 - (nest->vector == SN_VECTOR_PARALLEL);
+    bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count;
+    return nest->vector == SN_VECTOR_NONE || nest->tile || columns || last < 0 ? NULL
+                                                                               : nest->parallel.at[last];
+}
+
+typedef struct Indices {
+    const Nest *nest;
+    int count;
+    bool rows; /* all are of rows */
+} Indices;
+
+static void note_part(void *user, Instr *instr) {
+    Indices *indices = user;
+    indices->rows &= !instr->varying && !instr->reduced && !instr->ready && !instr->fault;
+}
+
+static void note_index(void *user, Instr *instr) {
+    Indices *indices = user;
+    unsigned char seen[SN_INDEX_AXIS];
+    indices->count++;
+    indices->rows &= indices->nest->instr.count < SN_INDEX_AXIS;
+    if (!indices->rows) return;
+    memset(seen, 0, (size_t)indices->nest->instr.count);
+    sn_instr_walk(indices->nest, instr->arg[0], seen, NULL, note_part, indices);
+}
+
+/* Whether a load takes vectors of rows, and what they move on by with the axis of rows: *stride elements, or
+ * (*indexed) as indices say. */
+static bool moves_on(const Emit *emit, const Instr *instr, Dim *stride, bool *indexed) {
+    const Nest *nest = emit->nest;
+    Dim unit, rest, axis = row_axis(nest);
+    Indices indices = {nest, 0, true};
+    if (instr->kind != SN_INSTR_LOAD || instr->which || !axis) return false;
+    sn_dim_indices(nest, instr->dim, note_index, &indices);
+    *indexed = indices.count > 0;
+    bool row = sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1);
+    if (!row || *indexed) return row && indices.rows;
+    return sn_dim_affine(emit->kernel->dims, instr->dim, axis, stride, &rest) && !sn_dim_equals(*stride, 0) &&
+           !sn_dim_has_axis(*stride);
+}
+
+static Dim row_length(const Emit *emit) {
+    const Nest *nest = emit->nest;
+    Dim length = sn_dim(emit->kernel->dims, 1);
+    if (nest->vector == SN_VECTOR_PARALLEL) return emit->vector_axis->operand[0];
+    for (int i = 0; i < nest->reduced.count; i++)
+        length = sn_dim_mul(emit->kernel->dims, length, nest->reduced.at[i]->operand[0]);
+    return length;
+}
+
+void sn_emit_rows_ahead(Emit *emit) {
+    Dims *dims = emit->kernel->dims;
+    Dim stride = NULL;
+    bool indexed;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        if (!moves_on(emit, instr, &stride, &indexed)) continue;
+        int bytes = sn_dtype_bytes(instr->dtype);
+        const char *rows =
+            sn_arena_printf(emit->arena, "sn_rows_ahead(%s, INT64_C(%lld))",
+                            sn_emit_dim(emit, sn_dim_mulc(dims, row_length(emit), bytes), NULL),
+                            (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2);
+        if (indexed)
+            sn_emit_line(emit, "const int64_t ahead%d = %s;", instr->id, rows);
+        else
+            sn_emit_line(emit, "const int64_t ahead%d = %s * %s;", instr->id, rows,
+                         sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL));
+    }
+}
+
+typedef struct Far {
+    Emit *emit;
+    const Instr *load;
+} Far;
+
+/* Defines far<load>_<index>: what an index will be that many rows on, unchecked; of the last row, at most. */
+static void define_far(void *user, Instr *index) {
+    const Far *far = user;
+    Emit *emit = far->emit;
+    Dim axis = row_axis(emit->nest);
+    int k = (int)axis->value;
+    unsigned char *needed = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
+    sn_emit_need(emit, index->arg[0], needed);
+    sn_emit_line(emit, "int64_t far%d_%d;", far->load->id, index->id);
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    sn_emit_line(emit, "const int64_t there = sn_least_of(i%d + ahead%d, %s - 1);", k, far->load->id,
+                 sn_emit_dim(emit, axis->operand[0], NULL));
+    sn_emit_line(emit, "const int64_t i%d = there;", k);
+    sn_emit_place(emit, SN_PLACE_ROW, 0, needed);
+    sn_emit_line(emit, "far%d_%d = %s;", far->load->id, index->id, sn_emit_use(emit, index->arg[0], false));
+    emit->indent--;
+    sn_emit_line(emit, "}");
+}
+
+void sn_emit_far_indices(Emit *emit) {
+    Dim stride = NULL;
+    bool indexed;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        Far far = {emit, emit->nest->instr.at[i]};
+        if (moves_on(emit, far.load, &stride, &indexed) && indexed)
+            sn_dim_indices(emit->nest, far.load->dim, define_far, &far);
+    }
+}
+
+/* In a block of its own, an index is what it will be. */
+static void go_far(void *user, Instr *index) {
+    const Far *far = user;
+    sn_emit_line(far->emit, "const int64_t v%d = far%d_%d;", index->id, far->load->id, index->id);
+}
+
+void sn_emit_read_ahead(Emit *emit) {
+    Dim stride = NULL;
+    bool indexed;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        Far far = {emit, emit->nest->instr.at[i]};
+        if (!moves_on(emit, far.load, &stride, &indexed)) continue;
+        const char *at = sn_emit_dim(emit, far.load->dim, NULL),
+                   *buffer = sn_emit_buffer(emit, far.load->buffer);
+        if (!indexed) {
+            sn_emit_line(emit, "SN_AHEAD(%s + %s, ahead%d);", buffer, at, far.load->id);
+            continue;
+        }
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        sn_dim_indices(emit->nest, far.load->dim, go_far, &far);
+        sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", buffer, at);
+        emit->indent--;
+        sn_emit_line(emit, "}");
+    }
+}

@@ -1,0 +1,173 @@
+/* Reductions of few rows that are long: in pieces that go to different threads, then over the pieces. */
+#include "kernel.h"
+
+enum {
+    PIECE_ELEMENTS = 1 << 16, /* that a work item should at least reduce */
+    MANY_ITEMS = 64,          /* as many as keep all threads busy; more pieces are not made */
+};
+
+static Dim extent(Dim axis) {
+    return axis->operand[0];
+}
+
+static Dim product(Dims *dims, const Axes *axes) {
+    Dim result = sn_dim(dims, 1);
+    for (int i = 0; i < axes->count; i++) result = sn_dim_mul(dims, result, extent(axes->at[i]));
+    return result;
+}
+
+/* One loop with accumulators, whose results alone are stored when it has ended. */
+static bool can_split(const Nest *nest) {
+    const Step *loop = &nest->step.at[0];
+    if (!nest->reduced.count || nest->vector == SN_VECTOR_NONE || nest->scratch.count || !nest->step.count ||
+        !loop->loop || !loop->acc.count || loop->store.count)
+        return false;
+    for (int i = 0; i < loop->acc.count; i++)
+        if (loop->acc.at[i]->running) return false;
+    for (int p = 1; p < nest->step.count; p++)
+        if (nest->step.at[p].loop) return false;
+    return true;
+}
+
+/* How many pieces: of the elements that a work item would reduce, and of the work items that there would be. */
+static Dim piece_count(KernelIr *kernel, const Nest *nest) {
+    Dims *dims = kernel->dims;
+    Dim rows = sn_dim_max(dims, product(dims, &nest->parallel), sn_dim(dims, 1));
+    Dim length = product(dims, &nest->reduced), one = sn_dim(dims, 1);
+    Dim columns = nest->vector == SN_VECTOR_PARALLEL && nest->chunk ? nest->chunk : one;
+    Dim work = sn_dim_mul(dims, length, sn_dim_min(dims, rows, columns));
+    Dim wanted = sn_dim_floordiv(dims, work, sn_dim(dims, PIECE_ELEMENTS));
+    Dim idle = sn_dim_floordiv(dims, sn_dim(dims, MANY_ITEMS), sn_dim_max(dims, nest->items, one));
+    Dim count = sn_dim_min(dims, wanted, sn_dim_min(dims, idle, extent(nest->reduced.at[0])));
+    return sn_dim_max(dims, count, one);
+}
+
+/* The results' dtype in scratch: what they are computed in. */
+static DType kept_dtype(DType dtype) {
+    if (sn_dtype_is_float(dtype)) return dtype == SN_F64 ? SN_F64 : SN_F32;
+    return dtype == SN_BOOL || sn_dtype_bytes(dtype) >= 4 ? dtype : SN_I32;
+}
+
+static Dim row_number(Dims *dims, const Axes *parallel) {
+    Dim row = sn_dim(dims, 0);
+    for (int i = 0; i < parallel->count; i++)
+        row = sn_dim_add(dims, sn_dim_mul(dims, row, extent(parallel->at[i])), parallel->at[i]);
+    return row;
+}
+
+typedef struct Copy {
+    KernelIr *kernel;
+    Nest *to;
+    Instr **made; /* by the id of what it copies */
+} Copy;
+
+static void copy_instr(void *user, Instr *instr) {
+    Copy *copy = user;
+    if (copy->made[instr->id]) return;
+    Instr *made = SN_NEW(copy->kernel->arena, Instr);
+    *made = *instr;
+    made->id = copy->to->instr.count;
+    made->rowwise = made->reduced = made->varying = false;
+    for (int i = 0; i < made->arg_count; i++) made->arg[i] = copy->made[instr->arg[i]->id];
+    if (made->guard) made->guard = copy->made[instr->guard->id];
+    sn_push(copy->kernel->arena, &copy->to->instr, made);
+    copy->made[instr->id] = made;
+}
+
+/* What comes after the loop of `from`, in `to`. An INDEX keeps its number, which its axis tells. */
+static void copy_rest(KernelIr *kernel, const Nest *from, Nest *to, Copy *copy) {
+    unsigned char *seen = SN_ARRAY(kernel->arena, unsigned char, from->instr.count);
+    for (int p = 1; p < from->step.count; p++)
+        for (int i = 0; i < from->step.at[p].store.count; i++) {
+            const Store *store = &from->step.at[p].store.at[i];
+            sn_instr_walk(from, store->value, seen, NULL, copy_instr, copy);
+            if (store->guard) sn_instr_walk(from, store->guard, seen, NULL, copy_instr, copy);
+        }
+    for (int i = 0; i < from->index.count; i++) {
+        Instr *index = copy->made[from->index.at[i]->id];
+        sn_push(kernel->arena, &to->index, index ? index : from->index.at[i]);
+    }
+    for (int p = 1; p < from->step.count; p++) {
+        Step *step = sn_nest_step(kernel, to, false);
+        for (int i = 0; i < from->step.at[p].store.count; i++) {
+            Store store = from->step.at[p].store.at[i];
+            store.value = copy->made[store.value->id];
+            if (store.guard) store.guard = copy->made[store.guard->id];
+            sn_push(kernel->arena, &step->store, store);
+        }
+    }
+}
+
+/* An accumulator over the pieces' results, which are at `offset` of `buffer`. */
+static Acc *make_acc(KernelIr *kernel, Nest *nest, const Acc *of, Instr *result, int buffer, Dim offset) {
+    Acc *acc = SN_NEW(kernel->arena, Acc);
+    *acc = *of;
+    acc->value = sn_instr(
+        kernel, nest,
+        &(Instr){.kind = SN_INSTR_LOAD, .dtype = kept_dtype(of->dtype), .buffer = buffer, .dim = offset});
+    acc->result = result;
+    result->acc = acc;
+    return acc;
+}
+
+/* Cuts the first reduced axis into `count` pieces along the new axis, which becomes the outermost of rows. */
+static void cut(KernelIr *kernel, Nest *nest, Dim count, int number) {
+    Dims *dims = kernel->dims;
+    Dim axis = nest->reduced.at[0], each = sn_dim_ceildiv(dims, extent(axis), count);
+    Dim piece = sn_dim_axis(dims, number, count), inner = sn_dim_axis(dims, number + 1, each);
+    Dim whole = sn_dim_add(dims, sn_dim_mul(dims, piece, each), inner);
+    sn_schedule_replace(kernel, nest, &axis, &whole, 1);
+    nest->piece = piece;
+    nest->cut = inner;
+    nest->whole = extent(axis);
+    nest->reduced.at[0] = inner;
+    Axes parallel = {0};
+    sn_push(kernel->arena, &parallel, piece);
+    for (int i = 0; i < nest->parallel.count; i++) sn_push(kernel->arena, &parallel, nest->parallel.at[i]);
+    nest->parallel = parallel;
+    nest->step.count = 1;
+}
+
+static int free_number(const Nest *nest) {
+    int64_t number = 0;
+    for (int i = 0; i < nest->parallel.count; i++)
+        if (nest->parallel.at[i]->value >= number) number = nest->parallel.at[i]->value + 1;
+    for (int i = 0; i < nest->reduced.count; i++)
+        if (nest->reduced.at[i]->value >= number) number = nest->reduced.at[i]->value + 1;
+    return (int)number;
+}
+
+void sn_schedule_split(KernelIr *kernel, Nest *nest) {
+    Dims *dims = kernel->dims;
+    int64_t pieces;
+    if (!nest->step.count || !can_split(nest)) return;
+    Dim count = piece_count(kernel, nest), rows = product(dims, &nest->parallel);
+    if (sn_dim_is(count, &pieces) && pieces <= 1) return;
+    Nest *last = sn_nest_new(kernel);
+    Copy copy = {kernel, last, SN_ARRAY(kernel->arena, Instr *, nest->instr.count)};
+    Step *loop = sn_nest_step(kernel, last, true);
+    for (int i = 0; i < nest->parallel.count; i++)
+        sn_push(kernel->arena, &last->parallel, nest->parallel.at[i]);
+    for (int i = 0; i < nest->step.at[0].acc.count; i++)
+        copy_instr(&copy, nest->step.at[0].acc.at[i]->result);
+    copy_rest(kernel, nest, last, &copy);
+    cut(kernel, nest, count, free_number(nest));
+    sn_push(kernel->arena, &last->reduced, nest->piece);
+    Step *ends = sn_nest_step(kernel, nest, false);
+    Dim row = row_number(dims, &last->parallel);
+    Dim at = sn_dim_add(dims, sn_dim_mul(dims, nest->piece, rows), row);
+    loop = &last->step.at[0];
+    for (int i = 0; i < nest->step.at[0].acc.count; i++) {
+        Acc *acc = nest->step.at[0].acc.at[i];
+        DType dtype = kept_dtype(acc->dtype);
+        Dim bytes = sn_dim_mulc(dims, sn_dim_mul(dims, rows, count), sn_dtype_bytes(dtype));
+        int buffer = sn_kernel_scratch(kernel, dtype, bytes);
+        sn_push(kernel->arena, &ends->store, ((Store){buffer, dtype, at, acc->result, NULL}));
+        Acc *over = make_acc(kernel, last, acc, copy.made[acc->result->id], buffer, at);
+        sn_push(kernel->arena, &loop->acc, over);
+    }
+    last->last = true;
+    sn_schedule_items(kernel, nest);
+    sn_schedule_vector(kernel, last);
+    sn_schedule_items(kernel, last);
+}

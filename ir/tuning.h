@@ -1,0 +1,66 @@
+/* Choices that no fact of a machine predicts, measured by `tune` and kept in a text file that can be committed. What a
+ * file does not have is chosen from the target's facts; equal inputs, machine kind and file give equal bits. */
+#ifndef SN_TUNING_H
+#define SN_TUNING_H
+
+#include "graph.h"
+#include "target.h"
+
+/* A contraction whose right operand (K, N) lies packed as `dtype`. Rows are not known when compiling, and sums
+ * must not depend on how many threads there are: neither is part of a key. */
+typedef struct GemmKey {
+    DType dtype;
+    int64_t N, K;
+} GemmKey;
+
+/* How it is computed: see codegen/device/gemm.h. */
+typedef struct GemmChoice {
+    Tile tile;
+    int heights; /* of the tile, in a block of rows */
+    int piece;   /* K is cut into equal pieces of at most this: a multiple of 32 */
+} GemmChoice;
+
+/* What a file is read into; entries are sorted. */
+typedef struct Tuning Tuning;
+
+/* An empty one, in `arena`. */
+Tuning *sn_tuning_new(Arena *arena);
+
+/* The text of a file:
+ *
+ *   # a comment
+ *   cpu/64/32/1024 gemm f32 n=768 k=3072 tile=8x3 heights=8 piece=768 # and another
+ *   cpu/64/32/1024 facts dot_percent=200 stream_bytes=16777216
+ *
+ * A line begins with the kind of machine that it is for: bytes and number of vector registers, KiB of L2 cache.
+ * SN_INVALID says "FILE:LINE: ..." for what is no such line, out of range, or there twice. */
+Status sn_tuning_parse(Arena *arena, const char *file, const char *text, Tuning **out);
+void sn_tuning_print(Text *text, const Tuning *tuning);
+
+/* "cpu/64/32/1024": what lines for this kind of machine begin with. */
+const char *sn_tuning_machine(Arena *arena, const Target *target);
+
+/* From now on the target's choices are those of `tuning`, which must live as long; its facts for this kind of
+ * machine replace what was measured. */
+void sn_tuning_apply(Target *target, const Tuning *tuning);
+
+/* Puts the entry for this kind of machine, in place of one that is there; `comment` is one line, or "". */
+void sn_tuning_set_gemm(Arena *arena, Tuning *tuning, const Target *target, GemmKey key, GemmChoice choice,
+                        const char *comment);
+
+/* Takes out the entry, if there is one. */
+void sn_tuning_drop_gemm(Tuning *tuning, const Target *target, GemmKey key);
+
+/* True, and *choice, when the target's tuning has an entry for a weight (K, N) of that type. */
+bool sn_tuning_gemm(const Target *target, DType dtype, Dim N, Dim K, GemmChoice *choice);
+
+/* The width of the panels that it is packed into. */
+int64_t sn_tuning_panel(const Target *target, DType dtype, Dim N, Dim K);
+
+/* The key of a contraction; false where it is not packed, or its sizes are not known when compiling. */
+bool sn_tuning_gemm_key(const Node *contract, GemmKey *out);
+
+/* NULL, or why kernels cannot be made that way for vectors of that size and number. */
+const char *sn_tuning_gemm_problem(int vector_bytes, int vector_registers, const GemmChoice *choice);
+
+#endif

@@ -1,0 +1,140 @@
+#include "facts.h"
+#include "clock.h"
+#include "jit.h"
+#include "rates.h"
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+    ROUNDS = 20000, /* a work item: about a tenth of a millisecond */
+    ITEMS = 4,      /* of FMA and DOT, in a try */
+    TRIES = 8,      /* the quickest counts */
+    MEMORY_TRIES = 3,
+    MEMORY_BYTES = 64 << 20, /* of one buffer: larger than caches usually are */
+};
+
+static const double streams_slower = 0.8; /* by the rate of ordinary stores: clearly slower */
+
+/* ---- the file ---- */
+
+static const struct {
+    const char *name;
+    size_t offset;
+} fields[] = {
+    {"fma_gflops", offsetof(CpuFacts, fma_gflops)},   {"dot_percent", offsetof(CpuFacts, dot_percent)},
+    {"read_gbytes", offsetof(CpuFacts, read_gbytes)}, {"copy_gbytes", offsetof(CpuFacts, copy_gbytes)},
+    {"stream_pays", offsetof(CpuFacts, stream_pays)},
+};
+enum { FIELDS = sizeof fields / sizeof *fields };
+
+void sn_cpu_facts_print(Text *text, const CpuFacts *facts) {
+    for (int i = 0; i < FIELDS; i++)
+        sn_text_add(text, "%s %d\n", fields[i].name, *(const int *)((const char *)facts + fields[i].offset));
+}
+
+bool sn_cpu_facts_parse(const char *text, CpuFacts *out) {
+    *out = (CpuFacts){0};
+    for (int i = 0; i < FIELDS; i++) {
+        size_t length = strlen(fields[i].name);
+        if (strncmp(text, fields[i].name, length) != 0 || text[length] != ' ') return false;
+        char *end;
+        long value = strtol(text + length + 1, &end, 10);
+        if (*end != '\n' || value < 0 || value > 1 << 30) return false;
+        *(int *)((char *)out + fields[i].offset) = (int)value;
+        text = end + 1;
+    }
+    return !*text;
+}
+
+/* ---- measuring ---- */
+
+int sn_cpu_class(double value) {
+    if (!(value > 0)) return 0;
+    double power = round(log2(value));
+    return power < 0 ? 1 : power > 30 ? 1 << 30 : 1 << (int)power;
+}
+
+typedef struct Measure {
+    const Library *library;
+    void *buffer[2]; /* MEMORY_BYTES each */
+} Measure;
+
+static double least_seconds(const Measure *m, RateKernel kernel, int64_t symbol, int64_t items, int tries) {
+    double least = INFINITY;
+    for (int i = 0; i < tries; i++) {
+        double start = sn_clock();
+        m->library->function[kernel](m->buffer, &symbol, 0, items);
+        least = fmin(least, sn_clock() - start);
+    }
+    return least;
+}
+
+/* Multiply-adds of chains a second; 0 without the instruction. */
+static double chain_rate(const Measure *m, RateKernel kernel) {
+    float *in = m->buffer[0];
+    in[0] = 0.999F;
+    in[1] = 0.001F;
+    for (int k = 0; k < SN_RATE_CHAINS; k++) in[2 + k] = 0.25F * (float)k;
+    double seconds = least_seconds(m, kernel, ROUNDS, ITEMS, TRIES);
+    return (double)((const float *)m->buffer[1])[1] * ROUNDS * ITEMS / seconds;
+}
+
+static void measure(const Measure *m, int vector_bytes, CpuFacts *out) {
+    double bytes = MEMORY_BYTES, lanes = vector_bytes / (double)sizeof(float);
+    double stream = 2 * bytes / least_seconds(m, SN_RATE_STREAM, MEMORY_BYTES, 1, MEMORY_TRIES);
+    double copy = 2 * bytes / least_seconds(m, SN_RATE_COPY, MEMORY_BYTES, 1, MEMORY_TRIES);
+    double read = bytes / least_seconds(m, SN_RATE_READ, MEMORY_BYTES, 1, MEMORY_TRIES);
+    double fma = chain_rate(m, SN_RATE_FMA), dot = 2 * chain_rate(m, SN_RATE_DOT);
+    int share = sn_cpu_class(100 * dot / fma / 12.5); /* 25 % is 2, 50 % is 4, ... 400 % is 32 */
+    *out = (CpuFacts){
+        .fma_gflops = sn_cpu_class(2e-9 * lanes * fma),
+        .dot_percent = dot > 0 ? share <= 4    ? 50
+                                 : share >= 16 ? 200
+                                               : 100
+                               : 0,
+        .read_gbytes = sn_cpu_class(1e-9 * read),
+        .copy_gbytes = sn_cpu_class(1e-9 * stream),
+        .stream_pays = stream >= streams_slower * copy,
+    };
+}
+
+static Status measure_facts(Arena *arena, const Toolchain *tools, CpuFacts *out) {
+    const Kernel *list[SN_RATE_COUNT];
+    sn_rate_kernels(arena, list);
+    CompileRecord record = {0};
+    Library *library = NULL;
+    TRY(sn_jit_build(arena, tools, list, SN_RATE_COUNT, &record, &library));
+    char *memory =
+        mmap(NULL, 2 * (size_t)MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    Status status =
+        memory == MAP_FAILED ? sn_fail(SN_NO_MEMORY, "out of memory to measure bandwidths") : NULL;
+    if (!status) {
+        madvise(memory, 2 * (size_t)MEMORY_BYTES, MADV_HUGEPAGE); /* a wish */
+        memset(memory, 0, 2 * (size_t)MEMORY_BYTES);
+        Measure m = {library, {memory, memory + MEMORY_BYTES}};
+        measure(&m, tools->vector_bytes, out);
+        munmap(memory, 2 * (size_t)MEMORY_BYTES);
+    }
+    sn_jit_close(library);
+    return status;
+}
+
+Status sn_cpu_facts(Arena *arena, const Toolchain *tools, CpuFacts *out) {
+    Arena *scratch = sn_arena_child(arena);
+    char hex[33];
+    sn_hash_hex(sn_hash_string(tools->key, "facts 1"), hex);
+    const char *name = sn_arena_printf(scratch, "facts-%s", hex),
+               *kept = sn_cache_read(scratch, &tools->cache, name);
+    Status status = NULL;
+    if (!kept || !sn_cpu_facts_parse(kept, out)) {
+        status = measure_facts(scratch, tools, out);
+        Text text = sn_text(scratch);
+        sn_cpu_facts_print(&text, out);
+        if (!status) status = sn_cache_write(scratch, &tools->cache, name, sn_text_string(&text));
+    }
+    sn_arena_free(scratch);
+    return status;
+}

@@ -1,0 +1,127 @@
+#include "rates.h"
+
+#define PRELUDE                                                                                              \
+    "#include <stdint.h>\n"                                                                                  \
+    "#if defined(__AVX512F__)\n"                                                                             \
+    "#define BYTES 64\n"                                                                                     \
+    "#elif defined(__AVX__)\n"                                                                               \
+    "#define BYTES 32\n"                                                                                     \
+    "#else\n"                                                                                                \
+    "#define BYTES 16\n"                                                                                     \
+    "#endif\n"                                                                                               \
+    "typedef float V __attribute__((vector_size(BYTES), may_alias));\n"
+
+/* As many chains as the registers hold beside two operands: they hide the latency of one. They begin with
+ * different values: a compiler merges equal ones, and the figure would be a multiple of the truth. Which
+ * thread an item runs on is told by the address of a variable that each thread has of its own. */
+#define CHAINS_OF(name)                                                                                      \
+    "#if defined(__AVX512F__) || defined(__aarch64__)\n"                                                     \
+    "#define MORE(X) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)\n"              \
+    "enum { CHAINS = 24 };\n"                                                                                \
+    "#else\n"                                                                                                \
+    "#define MORE(X)\n"                                                                                      \
+    "enum { CHAINS = 12 };\n"                                                                                \
+    "#endif\n"                                                                                               \
+    "#define ALL(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) MORE(X)\n"                 \
+    "static __thread char mine;\n"                                                                           \
+    "int " name "(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"             \
+    "    float *in = buffers[0], *out = buffers[1];\n"                                                       \
+    "    V a = in[0] - (V){}, b = in[1] - (V){};\n"                                                          \
+    "    for (int64_t item = begin; item < end; item++) {\n"                                                 \
+    "#define START(k) V v##k = in[2 + k] + (float)item - (V){};\n"                                           \
+    "        ALL(START)\n"                                                                                   \
+    "        for (int64_t i = 0; i < symbols[0]; i++) {\n"                                                   \
+    "            ALL(STEP)\n"                                                                                \
+    "        }\n"                                                                                            \
+    "#define FOLD(k) + v##k\n"                                                                               \
+    "        V sum = (V){} ALL(FOLD);\n"                                                                     \
+    "        float total = 0;\n"                                                                             \
+    "        for (int k = 0; k < BYTES / 4; k++) total += sum[k];\n"                                         \
+    "        out[16 * item] = total;\n"                                                                      \
+    "        out[16 * item + 1] = CHAINS;\n"                                                                 \
+    "        *(uint64_t *)(out + 16 * item + 2) = (uint64_t)&mine;\n"                                        \
+    "    }\n"                                                                                                \
+    "    return 0;\n"                                                                                        \
+    "}\n"
+
+static const char fma_text[] = PRELUDE "#define STEP(k) v##k = v##k * a + b;\n" CHAINS_OF("rate_fma");
+
+/* The instruction itself: compilers disagree on the types of its builtin. */
+static const char dot_text[] = PRELUDE
+    "#if defined(__AVX512BF16__)\n"
+    "#define STEP(k) __asm__(\"vdpbf16ps %2, %1, %0\" : \"+v\"(v##k) : \"v\"(a), \"v\"(b));\n" CHAINS_OF(
+        "rate_dot") "#else\n"
+                    "int rate_dot(void *const *buffers, const int64_t *symbols, int64_t begin, "
+                    "int64_t end) {\n"
+                    "    for (int64_t item = begin; item < end; item++) ((float *)buffers[1])[16 * "
+                    "item + 1] = 0;\n"
+                    "    return 0;\n"
+                    "}\n"
+                    "#endif\n";
+
+/* The product keeps a compiler from calling its own copy, which may do either. */
+#define COPY_OF(name)                                                                                        \
+    "int " name "(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"             \
+    "    int64_t each = symbols[0] / BYTES;\n"                                                               \
+    "    const V *in = (const V *)buffers[0] + begin * each;\n"                                              \
+    "    V *out = (V *)buffers[1] + begin * each;\n"                                                         \
+    "    for (int64_t i = 0; i < (end - begin) * each; i += 4) {\n"                                          \
+    "        V v0 = in[i] * 0.5f, v1 = in[i + 1] * 0.5f, v2 = in[i + 2] * 0.5f, v3 = in[i + 3] * 0.5f;\n"    \
+    "        STREAM(out + i, v0);\n"                                                                         \
+    "        STREAM(out + i + 1, v1);\n"                                                                     \
+    "        STREAM(out + i + 2, v2);\n"                                                                     \
+    "        STREAM(out + i + 3, v3);\n"                                                                     \
+    "    }\n"                                                                                                \
+    "    __sync_synchronize();\n"                                                                            \
+    "    return 0;\n"                                                                                        \
+    "}\n"
+
+/* Stores past the caches, where the compiler offers them: an ordinary store reads the line first, which is
+ * traffic that nobody asked for. */
+static const char stream_text[] = PRELUDE "#if defined(__clang__)\n"
+                                          "#define STREAM(p, v) __builtin_nontemporal_store(v, p)\n"
+                                          "#elif defined(__AVX512F__)\n"
+                                          "#define STREAM(p, v) __builtin_ia32_movntps512((float *)(p), v)\n"
+                                          "#elif defined(__AVX__)\n"
+                                          "#define STREAM(p, v) __builtin_ia32_movntps256((float *)(p), v)\n"
+                                          "#elif defined(__SSE__)\n"
+                                          "#define STREAM(p, v) __builtin_ia32_movntps((float *)(p), v)\n"
+                                          "#else\n"
+                                          "#define STREAM(p, v) (*(p) = (v))\n"
+                                          "#endif\n" COPY_OF("rate_stream");
+
+static const char copy_text[] = PRELUDE "#define STREAM(p, v) (*(p) = (v))\n" COPY_OF("rate_copy");
+
+static const char read_text[] =
+    PRELUDE "int rate_read(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"
+            "    int64_t each = symbols[0] / BYTES;\n"
+            "    float *out = buffers[1];\n"
+            "    for (int64_t item = begin; item < end; item++) {\n"
+            "        const V *in = (const V *)buffers[0] + item * each;\n"
+            "        V a = {}, b = {}, c = {}, d = {};\n"
+            "        for (int64_t i = 0; i < each; i += 4)\n"
+            "            a += in[i], b += in[i + 1], c += in[i + 2], d += in[i + 3];\n"
+            "        V sum = (a + b) + (c + d);\n"
+            "        float total = 0;\n"
+            "        for (int k = 0; k < BYTES / 4; k++) total += sum[k];\n"
+            "        out[16 * item] = total;\n"
+            "    }\n"
+            "    return 0;\n"
+            "}\n";
+
+void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]) {
+    static const struct {
+        const char *name, *source;
+    } texts[SN_RATE_COUNT] = {
+        [SN_RATE_FMA] = {"rate_fma", fma_text},          [SN_RATE_DOT] = {"rate_dot", dot_text},
+        [SN_RATE_STREAM] = {"rate_stream", stream_text}, [SN_RATE_COPY] = {"rate_copy", copy_text},
+        [SN_RATE_READ] = {"rate_read", read_text},
+    };
+    for (int i = 0; i < SN_RATE_COUNT; i++) {
+        Kernel *kernel = SN_NEW(arena, Kernel);
+        kernel->name = texts[i].name;
+        kernel->source = texts[i].source;
+        kernel->hash = sn_hash_string((Hash){0}, texts[i].source);
+        out[i] = kernel;
+    }
+}

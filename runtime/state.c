@@ -1,0 +1,110 @@
+/* States of a context: outputs of a run that are inputs of the next. */
+#include "context.h"
+#include "number.h"
+#include <stdlib.h>
+
+Status sn_states_init(sn_Context *context) {
+    const Plan *plan = context->program->plan;
+    context->state = calloc((size_t)plan->state_count + 1, sizeof *context->state);
+    if (!context->state) return sn_fail(SN_NO_MEMORY, "out of memory for %d states", plan->state_count);
+    for (int i = 0; i < plan->state_count; i++) {
+        StateSlot *state = &context->state[i];
+        state->input = plan->state[i].input;
+        state->output = plan->state[i].output;
+        context->input[state->input].state = state;
+        if (plan->cache[i].input < 0) continue;
+        state->cache = &plan->cache[i];
+        context->input[state->cache->input].cache = state;
+        context->output[state->output].cache = state;
+    }
+    return NULL;
+}
+
+void sn_states_free(sn_Context *context) {
+    for (int i = 0; context->state && i < context->program->plan->state_count; i++) {
+        sn_context_free_block(context, &context->state[i].current);
+        sn_context_free_block(context, &context->state[i].next);
+    }
+    free(context->state);
+}
+
+int64_t sn_states_bytes(const sn_Context *context) {
+    int64_t bytes = 0;
+    for (int i = 0; i < context->program->plan->state_count; i++)
+        bytes += context->state[i].current.bytes + context->state[i].next.bytes;
+    return bytes;
+}
+
+static bool inside(const Block *block, const void *data) {
+    return block->at && (uintptr_t)data - (uintptr_t)block->at < (uintptr_t)block->bytes;
+}
+
+bool sn_states_hold(const sn_Context *context, const void *data) {
+    for (int i = 0; i < context->program->plan->state_count; i++)
+        if (inside(&context->state[i].current, data) || inside(&context->state[i].next, data)) return true;
+    return false;
+}
+
+/* A state that grows from run to run gets room for several of them at once. */
+static Status grow_next(sn_Context *context, StateSlot *state, int64_t bytes) {
+    Block *next = &state->next;
+    int64_t held = sn_context_side_bytes(context) - next->bytes, more;
+    bool grows = next->at && next->bytes < bytes;
+    if (grows && sn_add_i64(bytes, bytes / 2, &more)) {
+        Status status = sn_context_grow(context, next, more, held);
+        if (!status) return NULL;
+        sn_error_free(status);
+        held = sn_context_side_bytes(context) - next->bytes;
+    }
+    return sn_context_grow(context, next, bytes, held);
+}
+
+Status sn_states_place(sn_Context *context, const Binding *binding) {
+    const sn_Program *program = context->program;
+    const Plan *plan = program->plan;
+    /* The first state of a value that several outputs show is where it is written: it is placed last. */
+    for (int i = plan->state_count - 1; i >= 0; i--) {
+        StateSlot *state = &context->state[i];
+        if (state->cache) continue;
+        int at = plan->output[state->output].value;
+        int64_t bytes = binding->dim[plan->value[at].bytes];
+        TRY(grow_next(context, state, bytes));
+        if (plan->value[at].storage == SN_STORAGE_STATE)
+            context->address[at] = bytes ? state->next.at : (void *)(uintptr_t)program->nothing;
+    }
+    return NULL;
+}
+
+Status sn_states_hand_over(sn_Context *context, const Binding *binding) {
+    const sn_Program *program = context->program;
+    const Plan *plan = program->plan;
+    Device *device = program->device;
+    for (int i = 0; i < plan->state_count; i++) {
+        StateSlot *state = &context->state[i];
+        if (state->cache) continue;
+        const OutputSlot *output = &context->output[state->output];
+        int at = plan->output[state->output].value;
+        int64_t bytes = binding->dim[plan->value[at].bytes];
+        if (bytes && context->address[at] != state->next.at)
+            TRY(device->ops->upload(device, state->next.at, output->data, bytes));
+    }
+    for (int i = 0; i < plan->state_count; i++) {
+        StateSlot *state = &context->state[i];
+        memcpy(state->extent, context->output[state->output].extent, sizeof state->extent);
+        state->live = true;
+        if (state->cache) continue;
+        Block made = state->next;
+        state->next = state->current;
+        state->current = made;
+    }
+    return NULL;
+}
+
+/* What a run appended to a cache lies behind the initial value. */
+void sn_context_reset_states(sn_Context *context) {
+    for (int i = 0; i < context->program->plan->state_count; i++) {
+        StateSlot *state = &context->state[i];
+        state->live = state->loaded;
+        memcpy(state->extent, context->input[state->input].extent, sizeof state->extent);
+    }
+}

@@ -1,0 +1,218 @@
+/* Generated C for rows and maps where memory decides: stores past the caches, rows that are read ahead, tiles,
+ * reductions in pieces. */
+#include "codegen_fixture.h"
+
+static const int64_t sizes[] = {1, 1, 2, 3, 3, 17, 2, 64, 1, 1000, 37, 133};
+enum { SIZES = 6 };
+
+static bool mentions(const Kernel *kernel, const char *word) {
+    return strstr(kernel->source, word) != NULL;
+}
+
+/* The text of a kernel, which is then checked as any other. */
+static void check_text(Case *c, const char *word, bool expected, int count, const int64_t *symbols) {
+    void *handle;
+    const Kernel *kernel = generate(c);
+    if (mentions(kernel, word) != expected) fail_msg("%s is %s the text", word, expected ? "not in" : "in");
+    KernelFunction *function = compile(kernel, &handle);
+    assert_non_null(function);
+    int width = sn_dims_symbol_count(c->graph->dims);
+    for (int i = 0; i < count; i++) check_with(c, kernel, function, symbols + i * width);
+    dlclose(handle);
+    sn_arena_free(c->arena);
+}
+
+static Case *storing(DType dtype) {
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    Value *x = param(c, SN_F32, "B, T, 7"), *y = param(c, SN_F32, "B, T, 7");
+    result(c, cast(c, two(c, SN_OP_ADD, x, y), dtype));
+    return c;
+}
+
+/* Outputs begin at odd addresses, and their rows at any. */
+static void stores_past_the_caches(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_F64, SN_F16, SN_BF16, SN_I8, SN_I32, SN_I64, SN_BOOL};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        check_text(storing(types[i]), "sn_stream_end();", true, SIZES, sizes);
+}
+
+static void small_results_stay_in_the_caches(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    Value *x = param(c, SN_F32, "100, 20"); /* 8000 bytes */
+    result(c, one(c, SN_OP_NEG, x));
+    check_text(c, "sn_stream_end();", false, 1, sizes);
+    c = begin_case(SN_CLUSTER_MAP);
+    x = param(c, SN_F32, "103, 20");
+    result(c, one(c, SN_OP_NEG, x));
+    check_text(c, "sn_stream_end();", true, 1, sizes);
+    c = storing(SN_F32);
+    c->target.stream_bytes = 0;
+    check_text(c, "sn_stream_end();", false, 1, sizes);
+}
+
+static Value *softmax(Case *c, Value *x, int64_t axis) {
+    Value *top = reduce(c, SN_OP_REDUCE_MAX, x, axis);
+    Value *e = one(c, SN_OP_EXP, two(c, SN_OP_SUB, x, spread(c, top, x)));
+    return two(c, SN_OP_DIV, e, spread(c, reduce(c, SN_OP_REDUCE_SUM, e, axis), x));
+}
+
+/* Rows whose length is no multiple of a vector, normalised and stored past the caches with their sums. */
+static void rows_are_read_ahead(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    Value *x = param(c, SN_F32, "B, T, 37"), *y = param(c, SN_F32, "B, T, 37");
+    Value *sum = two(c, SN_OP_ADD, x, y);
+    result(c, softmax(c, sum, 2));
+    result(c, sum);
+    check_text(c, "SN_AHEAD(b", true, SIZES, sizes);
+}
+
+static void gathered_rows_are_read_ahead(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    Value *table = param(c, SN_F32, "50, 40"), *ids = param(c, SN_I64, "B, T"),
+          *x = param(c, SN_F32, "T, 40");
+    Value *row =
+        two(c, SN_OP_ADD, apply(c, SN_OP_GATHER, &(AttrAxis){0}, table, ids), expand(c, x, "B, T, 40"));
+    result(c, softmax(c, row, 2));
+    c->low = -50, c->high = 49;
+    check_text(c, "far", true, SIZES, sizes);
+    c = begin_case(SN_CLUSTER_MAP);
+    table = param(c, SN_BF16, "50, 40"), ids = param(c, SN_I32, "B, T");
+    result(c, apply(c, SN_OP_GATHER, &(AttrAxis){0}, table, ids));
+    check_text(c, "far", true, SIZES, sizes);
+}
+
+static void tiles(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_F16, SN_BF16, SN_I32};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        Case *c = begin_case(SN_CLUSTER_MAP);
+        Value *x = param(c, types[i], "B, T, 45"), *y = param(c, types[i], "45, B, T");
+        result(c, transpose(c, x, (int[]){2, 0, 1}));
+        result(c, two(c, SN_OP_ADD, transpose(c, x, (int[]){2, 0, 1}), y));
+        result(c, transpose(c, x, (int[]){0, 2, 1}));
+        check_text(c, "sn_tile_", true, SIZES, sizes);
+    }
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    result(c, transpose(c, param(c, SN_I64, "B, T, 45"), (int[]){2, 0, 1}));
+    check_text(c, "sn_tile_", false, SIZES, sizes);
+}
+
+/* x (1 + erf(x)) from where it is nothing to where it is 2 x, whichever is added to the other. */
+static void one_plus_erf(void **state) {
+    (void)state;
+    for (int swap = 0; swap < 2; swap++) {
+        Case *c = begin_case(SN_CLUSTER_MAP);
+        Value *x = param(c, SN_F32, "B, T, 37"), *e = one(c, SN_OP_ERF, x), *n = number(c, 1, x);
+        result(c, two(c, SN_OP_MUL, x, swap ? two(c, SN_OP_ADD, n, e) : two(c, SN_OP_ADD, e, n)));
+        c->scale = 3;
+        c->tolerance = 2e-7;
+        check_text(c, "= sn_one_plus_erf_f32_v(", true, SIZES, sizes);
+    }
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    Value *x = param(c, SN_F32, "B, T, 37");
+    result(c, two(c, SN_OP_ADD, one(c, SN_OP_ERF, x), number(c, 2, x)));
+    check_text(c, "= sn_one_plus_erf_f32_v(", false, SIZES, sizes);
+}
+
+static Value *concat(Case *c, Value *const *piece, int count, int64_t axis) {
+    Value *joined = sn_build(&c->b, SN_OP_CONCAT, &(AttrAxis){(int)axis}, count, (Value **)piece);
+    assert_ok(c->b.status);
+    return joined;
+}
+
+/* Pieces that are alike are a loop over tensors; others, and those out of order, are not part of it. */
+static void many_pieces(void **state) {
+    (void)state;
+    enum { MANY = 15 };
+    for (int axis = 0; axis < 3; axis++) {
+        Case *c = begin_case(SN_CLUSTER_MAP);
+        Value *piece[MANY + 3];
+        for (int i = 0; i < MANY; i++) piece[i] = param(c, SN_F32, "B, T, 5");
+        piece[MANY] = piece[3];
+        piece[MANY + 1] = one(c, SN_OP_NEG, piece[2]);
+        piece[MANY + 2] = param(c, SN_F32, axis == 0 ? "7, T, 5" : axis == 1 ? "B, 7, 5" : "B, T, 7");
+        result(c, concat(c, piece, MANY + 3, axis));
+        check_text(c, "*)buffers[0 + ", true, SIZES, sizes);
+    }
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    Value *number[20];
+    for (int i = 0; i < 20; i++) number[i] = param(c, SN_I64, "1");
+    result(c, concat(c, number, 20, 0));
+    check_text(c, "*)buffers[0 + ", true, 1, sizes);
+    c = begin_case(SN_CLUSTER_MAP);
+    Value *few[3] = {param(c, SN_BF16, "B, 5"), param(c, SN_BF16, "B, 5"), param(c, SN_BF16, "B, 5")};
+    result(c, concat(c, few, 3, 1));
+    check_text(c, "*)buffers[0 + ", false, SIZES, sizes);
+}
+
+/* So long that they are cut, by one element more than two pieces and by many. */
+static const int64_t long_sizes[] = {1, 131073, 3, 200003, 2, 900001, 5, 7};
+enum { LONG_SIZES = 4 };
+
+static void long_rows_in_pieces(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_BF16, SN_I32, SN_I8, SN_F64};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        Value *x = param(c, types[i], "B, T");
+        result(c, reduce(c, SN_OP_REDUCE_SUM, x, 1));
+        result(c, reduce(c, SN_OP_REDUCE_MAX, x, 1));
+        result(c, one(c, SN_OP_NEG, reduce(c, SN_OP_REDUCE_MIN, x, 1)));
+        c->tolerance = 2e-5; /* of sums in float32 */
+        check_text(c, "nest1(", true, LONG_SIZES, long_sizes);
+    }
+}
+
+static void all_of_a_tensor_in_pieces(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    Value *x = param(c, SN_F32, "T, B");
+    int64_t axes[] = {0, 1};
+    c->tolerance = 2e-5;
+    result(c, apply(c, SN_OP_REDUCE_SUM, &(AttrReduce){2, axes}, two(c, SN_OP_MUL, x, x), NULL));
+    check_text(c, "nest1(", true, LONG_SIZES, long_sizes);
+}
+
+/* Lanes are columns: one vector, several at a time, and less than one. */
+static void columns_in_pieces(void **state) {
+    (void)state;
+    static const char *const width[] = {"T, 16", "T, 37", "T, 300"};
+    static const int64_t rows[] = {1, 5, 700, 20001};
+    for (size_t i = 0; i < sizeof width / sizeof *width; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        Value *x = param(c, SN_F32, width[i]), *bias = param(c, SN_F32, strchr(width[i], ' ') + 1);
+        Value *shifted = two(c, SN_OP_ADD, x, expand(c, bias, width[i]));
+        result(c, reduce(c, SN_OP_REDUCE_SUM, shifted, 0));
+        result(c, one(c, SN_OP_ABS, reduce(c, SN_OP_REDUCE_MAX, x, 0)));
+        c->tolerance = 2e-5;
+        check_text(c, "nest1(", true, sizeof rows / sizeof *rows, rows);
+    }
+}
+
+static void short_rows_are_whole(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    result(c, reduce(c, SN_OP_REDUCE_SUM, param(c, SN_F32, "B, T, 1000"), 2));
+    check_text(c, "nest1(", false, SIZES, sizes);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stores_past_the_caches),
+        cmocka_unit_test(small_results_stay_in_the_caches),
+        cmocka_unit_test(rows_are_read_ahead),
+        cmocka_unit_test(gathered_rows_are_read_ahead),
+        cmocka_unit_test(tiles),
+        cmocka_unit_test(many_pieces),
+        cmocka_unit_test(one_plus_erf),
+        cmocka_unit_test(long_rows_in_pieces),
+        cmocka_unit_test(all_of_a_tensor_in_pieces),
+        cmocka_unit_test(columns_in_pieces),
+        cmocka_unit_test(short_rows_are_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
