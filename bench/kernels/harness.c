@@ -204,7 +204,7 @@ static Status take_turn(const Runner *runner, int runs, double *each) {
 
 Status sn_kernel_measure(KernelBench *bench, int at, bool memory, const Runner *runner, int count,
                          Timing *timing, Peaks *peaks) {
-    double each[SN_KERNEL_RUNNERS_MOST][TURNS], rate;
+    double each[SN_KERNEL_RUNNERS_MOST][TURNS], fma[TURNS], read[TURNS];
     int runs[SN_KERNEL_RUNNERS_MOST], turns = TURNS;
     *peaks = (Peaks){.threads = bench->threads[at]};
     for (int i = 0; i < count; i++) {
@@ -217,15 +217,15 @@ Status sn_kernel_measure(KernelBench *bench, int at, bool memory, const Runner *
     }
     for (int turn = 0; turn < turns; turn++) {
         rest();
-        TRY(sn_peak_meter_fma(bench->meter[at], &rate));
-        if (rate > peaks->fma) peaks->fma = rate;
-        if (memory) TRY(sn_peak_meter_memory(bench->meter[at], false, &rate));
-        if (memory && rate > peaks->read) peaks->read = rate;
+        TRY(sn_peak_meter_fma(bench->meter[at], &fma[turn]));
+        if (memory) TRY(sn_peak_meter_memory(bench->meter[at], false, &read[turn]));
         for (int k = 0; k < count; k++) {
             int i = turn % 2 ? count - 1 - k : k;
             TRY(take_turn(&runner[i], runs[i], &each[i][turn]));
         }
     }
+    peaks->fma = sn_stats(fma, turns).median;
+    if (memory) peaks->read = sn_stats(read, turns).median;
     for (int i = 0; i < count; i++) {
         Stats stats = sn_stats(each[i], turns);
         timing[i] = (Timing){stats.median, stats.min};

@@ -56,7 +56,7 @@ Status sn_kernel_bench_open(KernelBench *bench);
 void sn_kernel_bench_close(KernelBench *bench);
 
 /* Times the runners in turns on threads[at]; the peaks of that meter are measured between the turns, reading
- * too when `memory`. *peaks: the best of this case; its `copy` is not measured. */
+ * too when `memory`. *peaks: medians of this case, as the times are; its `copy` is not measured. */
 Status sn_kernel_measure(KernelBench *bench, int at, bool memory, const Runner *runner, int count,
                          Timing *timing, Peaks *peaks);
 

@@ -21,9 +21,9 @@
 
 SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
 
-/* While a piece of a panel is multiplied by `heights` heights of A, each of them fetches its share of the
- * next piece: where it begins, and the bytes in a step of the tile; 0 where so few heights would not fetch it
- * in time, and the first one reads the panel as it comes. */
+/* While a piece of a panel is multiplied by `heights` heights of A, each of them fetches its share of the next
+ * piece: where it begins, and the bytes in a step of the tile; 0 where so few heights would not fetch it in
+ * time, and the first one reads the panel as it comes. */
 SN_INLINE int64_t sn_gemm_share(int64_t count, int64_t heights, int64_t u) {
     return heights > 2 ? SN_TILE_PANEL_BYTES(count) * u / heights : 0;
 }
@@ -38,24 +38,25 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
     SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
     const char *panels = sn_gemm_panels(g->context, g->batch);
     int64_t k = 0, heights = u1 - u0, count;
+    int cold = 1; /* nothing has fetched the panel at hand */
     do {
         count = sn_least(g->K - k, g->piece);
-        for (int64_t u = u0; u < u1; u++)
-            sn_gemm_gather_a(g->context, g->batch, sn_gemm_first(g, u),
-                             sn_gemm_first(g, u + 1) - sn_gemm_first(g, u), g->M, k, count,
-                             a + (u - u0) * SN_TILE_MR * SN_GEMM_LDA);
+        for (int64_t u = 0; u < heights; u++) {
+            int64_t m = sn_gemm_first(g, u0 + u), rows = sn_gemm_first(g, u0 + u + 1) - m;
+            sn_gemm_gather_a(g->context, g->batch, m, rows, g->M, k, count, a + u * SN_TILE_MR * SN_GEMM_LDA);
+        }
         for (int64_t p = p0; p < p1; p++) {
             const char *b = panels + p * SN_TILE_PANEL_BYTES(g->K) + SN_TILE_PANEL_BYTES(k);
             const char *next = p + 1 < p1
                                    ? b + SN_TILE_PANEL_BYTES(g->K)
                                    : panels + p0 * SN_TILE_PANEL_BYTES(g->K) + SN_TILE_PANEL_BYTES(k + count);
-            for (int64_t u = u0; u < u1; u++) {
-                int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
-                float *sum =
-                    sums + (g->pieces > 1 ? (u - u0) * SN_TILE_MR * SN_GEMM_LDC + (p - p0) * SN_TILE_NR : 0);
-                sn_tile_stream(sn_tile_height(rows), count, a + (u - u0) * SN_TILE_MR * SN_GEMM_LDA,
-                               SN_GEMM_LDA, b, sum, SN_GEMM_LDC, k > 0,
-                               next + sn_gemm_share(count, heights, u - u0), sn_gemm_step(heights, u - u0));
+            for (int64_t u = 0; u < heights; u++) {
+                int64_t m = sn_gemm_first(g, u0 + u), rows = sn_gemm_first(g, u0 + u + 1) - m;
+                float *sum = sums + (g->pieces > 1 ? u * SN_TILE_MR * SN_GEMM_LDC + (p - p0) * SN_TILE_NR : 0);
+                sn_tile_stream(sn_tile_height(rows), count, a + u * SN_TILE_MR * SN_GEMM_LDA, SN_GEMM_LDA, b,
+                               sum, SN_GEMM_LDC, k > 0, next + sn_gemm_share(count, heights, u),
+                               cold ? 0 : sn_gemm_step(heights, u));
+                cold = 0;
                 if (k + count >= g->K)
                     sn_gemm_finish(g->context, sum, SN_GEMM_LDC, g->batch, m, rows, p * SN_TILE_NR,
                                    sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
