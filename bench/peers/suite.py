@@ -27,7 +27,8 @@ MASKS = ["attention_mask", "token_type_ids"]
 class Case:
     """One model with one shape. KIND and SIZES are what `sinter make` and torch_peer.py take."""
 
-    def __init__(self, kind, sizes, shape, high, turns, make="", past=0, torch=""):
+    def __init__(self, kind, sizes, shape, high, turns, make="", past=0, torch="", state=""):
+        self.state = state
         self.kind, self.sizes, self.high, self.make, self.torch = kind, sizes, high, make, torch
         self.rounds, self.runs = turns
         self.shapes = [f"input_ids={shape}"]
@@ -49,7 +50,7 @@ CASES = {
     "minilm-1x128": Case("bert", MINILM, "1x128", 2, (7, 10)),
     "llama-4x256": Case("llama", LLAMA, "4x256", 10000, (5, 1)),
     "gpt2-decode-512": Case("gpt2", f"{GPT2} --context 1024", "1x1", 50257, (7, 5), make="--kv-cache", past=512,
-                            torch="--past 512"),
+                            torch="--past 512", state="--state past.*=present.*"),
 }
 STARTUP = "gpt2-1x256"  # the case of startup.py
 
@@ -112,6 +113,7 @@ def measure_all(arguments):
                 else:
                     more = ["--runs", str(case.runs), "--warmup", "2", "--mode", "compiled,eager"]
                     more += ["--check"] if arguments.onnxruntime else []
+                    more += [f"--sinter-options={case.state}"] if case.state else []
                     measure("compare.py", case, threads, arguments, case.rounds, result, more)
             except (subprocess.CalledProcessError, OSError) as problem:
                 print(f"suite: {result}: {problem}", file=sys.stderr)

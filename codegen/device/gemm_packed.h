@@ -52,7 +52,8 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
                                    : panels + p0 * SN_TILE_PANEL_BYTES(g->K) + SN_TILE_PANEL_BYTES(k + count);
             for (int64_t u = 0; u < heights; u++) {
                 int64_t m = sn_gemm_first(g, u0 + u), rows = sn_gemm_first(g, u0 + u + 1) - m;
-                float *sum = sums + (g->pieces > 1 ? u * SN_TILE_MR * SN_GEMM_LDC + (p - p0) * SN_TILE_NR : 0);
+                float *sum =
+                    sums + (g->pieces > 1 ? u * SN_TILE_MR * SN_GEMM_LDC + (p - p0) * SN_TILE_NR : 0);
                 sn_tile_stream(sn_tile_height(rows), count, a + u * SN_TILE_MR * SN_GEMM_LDA, SN_GEMM_LDA, b,
                                sum, SN_GEMM_LDC, k > 0, next + sn_gemm_share(count, heights, u),
                                cold ? 0 : sn_gemm_step(heights, u));
