@@ -104,6 +104,30 @@ Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
     return lower->status;
 }
 
+Status sn_hole_store_address(Lower *lower, TemplateUse *use, const HoleSpec *spec,
+                             void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
+    ClusterFrame frame;
+    const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &frame);
+    if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
+    const Value *result = lower->cluster->body->result.at[0];
+    const Dim *at;
+    bool row;
+    if (!sn_cluster_place(lower->dims, lower->arena, &frame, result, &at, &row))
+        return sn_fail(SN_UNSUPPORTED, "a result that is no invertible view of the anchor's result");
+    sn_lower_nest(lower);
+    Instr *load = sn_instr(lower->kernel, lower->nest,
+                           &(Instr){.kind = SN_INSTR_LOAD,
+                                    .dtype = result->type.dtype,
+                                    .buffer = lower->kernel->input_count,
+                                    .dim = sn_lower_linear(lower, result->type, at)});
+    Dim *to = SN_ARRAY(lower->arena, Dim, frame.domain.rank);
+    HoleAxes axes = sn_hole_axes(lower->kernel, spec, false);
+    stand(user, &axes, to);
+    sn_hole_add(lower, use, spec, false, &axes, load, frame.full, to, frame.domain.rank);
+    use->hole.at[use->hole.count - 1].address = true;
+    return lower->status;
+}
+
 const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim) {
     int64_t value;
     if (sn_dim_is(dim, &value)) return sn_arena_printf(kernel->arena, "INT64_C(%lld)", (long long)value);

@@ -1,8 +1,7 @@
 /* The orders of the passes, and the runner. */
-#define _POSIX_C_SOURCE 200809L
+#include "clock.h"
 #include "pass.h"
 #include "verify.h"
-#include <time.h>
 
 typedef struct Row {
     const char *name;
@@ -46,21 +45,15 @@ bool sn_pass_by_name(const char *name, PassFunction **function) {
     return false;
 }
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static Status run_pass(Arena *arena, Graph *graph, const Row *row, Pass *pass, const PipelineOptions *options,
                        PipelineResult *result) {
     pass->name = row->name;
     pass->arena = sn_arena_child(arena);
     pass->rewrites = 0;
     if (options->observe) options->observe(options->user, row->name, false, graph);
-    double start = now();
+    double start = sn_clock();
     bool changed = row->function(pass, graph);
-    PassRecord record = {row->name, now() - start, pass->rewrites, changed};
+    PassRecord record = {row->name, sn_clock() - start, pass->rewrites, changed};
     sn_push(arena, &result->record, record);
     sn_arena_free(pass->arena);
     if (pass->status) return sn_status_prefix(pass->status, "pass %s", row->name);

@@ -14,8 +14,7 @@ static const struct {
     { #field, offsetof(Target, field), sizeof(((Target *)0)->field) }
     NUMBER(vector_bytes), NUMBER(vector_registers), NUMBER(l1_bytes),
     NUMBER(l2_bytes),     NUMBER(stream_bytes),     NUMBER(dot_percent),
-    NUMBER(dot_percent),  NUMBER(tile_rows),        NUMBER(tile_vectors),
-    NUMBER(panel),
+    NUMBER(tile_rows),    NUMBER(tile_vectors),     NUMBER(panel),
 #undef NUMBER
 };
 enum { NUMBER_COUNT = sizeof numbers / sizeof *numbers };

@@ -16,7 +16,7 @@
 #endif
 #define SN_GEMM_STEP  2                   /* panels of a work item */
 #define SN_GEMM_GROUP 16                  /* panels whose sums a block keeps */
-#define SN_GEMM_WIDE  (2 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
+#define SN_GEMM_WIDE  (4 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
 #define SN_GEMM_LDC   (SN_GEMM_GROUP * SN_TILE_NR + SN_LANES)
 
 SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
