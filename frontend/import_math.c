@@ -211,6 +211,36 @@ Value *sn_import_reduce_log_sum_exp(Call *c) {
     return sn_build_reshape(b, result, rank, extent);
 }
 
+/* Where x is the row's extreme; a NaN is, as numpy has it. */
+static Value *is_extreme(Call *c, Value *x, Value *extreme) {
+    Value *hit = sn_build2(c->builder, SN_OP_EQUAL, NULL, x, extreme);
+    if (!sn_dtype_is_float(x->type.dtype)) return hit;
+    return sn_build2(c->builder, SN_OP_OR, NULL, hit, sn_build1(c->builder, SN_OP_ISNAN, NULL, x));
+}
+
+/* The first index (or the last) that has the extreme: the least of the indices where it is. */
+Value *sn_import_arg(Call *c) {
+    Builder *b = c->builder;
+    Value *x = c->input[0];
+    int64_t length;
+    int rank = x->type.rank, axis = sn_call_axis(c, sn_call_int(c, "axis", 0), rank);
+    bool last = sn_call_int(c, "select_last_index", 0) != 0;
+    if (sn_call_failed(c)) return NULL;
+    if (sn_dim_is(x->type.dim[axis], &length) && length == 0)
+        return sn_call_invalid(c, "an axis of no elements");
+    const int64_t axes[1] = {axis};
+    Value *extreme = sn_call_reduce(c, (OpCode)c->row->parameter, x, 1, axes, true);
+    Value *hit = sn_call_failed(c) ? NULL : is_extreme(c, x, extreme);
+    AttrIota attr = {SN_I64, x->type.dim[axis], sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
+    Value *index = sn_build(b, SN_OP_IOTA, &attr, 0, NULL);
+    if (rank > axis + 1) index = sn_call_unsqueeze(c, index, 1, rank - axis - 1);
+    Value *none = last ? sn_call_scalar(c, SN_I64, -1) : sn_build_dims(b, 1, &x->type.dim[axis], true);
+    Value *found = sn_build3(b, SN_OP_WHERE, NULL, hit, index, none);
+    if (sn_call_failed(c)) return NULL;
+    return sn_call_reduce(c, last ? SN_OP_REDUCE_MAX : SN_OP_REDUCE_MIN, found, 1, axes,
+                          sn_call_int(c, "keepdims", 1) != 0);
+}
+
 Value *sn_import_cumsum(Call *c) {
     int count;
     const int64_t *axis = sn_call_constants(c, c->input[1], "axis", &count);

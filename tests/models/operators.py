@@ -508,6 +508,22 @@ def reduction(name, version):
         yield Case("noop", [numbers("x", (2, 3))], {"noop_with_empty_axes": 1})
 
 
+@operator("ArgMax", "ArgMin")
+def arg(name, version):
+    ties = np.array([[1, 3, 3, 0], [2, -1, -1, 2], [5, 5, 5, 5]], F32)
+    yield Case("default", [ties])
+    yield Case("last_axis", [ties], {"axis": 1, "keepdims": 0})
+    yield Case("middle", [numbers(name, (2, 5, 3))], {"axis": 1})
+    yield Case("long", [numbers(name, (3, 1000))], {"axis": 1, "keepdims": 0})
+    yield Case("i32", [numbers(name, (3, 7), I32)], {"axis": 1})
+    yield Case("infinite", [np.array([[-np.inf, -np.inf], [np.inf, 1], [np.inf, np.inf]], F32)], {"axis": 1})
+    if version >= 11:
+        yield Case("negative", [numbers(name, (2, 3, 4))], {"axis": -2, "keepdims": 0})
+    if version >= 12:
+        yield Case("last_index", [ties], {"axis": 1, "select_last_index": 1})
+        yield Case("last_index_rows", [ties], {"axis": 0, "select_last_index": 1, "keepdims": 0})
+
+
 @operator("Softmax", "LogSoftmax")
 def softmax(name, version):
     yield Case("default", [numbers("x", (3, 7))])
