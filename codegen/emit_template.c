@@ -37,9 +37,45 @@ static void emit_body(Emit *emit, const Hole *hole) {
     if (hole->value) sn_emit_line(emit, "return %s;", sn_emit_use(emit, hole->value, hole->vector));
 }
 
+static void emit_fetch(Emit *emit, int buffer, Dim offset, bool writes) {
+    sn_emit_line(emit, "__builtin_prefetch(%s + %s, %d);", sn_emit_buffer(emit, buffer),
+                 sn_emit_dim(emit, offset, NULL), writes);
+}
+
+/* Addresses that themselves are loaded are not known ahead. */
+static void note_index(void *user, Instr *instr) {
+    (void)instr;
+    *(bool *)user = true;
+}
+
+static bool fetches(const Nest *nest, Dim offset, Dim row) {
+    bool index = false;
+    sn_dim_indices(nest, offset, note_index, &index);
+    return !index && sn_dim_depends(offset, row);
+}
+
+static void emit_ahead(Emit *emit, const Hole *hole, Text *out) {
+    const Nest *nest = hole->nest;
+    sn_emit_line(emit, "%s", hole->prepare);
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *load = nest->instr.at[i];
+        if (load->kind == SN_INSTR_LOAD && !load->guard && fetches(nest, load->dim, hole->ahead))
+            emit_fetch(emit, load->buffer, load->dim, false);
+    }
+    for (int i = 0; i < nest->step.count; i++)
+        for (int k = 0; k < nest->step.at[i].store.count; k++) {
+            const Store *store = &nest->step.at[i].store.at[k];
+            if (!store->guard && fetches(nest, store->offset, hole->ahead))
+                emit_fetch(emit, store->buffer, store->offset, true);
+        }
+    sn_text_add(out, "SN_INLINE void %s(const SnContext *context%s) {\n", hole->name, hole->arguments);
+}
+
 static void emit_hole(Emit *emit, const Hole *hole, Text *out) {
     sn_emit_function(emit, hole->nest);
-    if (hole->address) {
+    if (hole->ahead) {
+        emit_ahead(emit, hole, out);
+    } else if (hole->address) {
         emit_address(emit, hole, out);
     } else {
         emit_body(emit, hole);

@@ -14,6 +14,7 @@ typedef struct Hole {
     Instr *value;          /* what it returns; NULL: it stores */
     bool argument;         /* takes the value x0 */
     bool address;          /* returns the address that `value` loads from */
+    Dim ahead; /* only fetches what the nest loads and stores, as far as it depends on this; or NULL */
 } Hole;
 
 struct TemplateUse {

@@ -246,13 +246,13 @@ static Status lower_template(Gemm *gemm) {
                          .takes_value = true,
                          .aligned = true};
     TRY(sn_hole_store(lower, gemm->use, &epilogue, stand, gemm));
-    HoleSpec address = epilogue;
-    address.name = "sn_gemm_c_pointer", address.takes_value = false;
-    TRY(sn_hole_store_address(lower, gemm->use, &address, stand, gemm));
+    HoleSpec ahead_of = epilogue;
+    ahead_of.name = "sn_epilogue_ahead", ahead_of.takes_value = false;
+    TRY(sn_hole_ahead(lower, gemm->use, &ahead_of, stand, gemm));
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
         "%s#define SN_GEMM_B %d\n#define SN_GEMM_KC %d\n#define %s %d\n#define SN_GEMM_A_ALONG_M %d\n"
-        "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_C_POINTER 1\n",
+        "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n",
         tile_defines(gemm), gemm->mode, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
         gemm->heights, a_across, b_across, ahead);
     int files = 0;

@@ -104,27 +104,22 @@ Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
     return lower->status;
 }
 
-Status sn_hole_store_address(Lower *lower, TemplateUse *use, const HoleSpec *spec,
-                             void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
+Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
+                     void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
     ClusterFrame frame;
     const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &frame);
     if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
-    const Value *result = lower->cluster->body->result.at[0];
-    const Dim *at;
-    bool row;
-    if (!sn_cluster_place(lower->dims, lower->arena, &frame, result, &at, &row))
-        return sn_fail(SN_UNSUPPORTED, "a result that is no invertible view of the anchor's result");
-    sn_lower_nest(lower);
-    Instr *load = sn_instr(lower->kernel, lower->nest,
-                           &(Instr){.kind = SN_INSTR_LOAD,
-                                    .dtype = result->type.dtype,
-                                    .buffer = lower->kernel->input_count,
-                                    .dim = sn_lower_linear(lower, result->type, at)});
     Dim *to = SN_ARRAY(lower->arena, Dim, frame.domain.rank);
+    sn_lower_nest(lower);
+    lower->anchor = hole_argument;
+    lower->user = &frame;
+    TRY(store_results(lower, &frame));
     HoleAxes axes = sn_hole_axes(lower->kernel, spec, false);
     stand(user, &axes, to);
-    sn_hole_add(lower, use, spec, false, &axes, load, frame.full, to, frame.domain.rank);
-    use->hole.at[use->hole.count - 1].address = true;
+    sn_hole_add(lower, use, spec, false, &axes, NULL, frame.full, to, frame.domain.rank);
+    Hole *hole = &use->hole.at[use->hole.count - 1];
+    hole->ahead = axes.argument[spec->count - 2];
+    lower->anchor = NULL;
     return lower->status;
 }
 

@@ -38,9 +38,10 @@ void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Va
 Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
                      void (*stand)(void *user, const HoleAxes *axes, Dim *to), void *user);
 
-/* The address where the epilogue stores an element of the first result, to fetch it ahead. */
-Status sn_hole_store_address(Lower *lower, TemplateUse *use, const HoleSpec *spec,
-                             void (*stand)(void *user, const HoleAxes *axes, Dim *to), void *user);
+/* What sn_hole_store's epilogue will load and store at an element, fetched ahead: all that differs from row to
+ * row, which is the last but one of the hole's arguments. */
+Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
+                     void (*stand)(void *user, const HoleAxes *axes, Dim *to), void *user);
 
 /* A run-time number of the driver: its text is n<k>. */
 const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim);

@@ -123,9 +123,8 @@ static const GemmCase gemms[] = {
 
 static void gemm_with(const char *compiler, const char *tile, int nr, int element) {
     char defines[256], pack[300];
-    snprintf(defines, sizeof defines,
-             "-DSN_GEMM_B=%d -DSN_TILE_B=%d -DSN_GEMM_KC=64 -DSN_GEMM_C_POINTER=1 %s", element,
-             element ? element : 1, tile);
+    snprintf(defines, sizeof defines, "-DSN_GEMM_B=%d -DSN_TILE_B=%d -DSN_GEMM_KC=64 -DSN_GEMM_AHEAD=1 %s",
+             element, element ? element : 1, tile);
     void *code = build(compiler, "tests/device/gemm_probe.c", defines), *packer = NULL;
     snprintf(pack, sizeof pack, "-DSN_GEMM_PACK=1 %s", defines);
     if (element) packer = build(compiler, "tests/device/gemm_probe.c", pack);

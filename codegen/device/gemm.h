@@ -11,14 +11,13 @@
  *   SN_GEMM_B_ALONG_K  the lanes of sn_gemm_b_v: 0 consecutive n (default, row-major B), 1 consecutive k
  *   SN_GEMM_A_POINTER  1: there is a hole for the address of A's element, so that A is fetched ahead (where A
  *                      comes from memory with consecutive k); 0 (default): none
- *   SN_GEMM_C_POINTER  1: there is a hole for the address of a result's element, which is fetched before it
- *                      is stored; 0 (default): none
+ *   SN_GEMM_AHEAD      1: there is a hole that fetches what the epilogue will need; 0 (default): none
  * Holes, defined after the text; a v form is only called where all its lanes are inside the matrix:
  *   vf32 sn_gemm_a_v(context, batch, m, k), float sn_gemm_a_s(...)
  *   vf32 sn_gemm_b_v(context, batch, k, n), float sn_gemm_b_s(...)    SN_GEMM_B 0, and in gemm_pack.h
  *   const void *sn_gemm_a_pointer(context, batch, m, k)               SN_GEMM_A_POINTER; only prefetched, may
  *                                                                     lie outside
- *   const void *sn_gemm_c_pointer(context, batch, m, n)               SN_GEMM_C_POINTER; the same
+ *   void sn_epilogue_ahead(context, batch, m, n)                      SN_GEMM_AHEAD; n may lie outside
  *   const void *sn_gemm_panels(context, batch)                        SN_GEMM_B 1 to 3
  *   void sn_epilogue_v(context, vf32 sum, batch, m, n), void sn_epilogue_s(context, float sum, batch, m, n)
  * The entry calls sn_gemm_run(context, M, N, K, begin, end).
@@ -42,8 +41,8 @@
 #ifndef SN_GEMM_A_POINTER
 #define SN_GEMM_A_POINTER 0
 #endif
-#ifndef SN_GEMM_C_POINTER
-#define SN_GEMM_C_POINTER 0
+#ifndef SN_GEMM_AHEAD
+#define SN_GEMM_AHEAD 0
 #endif
 #if SN_GEMM_B != SN_TILE_B && !(SN_GEMM_B == 0 && SN_TILE_B == 1)
 #error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0"
@@ -88,8 +87,8 @@ SN_INLINE vf32 sn_gemm_a_v(const SnContext *context, int64_t batch, int64_t m, i
 SN_INLINE float sn_gemm_a_s(const SnContext *context, int64_t batch, int64_t m, int64_t k);
 SN_INLINE void sn_epilogue_v(const SnContext *context, vf32 sum, int64_t batch, int64_t m, int64_t n);
 SN_INLINE void sn_epilogue_s(const SnContext *context, float sum, int64_t batch, int64_t m, int64_t n);
-#if SN_GEMM_C_POINTER
-SN_INLINE const void *sn_gemm_c_pointer(const SnContext *context, int64_t batch, int64_t m, int64_t n);
+#if SN_GEMM_AHEAD
+SN_INLINE void sn_epilogue_ahead(const SnContext *context, int64_t batch, int64_t m, int64_t n);
 #endif
 #if SN_GEMM_A_POINTER
 SN_INLINE const void *sn_gemm_a_pointer(const SnContext *context, int64_t batch, int64_t m, int64_t k);
@@ -135,8 +134,8 @@ SN_OUTLINE void sn_gemm_finish(const SnContext *context, const float *sums, int6
         const float *row = sums + r * lds;
         int64_t i = 0;
         for (; i + SN_LANES <= columns; i += SN_LANES) {
-#if SN_GEMM_C_POINTER
-            __builtin_prefetch(sn_gemm_c_pointer(context, batch, m + r, n + i + SN_TILE_NR), 1);
+#if SN_GEMM_AHEAD
+            sn_epilogue_ahead(context, batch, m + r, n + i + SN_TILE_NR); /* for the next panel */
 #endif
             sn_epilogue_v(context, sn_load_f32_v(row + i), batch, m + r, n + i);
         }

@@ -69,9 +69,9 @@ SN_INLINE const void *sn_gemm_panels(const SnContext *x, int64_t batch) {
 SN_INLINE float *c_at(const SnContext *x, int64_t batch, int64_t m, int64_t n) {
     return x->c + batch * x->symbols[10] + m * x->symbols[11] + n;
 }
-#if SN_GEMM_C_POINTER
-SN_INLINE const void *sn_gemm_c_pointer(const SnContext *x, int64_t batch, int64_t m, int64_t n) {
-    return c_at(x, batch, m, n);
+#if SN_GEMM_AHEAD
+SN_INLINE void sn_epilogue_ahead(const SnContext *x, int64_t batch, int64_t m, int64_t n) {
+    __builtin_prefetch(c_at(x, batch, m, n), 1);
 }
 #endif
 SN_INLINE void sn_epilogue_v(const SnContext *x, vf32 sum, int64_t batch, int64_t m, int64_t n) {
