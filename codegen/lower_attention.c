@@ -188,6 +188,8 @@ Status sn_lower_attention(KernelIr *kernel) {
     int64_t D, E;
     if (!sn_dim_is(q.dim[3], &D) || !sn_dim_is(v.dim[3], &E))
         return sn_fail(SN_UNSUPPORTED, "attention with a head size that is not known when compiling");
+    if (D < 1 || E < 1 || D > SN_ATTENTION_WIDEST || E > SN_ATTENTION_WIDEST)
+        return sn_fail(SN_UNSUPPORTED, "attention with a head that is not 1 to %d wide", SN_ATTENTION_WIDEST);
     if (q.dtype == SN_F64) return sn_fail(SN_UNSUPPORTED, "attention in f64");
     Lower lower = sn_lower(kernel);
     TemplateUse *use = SN_NEW(kernel->arena, TemplateUse);

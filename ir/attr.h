@@ -120,6 +120,9 @@ typedef struct AttrAttention {
     bool zero_rows;
 } AttrAttention;
 
+/* The widest head of the tiled kernel: of that width, the rows of a work item take 1.5 MB of the stack. */
+enum { SN_ATTENTION_WIDEST = 2048 };
+
 /* contract(a, b): a [batch…, M, K], b [batch…, K, N] -> [batch…, M, N], batch extents equal. When `packed`, b
  * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. */
 typedef struct AttrContract {

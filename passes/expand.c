@@ -21,7 +21,9 @@ static bool fits_tiled_kernel(const Node *node) {
     int64_t width;
     for (int k = 0; k < node->input_count && k < 3; k++) {
         Type type = node->input[k]->type;
-        if (type.dtype == SN_F64 || !sn_dim_is(type.dim[type.rank - 1], &width)) return false;
+        if (type.dtype == SN_F64 || !sn_dim_is(type.dim[type.rank - 1], &width) || width < 1 ||
+            width > SN_ATTENTION_WIDEST)
+            return false;
     }
     return true;
 }
@@ -31,9 +33,11 @@ static bool must_expand(Pass *pass, const Node *node) {
     if (level != SN_LEVEL_DIRECT) return level == SN_LEVEL_COMPOSITE;
     if (pass->eager) return true;
     if (fits_tiled_kernel(node)) return false;
-    sn_pass_remark(pass, node->origin, false,
-                   "%s is taken apart: it is in f64, or the width of a head is not known when compiling",
-                   sn_op(node->op)->text);
+    sn_pass_remark(
+        pass, node->origin, false,
+        "%s is taken apart: it is in f64, or the width of a head is not known when compiling, 0, or "
+        "more than %d",
+        sn_op(node->op)->text, SN_ATTENTION_WIDEST);
     return true;
 }
 

@@ -7,7 +7,8 @@
 static bool wants_packing(const Pass *pass, const Node *node) {
     if (node->op != SN_OP_CONTRACT || node->setup || ((const AttrContract *)node->attr)->packed) return false;
     const Value *b = node->input[1];
-    if (sn_dim_equals(b->type.dim[b->type.rank - 1], 0)) return false; /* no panel at all */
+    const Dim *end = b->type.dim + b->type.rank;
+    if (sn_dim_equals(end[-1], 0) || sn_dim_equals(end[-2], 0)) return false; /* panels of nothing */
     return pass->target->panel > 0 && b->producer && b->producer->setup && sn_dtype_is_float(b->type.dtype) &&
            b->type.dtype != SN_F64;
 }

@@ -25,9 +25,9 @@ static Status rows_of(const sn_Context *context, const StateSlot *state, const i
 
 static void copy_rows(Rows rows, char *to, int64_t to_extent, const char *from, int64_t from_extent,
                       int64_t count) {
-    for (int64_t i = 0; i < rows.outer && count > 0; i++)
-        memcpy(to + i * to_extent * rows.inner, from + i * from_extent * rows.inner,
-               (size_t)(count * rows.inner));
+    int64_t bytes = count * rows.inner; /* of nothing there may be no address */
+    for (int64_t i = 0; i < rows.outer && bytes > 0; i++)
+        memcpy(to + i * to_extent * rows.inner, from + i * from_extent * rows.inner, (size_t)bytes);
 }
 
 /* Gives the cache a block for `capacity`, with its contents at their new places. */

@@ -38,9 +38,25 @@ static const Map *payloads(Arena *arena, const Saved *saved) {
     return map;
 }
 
+/* Code is generated again for this target before the kernels' hashes are compared: it has to be one that there can be. */
+static Status check_target(const Target *target) {
+    int64_t most = INT64_C(1) << 40; /* bytes of a cache */
+    int bytes = target->vector_bytes;
+    bool possible =
+        (bytes == 16 || bytes == 32 || bytes == 64) && target->l1_bytes <= most && target->l2_bytes <= most;
+    if (possible) {
+        Target usual;
+        sn_target_cpu(&usual, bytes, target->vector_registers, target->l1_bytes, target->l2_bytes);
+        possible = target->tile_rows == usual.tile_rows && target->tile_vectors == usual.tile_vectors &&
+                   target->panel == usual.panel;
+    }
+    return possible ? NULL : sn_fail(SN_INVALID, "a malformed saved program: its target");
+}
+
 static Status open_saved(Arena *arena, Saved *saved, Graph **graph) {
     const Part *facts = &saved->part[SN_PART_FACTS], *text = &saved->part[SN_PART_GRAPH];
     TRY(sn_saved_facts_parse(arena, facts->bytes, facts->size, &saved->facts));
+    TRY(check_target(&saved->facts.target));
     TRY(read_index(saved));
     TRY(sn_graph_parse_with(arena, (const char *)text->bytes, text->size, payloads(arena, saved), graph));
     if ((*graph)->stage != SN_STAGE_FUSED) return sn_fail(SN_INVALID, "its graph is not a fused one");

@@ -310,8 +310,41 @@ static void specs_are_read(void **state) {
     sn_arena_free(arena);
 }
 
+/* Rows without elements take no memory, so that there is no address to copy them to. */
+static void a_cache_of_nothing_grows(void **state) {
+    static const char text[] = "graph \"nothing\" stage imported\n"
+                               "symbol P\n"
+                               "input %0 \"past\": f32[1, P, 0]\n"
+                               "input %1 \"fresh\": f32[1, 2, 0]\n"
+                               "%2 = concat(%0, %1) {axis = 1} : f32[1, P + 2, 0]\n"
+                               "output %2 \"present\"\n";
+    static const sn_State pair[] = {{0, 0}};
+    sn_Program *program;
+    sn_Context *context;
+    Graph *graph;
+    Plan *plan;
+    Ledger ledger = {0};
+    PipelineOptions options = {.verify = true, .state_count = 1, .state = pair};
+    assert_ok(sn_program_open(sn_arena_new(), NULL, 1, *state, &program));
+    assert_ok(sn_graph_parse(program->arena, text, strlen(text), &graph));
+    assert_ok(
+        sn_compile_plan(program->arena, graph, &program->device->target, &options, NULL, &ledger, &plan));
+    assert_int_equal(plan->cache_count, 1);
+    assert_ok(sn_program_load(program, plan));
+    assert_ok(sn_context_new(program, NULL, &context));
+    assert_ok(set_f32(context, 0, 3, (int64_t[]){1, 3, 0}, NULL));
+    assert_ok(set_f32(context, 1, 3, (int64_t[]){1, 2, 0}, NULL));
+    for (int64_t i = 1; i < 4; i++) {
+        assert_ok(sn_context_run(context));
+        output(context, 0, 3, (int64_t[]){1, 3 + 2 * i, 0});
+    }
+    sn_context_free(context);
+    sn_program_free(program);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cache_of_nothing_grows),
         cmocka_unit_test(runs_follow_one_another),
         cmocka_unit_test(nothing_is_copied),
         cmocka_unit_test(a_failed_run_leaves_states),
