@@ -197,6 +197,12 @@ void sn_schedule_items(KernelIr *kernel, Nest *nest);
 /* Replaces axes in all that the nest computes. */
 void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count);
 
+/* The least number that no axis of the nest has, nor any above it. */
+int sn_schedule_free_number(const Nest *nest);
+
+/* The product of the extents of the first `count` axes. */
+Dim sn_schedule_product(Dims *dims, const Axes *axes, int count);
+
 /* ---- split.c ---- */
 
 /* Splits a scheduled nest of few rows that are long into one that reduces pieces of them, as many as the shape

@@ -85,27 +85,9 @@ static Status store_results(Lower *lower, const ClusterFrame *frame) {
     return lower->status;
 }
 
-Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
-                     void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
-    ClusterFrame frame;
-    const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &frame);
-    if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
-    Dim *to = SN_ARRAY(lower->arena, Dim, frame.domain.rank);
-    for (int vector = 0; vector < 2; vector++) {
-        sn_lower_nest(lower);
-        lower->anchor = hole_argument;
-        lower->user = &frame;
-        TRY(store_results(lower, &frame));
-        HoleAxes axes = sn_hole_axes(lower->kernel, spec, vector);
-        stand(user, &axes, to);
-        sn_hole_add(lower, use, spec, vector, &axes, NULL, frame.full, to, frame.domain.rank);
-    }
-    lower->anchor = NULL;
-    return lower->status;
-}
-
-Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
-                     void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
+/* One form of the hole that stores the cluster's results. */
+static Status add_stores(Lower *lower, TemplateUse *use, const HoleSpec *spec, bool vector,
+                         void (*stand)(void *, const HoleAxes *, Dim *), void *user, HoleAxes *axes) {
     ClusterFrame frame;
     const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &frame);
     if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
@@ -114,13 +96,26 @@ Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
     lower->anchor = hole_argument;
     lower->user = &frame;
     TRY(store_results(lower, &frame));
-    HoleAxes axes = sn_hole_axes(lower->kernel, spec, false);
-    stand(user, &axes, to);
-    sn_hole_add(lower, use, spec, false, &axes, NULL, frame.full, to, frame.domain.rank);
-    Hole *hole = &use->hole.at[use->hole.count - 1];
-    hole->ahead = axes.argument[spec->count - 2];
+    *axes = sn_hole_axes(lower->kernel, spec, vector);
+    stand(user, axes, to);
+    sn_hole_add(lower, use, spec, vector, axes, NULL, frame.full, to, frame.domain.rank);
     lower->anchor = NULL;
     return lower->status;
+}
+
+Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
+                     void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
+    HoleAxes axes;
+    TRY(add_stores(lower, use, spec, false, stand, user, &axes));
+    return add_stores(lower, use, spec, true, stand, user, &axes);
+}
+
+Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
+                     void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
+    HoleAxes axes;
+    TRY(add_stores(lower, use, spec, false, stand, user, &axes));
+    use->hole.at[use->hole.count - 1].ahead = axes.argument[spec->count - 2];
+    return NULL;
 }
 
 const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim) {

@@ -39,7 +39,7 @@ static Dim extent(Dim axis) {
     return axis->operand[0];
 }
 
-static int free_number(const Nest *nest) {
+int sn_schedule_free_number(const Nest *nest) {
     int64_t number = 0;
     for (int i = 0; i < nest->parallel.count; i++)
         if (nest->parallel.at[i]->value >= number) number = nest->parallel.at[i]->value + 1;
@@ -87,7 +87,7 @@ static bool split_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
         for (int i = 0; i < slots.count; i++) find_divisor(kernel->dims, *slots.at[i], axis, &divisor);
         if (!divisor || !sn_dim_divides(kernel->dims, divisor, extent(axis), &quotient)) continue;
         if (quotient->kind == SN_DIM_CONST && quotient->value <= 1) continue; /* nothing is split off */
-        int number = free_number(nest);
+        int number = sn_schedule_free_number(nest);
         Dim outer = sn_dim_axis(kernel->dims, number, quotient);
         Dim inner = sn_dim_axis(kernel->dims, number + 1, divisor);
         Dim whole = sn_dim_add(kernel->dims, sn_dim_mul(kernel->dims, outer, divisor), inner);
@@ -115,7 +115,7 @@ static bool merge_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
         for (int j = 0; j < axes->count; j++) {
             Dim outer = axes->at[i], inner = axes->at[j];
             if (i == j || !mergeable(kernel, slots, outer, inner)) continue;
-            Dim both = sn_dim_axis(kernel->dims, free_number(nest),
+            Dim both = sn_dim_axis(kernel->dims, sn_schedule_free_number(nest),
                                    sn_dim_mul(kernel->dims, extent(outer), extent(inner)));
             replace(kernel, slots, (Dim[]){outer, inner}, (Dim[]){sn_dim(kernel->dims, 0), both}, 2);
             put_axes(kernel->arena, axes, j, both, NULL);
@@ -353,9 +353,9 @@ static void find_uses(KernelIr *kernel, Nest *nest, Uses *uses) {
     }
 }
 
-static Dim product(KernelIr *kernel, const Axes *axes, int count) {
-    Dim result = sn_dim(kernel->dims, 1);
-    for (int i = 0; i < count; i++) result = sn_dim_mul(kernel->dims, result, extent(axes->at[i]));
+Dim sn_schedule_product(Dims *dims, const Axes *axes, int count) {
+    Dim result = sn_dim(dims, 1);
+    for (int i = 0; i < count; i++) result = sn_dim_mul(dims, result, extent(axes->at[i]));
     return result;
 }
 
@@ -375,7 +375,8 @@ static int64_t local_scratch(const Nest *nest) {
 
 static void keep(KernelIr *kernel, Nest *nest, Instr *instr, int step) {
     int lanes = nest->vector == SN_VECTOR_PARALLEL ? kernel->target->vector_bytes / 4 : 1;
-    Dim count = sn_dim_mulc(kernel->dims, product(kernel, &nest->reduced, nest->reduced.count), lanes);
+    Dim count = sn_dim_mulc(kernel->dims,
+                            sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count), lanes);
     Scratch scratch = {.each = sn_dim_mulc(kernel->dims, count, 4), .buffer = -1};
     int64_t length;
     if (kernel->target->kind == SN_TARGET_CUDA)
@@ -472,9 +473,10 @@ static int64_t chunk_elements(KernelIr *kernel, const Nest *nest, bool columns) 
 static void cut_items(KernelIr *kernel, Nest *nest) {
     Dims *dims = kernel->dims;
     bool columns = nest->vector == SN_VECTOR_PARALLEL;
-    Dim length = product(kernel, &nest->reduced, nest->reduced.count);
+    Dim length = sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count);
     Dim width = columns ? extent(nest->parallel.at[nest->parallel.count - 1]) : sn_dim(dims, 1);
-    nest->rows = product(kernel, &nest->parallel, nest->parallel.count - columns - (nest->tile != NULL));
+    nest->rows = sn_schedule_product(kernel->dims, &nest->parallel,
+                                     nest->parallel.count - columns - (nest->tile != NULL));
     int64_t chunk = chunk_elements(kernel, nest, columns), lanes = kernel->target->vector_bytes / 4;
     Dim row = sn_dim_mul(dims, sn_dim_min(dims, width, sn_dim(dims, chunk)), length);
     if (nest->tile) {

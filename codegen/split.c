@@ -10,12 +10,6 @@ static Dim extent(Dim axis) {
     return axis->operand[0];
 }
 
-static Dim product(Dims *dims, const Axes *axes) {
-    Dim result = sn_dim(dims, 1);
-    for (int i = 0; i < axes->count; i++) result = sn_dim_mul(dims, result, extent(axes->at[i]));
-    return result;
-}
-
 /* One loop with accumulators, whose results alone are stored when it has ended. */
 static bool can_split(const Nest *nest) {
     const Step *loop = &nest->step.at[0];
@@ -32,8 +26,9 @@ static bool can_split(const Nest *nest) {
 /* How many pieces: of the elements that a work item would reduce, and of the work items that there would be. */
 static Dim piece_count(KernelIr *kernel, const Nest *nest) {
     Dims *dims = kernel->dims;
-    Dim rows = sn_dim_max(dims, product(dims, &nest->parallel), sn_dim(dims, 1));
-    Dim length = product(dims, &nest->reduced), one = sn_dim(dims, 1);
+    Dim rows =
+        sn_dim_max(dims, sn_schedule_product(dims, &nest->parallel, nest->parallel.count), sn_dim(dims, 1));
+    Dim length = sn_schedule_product(dims, &nest->reduced, nest->reduced.count), one = sn_dim(dims, 1);
     Dim columns = nest->vector == SN_VECTOR_PARALLEL && nest->chunk ? nest->chunk : one;
     Dim work = sn_dim_mul(dims, length, sn_dim_min(dims, rows, columns));
     Dim wanted = sn_dim_floordiv(dims, work, sn_dim(dims, PIECE_ELEMENTS));
@@ -128,20 +123,12 @@ static void cut(KernelIr *kernel, Nest *nest, Dim count, int number) {
     nest->step.count = 1;
 }
 
-static int free_number(const Nest *nest) {
-    int64_t number = 0;
-    for (int i = 0; i < nest->parallel.count; i++)
-        if (nest->parallel.at[i]->value >= number) number = nest->parallel.at[i]->value + 1;
-    for (int i = 0; i < nest->reduced.count; i++)
-        if (nest->reduced.at[i]->value >= number) number = nest->reduced.at[i]->value + 1;
-    return (int)number;
-}
-
 void sn_schedule_split(KernelIr *kernel, Nest *nest) {
     Dims *dims = kernel->dims;
     int64_t pieces;
     if (!nest->step.count || !can_split(nest)) return;
-    Dim count = piece_count(kernel, nest), rows = product(dims, &nest->parallel);
+    Dim count = piece_count(kernel, nest),
+        rows = sn_schedule_product(dims, &nest->parallel, nest->parallel.count);
     if (sn_dim_is(count, &pieces) && pieces <= 1) return;
     Nest *last = sn_nest_new(kernel);
     Copy copy = {kernel, last, SN_ARRAY(kernel->arena, Instr *, nest->instr.count)};
@@ -151,7 +138,7 @@ void sn_schedule_split(KernelIr *kernel, Nest *nest) {
     for (int i = 0; i < nest->step.at[0].acc.count; i++)
         copy_instr(&copy, nest->step.at[0].acc.at[i]->result);
     copy_rest(kernel, nest, last, &copy);
-    cut(kernel, nest, count, free_number(nest));
+    cut(kernel, nest, count, sn_schedule_free_number(nest));
     sn_push(kernel->arena, &last->reduced, nest->piece);
     Step *ends = sn_nest_step(kernel, nest, false);
     Dim row = row_number(dims, &last->parallel);
