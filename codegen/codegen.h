@@ -3,6 +3,7 @@
 #define SN_CODEGEN_H
 
 #include "graph.h"
+#include "library.h"
 #include "target.h"
 
 /* One kernel, in the arena it was generated into. Kernels of equal text are equal: `name` is a hash of the
@@ -34,6 +35,12 @@ typedef struct Kernel {
                      done by one call; NULL: none do */
     int threads;
     Dim shared;
+
+    /* CUDA, contractions: the same results from the library's product and then, unless that is all, the kernel
+     * `rest`, which has this kernel's buffers; when there is one the product's result is the last scratch buffer.
+     * NULL: the library cannot. Which of the two ways is taken is decided when a shape is bound. */
+    const LibraryProduct *library;
+    const struct Kernel *rest;
 
     Dim flops,
         bytes; /* work and memory traffic of one run (unmasked work only), for reports; NULL when not known */

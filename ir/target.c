@@ -48,18 +48,20 @@ void sn_target_cpu(Target *target, int vector_bytes, int vector_registers, int64
  * Compute Capability"; of a capability that is not listed, the least of those that are. */
 typedef struct Capability {
     int sm;
-    const char *name; /* the architecture to compile for: from 9.0 on with the features of that one alone */
+    const char *name, *architecture; /* from 9.0 on with the features of that one alone */
     int64_t shared;
+    int processors; /* of the A100, RTX A6000, L40S and H200, with their second-level caches */
+    int64_t l2;
 } Capability;
 
 static const Capability *find_capability(int sm) {
     static const Capability known[] = {
-        {80, "cuda:sm_80", 163 << 10},
-        {86, "cuda:sm_86", 99 << 10},
-        {89, "cuda:sm_89", 99 << 10},
-        {90, "cuda:sm_90a", 227 << 10},
+        {80, "cuda:sm_80", "sm_80", 163 << 10, 108, 40 << 20},
+        {86, "cuda:sm_86", "sm_86", 99 << 10, 84, 6 << 20},
+        {89, "cuda:sm_89", "sm_89", 99 << 10, 142, 96 << 20},
+        {90, "cuda:sm_90a", "sm_90a", 227 << 10, 132, 50 << 20},
     };
-    static const Capability other = {0, "cuda", 99 << 10};
+    static const Capability other = {0, "cuda", "", 99 << 10, 64, 4 << 20};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].sm == sm) return &known[i];
     return &other;
@@ -72,9 +74,14 @@ void sn_target_cuda(Target *target, int sm) {
         .name = capability->name,
         .isa = "",
         .sm = sm,
+        .architecture = capability->architecture,
         .warp = 32,
         .max_threads = 1024,
+        .processors = capability->processors,
+        .l2_bytes = capability->l2,
         .shared_bytes = capability->shared,
+        .library = true,
+        .precision = SN_PRECISION_HIGHEST,
     };
 }
 

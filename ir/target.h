@@ -7,6 +7,13 @@
 
 typedef enum TargetKind { SN_TARGET_CPU, SN_TARGET_CUDA } TargetKind;
 
+/* How f32 matrices are multiplied where there are tensor cores; the names and their meaning are PyTorch's. */
+typedef enum Precision {
+    SN_PRECISION_HIGHEST, /* f32 */
+    SN_PRECISION_HIGH,    /* operands rounded to TF32, sums in f32 */
+    SN_PRECISION_MEDIUM,  /* at least bf16: TF32 here */
+} Precision;
+
 typedef struct Target {
     TargetKind kind;
     const char *name; /* "cpu", "cuda:sm_90a": for printing and cache keys */
@@ -21,9 +28,13 @@ typedef struct Target {
     const char *isa; /* compiler flags' key, e.g. what -march=native resolved to; part of the cache key */
 
     /* CUDA */
-    int sm; /* 80, 89, 90 */
-    int warp, max_threads;
-    int64_t shared_bytes;
+    int sm;                   /* 80, 89, 90 */
+    const char *architecture; /* what NVRTC compiles for: "sm_90a" */
+    int warp, max_threads;    /* max_threads: of a block */
+    int processors;           /* streaming multiprocessors */
+    int64_t shared_bytes;     /* that a block may ask for */
+    bool library;             /* there is cuBLASLt */
+    Precision precision;      /* of products of f32 */
 
     /* contraction: register tile and packed panel width (elements), chosen from the above */
     int tile_rows, tile_vectors;
@@ -44,6 +55,8 @@ typedef struct Tile {
  * operands that are packed as they are read: the usual one, or one whose narrower panels waste less. */
 Tile sn_target_tile(const Target *target, int64_t columns);
 
+/* Facts of a GPU of that compute capability (90: 9.0) as far as it determines them, and those of the capability's
+ * largest usual card for the rest; a device that is there replaces the latter by its own. */
 void sn_target_cuda(Target *target, int sm);
 
 /* What an anchor lets `fuse` put around it; read by fuse and codegen alike. */
