@@ -87,36 +87,41 @@ static bool run_compiler(const char *const *argv) {
     return child > 0 && waitpid(child, &state, 0) == child && state == 0;
 }
 
-/* The kernels with the calls for the check of accesses, the emulator without. */
-static bool build(const char *source, const char *object, const char *library) {
-    const char *const kernels[] = {"g++",
-                                   "-std=gnu++17",
-                                   "-O1",
-                                   "-w",
-                                   "-fno-strict-aliasing",
-                                   "-fPIC",
-                                   "-fsanitize=thread",
-                                   "-I",
-                                   SN_TESTS "/emulator",
-                                   "-c",
-                                   source,
-                                   "-o",
-                                   object,
-                                   NULL};
-    const char *const all[] = {"g++",
-                               "-std=gnu++17",
-                               "-O2",
-                               "-fno-strict-aliasing",
-                               "-fPIC",
-                               "-shared",
-                               "-o",
-                               library,
-                               object,
-                               SN_TESTS "/emulator/emulator.cpp",
-                               SN_TESTS "/emulator/memory.cpp",
-                               SN_TESTS "/emulator/access.cpp",
-                               NULL};
-    return run_compiler(kernels) && run_compiler(all);
+/* The emulator, and behind it the kernels with the calls for the check of accesses. */
+static bool build(const char *source, const char *kernels, const char *emulator) {
+    const char *const first[] = {"g++",
+                                 "-std=gnu++17",
+                                 "-O2",
+                                 "-fno-strict-aliasing",
+                                 "-fPIC",
+                                 "-shared",
+                                 "-o",
+                                 emulator,
+                                 SN_TESTS "/emulator/emulator.cpp",
+                                 SN_TESTS "/emulator/memory.cpp",
+                                 SN_TESTS "/emulator/access.cpp",
+                                 SN_TESTS "/emulator/tensor.cpp",
+                                 NULL};
+    const char *const second[] = {"g++",
+                                  "-std=gnu++17",
+                                  "-O1",
+                                  "-w",
+                                  "-fno-strict-aliasing",
+                                  "-fPIC",
+                                  "-fsanitize=thread",
+                                  "-fsanitize=alignment",
+                                  "-I",
+                                  SN_TESTS "/emulator",
+                                  "-I",
+                                  SN_TESTS "/../codegen/device",
+                                  "-shared",
+                                  "-nostdlib",
+                                  source,
+                                  emulator,
+                                  "-o",
+                                  kernels,
+                                  NULL};
+    return run_compiler(first) && run_compiler(second);
 }
 
 static void *find(Fixture *f, const char *name) {
@@ -127,20 +132,20 @@ static void *find(Fixture *f, const char *name) {
 
 static int setup(void **state) {
     Fixture *f = calloc(1, sizeof *f);
-    char source[128], object[128], library[128];
+    char source[128], kernels[128], emulator[128];
     *state = f;
     read_cluster_files(&f->files, 90);
     strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
     if (!mkdtemp(f->folder)) return -1;
     snprintf(source, sizeof source, "%s/unit.cpp", f->folder);
-    snprintf(object, sizeof object, "%s/unit.o", f->folder);
-    snprintf(library, sizeof library, "%s/unit.so", f->folder);
+    snprintf(kernels, sizeof kernels, "%s/kernels.so", f->folder);
+    snprintf(emulator, sizeof emulator, "%s/emulator.so", f->folder);
     FILE *file = fopen(source, "w");
     assert_non_null(file);
     assert_true(fputs(unit_text(f), file) >= 0);
     assert_int_equal(fclose(file), 0);
-    if (!build(source, object, library)) fail_msg("%s does not compile", source);
-    f->library = dlopen(library, RTLD_NOW);
+    if (!build(source, kernels, emulator)) fail_msg("%s does not compile", source);
+    f->library = dlopen(kernels, RTLD_NOW);
     if (!f->library) fail_msg("%s", dlerror());
     *(void **)&f->launch = find(f, "emu_launch");
     *(void **)&f->alloc = find(f, "emu_alloc");
@@ -384,15 +389,16 @@ static int count_noticed(Fixture *f, const char *name, const int64_t *symbols, c
 }
 
 static void races_are_reported(void **state) {
-    assert_int_equal(count_noticed(*state, "no_barrier", sizes[1], "race"), EMU_ORDER_COUNT);
+    /* As a race, or as a load that comes before the store. */
+    assert_int_equal(count_noticed(*state, "no_barrier", sizes[1], "shared memory"), EMU_ORDER_COUNT);
     /* Two blocks store the same values, so that no result shows it. */
     assert_int_equal(count_noticed(*state, "overlapping_blocks", sizes[1], "race"), EMU_ORDER_COUNT);
 }
 static void a_divergent_barrier_is_reported(void **state) {
     assert_int_equal(count_noticed(*state, "some_barrier", sizes[1], "divergent barrier"), EMU_ORDER_COUNT);
 }
-static void uninitialised_shared_memory_shows(void **state) {
-    assert_int_equal(count_noticed(*state, "no_share", sizes[1], NULL), EMU_ORDER_COUNT);
+static void uninitialised_shared_memory_is_reported(void **state) {
+    assert_int_equal(count_noticed(*state, "no_share", sizes[1], "nothing has been stored"), EMU_ORDER_COUNT);
 }
 static void accesses_out_of_bounds_are_reported(void **state) {
     assert_int_equal(count_noticed(*state, "store_beyond", sizes[1], "of a buffer of 4"), EMU_ORDER_COUNT);
@@ -455,6 +461,110 @@ static void a_lane_that_has_left_is_missed(void **state) {
     f->release(out);
 }
 
+/* ---- tensor cores, asynchronous copies, vectors ---- */
+
+typedef struct TensorProbe {
+    const void *a, *b;
+    float *out;
+    int64_t plan;
+} TensorProbe;
+
+/* NULL, or what the emulator said. */
+static const char *run_probe(Fixture *f, const char *name, const void *args, EmuOrder order) {
+    static char message[256];
+    char symbol[64];
+    EmuLaunch launch = {.args = args, .grid = {1, 1, 1}, .block = {32, 1, 1}, .order = order};
+    snprintf(symbol, sizeof symbol, "%s_call", name);
+    *(void **)&launch.kernel = find(f, symbol);
+    if (f->launch(&launch) == 0) return NULL;
+    return strcpy(message, launch.message);
+}
+
+enum { PROBE_ROWS = 16, PROBE_COLUMNS = 8 };
+
+/* Operands of `dtype`, 16 x `depth` and `depth` x 8, and the largest error of their product by the probe. */
+static double product_error(Fixture *f, const char *name, DType dtype, int depth, bool b_columns,
+                            int64_t plan, EmuOrder order) {
+    int bytes = sn_dtype_bytes(dtype);
+    void *a = f->alloc((size_t)(PROBE_ROWS * depth * bytes)),
+         *b = f->alloc((size_t)(PROBE_COLUMNS * depth * bytes));
+    TensorProbe probe = {a, b, f->alloc(PROBE_ROWS * PROBE_COLUMNS * sizeof(float)), plan};
+    Tensor x = {.dtype = dtype, .count = PROBE_ROWS * depth, .payload = SN_PAYLOAD_BYTES, .bytes = a};
+    Tensor y = {.dtype = dtype, .count = PROBE_COLUMNS * depth, .payload = SN_PAYLOAD_BYTES, .bytes = b};
+    for (int i = 0; i < x.count; i++) sn_element_set(dtype, a, i, sn_random_normal(1, (uint64_t)i));
+    for (int i = 0; i < y.count; i++) sn_element_set(dtype, b, i, sn_random_normal(2, (uint64_t)i));
+    const char *said = run_probe(f, name, &probe, order);
+    if (said) fail_msg("%s: %s", name, said);
+    double error = 0;
+    for (int m = 0; m < PROBE_ROWS; m++)
+        for (int n = 0; n < PROBE_COLUMNS; n++) {
+            double sum = 0;
+            for (int k = 0; k < depth; k++)
+                sum += sn_tensor_get(&x, m * depth + k) *
+                       sn_tensor_get(&y, b_columns ? n * depth + k : k * PROBE_COLUMNS + n);
+            error = fmax(error, fabs(probe.out[m * PROBE_COLUMNS + n] - sum));
+        }
+    f->release(a), f->release(b), f->release(probe.out);
+    return error;
+}
+
+static void tensor_cores_multiply(void **state) {
+    for (int order = 0; order < EMU_ORDER_COUNT; order++) {
+        assert_true(product_error(*state, "probe_bf16", SN_BF16, 16, false, 0, (EmuOrder)order) < 1e-5);
+        assert_true(product_error(*state, "probe_f16", SN_F16, 16, false, 0, (EmuOrder)order) < 1e-5);
+        /* Rounded operands are off by half a unit of their 10 bits, cut ones by up to a whole one. */
+        double rounded = product_error(*state, "probe_tf32", SN_F32, 8, true, 0, (EmuOrder)order);
+        double cut = product_error(*state, "probe_tf32", SN_F32, 8, true, 1, (EmuOrder)order);
+        assert_true(rounded > 1e-5 && rounded < 4e-3);
+        assert_true(cut > 1.5 * rounded);
+    }
+}
+
+/* What a wrong way of staging operands must be met with; in the order of the probe's plans. */
+static void wrong_staging_is_reported(void **state) {
+    static const char *const said[] = {NULL,   "copy has not reached", "copy has not reached",
+                                       "race", "not a multiple of 16", "memory that is not shared"};
+    Fixture *f = *state;
+    for (int plan = 1; plan < 6; plan++)
+        for (int order = 0; order < EMU_ORDER_COUNT; order++) {
+            TensorProbe probe = {f->alloc(16 * 16 * 2), f->alloc(16 * 8 * 2), f->alloc(16 * 8 * 4), plan};
+            const char *message = run_probe(f, "probe_bf16", &probe, (EmuOrder)order);
+            if (!message || !strstr(message, said[plan]))
+                fail_msg("plan %d, order %d: %s", plan, order, message ? message : "nothing noticed");
+            f->release((void *)probe.a), f->release((void *)probe.b), f->release(probe.out);
+        }
+}
+
+static void vectors_are_aligned(void **state) {
+    Fixture *f = *state;
+    struct {
+        float *in, *out;
+        int64_t offset;
+    } args = {f->alloc(132 * sizeof(float)), f->alloc(128 * sizeof(float)), 4};
+    for (int i = 0; i < 132; i++) args.in[i] = (float)i;
+    assert_null(run_probe(f, "probe_vectors", &args, EMU_FORWARD));
+    for (int i = 0; i < 128; i++) assert_true(args.out[i] == (float)(4 + i / 4 * 4 + 3 - i % 4));
+    args.offset = 2;
+    const char *message = run_probe(f, "probe_vectors", &args, EMU_FORWARD);
+    assert_non_null(message);
+    assert_non_null(strstr(message, "not a multiple of 16"));
+    args.offset = 8; /* the last vector is beyond the buffer */
+    message = run_probe(f, "probe_vectors", &args, EMU_FORWARD);
+    assert_non_null(message);
+    assert_non_null(strstr(message, "a load out of bounds at 528"));
+    f->release(args.in), f->release(args.out);
+}
+
+static void a_hole_in_shared_memory_is_reported(void **state) {
+    Fixture *f = *state;
+    int *out = f->alloc(32 * sizeof *out);
+    const char *message = run_probe(f, "probe_lost", &out, EMU_FORWARD);
+    assert_non_null(message);
+    assert_non_null(strstr(message, "nothing has been stored"));
+    assert_non_null(strstr(message, "by thread 28"));
+    f->release(out);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_equal_the_interpreter),
@@ -462,11 +572,15 @@ int main(void) {
         cmocka_unit_test(indices_out_of_range_are_faults),
         cmocka_unit_test(races_are_reported),
         cmocka_unit_test(a_divergent_barrier_is_reported),
-        cmocka_unit_test(uninitialised_shared_memory_shows),
+        cmocka_unit_test(uninitialised_shared_memory_is_reported),
         cmocka_unit_test(accesses_out_of_bounds_are_reported),
         cmocka_unit_test(warps_vote_and_shuffle),
         cmocka_unit_test(blocks_share_memory),
         cmocka_unit_test(a_lane_that_has_left_is_missed),
+        cmocka_unit_test(tensor_cores_multiply),
+        cmocka_unit_test(wrong_staging_is_reported),
+        cmocka_unit_test(vectors_are_aligned),
+        cmocka_unit_test(a_hole_in_shared_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

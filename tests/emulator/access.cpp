@@ -10,6 +10,8 @@
  * an old entry may be lost, and a race be overlooked, but none is invented. */
 #include "engine.h"
 
+#include <vector>
+
 enum { TABLE_BITS = 20, READERS = 2 };
 
 struct Access {
@@ -27,9 +29,50 @@ static Cell table[1 << TABLE_BITS];
 static unsigned launches;
 static int block_now;
 
+bool emu_checked;
+
 void emu_access_start() {
     launches++;
 }
+
+/* ---- what of shared memory has been written in this block ---- */
+
+enum Content : unsigned char { NOTHING, PENDING, WRITTEN };
+
+struct Piece {
+    const char *start;
+    std::vector<Content> content;
+};
+static Piece pieces[2];
+
+void emu_access_shared(int piece, const void *start, size_t bytes) {
+    pieces[piece].start = (const char *)start;
+    pieces[piece].content.assign(bytes, NOTHING);
+}
+
+static Content *content_at(const char *address) {
+    for (Piece &piece : pieces)
+        if (address >= piece.start && address < piece.start + piece.content.size())
+            return &piece.content[(size_t)(address - piece.start)];
+    return NULL;
+}
+
+static void note_content(const char *address, bool write) {
+    Content *content = content_at(address);
+    if (!content) return;
+    if (!write && *content != WRITTEN)
+        emu_fail_here("a load of shared memory that %s", *content == PENDING
+                                                             ? "an asynchronous copy has not reached yet"
+                                                             : "nothing has been stored to");
+    if (write) *content = WRITTEN;
+}
+
+void emu_note_pending(const void *address, long bytes) {
+    for (long i = 0; i < bytes && emu_checked; i++)
+        if (Content *content = content_at((const char *)address + i)) *content = PENDING;
+}
+
+/* ---- who accesses what ---- */
 
 void emu_access_block(int block) {
     block_now = block;
@@ -84,9 +127,9 @@ static void note_byte(const char *address, const Access &now, bool write, bool s
     cell->reader[0] = now;
 }
 
-static void note(const void *address, long size, bool write) {
+void emu_note(const void *address, long size, bool write) {
     const char *at = (const char *)address;
-    if (emu_is_stack(at)) return;
+    if (!emu_checked || emu_is_stack(at)) return;
     bool shared = emu_is_shared(at);
     size_t bytes;
     long offset;
@@ -94,14 +137,17 @@ static void note(const void *address, long size, bool write) {
         emu_fail_here("a %s out of bounds at %ld of a buffer of %zu", write ? "store" : "load", offset,
                       bytes);
     Access now = access_now();
-    for (long i = 0; i < size; i++) note_byte(at + i, now, write, shared);
+    for (long i = 0; i < size; i++) {
+        note_byte(at + i, now, write, shared);
+        if (shared) note_content(at + i, write);
+    }
 }
 
 /* ---- what the compiler calls ---- */
 
 #define EMU_NOTE(name, size, write)                                                                          \
     extern "C" void name(void *address) {                                                                    \
-        note(address, size, write);                                                                          \
+        emu_note(address, size, write);                                                                      \
     }
 EMU_NOTE(__tsan_read1, 1, false)
 EMU_NOTE(__tsan_read2, 2, false)
@@ -122,9 +168,25 @@ EMU_NOTE(__tsan_unaligned_write4, 4, true)
 EMU_NOTE(__tsan_unaligned_write8, 8, true)
 EMU_NOTE(__tsan_unaligned_write16, 16, true)
 
-/* Copies of structs: kernels copy only what no other thread writes. */
-extern "C" void __tsan_read_range(void *, long) {}
-extern "C" void __tsan_write_range(void *, long) {}
+extern "C" void __tsan_read_range(void *address, long size) {
+    emu_note(address, size, false);
+}
+extern "C" void __tsan_write_range(void *address, long size) {
+    emu_note(address, size, true);
+}
 extern "C" void __tsan_func_entry(void *) {}
 extern "C" void __tsan_func_exit() {}
 extern "C" void __tsan_init() {}
+
+/* -fsanitize=alignment: what it knows of the access. */
+struct TypeMismatch {
+    const void *file;
+    unsigned line, column;
+    const void *type;
+    unsigned char log_alignment, kind;
+};
+
+extern "C" void __ubsan_handle_type_mismatch_v1(const TypeMismatch *what, void *) {
+    emu_fail_here("an address that is not a multiple of %d, at line %u", 1 << what->log_alignment,
+                  what->line);
+}

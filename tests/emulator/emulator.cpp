@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { MAX_THREADS = 1024, WARP = 32, STACK = 64 << 10, PAGE = 4096, MAX_BYTES = 16 };
+#include <vector>
+
+enum { MAX_THREADS = 1024, WARP = 32, STACK = 64 << 10, PAGE = 4096 };
 
 /* ---- state: of the one launch that runs ---- */
 
@@ -27,15 +29,10 @@ struct Thread {
     void *stack;   /* pointer, while it does not run */
 };
 
-/* What a lane gives in an exchange. */
-struct Gift {
-    unsigned char bytes[MAX_BYTES];
-};
-
 EmuPlace emu_place;
 
 static Thread threads[MAX_THREADS];
-static Gift gifts[MAX_THREADS / WARP][2][WARP];
+static EmuGift gifts[MAX_THREADS / WARP][2][WARP];
 static int thread_count, current, permutation[MAX_THREADS];
 static void *scheduler_stack, *dynamic_shared;
 static char *stacks;
@@ -44,9 +41,25 @@ static bool failed;
 static uint64_t random_state;
 static sigjmp_buf outside;
 
-/* Absent when no kernel has static shared memory. */
-extern "C" char __start_sn_shared[] __attribute__((weak, visibility("hidden")));
-extern "C" char __stop_sn_shared[] __attribute__((weak, visibility("hidden")));
+/* ---- modules ---- */
+
+static std::vector<const EmuModule *> modules;
+static const EmuModule *module_now; /* of the kernel that runs; NULL: it is not of one */
+
+void emu_register(const EmuModule *module) {
+    modules.push_back(module);
+}
+
+void emu_unregister(const EmuModule *module) {
+    for (size_t i = 0; i < modules.size(); i++)
+        if (modules[i] == module) modules.erase(modules.begin() + (long)i--);
+}
+
+static const EmuModule *find_module(const void *address) {
+    for (const EmuModule *module : modules)
+        if ((const char *)address >= module->start && (const char *)address < module->end) return module;
+    return NULL;
+}
 
 /* ---- fibres ---- */
 
@@ -132,7 +145,7 @@ bool emu_is_stack(const void *address) {
 
 bool emu_is_shared(const void *address) {
     const char *at = (const char *)address, *dynamic = (const char *)dynamic_shared;
-    bool is_static = __start_sn_shared != NULL && at >= __start_sn_shared && at < __stop_sn_shared;
+    bool is_static = module_now && at >= module_now->shared_start && at < module_now->shared_end;
     return is_static || (dynamic && at >= dynamic && at < dynamic + launch->shared);
 }
 
@@ -162,28 +175,33 @@ void emu_warp_barrier(unsigned mask, int line) {
 }
 
 /* Tables alternate, so that a lane may begin the next exchange while another still reads this one. */
-static const Gift *exchange(unsigned mask, int line, const void *value, size_t bytes) {
+const EmuGift *emu_give(unsigned mask, int line, const void *value, size_t bytes) {
     Thread *self = &threads[current];
-    Gift *table = gifts[current / WARP][self->exchanges++ % 2];
-    if (bytes > MAX_BYTES) emu_fail_here("a shuffle of too many bytes, at line %d", line);
+    EmuGift *table = gifts[current / WARP][self->exchanges++ % 2];
+    if (bytes > sizeof table->bytes) emu_fail_here("a shuffle of too many bytes, at line %d", line);
     memcpy(table[emu_place.lane].bytes, value, bytes);
     meet_warp(mask, line);
     return table;
 }
 
+int emu_lanes() {
+    int rest = thread_count - current / WARP * WARP;
+    return rest < WARP ? rest : WARP;
+}
+
 static bool takes_part(unsigned mask, int lane) {
-    return lane >= 0 && lane < WARP && (mask >> lane & 1) && current / WARP * WARP + lane < thread_count;
+    return lane >= 0 && lane < WARP && (mask >> lane & 1) && lane < emu_lanes();
 }
 
 void emu_exchange(unsigned mask, int line, const void *value, size_t bytes, int source, void *result) {
-    const Gift *table = exchange(mask, line, value, bytes);
+    const EmuGift *table = emu_give(mask, line, value, bytes);
     if (!takes_part(mask, source))
         emu_fail_here("a shuffle that reads a lane which takes no part, at line %d", line);
     memcpy(result, table[source].bytes, bytes);
 }
 
 unsigned emu_ballot(unsigned mask, int line, bool vote) {
-    const Gift *table = exchange(mask, line, &vote, sizeof vote);
+    const EmuGift *table = emu_give(mask, line, &vote, sizeof vote);
     unsigned result = 0;
     for (int lane = 0; lane < WARP; lane++)
         if (takes_part(mask, lane) && table[lane].bytes[0]) result |= 1u << lane;
@@ -283,6 +301,15 @@ static void run_block() {
     }
 }
 
+static void clear_shared() {
+    char *start = module_now ? module_now->shared_start : NULL;
+    size_t bytes = module_now ? (size_t)(module_now->shared_end - start) : 0;
+    if (bytes) memset(start, EMU_FILL, bytes);
+    if (launch->shared) memset(dynamic_shared, EMU_FILL, launch->shared);
+    emu_access_shared(0, start, bytes);
+    emu_access_shared(1, dynamic_shared, launch->shared);
+}
+
 static void start_block(uint3 block) {
     uint3 size = {launch->block[0], launch->block[1], launch->block[2]};
     uint3 grid = {launch->grid[0], launch->grid[1], launch->grid[2]};
@@ -293,9 +320,8 @@ static void start_block(uint3 block) {
         threads[i].place = (EmuPlace){index, block, size, grid, i % WARP, i, 0, 0};
         threads[i].stack = fresh_stack(i);
     }
-    if (__start_sn_shared != NULL)
-        memset(__start_sn_shared, EMU_FILL, (size_t)(__stop_sn_shared - __start_sn_shared));
-    if (launch->shared) memset(dynamic_shared, EMU_FILL, launch->shared);
+    clear_shared();
+    emu_copies_start(thread_count);
 }
 
 static void run_grid() {
@@ -353,6 +379,8 @@ int emu_launch(EmuLaunch *what) {
     launch = what;
     failed = false;
     launch->message[0] = 0;
+    module_now = find_module((void *)launch->kernel);
+    emu_checked = module_now && module_now->checked;
     if (!prepare()) return 1;
     dynamic_shared = launch->shared ? emu_alloc(launch->shared) : NULL;
     if (launch->shared && !dynamic_shared) emu_fail("no memory for %zu shared bytes", launch->shared);

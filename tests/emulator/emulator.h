@@ -17,6 +17,29 @@ struct uint3 {
     unsigned x, y, z;
 };
 
+/* Vectors of memory, aligned as CUDA's are: compile with -fsanitize=alignment, and an address that is not is
+ * reported. */
+#define EMU_VECTORS(type, name)                                                                              \
+    struct __attribute__((aligned(2 * sizeof(type)))) name##2 {                                              \
+        type x, y;                                                                                           \
+    };                                                                                                       \
+    struct __attribute__((aligned(4 * sizeof(type) < 16 ? 4 * sizeof(type) : 16))) name##4 {                 \
+        type x, y, z, w;                                                                                     \
+    };                                                                                                       \
+    static inline __attribute__((unused)) name##2 make_##name##2(type x, type y) {                           \
+        return {x, y};                                                                                       \
+    }                                                                                                        \
+    static inline __attribute__((unused)) name##4 make_##name##4(type x, type y, type z, type w) {           \
+        return {x, y, z, w};                                                                                 \
+    }
+EMU_VECTORS(float, float)
+EMU_VECTORS(int, int)
+EMU_VECTORS(unsigned, uint)
+EMU_VECTORS(unsigned short, ushort)
+EMU_VECTORS(unsigned char, uchar)
+EMU_VECTORS(double, double)
+EMU_VECTORS(long long, longlong)
+
 #define __global__
 #define __device__
 #define __forceinline__ inline __attribute__((unused))
@@ -24,14 +47,41 @@ struct uint3 {
 #define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
-/* All static shared memory lies in one section, which is filled with NaN before each block. */
-#define __shared__ static __attribute__((section("sn_shared")))
+/* All that a module of kernels keeps in its .bss is shared memory: it is filled with NaN before each block. */
+#define __shared__ static
 
 /* name_call(args): what a launch calls in every thread. The argument struct is called nameArgs. */
 #define EMU_KERNEL(name)                                                                                     \
     extern "C" void name##_call(const void *args) {                                                          \
         name(*(const name##Args *)args);                                                                     \
     }
+
+/* Where a module of kernels lies: a shared object of its own, linked with -nostartfiles. */
+struct EmuModule {
+    const char *start, *end;         /* of all of it */
+    char *shared_start, *shared_end; /* of what it keeps */
+    bool checked;                    /* compiled with the calls for the check of accesses */
+};
+void emu_register(const EmuModule *module);
+void emu_unregister(const EmuModule *module);
+
+#ifndef EMU_ENGINE
+/* The linker's names. */
+extern "C" __attribute__((visibility("hidden"))) char __ehdr_start[], __bss_start[], _end[];
+
+#ifdef __SANITIZE_THREAD__
+#define EMU_CHECKED true
+#else
+#define EMU_CHECKED false
+#endif
+static const EmuModule emu_module = {__ehdr_start, _end, __bss_start, _end, EMU_CHECKED};
+__attribute__((constructor, no_sanitize("thread"))) static void emu_load() {
+    emu_register(&emu_module);
+}
+__attribute__((destructor, no_sanitize("thread"))) static void emu_unload() {
+    emu_unregister(&emu_module);
+}
+#endif
 
 /* ---- where a thread is ---- */
 
@@ -75,6 +125,24 @@ template <class T> static inline T emu_shuffle(unsigned mask, int line, T value,
     emu_exchange(mask, line, &value, sizeof value, source, &result);
     return result;
 }
+
+/* ---- tensor cores and copies past the registers: what codegen/device/tensor.cuh says of them ---- */
+
+/* Products are exact, sums in f32. Of TF32 operands the low 13 bits are cut off, so that one that was not
+ * rounded shows. */
+void emu_mma_bf16(float *d, const uint32_t *a, const uint32_t *b, int line);
+void emu_mma_f16(float *d, const uint32_t *a, const uint32_t *b, int line);
+void emu_mma_tf32(float *d, const uint32_t *a, const uint32_t *b, int line);
+uint32_t emu_to_tf32(float x);
+
+/* Rows are in shared memory and aligned to 16 bytes, or that is reported. */
+void emu_ldmatrix4(uint32_t *r, const void *row, int transposed, int line);
+
+/* What is copied arrives at the wait that covers it and not before: until then the destination is NaN, and with
+ * the check of accesses a load of it is reported. */
+void emu_copy_async(void *to, const void *from, int bytes);
+void emu_copy_commit();
+void emu_copy_wait(int groups);
 
 /* ---- atomics: threads change places at barriers only, so plain accesses are atomic ---- */
 

@@ -1,8 +1,9 @@
-/* What the parts of the emulator share: emulator.cpp (threads and barriers), memory.cpp (guarded buffers) and
- * access.cpp (the check of each access). */
+/* What the parts of the emulator share: emulator.cpp (threads and barriers), memory.cpp (guarded buffers),
+ * access.cpp (the check of each access) and tensor.cpp (tensor cores and asynchronous copies). */
 #ifndef SN_EMULATOR_ENGINE_H
 #define SN_EMULATOR_ENGINE_H
 
+#define EMU_ENGINE
 #include "emulator.h"
 
 enum { EMU_FILL = 0xff }; /* the byte that memory is full of before a kernel writes: floats are NaN */
@@ -12,6 +13,19 @@ void emu_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same from inside a thread, which never runs again. */
 void emu_fail_here(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- warps ---- */
+
+/* What a lane gives in an exchange. */
+struct EmuGift {
+    unsigned char bytes[32];
+};
+
+/* The lanes of `mask` meet; what each of the 32 gave, valid until the second exchange from here. */
+const EmuGift *emu_give(unsigned mask, int line, const void *value, size_t bytes);
+
+/* The lanes of the warp that runs: 32, or fewer in a block's last one. */
+int emu_lanes();
 
 /* ---- memory ---- */
 
@@ -27,8 +41,24 @@ bool emu_is_shared(const void *address);
 
 /* ---- accesses ---- */
 
+extern bool emu_checked; /* whether the kernel that runs calls for the check of its accesses */
+
 /* Before a launch, and before each of its blocks, which are numbered from 0. */
 void emu_access_start();
 void emu_access_block(int block);
+
+/* Where shared memory lies: two pieces, of which either may be empty. Nothing is written yet. */
+void emu_access_shared(int piece, const void *start, size_t bytes);
+
+/* An access of the thread that runs; nothing unless emu_checked. */
+void emu_note(const void *address, long bytes, bool write);
+
+/* Bytes of shared memory whose content is under way and cannot be read before they are written. */
+void emu_note_pending(const void *address, long bytes);
+
+/* ---- copies ---- */
+
+/* Before each block of so many threads. */
+void emu_copies_start(int threads);
 
 #endif
