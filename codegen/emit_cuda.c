@@ -3,7 +3,7 @@
  * Every value is a scalar of one thread. A nest's rows are dealt to blocks as schedule_cuda.c says (see Block
  * in kernel.h): each thread walks every `team`-th element of its row, and joins what it has accumulated with
  * the rest of the team by shuffles, through shared memory, or both, always in the same order. */
-#include "emit.h"
+#include "emit_template.h"
 
 static const Dialect cuda_dialect = {
     .fault = "sn_fault(args.fault, %d);",
@@ -316,6 +316,10 @@ static void emit_args(const Emit *emit, Text *out) {
 Status sn_emit_cuda(KernelIr *kernel, Kernel *out) {
     Emit emit = {.arena = kernel->arena, .dialect = &cuda_dialect, .kernel = kernel};
     Text text = sn_text(kernel->arena), functions = sn_text(kernel->arena);
+    if (kernel->use) {
+        sn_text_add(&text, "%s\n", sn_device_text("prelude.cuh"));
+        return sn_emit_template_cuda(&emit, &text, emit_args, out);
+    }
     out->items = sn_dim(kernel->dims, 0);
     for (int i = 0; i < kernel->nest.count; i++) {
         emit_nest(&emit, i, &functions);

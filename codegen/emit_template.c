@@ -7,6 +7,20 @@ static const Dialect template_dialect = {
     .buffer = "context->buffers[%d]",
 };
 
+static bool is_cuda(const Emit *emit) {
+    return emit->kernel->target->kind == SN_TARGET_CUDA;
+}
+
+/* Opens the hole `name` whose arguments are ", type name, …" (each with a comma before it). */
+static void open_hole(const Emit *emit, Text *out, const char *result, const char *name,
+                      const char *arguments) {
+    if (!is_cuda(emit)) {
+        sn_text_add(out, "SN_INLINE %s %s(const SnContext *context%s) {\n", result, name, arguments);
+        return;
+    }
+    sn_text_add(out, "    SN_HOLE %s %s(%s) const {\n", result, name, *arguments ? arguments + 2 : "");
+}
+
 /* All instructions of a hole, in order: it has no loops. */
 static void emit_instructions(Emit *emit, Instr *value) {
     unsigned char *needed = sn_emit_needed(emit, -1);
@@ -19,7 +33,7 @@ static void emit_address(Emit *emit, const Hole *hole, Text *out) {
     sn_emit_line(emit, "%s", hole->prepare);
     sn_emit_line(emit, "return %s + %s;", sn_emit_buffer(emit, hole->value->buffer),
                  sn_emit_dim(emit, hole->value->dim, NULL));
-    sn_text_add(out, "SN_INLINE const void *%s(const SnContext *context%s) {\n", hole->name, hole->arguments);
+    open_hole(emit, out, "const void *", hole->name, hole->arguments);
 }
 
 /* A v form that has no axis to lay lanes along is never called, but has to compile: it computes lane 0. */
@@ -68,7 +82,7 @@ static void emit_ahead(Emit *emit, const Hole *hole, Text *out) {
             if (!store->guard && fetches(nest, store->offset, hole->ahead))
                 emit_fetch(emit, store->buffer, store->offset, true);
         }
-    sn_text_add(out, "SN_INLINE void %s(const SnContext *context%s) {\n", hole->name, hole->arguments);
+    open_hole(emit, out, "void", hole->name, hole->arguments);
 }
 
 static void emit_hole(Emit *emit, const Hole *hole, Text *out) {
@@ -80,10 +94,10 @@ static void emit_hole(Emit *emit, const Hole *hole, Text *out) {
     } else {
         emit_body(emit, hole);
         const char *type = hole->vector ? "vf32" : "float", *result = hole->value ? type : "void";
-        sn_text_add(out, "SN_INLINE %s %s_%s(const SnContext *context", result, hole->name,
-                    hole->vector ? "v" : "s");
-        if (hole->argument) sn_text_add(out, ", %s value", type);
-        sn_text_add(out, "%s) {\n", hole->arguments);
+        const char *value = hole->argument ? sn_arena_printf(emit->arena, ", %s value", type) : "";
+        open_hole(emit, out, result,
+                  sn_arena_printf(emit->arena, "%s_%s", hole->name, hole->vector ? "v" : "s"),
+                  sn_arena_printf(emit->arena, "%s%s", value, hole->arguments));
     }
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
@@ -98,13 +112,32 @@ static void emit_mask_tile(Emit *emit, const TemplateUse *use, Text *out) {
         if (use->unmasked) sn_emit_line(emit, "if (j1 - 1 <= i0 + %s) return 2;", offset);
     }
     sn_emit_line(emit, "return %d;", use->unmasked && !use->causal ? 2 : 1);
-    sn_text_add(
-        out,
-        "SN_INLINE int sn_mask_tile(const SnContext *context, int64_t b, int64_t h, int64_t i0, int64_t i1, "
-        "int64_t j0, int64_t j1) {\n");
+    open_hole(emit, out, "int", is_cuda(emit) ? "mask_tile" : "sn_mask_tile",
+              ", int64_t b, int64_t h, int64_t i0, int64_t i1, int64_t j0, int64_t j1");
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
 }
+
+/* The driver's run-time numbers and its statement. */
+static void emit_driver(Emit *emit, const TemplateUse *use) {
+    sn_emit_function(emit, emit->kernel->nest.at[0]);
+    for (int i = 0; i < use->number.count; i++)
+        sn_emit_line(emit, "const int64_t n%d = %s;", i, sn_emit_dim(emit, use->number.at[i], NULL));
+    sn_emit_line(emit, "%s", use->driver);
+}
+
+static void emit_holes(Emit *emit, const TemplateUse *use, Text *out) {
+    for (int i = 0; i < use->hole.count; i++) emit_hole(emit, &use->hole.at[i], out);
+    if (use->masks) emit_mask_tile(emit, use, out);
+}
+
+static void finish(Emit *emit, const TemplateUse *use, Text *text, Kernel *out) {
+    out->items = use->items, out->after = use->after, out->together = use->together;
+    out->threads = use->threads, out->shared = use->shared;
+    sn_emit_finish(emit->kernel, emit, sn_text_string(text), out);
+}
+
+/* ---- C ---- */
 
 static void emit_entry(Emit *emit, const TemplateUse *use, Text *out) {
     sn_emit_function(emit, emit->kernel->nest.at[0]);
@@ -114,10 +147,7 @@ static void emit_entry(Emit *emit, const TemplateUse *use, Text *out) {
         out,
         "int KERNEL_NAME(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n%s",
         sn_text_string(&emit->text));
-    sn_emit_function(emit, emit->kernel->nest.at[0]);
-    for (int i = 0; i < use->number.count; i++)
-        sn_emit_line(emit, "const int64_t n%d = %s;", i, sn_emit_dim(emit, use->number.at[i], NULL));
-    sn_emit_line(emit, "%s", use->driver);
+    emit_driver(emit, use);
     sn_emit_line(emit, "return fault;");
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
@@ -127,13 +157,37 @@ Status sn_emit_template(Emit *emit, Text *text, Kernel *out) {
     const TemplateUse *use = emit->kernel->use;
     emit->dialect = &template_dialect;
     sn_text_add(text, "%s%s\n", use->defines, sn_device_text("tile.h"));
-    for (int i = 0; i < 3 && use->file[i]; i++) sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
+    for (int i = 0; i < 4 && use->file[i]; i++) sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
     sn_text_add(text, "struct SnContext {\n    void *const *buffers;\n    const int64_t *symbols;\n    int "
                       "*fault;\n};\n\n");
-    for (int i = 0; i < use->hole.count; i++) emit_hole(emit, &use->hole.at[i], text);
-    if (use->masks) emit_mask_tile(emit, use, text);
+    emit_holes(emit, use, text);
     emit_entry(emit, use, text);
-    out->items = use->items, out->after = use->after, out->together = use->together;
-    sn_emit_finish(emit->kernel, emit, sn_text_string(text), out);
+    finish(emit, use, text, out);
+    return NULL;
+}
+
+/* ---- CUDA ---- */
+
+static void emit_kernel(Emit *emit, const TemplateUse *use, Text *out) {
+    emit_driver(emit, use);
+    sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d, %d) ", use->threads,
+                use->blocks ? use->blocks : 1);
+    sn_text_add(out, "KERNEL_NAME(const __grid_constant__ KERNEL_NAMEArgs args) {\n"
+                     "    const KERNEL_NAMEUse use = {args};\n    const int64_t block = blockIdx.x;\n");
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
+}
+
+Status sn_emit_template_cuda(Emit *emit, Text *text, void (*args)(const Emit *emit, Text *out), Kernel *out) {
+    const TemplateUse *use = emit->kernel->use;
+    Text functions = sn_text(emit->arena);
+    sn_text_add(&functions, "struct KERNEL_NAMEUse {\n    const KERNEL_NAMEArgs &args;\n%s\n", use->defines);
+    emit_holes(emit, use, &functions);
+    sn_text_add(&functions, "};\n\n");
+    emit_kernel(emit, use, &functions);
+    for (int i = 0; i < 4 && use->file[i]; i++) sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
+    args(emit, text);
+    sn_text_add(text, "%s", sn_text_string(&functions));
+    finish(emit, use, text, out);
     return NULL;
 }

@@ -1,4 +1,10 @@
-/* Kernels made of a tile template (contraction, packing, attention) and holes. */
+/* Kernels made of a tile template (contraction, packing, attention) and holes.
+ *
+ * In C the template is text with macros for its numbers, and a hole is a function of a context. In CUDA C++ the
+ * template is written over a type: the kernel's own struct KERNEL_NAMEUse, whose members are the numbers
+ * (`static constexpr int`), the holes and `args`. So the kernels of one program share the template's text. A hole
+ * has the name that the lowering gave it with _v or _s behind it, as in C; one that gives an address, or that only
+ * fetches, has the bare name. */
 #ifndef SN_EMIT_TEMPLATE_H
 #define SN_EMIT_TEMPLATE_H
 
@@ -18,8 +24,8 @@ typedef struct Hole {
 } Hole;
 
 struct TemplateUse {
-    const char *file[3]; /* the template, of as many files */
-    const char *defines; /* before it */
+    const char *file[4]; /* the template, of as many files */
+    const char *defines; /* its numbers: #define lines before it; CUDA: members of the kernel's struct */
     SN_VEC(Hole) hole;
     bool maths;                 /* calls vector_math.h */
     bool masks;                 /* has sn_mask_tile: */
@@ -28,12 +34,18 @@ struct TemplateUse {
     const char *driver;         /* the statement of the entry that runs it, over n0, n1 … */
     Axes number;                /* what n0, n1 … are */
     Dim items, after, together; /* of Kernel; the last two may be NULL */
+    int threads, blocks;        /* CUDA: of a block, and how many of these a processor should hold at least */
+    Dim shared;                 /* CUDA: of Kernel; NULL: none */
 };
 
 /* The C prelude: vector width, vectors, index arithmetic, and what else the instructions (`maths`: or the
  * template) call. */
 void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out);
 
+/* Adds template, holes and entry to the text that holds the prelude, and ends the kernel. On CUDA emit->dialect is
+ * the caller's, and the holes' text is added before the rest of the kernel is known; `args` writes the struct of
+ * its arguments. */
 Status sn_emit_template(Emit *emit, Text *text, Kernel *out);
+Status sn_emit_template_cuda(Emit *emit, Text *text, void (*args)(const Emit *emit, Text *out), Kernel *out);
 
 #endif

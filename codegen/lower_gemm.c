@@ -1,8 +1,7 @@
-/* Contractions and packing on the CPU: the tile template with its operands and results as holes; element
- * types that the template does not accumulate (doubles, integers) are plain nests with a reduction. */
-#include "lower_template.h"
+/* Contractions, and packing, on the CPU: the tile template with its operands and results as holes; element types
+ * that the templates of no target accumulate (doubles, integers) are plain nests with a reduction. */
+#include "lower_gemm.h"
 
-#include "cluster.h"
 #include "tuning.h"
 #include "view.h"
 
@@ -12,26 +11,11 @@ enum {
     GROUP = 16, /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_packed.h */
 };
 
-typedef struct Gemm {
-    Lower lower;
-    TemplateUse *use;
-    const Node *node;
-    const AttrContract *attr;
-    int rank; /* of the result */
-    Type type;
-    Dim batch, M, N, K;
-    int mode; /* SN_GEMM_B */
-    Tile tile;
-    int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
-    int piece;           /* SN_GEMM_KC */
-} Gemm;
-
 static bool narrow_float(DType dtype) {
     return dtype == SN_F32 || dtype == SN_F16 || dtype == SN_BF16;
 }
 
-/* The batch indices that the template's one batch number stands for, then the other two arguments. */
-static void stand(void *user, const HoleAxes *axes, Dim *to) {
+void sn_gemm_stand(void *user, const HoleAxes *axes, Dim *to) {
     const Gemm *gemm = user;
     Dims *dims = gemm->lower.dims;
     Dim rest = axes->argument[0];
@@ -54,8 +38,7 @@ static Dim product(Dims *dims, Type type, int count) {
 
 /* ---- operands ---- */
 
-/* Axes 0 .. rank-1 of a matrix operand with these last two extents. */
-static Dim *operand_axes(const Gemm *gemm, Dim rows, Dim columns) {
+Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns) {
     Dim *extent = SN_ARRAY(gemm->lower.arena, Dim, gemm->rank);
     for (int i = 0; i < gemm->rank - 2; i++) extent[i] = gemm->type.dim[i];
     extent[gemm->rank - 2] = rows, extent[gemm->rank - 1] = columns;
@@ -77,7 +60,7 @@ static bool runs_across(Gemm *gemm, const Value *value, const Dim *axes) {
 
 static bool read_operand(Gemm *gemm, const Value *value, const char *name, const char *rows, Dim row_extent,
                          const char *columns, Dim column_extent, bool rows_aligned) {
-    Dim *axes = operand_axes(gemm, row_extent, column_extent);
+    Dim *axes = sn_gemm_axes(gemm, row_extent, column_extent);
     bool across = runs_across(gemm, value, axes);
     HoleSpec spec = {.name = name,
                      .count = 3,
@@ -85,7 +68,7 @@ static bool read_operand(Gemm *gemm, const Value *value, const char *name, const
                      .extent = {gemm->batch, row_extent, column_extent},
                      .lane = across ? 1 : 2,
                      .aligned = !across || rows_aligned};
-    sn_hole_read(&gemm->lower, gemm->use, &spec, value, axes, axes, gemm->rank, stand, gemm);
+    sn_hole_read(&gemm->lower, gemm->use, &spec, value, axes, axes, gemm->rank, sn_gemm_stand, gemm);
     return across;
 }
 
@@ -112,7 +95,7 @@ static bool read_panels(Gemm *gemm) {
     HoleAxes at = sn_hole_axes(lower->kernel, &spec, false);
     Dim *to = SN_ARRAY(lower->arena, Dim, type.rank);
     at.argument[1] = at.argument[2] = sn_dim(lower->dims, 0);
-    stand(gemm, &at, to);
+    sn_gemm_stand(gemm, &at, to);
     for (int i = type.rank - 3; i < type.rank; i++) to[i] = sn_dim(lower->dims, 0);
     sn_hole_add(lower, gemm->use, &spec, false, &at, load, axes, to, type.rank);
     gemm->use->hole.at[gemm->use->hole.count - 1].address = true;
@@ -124,7 +107,7 @@ static bool read_panels(Gemm *gemm) {
 static bool read_address(Gemm *gemm) {
     const Value *value = gemm->node->input[0];
     Lower *lower = &gemm->lower;
-    Dim *axes = operand_axes(gemm, gemm->M, gemm->K), *to = SN_ARRAY(lower->arena, Dim, gemm->rank);
+    Dim *axes = sn_gemm_axes(gemm, gemm->M, gemm->K), *to = SN_ARRAY(lower->arena, Dim, gemm->rank);
     sn_lower_nest(lower);
     Instr *load = sn_lower_pull(lower, value, axes);
     if (load->kind != SN_INSTR_LOAD || load->guard || lower->status) {
@@ -136,7 +119,7 @@ static bool read_address(Gemm *gemm) {
                      .argument = {"batch", "m", "k"},
                      .extent = {gemm->batch, gemm->M, gemm->K}};
     HoleAxes at = sn_hole_axes(lower->kernel, &spec, false);
-    stand(gemm, &at, to);
+    sn_gemm_stand(gemm, &at, to);
     sn_hole_add(lower, gemm->use, &spec, false, &at, load, axes, to, gemm->rank);
     gemm->use->hole.at[gemm->use->hole.count - 1].address = true;
     return true;
@@ -245,10 +228,10 @@ static Status lower_template(Gemm *gemm) {
                          .lane = 2,
                          .takes_value = true,
                          .aligned = true};
-    TRY(sn_hole_store(lower, gemm->use, &epilogue, stand, gemm));
+    TRY(sn_hole_store(lower, gemm->use, &epilogue, sn_gemm_stand, gemm));
     HoleSpec ahead_of = epilogue;
     ahead_of.name = "sn_epilogue_ahead", ahead_of.takes_value = false;
-    TRY(sn_hole_ahead(lower, gemm->use, &ahead_of, stand, gemm));
+    TRY(sn_hole_ahead(lower, gemm->use, &ahead_of, sn_gemm_stand, gemm));
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
         "%s#define SN_GEMM_B %d\n#define SN_GEMM_KC %d\n#define %s %d\n#define SN_GEMM_A_ALONG_M %d\n"
@@ -356,7 +339,10 @@ Status sn_lower_contract(KernelIr *kernel) {
     gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1], gemm.K = a.dim[a.rank - 1];
     kernel->flops =
         sn_dim_mulc(kernel->dims, sn_dim_mul(kernel->dims, sn_type_count(kernel->dims, type), gemm.K), 2);
-    bool tiles = kernel->target->kind == SN_TARGET_CPU && narrow_float(type.dtype);
+    if (kernel->target->kind == SN_TARGET_CUDA)
+        return narrow_float(type.dtype) && !gemm.attr->packed ? sn_lower_gemm_cuda(&gemm)
+                                                              : lower_plain(&gemm);
+    bool tiles = narrow_float(type.dtype);
     int64_t panel;
     if (gemm.attr->packed) {
         const Type packed = node->input[1]->type;

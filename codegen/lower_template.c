@@ -23,13 +23,20 @@ HoleAxes sn_hole_axes(const KernelIr *kernel, const HoleSpec *spec, bool vector)
     return axes;
 }
 
-static const char *prepare_text(Arena *arena, const HoleSpec *spec) {
+static const char *prepare_text(Arena *arena, const HoleSpec *spec, bool vector) {
     Text text = sn_text(arena);
-    sn_text_add(&text, "const int64_t ");
     for (int i = 0; i < spec->count; i++)
-        sn_text_add(&text, "i%d = %s, ", ARGUMENT_AXIS + i, spec->argument[i]);
-    sn_text_add(&text, "i%d = %s / SN_LANES, i%d = 0;", VECTOR_AXIS, spec->argument[spec->lane], LANE_AXIS);
+        sn_text_add(&text, i ? ", i%d = %s" : "const int64_t i%d = %s", ARGUMENT_AXIS + i, spec->argument[i]);
+    if (vector)
+        sn_text_add(&text, ", i%d = %s / SN_LANES, i%d = 0", VECTOR_AXIS, spec->argument[spec->lane],
+                    LANE_AXIS);
+    sn_text_add(&text, ";");
     return sn_text_string(&text);
+}
+
+/* Whether holes have v forms: threads of a GPU work at one element at a time. */
+static bool has_vectors(const KernelIr *kernel) {
+    return kernel->target->kind == SN_TARGET_CPU;
 }
 
 void sn_hole_add(Lower *lower, TemplateUse *use, const HoleSpec *spec, bool vector, const HoleAxes *axes,
@@ -40,7 +47,7 @@ void sn_hole_add(Lower *lower, TemplateUse *use, const HoleSpec *spec, bool vect
     sn_push(lower->arena, &use->hole,
             ((Hole){.name = spec->name,
                     .arguments = sn_text_string(&arguments),
-                    .prepare = prepare_text(lower->arena, spec),
+                    .prepare = prepare_text(lower->arena, spec, vector),
                     .vector = vector,
                     .nest = lower->nest,
                     .value = value,
@@ -50,7 +57,7 @@ void sn_hole_add(Lower *lower, TemplateUse *use, const HoleSpec *spec, bool vect
 void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Value *value, const Dim *index,
                   const Dim *from, int count, void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
     Dim *to = SN_ARRAY(lower->arena, Dim, count);
-    for (int vector = 0; vector < 2; vector++) {
+    for (int vector = 0; vector <= has_vectors(lower->kernel); vector++) {
         sn_lower_nest(lower);
         Instr *read = sn_lower_cast(lower, sn_lower_pull(lower, value, index), SN_F32, false);
         HoleAxes axes = sn_hole_axes(lower->kernel, spec, vector);
@@ -107,7 +114,7 @@ Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
                      void (*stand)(void *, const HoleAxes *, Dim *), void *user) {
     HoleAxes axes;
     TRY(add_stores(lower, use, spec, false, stand, user, &axes));
-    return add_stores(lower, use, spec, true, stand, user, &axes);
+    return has_vectors(lower->kernel) ? add_stores(lower, use, spec, true, stand, user, &axes) : NULL;
 }
 
 Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,

@@ -1,4 +1,5 @@
-/* Holes of the tile templates: functions over the template's loop variables, lowered like any other value. */
+/* Holes of the tile templates: functions over the template's loop variables, lowered like any other value. On CUDA
+ * they have their s form only. */
 #ifndef SN_LOWER_TEMPLATE_H
 #define SN_LOWER_TEMPLATE_H
 

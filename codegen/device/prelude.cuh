@@ -9,6 +9,7 @@
 #define SN_DEVICE_PRELUDE_CUH
 
 #define SN_DEVICE static __device__ __forceinline__
+#define SN_HOLE   __device__ __forceinline__ /* members of a kernel's struct that templates call */
 
 #ifdef SN_EMULATE
 #include <math.h>
@@ -30,6 +31,9 @@ SN_DEVICE uint16_t sn_to_f16_s(float x) {
 SN_DEVICE uint16_t sn_to_bf16_s(float x) {
     uint32_t u = __float_as_uint(x);
     return (uint16_t)(x != x ? 0x7fffu : (u + 0x7fffu + (u >> 16 & 1)) >> 16);
+}
+SN_DEVICE void *sn_shared_memory() {
+    return emu_dynamic_shared();
 }
 #else
 #pragma nv_diag_suppress 177 /* an axis that a kernel names and does not need */
@@ -59,6 +63,11 @@ SN_DEVICE uint16_t sn_to_bf16_s(float x) {
     uint16_t h;
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(x));
     return h;
+}
+/* The bytes that the launch gave each block (Kernel.shared), aligned to 128 where a device runs them. */
+SN_DEVICE void *sn_shared_memory() {
+    extern __shared__ __align__(128) unsigned char sn_shared_bytes[];
+    return sn_shared_bytes;
 }
 #endif
 SN_DEVICE float sn_from_bf16_s(uint16_t h) {

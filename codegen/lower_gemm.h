@@ -1,0 +1,35 @@
+/* What the lowerings of a contraction to the CPU's and to the GPU's templates share. */
+#ifndef SN_LOWER_GEMM_H
+#define SN_LOWER_GEMM_H
+
+#include "lower_template.h"
+
+#include "cluster.h"
+
+/* C[b][m][n] = sum over k of A[b][m][k] · B[b][k][n], with one number b for all batch axes. */
+typedef struct Gemm {
+    Lower lower;
+    TemplateUse *use;
+    const Node *node;
+    const AttrContract *attr;
+    int rank;  /* of the result */
+    Type type; /* of the result */
+    Dim batch, M, N, K;
+
+    /* CPU */
+    int mode; /* SN_GEMM_B */
+    Tile tile;
+    int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
+    int piece;           /* SN_GEMM_KC */
+} Gemm;
+
+/* The batch indices that the template's one batch number stands for, then the other two arguments. `gemm`: a Gemm. */
+void sn_gemm_stand(void *gemm, const HoleAxes *axes, Dim *to);
+
+/* Axes 0 .. rank-1 of a matrix operand with these last two extents. */
+Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns);
+
+/* The lowering to codegen/device/gemm.cuh, of f32, f16 and bf16. */
+Status sn_lower_gemm_cuda(Gemm *gemm);
+
+#endif
