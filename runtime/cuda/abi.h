@@ -126,7 +126,8 @@ typedef struct CuCopy2D {
     X(CuResult, cuDeviceTotalMem_v2, (size_t *bytes, CuDevice device))                                                 \
     X(CuResult, cuDevicePrimaryCtxRetain, (CuContext *context, CuDevice device))                                       \
     X(CuResult, cuDevicePrimaryCtxRelease_v2, (CuDevice device))                                                       \
-    X(CuResult, cuCtxSetCurrent, (CuContext context))                                                                  \
+    X(CuResult, cuCtxPushCurrent_v2, (CuContext context)) /* of the calling thread */                                  \
+    X(CuResult, cuCtxPopCurrent_v2, (CuContext *context))                                                              \
     X(CuResult, cuMemGetInfo_v2, (size_t *unused, size_t *total))                                                      \
     X(CuResult, cuMemAlloc_v2, (CuAddress *at, size_t bytes))                                                          \
     X(CuResult, cuMemFree_v2, (CuAddress at))                                                                          \
@@ -136,7 +137,6 @@ typedef struct CuCopy2D {
     X(CuResult, cuMemcpyDtoHAsync_v2, (void *to, CuAddress from, size_t bytes, CuStream stream))                       \
     X(CuResult, cuMemcpyDtoDAsync_v2, (CuAddress to, CuAddress from, size_t bytes, CuStream stream))                   \
     X(CuResult, cuMemcpy2DAsync_v2, (const CuCopy2D *copy, CuStream stream))                                           \
-    X(CuResult, cuMemsetD8Async, (CuAddress to, unsigned char value, size_t bytes, CuStream stream))                   \
     X(CuResult, cuStreamCreate, (CuStream *stream, unsigned flags))                                                    \
     X(CuResult, cuStreamDestroy_v2, (CuStream stream))                                                                 \
     X(CuResult, cuStreamSynchronize, (CuStream stream))                                                                \
