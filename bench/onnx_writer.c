@@ -1,14 +1,11 @@
 #include "onnx_writer.h"
 
+#include "new_file.h"
 #include "number.h"
 #include "onnx.pb-c.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { STORE_ALIGNMENT = 64, STORE_CHUNK = 1 << 20 };
 
@@ -227,75 +224,45 @@ static void describe_stored(Writer *writer, int index, const char *location, int
     external_entry(writer, proto, 2, "length", sn_arena_printf(writer->arena, "%" PRId64, bytes));
 }
 
-static Status write_failed(const char *path) {
-    return sn_fail(SN_IO, "%s: %s", path, strerror(errno));
-}
-
 /* Appends one weight to the data file, a chunk at a time. */
-static Status store_weight(FILE *file, const char *path, const Tensor *tensor, float *chunk) {
+static Status store_weight(NewFile *file, const Tensor *tensor, float *chunk) {
     for (int64_t begin = 0; begin < tensor->count; begin += STORE_CHUNK) {
         int64_t end = begin + STORE_CHUNK < tensor->count ? begin + STORE_CHUNK : tensor->count;
         sn_tensor_copy(tensor, begin, end, chunk);
-        if (fwrite(chunk, sizeof *chunk, (size_t)(end - begin), file) != (size_t)(end - begin))
-            return write_failed(path);
+        TRY(sn_new_file_put(file, chunk, (size_t)(end - begin) * sizeof *chunk));
     }
     return NULL;
 }
 
-static Status store_weights(Writer *writer, FILE *file, const char *path, const char *location, float *chunk,
+static Status store_weights(Writer *writer, NewFile *file, const char *location, float *chunk,
                             void (*progress)(void *, int64_t, int64_t), void *user) {
-    int64_t offset = 0, total = 0;
+    int64_t total = 0;
     for (int i = 0; i < writer->weight.count; i++)
         total += writer->weight.at[i]->count * (int64_t)sizeof(float);
     for (int i = 0; i < writer->weight.count; i++) {
         static const char zeros[STORE_ALIGNMENT];
-        size_t padding = (size_t)(-offset & (STORE_ALIGNMENT - 1));
-        if (fwrite(zeros, 1, padding, file) != padding) return write_failed(path);
-        offset += (int64_t)padding;
-        describe_stored(writer, i, location, offset);
-        TRY(store_weight(file, path, writer->weight.at[i], chunk));
-        offset += writer->weight.at[i]->count * (int64_t)sizeof(float);
-        if (progress) progress(user, offset, total);
+        TRY(sn_new_file_put(file, zeros, (size_t)(-file->length & (STORE_ALIGNMENT - 1))));
+        describe_stored(writer, i, location, (int64_t)file->length);
+        TRY(store_weight(file, writer->weight.at[i], chunk));
+        if (progress) progress(user, (int64_t)file->length, total);
     }
     return NULL;
-}
-
-/* Files are moved into place when they are whole; a device or a pipe would be replaced by that. */
-static Status check_target(const char *path) {
-    struct stat info;
-    bool other = stat(path, &info) == 0 && !S_ISREG(info.st_mode);
-    return other ? sn_fail(SN_IO, "%s: not a regular file", path) : NULL;
-}
-
-/* Moves the finished temporary file into place, or removes it. */
-static Status finish(FILE *file, const char *temporary, const char *path, Status status) {
-    if (!status && (fflush(file) != 0 || fsync(fileno(file)) != 0)) status = write_failed(temporary);
-    if (fclose(file) != 0 && !status) status = write_failed(temporary);
-    if (!status && rename(temporary, path) != 0) status = write_failed(path);
-    if (status) unlink(temporary);
-    return status;
 }
 
 static Status save_data(Writer *writer, const char *path, void (*progress)(void *, int64_t, int64_t),
                         void *user) {
     const char *data = sn_arena_printf(writer->arena, "%s.data", path);
-    const char *temporary = sn_arena_printf(writer->arena, "%s.tmp", data);
     const char *slash = strrchr(data, '/');
     float *chunk = malloc(STORE_CHUNK * sizeof *chunk);
     if (!chunk) return sn_fail(SN_NO_MEMORY, "no memory to store weights");
-    FILE *file = fopen(temporary, "wb");
-    Status status =
-        file ? store_weights(writer, file, temporary, slash ? slash + 1 : data, chunk, progress, user)
-             : write_failed(temporary);
+    NewFile file;
+    Status status = sn_new_file_begin(writer->arena, data, &file);
+    if (!status) status = store_weights(writer, &file, slash ? slash + 1 : data, chunk, progress, user);
     free(chunk);
-    return file ? finish(file, temporary, data, status) : status;
+    return sn_new_file_end(&file, status);
 }
 
-Status sn_writer_save(Writer *writer, const char *path, bool stored,
-                      void (*progress)(void *, int64_t, int64_t), void *user) {
-    TRY(check_target(path));
-    if (stored) TRY(save_data(writer, path, progress, user));
-    for (int i = 0; i < writer->weight.count && !stored; i++) describe_recipe(writer, i);
+static Status save_model(Writer *writer, NewFile *file) {
     Onnx__GraphProto *graph = &writer->graph;
     graph->n_node = (size_t)writer->node.count, graph->node = writer->node.at;
     graph->n_initializer = (size_t)writer->initializer.count, graph->initializer = writer->initializer.at;
@@ -303,11 +270,19 @@ Status sn_writer_save(Writer *writer, const char *path, bool stored,
     graph->n_output = (size_t)writer->output.count, graph->output = writer->output.at;
     size_t size = onnx__model_proto__get_packed_size(&writer->model);
     uint8_t *bytes = malloc(size ? size : 1);
-    if (!bytes) return sn_fail(SN_NO_MEMORY, "no memory to write %s", path);
+    if (!bytes) return sn_fail(SN_NO_MEMORY, "no memory to write %s", file->path);
     onnx__model_proto__pack(&writer->model, bytes);
-    const char *temporary = sn_arena_printf(writer->arena, "%s.tmp", path);
-    FILE *file = fopen(temporary, "wb");
-    Status status = !file || fwrite(bytes, 1, size, file) != size ? write_failed(temporary) : NULL;
+    Status status = sn_new_file_put(file, bytes, size);
     free(bytes);
-    return file ? finish(file, temporary, path, status) : status;
+    return status;
+}
+
+Status sn_writer_save(Writer *writer, const char *path, bool stored,
+                      void (*progress)(void *, int64_t, int64_t), void *user) {
+    NewFile file;
+    TRY(sn_new_file_begin(writer->arena, path, &file));
+    Status status = stored ? save_data(writer, path, progress, user) : NULL;
+    for (int i = 0; i < writer->weight.count && !stored; i++) describe_recipe(writer, i);
+    if (!status) status = save_model(writer, &file);
+    return sn_new_file_end(&file, status);
 }

@@ -10,15 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_NODES = 1 << 20, DEFAULT_DEPTH = 64, MAX_ATTEMPTS = 5 };
-
-static WireLimits limits_of(const LoadOptions *options) {
-    WireLimits limits = {DEFAULT_NODES, DEFAULT_DEPTH};
-    if (options && options->max_nodes > 0) limits.max_nodes = options->max_nodes;
-    if (options && options->max_depth > 0 && options->max_depth < DEFAULT_DEPTH)
-        limits.max_depth = options->max_depth;
-    return limits;
-}
+enum { MAX_ATTEMPTS = 5 };
 
 /* ---- what `info` reports ---- */
 
@@ -140,7 +132,7 @@ static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOpt
         .arena = arena, .path = path, .folder = -1, .external = true, .mapped = sn_map_new(scratch)};
     double start = sn_clock();
     TRY(sn_file_map(arena, path, &weights.file));
-    WireLimits limits = limits_of(options);
+    WireLimits limits = sn_wire_limits(options ? options->max_nodes : 0, options ? options->max_depth : 0);
     ProtobufCMessage *message;
     TRY(sn_wire_unpack(scratch, weights.file.bytes, weights.file.size, &onnx__model_proto__descriptor,
                        &limits, &message));
@@ -178,7 +170,7 @@ static bool ends_with(const char *path, const char *suffix) {
 }
 
 static Status load_proto(Arena *arena, Arena *scratch, const Mapping *file, Tensor **out, const char **name) {
-    WireLimits limits = limits_of(NULL);
+    WireLimits limits = sn_wire_limits(0, 0);
     ProtobufCMessage *message;
     TRY(sn_wire_unpack(scratch, file->bytes, file->size, &onnx__tensor_proto__descriptor, &limits, &message));
     const Onnx__TensorProto *proto = (const Onnx__TensorProto *)message;

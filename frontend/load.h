@@ -45,4 +45,16 @@ Status sn_load_tensor(Arena *arena, const char *path, Tensor **out, const char *
 /* Writes a .npy (version 1.0) or, when the path ends in .pb, a TensorProto. */
 Status sn_save_tensor(const char *path, const Tensor *tensor, const char *name);
 
+typedef struct NamedTensor {
+    const char *name;
+    const Tensor *tensor;
+} NamedTensor;
+
+/* Writes the model at `from` again at `to`, which appears when it is complete, with other values for the
+ * initializers that `weight` names; these have the type and shape that they had. Weights that were outside of the
+ * model, or only a rule, come into it, or, where all that is written anew takes more than 1 GiB, into a file beside
+ * it whose name tells its contents. What is made for it lies in `arena`. SN_INVALID names an initializer whose new
+ * values do not fit; a name that the model has not is ignored. */
+Status sn_save_onnx(Arena *arena, const char *from, const char *to, int count, const NamedTensor *weight);
+
 #endif

@@ -11,7 +11,14 @@ enum {
     MAX_SKELETON = 1 << 30,    /* bytes; weights stored as typed fields count, raw ones do not */
     MAX_FIELD = (1 << 29) - 1, /* the largest field number of the format */
     MAX_SINGULAR = 64,         /* fields of one message type */
+    DEFAULT_NODES = 1 << 20,
+    DEFAULT_DEPTH = 64,
 };
+
+WireLimits sn_wire_limits(int64_t max_nodes, int64_t max_depth) {
+    return (WireLimits){.max_nodes = max_nodes > 0 ? max_nodes : DEFAULT_NODES,
+                        .max_depth = max_depth > 0 && max_depth < DEFAULT_DEPTH ? max_depth : DEFAULT_DEPTH};
+}
 
 typedef struct Scan {
     const uint8_t *bytes;

@@ -12,6 +12,9 @@ typedef struct WireLimits {
     int64_t max_depth; /* messages inside messages, the root being 1 */
 } WireLimits;
 
+/* Zero and what exceeds the greatest allowed depth: the defaults. */
+WireLimits sn_wire_limits(int64_t max_nodes, int64_t max_depth);
+
 /* Checks the structure of `size` bytes as a message of type `root` (varints, lengths, wire types, depth,
  * counts) and appends to *skeleton the same message without unknown fields and without the bytes of raw_data,
  * whose place in the file is told by has_raw, raw_offset and raw_length. What protobuf-c then unpacks is

@@ -1,12 +1,11 @@
 #include "parts.h"
+#include "new_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { BYTE_ORDER_MARK = 0x01020304, ATTEMPTS = 100 };
+enum { BYTE_ORDER_MARK = 0x01020304 };
 
 typedef struct Place {
     uint64_t offset, size;
@@ -95,29 +94,15 @@ Status sn_parts_open(Arena *owner, const char *path, Part part[SN_PART_COUNT]) {
 /* ---- writing ---- */
 
 struct PartsWriter {
-    const char *path; /* of the file in the making */
-    int file;
+    NewFile file;
     uint64_t payload, payload_size;
 };
-
-static Status put_at(const PartsWriter *writer, uint64_t offset, const void *bytes, size_t size) {
-    const char *at = bytes;
-    while (size) {
-        ssize_t written = pwrite(writer->file, at, size, (off_t)offset);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return sn_fail(SN_IO, "%s cannot be written: %s", writer->path, strerror(errno));
-        at += written;
-        offset += (uint64_t)written;
-        size -= (size_t)written;
-    }
-    return NULL;
-}
 
 Status sn_parts_put(PartsWriter *writer, int64_t offset, const void *bytes, size_t size) {
     bool inside = offset >= 0 && (uint64_t)offset <= writer->payload_size &&
                   size <= writer->payload_size - (uint64_t)offset;
     if (!inside) return sn_fail(SN_INTERNAL, "a payload outside of its part");
-    return put_at(writer, writer->payload + (uint64_t)offset, bytes, size);
+    return sn_new_file_put_at(&writer->file, writer->payload + (uint64_t)offset, bytes, size);
 }
 
 static uint64_t round_up(uint64_t value, uint64_t to) {
@@ -134,7 +119,7 @@ static Status write_parts(PartsWriter *writer, const Part part[SN_PART_COUNT],
         header.place[i] = (Place){.offset = at, .size = part[i].size};
         if (i != SN_PART_PAYLOAD) {
             header.place[i].hash = sn_hash((Hash){0}, part[i].bytes, part[i].size);
-            TRY(put_at(writer, at, part[i].bytes, part[i].size));
+            TRY(sn_new_file_put_at(&writer->file, at, part[i].bytes, part[i].size));
         }
         at += part[i].size;
     }
@@ -142,34 +127,15 @@ static Status write_parts(PartsWriter *writer, const Part part[SN_PART_COUNT],
     header.hash = header_hash(&header);
     writer->payload = header.place[SN_PART_PAYLOAD].offset;
     writer->payload_size = header.place[SN_PART_PAYLOAD].size;
-    if (ftruncate(writer->file, (off_t)at) != 0)
-        return sn_fail(SN_IO, "%s cannot be written: %s", writer->path, strerror(errno));
+    if (ftruncate(writer->file.file, (off_t)at) != 0)
+        return sn_fail(SN_IO, "%s cannot be written: %s", writer->file.path, strerror(errno));
     if (payload) TRY(payload(writer, user));
-    return put_at(writer, 0, &header, sizeof header);
-}
-
-/* A new file beside `path`, with the permissions that files of this process usually have. */
-static int make_beside(Arena *arena, const char *path, const char **out) {
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        *out = sn_arena_printf(arena, "%s.%ld-%d", path, (long)getpid(), attempt);
-        int file = open(*out, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (file >= 0 || errno != EEXIST) return file;
-    }
-    return -1;
+    return sn_new_file_put_at(&writer->file, 0, &header, sizeof header);
 }
 
 Status sn_parts_write(Arena *arena, const char *path, const Part part[SN_PART_COUNT],
                       Status (*payload)(PartsWriter *writer, void *user), void *user) {
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return sn_fail(SN_IO, "%s is not a regular file", path);
     PartsWriter writer = {0};
-    writer.file = make_beside(arena, path, &writer.path);
-    if (writer.file < 0) return sn_fail(SN_IO, "%s cannot be written: %s", path, strerror(errno));
-    Status status = write_parts(&writer, part, payload, user);
-    bool closed = close(writer.file) == 0;
-    if (!status && (!closed || rename(writer.path, path) != 0))
-        status = sn_fail(SN_IO, "%s cannot be written: %s", path, strerror(errno));
-    if (status) unlink(writer.path);
-    return status;
+    TRY(sn_new_file_begin(arena, path, &writer.file));
+    return sn_new_file_end(&writer.file, write_parts(&writer, part, payload, user));
 }
