@@ -89,6 +89,6 @@ Dim sn_dim_replace(Dims *dims, Dim dim, const Dim *from, const Dim *to, int coun
     r.count = count;
     r.leaves = 0;
     for (int i = 0; i < count; i++) r.leaves |= own_leaf(from[i]);
-    if (dim->kind > SN_DIM_AXIS) memset(r.cache, 0, sizeof r.cache);
+    if (dim->kind >= SN_DIM_AXIS) memset(r.cache, 0, sizeof r.cache);
     return replace(&r, dim);
 }

@@ -251,6 +251,19 @@ static void replaced_in_another_table(void **state) {
     assert_ptr_equal(sn_dim_replace(w->d, parsed(w, "i1 floordiv 4 + T"), &w->T, &four, 1), four);
 }
 
+/* An axis alone, whose extent is compound, and into one table after the other. */
+static void an_axis_takes_its_extent_along(void **state) {
+    World *w = *state;
+    Dim axis = sn_dim_axis(w->d, 3, parsed(w, "2*T + 1"));
+    Dims *table[2] = {sn_dims_new(w->arena), sn_dims_new(w->arena)};
+    for (int i = 0; i < 2; i++) {
+        Dim carried = sn_dim_replace(table[i], axis, NULL, NULL, 0);
+        Dim extent =
+            sn_dim_add(table[i], sn_dim_mulc(table[i], sn_dim_symbol(table[i], "T"), 2), sn_dim(table[i], 1));
+        assert_ptr_equal(carried, sn_dim_axis(table[i], 3, extent));
+    }
+}
+
 static void text_form(void **state) {
     World *w = *state;
     assert_string_equal(text_of(w, parsed(w, "4*T + 1")), "4*T + 1");
@@ -545,11 +558,17 @@ static void random_expressions(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_world, drop_world)
     const struct CMUnitTest tests[] = {
-        TEST(delinearises),       TEST(head_split_keeps_one_division),
-        TEST(sizes_simplify),     TEST(proofs_hold),
-        TEST(bounds_of_symbols),  TEST(quotients_affine_depends),
-        TEST(text_form),          TEST(replaced_in_another_table),
-        TEST(overflow_is_sticky), TEST(extreme_constants_are_divided),
+        TEST(delinearises),
+        TEST(head_split_keeps_one_division),
+        TEST(sizes_simplify),
+        TEST(proofs_hold),
+        TEST(bounds_of_symbols),
+        TEST(quotients_affine_depends),
+        TEST(text_form),
+        TEST(replaced_in_another_table),
+        TEST(an_axis_takes_its_extent_along),
+        TEST(overflow_is_sticky),
+        TEST(extreme_constants_are_divided),
         TEST(random_expressions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
