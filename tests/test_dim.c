@@ -251,16 +251,16 @@ static void replaced_in_another_table(void **state) {
     assert_ptr_equal(sn_dim_replace(w->d, parsed(w, "i1 floordiv 4 + T"), &w->T, &four, 1), four);
 }
 
-/* An axis alone, whose extent is compound, and into one table after the other. */
+/* An axis alone, whose extent is compound, into one table after the other. */
 static void an_axis_takes_its_extent_along(void **state) {
     World *w = *state;
-    Dim axis = sn_dim_axis(w->d, 3, parsed(w, "2*T + 1"));
+    Dim axis = sn_dim_axis(w->d, 3, parsed(w, "2*T + 1")), carried[2];
     Dims *table[2] = {sn_dims_new(w->arena), sn_dims_new(w->arena)};
+    for (int i = 0; i < 2; i++) carried[i] = sn_dim_replace(table[i], axis, NULL, NULL, 0);
     for (int i = 0; i < 2; i++) {
-        Dim carried = sn_dim_replace(table[i], axis, NULL, NULL, 0);
-        Dim extent =
-            sn_dim_add(table[i], sn_dim_mulc(table[i], sn_dim_symbol(table[i], "T"), 2), sn_dim(table[i], 1));
-        assert_ptr_equal(carried, sn_dim_axis(table[i], 3, extent));
+        Dim twice = sn_dim_mulc(table[i], sn_dim_symbol(table[i], "T"), 2);
+        Dim extent = sn_dim_add(table[i], twice, sn_dim(table[i], 1));
+        assert_ptr_equal(carried[i], sn_dim_axis(table[i], 3, extent));
     }
 }
 
