@@ -98,11 +98,11 @@ static Onnx__TensorProto *initializer(Writer *writer, const char *name, DType dt
     return proto;
 }
 
-const char *sn_writer_weight(Writer *writer, const char *name, int rank, const int64_t *extent, double scale,
-                             double offset) {
-    Onnx__TensorProto *proto = initializer(writer, name, SN_F32, rank, extent);
+const char *sn_writer_weight(Writer *writer, const char *name, DType dtype, int rank, const int64_t *extent,
+                             double scale, double offset) {
+    Onnx__TensorProto *proto = initializer(writer, name, dtype, rank, extent);
     Tensor *tensor = SN_NEW(writer->arena, Tensor);
-    *tensor = (Tensor){SN_F32, rank, proto->dims, 1, SN_PAYLOAD_RECIPE, NULL, 0, scale, offset};
+    *tensor = (Tensor){dtype, rank, proto->dims, 1, SN_PAYLOAD_RECIPE, NULL, 0, scale, offset};
     for (int i = 0; i < rank; i++) tensor->count *= extent[i];
     tensor->seed = (uint64_t)writer->weight.count + 1;
     sn_push(writer->arena, &writer->weight, tensor);
@@ -122,8 +122,10 @@ static const char *constant(Writer *writer, DType dtype, int rank, int64_t count
 const char *sn_writer_floats(Writer *writer, int count, const float *value) {
     return constant(writer, SN_F32, 1, count, value);
 }
-const char *sn_writer_float(Writer *writer, float value) {
-    return constant(writer, SN_F32, 0, 1, &value);
+const char *sn_writer_float(Writer *writer, DType dtype, float value) {
+    char bytes[sizeof(double)];
+    sn_element_set(dtype, bytes, 0, value);
+    return constant(writer, dtype, 0, 1, bytes);
 }
 const char *sn_writer_ints(Writer *writer, int count, const int64_t *value) {
     return constant(writer, SN_I64, 1, count, value);
@@ -215,9 +217,13 @@ static void describe_recipe(Writer *writer, int index) {
     external_entry(writer, proto, 3, "offset_value", sn_arena_printf(writer->arena, "%.17g", tensor->offset));
 }
 
+static int64_t weight_bytes(const Tensor *weight) {
+    return weight->count * sn_dtype_bytes(weight->dtype);
+}
+
 static void describe_stored(Writer *writer, int index, const char *location, int64_t offset) {
     Onnx__TensorProto *proto = writer->weight_proto.at[index];
-    int64_t bytes = writer->weight.at[index]->count * (int64_t)sizeof(float);
+    int64_t bytes = weight_bytes(writer->weight.at[index]);
     make_external(writer, proto, 3);
     external_entry(writer, proto, 0, "location", sn_arena_string(writer->arena, location));
     external_entry(writer, proto, 1, "offset", sn_arena_printf(writer->arena, "%" PRId64, offset));
@@ -229,7 +235,7 @@ static Status store_weight(NewFile *file, const Tensor *tensor, float *chunk) {
     for (int64_t begin = 0; begin < tensor->count; begin += STORE_CHUNK) {
         int64_t end = begin + STORE_CHUNK < tensor->count ? begin + STORE_CHUNK : tensor->count;
         sn_tensor_copy(tensor, begin, end, chunk);
-        TRY(sn_new_file_put(file, chunk, (size_t)(end - begin) * sizeof *chunk));
+        TRY(sn_new_file_put(file, chunk, (size_t)((end - begin) * sn_dtype_bytes(tensor->dtype))));
     }
     return NULL;
 }
@@ -237,8 +243,7 @@ static Status store_weight(NewFile *file, const Tensor *tensor, float *chunk) {
 static Status store_weights(Writer *writer, NewFile *file, const char *location, float *chunk,
                             void (*progress)(void *, int64_t, int64_t), void *user) {
     int64_t total = 0;
-    for (int i = 0; i < writer->weight.count; i++)
-        total += writer->weight.at[i]->count * (int64_t)sizeof(float);
+    for (int i = 0; i < writer->weight.count; i++) total += weight_bytes(writer->weight.at[i]);
     for (int i = 0; i < writer->weight.count; i++) {
         static const char zeros[STORE_ALIGNMENT];
         TRY(sn_new_file_put(file, zeros, (size_t)(-file->length & (STORE_ALIGNMENT - 1))));

@@ -19,13 +19,13 @@ void sn_writer_input(Writer *writer, const char *name, DType dtype, int rank, co
 void sn_writer_output(Writer *writer, const char *name, DType dtype, int rank, const int64_t *extent,
                       const char *const *dim_name);
 
-/* A float32 weight: uniform around `offset` with deviation `scale`, each weight with a seed of its own. */
-const char *sn_writer_weight(Writer *writer, const char *name, int rank, const int64_t *extent, double scale,
-                             double offset);
+/* A weight of floats: uniform around `offset` with deviation `scale`, each weight with a seed of its own. */
+const char *sn_writer_weight(Writer *writer, const char *name, DType dtype, int rank, const int64_t *extent,
+                             double scale, double offset);
 
 /* Small constants, written into the file. */
 const char *sn_writer_floats(Writer *writer, int count, const float *value);
-const char *sn_writer_float(Writer *writer, float value); /* shape [] */
+const char *sn_writer_float(Writer *writer, DType dtype, float value); /* shape [] */
 const char *sn_writer_ints(Writer *writer, int count, const int64_t *value);
 const char *sn_writer_int(Writer *writer, int64_t value); /* shape [] */
 

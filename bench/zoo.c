@@ -37,7 +37,7 @@ bool sn_zoo_size(const char *name, ZooOptions *options) {
 }
 
 ZooOptions sn_zoo_defaults(void) {
-    ZooOptions options = {.vocab = 10000, .context = 1024, .opset = 17};
+    ZooOptions options = {.vocab = 10000, .context = 1024, .opset = 17, .dtype = SN_F32};
     sn_zoo_size("S", &options);
     return options;
 }
@@ -56,13 +56,42 @@ static const char *op2(Zoo *z, const char *op, const char *what, const char *a, 
     return sn_writer_op2(z->w, op, named(z, what), a, b);
 }
 
+static const char *cast(Zoo *z, const char *what, const char *x, DType to) {
+    const char *y = op1(z, "Cast", what, x);
+    sn_writer_attr_int(z->w, "to", sn_dtype_onnx(to));
+    return y;
+}
+
+/* A scalar of the model's dtype, and of f32. */
+static const char *number(Zoo *z, float value) {
+    return sn_writer_float(z->w, z->o.dtype, value);
+}
+static const char *single(Zoo *z, float value) {
+    return sn_writer_float(z->w, SN_F32, value);
+}
+
+/* From and to the model's dtype, where that is not f32. */
+static const char *widened(Zoo *z, const char *what, const char *x) {
+    return z->o.dtype == SN_F32 ? x : cast(z, what, x, SN_F32);
+}
+static const char *narrowed(Zoo *z, const char *what, const char *x) {
+    return z->o.dtype == SN_F32 ? x : cast(z, what, x, z->o.dtype);
+}
+
+/* What masks a score. */
+static const char *lowest(Zoo *z) {
+    return number(z, z->o.dtype == SN_F16    ? -65504.0F
+                     : z->o.dtype == SN_BF16 ? -3.3895314E38F
+                                             : -3.4028235E38F);
+}
+
 static const char *weight(Zoo *z, const char *what, int64_t rows, int64_t columns) {
     int64_t extent[2] = {rows, columns};
-    return sn_writer_weight(z->w, named(z, what), 2, extent, weight_scale, 0);
+    return sn_writer_weight(z->w, named(z, what), z->o.dtype, 2, extent, weight_scale, 0);
 }
 
 static const char *vector(Zoo *z, const char *what, int64_t count, double scale, double offset) {
-    return sn_writer_weight(z->w, named(z, what), 1, &count, scale, offset);
+    return sn_writer_weight(z->w, named(z, what), z->o.dtype, 1, &count, scale, offset);
 }
 
 static const char *linear(Zoo *z, const char *what, const char *x, int64_t from, int64_t to, bool bias) {
@@ -104,15 +133,15 @@ static const char *unsqueeze0(Zoo *z, const char *what, const char *x) {
 }
 
 static const char *square(Zoo *z, const char *what, const char *x) {
-    return op2(z, "Pow", what, x, sn_writer_float(z->w, 2));
+    return op2(z, "Pow", what, x, single(z, 2));
 }
 
-/* x / √(mean(x²) + epsilon) · gain */
+/* x / √(mean(x²) + epsilon) · gain; x is f32 */
 static const char *rms_scale(Zoo *z, const char *x, const char *gain, float epsilon) {
     const char *mean = mean_last(z, "variance", square(z, "square", x));
-    const char *root =
-        op1(z, "Sqrt", "deviation", op2(z, "Add", "plus_epsilon", mean, sn_writer_float(z->w, epsilon)));
-    return op2(z, "Mul", "scaled", op2(z, "Div", "normalised", x, root), gain);
+    const char *root = op1(z, "Sqrt", "deviation", op2(z, "Add", "plus_epsilon", mean, single(z, epsilon)));
+    const char *y = narrowed(z, "narrowed", op2(z, "Div", "normalised", x, root));
+    return op2(z, "Mul", "scaled", y, gain);
 }
 
 static const char *layer_norm(Zoo *z, const char *scope, const char *x) {
@@ -120,6 +149,7 @@ static const char *layer_norm(Zoo *z, const char *scope, const char *x) {
     z->scope = named(z, scope);
     const char *gain = vector(z, "weight", z->o.d_model, weight_scale, 1);
     const char *bias = vector(z, "bias", z->o.d_model, weight_scale, 0);
+    x = widened(z, "widened", x);
     const char *centred = op2(z, "Sub", "centred", x, mean_last(z, "mean", x));
     const char *y = op2(z, "Add", "shifted", rms_scale(z, centred, gain, 1e-5F), bias);
     z->scope = outer;
@@ -129,7 +159,8 @@ static const char *layer_norm(Zoo *z, const char *scope, const char *x) {
 static const char *rms_norm(Zoo *z, const char *scope, const char *x) {
     const char *outer = z->scope;
     z->scope = named(z, scope);
-    const char *y = rms_scale(z, x, vector(z, "weight", z->o.d_model, weight_scale, 1), 1e-5F);
+    const char *gain = vector(z, "weight", z->o.d_model, weight_scale, 1);
+    const char *y = rms_scale(z, widened(z, "widened", x), gain, 1e-5F);
     z->scope = outer;
     return y;
 }
@@ -168,9 +199,9 @@ static void cache_info(Zoo *z, bool output, const char *name) {
                                                                                      "past + sequence", ""};
     int64_t extent[4] = {-1, z->o.kv_heads, -1, z->o.d_model / z->o.heads};
     if (output)
-        sn_writer_output(z->w, name, SN_F32, 4, extent, total);
+        sn_writer_output(z->w, name, z->o.dtype, 4, extent, total);
     else
-        sn_writer_input(z->w, name, SN_F32, 4, extent, past);
+        sn_writer_input(z->w, name, z->o.dtype, 4, extent, past);
 }
 
 static const char *cache_name(Zoo *z, const char *which, int64_t layer, const char *what) {
@@ -222,10 +253,10 @@ static const char *attend(Zoo *z, const char *q, const char *k, const char *v, c
     static const int64_t swap[4] = {0, 1, 3, 2}, order[4] = {0, 2, 1, 3}, merged[3] = {0, 0, -1};
     double width = (double)z->o.d_model / (double)z->o.heads;
     const char *scores = op2(z, "MatMul", "scores", q, transpose(z, "k/swapped", k, 4, swap));
-    scores = op2(z, "Div", "scaled_scores", scores, sn_writer_float(z->w, (float)sqrt(width)));
+    scores = op2(z, "Div", "scaled_scores", scores, number(z, (float)sqrt(width)));
     if (mask && additive) scores = op2(z, "Add", "masked", scores, mask);
     if (mask && !additive) {
-        const char *input[3] = {mask, scores, sn_writer_float(z->w, -3.4028235e38F)};
+        const char *input[3] = {mask, scores, lowest(z)};
         scores = sn_writer_node(z->w, "Where", named(z, "masked"), 3, input);
     }
     const char *p = op1(z, "Softmax", "probabilities", scores);
@@ -237,19 +268,17 @@ static const char *attend(Zoo *z, const char *q, const char *k, const char *v, c
 /* ---- feed-forward ---- */
 
 static const char *gelu_tanh(Zoo *z, const char *x) {
-    const char *cube = op2(z, "Pow", "cube", x, sn_writer_float(z->w, 3));
-    const char *sum =
-        op2(z, "Add", "inner", x, op2(z, "Mul", "cubic", cube, sn_writer_float(z->w, 0.044715F)));
-    const char *t =
-        op1(z, "Tanh", "tanh", op2(z, "Mul", "argument", sum, sn_writer_float(z->w, 0.7978845608F)));
-    const char *half = op2(z, "Mul", "half", x, sn_writer_float(z->w, 0.5F));
-    return op2(z, "Mul", "gelu", half, op2(z, "Add", "one_plus", t, sn_writer_float(z->w, 1)));
+    const char *cube = op2(z, "Pow", "cube", x, number(z, 3));
+    const char *sum = op2(z, "Add", "inner", x, op2(z, "Mul", "cubic", cube, number(z, 0.044715F)));
+    const char *t = op1(z, "Tanh", "tanh", op2(z, "Mul", "argument", sum, number(z, 0.7978845608F)));
+    const char *half = op2(z, "Mul", "half", x, number(z, 0.5F));
+    return op2(z, "Mul", "gelu", half, op2(z, "Add", "one_plus", t, number(z, 1)));
 }
 
 static const char *gelu_erf(Zoo *z, const char *x) {
-    const char *e = op1(z, "Erf", "erf", op2(z, "Div", "argument", x, sn_writer_float(z->w, 1.41421356F)));
-    const char *product = op2(z, "Mul", "product", x, op2(z, "Add", "one_plus", e, sn_writer_float(z->w, 1)));
-    return op2(z, "Mul", "gelu", product, sn_writer_float(z->w, 0.5F));
+    const char *e = op1(z, "Erf", "erf", op2(z, "Div", "argument", x, number(z, 1.41421356F)));
+    const char *product = op2(z, "Mul", "product", x, op2(z, "Add", "one_plus", e, number(z, 1)));
+    return op2(z, "Mul", "gelu", product, number(z, 0.5F));
 }
 
 /* ---- GPT-2: learned positions, pre-norm, GELU (tanh), untied head ---- */
@@ -277,7 +306,7 @@ static const char *token_embedding(Zoo *z, const char *ids) {
 }
 
 static void logits(Zoo *z, const char *x) {
-    linear(z, "lm_head", x, z->o.d_model, z->o.vocab, false);
+    widened(z, "logits_f32", linear(z, "lm_head", x, z->o.d_model, z->o.vocab, false));
     static const char *const dims[3] = {"batch", "sequence", ""};
     sn_writer_rename(z->w, "logits");
     sn_writer_output(z->w, "logits", SN_F32, 3, (int64_t[3]){-1, -1, z->o.vocab}, dims);
@@ -318,15 +347,16 @@ static Angles angles(Zoo *z, const char *position) {
     int half = (int)(z->o.d_model / z->o.heads / 2);
     float *frequency = SN_ARRAY(z->arena, float, half);
     for (int i = 0; i < half; i++) frequency[i] = (float)pow(10000.0, -(double)i / half);
-    const char *t = op1(z, "Cast", "positions_f32", reshape(z, "position_column", position, 2, column));
-    sn_writer_attr_int(z->w, "to", sn_dtype_onnx(SN_F32));
+    const char *t = cast(z, "positions_f32", reshape(z, "position_column", position, 2, column), SN_F32);
     const char *angle = op2(z, "Mul", "angles", t, sn_writer_floats(z->w, half, frequency));
     const char *both[2] = {angle, angle};
     const char *wide = sn_writer_node(z->w, "Concat", named(z, "angles_twice"), 2, both);
     sn_writer_attr_int(z->w, "axis", -1);
     Angles result;
-    result.cosine = unsqueeze0(z, "cos_1", unsqueeze0(z, "cos_0", op1(z, "Cos", "cos", wide)));
-    result.sine = unsqueeze0(z, "sin_1", unsqueeze0(z, "sin_0", op1(z, "Sin", "sin", wide)));
+    const char *cosine = narrowed(z, "cos_narrowed", op1(z, "Cos", "cos", wide));
+    const char *sine = narrowed(z, "sin_narrowed", op1(z, "Sin", "sin", wide));
+    result.cosine = unsqueeze0(z, "cos_1", unsqueeze0(z, "cos_0", cosine));
+    result.sine = unsqueeze0(z, "sin_1", unsqueeze0(z, "sin_0", sine));
     return result;
 }
 
@@ -383,10 +413,9 @@ static void build_llama(Zoo *z) {
 static const char *padding_bias(Zoo *z, const char *mask) {
     static const int64_t axes[2] = {1, 2};
     const char *wide = op2(z, "Unsqueeze", "mask/wide", mask, sn_writer_ints(z->w, 2, axes));
-    const char *f = op1(z, "Cast", "mask/f32", wide);
-    sn_writer_attr_int(z->w, "to", sn_dtype_onnx(SN_F32));
-    const char *off = op2(z, "Sub", "mask/off", sn_writer_float(z->w, 1), f);
-    return op2(z, "Mul", "mask/bias", off, sn_writer_float(z->w, -3.4028235e38F));
+    const char *f = cast(z, "mask/float", wide, z->o.dtype);
+    const char *off = op2(z, "Sub", "mask/off", number(z, 1), f);
+    return op2(z, "Mul", "mask/bias", off, lowest(z));
 }
 
 static const char *bert_block(Zoo *z, const char *x, const char *bias) {
@@ -415,6 +444,7 @@ static void build_bert(Zoo *z) {
         x = bert_block(z, x, bias);
     }
     z->scope = "";
+    widened(z, "last_hidden_state_f32", x);
     static const char *const dims[3] = {"batch", "sequence", ""};
     sn_writer_rename(z->w, "last_hidden_state");
     sn_writer_output(z->w, "last_hidden_state", SN_F32, 3, (int64_t[3]){-1, -1, z->o.d_model}, dims);
@@ -428,9 +458,11 @@ static void build_attention(Zoo *z) {
     z->o.heads = z->o.kv_heads = 1;
     for (int i = 0; i < 3; i++) {
         sn_writer_input(z->w, names[i], SN_F32, 3, (int64_t[3]){-1, -1, z->o.d_model}, dims);
-        head[i] = split_heads(z, sn_arena_printf(z->arena, "%s_in", names[i]), names[i], 1);
+        const char *x = narrowed(z, sn_arena_printf(z->arena, "%s_narrowed", names[i]), names[i]);
+        head[i] = split_heads(z, sn_arena_printf(z->arena, "%s_in", names[i]), x, 1);
     }
-    attend(z, head[0], head[1], head[2], causal_mask(z, positions(z, "q")), false);
+    const char *mask = causal_mask(z, positions(z, "q"));
+    widened(z, "output_f32", attend(z, head[0], head[1], head[2], mask, false));
     sn_writer_rename(z->w, "output");
     sn_writer_output(z->w, "output", SN_F32, 3, (int64_t[3]){-1, -1, z->o.d_model}, dims);
 }
@@ -461,6 +493,8 @@ static Status check_options(const ZooOptions *o, bool even_heads) {
     if (o->heads % o->kv_heads) return sn_fail(SN_INVALID, "heads must be a multiple of kv-heads");
     if (even_heads && o->d_model / o->heads % 2)
         return sn_fail(SN_INVALID, "the width of a head must be even");
+    if (o->dtype != SN_F32 && o->dtype != SN_F16 && o->dtype != SN_BF16)
+        return sn_fail(SN_INVALID, "models are made of f32, f16 or bf16");
     if (o->opset < 13 || o->opset > 23) return sn_fail(SN_INVALID, "make writes opsets 13 to 23");
     return NULL;
 }

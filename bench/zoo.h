@@ -9,6 +9,9 @@ typedef struct ZooOptions {
     int64_t layers, d_model, heads, kv_heads, d_ff, vocab;
     int64_t context; /* gpt2, bert: rows of the position table */
     int opset;
+    DType
+        dtype; /* of weights and activations: f32, f16 or bf16; normalizations compute in f32, and inputs and
+                      outputs are f32 but for caches */
     bool kv_cache; /* gpt2, llama: inputs past.N.key and past.N.value, outputs present.N.key and
                       present.N.value */
 } ZooOptions;

@@ -15,8 +15,12 @@ static void override(const Options *options, OptionId id, int64_t *field) {
     *field = sn_option_integer(options, id, *field);
 }
 
-static ZooOptions read_sizes(const Options *options) {
+static Status read_sizes(Cli *cli, ZooOptions *out) {
+    const Options *options = &cli->options;
     ZooOptions zoo = sn_zoo_defaults();
+    const char *dtype = sn_option_text(options, OPTION_DTYPE, "f32");
+    if (!sn_dtype_from_name(dtype, strlen(dtype), &zoo.dtype))
+        return sn_cli_usage(cli, "--dtype: '%s' is not f32, f16 or bf16", dtype);
     sn_zoo_size(sn_option_text(options, OPTION_SIZE, "S"), &zoo);
     override(options, OPTION_LAYERS, &zoo.layers);
     override(options, OPTION_D_MODEL, &zoo.d_model);
@@ -28,7 +32,8 @@ static ZooOptions read_sizes(const Options *options) {
     override(options, OPTION_CONTEXT, &zoo.context);
     zoo.opset = (int)sn_option_integer(options, OPTION_OPSET, zoo.opset);
     zoo.kv_cache = sn_option_given(options, OPTION_KV_CACHE);
-    return zoo;
+    *out = zoo;
+    return NULL;
 }
 
 Status sn_cli_make(Cli *cli) {
@@ -38,7 +43,8 @@ Status sn_cli_make(Cli *cli) {
     while (sn_zoo_kind(index) && strcmp(sn_zoo_kind(index), kind) != 0) index++;
     if (!sn_zoo_kind(index)) return sn_cli_usage(cli, "there is no kind '%s'", kind);
     if (!path) return sn_cli_usage(cli, "-o FILE is missing");
-    ZooOptions zoo = read_sizes(options);
+    ZooOptions zoo;
+    TRY(read_sizes(cli, &zoo));
     Writer *writer;
     TRY(sn_zoo_build(cli->arena, kind, &zoo, &writer));
     return sn_writer_save(writer, path, sn_option_given(options, OPTION_STORED), show_stored, NULL);

@@ -45,6 +45,7 @@ static const Row table[OPTION_COUNT] = {
                         .most = 1 << 24},
     [OPTION_OPSET] = {"--opset", KIND_INTEGER, "N", "version of the operator set (17)", .least = 1,
                       .most = 1000},
+    [OPTION_DTYPE] = {"--dtype", KIND_TEXT, "f32|f16|bf16", "of weights and activations (f32)"},
     [OPTION_KV_CACHE] =
         {"--kv-cache", KIND_FLAG, NULL,
          "gpt2, llama: past.N.key and past.N.value in, present.N.key and present.N.value out"},

@@ -23,6 +23,7 @@ typedef enum OptionId {
     OPTION_VOCAB,
     OPTION_CONTEXT,
     OPTION_OPSET,
+    OPTION_DTYPE,
     OPTION_KV_CACHE,
     OPTION_STORED,
     /* dump */

@@ -151,7 +151,7 @@ static sn_Model *product_model(Fixture *f) {
     static const int64_t x[2] = {-1, K}, y[2] = {-1, N}, w[2] = {K, N};
     Writer *writer = sn_writer_new(f->arena, "product", 17);
     sn_writer_input(writer, "x", SN_F32, 2, x, dims);
-    sn_writer_op2(writer, "MatMul", "y", "x", sn_writer_weight(writer, "w", 2, w, 1, 0));
+    sn_writer_op2(writer, "MatMul", "y", "x", sn_writer_weight(writer, "w", SN_F32, 2, w, 1, 0));
     sn_writer_output(writer, "y", SN_F32, 2, y, dims);
     assert_ok(sn_writer_save(writer, path_of(f, "m.onnx"), false, NULL, NULL));
     sn_Model *model;

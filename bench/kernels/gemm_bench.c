@@ -108,7 +108,7 @@ static Status make_model(Gemm *g, int64_t N, int64_t K) {
     const int64_t input[2] = {-1, K}, output[2] = {-1, N}, weight[2] = {K, N};
     for (int i = 0; i < g->copies; i++) {
         const char *x = sn_arena_printf(arena, "x%d", i), *y = sn_arena_printf(arena, "y%d", i);
-        const char *w = sn_writer_weight(writer, sn_arena_printf(arena, "w%d", i), 2, weight, 1, 0);
+        const char *w = sn_writer_weight(writer, sn_arena_printf(arena, "w%d", i), SN_F32, 2, weight, 1, 0);
         sn_writer_input(writer, x, SN_F32, 2, input, dims);
         sn_writer_op2(writer, "MatMul", y, x, w);
         sn_writer_output(writer, y, SN_F32, 2, output, dims);
