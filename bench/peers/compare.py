@@ -100,6 +100,9 @@ def parse_arguments():
     parser.add_argument("--onnxruntime", metavar="PYTHON")
     parser.add_argument("--torch", metavar="PYTHON", help="PyTorch, eager and compiled; needs --torch-model")
     parser.add_argument("--torch-model", default=None, metavar="OPTIONS", help="torch_peer.py's, in one argument")
+    parser.add_argument("--torch-modes", default="eager,default", metavar="MODES",
+                        help="of PyTorch: eager, and modes of torch.compile (%(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of sinter and PyTorch")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="another participant")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x256")
@@ -128,11 +131,12 @@ def participants(arguments):
     """Name -> command, in the order of the table; and name -> command that prints a version."""
     shapes = [word for text in arguments.shape for word in ("--shape", text)]
     common = ["--threads", str(arguments.threads)]
+    device = ["--device", arguments.device] if arguments.device != "cpu" else []
     commands, versions = {}, {}
     if arguments.sinter:
         for mode in arguments.mode.split(","):
             name = f"sinter {mode}"
-            command = [arguments.sinter, "bench", arguments.model, "--peer", "--mode", mode, *common, *shapes]
+            command = [arguments.sinter, "bench", arguments.model, "--peer", "--mode", mode, *device, *common, *shapes]
             commands[name] = [*command, *shlex.split(arguments.sinter_options)]
             versions[name] = [arguments.sinter, "--version"]
     if arguments.onnxruntime:
@@ -144,8 +148,11 @@ def participants(arguments):
     if arguments.torch:
         script = [arguments.torch, os.path.join(HERE, "torch_peer.py")]
         model = shlex.split(arguments.torch_model)
-        for name, extra in (("torch eager", []), ("torch.compile", ["--compile"])):
-            commands[name] = [*script, *model, *common, *shapes[:2], *extra]  # its one input is the model's first
+        for mode in arguments.torch_modes.split(","):
+            name = {"eager": "torch eager", "default": "torch.compile"}.get(mode, f"torch.compile {mode}")
+            extra = [] if mode == "eager" else ["--compile", mode]
+            # Its one input is the model's first.
+            commands[name] = [*script, *model, *device, *common, *shapes[:2], *extra]
             versions[name] = [*script, "--version"]
     for text in arguments.peer:
         name, _, command = text.partition("=")
@@ -164,6 +171,14 @@ def processor_name():
     return platform.machine()
 
 
+def gpu_name():
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
 def describe_environment(arguments, versions):
     found = {}
     for name, command in versions.items():
@@ -171,7 +186,7 @@ def describe_environment(arguments, versions):
         if answer.returncode == 0 and answer.stdout.strip():
             found[name] = answer.stdout.strip().splitlines()[0]
     return {
-        "processor": processor_name(), "logical_processors": len(os.sched_getaffinity(0)),
+        **({"gpu": gpu_name()} if arguments.device == "cuda" else {}), "processor": processor_name(), "logical_processors": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}", "threads": arguments.threads,
         "malloc": MALLOC, "load_before": os.getloadavg()[0], "versions": found,
         "warmup": arguments.warmup, "rounds": arguments.rounds, "runs_per_round": arguments.runs,

@@ -17,7 +17,8 @@ def say(line):
 
 
 def serve(prepare):
-    """PREPARE() loads the model and returns a function that runs it once and waits for the result."""
+    """PREPARE() loads the model and returns a function that runs it once and waits for the result; it may return the
+    seconds of the part that counts."""
     try:
         run = prepare()
         for line in sys.stdin:
@@ -28,8 +29,8 @@ def serve(prepare):
                 raise ValueError(f"expected `run N` or `quit`, not {line.strip()!r}")
             for _ in range(int(words[1])):
                 begin = time.perf_counter()
-                run()
-                say(f"{time.perf_counter() - begin:.9f}")
+                part = run()
+                say(f"{time.perf_counter() - begin if part is None else part:.9f}")
             say("ok")
     except Exception as problem:  # the parent shows it; a traceback would be lost between two processes
         say(f"error {type(problem).__name__}: {' '.join(str(problem).split())}")

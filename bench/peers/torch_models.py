@@ -98,7 +98,7 @@ class Bert(nn.Module):
 
     def forward(self, input_ids):
         batch, length = input_ids.shape
-        mask = torch.ones(batch, 1, 1, length, dtype=torch.bool)
+        mask = torch.ones(batch, 1, 1, length, dtype=torch.bool, device=input_ids.device)
         x = self.tokens(input_ids) + self.types(torch.zeros_like(input_ids)) + self.places.weight[:length]
         x = self.norm(x)
         for layer in self.layers:

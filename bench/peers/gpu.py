@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Sinter beside PyTorch on one NVIDIA GPU, in one run: language models forward, decoding and training, and the time of
+each kernel. Every case is one JSON file with its environment; a case whose file is there is not run again, so that the
+whole can be done in pieces.
+
+    gpu.py --sinter build/sinter --torch python3 --out FOLDER --cases forward-S,forward-2p7 [--limit SECONDS]
+    gpu.py --out FOLDER --cases none              only the tables of what is there
+
+Cases are named GROUP-SIZE-PRECISION or shorter: `forward-S` is all precisions of it, `train` all sizes.
+A ratio is PyTorch's time by sinter's, the median over interleaved rounds: above 1 sinter is faster.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+SIZES = {"S": (768, 3072, 12, 12), "M": (1024, 4096, 24, 16), "L": (1280, 5120, 36, 20), "XL": (1600, 6400, 48, 25),
+         "2p7": (2560, 10240, 32, 32)}
+ORDER = ("S", "2p7", "M", "L", "XL")
+VOCAB, BATCH, CONTEXT = 10000, 4, 256
+# precision -> dtype of the weights, matmul precision
+PRECISIONS = {"f32": ("f32", "highest"), "tf32": ("f32", "high"), "bf16": ("bf16", "highest")}
+PHASES = ("forward", "backward", "step")
+GPT2 = "--layers 12 --d-model 768 --heads 12 --d-ff 3072 --vocab 50257 --context 1024"
+PAST = 512
+
+
+def all_cases():
+    names = ["peaks"]
+    names += [f"forward-{size}-{precision}" for size in ORDER for precision in PRECISIONS]
+    names += [f"decode-gpt2-{precision}" for precision in ("f32", "bf16")]
+    names += [f"kernels-{size}-{precision}" for size in ("S", "2p7") for precision in PRECISIONS]
+    names += [f"train-{size}-{precision}-{phase}" for size in ORDER for precision in ("f32", "tf32") for phase in PHASES]
+    return names
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sinter", metavar="PATH", help="the sinter program")
+    parser.add_argument("--torch", metavar="PYTHON", default=sys.executable)
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument("--models", default="build/gpu-models", help="where the models are written (%(default)s)")
+    parser.add_argument("--cases", default=",".join(all_cases()), help="names, or beginnings of names")
+    parser.add_argument("--limit", type=float, default=500, help="no case is begun after so many seconds (%(default)s)")
+    arguments = parser.parse_args()
+    wanted = [] if arguments.cases == "none" else arguments.cases.split(",")
+    arguments.cases = [name for part in wanted for name in all_cases() if name == part or name.startswith(part + "-")]
+    if len(wanted) and not arguments.cases:
+        parser.error("no such case")
+    if arguments.cases and not arguments.sinter:
+        parser.error("--sinter is needed to measure")
+    return arguments
+
+
+def llama_options(size):
+    width, inner, layers, heads = SIZES[size]
+    return f"--layers {layers} --d-model {width} --heads {heads} --d-ff {inner} --vocab {VOCAB} --context 1024"
+
+
+def make_model(arguments, kind, options, dtype, more=()):
+    words = [kind, *options.split(), *(["--dtype", dtype] if dtype != "f32" else []), *more]
+    path = os.path.join(arguments.models, "".join(word.strip("-") + "-" for word in words).rstrip("-") + ".onnx")
+    if not os.path.exists(path):
+        os.makedirs(arguments.models, exist_ok=True)
+        subprocess.run([arguments.sinter, "make", *words, "-o", path], check=True)
+    return path
+
+
+def compare(arguments, model, shapes, torch_model, result, *, sinter="", modes="eager,default", rounds=5, runs=10):
+    command = [sys.executable, os.path.join(HERE, "compare.py"), model, "--device", "cuda", "--sinter", arguments.sinter,
+               "--mode", "compiled,eager", "--torch", arguments.torch, "--torch-model", torch_model, "--torch-modes", modes,
+               "--warmup", "5", "--rounds", str(rounds), "--runs", str(runs), "--json", result]
+    for shape in shapes:
+        command += ["--shape", shape]
+    if sinter:
+        command.append(f"--sinter-options={sinter}")
+    subprocess.run(command, check=True)
+
+
+def forward(arguments, size, precision, result):
+    dtype, matmul = PRECISIONS[precision]
+    options = llama_options(size)
+    compare(arguments, make_model(arguments, "llama", options, dtype), [f"input_ids={BATCH}x{CONTEXT}"],
+            f"--kind llama {options} --dtype {dtype} --matmul-precision {matmul}", result,
+            sinter=f"--matmul-precision {matmul}", modes="eager,default,max-autotune" if size == "S" else "eager,default")
+
+
+def train(arguments, size, precision, phase, result):
+    dtype, matmul = PRECISIONS[precision]
+    options = llama_options(size)
+    compare(arguments, make_model(arguments, "llama", options, dtype), [f"input_ids={BATCH}x{CONTEXT}"],
+            f"--kind llama {options} --dtype {dtype} --matmul-precision {matmul} --phase {phase}", result,
+            sinter=f"--matmul-precision {matmul} --loss cross_entropy --phases {phase}")
+
+
+def decode(arguments, precision, result):
+    dtype, matmul = PRECISIONS[precision]
+    model = make_model(arguments, "gpt2", GPT2, dtype, ["--kv-cache"])
+    shapes = ["input_ids=1x1"] + [f"past.{layer}.{what}=1x12x{PAST}x64" for layer in range(12) for what in ("key", "value")]
+    compare(arguments, model, shapes, f"--kind gpt2 {GPT2} --past {PAST} --dtype {dtype} --matmul-precision {matmul}", result,
+            sinter=f"--matmul-precision {matmul} --state past.*=present.*", runs=30)
+
+
+def kernels(arguments, size, precision, result):
+    """The time of each kernel of the compiled and the eager program."""
+    dtype, matmul = PRECISIONS[precision]
+    model = make_model(arguments, "llama", llama_options(size), dtype)
+    command = [arguments.sinter, "bench", model, "--device", "cuda", "--matmul-precision", matmul, "--modes", "compiled,eager",
+               "--shape", f"input_ids={BATCH}x{CONTEXT}", "--warmup", "5", "--iters", "20", "--kernels", "-o", "json"]
+    with open(result + ".part", "w", encoding="utf-8") as file:
+        subprocess.run(command, check=True, stdout=file)
+    os.replace(result + ".part", result)
+
+
+PEAKS = r"""
+import json, sys, torch
+def timed(run, count=20):
+    for _ in range(3): run()
+    times = []
+    for _ in range(count):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record(); run(); end.record(); end.synchronize()
+        times.append(begin.elapsed_time(end) / 1e3)
+    return sorted(times)[count // 2]
+found = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda}
+a = torch.randn(1 << 30, device="cuda"); b = torch.empty_like(a)
+found["copy_bytes_s"] = 2 * a.numel() * 4 / timed(lambda: b.copy_(a))
+del a, b
+for name, dtype, precision in (("f32", torch.float32, "highest"), ("tf32", torch.float32, "high"), ("bf16", torch.bfloat16, "highest")):
+    torch.set_float32_matmul_precision(precision)
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
+    found[name + "_flop_s"] = 2 * 8192**3 / timed(lambda: a @ b, 10)
+json.dump(found, open(sys.argv[1], "w"), indent=1)
+"""
+
+
+def run_case(arguments, name, result):
+    group, *rest = name.split("-")
+    if group == "peaks":
+        subprocess.run([arguments.torch, "-c", PEAKS, result], check=True)
+    else:
+        {"forward": forward, "decode": lambda a, _, p, r: decode(a, p, r), "kernels": kernels, "train": train}[group](
+            arguments, *rest, result)
+
+
+def measure_all(arguments):
+    """Names of what failed or was not begun."""
+    missing, begin = [], time.monotonic()
+    for name in arguments.cases:
+        result = os.path.join(arguments.out, name + ".json")
+        if os.path.exists(result):
+            continue
+        if time.monotonic() - begin > arguments.limit:
+            missing.append(f"{name} (no time left)")
+            continue
+        print(f"== {name}", file=sys.stderr)
+        try:
+            run_case(arguments, name, result)
+        except (subprocess.CalledProcessError, OSError) as problem:
+            missing.append(f"{name} ({problem})")
+    return missing
+
+
+# ---- tables ----
+
+
+def read_all(folder):
+    found = {}
+    for name in all_cases():
+        path = os.path.join(folder, name + ".json")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                found[name] = json.load(file)
+    return found
+
+
+def forward_flops(size):
+    """Of a forward pass, unmasked work only: products with weights, and causal attention at half."""
+    width, inner, layers, _ = SIZES[size]
+    tokens = BATCH * CONTEXT
+    return tokens * (2 * (layers * (4 * width * width + 3 * width * inner) + VOCAB * width) + 2 * CONTEXT * width * layers)
+
+
+def floor_share(name, seconds, peaks):
+    group, size, precision, *_ = name.split("-")
+    rate = (peaks or {}).get(f"{precision}_flop_s")
+    return f"{100 * forward_flops(size) / rate / seconds:.0f} %" if group == "forward" and rate else ""
+
+
+def print_times(results):
+    peaks = results.get("peaks")
+    if peaks:
+        print(f"{peaks['gpu']}, PyTorch {peaks['torch']}: copy {peaks['copy_bytes_s'] / 1e12:.2f} TB/s, products of 8192: "
+              + ", ".join(f"{name} {peaks[name + '_flop_s'] / 1e12:.0f} TFLOP/s" for name in PRECISIONS) + "\n")
+    names = ("sinter compiled", "sinter eager", "torch eager", "torch.compile", "torch.compile max-autotune")
+    print(f"| case | {' | '.join(f'{name}, ms' for name in names)} | torch.compile / compiled | eager / eager "
+          "| of the FLOP floor |\n|" + "---|" * (len(names) + 4))
+    for name, report in results.items():
+        if name.split("-")[0] in ("peaks", "kernels"):
+            continue
+        rows = {row["name"]: row for row in report["rows"]}
+        cells = [f"{1e3 * rows[who]['median_s']:.3f}" if who in rows else "" for who in names]
+        ratio = f"{rows['torch.compile']['ratio']:.2f}" if "torch.compile" in rows else ""
+        both = "sinter eager" in rows and "torch eager" in rows
+        eager = f"{rows['torch eager']['median_s'] / rows['sinter eager']['median_s']:.2f}" if both else ""
+        share = floor_share(name, rows["sinter compiled"]["median_s"], peaks) if "sinter compiled" in rows else ""
+        print(f"| {name} | {' | '.join(cells)} | {ratio} | {eager} | {share} |")
+
+
+def print_kernels(results):
+    copy = results.get("peaks", {}).get("copy_bytes_s")
+    for name, report in results.items():
+        if not name.startswith("kernels-"):
+            continue
+        whole = {row["mode"]: row["median_s"] for row in report["rows"] if row["status"] == "ok"}
+        for mode, seconds in whole.items():
+            rows = [row for row in report["kernels"] if row["mode"] == mode]
+            busy = sum(row["each_s"] * row["launches"] for row in rows)
+            print(f"\n{name}, {mode}: {1e3 * seconds:.3f} ms a run, kernels {1e3 * busy:.3f} ms ({100 * busy / seconds:.0f} %)")
+            for row in rows[:8]:
+                rate = row.get("bytes_rate")
+                share = f"{100 * rate / copy:3.0f} % of copy" if rate and copy else ""
+                print(f"  {100 * row['share']:5.1f} %  {row['launches']:4d} x {1e6 * row['each_s']:9.1f} us  {share}  {row['summary'][:60]}")
+
+
+def main():
+    arguments = parse_arguments()
+    os.makedirs(arguments.out, exist_ok=True)
+    missing = measure_all(arguments)
+    results = read_all(arguments.out)
+    print_times(results)
+    print_kernels(results)
+    for name in missing:
+        print(f"missing: {name}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
