@@ -26,6 +26,8 @@ static KernelIr *kernel_new(Arena *arena, Dims *dims, const Node *cluster, const
 
 static Status lower(KernelIr *kernel) {
     const AttrCluster *attr = kernel->cluster->attr;
+    if (!lower_function[attr->kind])
+        return sn_fail(SN_UNSUPPORTED, "unsupported: %s kernels", sn_cluster_kind_name(attr->kind));
     Status status = lower_function[attr->kind](kernel);
     if (!status && sn_dims_overflowed(kernel->dims))
         status = sn_fail(SN_UNSUPPORTED, "an index expression too large for 64 bits");

@@ -41,6 +41,9 @@ INFO(append, AttrAppend);
 static const Field gather_nd_field[] = {FIELD(AttrGatherNd, batch_dims, INT)};
 INFO(gather_nd, AttrGatherNd);
 
+static const Field scatter_field[] = {FIELD(AttrScatter, rows, DIM)};
+INFO(scatter, AttrScatter);
+
 static const Field pad_field[] = {LIST(AttrPad, before, DIMS, rank), LIST(AttrPad, after, DIMS, rank),
                                   FIELD(AttrPad, value, FLOAT)};
 INFO(pad, AttrPad);
@@ -54,6 +57,11 @@ INFO(reduce, AttrReduce);
 
 static const Field norm_field[] = {FIELD(AttrNorm, axis, INT), FIELD(AttrNorm, epsilon, FLOAT)};
 INFO(norm, AttrNorm);
+
+static const Field cross_entropy_field[] = {OPTION(AttrCrossEntropy, ignores, BOOL),
+                                            FIELD(AttrCrossEntropy, ignored, INT64),
+                                            FIELD(AttrCrossEntropy, smoothing, FLOAT)};
+INFO(cross_entropy, AttrCrossEntropy);
 
 static const Field gelu_field[] = {OPTION(AttrGelu, tanh, BOOL)};
 INFO(gelu, AttrGelu);
@@ -87,6 +95,7 @@ const char *sn_cluster_kind_name(ClusterKind kind) {
         [SN_CLUSTER_MAP] = "map",           [SN_CLUSTER_REDUCE] = "reduce",
         [SN_CLUSTER_CONTRACT] = "contract", [SN_CLUSTER_ATTENTION] = "attention",
         [SN_CLUSTER_SCAN] = "scan",         [SN_CLUSTER_PACK] = "pack",
+        [SN_CLUSTER_SCATTER] = "scatter",
     };
     return name[kind];
 }

@@ -59,6 +59,12 @@ typedef struct AttrGatherNd {
     int batch_dims;
 } AttrGatherNd;
 
+/* scatter_add(index, x): index [N] of integers, x [N, C] -> [rows, C]: row r is the sum of the rows i of x with
+ * index[i] = r, added up in the order of i. A negative index counts from the end, once. */
+typedef struct AttrScatter {
+    Dim rows;
+} AttrScatter;
+
 /* pad: constant padding, `before[k]` and `after[k]` elements (>= 0) on axis k, filled with `value`. */
 typedef struct AttrPad {
     int rank;
@@ -85,6 +91,17 @@ typedef struct AttrNorm {
     int axis;
     double epsilon;
 } AttrNorm;
+
+/* softmax_cross_entropy(x, label, weight?): x [rows…, C], label [rows…] of integers, weight [C]. With p = softmax(x)
+ * over the last axis, w = weight or 1 and s = smoothing: the loss of a row [rows…] is
+ * −(1 − s)·w[label]·log p[label] − s/C·Σ_c w[c]·log p[c], as PyTorch has it, and 0 where the label is `ignored`. Other
+ * labels outside of [0, C) are a fault. Output 1, if there is one: log Σ exp x [rows…], in the accumulator's
+ * dtype. */
+typedef struct AttrCrossEntropy {
+    bool ignores;
+    int64_t ignored;
+    double smoothing;
+} AttrCrossEntropy;
 
 /* gelu: x·Φ(x), exact (erf) or the tanh approximation 0.5x(1 + tanh(√(2/π)(x + 0.044715x³))) */
 typedef struct AttrGelu {
@@ -144,6 +161,7 @@ typedef enum ClusterKind {
     SN_CLUSTER_ATTENTION, /* one attention: views on q, k, v; a bias expression; views behind */
     SN_CLUSTER_SCAN,      /* one cumsum with maps around */
     SN_CLUSTER_PACK,      /* one pack: views and maps before it */
+    SN_CLUSTER_SCATTER,   /* one scatter_add: views and maps on its operands */
     SN_CLUSTER_KIND_COUNT
 } ClusterKind;
 
@@ -186,9 +204,9 @@ typedef struct AttrInfo {
 
 /* One per struct above, named by the attribute column of ops.def: sn_attr_none, sn_attr_view … (attr.c). */
 extern const AttrInfo sn_attr_none, sn_attr_constant, sn_attr_dims, sn_attr_iota, sn_attr_cast, sn_attr_view,
-    sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_pad, sn_attr_scan, sn_attr_reduce, sn_attr_norm,
-    sn_attr_gelu, sn_attr_alpha, sn_attr_trilu, sn_attr_rotary, sn_attr_attention, sn_attr_contract,
-    sn_attr_pack, sn_attr_cluster;
+    sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_scatter, sn_attr_pad, sn_attr_scan,
+    sn_attr_reduce, sn_attr_norm, sn_attr_cross_entropy, sn_attr_gelu, sn_attr_alpha, sn_attr_trilu,
+    sn_attr_rotary, sn_attr_attention, sn_attr_contract, sn_attr_pack, sn_attr_cluster;
 
 bool sn_attr_equal(const AttrInfo *info, const void *a, const void *b);
 

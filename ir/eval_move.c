@@ -261,3 +261,21 @@ Status sn_eval_gather_elements(Eval *eval, const Node *node) {
     }
     return NULL;
 }
+
+Status sn_eval_scatter_add(Eval *eval, const Node *node) {
+    const Array *indices = sn_eval_input(eval, node, 0), *x = sn_eval_input(eval, node, 1);
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    int64_t columns = out->extent[1], row;
+    for (int64_t i = 0; i < indices->count; i++) {
+        TRY(wrapped(indices, i, out->extent[0], &row));
+        for (int64_t c = 0; c < columns; c++) {
+            if (out->f)
+                out->f[row * columns + c] += x->f[i * columns + c];
+            else
+                out->i[row * columns + c] =
+                    (int64_t)((uint64_t)out->i[row * columns + c] + (uint64_t)x->i[i * columns + c]);
+        }
+    }
+    return NULL;
+}

@@ -214,6 +214,21 @@ Status sn_infer_gather_nd(Infer *infer, Node *node) {
     return sn_infer_set(node, 0, data.dtype, rank, dim);
 }
 
+Status sn_infer_scatter_add(Infer *infer, Node *node) {
+    Type index = node->input[0]->type, x = node->input[1]->type;
+    Dim rows = ((const AttrScatter *)node->attr)->rows;
+    if (!sn_dtype_is_int(index.dtype))
+        return sn_fail(SN_INVALID, "indices of type %s", sn_dtype_name(index.dtype));
+    if (index.rank != 1 || x.rank != 2)
+        return sn_fail(SN_INVALID, "indices of rank %d for rows of rank %d", index.rank, x.rank);
+    if (sn_dim_has_axis(rows)) return sn_fail(SN_INVALID, "the rows are not a size");
+    TRY(sn_infer_equal_dim(infer, node, "the rows and their indices", index.dim[0], x.dim[0], NULL));
+    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, 2);
+    dim[0] = rows;
+    dim[1] = x.dim[1];
+    return sn_infer_set(node, 0, x.dtype, 2, dim);
+}
+
 Status sn_infer_gather_elements(Infer *infer, Node *node) {
     int axis = ((const AttrAxis *)node->attr)->axis;
     Type data = node->input[0]->type, index = node->input[1]->type;

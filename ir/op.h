@@ -23,6 +23,7 @@ typedef enum OpClass {
     SN_CLASS_ATTENTION,
     SN_CLASS_SCAN,
     SN_CLASS_PACK,
+    SN_CLASS_SCATTER,
 } OpClass;
 
 struct Node;

@@ -4,7 +4,7 @@
 
 static ExpandRule *const rules[SN_OP_COUNT] = {
 #define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, eval, expand,    \
-           scalar)                                                                                           \
+           gradient, scalar)                                                                                 \
     [code] = expand,
 #include "ops.def"
 #undef OP
@@ -41,14 +41,14 @@ static bool must_expand(Pass *pass, const Node *node) {
     return true;
 }
 
-static void expand_node(Pass *pass, Graph *graph, Node *node) {
+Status sn_expand_node(Graph *graph, Node *node, Value **out) {
     Builder builder = sn_builder_before(graph, node);
     Value *value = rules[node->op](&builder, node);
-    pass->status = builder.status;
-    if (pass->status) return;
-    pass->rewrites++;
+    if (builder.status) return builder.status;
     sn_value_replace(node->output[0], value);
     sn_node_remove(node);
+    if (out) *out = value;
+    return NULL;
 }
 
 /* Gives every operand of a pointwise primitive the output's shape. */
@@ -73,7 +73,8 @@ bool sn_expand(Pass *pass, Graph *graph) {
     for (Node *node = body->first; node && !pass->status;) {
         if (must_expand(pass, node)) {
             Node *before = node->previous;
-            expand_node(pass, graph, node);
+            pass->status = sn_expand_node(graph, node, NULL);
+            pass->rewrites += !pass->status;
             node = before ? before->next : body->first;
             changed = true;
             continue;

@@ -1,7 +1,7 @@
 /* Expansion rules: what each composite means in simpler operators. One function a row of ops.def's expand
  * column.
  *
- * A rule builds the value of output 0 before `node`. What it builds may itself be composite or broadcast: the
+ * A rule builds the value of output 0 before `node`, and puts the others, if any, in their places itself. What it builds may itself be composite or broadcast: the
  * walker in expand.c expands it again. Narrow floats (f16, bf16) compute in f32 inside rules that reduce. */
 #ifndef SN_EXPAND_H
 #define SN_EXPAND_H
@@ -10,13 +10,21 @@
 
 typedef Value *ExpandRule(Builder *builder, Node *node);
 
-/* One a row: expand_pointwise.c, expand_rows.c, expand_heavy.c; sn_expand_none stands for "is a primitive".
+/* One a row: expand_pointwise.c, expand_rows.c, expand_loss.c, expand_heavy.c; sn_expand_none stands for "is a primitive".
  */
 #define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, eval, expand,    \
-           scalar)                                                                                           \
+           gradient, scalar)                                                                                 \
     ExpandRule expand;
 #include "ops.def"
 #undef OP
+
+/* Of labels [rows…] of softmax_cross_entropy, i64: which are ignored (a scalar where none can be), and where the others
+ * may be gathered from a list of the classes, with a fault for those that are out of range. */
+Value *sn_label_ignored(Builder *b, const AttrCrossEntropy *attr, Value *label);
+Value *sn_label_index(Builder *b, const AttrCrossEntropy *attr, Value *label, Dim classes);
+
+/* Puts the expansion of a composite in its place: *out (which may be NULL) is what stands for output 0. */
+Status sn_expand_node(Graph *graph, Node *node, Value **out);
 
 /* Short spellings for rules. */
 static inline Value *op1(Builder *b, OpCode op, Value *x) {

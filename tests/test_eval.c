@@ -387,6 +387,15 @@ static void gathers(void **state) {
     expect_fault(arena, SN_OP_GATHER_ELEMENTS, &(AttrAxis){1}, data, I("1 1", 2));
 }
 
+static void scatters(void **state) {
+    Arena *arena = *state;
+    AttrScatter attr = {sn_dim(sn_dims_new(arena), 3)};
+    const Array *rows = F("4 2", 1, 2, 3, 4, 5, 6, 7, 8);
+    expect(arena, SN_OP_SCATTER_ADD, &attr, F("3 2", 3, 4, 0, 0, 13, 16), I("4", 2, 0, -1, 2), rows, NULL);
+    expect_fault(arena, SN_OP_SCATTER_ADD, &attr, I("4", 2, 0, 3, 2), rows);
+    expect_fault(arena, SN_OP_SCATTER_ADD, &attr, I("4", 2, 0, -4, 2), rows);
+}
+
 /* ---- reductions, scans, rows ---- */
 
 static void reductions(void **state) {
@@ -437,6 +446,17 @@ static void softmaxes(void **state) {
     expect(arena, SN_OP_SOFTMAX, &(AttrAxis){0}, F("3", 0.5, 0.5, 0), F("3", 1000, 1000, -INFINITY), NULL,
            NULL);
     expect(arena, SN_OP_SOFTMAX, &(AttrAxis){0}, F("2", NAN, NAN), F("2", -INFINITY, -INFINITY), NULL, NULL);
+}
+
+static void losses(void **state) {
+    Arena *arena = *state;
+    const Array *x = F("2 3", 1, 2, 4, 0.5, 0.5, -0.5), *label = I("2", 2, 1), *weight = F("3", 1, 2, 0.5);
+    expect(arena, SN_OP_CROSS_ENTROPY, &(AttrCrossEntropy){0},
+           F("2", 0.16984601955628567, 0.8619948040582511), x, label, NULL);
+    expect(arena, SN_OP_CROSS_ENTROPY, &(AttrCrossEntropy){true, 1, 0.2}, F("2", 0.5742358123856476, 0), x,
+           label, weight);
+    expect_fault(arena, SN_OP_CROSS_ENTROPY, &(AttrCrossEntropy){0}, x, I("2", 2, -1));
+    expect_fault(arena, SN_OP_CROSS_ENTROPY, &(AttrCrossEntropy){0}, x, I("2", 2, 3));
 }
 
 static void norms(void **state) {
@@ -670,9 +690,11 @@ int main(void) {
         TEST(concatenations),
         TEST(appends),
         TEST(gathers),
+        TEST(scatters),
         TEST(reductions),
         TEST(scans),
         TEST(softmaxes),
+        TEST(losses),
         TEST(norms),
         TEST(products),
         TEST(packed_products),
