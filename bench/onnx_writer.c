@@ -20,6 +20,8 @@ struct Writer {
     SN_VEC(Onnx__ValueInfoProto *) input;
     SN_VEC(Onnx__ValueInfoProto *) output;
     int constants;
+    const Tensor *
+        *given; /* where the weights' values come from, parallel to weight; NULL: they are recipes */
 };
 
 /* A zero-initialised protobuf-c message in the arena. */
@@ -230,12 +232,54 @@ static void describe_stored(Writer *writer, int index, const char *location, int
     external_entry(writer, proto, 2, "length", sn_arena_printf(writer->arena, "%" PRId64, bytes));
 }
 
-/* Appends one weight to the data file, a chunk at a time. */
-static Status store_weight(NewFile *file, const Tensor *tensor, float *chunk) {
-    for (int64_t begin = 0; begin < tensor->count; begin += STORE_CHUNK) {
-        int64_t end = begin + STORE_CHUNK < tensor->count ? begin + STORE_CHUNK : tensor->count;
-        sn_tensor_copy(tensor, begin, end, chunk);
-        TRY(sn_new_file_put(file, chunk, (size_t)((end - begin) * sn_dtype_bytes(tensor->dtype))));
+/* ---- weights from elsewhere ---- */
+
+static bool same_shape(const Tensor *a, const Tensor *b) {
+    bool same = a->rank == b->rank;
+    for (int i = 0; i < a->rank && same; i++) same = a->extent[i] == b->extent[i];
+    return same;
+}
+
+static void print_shape(Text *text, const Tensor *tensor) {
+    sn_text_add(text, "[");
+    for (int i = 0; i < tensor->rank; i++) sn_text_add(text, "%s%" PRId64, i ? ", " : "", tensor->extent[i]);
+    sn_text_add(text, "]");
+}
+
+Status sn_writer_take_weights(Writer *writer, const SafeTensors *file) {
+    Text wrong = sn_text(writer->arena);
+    writer->given = SN_ARRAY(writer->arena, const Tensor *, writer->weight.count);
+    for (int i = 0; i < writer->weight.count; i++) {
+        const char *name = writer->weight_proto.at[i]->name;
+        const Tensor *own = writer->weight.at[i], *given = sn_safetensors_tensor(file, name);
+        bool is_float = given && sn_dtype_is_float(given->dtype);
+        if (is_float && same_shape(own, given)) {
+            writer->given[i] = given;
+            continue;
+        }
+        sn_text_add(&wrong, "\n  %s ", name);
+        print_shape(&wrong, own);
+        sn_text_add(&wrong, !given     ? " is missing"
+                            : is_float ? ": the file has "
+                                       : ": the file has integers");
+        if (is_float) print_shape(&wrong, given);
+    }
+    return wrong.length ? sn_fail(SN_INVALID, "these weights do not fit the model:%s", sn_text_string(&wrong))
+                        : NULL;
+}
+
+/* ---- storing weights ---- */
+
+/* Appends one weight of this dtype to the data file, a chunk at a time. */
+static Status store_weight(NewFile *file, DType dtype, const Tensor *values, float *chunk) {
+    for (int64_t begin = 0; begin < values->count; begin += STORE_CHUNK) {
+        int64_t end = begin + STORE_CHUNK < values->count ? begin + STORE_CHUNK : values->count;
+        if (values->dtype == dtype)
+            sn_tensor_copy(values, begin, end, chunk);
+        else
+            for (int64_t i = begin; i < end; i++)
+                sn_element_set(dtype, chunk, i - begin, sn_tensor_get(values, i));
+        TRY(sn_new_file_put(file, chunk, (size_t)((end - begin) * sn_dtype_bytes(dtype))));
     }
     return NULL;
 }
@@ -248,7 +292,8 @@ static Status store_weights(Writer *writer, NewFile *file, const char *location,
         static const char zeros[STORE_ALIGNMENT];
         TRY(sn_new_file_put(file, zeros, (size_t)(-file->length & (STORE_ALIGNMENT - 1))));
         describe_stored(writer, i, location, (int64_t)file->length);
-        TRY(store_weight(file, writer->weight.at[i], chunk));
+        const Tensor *weight = writer->weight.at[i];
+        TRY(store_weight(file, weight->dtype, writer->given ? writer->given[i] : weight, chunk));
         if (progress) progress(user, (int64_t)file->length, total);
     }
     return NULL;
@@ -285,6 +330,7 @@ static Status save_model(Writer *writer, NewFile *file) {
 Status sn_writer_save(Writer *writer, const char *path, bool stored,
                       void (*progress)(void *, int64_t, int64_t), void *user) {
     NewFile file;
+    stored = stored || writer->given;
     TRY(sn_new_file_begin(writer->arena, path, &file));
     Status status = stored ? save_data(writer, path, progress, user) : NULL;
     for (int i = 0; i < writer->weight.count && !stored; i++) describe_recipe(writer, i);

@@ -2,12 +2,11 @@
  *
  * Values are named by strings in the writer's arena; every function that makes one returns its name. Weights
  * are recipes (a seed and a scale that stand in the file, filled in when the model is loaded) or, with
- * `stored`, bytes in
- * "<file>.data" beside the model. */
+ * `stored`, bytes in "<file>.data" beside the model. */
 #ifndef SN_ONNX_WRITER_H
 #define SN_ONNX_WRITER_H
 
-#include "type.h"
+#include "safetensors.h"
 
 typedef struct Writer Writer;
 
@@ -41,6 +40,10 @@ void sn_writer_attr_ints(Writer *writer, const char *name, int count, const int6
 
 /* Renames the output of the node made last (to that of a graph output). */
 void sn_writer_rename(Writer *writer, const char *name);
+
+/* The weights get the values that `file` has under their names, rounded to their own dtype, which are stored when the
+ * model is saved. SN_INVALID lists every weight that is missing there or has another shape. */
+Status sn_writer_take_weights(Writer *writer, const SafeTensors *file);
 
 /* Writes `path` (and `path`.data when `stored`), each complete or not at all. `progress` (may be NULL) is
  * called with bytes done and in all while weights are stored. */

@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-/* The deviation of the weights, as GPT-2 initialises them. */
+/* The deviation of the weights, as GPT-2 initialises them. Gains lie as closely around 1 and biases around 0,
+ * which trains as well as exact ones and zeros do: those a compiler could leave out of what is measured. */
 static const double weight_scale = 0.02;
 
 /* One model being written. Names of nodes are "<scope>/<what>". */
@@ -85,21 +86,32 @@ static const char *lowest(Zoo *z) {
                                              : -3.4028235E38F);
 }
 
-static const char *weight(Zoo *z, const char *what, int64_t rows, int64_t columns) {
+static const char *weight(Zoo *z, const char *what, int64_t rows, int64_t columns, double scale) {
     int64_t extent[2] = {rows, columns};
-    return sn_writer_weight(z->w, named(z, what), z->o.dtype, 2, extent, weight_scale, 0);
+    return sn_writer_weight(z->w, named(z, what), z->o.dtype, 2, extent, scale, 0);
 }
 
 static const char *vector(Zoo *z, const char *what, int64_t count, double scale, double offset) {
     return sn_writer_weight(z->w, named(z, what), z->o.dtype, 1, &count, scale, offset);
 }
 
-static const char *linear(Zoo *z, const char *what, const char *x, int64_t from, int64_t to, bool bias) {
-    const char *w = weight(z, sn_arena_printf(z->arena, "%s.weight", what), from, to);
+static const char *scaled_linear(Zoo *z, const char *what, const char *x, int64_t from, int64_t to, bool bias,
+                                 double scale) {
+    const char *w = weight(z, sn_arena_printf(z->arena, "%s.weight", what), from, to, scale);
     const char *y = op2(z, "MatMul", sn_arena_printf(z->arena, "%s/MatMul", what), x, w);
     if (!bias) return y;
     const char *b = vector(z, sn_arena_printf(z->arena, "%s.bias", what), to, weight_scale, 0);
     return op2(z, "Add", sn_arena_printf(z->arena, "%s/Add", what), y, b);
+}
+
+static const char *linear(Zoo *z, const char *what, const char *x, int64_t from, int64_t to, bool bias) {
+    return scaled_linear(z, what, x, from, to, bias, weight_scale);
+}
+
+/* What is added to the residual stream, two times a layer: as in GPT-2 the deviation is divided by the root of
+ * their number, so that the stream is as wide behind many layers as behind few. */
+static const char *residual(Zoo *z, const char *what, const char *x, int64_t from, int64_t to, bool bias) {
+    return scaled_linear(z, what, x, from, to, bias, weight_scale / sqrt(2.0 * (double)z->o.layers));
 }
 
 static const char *reshape(Zoo *z, const char *what, const char *x, int rank, const int64_t *extent) {
@@ -296,13 +308,13 @@ static const char *gpt2_block(Zoo *z, int64_t layer, const char *x, const char *
     const char *k = with_cache(z, layer, "key", split_heads(z, "k", part[1], heads));
     const char *v = with_cache(z, layer, "value", split_heads(z, "v", part[2], heads));
     const char *a = attend(z, split_heads(z, "q", part[0], heads), k, v, mask, false);
-    x = op2(z, "Add", "residual_1", linear(z, "attn/proj", a, d, d, true), x);
+    x = op2(z, "Add", "residual_1", residual(z, "attn/proj", a, d, d, true), x);
     const char *h = gelu_tanh(z, linear(z, "mlp/fc", layer_norm(z, "ln_2", x), d, z->o.d_ff, true));
-    return op2(z, "Add", "residual_2", linear(z, "mlp/proj", h, z->o.d_ff, d, true), x);
+    return op2(z, "Add", "residual_2", residual(z, "mlp/proj", h, z->o.d_ff, d, true), x);
 }
 
 static const char *token_embedding(Zoo *z, const char *ids) {
-    return op2(z, "Gather", "embedded", weight(z, "wte", z->o.vocab, z->o.d_model), ids);
+    return op2(z, "Gather", "embedded", weight(z, "wte", z->o.vocab, z->o.d_model, weight_scale), ids);
 }
 
 static void logits(Zoo *z, const char *x) {
@@ -323,8 +335,8 @@ static void build_gpt2(Zoo *z) {
     const char *ids = ids_input(z, "input_ids");
     declare_cache(z);
     const char *position = positions(z, ids);
-    const char *wpe =
-        op2(z, "Gather", "position_embedded", weight(z, "wpe", z->o.context, z->o.d_model), position);
+    const char *wpe = op2(z, "Gather", "position_embedded",
+                          weight(z, "wpe", z->o.context, z->o.d_model, weight_scale), position);
     const char *x = op2(z, "Add", "embedding", token_embedding(z, ids), wpe),
                *mask = causal_mask(z, position);
     for (int64_t l = 0; l < z->o.layers; l++) {
@@ -385,11 +397,11 @@ static const char *llama_block(Zoo *z, int64_t layer, const char *x, const char 
     k = repeat_heads(z, "k", with_cache(z, layer, "key", rotary(z, "k_rotary", k, angle)));
     v = repeat_heads(z, "v", with_cache(z, layer, "value", v));
     const char *a = attend(z, q, k, v, mask, false);
-    x = op2(z, "Add", "residual_1", x, linear(z, "attn/o", a, d, d, false));
+    x = op2(z, "Add", "residual_1", x, residual(z, "attn/o", a, d, d, false));
     h = rms_norm(z, "ffn_norm", x);
     const char *gate = linear(z, "mlp/gate", h, d, ff, false), *up = linear(z, "mlp/up", h, d, ff, false);
     const char *silu = op2(z, "Mul", "mlp/silu", gate, op1(z, "Sigmoid", "mlp/sigmoid", gate));
-    const char *down = linear(z, "mlp/down", op2(z, "Mul", "mlp/gated", silu, up), ff, d, false);
+    const char *down = residual(z, "mlp/down", op2(z, "Mul", "mlp/gated", silu, up), ff, d, false);
     return op2(z, "Add", "residual_2", x, down);
 }
 
@@ -433,9 +445,10 @@ static const char *bert_block(Zoo *z, const char *x, const char *bias) {
 static void build_bert(Zoo *z) {
     const char *ids = ids_input(z, "input_ids"), *mask = ids_input(z, "attention_mask");
     const char *types = ids_input(z, "token_type_ids");
-    const char *wpe = op2(z, "Gather", "position_embedded", weight(z, "wpe", z->o.context, z->o.d_model),
-                          positions(z, ids));
-    const char *type = op2(z, "Gather", "type_embedded", weight(z, "token_type", 2, z->o.d_model), types);
+    const char *wpe = op2(z, "Gather", "position_embedded",
+                          weight(z, "wpe", z->o.context, z->o.d_model, weight_scale), positions(z, ids));
+    const char *type =
+        op2(z, "Gather", "type_embedded", weight(z, "token_type", 2, z->o.d_model, weight_scale), types);
     const char *x = op2(z, "Add", "with_types", token_embedding(z, ids), type);
     x = layer_norm(z, "embedding_norm", op2(z, "Add", "embedding", x, wpe));
     const char *bias = padding_bias(z, mask);

@@ -16,7 +16,7 @@ typedef struct Verb {
 static const OptionId make_options[] = {OPTION_OUT_FILE, OPTION_SIZE,     OPTION_LAYERS, OPTION_D_MODEL,
                                         OPTION_HEADS,    OPTION_KV_HEADS, OPTION_D_FF,   OPTION_VOCAB,
                                         OPTION_CONTEXT,  OPTION_OPSET,    OPTION_DTYPE,  OPTION_KV_CACHE,
-                                        OPTION_STORED,   OPTION_HELP,     OPTION_END};
+                                        OPTION_STORED,   OPTION_WEIGHTS,  OPTION_HELP,   OPTION_END};
 static const OptionId info_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 static const OptionId dump_options[] = {OPTION_TUNING,          OPTION_STAGE,    OPTION_BEFORE, OPTION_AFTER,
                                         OPTION_PRINT_AFTER_ALL, OPTION_FORMAT,   OPTION_TARGET, OPTION_MODE,

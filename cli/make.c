@@ -47,5 +47,9 @@ Status sn_cli_make(Cli *cli) {
     TRY(read_sizes(cli, &zoo));
     Writer *writer;
     TRY(sn_zoo_build(cli->arena, kind, &zoo, &writer));
+    const char *weights = sn_option_text(options, OPTION_WEIGHTS, NULL);
+    SafeTensors file;
+    if (weights) TRY(sn_safetensors_read(cli->arena, weights, &file));
+    if (weights) TRY(sn_status_prefix(sn_writer_take_weights(writer, &file), "%s", weights));
     return sn_writer_save(writer, path, sn_option_given(options, OPTION_STORED), show_stored, NULL);
 }

@@ -50,6 +50,9 @@ static const Row table[OPTION_COUNT] = {
         {"--kv-cache", KIND_FLAG, NULL,
          "gpt2, llama: past.N.key and past.N.value in, present.N.key and present.N.value out"},
     [OPTION_STORED] = {"--stored", KIND_FLAG, NULL, "write the weights out, beside the model"},
+    [OPTION_WEIGHTS] =
+        {"--weights", KIND_TEXT, "FILE.safetensors",
+         "the weights, by the names that `info` and `dump` show; written out beside the model"},
 
     [OPTION_STAGE] = {"--stage", KIND_CHOICE, "STAGE",
                       "import, recognised, expanded, fused (the default), plan, loops or kernels",

@@ -26,6 +26,7 @@ typedef enum OptionId {
     OPTION_DTYPE,
     OPTION_KV_CACHE,
     OPTION_STORED,
+    OPTION_WEIGHTS,
     /* dump */
     OPTION_STAGE,
     OPTION_BEFORE,

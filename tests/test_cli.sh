@@ -54,6 +54,39 @@ expect 0 "heads" make -h
 expect 0 "" make llama "${sizes[@]}" --kv-heads 1 --opset 18 --stored -o "$folder/stored.onnx"
 expect 0 "ai.onnx 18" info "$folder/stored.onnx"
 [[ -s $folder/stored.onnx.data ]] || { echo "FAILED: no stored weights"; failures=$((failures + 1)); }
+
+# Weights by name, from a file that another program wrote; all that is missing or misshapen is listed.
+python3 - "$folder" <<'END'
+import json, struct, sys
+shapes = {"wte.weight": [5, 4], "wpe": [3, 4], "wte": [5, 4], "ln_f/weight": [4], "ln_f/bias": [4], "lm_head.weight": [4, 5]}
+for name in ("attn/qkv", "attn/proj", "mlp/fc", "mlp/proj"):
+    wide = {"attn/qkv": (4, 12), "attn/proj": (4, 4), "mlp/fc": (4, 8), "mlp/proj": (8, 4)}[name]
+    shapes |= {f"h.0/{name}.weight": list(wide), f"h.0/{name}.bias": [wide[1]]}
+for name in ("ln_1", "ln_2"):
+    shapes |= {f"h.0/{name}/weight": [4], f"h.0/{name}/bias": [4]}
+def write(path, shapes):
+    header, data = {}, b""
+    for name, shape in shapes.items():
+        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+        # The logits are the sum of the last gains and biases: 4·(1·0 + 0.25) = 1.
+        value = 0.25 if name == "ln_f/bias" else 1.0 if name == "lm_head.weight" else 0.0
+        piece = struct.pack(f"<{count}e", *[value] * count)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [len(data), len(data) + len(piece)]}
+        data += piece
+    text = json.dumps(header).encode()
+    open(path, "wb").write(struct.pack("<Q", len(text)) + text + data)
+write(sys.argv[1] + "/given.safetensors", shapes)
+del shapes["wpe"], shapes["ln_f/bias"]
+write(sys.argv[1] + "/lacking.safetensors", shapes | {"lm_head.weight": [5, 4]})
+END
+tiny=(--layers 1 --d-model 4 --heads 1 --d-ff 8 --vocab 5 --context 3)
+expect 0 "" make gpt2 "${tiny[@]}" --weights "$folder/given.safetensors" -o "$folder/given.onnx"
+expect 0 "| logits | f32   | 1x3x5 |   1 |   1 |    1 |" run "$folder/given.onnx" --shape input_ids=1x3
+for part in "wpe [3, 4] is missing" "ln_f/bias [4] is missing" "lm_head.weight [4, 5]: the file has [5, 4]"; do
+    expect 1 "$part" make gpt2 "${tiny[@]}" --weights "$folder/lacking.safetensors" -o "$folder/lacking.onnx"
+done
+expect 1 "not a safetensors file" make gpt2 --weights "$folder/given.onnx" -o "$folder/lacking.onnx"
+[[ ! -e $folder/lacking.onnx ]] || { echo "FAILED: a model without its weights"; failures=$((failures + 1)); }
 expect 2 "there is no kind 'gpt7'" make gpt7 -o "$folder/x.onnx"
 expect 2 "-o FILE is missing" make llama
 expect 2 "--size: 'XXL'" make llama --size XXL -o "$folder/x.onnx"
