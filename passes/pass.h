@@ -13,6 +13,12 @@ typedef struct Remark {
     const char *text;
 } Remark;
 
+/* What a symbol is reckoned to be where costs are weighed. */
+typedef struct SizeHint {
+    const char *symbol;
+    int64_t size;
+} SizeHint;
+
 typedef struct Pass {
     const char *name;
     Arena *arena; /* scratch, freed after the pass; what stays goes into the graph's arena */
@@ -24,6 +30,9 @@ typedef struct Pass {
     int64_t *spent; /* rewrites so far over the pipeline */
     int state_count;
     const sn_State *state; /* of the graph's inputs and outputs */
+    double recompute;      /* operations that may be spent again to save a byte, see remat.c */
+    int hint_count;
+    const SizeHint *hint;
     struct Remarks *remarks;
 } Pass;
 
@@ -45,6 +54,7 @@ bool sn_recognise(Pass *pass, Graph *graph); /* composites from decomposed expor
 bool sn_merge(Pass *pass, Graph *graph);     /* sibling contractions with one input and constant weights */
 bool sn_append(Pass *pass, Graph *graph);    /* states that only grow, in place: concat to append */
 bool sn_expand(Pass *pass, Graph *graph);    /* composites to primitives; stage becomes EXPANDED */
+bool sn_remat(Pass *pass, Graph *graph);     /* what backward needs: kept or computed again */
 bool sn_pack(Pass *pass, Graph *graph);      /* constant right operands of contractions packed in setup */
 bool sn_fuse(Pass *pass, Graph *graph);      /* clusters; stage becomes FUSED; honours pass->eager */
 
@@ -68,7 +78,10 @@ typedef struct PipelineOptions {
     void (*observe)(void *user, const char *pass, bool after, const Graph *graph);
     void *user;
     int state_count;
-    const sn_State *state;  /* outputs that the next run takes as inputs */
+    const sn_State *state; /* outputs that the next run takes as inputs */
+    double recompute;      /* for remat: operations a byte; 0: what costs none */
+    int hint_count;
+    const SizeHint *hint;
     const char *stop_after; /* name of the last pass to run, or NULL */
 } PipelineOptions;
 

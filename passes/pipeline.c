@@ -9,11 +9,17 @@ typedef struct Row {
 } Row;
 
 static const Row compiled_order[] = {
-    {"simplify", sn_simplify},   {"append", sn_append},
-    {"recognise", sn_recognise}, {"merge", sn_merge},
-    {"simplify", sn_simplify},   {"expand", sn_expand},
-    {"simplify", sn_simplify},   {"pack", sn_pack},
-    {"fuse", sn_fuse},           {0},
+    {"simplify", sn_simplify},
+    {"append", sn_append},
+    {"recognise", sn_recognise},
+    {"merge", sn_merge},
+    {"simplify", sn_simplify},
+    {"expand", sn_expand},
+    {"simplify", sn_simplify},
+    {"remat", sn_remat},
+    {"pack", sn_pack},
+    {"fuse", sn_fuse},
+    {0},
 };
 
 /* Eager is the same program with each operator kept to itself: no merging of siblings, no packed weights;
@@ -82,6 +88,9 @@ Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const Pipel
                  .spent = &spent,
                  .state_count = options->state_count,
                  .state = options->state,
+                 .recompute = options->recompute,
+                 .hint_count = options->hint_count,
+                 .hint = options->hint,
                  .remarks = &result->remarks};
     for (const Row *row = order_of(options->eager); row->name; row++) {
         TRY(run_pass(arena, graph, row, &pass, options, result));

@@ -1,0 +1,213 @@
+/* passes: minimum cuts against all cuts, and rematerialised gradients against those of a graph that keeps everything. */
+#include "autodiff.h"
+#include "eval.h"
+#include "min_cut.h"
+#include "pass.h"
+#include "text_form.h"
+#include "verify.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* ---- cuts ---- */
+
+static uint64_t next_random(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+enum { VERTICES = 7 };
+
+/* The capacity out of the set of vertices whose bits are set. */
+static int64_t cut_of(int64_t capacity[VERTICES][VERTICES], unsigned set) {
+    int64_t sum = 0;
+    for (int i = 0; i < VERTICES; i++)
+        for (int k = 0; k < VERTICES; k++)
+            if ((set >> i & 1) && !(set >> k & 1)) sum += capacity[i][k];
+    return sum;
+}
+
+static void cuts_are_cheapest(void **state) {
+    (void)state;
+    uint64_t random = 1;
+    for (int round = 0; round < 400; round++) {
+        Arena *arena = sn_arena_new();
+        Flow *flow = sn_flow_new(arena, VERTICES);
+        int64_t capacity[VERTICES][VERTICES] = {{0}}, least = INT64_MAX;
+        for (int edge = 0; edge < 4 + round % 20; edge++) {
+            int from = (int)(next_random(&random) % VERTICES), to = (int)(next_random(&random) % VERTICES);
+            int64_t size = (int64_t)(next_random(&random) % 9);
+            if (from == to) continue;
+            capacity[from][to] += size;
+            sn_flow_edge(flow, from, to, size);
+        }
+        bool side[VERTICES];
+        sn_flow_cut(flow, 0, VERTICES - 1, side);
+        unsigned found = 0;
+        for (int i = 0; i < VERTICES; i++) found |= (unsigned)side[i] << i;
+        assert_true(found & 1 && !(found >> (VERTICES - 1)));
+        for (unsigned set = 1; set < 1u << (VERTICES - 1); set += 2) {
+            int64_t size = cut_of(capacity, set);
+            if (size < least) least = size;
+        }
+        assert_int_equal(cut_of(capacity, found), least);
+        sn_arena_free(arena);
+    }
+}
+
+/* ---- gradients ---- */
+
+/* Two layers: x + silu(norm(x)·w1)·w2, and their mean square. */
+static const char source[] = "graph \"layers\" stage imported\n"
+                             "symbol T at_least 1\n"
+                             "input %0 \"x\": f32[T, 8]\n"
+                             "input %1 \"a1\": f32[8, 32]\n"
+                             "input %2 \"a2\": f32[32, 8]\n"
+                             "input %3 \"b1\": f32[8, 32]\n"
+                             "input %4 \"b2\": f32[32, 8]\n"
+                             "input %5 \"gain\": f32[8]\n"
+                             "input %6 \"first\": f32[8, 8]\n"
+                             "%10 = matmul(%0, %6) : f32[T, 8]\n"
+                             "%11 = rms_norm(%10, %5) {axis = 1, epsilon = 1e-05} : f32[T, 8]\n"
+                             "%12 = matmul(%11, %1) : f32[T, 32]\n"
+                             "%13 = silu(%12) {alpha = 1} : f32[T, 32]\n"
+                             "%14 = matmul(%13, %2) : f32[T, 8]\n"
+                             "%15 = add(%10, %14) : f32[T, 8]\n"
+                             "%16 = rms_norm(%15, %5) {axis = 1, epsilon = 1e-05} : f32[T, 8]\n"
+                             "%17 = matmul(%16, %3) : f32[T, 32]\n"
+                             "%18 = silu(%17) {alpha = 1} : f32[T, 32]\n"
+                             "%19 = matmul(%18, %4) : f32[T, 8]\n"
+                             "%20 = add(%15, %19) : f32[T, 8]\n"
+                             "output %20 \"y\"\n";
+
+static void must(Status status) {
+    if (status) fail_msg("%s", sn_error_message(status));
+}
+
+/* The graph with its loss and the gradients of all parameters as outputs, expanded. */
+static Graph *differentiated(Arena *arena) {
+    Graph *graph;
+    Value *loss, *value[6], *gradient[6];
+    Target target;
+    int64_t spent = 0;
+    Remarks remarks = {.arena = arena};
+    sn_target_cpu(&target, 32, 16, 32 << 10, 1 << 20);
+    must(sn_graph_parse(arena, source, strlen(source), &graph));
+    must(sn_append_loss(graph, &(LossOptions){.kind = SN_LOSS_MSE}, &loss));
+    for (int i = 0; i < 6; i++) value[i] = graph->body->param.at[i + 1];
+    must(sn_autodiff(graph, loss, 6, value, gradient));
+    for (int i = 0; i < 6; i++) sn_graph_output(graph, sn_arena_printf(arena, "d%d", i), gradient[i]);
+    Pass pass = {.name = "expand",
+                 .arena = arena,
+                 .target = &target,
+                 .limit = INT64_MAX,
+                 .spent = &spent,
+                 .remarks = &remarks};
+    sn_simplify(&pass, graph);
+    sn_expand(&pass, graph);
+    sn_simplify(&pass, graph);
+    must(pass.status);
+    must(sn_verify(graph));
+    return graph;
+}
+
+/* Elements, at T = 128, of the forward values that later phases read. */
+static double kept_elements(const Graph *graph) {
+    double sum = 0;
+    for (const Node *node = graph->body->first; node; node = node->next) {
+        if (node->phase != SN_PHASE_FORWARD || sn_op(node->op)->level == SN_LEVEL_STRUCTURE) continue;
+        for (int i = 0; i < node->output_count; i++) {
+            const Value *value = node->output[i];
+            bool kept = false;
+            for (int u = 0; u < value->users.count; u++)
+                kept |= value->users.at[u] && value->users.at[u]->phase != SN_PHASE_FORWARD;
+            double count = kept;
+            for (int k = 0; k < value->type.rank; k++) {
+                int64_t extent;
+                must(sn_dim_eval(value->type.dim[k], (const int64_t[]){128}, NULL, &extent));
+                count *= (double)extent;
+            }
+            sum += count;
+        }
+    }
+    return sum;
+}
+
+static int count_contractions(const Graph *graph) {
+    int count = 0;
+    for (const Node *node = graph->body->first; node; node = node->next) count += node->op == SN_OP_CONTRACT;
+    return count;
+}
+
+static void rematerialise(Arena *arena, Graph *graph, double recompute) {
+    int64_t spent = 0;
+    Remarks remarks = {.arena = arena};
+    Pass pass = {.name = "remat",
+                 .arena = arena,
+                 .limit = INT64_MAX,
+                 .spent = &spent,
+                 .recompute = recompute,
+                 .remarks = &remarks};
+    sn_remat(&pass, graph);
+    must(pass.status);
+    must(sn_verify(graph));
+    assert_int_equal(remarks.list.count, 1);
+}
+
+static Array **evaluate(Arena *arena, const Graph *graph) {
+    uint64_t random = 7;
+    const Region *body = graph->body;
+    const Array **input = SN_ARRAY(arena, const Array *, body->param.count);
+    for (int i = 0; i < body->param.count; i++) {
+        Type type = body->param.at[i]->type;
+        int64_t *extent = SN_ARRAY(arena, int64_t, type.rank);
+        for (int k = 0; k < type.rank; k++)
+            must(sn_dim_eval(type.dim[k], (const int64_t[]){5}, NULL, &extent[k]));
+        Array *array = sn_array_new(arena, type.dtype, type.rank, extent);
+        for (int64_t e = 0; e < array->count; e++)
+            array->f[e] = (double)(next_random(&random) % 2001) / 1000 - 1;
+        input[i] = array;
+    }
+    Array **output = SN_ARRAY(arena, Array *, body->result.count);
+    must(sn_eval_graph(arena, graph, false, input, output));
+    return output;
+}
+
+static void what_is_computed_again_is_the_same(void **state) {
+    (void)state;
+    static const double recompute[] = {0, 3,
+                                       1e9}; /* reductions cost 2 operations a byte, products 4 and 16 */
+    Arena *arena = sn_arena_new();
+    Graph *whole = differentiated(arena);
+    Array **expected = evaluate(arena, whole);
+    double before = kept_elements(whole);
+    for (int i = 0; i < 3; i++) {
+        Graph *graph = differentiated(arena);
+        int contractions = count_contractions(graph);
+        rematerialise(arena, graph, recompute[i]);
+        double kept = kept_elements(graph);
+        assert_true(kept < before);
+        before = kept;
+        /* w1's product is computed again at the last step: for what its gradient and silu's need. */
+        assert_int_equal(count_contractions(graph) - contractions, i < 2 ? 0 : 2);
+        Array **found = evaluate(arena, graph);
+        for (int k = 0; k < graph->body->result.count; k++)
+            for (int64_t e = 0; e < expected[k]->count; e++) assert_true(found[k]->f[e] == expected[k]->f[e]);
+    }
+    /* Then the stream between the layers is what is left: three times 8 elements a row, and what is smaller. */
+    assert_true(before <= 128 * (3 * 8 + 4));
+    sn_arena_free(arena);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cuts_are_cheapest),
+        cmocka_unit_test(what_is_computed_again_is_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
