@@ -87,41 +87,21 @@ static bool run_compiler(const char *const *argv) {
     return child > 0 && waitpid(child, &state, 0) == child && state == 0;
 }
 
-/* The emulator, and behind it the kernels with the calls for the check of accesses. */
-static bool build(const char *source, const char *kernels, const char *emulator) {
-    const char *const first[] = {"g++",
-                                 "-std=gnu++17",
-                                 "-O2",
-                                 "-fno-strict-aliasing",
-                                 "-fPIC",
-                                 "-shared",
-                                 "-o",
-                                 emulator,
-                                 SN_TESTS "/emulator/emulator.cpp",
-                                 SN_TESTS "/emulator/memory.cpp",
-                                 SN_TESTS "/emulator/access.cpp",
-                                 SN_TESTS "/emulator/tensor.cpp",
-                                 NULL};
-    const char *const second[] = {"g++",
-                                  "-std=gnu++17",
-                                  "-O1",
-                                  "-w",
-                                  "-fno-strict-aliasing",
-                                  "-fPIC",
-                                  "-fsanitize=thread",
-                                  "-fsanitize=alignment",
-                                  "-I",
-                                  SN_TESTS "/emulator",
-                                  "-I",
-                                  SN_TESTS "/../codegen/device",
-                                  "-shared",
-                                  "-nostdlib",
-                                  source,
-                                  emulator,
-                                  "-o",
-                                  kernels,
-                                  NULL};
-    return run_compiler(first) && run_compiler(second);
+/* A module of kernels, with the calls for the check of accesses. */
+static bool build(const char *source, const char *kernels) {
+    const char *const argv[] = {"g++",
+                                "@" SN_TESTS "/emulator/kernel.opts",
+                                "-fsanitize=thread",
+                                "-I",
+                                SN_TESTS "/emulator",
+                                "-I",
+                                SN_TESTS "/../codegen/device",
+                                source,
+                                "@" SN_TESTS "/emulator/link.opts",
+                                "-o",
+                                kernels,
+                                NULL};
+    return run_compiler(argv);
 }
 
 static void *find(Fixture *f, const char *name) {
@@ -132,24 +112,25 @@ static void *find(Fixture *f, const char *name) {
 
 static int setup(void **state) {
     Fixture *f = calloc(1, sizeof *f);
-    char source[128], kernels[128], emulator[128];
+    char source[128], kernels[128];
     *state = f;
     read_cluster_files(&f->files, 90);
     strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
     if (!mkdtemp(f->folder)) return -1;
     snprintf(source, sizeof source, "%s/unit.cpp", f->folder);
     snprintf(kernels, sizeof kernels, "%s/kernels.so", f->folder);
-    snprintf(emulator, sizeof emulator, "%s/emulator.so", f->folder);
     FILE *file = fopen(source, "w");
     assert_non_null(file);
     assert_true(fputs(unit_text(f), file) >= 0);
     assert_int_equal(fclose(file), 0);
-    if (!build(source, kernels, emulator)) fail_msg("%s does not compile", source);
-    f->library = dlopen(kernels, RTLD_NOW);
+    if (!build(source, kernels)) fail_msg("%s does not compile", source);
+    /* Global: kernels find it there. */
+    void *emulator = dlopen(SN_EMULATED "/libemulated_cuda.so", RTLD_NOW | RTLD_GLOBAL);
+    f->library = emulator ? dlopen(kernels, RTLD_NOW) : NULL;
     if (!f->library) fail_msg("%s", dlerror());
-    *(void **)&f->launch = find(f, "emu_launch");
-    *(void **)&f->alloc = find(f, "emu_alloc");
-    *(void **)&f->release = find(f, "emu_free");
+    *(void **)&f->launch = dlsym(emulator, "emu_launch");
+    *(void **)&f->alloc = dlsym(emulator, "emu_alloc");
+    *(void **)&f->release = dlsym(emulator, "emu_free");
     return 0;
 }
 

@@ -133,9 +133,11 @@ void emu_note(const void *address, long size, bool write) {
     bool shared = emu_is_shared(at);
     size_t bytes;
     long offset;
-    if (emu_buffer_at(at, &bytes, &offset) && (offset < 0 || offset + size > (long)bytes))
+    if (emu_buffer_at(at, &bytes, &offset) && (offset < 0 || offset + size > (long)bytes)) {
+        emu_fail_as(EMU_ILLEGAL_ADDRESS);
         emu_fail_here("a %s out of bounds at %ld of a buffer of %zu", write ? "store" : "load", offset,
                       bytes);
+    }
     Access now = access_now();
     for (long i = 0; i < size; i++) {
         note_byte(at + i, now, write, shared);
@@ -145,38 +147,40 @@ void emu_note(const void *address, long size, bool write) {
 
 /* ---- what the compiler calls ---- */
 
+/* Under these names, and not the compiler's, kernels find them (linked with --wrap) in a process that has a
+ * sanitizer of its own. */
 #define EMU_NOTE(name, size, write)                                                                          \
     extern "C" void name(void *address) {                                                                    \
         emu_note(address, size, write);                                                                      \
     }
-EMU_NOTE(__tsan_read1, 1, false)
-EMU_NOTE(__tsan_read2, 2, false)
-EMU_NOTE(__tsan_read4, 4, false)
-EMU_NOTE(__tsan_read8, 8, false)
-EMU_NOTE(__tsan_read16, 16, false)
-EMU_NOTE(__tsan_unaligned_read2, 2, false)
-EMU_NOTE(__tsan_unaligned_read4, 4, false)
-EMU_NOTE(__tsan_unaligned_read8, 8, false)
-EMU_NOTE(__tsan_unaligned_read16, 16, false)
-EMU_NOTE(__tsan_write1, 1, true)
-EMU_NOTE(__tsan_write2, 2, true)
-EMU_NOTE(__tsan_write4, 4, true)
-EMU_NOTE(__tsan_write8, 8, true)
-EMU_NOTE(__tsan_write16, 16, true)
-EMU_NOTE(__tsan_unaligned_write2, 2, true)
-EMU_NOTE(__tsan_unaligned_write4, 4, true)
-EMU_NOTE(__tsan_unaligned_write8, 8, true)
-EMU_NOTE(__tsan_unaligned_write16, 16, true)
+EMU_NOTE(__wrap___tsan_read1, 1, false)
+EMU_NOTE(__wrap___tsan_read2, 2, false)
+EMU_NOTE(__wrap___tsan_read4, 4, false)
+EMU_NOTE(__wrap___tsan_read8, 8, false)
+EMU_NOTE(__wrap___tsan_read16, 16, false)
+EMU_NOTE(__wrap___tsan_unaligned_read2, 2, false)
+EMU_NOTE(__wrap___tsan_unaligned_read4, 4, false)
+EMU_NOTE(__wrap___tsan_unaligned_read8, 8, false)
+EMU_NOTE(__wrap___tsan_unaligned_read16, 16, false)
+EMU_NOTE(__wrap___tsan_write1, 1, true)
+EMU_NOTE(__wrap___tsan_write2, 2, true)
+EMU_NOTE(__wrap___tsan_write4, 4, true)
+EMU_NOTE(__wrap___tsan_write8, 8, true)
+EMU_NOTE(__wrap___tsan_write16, 16, true)
+EMU_NOTE(__wrap___tsan_unaligned_write2, 2, true)
+EMU_NOTE(__wrap___tsan_unaligned_write4, 4, true)
+EMU_NOTE(__wrap___tsan_unaligned_write8, 8, true)
+EMU_NOTE(__wrap___tsan_unaligned_write16, 16, true)
 
-extern "C" void __tsan_read_range(void *address, long size) {
+extern "C" void __wrap___tsan_read_range(void *address, long size) {
     emu_note(address, size, false);
 }
-extern "C" void __tsan_write_range(void *address, long size) {
+extern "C" void __wrap___tsan_write_range(void *address, long size) {
     emu_note(address, size, true);
 }
-extern "C" void __tsan_func_entry(void *) {}
-extern "C" void __tsan_func_exit() {}
-extern "C" void __tsan_init() {}
+extern "C" void __wrap___tsan_func_entry(void *) {}
+extern "C" void __wrap___tsan_func_exit() {}
+extern "C" void __wrap___tsan_init() {}
 
 /* -fsanitize=alignment: what it knows of the access. */
 struct TypeMismatch {
@@ -186,7 +190,8 @@ struct TypeMismatch {
     unsigned char log_alignment, kind;
 };
 
-extern "C" void __ubsan_handle_type_mismatch_v1(const TypeMismatch *what, void *) {
+extern "C" void __wrap___ubsan_handle_type_mismatch_v1(const TypeMismatch *what, void *) {
+    emu_fail_as(EMU_MISALIGNED);
     emu_fail_here("an address that is not a multiple of %d, at line %u", 1 << what->log_alignment,
                   what->line);
 }

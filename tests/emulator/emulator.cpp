@@ -5,6 +5,7 @@
  * threads wait for one another for ever, which on a device would be a hang or undefined: that is reported. */
 #include "engine.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -38,8 +39,14 @@ static void *scheduler_stack, *dynamic_shared;
 static char *stacks;
 static EmuLaunch *launch;
 static bool failed;
+static EmuFailure failure_next;
 static uint64_t random_state;
 static sigjmp_buf outside;
+static pthread_t launching; /* the thread of the process that runs the kernel */
+
+enum { SIGNALS = 4 };
+static const int signals[SIGNALS] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+static struct sigaction actions_before[SIGNALS];
 
 /* ---- modules ---- */
 
@@ -55,7 +62,7 @@ void emu_unregister(const EmuModule *module) {
         if (modules[i] == module) modules.erase(modules.begin() + (long)i--);
 }
 
-static const EmuModule *find_module(const void *address) {
+const EmuModule *emu_module_at(const void *address) {
     for (const EmuModule *module : modules)
         if ((const char *)address >= module->start && (const char *)address < module->end) return module;
     return NULL;
@@ -101,9 +108,14 @@ static void *fresh_stack(int number) {
 
 /* ---- failures ---- */
 
+void emu_fail_as(EmuFailure failure) {
+    failure_next = failure;
+}
+
 static void failv(const char *format, va_list args) {
     if (failed) return;
     failed = true;
+    launch->failure = failure_next;
     vsnprintf(launch->message, sizeof launch->message, format, args);
 }
 
@@ -126,16 +138,30 @@ void emu_fail_here(const char *format, ...) {
 }
 
 /* What the check of accesses does not see first: far outside, or in text that is compiled without it. */
-static void on_bad_access(int signal, siginfo_t *info, void *context) {
-    (void)signal, (void)context;
+static void report_address(const void *address) {
     size_t bytes;
     long offset;
-    if (emu_buffer_at(info->si_addr, &bytes, &offset))
+    unsigned block = emu_place.block.x;
+    emu_fail_as(EMU_ILLEGAL_ADDRESS);
+    if (emu_buffer_at(address, &bytes, &offset))
         emu_fail("an access out of bounds at %ld of a buffer of %zu, by thread %d of block %u", offset, bytes,
-                 current, emu_place.block.x);
+                 current, block);
     else
-        emu_fail("an access out of bounds at %p, by thread %d of block %u", info->si_addr, current,
-                 emu_place.block.x);
+        emu_fail("an access out of bounds at %p, by thread %d of block %u", address, current, block);
+}
+
+/* A signal of another thread of the process is not the kernel's: it takes its course when it comes again. */
+static void on_signal(int signal, siginfo_t *info, void *context) {
+    (void)context;
+    if (!pthread_equal(pthread_self(), launching)) {
+        for (int i = 0; i < SIGNALS; i++) sigaction(signals[i], &actions_before[i], NULL);
+        return;
+    }
+    if (signal == SIGSEGV || signal == SIGBUS)
+        report_address(info->si_addr);
+    else
+        emu_fail("%s, by thread %d of block %u",
+                 signal == SIGFPE ? "a division of integers by zero" : "a trap", current, emu_place.block.x);
     siglongjmp(outside, 1);
 }
 
@@ -362,16 +388,15 @@ static bool prepare() {
 static void run_guarded() {
     static char signal_stack[64 << 10];
     stack_t other = {}, before;
-    struct sigaction action = {}, old[2];
+    struct sigaction action = {};
     other.ss_sp = signal_stack, other.ss_size = sizeof signal_stack;
-    action.sa_sigaction = on_bad_access;
+    action.sa_sigaction = on_signal;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    launching = pthread_self();
     sigaltstack(&other, &before);
-    sigaction(SIGSEGV, &action, &old[0]);
-    sigaction(SIGBUS, &action, &old[1]);
+    for (int i = 0; i < SIGNALS; i++) sigaction(signals[i], &action, &actions_before[i]);
     if (sigsetjmp(outside, 1) == 0) run_grid();
-    sigaction(SIGSEGV, &old[0], NULL);
-    sigaction(SIGBUS, &old[1], NULL);
+    for (int i = 0; i < SIGNALS; i++) sigaction(signals[i], &actions_before[i], NULL);
     sigaltstack(&before, NULL);
 }
 
@@ -379,12 +404,15 @@ int emu_launch(EmuLaunch *what) {
     launch = what;
     failed = false;
     launch->message[0] = 0;
-    module_now = find_module((void *)launch->kernel);
+    launch->failure = EMU_FINE;
+    failure_next = EMU_ILLEGAL;
+    module_now = emu_module_at((void *)launch->kernel);
     emu_checked = module_now && module_now->checked;
     if (!prepare()) return 1;
     dynamic_shared = launch->shared ? emu_alloc(launch->shared) : NULL;
     if (launch->shared && !dynamic_shared) emu_fail("no memory for %zu shared bytes", launch->shared);
     if (!failed) run_guarded();
+    emu_fail_as(EMU_ILLEGAL_ADDRESS);
     if (!failed) emu_check_guards();
     emu_free(dynamic_shared);
     return failed;

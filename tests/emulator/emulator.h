@@ -8,6 +8,11 @@
 
 #define SN_EMULATE
 
+/* C's headers and not those of C++, which cost a compilation more than a kernel does. */
+#ifndef EMU_ENGINE
+#define _GLIBCXX_INCLUDE_NEXT_C_HEADERS
+#endif
+
 #include "launch.h"
 
 #include <math.h>
@@ -55,6 +60,26 @@ EMU_VECTORS(long long, longlong)
     extern "C" void name##_call(const void *args) {                                                          \
         name(*(const name##Args *)args);                                                                     \
     }
+
+/* The same with what a driver needs to know; `bound`: of __launch_bounds__, or 0. */
+#define EMU_ENTRY(name, bound)                                                                               \
+    EMU_KERNEL(name)                                                                                         \
+    extern "C" __attribute__((used)) const EmuEntry name##_entry = {                                         \
+        name##_call, sizeof(name##Args), emu_pointers<name##Args>(0), emu_fault_at<name##Args>(0), bound};
+
+/* How many pointers its member `buffer`, which is the first, has; where its member `fault` is. 0: there is none. */
+template <class A> static constexpr auto emu_pointers(int) -> decltype((void)A::buffer, size_t()) {
+    return sizeof(A::buffer) / sizeof(void *);
+}
+template <class A> static constexpr size_t emu_pointers(long) {
+    return 0;
+}
+template <class A> static constexpr auto emu_fault_at(int) -> decltype((void)A::fault, size_t()) {
+    return offsetof(A, fault);
+}
+template <class A> static constexpr size_t emu_fault_at(long) {
+    return 0;
+}
 
 /* Where a module of kernels lies: a shared object of its own, linked with -nostartfiles. */
 struct EmuModule {

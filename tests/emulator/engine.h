@@ -11,6 +11,9 @@ enum { EMU_FILL = 0xff }; /* the byte that memory is full of before a kernel wri
 /* Notes a failure of the launch that runs; the first one stays. */
 void emu_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Says of which kind the next failure is, when it is the first. */
+void emu_fail_as(EmuFailure failure);
+
 /* The same from inside a thread, which never runs again. */
 void emu_fail_here(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -27,7 +30,29 @@ const EmuGift *emu_give(unsigned mask, int line, const void *value, size_t bytes
 /* The lanes of the warp that runs: 32, or fewer in a block's last one. */
 int emu_lanes();
 
+/* ---- modules ---- */
+
+/* The module in which the address lies; NULL: in none. */
+const EmuModule *emu_module_at(const void *address);
+
 /* ---- memory ---- */
+
+/* Who may touch a buffer: everybody; the kernels alone, or whoever copies for them; both, as memory of the host that a
+ * kernel sees. */
+enum EmuMemory { EMU_OPEN, EMU_DEVICE, EMU_HOST };
+
+/* As emu_alloc, with another alignment (a power of two, at most a page). Device memory cannot be touched until it
+ * is opened: a host that does so dies of SIGSEGV. */
+void *emu_alloc_as(size_t bytes, size_t alignment, EmuMemory kind);
+
+/* The kind of the buffer in which `address` lies, or at whose end, and the bytes from there on; false: in none. */
+bool emu_memory_at(const void *address, EmuMemory *kind, size_t *rest);
+
+/* Bytes of all device buffers. */
+size_t emu_device_bytes();
+
+/* Opens all device buffers to this process, or closes them. */
+void emu_open_device(bool open);
 
 /* The buffer in or beside which `address` lies: its size, and the offset of the address from its start. */
 bool emu_buffer_at(const void *address, size_t *bytes, long *offset);

@@ -17,6 +17,22 @@ typedef enum EmuOrder {
     EMU_ORDER_COUNT
 } EmuOrder;
 
+/* A kernel of a module, as EMU_ENTRY(name) defines name_entry. */
+typedef struct EmuEntry {
+    void (*kernel)(const void *args);
+    size_t args_bytes;
+    size_t pointers; /* the argument struct begins with so many */
+    size_t fault_at; /* where it has one more; 0: nowhere */
+    int max_threads; /* of a block; 0: as many as the device has */
+} EmuEntry;
+
+typedef enum EmuFailure {
+    EMU_FINE,
+    EMU_ILLEGAL_ADDRESS, /* out of a buffer's bounds */
+    EMU_MISALIGNED,
+    EMU_ILLEGAL, /* anything else */
+} EmuFailure;
+
 typedef struct EmuLaunch {
     void (*kernel)(const void *args); /* what EMU_KERNEL(name) defines as name_call */
     const void *args;                 /* the kernel's argument struct */
@@ -24,6 +40,7 @@ typedef struct EmuLaunch {
     size_t shared;                    /* bytes of dynamic shared memory */
     EmuOrder order;
     uint64_t seed;
+    EmuFailure failure;
     char message[256]; /* why it failed, with block and thread */
 } EmuLaunch;
 

@@ -1,0 +1,420 @@
+/* The emulated cuBLASLt: the part that is used, with its rules checked, and the product in double precision on the stream
+ * of the emulated driver. Matrices are by columns only, as they are asked for. */
+#include "driver.h"
+#include "faults.h"
+
+#include "engine.h"
+
+extern "C" {
+SN_CUDA_CUBLASLT(EMU_DECLARE)
+}
+
+#include <math.h>
+
+enum { LT_EXECUTION_FAILED = 13, WORKSPACE = 4096, ALGORITHM_MARK = 0x5e17e4 };
+
+struct Product {
+    unsigned compute, scale;
+    int32_t transposed[2]; /* of A and B */
+    uint32_t epilogue;
+    const void *bias;
+    int32_t bias_type; /* -1: D's */
+};
+
+struct Layout {
+    unsigned type;
+    uint64_t rows, columns;
+    int64_t stride;
+    int32_t order, batch;
+    int64_t batch_stride;
+};
+
+struct Preference {
+    uint64_t workspace;
+    uint32_t alignment[4]; /* of A, B, C, D */
+};
+
+struct cublasLtContext {
+    int unused;
+};
+
+/* ---- descriptors ---- */
+
+template <class T> static LtStatus set(T *field, const void *value, size_t size) {
+    if (!value || size != sizeof *field) return LT_INVALID_VALUE;
+    memcpy(field, value, size);
+    return 0;
+}
+
+LtStatus cublasLtCreate(LtHandle *handle) {
+    if (!emu_has_context()) return LT_NOT_INITIALIZED;
+    if (emu_planted("lt_create")) return LT_ALLOC_FAILED;
+    *handle = new cublasLtContext();
+    return 0;
+}
+
+LtStatus cublasLtDestroy(LtHandle handle) {
+    delete handle;
+    return 0;
+}
+
+size_t cublasLtGetVersion(void) {
+    return 130000;
+}
+
+const char *cublasLtGetStatusName(LtStatus status) {
+    switch (status) {
+    case 0:
+        return "CUBLAS_STATUS_SUCCESS";
+    case LT_NOT_INITIALIZED:
+        return "CUBLAS_STATUS_NOT_INITIALIZED";
+    case LT_ALLOC_FAILED:
+        return "CUBLAS_STATUS_ALLOC_FAILED";
+    case LT_INVALID_VALUE:
+        return "CUBLAS_STATUS_INVALID_VALUE";
+    case LT_NOT_SUPPORTED:
+        return "CUBLAS_STATUS_NOT_SUPPORTED";
+    default:
+        return "CUBLAS_STATUS unknown";
+    }
+}
+
+const char *cublasLtGetStatusString(LtStatus status) {
+    return cublasLtGetStatusName(status);
+}
+
+LtStatus cublasLtMatmulDescCreate(LtProduct *product, unsigned compute, unsigned scale) {
+    *product = new Product{compute, scale, {LT_OP_N, LT_OP_N}, LT_EPILOGUE_DEFAULT, NULL, -1};
+    return 0;
+}
+
+LtStatus cublasLtMatmulDescDestroy(LtProduct product) {
+    delete (Product *)product;
+    return 0;
+}
+
+LtStatus cublasLtMatmulDescSetAttribute(LtProduct product, unsigned attribute, const void *value,
+                                        size_t size) {
+    Product *p = (Product *)product;
+    switch (attribute) {
+    case LT_PRODUCT_TRANSA:
+        return set(&p->transposed[0], value, size);
+    case LT_PRODUCT_TRANSB:
+        return set(&p->transposed[1], value, size);
+    case LT_PRODUCT_EPILOGUE:
+        return set(&p->epilogue, value, size);
+    case LT_PRODUCT_BIAS_POINTER:
+        return set(&p->bias, value, size);
+    case LT_PRODUCT_BIAS_DATA_TYPE:
+        return set(&p->bias_type, value, size);
+    default:
+        return LT_INVALID_VALUE;
+    }
+}
+
+LtStatus cublasLtMatrixLayoutCreate(LtLayout *layout, unsigned type, uint64_t rows, uint64_t columns,
+                                    int64_t stride) {
+    *layout = new Layout{type, rows, columns, stride, LT_ORDER_COL, 1, 0};
+    return 0;
+}
+
+LtStatus cublasLtMatrixLayoutDestroy(LtLayout layout) {
+    delete (Layout *)layout;
+    return 0;
+}
+
+LtStatus cublasLtMatrixLayoutSetAttribute(LtLayout layout, unsigned attribute, const void *value,
+                                          size_t size) {
+    Layout *l = (Layout *)layout;
+    switch (attribute) {
+    case LT_LAYOUT_ORDER:
+        return set(&l->order, value, size);
+    case LT_LAYOUT_BATCH_COUNT:
+        return set(&l->batch, value, size);
+    case LT_LAYOUT_BATCH_STRIDE:
+        return set(&l->batch_stride, value, size);
+    default:
+        return LT_INVALID_VALUE;
+    }
+}
+
+LtStatus cublasLtMatmulPreferenceCreate(LtPreference *preference) {
+    *preference = new Preference{0, {256, 256, 256, 256}};
+    return 0;
+}
+
+LtStatus cublasLtMatmulPreferenceDestroy(LtPreference preference) {
+    delete (Preference *)preference;
+    return 0;
+}
+
+LtStatus cublasLtMatmulPreferenceSetAttribute(LtPreference preference, unsigned attribute, const void *value,
+                                              size_t size) {
+    Preference *p = (Preference *)preference;
+    if (attribute == LT_PREFERENCE_WORKSPACE) return set(&p->workspace, value, size);
+    if (attribute < LT_PREFERENCE_ALIGNMENT_A || attribute > LT_PREFERENCE_ALIGNMENT_D)
+        return LT_INVALID_VALUE;
+    return set(&p->alignment[attribute - LT_PREFERENCE_ALIGNMENT_A], value, size);
+}
+
+/* ---- the rules ---- */
+
+static size_t type_bytes(unsigned type) {
+    return type == LT_R_32F ? 4 : 2;
+}
+
+/* f32 of f32, or f16, bf16 or f32 of the same narrow type. */
+static bool types_are_possible(const Product *p, const Layout *a, const Layout *b, const Layout *c,
+                               const Layout *d) {
+    bool narrow = a->type == LT_R_16F || a->type == LT_R_16BF;
+    if (a->type != b->type || c->type != d->type || p->scale != LT_R_32F) return false;
+    if (p->compute == LT_COMPUTE_32F_FAST_TF32) return a->type == LT_R_32F && d->type == LT_R_32F;
+    if (p->compute != LT_COMPUTE_32F) return false;
+    return d->type == LT_R_32F ? narrow || a->type == LT_R_32F : narrow && d->type == a->type;
+}
+
+static bool layout_is_sound(const Layout *l) {
+    return l->rows && l->columns && l->stride >= (int64_t)l->rows && l->batch >= 1 && l->batch_stride >= 0;
+}
+
+/* Batches of a result must not lie over one another. */
+static bool batches_are_apart(const Layout *l) {
+    return l->batch == 1 || l->batch_stride >= (int64_t)(l->columns - 1) * l->stride + (int64_t)l->rows;
+}
+
+static bool epilogue_is_possible(const Product *p, const Layout *d) {
+    uint32_t function = p->epilogue & ~(uint32_t)LT_EPILOGUE_BIAS;
+    bool bias = p->epilogue & LT_EPILOGUE_BIAS;
+    if (p->epilogue == LT_EPILOGUE_DEFAULT) return true;
+    if (function != 0 && function != LT_EPILOGUE_RELU && function != LT_EPILOGUE_GELU) return false;
+    if (!function && !bias) return false;
+    return !bias || p->bias_type < 0 || (unsigned)p->bias_type == d->type;
+}
+
+/* Whether the shapes fit together is the caller's error, whether the library has it another matter. */
+static LtStatus check(const Product *p, const Layout *a, const Layout *b, const Layout *c, const Layout *d) {
+    const Layout *all[] = {a, b, c, d};
+    for (const Layout *l : all) {
+        if (l->order != LT_ORDER_COL) return LT_NOT_SUPPORTED;
+        if (!layout_is_sound(l) || l->batch != d->batch) return LT_INVALID_VALUE;
+    }
+    if (p->transposed[0] < 0 || p->transposed[0] > 1 || p->transposed[1] < 0 || p->transposed[1] > 1)
+        return LT_INVALID_VALUE;
+    uint64_t m = p->transposed[0] ? a->columns : a->rows, k = p->transposed[0] ? a->rows : a->columns;
+    uint64_t n = p->transposed[1] ? b->rows : b->columns, depth = p->transposed[1] ? b->columns : b->rows;
+    if (k != depth || m != d->rows || n != d->columns || c->rows != m || c->columns != n)
+        return LT_INVALID_VALUE;
+    if (!batches_are_apart(d)) return LT_INVALID_VALUE;
+    return types_are_possible(p, a, b, c, d) && epilogue_is_possible(p, d) ? 0 : LT_NOT_SUPPORTED;
+}
+
+/* ---- algorithms ---- */
+
+/* What an algorithm of the emulator says: what it was chosen for, so that another use of it is found. */
+struct Algorithm {
+    uint64_t mark, workspace;
+    uint32_t alignment[4];
+    uint32_t epilogue, compute;
+    uint64_t rows, columns;
+};
+static_assert(sizeof(Algorithm) <= sizeof(LtAlgorithm), "an algorithm fits");
+
+LtStatus cublasLtMatmulAlgoGetHeuristic(LtHandle handle, LtProduct product, LtLayout a, LtLayout b,
+                                        LtLayout c, LtLayout d, LtPreference preference, int wanted,
+                                        LtChoice *choice, int *found) {
+    const Product *p = (const Product *)product;
+    const Preference *wish = (const Preference *)preference;
+    *found = 0;
+    if (!handle || wanted < 1) return LT_INVALID_VALUE;
+    LtStatus status = check(p, (Layout *)a, (Layout *)b, (Layout *)c, (Layout *)d);
+    if (!status && emu_planted("heuristic")) status = LT_NOT_SUPPORTED;
+    if (status) return status;
+    Algorithm algorithm = {ALGORITHM_MARK,
+                           wish->workspace < WORKSPACE ? 0 : (uint64_t)WORKSPACE,
+                           {},
+                           p->epilogue,
+                           p->compute,
+                           ((Layout *)d)->rows,
+                           ((Layout *)d)->columns};
+    memcpy(algorithm.alignment, wish->alignment, sizeof algorithm.alignment);
+    *choice = LtChoice();
+    memcpy(&choice->algorithm, &algorithm, sizeof algorithm);
+    choice->workspace = algorithm.workspace;
+    choice->waves = 1;
+    *found = 1;
+    return 0;
+}
+
+/* ---- the product ---- */
+
+static double read_element(unsigned type, const void *at, int64_t index) {
+    uint16_t half;
+    if (type == LT_R_32F) return ((const float *)at)[index];
+    memcpy(&half, (const char *)at + 2 * index, sizeof half);
+    if (type == LT_R_16BF) return emu_bits<float>((uint32_t)half << 16);
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16, rest = half & 0x7fffu;
+    if (rest >= 0x7c00u) return emu_bits<float>(sign | 0x7f800000u | rest << 13);
+    return emu_bits<float>(sign | emu_bits<uint32_t>(emu_bits<float>(rest << 13) * 0x1p112f));
+}
+
+/* To nearest, ties to even: by scaling to the last place that the type has there. */
+static double round_to(double x, int digits, int least_exponent, double largest) {
+    int exponent;
+    if (!(x - x == 0) || x == 0) return x;
+    frexp(x, &exponent);
+    if (exponent < least_exponent) exponent = least_exponent;
+    double rounded = ldexp(nearbyint(ldexp(x, digits - exponent)), exponent - digits);
+    return fabs(rounded) > largest ? copysign(INFINITY, x) : rounded;
+}
+
+static uint16_t to_half(double x) {
+    float rounded = (float)round_to(x, 11, -13, 65504);
+    uint32_t bits = emu_bits<uint32_t>(rounded), sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;
+    if (rest > 0x7f800000u) return 0x7fff;
+    if (rest == 0x7f800000u) return (uint16_t)(sign | 0x7c00u);
+    return (uint16_t)(sign | (emu_bits<uint32_t>(emu_bits<float>(rest) * 0x1p-112f) >> 13));
+}
+
+static void write_element(unsigned type, void *at, int64_t index, double x) {
+    if (type == LT_R_32F) {
+        ((float *)at)[index] = (float)x;
+        return;
+    }
+    uint16_t half = type == LT_R_16F
+                        ? to_half(x)
+                        : (uint16_t)(emu_bits<uint32_t>((float)round_to(x, 8, -125, 3.4e38)) >> 16);
+    if (type == LT_R_16BF && x != x) half = 0x7fff;
+    memcpy((char *)at + 2 * index, &half, sizeof half);
+}
+
+struct Matmul {
+    Product product;
+    Layout a, b, c, d;
+    const void *a_at, *b_at, *c_at;
+    void *d_at, *workspace;
+    float alpha, beta;
+    size_t workspace_bytes;
+    Algorithm algorithm;
+};
+
+/* One batch of an operand as (rows, columns) by rows, of op(A) or op(B)'s transpose, so that both run along K. */
+static std::vector<double> read_operand(const Matmul *m, const Layout *l, const void *at, int64_t batch,
+                                        bool along_rows) {
+    uint64_t lines = along_rows ? l->columns : l->rows, depth = along_rows ? l->rows : l->columns;
+    std::vector<double> out(lines * depth);
+    for (uint64_t i = 0; i < lines; i++)
+        for (uint64_t k = 0; k < depth; k++) {
+            uint64_t row = along_rows ? k : i, column = along_rows ? i : k;
+            double x = read_element(l->type, at,
+                                    batch * l->batch_stride + (int64_t)column * l->stride + (int64_t)row);
+            if (m->product.compute == LT_COMPUTE_32F_FAST_TF32) x = emu_bits<float>(emu_to_tf32((float)x));
+            out[i * depth + k] = x;
+        }
+    return out;
+}
+
+static double finish(const Matmul *m, double x, uint64_t row) {
+    uint32_t epilogue = m->product.epilogue;
+    if (epilogue & LT_EPILOGUE_BIAS) x += read_element(m->d.type, m->product.bias, (int64_t)row);
+    if (epilogue & LT_EPILOGUE_RELU) x = x > 0 || x != x ? x : 0;
+    if (epilogue & LT_EPILOGUE_GELU)
+        x = 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    return x;
+}
+
+static void multiply_batch(const Matmul *m, int64_t batch) {
+    uint64_t depth = m->product.transposed[0] ? m->a.rows : m->a.columns;
+    std::vector<double> a = read_operand(m, &m->a, m->a_at, batch, m->product.transposed[0]);
+    std::vector<double> b = read_operand(m, &m->b, m->b_at, batch, !m->product.transposed[1]);
+    for (uint64_t n = 0; n < m->d.columns; n++)
+        for (uint64_t row = 0; row < m->d.rows; row++) {
+            double sum = 0;
+            for (uint64_t k = 0; k < depth; k++) sum += a[row * depth + k] * b[n * depth + k];
+            int64_t c = batch * m->c.batch_stride + (int64_t)n * m->c.stride + (int64_t)row;
+            sum *= m->alpha;
+            if (m->beta != 0) sum += m->beta * read_element(m->c.type, m->c_at, c);
+            write_element(m->d.type, m->d_at,
+                          batch * m->d.batch_stride + (int64_t)n * m->d.stride + (int64_t)row,
+                          finish(m, sum, row));
+        }
+}
+
+/* ---- the call ---- */
+
+static size_t extent(const Layout *l) {
+    int64_t last =
+        (l->batch - 1) * l->batch_stride + (int64_t)(l->columns - 1) * l->stride + (int64_t)l->rows;
+    return (size_t)last * type_bytes(l->type);
+}
+
+static bool overlap(const void *x, size_t x_bytes, const void *y, size_t y_bytes) {
+    return (const char *)x < (const char *)y + y_bytes && (const char *)y < (const char *)x + x_bytes;
+}
+
+/* All operands lie in memory of the device, and the result over no other operand but C in its own place. */
+static bool memory_is_sound(const Matmul *m) {
+    size_t d = extent(&m->d);
+    bool adds = m->beta != 0, in_place = m->c_at == m->d_at && m->c.stride == m->d.stride;
+    if (!emu_device_sees(m->a_at, extent(&m->a)) || !emu_device_sees(m->b_at, extent(&m->b)) ||
+        !emu_device_sees(m->d_at, d) || (adds && !emu_device_sees(m->c_at, extent(&m->c))))
+        return false;
+    if (m->product.epilogue & LT_EPILOGUE_BIAS &&
+        !emu_device_sees(m->product.bias, m->d.rows * type_bytes(m->d.type)))
+        return false;
+    if (m->algorithm.workspace && (!emu_device_sees(m->workspace, m->algorithm.workspace) ||
+                                   overlap(m->workspace, m->algorithm.workspace, m->d_at, d)))
+        return false;
+    return !overlap(m->d_at, d, m->a_at, extent(&m->a)) && !overlap(m->d_at, d, m->b_at, extent(&m->b)) &&
+           (!adds || in_place || !overlap(m->d_at, d, m->c_at, extent(&m->c)));
+}
+
+static CuResult run(const Matmul *m) {
+    if (!memory_is_sound(m)) {
+        emu_say(
+            "a product of %llu x %llu by the library: an operand is not the device's, or lies over another",
+            (unsigned long long)m->d.columns, (unsigned long long)m->d.rows);
+        return SN_CU_ILLEGAL_ADDRESS;
+    }
+    if (m->algorithm.workspace) memset(m->workspace, EMU_FILL, m->algorithm.workspace);
+    for (int64_t batch = 0; batch < m->d.batch; batch++) multiply_batch(m, batch);
+    return SN_CU_SUCCESS;
+}
+
+/* The algorithm was chosen for this product, and the operands are as aligned as was promised. */
+static bool algorithm_fits(const Matmul *m) {
+    const void *at[] = {m->a_at, m->b_at, m->beta != 0 ? m->c_at : NULL, m->d_at};
+    const Algorithm *algorithm = &m->algorithm;
+    for (int i = 0; i < 4; i++)
+        if ((uintptr_t)at[i] % algorithm->alignment[i]) return false;
+    return algorithm->mark == ALGORITHM_MARK && algorithm->epilogue == m->product.epilogue &&
+           algorithm->compute == m->product.compute && algorithm->rows == m->d.rows &&
+           algorithm->columns == m->d.columns && algorithm->workspace <= m->workspace_bytes;
+}
+
+LtStatus cublasLtMatmul(LtHandle handle, LtProduct product, const void *alpha, const void *a,
+                        LtLayout a_layout, const void *b, LtLayout b_layout, const void *beta, const void *c,
+                        LtLayout c_layout, void *d, LtLayout d_layout, const LtAlgorithm *algorithm,
+                        void *workspace, size_t workspace_bytes, CuStream stream) {
+    if (!handle || !alpha || !beta || !algorithm || !a || !b || !d) return LT_INVALID_VALUE;
+    Matmul m = {*(Product *)product,
+                *(Layout *)a_layout,
+                *(Layout *)b_layout,
+                *(Layout *)c_layout,
+                *(Layout *)d_layout,
+                a,
+                b,
+                c,
+                d,
+                workspace,
+                *(const float *)alpha,
+                *(const float *)beta,
+                workspace_bytes,
+                {}};
+    memcpy(&m.algorithm, algorithm, sizeof m.algorithm);
+    LtStatus status = check(&m.product, &m.a, &m.b, &m.c, &m.d);
+    if (status) return status;
+    if (m.product.epilogue & LT_EPILOGUE_BIAS && !m.product.bias) return LT_INVALID_VALUE;
+    if (!algorithm_fits(&m)) return LT_INVALID_VALUE;
+    if (emu_planted("product")) return LT_ALLOC_FAILED;
+    return emu_enqueue(stream, "product", [=]() -> CuResult { return run(&m); }) ? LT_EXECUTION_FAILED : 0;
+}
