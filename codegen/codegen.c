@@ -64,6 +64,8 @@ Status sn_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *t
     Kernel *result = SN_NEW(arena, Kernel);
     TRY(target->kind == SN_TARGET_CPU ? sn_emit_c(kernel, result) : sn_emit_cuda(kernel, result));
     count_work(kernel);
+    sn_find_in_place(kernel, result);
+    result->faults = sn_kernel_faults(kernel);
     result->input_count = kernel->input_count;
     result->output_count = kernel->output_count;
     result->scratch_count = kernel->buffer.count - kernel->input_count - kernel->output_count;

@@ -6,6 +6,12 @@
 #include "library.h"
 #include "target.h"
 
+/* Result `output` of a kernel may lie in the memory of its input `input`, which it replaces: every element is read
+ * at the offset where it is stored, before it is stored. They have equally many elements of one size. */
+typedef struct InPlace {
+    int input, output;
+} InPlace;
+
 /* One kernel, in the arena it was generated into. Kernels of equal text are equal: `name` is a hash of the
  * text, so layers of the same shape share one. */
 typedef struct Kernel {
@@ -41,6 +47,12 @@ typedef struct Kernel {
      * NULL: the library cannot. Which of the two ways is taken is decided when a shape is bound. */
     const LibraryProduct *library;
     const struct Kernel *rest;
+
+    /* What may be in place; an input or an output can be in several pairs, of which a launch takes one. */
+    int in_place_count;
+    const InPlace *in_place;
+
+    bool faults; /* its data can make it fail */
 
     Dim flops,
         bytes; /* work and memory traffic of one run (unmasked work only), for reports; NULL when not known */

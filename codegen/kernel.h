@@ -178,6 +178,14 @@ void sn_dim_indices(const Nest *nest, Dim dim, void (*visit)(void *user, Instr *
 
 void sn_kernel_print(Text *text, const KernelIr *kernel);
 
+/* ---- in_place.c ---- */
+
+/* Fills in out->in_place of a kernel that has been emitted. */
+void sn_find_in_place(const KernelIr *kernel, Kernel *out);
+
+/* Whether an instruction of the kernel can fail on its data. */
+bool sn_kernel_faults(const KernelIr *kernel);
+
 /* ---- schedule.c ---- */
 
 /* Splits and merges axes, chooses the vector axis, places instructions, keeps dear values in row scratch,

@@ -43,24 +43,29 @@ static Status evaluate(const Plan *plan, Binding *binding) {
     return NULL;
 }
 
+static bool is_packed(const Plan *plan, int at) {
+    return sn_plan_value_in_run(&plan->value[at]) && plan->value[at].first >= plan->setup_count;
+}
+
 static Status pack(const Plan *plan, Binding *binding) {
     Life *life = calloc((size_t)plan->value_count + 1, sizeof *life);
-    if (!life) return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
+    int *place = calloc((size_t)plan->value_count + 1, sizeof *place); /* of a value's life */
     int count = 0;
-    for (int i = 0; i < plan->value_count; i++) {
+    for (int i = 0; life && place && i < plan->value_count; i++) {
         const PlanValue *value = &plan->value[i];
-        if (sn_plan_value_in_run(value) && value->first >= plan->setup_count)
-            life[count++] =
-                (Life){.bytes = binding->dim[value->bytes], .first = value->first, .last = value->last};
+        if (!is_packed(plan, i)) continue;
+        place[i] = count;
+        life[count++] = (Life){.bytes = binding->dim[value->bytes],
+                               .first = value->first,
+                               .last = value->last,
+                               .over = value->over >= 0 ? &life[place[value->over]] : NULL};
     }
-    Status status = sn_memory_pack(life, count, &binding->arena_bytes);
-    count = 0;
-    for (int i = 0; i < plan->value_count && !status; i++) {
-        const PlanValue *value = &plan->value[i];
-        if (sn_plan_value_in_run(value) && value->first >= plan->setup_count)
-            binding->offset[i] = life[count++].offset;
-    }
+    Status status = life && place ? sn_memory_pack(life, count, &binding->arena_bytes)
+                                  : sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
+    for (int i = 0; i < plan->value_count && !status; i++)
+        if (is_packed(plan, i)) binding->offset[i] = life[place[i]].offset;
     free(life);
+    free(place);
     return status;
 }
 

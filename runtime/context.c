@@ -128,7 +128,7 @@ sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *
     InputSlot *slot = &context->input[index];
     slot->set = true;
     slot->data = tensor->data;
-    if (slot->state) slot->state->live = slot->state->loaded = false;
+    if (slot->state) slot->state->live = slot->state->loaded = slot->state->spoilt = false;
     slot->rank = tensor->rank;
     for (int i = 0; i < tensor->rank; i++) slot->extent[i] = tensor->extent[i];
     return NULL;
@@ -203,6 +203,18 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
         if (slot->cache) context->address[program->plan->output[state->output].value] = context->address[at];
         return NULL;
     }
+    if (state && state->in_place && bytes) {
+        const void *data = slot->data;
+        if (is_own_memory(context, data)) { /* maybe of this very state */
+            int64_t held = sn_context_side_bytes(context) - slot->staging.bytes;
+            TRY(sn_context_grow(context, &slot->staging, bytes, held));
+            TRY(program->device->ops->upload(program->device, slot->staging.at, data, bytes));
+            data = slot->staging.at;
+        }
+        TRY(sn_state_begin(context, slot->state, data, bytes));
+        context->address[at] = slot->state->current.at;
+        return NULL;
+    }
     bool aligned = (uintptr_t)slot->data % (uintptr_t)sn_dtype_bytes(value->type.dtype) == 0;
     if (bytes == 0) {
         context->address[at] = (void *)(uintptr_t)program->nothing;
@@ -272,16 +284,24 @@ static Status fetch_output(sn_Context *context, const Binding *binding, int inde
     return NULL;
 }
 
+static Status execute(sn_Context *context, const Binding *binding) {
+    context->reached = -1;
+    Status status = sn_execute(context, binding);
+    if (status) sn_states_failed(context);
+    return status;
+}
+
 static Status run(sn_Context *context) {
     const Plan *plan = context->program->plan;
     const Binding *binding;
+    TRY(sn_states_sound(context));
     TRY(bind(context, &binding));
     context->ran = false;
     context->binding = binding;
     for (int i = 0; i < plan->input_count; i++) TRY(place_input(context, binding, i));
     sn_execute_release(context);
     TRY(place_run(context, binding));
-    TRY(sn_execute(context, binding));
+    TRY(execute(context, binding));
     for (int i = 0; i < plan->output_count; i++) TRY(fetch_output(context, binding, i));
     TRY(sn_states_hand_over(context, binding));
     int64_t made = plan->eager ? context->allocator.peak : binding->arena_bytes;

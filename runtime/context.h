@@ -7,11 +7,14 @@
 #include "profile.h"
 #include "program.h"
 
-/* A state: two blocks that take turns as the output of a run and the input of the next; or a cache, one block with
- * room to spare along an axis, in which a run stores what is new. */
+/* A state: two blocks that take turns as the output of a run and the input of the next; or one block, `current`, that
+ * a run updates in place; or a cache, one block with room to spare along an axis, in which a run stores what is new.
+ */
 typedef struct StateSlot {
     int input, output;         /* of the graph */
-    const PlanCache *cache;    /* NULL: two blocks */
+    const PlanCache *cache;    /* NULL: no cache */
+    bool in_place;             /* one block */
+    bool spoilt;               /* in place: a run that failed may have updated a part of it */
     bool loaded;               /* a cache: the initial value begins it */
     int64_t capacity;          /* a cache: the extent of its block along the axis */
     int64_t room[SN_MAX_RANK]; /* a cache: the extents that the run at hand takes its block to have */
@@ -54,6 +57,7 @@ struct sn_Context {
     Block arena;    /* compiled: where all values of a run lie */
     Allocator allocator;
     Block *block;           /* eager: per value of the plan */
+    int reached;            /* the last launch that the run at hand or the last one has started */
     bool ran;               /* the outputs are those of a run */
     const Binding *binding; /* of the last run */
     int64_t peak;
@@ -72,6 +76,15 @@ Status sn_caches_fit(sn_Context *context);
 
 /* The contents of a cache as a dense tensor of the extents of its output slot. */
 Status sn_cache_output(const sn_Context *context, OutputSlot *slot);
+
+/* Brings the initial value of a state that is updated in place, which is not live, into its block. */
+Status sn_state_begin(sn_Context *context, StateSlot *state, const void *data, int64_t bytes);
+
+/* SN_INVALID when a run that failed has left states updated by half. */
+Status sn_states_sound(const sn_Context *context);
+
+/* After a run that failed: notes which states it may have spoilt. */
+void sn_states_failed(sn_Context *context);
 
 /* Room for what the run makes of each state. */
 Status sn_states_place(sn_Context *context, const Binding *binding);

@@ -7,6 +7,7 @@ static Status launch(sn_Context *context, const Binding *binding, int index) {
     Device *device = program->device;
     int *fault = &context->fault[index];
     double start = context->profile ? device->ops->clock(device) : 0;
+    context->reached = index;
     TRY(sn_program_launch(program, index, context->address, binding->dim, param, context->buffer, fault));
     if (context->profile)
         sn_profile_add(context->profile, index, device->ops->clock(device) - start, binding->dim);

@@ -2,6 +2,7 @@
 #include "number.h"
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool rounded(int64_t bytes, int64_t *out) {
     if (!sn_add_i64(bytes, SN_ALIGNMENT - 1, out)) return false;
@@ -48,31 +49,62 @@ static void insert(Life **placed, int count, Life *life) {
     placed[at] = life;
 }
 
-Status sn_memory_pack(Life *life, int count, int64_t *total) {
-    *total = 0;
-    if (count == 0) return NULL;
-    Life **order = calloc(2 * (size_t)count, sizeof *order);
-    if (!order) return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", count);
-    Life **placed = order + count;
-    for (int i = 0; i < count; i++) order[i] = &life[i];
-    qsort(order, (size_t)count, sizeof *order, by_size);
-    bool fits = true;
+/* What takes over another's memory prolongs its life: `joined` is a copy of the lives in which the first of such a chain
+ * has the end of the last, and order[] those that nobody takes over from. Returns how many these are. */
+static int join(const Life *life, int count, Life *joined, Life **order) {
+    int kept = 0;
+    memcpy(joined, life, (size_t)count * sizeof *joined);
+    for (int i = 0; i < count; i++) {
+        if (!life[i].over) {
+            order[kept++] = &joined[i];
+            continue;
+        }
+        const Life *first = life[i].over;
+        while (first->over) first = first->over;
+        Life *root = &joined[first - life];
+        if (life[i].last > root->last) root->last = life[i].last;
+    }
+    return kept;
+}
+
+static Status place(Life **order, int count, Life **placed, int64_t *total) {
     int placed_count = 0;
-    for (int i = 0; i < count && fits; i++) {
+    qsort(order, (size_t)count, sizeof *order, by_size);
+    for (int i = 0; i < count; i++) {
         Life *next = order[i];
         int64_t size, end;
         next->offset = 0;
-        if (next->bytes == 0) break; /* the rest is empty too */
-        fits = rounded(next->bytes, &size);
-        if (!fits) break;
-        next->offset = find_gap(placed, placed_count, next, size);
-        fits = sn_add_i64(next->offset, size, &end);
-        if (fits && end > *total) *total = end;
+        if (next->bytes == 0) continue;
+        bool fits = rounded(next->bytes, &size);
+        if (fits) {
+            next->offset = find_gap(placed, placed_count, next, size);
+            fits = sn_add_i64(next->offset, size, &end);
+        }
+        if (!fits) return sn_fail(SN_NO_MEMORY, "the buffers of the plan exceed every address space");
+        if (end > *total) *total = end;
         insert(placed, placed_count++, next);
     }
-    for (int i = placed_count; i < count; i++) order[i]->offset = 0;
+    return NULL;
+}
+
+Status sn_memory_pack(Life *life, int count, int64_t *total) {
+    *total = 0;
+    if (count == 0) return NULL;
+    Life **order = calloc(2 * (size_t)count, sizeof *order), *joined = calloc((size_t)count, sizeof *joined);
+    if (!order || !joined) {
+        free(order);
+        free(joined);
+        return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", count);
+    }
+    Status status = place(order, join(life, count, joined, order), order + count, total);
+    for (int i = 0; i < count; i++) {
+        const Life *first = &life[i];
+        while (first->over) first = first->over;
+        life[i].offset = joined[first - life].offset;
+    }
     free(order);
-    return fits ? NULL : sn_fail(SN_NO_MEMORY, "the buffers of the plan exceed every address space");
+    free(joined);
+    return status;
 }
 
 int64_t sn_memory_bound(const Life *life, int count) {
@@ -81,7 +113,9 @@ int64_t sn_memory_bound(const Life *life, int count) {
     for (int i = 0; i < count; i++) {
         int64_t sum = 0, size;
         for (int j = 0; j < count; j++) {
-            bool alive = life[j].first <= life[i].first && life[i].first <= life[j].last;
+            /* What takes over memory in this launch is counted as what leaves it. */
+            bool alive = life[j].first <= life[i].first && life[i].first <= life[j].last &&
+                         !(life[j].over && life[j].first == life[i].first);
             if (alive && (!rounded(life[j].bytes, &size) || !sn_add_i64(sum, size, &sum))) return INT64_MAX;
         }
         if (sum > most) most = sum;

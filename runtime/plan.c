@@ -53,7 +53,8 @@ static int add_value(Planner *p, const Value *value, Type type, Storage storage,
                       .bytes = remember_dim(p, bytes),
                       .first = first,
                       .last = first,
-                      .input = -1};
+                      .input = -1,
+                      .over = -1};
     sn_push(p->arena, &p->value, made);
     if (value) p->index_of[value->id] = p->value.count - 1;
     return p->value.count - 1;
@@ -231,7 +232,7 @@ static void finish(Planner *p, Plan *plan) {
     plan->value = p->value.at;
     plan->value_count = p->value.count;
     plan->launch = p->launch.at;
-    plan->launch_count = p->launch.count;
+    plan->launch_count = plan->update_first = p->launch.count;
     plan->kernel = p->kernel.at;
     plan->kernel_count = p->kernel.count;
     plan->dim = p->dim.at;
@@ -265,6 +266,7 @@ Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool 
     if (sn_dims_overflowed(graph->dims)) return sn_fail(SN_INVALID, "a size of the model exceeds 64 bits");
     bury(&p, plan->setup_count);
     finish(&p, plan);
+    sn_plan_in_place(arena, plan);
     *out = plan;
     return NULL;
 }

@@ -29,6 +29,7 @@ typedef struct PlanValue {
     int bytes; /* position in Plan.dim */
     int first, last;
     int input;            /* INPUT: which one */
+    int over;             /* the value whose memory it takes over in place; -1: none */
     const Tensor *tensor; /* CONSTANT */
 } PlanValue;
 
@@ -61,6 +62,13 @@ typedef struct PlanCache {
     Dim length; /* its extent there after a run; before one, that of the state's own input */
 } PlanCache;
 
+/* How a state that does not grow is kept: in one buffer, which the launch that makes its new value updates, or in two
+ * that take turns. */
+typedef struct PlanUpdate {
+    int launch;         /* that updates it in place; -1: none does */
+    const char *reason; /* why not, in static text; NULL where it is */
+} PlanUpdate;
+
 typedef struct Plan {
     const Graph *graph; /* fused; holds the symbols, checks, names and origins */
     const Target *target;
@@ -75,10 +83,12 @@ typedef struct Plan {
     const int *input;            /* per input of the graph: position in `value` */
     const PlanOutput *output;
     int state_count;
-    const PlanCache *cache; /* per state */
-    const sn_State *state;  /* outputs that the next run takes as inputs */
-    const Dim *dim;         /* every distinct Dim that a run evaluates */
-    int buffer_most;        /* the largest buffer_count */
+    const PlanCache *cache;   /* per state */
+    const PlanUpdate *update; /* per state */
+    int update_first;         /* the first launch that updates a state in place; launch_count: none does */
+    const sn_State *state;    /* outputs that the next run takes as inputs */
+    const Dim *dim;           /* every distinct Dim that a run evaluates */
+    int buffer_most;          /* the largest buffer_count */
 } Plan;
 
 /* What turns a cluster into a kernel; sn_codegen, or a test's own. */
@@ -89,6 +99,13 @@ typedef Status CodegenFunction(Arena *arena, Dims *dims, const Node *cluster, co
  * name the cluster's origin. */
 Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool eager,
                    CodegenFunction *codegen, Plan **out);
+
+/* Decides which values of a compiled plan take over the memory of one that dies. */
+void sn_plan_in_place(Arena *arena, Plan *plan);
+
+/* The same for the states of a plan, whose `state` and `cache` are set. A state is updated in place where nothing that
+ * follows in the run can fail on its data, so that such a run leaves the states as they were. */
+void sn_plan_update_states(Arena *arena, Plan *plan);
 
 /* How many inputs of a fused graph stand for states that grow in place; they are the last. */
 int sn_graph_cache_count(const Graph *graph);

@@ -48,7 +48,22 @@ static void print_values(Text *text, const Plan *plan) {
             sn_text_put(text, " ", 1);
             sn_text_quote(text, value->value->name, strlen(value->value->name));
         }
+        if (value->over >= 0) sn_text_add(text, " over b%d", value->over);
         sn_text_put(text, "\n", 1);
+    }
+}
+
+static void print_states(Text *text, const Plan *plan) {
+    for (int i = 0; i < plan->state_count; i++) {
+        const PlanUpdate *update = &plan->update[i];
+        sn_text_add(text, "state %d b%d <- b%d", i, plan->input[plan->state[i].input],
+                    plan->output[plan->state[i].output].value);
+        if (plan->cache[i].input >= 0)
+            sn_text_add(text, " grows in place\n");
+        else if (update->launch >= 0)
+            sn_text_add(text, " in place by launch %d\n", update->launch);
+        else
+            sn_text_add(text, " in two buffers: %s\n", update->reason);
     }
 }
 
@@ -97,6 +112,7 @@ void sn_plan_print(Text *text, const Plan *plan) {
         sn_text_add(text, "%sb%d%s", i ? ", " : " ", plan->output[i].value,
                     plan->output[i].copied ? " (copied)" : "");
     sn_text_put(text, "\n", 1);
+    print_states(text, plan);
 }
 
 void sn_plan_print_kernels(Text *text, const Plan *plan) {

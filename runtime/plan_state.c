@@ -92,7 +92,7 @@ Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *s
         caches += cache[i].input >= 0;
         /* What several outputs show is written once; the states behind the first get copies. */
         PlanValue *value = (PlanValue *)&plan->value[plan->output[state[i].output].value];
-        if (value->storage == SN_STORAGE_OUTPUT) value->storage = SN_STORAGE_STATE;
+        if (value->storage == SN_STORAGE_OUTPUT) value->storage = SN_STORAGE_STATE, value->over = -1;
     }
     if (caches != plan->cache_count)
         return sn_fail(SN_INVALID, "%d states of the graph grow in place, and %d are wanted",
@@ -100,5 +100,6 @@ Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *s
     plan->state = copy;
     plan->cache = cache;
     plan->state_count = count;
+    sn_plan_update_states(arena, plan);
     return NULL;
 }

@@ -11,6 +11,7 @@ Status sn_states_init(sn_Context *context) {
         StateSlot *state = &context->state[i];
         state->input = plan->state[i].input;
         state->output = plan->state[i].output;
+        state->in_place = plan->update[i].launch >= 0;
         context->input[state->input].state = state;
         if (plan->cache[i].input < 0) continue;
         state->cache = &plan->cache[i];
@@ -59,6 +60,28 @@ static Status grow_next(sn_Context *context, StateSlot *state, int64_t bytes) {
     return sn_context_grow(context, next, bytes, held);
 }
 
+Status sn_state_begin(sn_Context *context, StateSlot *state, const void *data, int64_t bytes) {
+    Device *device = context->program->device;
+    TRY(sn_context_grow(context, &state->current, bytes,
+                        sn_context_side_bytes(context) - state->current.bytes));
+    return device->ops->upload(device, state->current.at, data, bytes);
+}
+
+Status sn_states_sound(const sn_Context *context) {
+    for (int i = 0; i < context->program->plan->state_count; i++)
+        if (context->state[i].spoilt)
+            return sn_fail(SN_INVALID,
+                           "a run that failed has updated a part of the states: they have to be reset");
+    return NULL;
+}
+
+void sn_states_failed(sn_Context *context) {
+    const Plan *plan = context->program->plan;
+    for (int i = 0; i < plan->state_count; i++)
+        if (context->state[i].in_place && context->reached >= plan->update_first)
+            context->state[i].spoilt = true;
+}
+
 Status sn_states_place(sn_Context *context, const Binding *binding) {
     const sn_Program *program = context->program;
     const Plan *plan = program->plan;
@@ -68,6 +91,10 @@ Status sn_states_place(sn_Context *context, const Binding *binding) {
         if (state->cache) continue;
         int at = plan->output[state->output].value;
         int64_t bytes = binding->dim[plan->value[at].bytes];
+        if (state->in_place) {
+            context->address[at] = context->address[plan->input[state->input]];
+            continue;
+        }
         TRY(grow_next(context, state, bytes));
         if (plan->value[at].storage == SN_STORAGE_STATE)
             context->address[at] = bytes ? state->next.at : (void *)(uintptr_t)program->nothing;
@@ -81,7 +108,7 @@ Status sn_states_hand_over(sn_Context *context, const Binding *binding) {
     Device *device = program->device;
     for (int i = 0; i < plan->state_count; i++) {
         StateSlot *state = &context->state[i];
-        if (state->cache) continue;
+        if (state->cache || state->in_place) continue;
         const OutputSlot *output = &context->output[state->output];
         int at = plan->output[state->output].value;
         int64_t bytes = binding->dim[plan->value[at].bytes];
@@ -92,7 +119,7 @@ Status sn_states_hand_over(sn_Context *context, const Binding *binding) {
         StateSlot *state = &context->state[i];
         memcpy(state->extent, context->output[state->output].extent, sizeof state->extent);
         state->live = true;
-        if (state->cache) continue;
+        if (state->cache || state->in_place) continue;
         Block made = state->next;
         state->next = state->current;
         state->current = made;
@@ -105,6 +132,7 @@ void sn_context_reset_states(sn_Context *context) {
     for (int i = 0; i < context->program->plan->state_count; i++) {
         StateSlot *state = &context->state[i];
         state->live = state->loaded;
+        state->spoilt = false;
         memcpy(state->extent, context->input[state->input].extent, sizeof state->extent);
     }
 }

@@ -270,9 +270,10 @@ typedef struct Run {
     int64_t items;
 } Run;
 
-/* One launch cut into pieces of `piece` items. Outputs are filled with 0x5a first. */
-static inline void launch(Case *c, const Kernel *kernel, KernelFunction *function, const int64_t *symbols,
-                          Run *run, int64_t piece) {
+/* One launch cut into pieces of `piece` items. Outputs are filled with 0x5a first; output i with place[i] >= 0 lies in
+ * that input's memory. */
+static inline void launch_at(Case *c, const Kernel *kernel, KernelFunction *function, const int64_t *symbols,
+                             Run *run, int64_t piece, const int *place) {
     for (int i = 0; i < kernel->param_count; i++)
         assert_ok(sn_dim_eval(kernel->param[i], symbols, NULL, &run->param[i]));
     assert_ok(sn_dim_eval(kernel->items, symbols, NULL, &run->items));
@@ -281,7 +282,10 @@ static inline void launch(Case *c, const Kernel *kernel, KernelFunction *functio
         int64_t count;
         assert_ok(sn_dim_eval(sn_type_count(c->graph->dims, value->type), symbols, NULL, &count));
         size_t bytes = (size_t)(count * sn_dtype_bytes(value->type.dtype));
-        memset(run->buffer[kernel->input_count + i] = malloc(bytes + 1), 0x5a, bytes + 1);
+        if (place && place[i] >= 0)
+            run->buffer[kernel->input_count + i] = run->buffer[place[i]];
+        else
+            memset(run->buffer[kernel->input_count + i] = malloc(bytes + 1), 0x5a, bytes + 1);
     }
     for (int i = 0; i < kernel->scratch_count; i++) {
         int64_t bytes;
@@ -299,6 +303,11 @@ static inline void launch(Case *c, const Kernel *kernel, KernelFunction *functio
     int64_t after = 0;
     if (kernel->after) assert_ok(sn_dim_eval(kernel->after, symbols, NULL, &after));
     if (after && !run->fault) run->fault = function(run->buffer, run->param, run->items, run->items + after);
+}
+
+static inline void launch(Case *c, const Kernel *kernel, KernelFunction *function, const int64_t *symbols,
+                          Run *run, int64_t piece) {
+    launch_at(c, kernel, function, symbols, run, piece, NULL);
 }
 
 static inline void compare(Case *c, const Array *truth, const void *bytes, const char *what) {
@@ -330,6 +339,36 @@ static inline void compare(Case *c, const Array *truth, const void *bytes, const
         fail_msg("%s: RMSE %g of RMS %g, worst %g at %lld", what, rmse, rms, worst, (long long)at);
 }
 
+/* Runs once more with every pair of in-place buffers that do not exclude each other, `from` on: the same bits. */
+static inline void check_in_place(Case *c, const Kernel *kernel, KernelFunction *function,
+                                  const int64_t *symbols, Array *const *inputs, const Run *expected,
+                                  int from) {
+    Run run = {0};
+    int place[32];
+    bool taken[32] = {0};
+    for (int i = 0; i < kernel->input_count; i++) run.buffer[i] = bytes_of(inputs[i]);
+    for (int i = 0; i < kernel->output_count; i++) place[i] = -1;
+    for (int i = from; i < kernel->in_place_count; i++) {
+        const InPlace *pair = &kernel->in_place[i];
+        if (taken[pair->input] || place[pair->output] >= 0) continue;
+        taken[pair->input] = true;
+        place[pair->output] = pair->input;
+    }
+    launch_at(c, kernel, function, symbols, &run, 1, place);
+    for (int i = 0; i < kernel->output_count; i++) {
+        int64_t count;
+        const Value *value = c->cluster->output[i];
+        assert_ok(sn_dim_eval(sn_type_count(c->graph->dims, value->type), symbols, NULL, &count));
+        size_t length = (size_t)(count * sn_dtype_bytes(value->type.dtype));
+        assert_memory_equal(run.buffer[kernel->input_count + i], expected->buffer[kernel->input_count + i],
+                            length);
+    }
+    for (int i = 0; i < run.buffer_count; i++) {
+        int output = i - kernel->input_count;
+        if (output < 0 || output >= kernel->output_count || place[output] < 0) free(run.buffer[i]);
+    }
+}
+
 /* Runs with the given symbols (in order of their numbers) and compares all outputs; other cuts of the work
  * must give the same bits. */
 static inline void check_with(Case *c, const Kernel *kernel, KernelFunction *function,
@@ -355,6 +394,8 @@ static inline void check_with(Case *c, const Kernel *kernel, KernelFunction *fun
         assert_memory_equal(bytes, run[1].buffer[kernel->input_count + i], length);
         assert_int_equal(((const unsigned char *)bytes)[length], 0x5a);
     }
+    for (int i = 0; i < kernel->in_place_count; i++)
+        check_in_place(c, kernel, function, symbols, inputs, &run[0], i);
     for (int r = 0; r < 2; r++)
         for (int i = r ? kernel->input_count : 0; i < run[r].buffer_count; i++) free(run[r].buffer[i]);
 }
