@@ -9,6 +9,7 @@ static LowerFunction *const lower_function[SN_CLUSTER_KIND_COUNT] = {
     [SN_CLUSTER_MAP] = sn_lower_map,           [SN_CLUSTER_REDUCE] = sn_lower_reduce,
     [SN_CLUSTER_CONTRACT] = sn_lower_contract, [SN_CLUSTER_ATTENTION] = sn_lower_attention,
     [SN_CLUSTER_SCAN] = sn_lower_reduce,       [SN_CLUSTER_PACK] = sn_lower_pack,
+    [SN_CLUSTER_SCATTER] = sn_lower_scatter,
 };
 
 static KernelIr *kernel_new(Arena *arena, Dims *dims, const Node *cluster, const Target *target) {
@@ -26,8 +27,6 @@ static KernelIr *kernel_new(Arena *arena, Dims *dims, const Node *cluster, const
 
 static Status lower(KernelIr *kernel) {
     const AttrCluster *attr = kernel->cluster->attr;
-    if (!lower_function[attr->kind])
-        return sn_fail(SN_UNSUPPORTED, "unsupported: %s kernels", sn_cluster_kind_name(attr->kind));
     Status status = lower_function[attr->kind](kernel);
     if (!status && sn_dims_overflowed(kernel->dims))
         status = sn_fail(SN_UNSUPPORTED, "an index expression too large for 64 bits");

@@ -93,7 +93,8 @@ static void emit_hole(Emit *emit, const Hole *hole, Text *out) {
         emit_address(emit, hole, out);
     } else {
         emit_body(emit, hole);
-        const char *type = hole->vector ? "vf32" : "float", *result = hole->value ? type : "void";
+        const char *type = hole->vector ? "vf32" : "float";
+        const char *result = !hole->value ? "void" : hole->integer ? "int64_t" : type;
         const char *value = hole->argument ? sn_arena_printf(emit->arena, ", %s value", type) : "";
         open_hole(emit, out, result,
                   sn_arena_printf(emit->arena, "%s_%s", hole->name, hole->vector ? "v" : "s"),

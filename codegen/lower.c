@@ -256,18 +256,22 @@ static Instr *pull_pack(Lower *lower, const Node *node, const Value *value, cons
                    zero(lower, value->type.dtype));
 }
 
+Instr *sn_lower_index(Lower *lower, const Node *node, const Value *indices, const Dim *at, Dim extent) {
+    Instr *raw = sn_lower_cast(lower, sn_lower_pull(lower, indices, at), SN_I64, true);
+    return make(lower, &(Instr){.kind = SN_INSTR_INDEX,
+                                .dtype = SN_I64,
+                                .arg_count = 1,
+                                .arg = {raw},
+                                .limit = extent,
+                                .guard = lower->guard,
+                                .fault = sn_lower_fault(lower, node)});
+}
+
 /* A checked index into an axis of `extent`: the axis that stands for it, and *check when the axis cannot
  * carry the dependence (an extent of 1 is the constant 0). */
 static Dim pull_index(Lower *lower, const Node *node, const Value *indices, const Dim *at, Dim extent,
                       Instr **check) {
-    Instr *raw = sn_lower_cast(lower, sn_lower_pull(lower, indices, at), SN_I64, true);
-    Instr *index = make(lower, &(Instr){.kind = SN_INSTR_INDEX,
-                                        .dtype = SN_I64,
-                                        .arg_count = 1,
-                                        .arg = {raw},
-                                        .limit = extent,
-                                        .guard = lower->guard,
-                                        .fault = sn_lower_fault(lower, node)});
+    Instr *index = sn_lower_index(lower, node, indices, at, extent);
     if (index->dim->kind == SN_DIM_CONST) *check = index;
     return index->dim;
 }

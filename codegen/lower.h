@@ -46,6 +46,10 @@ void sn_lower_fail(Lower *lower, const char *format, ...) __attribute__((format(
 /* Row-major element offset of `index` in a dense tensor. */
 Dim sn_lower_linear(Lower *lower, Type type, const Dim *index);
 
+/* What `indices` has at `at` (of an operand of `node`), an index as ONNX has it into an axis of `extent`: checked, a
+ * negative one made positive, and 0 after a fault. */
+Instr *sn_lower_index(Lower *lower, const Node *node, const Value *indices, const Dim *at, Dim extent);
+
 /* Adds the store of result `k` of the cluster at `index` (over the result's shape) to a step. */
 void sn_lower_store(Lower *lower, Step *step, int result, const Value *value, const Dim *index,
                     const Dim *at);
@@ -59,5 +63,6 @@ Status sn_lower_reduce(KernelIr *kernel); /* and scans */
 Status sn_lower_contract(KernelIr *kernel);
 Status sn_lower_pack(KernelIr *kernel);
 Status sn_lower_attention(KernelIr *kernel);
+Status sn_lower_scatter(KernelIr *kernel);
 
 #endif

@@ -187,17 +187,35 @@ static void split_attention(void **state) {
     }
 }
 
+/* Rows added up by target: many to one, none, over chunks of the result, and rows that are columns of their source. */
+static void scatters(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_F64, SN_I64};
+    for (int t = 0; t < 3; t++) {
+        Case *c = begin_case(SN_CLUSTER_SCATTER);
+        Value *at = reshape(c, param(c, SN_I64, "B, T"), "B*T");
+        Value *x = reshape(c, param(c, types[t], "B, T, 37"), "B*T, 37");
+        result(c, apply(c, SN_OP_SCATTER_ADD, &(AttrScatter){sn_dim(c->graph->dims, 6)}, at, x));
+        c->low = -6, c->high = 5;
+        check(c, SIZES, sizes);
+    }
+    for (int wide = 0; wide < 2; wide++) {
+        Case *c = begin_case(SN_CLUSTER_SCATTER);
+        Value *at = param(c, SN_I32, "T"), *x = param(c, SN_F32, wide ? "300, T" : "1, T");
+        AttrScatter attr = {sn_dim(c->graph->dims, wide ? 900 : 200000)};
+        result(c, apply(c, SN_OP_SCATTER_ADD, &attr, at, transpose(c, x, (int[]){1, 0})));
+        c->low = 0, c->high = 899;
+        check(c, 3, sizes);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),
-        cmocka_unit_test(heads),
-        cmocka_unit_test(batched),
-        cmocka_unit_test(thin),
-        cmocka_unit_test(types),
-        cmocka_unit_test(packed),
-        cmocka_unit_test(prologue),
-        cmocka_unit_test(self_attention),
-        cmocka_unit_test(cached_attention),
+        cmocka_unit_test(linear),          cmocka_unit_test(heads),
+        cmocka_unit_test(batched),         cmocka_unit_test(thin),
+        cmocka_unit_test(types),           cmocka_unit_test(packed),
+        cmocka_unit_test(prologue),        cmocka_unit_test(scatters),
+        cmocka_unit_test(self_attention),  cmocka_unit_test(cached_attention),
         cmocka_unit_test(split_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,6 +136,7 @@ void *emu_dynamic_shared();
 #define __syncthreads()          emu_block_barrier(__LINE__)
 #define __syncwarp()             emu_warp_barrier(~0u, __LINE__)
 #define __ballot_sync(m, p)      emu_ballot(m, __LINE__, p)
+#define __popc(x)                __builtin_popcount(x)
 #define __any_sync(m, p)         (emu_ballot(m, __LINE__, p) != 0)
 #define __all_sync(m, p)         (emu_ballot(m, __LINE__, !(p)) == 0)
 #define __shfl_sync(m, x, l)     emu_shuffle(m, __LINE__, x, (l)&31)
