@@ -35,7 +35,7 @@ typedef struct Kernel {
      * symbol[]; int *fault; long long first }; `items` is the number of blocks, `threads` per block, `shared`
      * bytes of dynamic shared memory, and `first` the number of the grid's first block: 0. */
     Dim items;
-    Dim after;    /* so many items more, with little work, from `items` on, once all of these have ended (CUDA: a
+    Dim after; /* so many items more, with little work, from `items` on, once all of these have ended (CUDA: a
                   second launch of so many blocks, `first` being `items`); NULL: none */
     Dim together; /* CPU: so many neighbouring items, counted from the first, share what they prepare: better
                      done by one call; NULL: none do */

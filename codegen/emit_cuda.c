@@ -36,11 +36,13 @@ void sn_cuda_axes(Emit *emit, const Axes *axes, const char *flat, bool few) {
     if (axes->count > 1) sn_emit_line(emit, "%s rest_%s = %s%s;", type, flat, cast, flat);
     for (int i = axes->count - 1; i > 0; i--) {
         const char *extent = sn_emit_dim(emit, axes->at[i]->operand[0], NULL);
-        sn_emit_line(emit, "const int64_t i%d = rest_%s %% %s%s;", (int)axes->at[i]->value, flat, cast, extent);
+        sn_emit_line(emit, "const int64_t i%d = rest_%s %% %s%s;", (int)axes->at[i]->value, flat, cast,
+                     extent);
         sn_emit_line(emit, "rest_%s /= %s%s;", flat, cast, extent);
     }
     if (axes->count)
-        sn_emit_line(emit, "const int64_t i%d = %s%s;", (int)axes->at[0]->value, axes->count > 1 ? "rest_" : "", flat);
+        sn_emit_line(emit, "const int64_t i%d = %s%s;", (int)axes->at[0]->value,
+                     axes->count > 1 ? "rest_" : "", flat);
 }
 
 void sn_cuda_function(Emit *emit, const char *name, Text *out) {
@@ -52,7 +54,8 @@ void sn_cuda_function(Emit *emit, const char *name, Text *out) {
 void sn_cuda_declare_ahead(Emit *emit, const bool *ahead, int64_t count) {
     for (int i = 0; i < emit->nest->instr.count; i++)
         if (ahead[i])
-            sn_emit_line(emit, "%s x%d[%lld];", sn_emit_storage(emit->nest->instr.at[i]->dtype), i, (long long)count);
+            sn_emit_line(emit, "%s x%d[%lld];", sn_emit_storage(emit->nest->instr.at[i]->dtype), i,
+                         (long long)count);
 }
 
 /* ---- packs ---- */
@@ -75,7 +78,8 @@ static void add_access(Emit *emit, Map *seen, Text *text, int buffer, Dim offset
     PackTest test;
     if (!sn_pack_test(emit->kernel, emit->nest, offset, dtype, emit->nest->block.pack, &test)) return;
     for (int i = 0; i < test.multiple.count; i++)
-        add_term(emit, seen, text, sn_arena_printf(emit->arena, "%s == 0", sn_emit_dim(emit, test.multiple.at[i], NULL)));
+        add_term(emit, seen, text,
+                 sn_arena_printf(emit->arena, "%s == 0", sn_emit_dim(emit, test.multiple.at[i], NULL)));
     add_term(emit, seen, text,
              sn_arena_printf(emit->arena, "sn_is_aligned(%s + %s, %lld)", sn_emit_buffer(emit, buffer),
                              sn_emit_dim(emit, test.base, NULL), (long long)test.bytes));
@@ -133,8 +137,7 @@ static void emit_entry(Emit *emit, Text *out) {
         sn_emit_line(emit, "%s%sKERNEL_NAME_nest%d(args, block - %s);", i ? "else " : "", test, i, from);
         start = end;
     }
-    sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d) ",
-                kernel_threads(kernel));
+    sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d) ", kernel_threads(kernel));
     sn_text_add(out, "KERNEL_NAME(const __grid_constant__ KERNEL_NAMEArgs args) {\n");
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));

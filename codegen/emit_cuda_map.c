@@ -18,8 +18,8 @@ static Dim all_elements(Emit *emit) {
 static void emit_results(Emit *emit, const Step *step, int count, const unsigned char *any) {
     const char *elements = sn_emit_dim(emit, all_elements(emit), NULL);
     for (int i = 0; i < step->store.count; i++)
-        sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_type(step->store.at[i].dtype, false), i, count, i,
-                     count);
+        sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_type(step->store.at[i].dtype, false), i,
+                     count, i, count);
     sn_emit_line(emit, "#pragma unroll");
     sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
     sn_emit_line(emit, "int64_t row = first + k * %d;", emit->nest->block.rows);
@@ -69,8 +69,8 @@ static void emit_pack(Emit *emit, const Step *step, const bool *wide, const unsi
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
         if (wide[i])
-            sn_emit_line(emit, "sn_load_pack<%d>(x%d, %s + %s);", pack, i, sn_emit_buffer(emit, instr->buffer),
-                         sn_emit_dim(emit, instr->dim, NULL));
+            sn_emit_line(emit, "sn_load_pack<%d>(x%d, %s + %s);", pack, i,
+                         sn_emit_buffer(emit, instr->buffer), sn_emit_dim(emit, instr->dim, NULL));
     }
     for (int i = 0; i < step->store.count; i++)
         sn_emit_line(emit, "p%d[k] = %s;", i, sn_emit_dim(emit, step->store.at[i].offset, NULL));
@@ -97,8 +97,8 @@ static void emit_packs(Emit *emit, const char *name, const bool *wide, Text *out
     bool one_axis = emit->nest->parallel.count == 1;
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
     for (int i = 0; i < step->store.count; i++)
-        sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_storage(step->store.at[i].dtype), i, block->wide, i,
-                     count);
+        sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_storage(step->store.at[i].dtype), i,
+                     block->wide, i, count);
     sn_emit_line(emit, "const int64_t begin = block * %d;", block->wide * block->rows);
     sn_emit_line(emit, "#pragma unroll");
     sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
@@ -132,8 +132,8 @@ static void emit_choice(Emit *emit, const char *name, const bool *wide, int alon
     if (alone == block->wide)
         sn_emit_line(emit, "%s_elements(args, block);", name);
     else
-        sn_emit_line(emit, "for (int k = 0; k < %d; k++) %s_elements(args, block * %d + k);", block->wide / alone, name,
-                     block->wide / alone);
+        sn_emit_line(emit, "for (int k = 0; k < %d; k++) %s_elements(args, block * %d + k);",
+                     block->wide / alone, name, block->wide / alone);
     sn_cuda_function(emit, name, out);
 }
 

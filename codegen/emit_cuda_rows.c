@@ -33,8 +33,10 @@ static void emit_row(Emit *emit) {
     if (block->narrow) {
         sn_emit_line(emit, "const bool narrow = %s <= %d;",
                      sn_emit_dim(emit, product(emit, &emit->nest->reduced), NULL), SN_NARROW_ROW);
-        sn_emit_line(emit, "const int team = narrow ? %d : %d, part = threadIdx.x %% team;", WARP, block->team);
-        sn_emit_line(emit, "int64_t row = narrow ? block * %d + threadIdx.x / %d : block;", block->team / WARP, WARP);
+        sn_emit_line(emit, "const int team = narrow ? %d : %d, part = threadIdx.x %% team;", WARP,
+                     block->team);
+        sn_emit_line(emit, "int64_t row = narrow ? block * %d + threadIdx.x / %d : block;",
+                     block->team / WARP, WARP);
         sn_emit_line(emit, "if (row >= %s) return;", rows);
     } else if (block->team == 1) {
         sn_emit_line(emit, "const int team = 1, part = 0;");
@@ -66,13 +68,17 @@ static void emit_length(Emit *emit, const bool *wide) {
         sn_dim_divides(dims, nest->cut->operand[0], each, &inner);
         sn_emit_line(emit, "const int64_t length = sn_least_of(%s, %s) * %s;",
                      sn_emit_dim(emit, nest->cut->operand[0], NULL),
-                     sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL), sn_emit_dim(emit, inner, NULL));
+                     sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL),
+                     sn_emit_dim(emit, inner, NULL));
     } else {
         sn_emit_line(emit, "const int64_t length = %s;", sn_emit_dim(emit, length, NULL));
     }
     if (nest->block.pack > 1) {
-        sn_emit_line(emit, "const bool wide = %s;", sn_cuda_aligned(emit, wide));
-        sn_emit_line(emit, "const int origin = wide ? part * %d : part, step = wide ? 1 : team;", nest->block.pack);
+        const char *whole =
+            nest->cut ? sn_arena_printf(emit->arena, "length %% %d == 0 && ", nest->block.pack) : "";
+        sn_emit_line(emit, "const bool wide = %s%s;", whole, sn_cuda_aligned(emit, wide));
+        sn_emit_line(emit, "const int origin = wide ? part * %d : part, step = wide ? 1 : team;",
+                     nest->block.pack);
     } else {
         sn_emit_line(emit, "const int origin = part;");
     }
@@ -100,7 +106,8 @@ static int open_element(Emit *emit, bool packs) {
     if (packs)
         sn_emit_line(emit, "const int64_t at = base + j * (team * %d) + origin;", pack);
     else if (pack > 1)
-        sn_emit_line(emit, "const int64_t at = base + q / %d * (team * %d) + origin + q %% %d * step;", pack, pack, pack);
+        sn_emit_line(emit, "const int64_t at = base + q / %d * (team * %d) + origin + q %% %d * step;", pack,
+                     pack, pack);
     else
         sn_emit_line(emit, "const int64_t at = base + q * team + origin;");
     if (!full) {
@@ -131,7 +138,8 @@ static bool *early_loads(Emit *emit, const unsigned char *needed) {
     bool *result = SN_ARRAY(emit->arena, bool, nest->instr.count);
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
-        Early early = {needed[i] && instr->kind == SN_INSTR_LOAD && instr->reduced && !instr->guard, emit->step};
+        Early early = {needed[i] && instr->kind == SN_INSTR_LOAD && instr->reduced && !instr->guard,
+                       emit->step};
         if (instr->scratch >= 0 && emit->step > instr->kept) early.early = false;
         if (early.early) sn_dim_indices(nest, instr->dim, index_is_late, &early);
         result[i] = early.early;
@@ -200,8 +208,8 @@ static void emit_waiting(Emit *emit, const Step *step) {
     int braces = open_element(emit, true);
     for (int i = 0; i < step->store.count; i++)
         sn_emit_line(emit, "sn_store_pack<%d>(%s + %s, y%d + j * %d);", pack,
-                     sn_emit_buffer(emit, step->store.at[i].buffer), sn_emit_dim(emit, step->store.at[i].offset, NULL),
-                     i, pack);
+                     sn_emit_buffer(emit, step->store.at[i].buffer),
+                     sn_emit_dim(emit, step->store.at[i].offset, NULL), i, pack);
     close_all(emit, braces);
     sn_cuda_close(emit);
     sn_cuda_open(emit, "else");
@@ -218,7 +226,8 @@ static void emit_stores(Emit *emit, const Step *step) {
     bool shared = !step->loop && block_of(emit)->team > 1, stays = rows_stay(emit);
     if (!step->store.count) return;
     if (shared || stays)
-        sn_cuda_open(emit, "if (%s%s%s)", stays ? "live" : "", stays && shared ? " && " : "", shared ? "part == 0" : "");
+        sn_cuda_open(emit, "if (%s%s%s)", stays ? "live" : "", stays && shared ? " && " : "",
+                     shared ? "part == 0" : "");
     for (int i = 0; i < step->store.count; i++) sn_emit_store(emit, &step->store.at[i]);
     if (shared || stays) sn_cuda_close(emit);
 }
@@ -237,7 +246,8 @@ static void emit_elements(Emit *emit, const Step *step, const unsigned char *nee
         const Acc *acc = step->acc.at[i];
         if (acc->running) continue;
         const char *value = sn_emit_use(emit, acc->value, false), *name = acc_name(emit, acc);
-        sn_emit_line(emit, "%s = %s;", name, sn_emit_combine(emit, acc->function, acc->dtype, false, name, value));
+        sn_emit_line(emit, "%s = %s;", name,
+                     sn_emit_combine(emit, acc->function, acc->dtype, false, name, value));
     }
     if (waits)
         emit_wait(emit, step);
@@ -289,18 +299,19 @@ static void emit_share(Emit *emit, const Step *step) {
         if (block->beside)
             sn_emit_line(emit, "m%d[threadIdx.x] = a%d;", acc->number, acc->number);
         else
-            sn_emit_line(emit, "if (part %% %d == 0) m%d[part / %d] = a%d;", WARP, acc->number, WARP, acc->number);
+            sn_emit_line(emit, "if (part %% %d == 0) m%d[part / %d] = a%d;", WARP, acc->number, WARP,
+                         acc->number);
     }
     sn_emit_line(emit, "__syncthreads();");
     for (int i = 0; i < step->acc.count; i++) {
         const Acc *acc = step->acc.at[i];
         const char *type = sn_emit_compute(acc->dtype);
         if (block->beside)
-            sn_emit_line(emit, "a%d = sn_fold_%s_%s(m%d + threadIdx.x %% %d, %d, %d);", acc->number, acc->function,
-                         type, acc->number, block->rows, block->team, block->rows);
+            sn_emit_line(emit, "a%d = sn_fold_%s_%s(m%d + threadIdx.x %% %d, %d, %d);", acc->number,
+                         acc->function, type, acc->number, block->rows, block->team, block->rows);
         else
-            sn_emit_line(emit, "a%d = sn_fold_%s_%s(m%d, %d, 1);", acc->number, acc->function, type, acc->number,
-                         block->team / WARP);
+            sn_emit_line(emit, "a%d = sn_fold_%s_%s(m%d, %d, 1);", acc->number, acc->function, type,
+                         acc->number, block->team / WARP);
     }
 }
 
@@ -310,8 +321,8 @@ static void emit_join(Emit *emit, const Step *step) {
     if (!step->acc.count || step->acc.at[0]->running) return;
     for (int i = 0; i < step->acc.count && block->team > 1 && !block->beside; i++) {
         const Acc *acc = step->acc.at[i];
-        sn_emit_line(emit, "a%d = sn_warp_%s_%s(a%d, %d);", acc->number, acc->function, sn_emit_compute(acc->dtype),
-                     acc->number, block->team < WARP ? block->team : WARP);
+        sn_emit_line(emit, "a%d = sn_warp_%s_%s(a%d, %d);", acc->number, acc->function,
+                     sn_emit_compute(acc->dtype), acc->number, block->team < WARP ? block->team : WARP);
     }
     if (shares && block->narrow) sn_cuda_open(emit, "if (!narrow)");
     if (shares) emit_share(emit, step);

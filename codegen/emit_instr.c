@@ -193,8 +193,8 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
 
 static void emit_load(Emit *emit, const Instr *instr, bool vector) {
     if (emit->ahead && emit->ahead[instr->id]) {
-        sn_emit_line(emit, "const %s v%d = sn_load_%s_s(x%d + q);", sn_emit_type(instr->dtype, false), instr->id,
-                     sn_dtype_name(instr->dtype), instr->id);
+        sn_emit_line(emit, "const %s v%d = sn_load_%s_s(x%d + q);", sn_emit_type(instr->dtype, false),
+                     instr->id, sn_dtype_name(instr->dtype), instr->id);
         return;
     }
     bool gathered = vector && (varies(emit, instr->dim) || (instr->which && varies(emit, instr->which)));

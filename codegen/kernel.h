@@ -103,11 +103,12 @@ typedef SN_VEC(Dim) Axes;
 
 /* How the rows (all parallel axes) of a nest are dealt to CUDA blocks of team·rows threads. */
 typedef struct Block {
-    int team;     /* threads that share a row */
-    int rows;     /* rows that a block works on side by side */
-    bool beside;  /* neighbouring threads are at neighbouring rows, otherwise in one row */
-    bool narrow;  /* where a run's rows have at most SN_NARROW_ROW elements each warp of the team does a row alone */
-    int pack;     /* neighbours along the vector axis that are loaded and stored at once, where they are aligned */
+    int team;    /* threads that share a row */
+    int rows;    /* rows that a block works on side by side */
+    bool beside; /* neighbouring threads are at neighbouring rows, otherwise in one row */
+    bool
+        narrow; /* where a run's rows have at most SN_NARROW_ROW elements each warp of the team does a row alone */
+    int pack; /* neighbours along the vector axis that are loaded and stored at once, where they are aligned */
     int wide;     /* no reduced axes: elements that a thread does, loading all before it stores any; 0: one */
     int64_t each; /* elements of its row that a thread does, unrolled, so that registers can keep them; 0:
                      looped */

@@ -1,6 +1,8 @@
 #include "pack.h"
 
-enum { MOST = 8 }; /* elements of a pack: of the narrowest types half an access, so that others need not be many */
+enum {
+    MOST = 8
+}; /* elements of a pack: of the narrowest types half an access, so that others need not be many */
 
 static Dim vector_axis(const Nest *nest) {
     const Axes *axes = nest->vector == SN_VECTOR_PARALLEL ? &nest->parallel : &nest->reduced;
@@ -67,7 +69,8 @@ bool sn_pack_stores(KernelIr *kernel, const Nest *nest, const Step *step, int pa
     PackTest test;
     for (int i = 0; i < step->store.count; i++) {
         const Store *store = &step->store.at[i];
-        if (store->guard || !sn_pack_test(kernel, nest, store->offset, store->dtype, pack, &test)) return false;
+        if (store->guard || !sn_pack_test(kernel, nest, store->offset, store->dtype, pack, &test))
+            return false;
     }
     return true;
 }
@@ -91,6 +94,17 @@ static int narrowest(KernelIr *kernel, const Nest *nest) {
     return least;
 }
 
+/* Whether there is any access of whole packs. */
+static bool gains(KernelIr *kernel, const Nest *nest, int pack) {
+    const bool *wide = sn_pack_loads(kernel, nest, pack);
+    for (int i = 0; i < nest->instr.count; i++)
+        if (wide[i]) return true;
+    for (int p = 0; p < nest->step.count; p++)
+        if (nest->step.at[p].store.count && (nest->step.at[p].loop || nest->vector == SN_VECTOR_PARALLEL))
+            return true;
+    return false;
+}
+
 int sn_pack_width(KernelIr *kernel, const Nest *nest) {
     Dim axis = vector_axis(nest);
     int least = axis ? narrowest(kernel, nest) : 0;
@@ -107,5 +121,6 @@ int sn_pack_width(KernelIr *kernel, const Nest *nest) {
         if (nest->vector == SN_VECTOR_REDUCED && !step->loop) continue;
         while (pack > 1 && !sn_pack_stores(kernel, nest, step, pack)) pack /= 2;
     }
+    while (pack > 1 && !gains(kernel, nest, pack)) pack /= 2;
     return pack;
 }

@@ -4,9 +4,10 @@
 enum {
     WARP = 32,
     MAP_THREADS = 256,
-    MAP_RESULTS = 16,    /* of a thread, which wait in registers to be stored */
-    MAP_ALONE = 4,       /* elements of a thread where there are no packs */
-    MAP_BYTES = 32,      /* that a thread should have under way: 2048 threads then have 64 KB, and 40 keep an H200 busy */
+    MAP_RESULTS = 16, /* of a thread, which wait in registers to be stored */
+    MAP_ALONE = 4,    /* elements of a thread where there are no packs */
+    MAP_BYTES =
+        32, /* that a thread should have under way: 2048 threads then have 64 KB, and 40 keep an H200 busy */
     FEW_ROWS = 64 << 10, /* which are better spread over all processors */
     SCAN_THREADS = 64,   /* one row each: few, so that a scan of few rows still reaches many processors */
     COLUMNS = 32,        /* rows side by side, a warp's width, and */
@@ -16,9 +17,9 @@ enum {
     BLOCK_ROW = 8192,    /* and up to which a block of ROW_THREADS does */
     ROW_THREADS = 256,
     LONG_THREADS = 1024,
-    MAX_EACH = 32,       /* elements of a row that a thread may keep in registers; */
-    MAX_EACH_LONG = 16,  /* in a block of LONG_THREADS, where it has 64 registers in all */
-    AHEAD_BYTES = 32,    /* that a thread of a looped walk loads before it uses any */
+    MAX_EACH = 32,      /* elements of a row that a thread may keep in registers; */
+    MAX_EACH_LONG = 16, /* in a block of LONG_THREADS, where it has 64 registers in all */
+    AHEAD_BYTES = 32,   /* that a thread of a looped walk loads before it uses any */
     MAX_AHEAD = 8,
     SHARED_BYTES = 48 << 10,
 };
@@ -98,7 +99,8 @@ static Block row_team(KernelIr *kernel, const Nest *nest, bool constant, int64_t
     } else if (length > BLOCK_ROW && !only_reduces(nest)) {
         block.team = LONG_THREADS;
     }
-    int64_t most = block.team == LONG_THREADS ? MAX_EACH_LONG : MAX_EACH, packs = (int64_t)block.team * block.pack;
+    int64_t most = block.team == LONG_THREADS ? MAX_EACH_LONG : MAX_EACH,
+            packs = (int64_t)block.team * block.pack;
     if (constant && length > 0 && length <= most * block.team)
         block.each = (length + packs - 1) / packs * block.pack;
     return block;
@@ -133,7 +135,8 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
     int wide = block->wide ? block->wide : 1;
     Dim each = sn_dim(dims, (int64_t)block->rows * wide);
     if (block->narrow) { /* as many rows as warps, or one */
-        Dim long_row = sn_dim_floordiv(dims, product(kernel, &nest->reduced), sn_dim(dims, SN_NARROW_ROW + 1));
+        Dim long_row =
+            sn_dim_floordiv(dims, product(kernel, &nest->reduced), sn_dim(dims, SN_NARROW_ROW + 1));
         Dim is_long = sn_dim_min(dims, long_row, sn_dim(dims, 1));
         int warps = block->team / WARP;
         each = sn_dim_sub(dims, sn_dim(dims, warps), sn_dim_mulc(dims, is_long, warps - 1));

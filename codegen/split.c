@@ -5,7 +5,8 @@ enum {
     PIECE_ELEMENTS = 1 << 16, /* that a work item should at least reduce */
     MANY_ITEMS = 64,          /* as many as keep all threads busy; more pieces are not made */
     PIECE_BLOCK = 8192,       /* elements that a CUDA block should at least reduce, */
-    PROCESSOR_BLOCKS = 4,     /* and blocks that keep a processor busy: half of what it holds of 256 threads */
+    PIECE_ROUND = 32,     /* elements of which a piece there has some times as many: pieces begin aligned */
+    PROCESSOR_BLOCKS = 4, /* and blocks that keep a processor busy: half of what it holds of 256 threads */
 };
 
 static Dim extent(Dim axis) {
@@ -120,7 +121,9 @@ static Acc *make_acc(KernelIr *kernel, Nest *nest, const Acc *of, Instr *result,
 /* Cuts the first reduced axis into `count` pieces along the new axis, which becomes the outermost of rows. */
 static void cut(KernelIr *kernel, Nest *nest, Dim count, int number) {
     Dims *dims = kernel->dims;
-    Dim axis = nest->reduced.at[0], each = sn_dim_ceildiv(dims, extent(axis), count);
+    Dim axis = nest->reduced.at[0],
+        round = sn_dim(dims, kernel->target->kind == SN_TARGET_CUDA ? PIECE_ROUND : 1);
+    Dim each = sn_dim_mul(dims, sn_dim_ceildiv(dims, extent(axis), sn_dim_mul(dims, count, round)), round);
     Dim piece = sn_dim_axis(dims, number, count), inner = sn_dim_axis(dims, number + 1, each);
     Dim whole = sn_dim_add(dims, sn_dim_mul(dims, piece, each), inner);
     sn_schedule_replace(kernel, nest, &axis, &whole, 1);

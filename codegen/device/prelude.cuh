@@ -352,7 +352,7 @@ SN_INTEGERS(u64, uint64_t, 0)
  * over part[0], part[stride], ... */
 #define SN_JOIN(NAME, TYPE, C)                                                                               \
     SN_DEVICE C sn_warp_##NAME##_##TYPE(C x, int team) {                                                     \
-        for (int mask = team / 2; mask; mask /= 2)                                                                \
+        for (int mask = team / 2; mask; mask /= 2)                                                           \
             x = sn_##NAME##_##TYPE##_s(x, __shfl_xor_sync(0xffffffffu, x, mask));                            \
         return x;                                                                                            \
     }                                                                                                        \
