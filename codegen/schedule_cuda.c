@@ -65,7 +65,7 @@ static Block map_block(KernelIr *kernel, const Nest *nest, Dim rows) {
     while (block.pack > 1 && block.pack * stores > MAP_RESULTS) block.pack /= 2;
     if (few && block.pack == 1) return block;
     block.wide = block.pack > 1 || few ? block.pack : MAP_ALONE;
-    while (block.wide > 1 && block.wide * stores > MAP_RESULTS) block.wide /= 2;
+    while (block.wide * stores > MAP_RESULTS) block.wide /= 2;
     while (!few && 2 * block.wide * stores <= MAP_RESULTS && block.wide * bytes < MAP_BYTES && block.pack > 1)
         block.wide *= 2;
     return block;
