@@ -37,7 +37,7 @@ typedef struct LaunchArguments {
     void *const *buffer;   /* the kernel's inputs, outputs and scratch; none NULL, even of zero bytes */
     const int64_t *symbol; /* the values of the kernel's params */
     int64_t items;         /* > 0 */
-    int64_t after;         /* CPU: items that follow when these have ended */
+    int64_t after;         /* items that follow when these have ended */
     int64_t together;      /* CPU: so many neighbours share what they prepare; 0 and 1: none do */
     int64_t work;          /* operations + bytes moved; -1: not known. Decides how many threads take part */
     int threads;           /* CUDA: per block */

@@ -96,6 +96,8 @@ static Status copy_to_device(const sn_Program *program, const Tensor *tensor, Re
         fill_all(program, tensor, out->at);
         return NULL;
     }
+    if (tensor->payload == SN_PAYLOAD_BYTES)
+        return program->device->ops->upload(program->device, out->at, tensor->bytes, out->bytes);
     void *staging = malloc((size_t)out->bytes);
     if (!staging)
         return sn_fail(SN_NO_MEMORY, "out of memory for a constant of %lld bytes", (long long)out->bytes);

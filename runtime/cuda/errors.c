@@ -19,13 +19,16 @@ static bool loses_the_context(CuResult result) {
     return false;
 }
 
+/* A stub, which programs are linked with, answers every question with this one error. */
 static const char *name_of(const Cuda *cuda, CuResult result) {
     const char *name = NULL;
+    if (result == SN_CU_STUB_LIBRARY) return "CUDA_ERROR_STUB_LIBRARY";
     return cuda->driver.cuGetErrorName(result, &name) == SN_CU_SUCCESS && name ? name : "an unknown error";
 }
 
 static const char *meaning_of(const Cuda *cuda, CuResult result) {
     const char *text = NULL;
+    if (result == SN_CU_STUB_LIBRARY) return "the library is a stub to link with, not a driver";
     return cuda->driver.cuGetErrorString(result, &text) == SN_CU_SUCCESS && text ? text : "no description";
 }
 

@@ -190,31 +190,50 @@ Status sn_cuda_image(Device *device, Arena *arena, const Module *opaque, ModuleI
 
 /* ---- launching ---- */
 
+typedef struct Words {
+    uint64_t at[ARGUMENT_BYTES / sizeof(uint64_t)];
+    size_t count;
+} Words;
+
+/* A grid of `blocks` blocks, the first of which has the number `first`: the argument behind all others. */
+static Status start_grid(Cuda *cuda, CuFunction function, const LaunchArguments *arguments, Words *words,
+                         int64_t first, int64_t blocks, CuStream stream) {
+    words->at[words->count - 1] = (uint64_t)first;
+    size_t bytes = words->count * sizeof *words->at;
+    void *extra[] = {SN_CU_LAUNCH_BUFFER_POINTER, words->at, SN_CU_LAUNCH_BUFFER_SIZE, &bytes,
+                     SN_CU_LAUNCH_END};
+    return SN_CU(cuda, cuLaunchKernel, function, (unsigned)blocks, 1, 1, (unsigned)arguments->threads, 1, 1,
+                 (unsigned)arguments->shared, stream, NULL, extra);
+}
+
 static Status start(Cuda *cuda, CuFunction function, const LaunchArguments *arguments, int *fault) {
-    /* { void *buffer[]; long long symbol[]; int *fault } */
-    uint64_t word[ARGUMENT_BYTES / sizeof(uint64_t)];
-    size_t count = 0;
-    for (int i = 0; i < arguments->buffer_count; i++) word[count++] = (uintptr_t)arguments->buffer[i];
-    for (int i = 0; i < arguments->symbol_count; i++) word[count++] = (uint64_t)arguments->symbol[i];
-    word[count++] = (uintptr_t)fault;
-    size_t bytes = count * sizeof *word;
-    void *extra[] = {SN_CU_LAUNCH_BUFFER_POINTER, word, SN_CU_LAUNCH_BUFFER_SIZE, &bytes, SN_CU_LAUNCH_END};
+    /* { void *buffer[]; long long symbol[]; int *fault; long long first } */
+    Words words;
+    words.count = 0;
+    for (int i = 0; i < arguments->buffer_count; i++)
+        words.at[words.count++] = (uintptr_t)arguments->buffer[i];
+    for (int i = 0; i < arguments->symbol_count; i++)
+        words.at[words.count++] = (uint64_t)arguments->symbol[i];
+    words.at[words.count++] = (uintptr_t)fault;
+    words.count++;
     Lane *lane;
     TRY(sn_cuda_lane(cuda, &lane));
-    return SN_CU(cuda, cuLaunchKernel, function, (unsigned)arguments->items, 1, 1,
-                 (unsigned)arguments->threads, 1, 1, (unsigned)arguments->shared, lane->stream, NULL, extra);
+    TRY(start_grid(cuda, function, arguments, &words, 0, arguments->items, lane->stream));
+    if (arguments->after <= 0) return NULL;
+    return start_grid(cuda, function, arguments, &words, arguments->items, arguments->after, lane->stream);
 }
 
 Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
     Cuda *cuda = (Cuda *)device;
-    if (arguments->items > INT32_MAX)
+    int64_t blocks = arguments->items > arguments->after ? arguments->items : arguments->after;
+    if (blocks > INT32_MAX)
         return sn_fail(SN_UNSUPPORTED, "a launch of %lld blocks is unsupported: the most are %d",
-                       (long long)arguments->items, INT32_MAX);
+                       (long long)blocks, INT32_MAX);
     if (arguments->shared > device->target.shared_bytes)
         return sn_fail(SN_UNSUPPORTED, "a block with %lld bytes of shared memory is unsupported: %s has %lld",
                        (long long)arguments->shared, device->target.name,
                        (long long)device->target.shared_bytes);
-    if ((arguments->buffer_count + arguments->symbol_count + 1) * (int)sizeof(uint64_t) > ARGUMENT_BYTES)
+    if ((arguments->buffer_count + arguments->symbol_count + 2) * (int)sizeof(uint64_t) > ARGUMENT_BYTES)
         return sn_fail(SN_UNSUPPORTED,
                        "a kernel of %d buffers and %d sizes is unsupported: they exceed %d bytes",
                        arguments->buffer_count, arguments->symbol_count, ARGUMENT_BYTES);
