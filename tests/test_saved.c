@@ -310,7 +310,8 @@ static void what_does_not_fit_this_machine_is_refused(void **state) {
         {"mode ", "mode hasty\n", "malformed", SN_INVALID},
         {"machine ", "machine vax\n", "saved for vax", SN_UNSUPPORTED},
         {"requires ", "requires sse3 teleport\n", "a processor with teleport", SN_UNSUPPORTED},
-        {"target ", "target cuda:sm_90\n", "cuda:sm_90", SN_UNSUPPORTED},
+        {"target ", "target tpu\n", "\"tpu\" is unsupported", SN_UNSUPPORTED},
+        {"target ", "target cuda:sm_90\n", "malformed", SN_INVALID}, /* with a processor's numbers */
         {"vector_bytes ", "vector_bytes 8x\n", "vector_bytes", SN_INVALID},
         {"vector_bytes ", "vector_bytes 99999999999\n", "vector_bytes", SN_INVALID},
         {"vector_bytes ", "vector_bytes 0\n", "its target", SN_INVALID},
