@@ -27,8 +27,8 @@ static Status open_device(Arena *arena, const char *name, const char *cache_dir,
     CudaName cuda;
     if (is_cpu(name)) return sn_cpu_open(arena, cache_dir, pool, out);
     if (!sn_cuda_name(name, &cuda)) return unknown_device(name);
-    return cuda.sm ? sn_cuda_open_absent(arena, cache_dir, cuda.sm, pool, out)
-                   : sn_cuda_open(arena, cache_dir, cuda.ordinal, pool, out);
+    return cuda.sm ? sn_cuda_device_absent(arena, cache_dir, cuda.sm, pool, out)
+                   : sn_cuda_device_open(arena, cache_dir, cuda.ordinal, pool, out);
 }
 
 Status sn_program_open(Arena *arena, const char *device, int threads, const char *cache_dir,
@@ -50,7 +50,7 @@ Status sn_program_open_compiled(Arena *arena, const char *device, int threads, c
         return sn_fail(SN_UNSUPPORTED, "device \"%s\" is unsupported by a program that was saved for %s",
                        device, target->name);
     return on_cpu ? sn_cpu_open_compiled(arena, target, (*out)->pool, &(*out)->device)
-                  : sn_cuda_open_compiled(arena, target, cuda.ordinal, (*out)->pool, &(*out)->device);
+                  : sn_cuda_device_compiled(arena, target, cuda.ordinal, (*out)->pool, &(*out)->device);
 }
 
 /* ---- constants ---- */

@@ -239,15 +239,15 @@ static Status open_device(Arena *arena, const char *cache_dir, int ordinal, cons
     return status;
 }
 
-Status sn_cuda_open(Arena *arena, const char *cache_dir, int ordinal, Pool *pool, Device **out) {
+Status sn_cuda_device_open(Arena *arena, const char *cache_dir, int ordinal, Pool *pool, Device **out) {
     return open_device(arena, cache_dir, ordinal, NULL, pool, out);
 }
 
-Status sn_cuda_open_compiled(Arena *arena, const Target *target, int ordinal, Pool *pool, Device **out) {
+Status sn_cuda_device_compiled(Arena *arena, const Target *target, int ordinal, Pool *pool, Device **out) {
     return open_device(arena, NULL, ordinal, target, pool, out);
 }
 
-Status sn_cuda_open_absent(Arena *arena, const char *cache_dir, int sm, Pool *pool, Device **out) {
+Status sn_cuda_device_absent(Arena *arena, const char *cache_dir, int sm, Pool *pool, Device **out) {
     Nvrtc nvrtc = {0};
     TRY(sn_nvrtc_open(arena, cache_dir, &nvrtc));
     TRY(sn_nvrtc_knows(arena, &nvrtc, sm));
