@@ -113,8 +113,7 @@ static void compile_all(Bench *bench) {
                                      .threads = request->threads[bench->threads],
                                      .state_count = bench->states.count,
                                      .state = bench->states.at,
-                                     .tuning = request->tuning,
-                                     .precision = request->precision};
+                                     .tuning = request->tuning};
         subject->status = sn_compile(bench->model, &options, &subject->program);
     }
 }

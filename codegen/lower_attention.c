@@ -119,6 +119,35 @@ static void lower_score(Lower *lower, TemplateUse *use, const Node *node, const 
     }
 }
 
+/* The second result of the cluster that is the attention's; -1: it is not stored. */
+static int find_statistic(const Lower *lower) {
+    const Region *body = lower->cluster->body;
+    for (int i = 0; i < body->result.count; i++)
+        if (sn_cluster_is_statistic(body->result.at[i])) return i;
+    return -1;
+}
+
+static void store_statistic(Lower *lower, TemplateUse *use, int result) {
+    const Value *value = lower->cluster->body->result.at[result];
+    HoleSpec spec = {.name = "sn_attention_statistics",
+                     .count = 3,
+                     .argument = {"b", "h", "i"},
+                     .extent = {value->type.dim[0], value->type.dim[1], value->type.dim[2]},
+                     .takes_value = true};
+    Dim *axes = sn_view_axes(lower->dims, lower->arena, 3, value->type.dim);
+    sn_lower_nest(lower);
+    HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
+    Instr *logarithm =
+        sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_HOLE_ARG, .dtype = SN_F32});
+    Store store = {.buffer = lower->kernel->input_count + result,
+                   .dtype = value->type.dtype,
+                   .offset = sn_lower_linear(lower, value->type, axes),
+                   .value = logarithm};
+    Step *step = sn_nest_step(lower->kernel, lower->nest, false);
+    sn_push(lower->arena, &step->store, store);
+    sn_hole_add(lower, use, &spec, false, &stands, NULL, axes, stands.argument, 3);
+}
+
 /* Work items of both rounds, and the floats that pass between them: sn_attention_items, sn_attention_after and
  * SN_ATTENTION_PARTIAL of attention.h. */
 static Dim count_items(const KernelIr *kernel, TemplateUse *use, Type q, Type k, Cut cut) {
@@ -155,7 +184,7 @@ static void add_partial(Lower *lower, TemplateUse *use, Dim floats) {
 }
 
 static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, Cut cut, int scores,
-                       bool pointers) {
+                       bool pointers, bool statistics) {
     const AttrAttention *attr = node->attr;
     Type q = node->input[0]->type, k = node->input[1]->type, v = node->input[2]->type;
     const char *number[5];
@@ -167,9 +196,10 @@ static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, Cut
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
         "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_EMPTY_ZERO %d\n"
         "#define SN_ATTENTION_BLOCKS %d\n#define SN_ATTENTION_FEW %d\n#define SN_ATTENTION_SHARE %d\n"
-        "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n",
+        "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
+        "%d\n",
         cut.tile.rows, cut.tile.vectors, (long long)q.dim[3]->value, (long long)v.dim[3]->value, scores,
-        attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers);
+        attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
@@ -204,6 +234,8 @@ Status sn_lower_attention(KernelIr *kernel) {
     HoleSpec output = spec_of("sn_output", "h", "i", "d", node->output[0]->type.dim, true);
     output.takes_value = true;
     TRY(sn_hole_store(&lower, use, &output, stand, NULL));
+    int statistic = find_statistic(&lower);
+    if (statistic >= 0) store_statistic(&lower, use, statistic);
     use->masks = use->maths = true;
     use->causal = attr->causal ? attr->offset : NULL;
     use->unmasked = bias == NULL;
@@ -211,7 +243,7 @@ Status sn_lower_attention(KernelIr *kernel) {
     add_partial(&lower, use, count_items(kernel, use, q, k, cut));
     bool pointers = read_addresses(&lower, use, node);
     TRY(lower.status);
-    set_driver(kernel, use, node, cut, adds ? 2 : bias ? 1 : attr->causal ? 3 : 0, pointers);
+    set_driver(kernel, use, node, cut, adds ? 2 : bias ? 1 : attr->causal ? 3 : 0, pointers, statistic >= 0);
     kernel->use = use;
     Dim pairs = sn_dim_mul(kernel->dims, sn_dim_mul(kernel->dims, extent[0], extent[1]),
                            sn_dim_mul(kernel->dims, extent[2], extent[3]));

@@ -85,6 +85,7 @@ static Status store_results(Lower *lower, const ClusterFrame *frame) {
     for (int i = 0; i < body->result.count; i++) {
         const Dim *at;
         bool row;
+        if (sn_cluster_is_statistic(body->result.at[i])) continue;
         if (!sn_cluster_place(lower->dims, lower->arena, frame, body->result.at[i], &at, &row))
             return sn_fail(SN_UNSUPPORTED, "a result that is no invertible view of the anchor's result");
         sn_lower_store(lower, step, i, body->result.at[i], at, at);

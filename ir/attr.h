@@ -129,7 +129,8 @@ typedef struct AttrRotary {
 /* attention(q, k, v, bias?): q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G (query head h
  * reads key head h / (H/G)); bias broadcastable to [B, H, S, T], added to the scaled scores (a bool bias
  * keeps where true, −inf elsewhere). out [B, H, S, E] = softmax_T(scale·q·kᵀ + bias)·v; when `causal`, score
- * (i, j) counts only if j <= i + offset. `zero_rows`: a row with every score −inf gives 0 instead of NaN. */
+ * (i, j) counts only if j <= i + offset. `zero_rows`: a row with every score −inf gives 0 instead of NaN.
+ * Output 1, if there is one: log Σ_T exp of the scores, [B, H, S] in the accumulator's dtype. */
 typedef struct AttrAttention {
     double scale;
     bool causal;

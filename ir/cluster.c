@@ -108,7 +108,8 @@ static bool reads_operands(Search *search, const Value *value, const Dim *index)
     const Node *node = value->producer;
     const ClusterFrame *frame = search->frame;
     if (is_anchor(node))
-        return same_index(frame->domain.rank, index,
+        return value->index == 0 &&
+               same_index(frame->domain.rank, index,
                           sn_op(node->op)->class == SN_CLASS_REDUCE ? frame->left : frame->full);
     if (node->op == SN_OP_VIEW)
         return reads_right(search, node->input[0], view_index(search, node->attr, index));
@@ -231,6 +232,10 @@ static const char *legal_body(const Node *cluster) {
     return NULL;
 }
 
+bool sn_cluster_is_statistic(const Value *value) {
+    return value->index > 0 && value->producer && is_anchor(value->producer);
+}
+
 static const char *legal_reads(Search *search) {
     for (const Node *node = search->frame->cluster->body->first; node; node = node->next)
         if (sn_op(node->op)->class == SN_CLASS_REDUCE &&
@@ -238,6 +243,7 @@ static const char *legal_reads(Search *search) {
             return "a reduction that reads another one at a different row";
     for (int i = 0; i < search->frame->cluster->body->result.count; i++) {
         Placement placement;
+        if (sn_cluster_is_statistic(search->frame->cluster->body->result.at[i])) continue;
         if (!place(search, search->frame->cluster->body->result.at[i], &placement))
             return "a result that is no invertible view of the anchor's domain";
     }

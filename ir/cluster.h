@@ -30,6 +30,9 @@ const char *sn_cluster_frame(Dims *dims, Arena *arena, const Node *cluster, Clus
 bool sn_cluster_place(Dims *dims, Arena *arena, const ClusterFrame *frame, const Value *value, const Dim **at,
                       bool *row);
 
+/* A statistic that an anchor stores by itself: a result that nothing else of the cluster reads. */
+bool sn_cluster_is_statistic(const Value *value);
+
 /* NULL when the code generator of every target lowers the cluster, otherwise why not, in static text. */
 const char *sn_cluster_legal(Dims *dims, const Node *cluster);
 

@@ -134,8 +134,8 @@ static double biased(const Array *bias, double score, const int64_t index[4]) {
     return bias->i[at] ? score : -INFINITY;
 }
 
-/* The weights of query row (b, h, i), in `score`. */
-static void attention_weights(Attention *attention, int64_t b, int64_t h, int64_t group, int64_t i) {
+/* The weights of query row (b, h, i), in `score`; gives log Σ exp of its scores. */
+static double attention_weights(Attention *attention, int64_t b, int64_t h, int64_t group, int64_t i) {
     const Array *q = attention->q, *k = attention->k;
     double max = -INFINITY, sum = 0;
     for (int64_t j = 0; j < attention->length; j++) {
@@ -154,6 +154,7 @@ static void attention_weights(Attention *attention, int64_t b, int64_t h, int64_
         sum += attention->score[j];
     }
     for (int64_t j = 0; j < attention->length && !zero; j++) attention->score[j] /= sum;
+    return max == -INFINITY ? max : max + log(sum);
 }
 
 Status sn_eval_attention(Eval *eval, const Node *node) {
@@ -162,8 +163,9 @@ Status sn_eval_attention(Eval *eval, const Node *node) {
     attention.k = sn_eval_input(eval, node, 1);
     const Array *v = attention.v = sn_eval_input(eval, node, 2);
     attention.bias = sn_eval_input(eval, node, 3);
-    Array *out;
+    Array *out, *statistic = NULL;
     TRY(sn_eval_output(eval, node, 0, &out));
+    if (node->output_count > 1) TRY(sn_eval_output(eval, node, 1, &statistic));
     if (attention.attr->causal) TRY(sn_eval_dim(eval, attention.attr->offset, &attention.offset));
     attention.length = v->extent[2];
     attention.score = SN_ARRAY(eval->arena, double, attention.length);
@@ -173,7 +175,8 @@ Status sn_eval_attention(Eval *eval, const Node *node) {
         int64_t index[3];
         sn_index_split(3, out->extent, row, index);
         int64_t group = index[1] / repeat;
-        attention_weights(&attention, index[0], index[1], group, index[2]);
+        double lse = attention_weights(&attention, index[0], index[1], group, index[2]);
+        if (statistic) statistic->f[row] = lse;
         for (int64_t e = 0; e < out->extent[3]; e++) {
             double sum = 0;
             for (int64_t j = 0; j < attention.length; j++)

@@ -126,5 +126,6 @@ Status sn_infer_attention(Infer *infer, Node *node) {
         TRY(sn_infer_onto(infer, node, "the bias", bias, 4, dim));
     }
     dim[3] = v[3];
+    if (node->output_count > 1) TRY(sn_infer_set(node, 1, dtype == SN_F64 ? SN_F64 : SN_F32, 3, q));
     return sn_infer_set(node, 0, dtype, 4, dim);
 }

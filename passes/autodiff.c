@@ -137,12 +137,18 @@ static bool reads_needed(const Grad *g, const Node *node) {
     return false;
 }
 
+static bool must_take_apart(const Grad *g, const Node *node) {
+    if (rules[node->op] == sn_gradient_rotary)
+        return sn_gradient_wanted(g, node, 1) || sn_gradient_wanted(g, node, 2);
+    return rules[node->op] == sn_gradient_expand;
+}
+
 /* Marks what depends on the wanted values, and takes apart what has to be. */
 static Status find_needed(Grad *g, Graph *graph, Value **loss) {
     for (Node *node = graph->body->first, *next; node; node = next) {
         next = node->next;
         if (!reads_needed(g, node)) continue;
-        if (rules[node->op] == sn_gradient_expand) {
+        if (must_take_apart(g, node)) {
             Node *before = node->previous;
             Value *old = node->output[0], *made;
             TRY(sn_expand_node(graph, node, &made));

@@ -23,6 +23,10 @@ typedef Value *ExpandRule(Builder *builder, Node *node);
 Value *sn_label_ignored(Builder *b, const AttrCrossEntropy *attr, Value *label);
 Value *sn_label_index(Builder *b, const AttrCrossEntropy *attr, Value *label, Dim classes);
 
+/* The scores of an attention node [B, H, S, T] from the product q·kᵀ, in the accumulator's dtype: scaled, biased, −∞ where
+ * masked. */
+Value *sn_attention_scores(Builder *b, const Node *node, Value *product);
+
 /* Puts the expansion of a composite in its place: *out (which may be NULL) is what stands for output 0. */
 Status sn_expand_node(Graph *graph, Node *node, Value **out);
 

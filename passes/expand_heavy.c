@@ -139,6 +139,14 @@ static Value *add_bias(Builder *b, Value *scores, Value *bias) {
     return sn_build3(b, SN_OP_WHERE, NULL, bias, scores, sn_build_scalar(b, scores->type.dtype, -INFINITY));
 }
 
+Value *sn_attention_scores(Builder *b, const Node *node, Value *product) {
+    const AttrAttention *attr = node->attr;
+    Value *scores = product ? sn_build_cast(b, product, accumulator_dtype(product->type.dtype)) : NULL;
+    scores = op_scalar(b, SN_OP_MUL, scores, attr->scale);
+    scores = add_bias(b, scores, node->input_count > 3 ? node->input[3] : NULL);
+    return attr->causal ? mask_future(b, scores, attr->offset) : scores;
+}
+
 /* softmax over the last axis; with `zero_rows`, 0 where every score is −infinity. */
 static Value *score_softmax(Builder *b, Value *scores, bool zero_rows) {
     AttrAxis last = {3};
@@ -150,11 +158,23 @@ static Value *score_softmax(Builder *b, Value *scores, bool zero_rows) {
     return sn_build3(b, SN_OP_WHERE, NULL, op_scalar(b, SN_OP_EQUAL, top, -INFINITY), zero, p);
 }
 
+/* log Σ exp of each row of scores; of one that is all −infinity, −infinity. */
+static void replace_statistic(Builder *b, Node *node, Value *scores) {
+    AttrReduce row = {1, &(int64_t){3}};
+    if (!scores) return;
+    Value *top = sn_build1(b, SN_OP_REDUCE_MAX, &row, scores);
+    Value *finite = sn_build3(b, SN_OP_WHERE, NULL, op_scalar(b, SN_OP_EQUAL, top, -INFINITY),
+                              sn_build_scalar(b, scores->type.dtype, 0), top);
+    Value *sum = sn_build1(b, SN_OP_REDUCE_SUM, &row, op1(b, SN_OP_EXP, op2(b, SN_OP_SUB, scores, finite)));
+    Value *lse = op2(b, SN_OP_ADD, finite, op1(b, SN_OP_LOG, sum));
+    lse = sn_build_reshape(b, lse, 3, scores->type.dim);
+    if (lse) sn_value_replace(node->output[1], lse);
+}
+
 Value *sn_expand_attention(Builder *b, Node *node) {
     const AttrAttention *attr = node->attr;
     Graph *graph = b->graph;
     Value *q = node->input[0], *k = node->input[1], *v = node->input[2];
-    Value *bias = node->input_count > 3 ? node->input[3] : NULL;
     static const int swap_last[4] = {0, 1, 3, 2};
     Dim heads = q->type.dim[1];
     Value *transposed = sn_build_transpose(b, repeat_heads(b, k, heads), swap_last);
@@ -162,10 +182,8 @@ Value *sn_expand_attention(Builder *b, Node *node) {
     b->group = graph->next_group++;
     Value *scores = contract(b, q, transposed);
     b->group = graph->next_group++;
-    if (scores) scores = sn_build_cast(b, scores, accumulator_dtype(scores->type.dtype));
-    if (scores) scores = op_scalar(b, SN_OP_MUL, scores, attr->scale);
-    scores = add_bias(b, scores, bias);
-    if (attr->causal) scores = mask_future(b, scores, attr->offset);
+    scores = sn_attention_scores(b, node, scores);
+    if (node->output_count > 1) replace_statistic(b, node, scores);
     Value *p = score_softmax(b, scores, attr->zero_rows);
     if (p) p = sn_build_cast(b, p, q->type.dtype);
     b->group = graph->next_group++;

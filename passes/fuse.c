@@ -172,6 +172,7 @@ static const char *anchor_part_accepts(Fusion *fusion, const Part *part, const N
     const AnchorAccepts *accepts = sn_target_accepts(fusion->pass->target, part->kind);
     if (is_pointwise(node) ? !accepts->epilogue_pointwise : node->op != SN_OP_VIEW)
         return "the anchor takes no such epilogue";
+    if (source->index > 0) return "the anchor's statistics are stored as they are";
     if (belongs_to_row(node, source)) return "it belongs to the row kernel behind it";
     IndexMap whole = *map, inverse;
     Dims *dims = fusion->graph->dims;

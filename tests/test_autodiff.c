@@ -178,8 +178,10 @@ static Value *matmul_case(Maker *m) {
 static Value *contract_case(Maker *m) {
     return CALL(SN_OP_CONTRACT, NULL, in(m, "A 2 3 4"), in(m, "A 2 4 B"));
 }
-/* Cosines and sines as tables: no gradient by them is asked for. */
 static Value *rotary_case(Maker *m) {
+    if (chance(m, 30))
+        return CALL(SN_OP_ROTARY, &(AttrRotary){0}, in(m, "A 3 4"), in(m, "3 2"), in(m, "1 2"));
+    /* as tables, whose gradient is not asked for */
     Type type = {SN_F64, 2, (Dim[]){number(m, 3), number(m, 2)}};
     Value *cosine = random_constant(m, type), *sine = random_constant(m, type);
     return CALL(SN_OP_ROTARY, (&(AttrRotary){chance(m, 50)}), in(m, chance(m, 50) ? "A 3 4" : "A 3 6"),

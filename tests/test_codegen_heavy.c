@@ -154,6 +154,30 @@ static void self_attention(void **state) {
     }
 }
 
+/* log Σ exp of the scores beside the result: of many rows and of few, of few in several chunks, and of rows that see
+ * nothing. */
+static void statistics(void **state) {
+    (void)state;
+    static const char *const keys[] = {"B, 2, T, 16", "B, 2, T + 699, 16", "B, 2, 3, 16"};
+    for (int kind = 0; kind < 3; kind++) {
+        Case *c = begin_case(SN_CLUSTER_ATTENTION);
+        Value *q = param(c, SN_F32, "B, 4, T, 16"), *k = param(c, SN_F32, keys[kind]),
+              *v = param(c, SN_F32, keys[kind]);
+        AttrAttention attr = {
+            .scale = 0.25, .causal = true, .offset = sn_dim(c->graph->dims, kind == 2 ? -2 : 699)};
+        attr.zero_rows = kind == 2;
+        Value *y = attention(c, q, k, v, NULL, attr);
+        const Node *one = y->producer;
+        Node *two = sn_node_new(c->graph, SN_OP_ATTENTION, one->attr, one->input_count, one->input, 2);
+        assert_ok(sn_infer_node(c->graph, two));
+        sn_node_insert_before(two, y->producer);
+        sn_node_remove(y->producer);
+        result(c, two->output[0]);
+        result(c, two->output[1]);
+        check(c, kind == 1 ? 3 : SIZES, sizes);
+    }
+}
+
 /* Cached keys (an offset), grouped heads, a mask by batch, and no row without a key. */
 static void cached_attention(void **state) {
     (void)state;
@@ -211,11 +235,17 @@ static void scatters(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),          cmocka_unit_test(heads),
-        cmocka_unit_test(batched),         cmocka_unit_test(thin),
-        cmocka_unit_test(types),           cmocka_unit_test(packed),
-        cmocka_unit_test(prologue),        cmocka_unit_test(scatters),
-        cmocka_unit_test(self_attention),  cmocka_unit_test(cached_attention),
+        cmocka_unit_test(linear),
+        cmocka_unit_test(heads),
+        cmocka_unit_test(batched),
+        cmocka_unit_test(thin),
+        cmocka_unit_test(types),
+        cmocka_unit_test(packed),
+        cmocka_unit_test(prologue),
+        cmocka_unit_test(scatters),
+        cmocka_unit_test(self_attention),
+        cmocka_unit_test(statistics),
+        cmocka_unit_test(cached_attention),
         cmocka_unit_test(split_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

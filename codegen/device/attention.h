@@ -13,7 +13,7 @@
  * - SN_ATTENTION_EMPTY_ZERO: 1 a row of O whose scores are all -infinity is zero; 0 (default) NaN, as
  *   Softmax has it
  *
- * - SN_ATTENTION_STATISTICS: 1 the row's greatest score and its sum of exponentials go to a hole
+ * - SN_ATTENTION_STATISTICS: 1 the logarithm of the row's sum of exponentials goes to a hole
  *
  * - SN_ATTENTION_POINTER: 1 there are holes for the addresses of queries, keys and values, so that they are
  *   fetched ahead; 0 (default) none
@@ -43,7 +43,7 @@
  *
  * - void sn_output_v(context, vf32 o, b, h, i, d), lanes along d; and sn_output_s
  *
- * - void sn_attention_statistics(context, float maximum, float sum, b, h, i)
+ * - void sn_attention_statistics_s(context, float logarithm, b, h, i), with SN_ATTENTION_STATISTICS
  *
  * - const void *sn_attention_partial(context, at): the address of element `at` of a float buffer that is
  *   written, for what the first round of work items leaves to the second
@@ -137,8 +137,8 @@ SN_INLINE vf32 sn_score_v(const SnContext *context, vf32 score, int64_t b, int64
 SN_INLINE float sn_score_s(const SnContext *context, float score, int64_t b, int64_t h, int64_t i, int64_t j);
 #endif
 #if SN_ATTENTION_STATISTICS
-SN_INLINE void sn_attention_statistics(const SnContext *context, float maximum, float sum, int64_t b,
-                                       int64_t h, int64_t i);
+SN_INLINE void sn_attention_statistics_s(const SnContext *context, float logarithm, int64_t b, int64_t h,
+                                         int64_t i);
 #endif
 
 /* Work items of rows that are many, or few; and one of the second round. */
@@ -288,7 +288,7 @@ SN_OUTLINE void sn_attention_finish(const SnContext *context, const float *out, 
     for (int64_t d = SN_ATTENTION_DV / SN_LANES * SN_LANES; d < SN_ATTENTION_DV; d++)
         sn_output_s(context, out[d] * inverse, b, h, i, d);
 #if SN_ATTENTION_STATISTICS
-    sn_attention_statistics(context, maximum, sum, b, h, i);
+    sn_attention_statistics_s(context, maximum + sn_log_f32_s(sum), b, h, i);
 #else
     (void)maximum;
 #endif
