@@ -113,7 +113,8 @@ static void compile_all(Bench *bench) {
                                      .threads = request->threads[bench->threads],
                                      .state_count = bench->states.count,
                                      .state = bench->states.at,
-                                     .tuning = request->tuning};
+                                     .tuning = request->tuning,
+                                     .precision = request->precision};
         subject->status = sn_compile(bench->model, &options, &subject->program);
     }
 }

@@ -23,6 +23,7 @@ typedef struct BenchRequest {
     int warmup, iters;
     const char *device; /* NULL: the usual one */
     const char *tuning; /* a file; NULL: none */
+    sn_Precision precision;
     int64_t memory_limit;
     bool kernels;
     /* Per entry of `threads`, NULL where there is none: peaks are measured around every setting too. */

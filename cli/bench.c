@@ -42,6 +42,7 @@ static Status read_request(Cli *cli, BenchRequest *request) {
     request->iters = (int)sn_option_integer(options, OPTION_ITERS, 10);
     request->device = sn_option_text(options, OPTION_DEVICE, NULL);
     request->tuning = sn_option_text(options, OPTION_TUNING, NULL);
+    request->precision = sn_option_precision(options);
     request->memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0);
     request->kernels = sn_option_given(options, OPTION_KERNELS);
     return NULL;

@@ -64,7 +64,8 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
                                  .threads = (int)sn_option_integer(options, OPTION_THREADS_SWEEP, 0),
                                  .state_count = states.count,
                                  .state = states.at,
-                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL)};
+                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL),
+                                 .precision = sn_option_precision(options)};
     sn_Program *program;
     TRY(sn_compile(model, &compile, &program));
     Status status = serve_program(cli, program, &inputs);

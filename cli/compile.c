@@ -60,11 +60,14 @@ static void add_program(Report *report, const sn_Program *program, const Pipelin
     add_passes(report, result);
     add(report, "plan and generate", ledger->codegen, plan->launch_count, -1,
         sn_arena_printf(arena, "launches; %d kernels", plan->kernel_count));
+    const char *how = sn_arena_printf(arena, "%d %s started", kernels->processes,
+                                      kernels->processes == 1 ? "process" : "processes");
+    if (plan->target->kind == SN_TARGET_CUDA)
+        how = sn_arena_printf(arena, "up to %d registers, %d with too few", kernels->registers,
+                              kernels->spilling);
     add(report, "compile", kernels->compiler, kernels->kernels, kernels->kernels - kernels->compiled,
-        sn_arena_printf(arena, "kernels; %d %s started%s%s", kernels->processes,
-                        kernels->processes == 1 ? "process" : "processes", *kernels->reason ? "; " : "",
-                        kernels->reason));
-    add(report, "link", kernels->link, 1, !kernels->linked, "");
+        sn_arena_printf(arena, "kernels; %s%s%s", how, *kernels->reason ? "; " : "", kernels->reason));
+    if (plan->target->kind == SN_TARGET_CPU) add(report, "link", kernels->link, 1, !kernels->linked, "");
     add(report, "load", kernels->load, -1, -1, "");
     add(report, "setup", ledger->setup, plan->setup_count, -1, "launches: weights packed and cast");
 }
@@ -118,13 +121,18 @@ static Status compile_model(Cli *cli, const sn_Model *model) {
     TRY(status);
     TRY(sn_states_find(cli->arena, model, &specs, &states));
     bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
+    if (sn_option_given(options, OPTION_TARGET) && sn_option_given(options, OPTION_DEVICE))
+        return sn_cli_usage(
+            cli, "--target names what is compiled for, and --device a device of this machine: one of them");
+    const char *device = sn_option_text(options, OPTION_TARGET, sn_option_text(options, OPTION_DEVICE, NULL));
     sn_CompileOptions compile = {.size = sizeof compile,
                                  .mode = eager ? SN_EAGER : SN_COMPILED,
-                                 .device = sn_option_text(options, OPTION_DEVICE, NULL),
+                                 .device = device,
                                  .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
                                  .state_count = states.count,
                                  .state = states.at,
-                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL)};
+                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL),
+                                 .precision = sn_option_precision(options)};
     PipelineResult result = {0};
     SessionOptions session = {.result = &result};
     sn_Program *program;

@@ -4,11 +4,11 @@
 #include "cpu/facts.h"
 #include "cpu/process.h"
 #include "cpu/toolchain.h"
+#include "cuda/cuda.h"
 #include "environment.h"
 #include "report.h"
 #include "tuning.h"
 #include <dirent.h>
-#include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,59 +138,37 @@ static bool find_compiler(Doctor *doctor) {
     return true;
 }
 
-/* ---- GPU libraries: opened only to say whether they are there. They stay loaded: closing them loses memory
- * of theirs. ---- */
+/* ---- GPU ---- */
 
-static void *open_library(const char *const *name, const char **found, const char **reason) {
-    for (; *name; name++) {
-        void *handle = dlopen(*name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-        if (handle) return *found = *name, handle;
-        *reason = dlerror();
-    }
-    return NULL;
+static void find_gpu(Doctor *doctor, const CudaGpu *gpu, int number) {
+    const Target *target = &gpu->target;
+    find(doctor, sn_arena_printf(doctor->arena, "GPU %d", number),
+         "%s: %s, %d processors, %.1f GiB, %lld KiB shared memory a block, %lld MiB L2 cache, up to %d MHz, "
+         "memory "
+         "%d bits at %d MHz",
+         gpu->name, target->architecture, target->processors, (double)gpu->memory * 0x1p-30,
+         (long long)target->shared_bytes >> 10, (long long)target->l2_bytes >> 20, gpu->clock_mhz,
+         gpu->bus_bits, gpu->memory_clock_mhz);
 }
 
-/* The driver says more than that it is there: whether it has a GPU. */
-static void find_driver(Doctor *doctor) {
-    static const char *const names[] = {"libcuda.so.1", NULL};
-    const char *found, *reason;
-    void *handle = open_library(names, &found, &reason);
-    if (!handle) {
-        find(doctor, "NVIDIA driver", "absent: %s", reason);
-        return;
-    }
-    int (*init)(unsigned);
-    int (*error_name)(int, const char **);
-    void *symbol = dlsym(handle, "cuInit");
-    memcpy(&init, &symbol, sizeof init);
-    symbol = dlsym(handle, "cuGetErrorName");
-    memcpy(&error_name, &symbol, sizeof error_name);
-    int code = init ? init(0) : -1;
-    const char *name = "";
-    if (code != 0 && error_name && error_name(code, &name) != 0) name = "";
-    if (code == 0)
-        find(doctor, "NVIDIA driver", "%s, a GPU is usable", found);
+/* The libraries are opened, which they stay. */
+static void find_cuda(Doctor *doctor) {
+    CudaFinding found;
+    sn_cuda_find(doctor->arena, &found);
+    if (found.driver_version)
+        find(doctor, "NVIDIA driver", "%s, CUDA %d.%d", found.driver, found.driver_version / 1000,
+             found.driver_version % 1000 / 10);
+    if (*found.driver_missing) find(doctor, "GPU", "none is usable: %s", found.driver_missing);
+    for (int i = 0; i < found.gpu_count; i++) find_gpu(doctor, &found.gpu[i], i);
+    if (*found.nvrtc_missing)
+        find(doctor, "NVRTC", "%s", found.nvrtc_missing);
     else
-        find(doctor, "NVIDIA driver", "%s, no usable GPU: cuInit gave %d %s", found, code, name ? name : "");
-    dlclose(handle);
-}
-
-static void find_libraries(Doctor *doctor) {
-    static const char *const nvrtc[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", NULL};
-    static const char *const cublaslt[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", NULL};
-    static const struct {
-        const char *what;
-        const char *const *names;
-    } libraries[] = {{"NVRTC", nvrtc}, {"cuBLASLt", cublaslt}};
-    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
-        const char *found, *reason = "";
-        void *handle = open_library(libraries[i].names, &found, &reason);
-        if (handle)
-            find(doctor, libraries[i].what, "%s", found);
-        else
-            find(doctor, libraries[i].what, "absent: %s", reason);
-        if (handle) dlclose(handle);
-    }
+        find(doctor, "NVRTC", "%s, %d.%d", found.nvrtc, found.nvrtc_major, found.nvrtc_minor);
+    if (*found.cublaslt_missing)
+        find(doctor, "cuBLASLt", "%s; products are those of generated kernels", found.cublaslt_missing);
+    else
+        find(doctor, "cuBLASLt", "%s, %zu.%zu.%zu", found.cublaslt, found.cublaslt_version / 10000,
+             found.cublaslt_version / 100 % 100, found.cublaslt_version % 100);
 }
 
 /* ---- peaks ---- */
@@ -219,8 +197,7 @@ Status sn_cli_doctor(Cli *cli) {
     find(&doctor, "sinter", "%s", sn_version());
     find_processor(&doctor);
     bool usable = find_compiler(&doctor);
-    find_driver(&doctor);
-    find_libraries(&doctor);
+    find_cuda(&doctor);
     if (usable) find_peaks(&doctor);
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);

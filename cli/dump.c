@@ -58,6 +58,7 @@ static Status read_target(Cli *cli, Target *target) {
     if (!end || *end || sm < 50 || sm > 200)
         return sn_cli_usage(cli, "--target: '%s' is not cpu or cuda:sm_NN", name);
     sn_target_cuda(target, (int)sm);
+    target->precision = sn_option_precision(&cli->options);
     return NULL;
 }
 

@@ -61,7 +61,8 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_AFTER] = {"--after", KIND_TEXT, "PASS", "the graph after each run of a pass"},
     [OPTION_PRINT_AFTER_ALL] = {"--print-after-all", KIND_FLAG, NULL, "the graph after every pass"},
     [OPTION_FORMAT] = {"--format", KIND_CHOICE, "text|dot", "how graphs are written (text)", "text,dot"},
-    [OPTION_TARGET] = {"--target", KIND_TEXT, "TARGET", "cpu (this machine's, the default) or cuda:sm_NN"},
+    [OPTION_TARGET] = {"--target", KIND_TEXT, "TARGET",
+                       "cpu (this machine's, the default) or cuda:sm_NN, which need not be there"},
     [OPTION_REMARKS] = {"--remarks", KIND_FLAG, NULL,
                         "what each pass did and what it declined, with the reason"},
 
@@ -76,7 +77,10 @@ static const Row table[OPTION_COUNT] = {
 
     [OPTION_MODE] = {"--mode", KIND_CHOICE, "eager|compiled", "how the model is executed (compiled)",
                      "eager,compiled"},
-    [OPTION_DEVICE] = {"--device", KIND_TEXT, "DEVICE", "where to run (cpu)"},
+    [OPTION_DEVICE] = {"--device", KIND_TEXT, "DEVICE", "where to run: cpu (the default), cuda or cuda:N"},
+    [OPTION_PRECISION] = {"--matmul-precision", KIND_CHOICE, "highest|high|medium",
+                          "products of f32 on a GPU: in f32 (highest, the default) or with operands in TF32",
+                          "highest,high,medium"},
     [OPTION_THREADS] = {"--threads", KIND_INTEGER, "N", "threads (as many as this process may use)",
                         .least = 1, .most = 4096},
     [OPTION_MEMORY_LIMIT] = {"--memory-limit", KIND_BYTES, "BYTES",

@@ -43,6 +43,7 @@ typedef enum OptionId {
     /* run, bench */
     OPTION_MODE,
     OPTION_DEVICE,
+    OPTION_PRECISION,
     OPTION_THREADS,
     OPTION_MEMORY_LIMIT,
     OPTION_SHAPE,
@@ -100,6 +101,12 @@ static inline const char *sn_option_text(const Options *options, OptionId id, co
 static inline int64_t sn_option_integer(const Options *options, OptionId id, int64_t usual) {
     const OptionValue *value = &options->value[id];
     return value->count ? value->integer[value->count - 1] : usual;
+}
+static inline sn_Precision sn_option_precision(const Options *options) {
+    const char *text = sn_option_text(options, OPTION_PRECISION, "highest");
+    return strcmp(text, "high") == 0     ? SN_PRECISION_HIGH
+           : strcmp(text, "medium") == 0 ? SN_PRECISION_MEDIUM
+                                         : SN_PRECISION_HIGHEST;
 }
 static inline double sn_option_number(const Options *options, OptionId id, double usual) {
     return options->value[id].count ? options->value[id].number : usual;

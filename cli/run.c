@@ -320,7 +320,8 @@ static Status run_model(Cli *cli, const sn_Model *model) {
                                  .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
                                  .state_count = states.count,
                                  .state = states.at,
-                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL)};
+                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL),
+                                 .precision = sn_option_precision(options)};
     sn_Program *program;
     TRY(sn_compile(model, &compile, &program));
     Status status = run_program(cli, model, program, &inputs, &expected);

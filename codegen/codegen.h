@@ -32,11 +32,11 @@ typedef struct Kernel {
     /* CPU: int name(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end); it does work
      * items [begin, end) of `items` and returns 0, or 1 + the index of the faulting node in the cluster's
      * body. CUDA: extern "C" __global__ void name(NameArgs args), args = { void *buffer[]; long long
-     * symbol[]; int *fault }; `items` is the number of blocks, `threads` per block, `shared` bytes of dynamic
-     * shared memory. */
+     * symbol[]; int *fault; long long first }; `items` is the number of blocks, `threads` per block, `shared`
+     * bytes of dynamic shared memory, and `first` the number of the grid's first block: 0. */
     Dim items;
-    Dim after;    /* CPU: so many items more, with little work, from `items` on, once all of these have ended;
-                  NULL: none */
+    Dim after; /* so many items more, with little work, from `items` on, once all of these have ended (CUDA: a
+                  second launch of so many blocks, `first` being `items`); NULL: none */
     Dim together; /* CPU: so many neighbouring items, counted from the first, share what they prepare: better
                      done by one call; NULL: none do */
     int threads;

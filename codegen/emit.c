@@ -13,6 +13,7 @@ void sn_emit_function(Emit *emit, const Nest *nest) {
     emit->form = SN_FORM_SCALAR;
     emit->step = 0;
     emit->vector_axis = NULL;
+    emit->ahead = NULL;
     if (nest->vector == SN_VECTOR_PARALLEL) emit->vector_axis = nest->parallel.at[nest->parallel.count - 1];
     if (nest->vector == SN_VECTOR_REDUCED) emit->vector_axis = nest->reduced.at[nest->reduced.count - 1];
     emit->symbols.count = emit->buffers.count = 0;

@@ -36,6 +36,7 @@ typedef struct Emit {
     Form form;
     int step;            /* of the loop being written */
     Dim vector_axis;     /* NULL: none */
+    const bool *ahead;   /* NULL, or by id: loads that have been done, whose elements are x<id>[q]. CUDA */
     SN_VEC(int) symbols; /* used by the function, in order of first use */
     SN_VEC(int) buffers;
 } Emit;
@@ -80,6 +81,9 @@ bool sn_emit_strided(const Emit *emit, Dim dim, Dim *stride);
 /* The statements that compute one instruction as v<id>. */
 void sn_emit_instr(Emit *emit, const Instr *instr);
 void sn_emit_store(Emit *emit, const Store *store);
+
+/* The value that a store rounds by itself to what it stores. */
+const char *sn_emit_stored(Emit *emit, const Store *store, bool vector);
 
 /* Where instructions are written, and what is needed there. */
 typedef enum Place {

@@ -192,6 +192,11 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
 }
 
 static void emit_load(Emit *emit, const Instr *instr, bool vector) {
+    if (emit->ahead && emit->ahead[instr->id]) {
+        sn_emit_line(emit, "const %s v%d = sn_load_%s_s(x%d + q);", sn_emit_type(instr->dtype, false),
+                     instr->id, sn_dtype_name(instr->dtype), instr->id);
+        return;
+    }
     bool gathered = vector && (varies(emit, instr->dim) || (instr->which && varies(emit, instr->which)));
     if (gathered) {
         emit_load_vector(emit, instr);
@@ -438,8 +443,7 @@ void sn_emit_instr(Emit *emit, const Instr *instr) {
     if (instr->scratch >= 0 && emit->step == instr->kept) emit_kept(emit, instr, vector, false);
 }
 
-/* What a store stores: it rounds by itself. */
-static const char *stored_text(Emit *emit, const Store *store, bool vector) {
+const char *sn_emit_stored(Emit *emit, const Store *store, bool vector) {
     const Instr *value = store->value;
     bool same = is_rounded(value) && value->dtype == store->dtype && value->scratch < 0;
     if (!same || sn_emit_is_vector(emit, value) != vector) return sn_emit_use(emit, value, vector);
@@ -449,7 +453,7 @@ static const char *stored_text(Emit *emit, const Store *store, bool vector) {
 void sn_emit_store(Emit *emit, const Store *store) {
     sn_emit_buffer(emit, store->buffer);
     bool vector = emit->form != SN_FORM_SCALAR && varies(emit, store->offset);
-    const char *name = sn_dtype_name(store->dtype), *value = stored_text(emit, store, vector);
+    const char *name = sn_dtype_name(store->dtype), *value = sn_emit_stored(emit, store, vector);
     Dim stride;
     if (!vector) {
         sn_emit_line(emit, "sn_store_%s_s(b%d + %s, %s);", name, store->buffer,

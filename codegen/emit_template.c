@@ -173,8 +173,9 @@ static void emit_kernel(Emit *emit, const TemplateUse *use, Text *out) {
     emit_driver(emit, use);
     sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d, %d) ", use->threads,
                 use->blocks ? use->blocks : 1);
-    sn_text_add(out, "KERNEL_NAME(const __grid_constant__ KERNEL_NAMEArgs args) {\n"
-                     "    const KERNEL_NAMEUse use = {args};\n    const int64_t block = blockIdx.x;\n");
+    sn_text_add(
+        out, "KERNEL_NAME(const __grid_constant__ KERNEL_NAMEArgs args) {\n"
+             "    const KERNEL_NAMEUse use = {args};\n    const int64_t block = args.first + blockIdx.x;\n");
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
 }

@@ -103,13 +103,19 @@ typedef SN_VEC(Dim) Axes;
 
 /* How the rows (all parallel axes) of a nest are dealt to CUDA blocks of team·rows threads. */
 typedef struct Block {
-    int team;     /* threads that share a row */
-    int rows;     /* rows that a block works on side by side */
-    bool beside;  /* neighbouring threads are at neighbouring rows, otherwise in one row */
-    int wide;     /* rows that a thread does, `rows` apart, loading all before it stores any; 0: one */
+    int team;    /* threads that share a row */
+    int rows;    /* rows that a block works on side by side */
+    bool beside; /* neighbouring threads are at neighbouring rows, otherwise in one row */
+    bool
+        narrow; /* where a run's rows have at most SN_NARROW_ROW elements each warp of the team does a row alone */
+    int pack; /* neighbours along the vector axis that are loaded and stored at once, where they are aligned */
+    int wide;     /* no reduced axes: elements that a thread does, loading all before it stores any; 0: one */
     int64_t each; /* elements of its row that a thread does, unrolled, so that registers can keep them; 0:
                      looped */
+    int ahead;    /* looped: packs that are loaded before the first of them is used */
 } Block;
+
+enum { SN_NARROW_ROW = 1024 };
 
 typedef struct Nest {
     Axes parallel, reduced;
@@ -124,10 +130,10 @@ typedef struct Nest {
     Block block; /* CUDA */
     Dim tile;  /* CPU, PARALLEL mode: the last axis of rows, of which a vector's worth is worked on together,
                     because loads that are no vectors along the vector axis are vectors along it; NULL: none */
-    Dim piece; /* CPU: the parallel axis over equal pieces of a reduced one; NULL: none is cut */
+    Dim piece; /* the parallel axis over equal pieces of a reduced one; NULL: none is cut */
     Dim cut;   /* with it: the reduced axis inside a piece … */
     Dim whole; /* … and the extent of all pieces together, where the last one ends */
-    bool last; /* CPU: runs when the other nests have ended */
+    bool last; /* runs when the other nests have ended */
     Dim chunk; /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
     Dim items;
 } Nest;
@@ -214,7 +220,7 @@ Dim sn_schedule_product(Dims *dims, const Axes *axes, int count);
 /* ---- split.c ---- */
 
 /* Splits a scheduled nest of few rows that are long into one that reduces pieces of them, as many as the shape
- * alone says, and another one, behind all others of the kernel, that reduces the pieces' results. CPU. */
+ * and the target say, and another one, behind all others of the kernel, that reduces the pieces' results. */
 void sn_schedule_split(KernelIr *kernel, Nest *nest);
 
 /* ---- schedule_cuda.c ---- */

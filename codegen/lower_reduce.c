@@ -158,6 +158,6 @@ Status sn_lower_reduce(KernelIr *kernel) {
     TRY(lower_accs(&lower, reduce));
     TRY(lower_results(&lower, reduce));
     TRY(sn_schedule_nest(kernel, lower.nest));
-    if (kernel->target->kind == SN_TARGET_CPU) sn_schedule_split(kernel, lower.nest);
+    sn_schedule_split(kernel, lower.nest);
     return NULL;
 }

@@ -1,11 +1,13 @@
-/* How a CUDA block walks the rows of a nest. */
-#include "kernel.h"
+/* How CUDA blocks walk the rows of a nest. */
+#include "pack.h"
 
 enum {
     WARP = 32,
     MAP_THREADS = 256,
-    MAP_WIDE = 4,        /* elements of a thread: enough loads under way to cover the memory's latency */
-    MAP_RESULTS = 16,    /* of a thread, which wait in registers to be stored */
+    MAP_RESULTS = 16, /* of a thread, which wait in registers to be stored */
+    MAP_ALONE = 4,    /* elements of a thread where there are no packs */
+    MAP_BYTES =
+        32, /* that a thread should have under way: 2048 threads then have 64 KB, and 40 keep an H200 busy */
     FEW_ROWS = 64 << 10, /* which are better spread over all processors */
     SCAN_THREADS = 64,   /* one row each: few, so that a scan of few rows still reaches many processors */
     COLUMNS = 32,        /* rows side by side, a warp's width, and */
@@ -14,16 +16,16 @@ enum {
     WARP_ROW = 1024,     /* reduced elements up to which a warp does a row */
     BLOCK_ROW = 8192,    /* and up to which a block of ROW_THREADS does */
     ROW_THREADS = 256,
-    UNKNOWN_THREADS = 128,
     LONG_THREADS = 1024,
-    MAX_EACH = 32, /* elements of a row that a thread may keep in registers */
+    MAX_EACH = 32,      /* elements of a row that a thread may keep in registers; */
+    MAX_EACH_LONG = 16, /* in a block of LONG_THREADS, where it has 64 registers in all */
+    AHEAD_BYTES = 32,   /* that a thread of a looped walk loads before it uses any */
+    MAX_AHEAD = 8,
     SHARED_BYTES = 48 << 10,
 };
 
 static Dim product(KernelIr *kernel, const Axes *axes) {
-    Dim result = sn_dim(kernel->dims, 1);
-    for (int i = 0; i < axes->count; i++) result = sn_dim_mul(kernel->dims, result, axes->at[i]->operand[0]);
-    return result;
+    return sn_schedule_product(kernel->dims, axes, axes->count);
 }
 
 static int acc_count(const Nest *nest, bool *running) {
@@ -40,36 +42,76 @@ static bool has_loop(const Nest *nest) {
     return false;
 }
 
+/* Bytes that an element of the nest loads from places of its own. */
+static int64_t element_bytes(const Nest *nest, bool reduced) {
+    int64_t bytes = 0;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (instr->kind == SN_INSTR_LOAD && (reduced ? instr->reduced : instr->varying))
+            bytes += sn_dtype_bytes(instr->dtype);
+    }
+    return bytes;
+}
+
 /* Elements that have nothing to do with one another. */
-static Block map_block(const Nest *nest, Dim rows) {
-    Block block = {.team = 1, .rows = MAP_THREADS, .beside = true, .wide = MAP_WIDE};
-    int64_t count;
+static Block map_block(KernelIr *kernel, const Nest *nest, Dim rows) {
+    Block block = {.team = 1, .rows = MAP_THREADS, .beside = true, .pack = 1};
+    int64_t count, bytes = element_bytes(nest, false);
+    bool few = sn_dim_is(rows, &count) && count <= FEW_ROWS;
     int stores = 0;
     for (int p = 0; p < nest->step.count; p++) stores += nest->step.at[p].store.count;
+    if (nest->step.count != 1 || nest->vector != SN_VECTOR_PARALLEL) return block;
+    block.pack = sn_pack_width(kernel, nest);
+    while (block.pack > 1 && block.pack * stores > MAP_RESULTS) block.pack /= 2;
+    if (few && block.pack == 1) return block;
+    block.wide = block.pack > 1 || few ? block.pack : MAP_ALONE;
     while (block.wide * stores > MAP_RESULTS) block.wide /= 2;
-    if (nest->step.count != 1 || (sn_dim_is(rows, &count) && count <= FEW_ROWS)) block.wide = 0;
+    while (!few && 2 * block.wide * stores <= MAP_RESULTS && block.wide * bytes < MAP_BYTES && block.pack > 1)
+        block.wide *= 2;
     return block;
 }
 
 /* Neighbouring threads take neighbouring rows: the vector axis is a parallel one. */
 static Block columns(int accs, bool constant, int64_t length) {
-    Block alone = {.team = 1, .rows = COLUMNS * COLUMN_TEAM, .beside = true};
+    Block alone = {.team = 1, .rows = COLUMNS * COLUMN_TEAM, .beside = true, .pack = 1};
     bool fits = accs * COLUMNS * COLUMN_TEAM * (int)sizeof(double) <= SHARED_BYTES;
     if (!fits || (constant && length <= SHORT_COLUMN)) return alone;
-    return (Block){.team = COLUMN_TEAM, .rows = COLUMNS, .beside = true};
+    return (Block){.team = COLUMN_TEAM, .rows = COLUMNS, .beside = true, .pack = 1};
 }
 
-/* Neighbouring threads share a row. */
-static Block row_team(bool single, bool constant, int64_t length) {
-    Block block = {.team = UNKNOWN_THREADS, .rows = 1};
-    if (single) block.team = LONG_THREADS;
-    if (constant && length <= WARP_ROW)
-        block = (Block){.team = WARP, .rows = ROW_THREADS / WARP};
-    else if (constant)
-        block.team = length <= BLOCK_ROW ? ROW_THREADS : LONG_THREADS;
-    if (constant && length > 0 && length <= (int64_t)block.team * MAX_EACH)
-        block.each = (length + block.team - 1) / block.team;
+/* Whether all that comes of the row is one number or a few, so that it may be split into pieces. */
+static bool only_reduces(const Nest *nest) {
+    for (int p = 0; p < nest->step.count; p++)
+        if (nest->step.at[p].loop && (p > 0 || nest->step.at[p].store.count)) return false;
+    return true;
+}
+
+/* Neighbouring threads share a row. The team of a short one is a part of a warp. */
+static Block row_team(KernelIr *kernel, const Nest *nest, bool constant, int64_t length) {
+    Block block = {.team = ROW_THREADS, .rows = 1, .pack = 1};
+    if (nest->vector == SN_VECTOR_REDUCED) block.pack = sn_pack_width(kernel, nest);
+    if (!constant) {
+        block.narrow = true;
+    } else if (length <= WARP_ROW) {
+        block.team = WARP;
+        while (block.team > 1 && length <= (int64_t)block.team / 2 * block.pack) block.team /= 2;
+        block.rows = ROW_THREADS / block.team;
+    } else if (length > BLOCK_ROW && !only_reduces(nest)) {
+        block.team = LONG_THREADS;
+    }
+    int64_t most = block.team == LONG_THREADS ? MAX_EACH_LONG : MAX_EACH,
+            packs = (int64_t)block.team * block.pack;
+    if (constant && length > 0 && length <= most * block.team)
+        block.each = (length + packs - 1) / packs * block.pack;
     return block;
+}
+
+/* Packs of a looped walk that are loaded together. */
+static int ahead(const Nest *nest) {
+    int64_t bytes = element_bytes(nest, true) * nest->block.pack;
+    int count = 1;
+    while (count < MAX_AHEAD && 2 * count * bytes <= AHEAD_BYTES) count *= 2;
+    return count;
 }
 
 void sn_schedule_block(KernelIr *kernel, Nest *nest) {
@@ -77,18 +119,29 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
     int accs = acc_count(nest, &running);
     int64_t length = 0;
     bool constant = sn_dim_is(product(kernel, &nest->reduced), &length);
+    Dims *dims = kernel->dims;
     Dim rows = product(kernel, &nest->parallel);
     if (!has_loop(nest))
-        nest->block = map_block(nest, rows);
+        nest->block = map_block(kernel, nest, rows);
     else if (running)
-        nest->block = (Block){.team = 1, .rows = SCAN_THREADS, .beside = true};
+        nest->block = (Block){.team = 1, .rows = SCAN_THREADS, .beside = true, .pack = 1};
     else if (nest->vector == SN_VECTOR_PARALLEL)
         nest->block = columns(accs, constant, length);
     else
-        nest->block = row_team(sn_dim_equals(rows, 1), constant, length);
+        nest->block = row_team(kernel, nest, constant, length);
+    Block *block = &nest->block;
+    block->ahead = ahead(nest);
     nest->rows = rows;
-    int wide = nest->block.wide ? nest->block.wide : 1;
-    nest->items = sn_dim_ceildiv(kernel->dims, rows, sn_dim(kernel->dims, (int64_t)nest->block.rows * wide));
+    int wide = block->wide ? block->wide : 1;
+    Dim each = sn_dim(dims, (int64_t)block->rows * wide);
+    if (block->narrow) { /* as many rows as warps, or one */
+        Dim long_row =
+            sn_dim_floordiv(dims, product(kernel, &nest->reduced), sn_dim(dims, SN_NARROW_ROW + 1));
+        Dim is_long = sn_dim_min(dims, long_row, sn_dim(dims, 1));
+        int warps = block->team / WARP;
+        each = sn_dim_sub(dims, sn_dim(dims, warps), sn_dim_mulc(dims, is_long, warps - 1));
+    }
+    nest->items = sn_dim_ceildiv(dims, rows, each);
 }
 
 /* Registers hold what comes from memory or is dear; the rest is as quickly computed again. */

@@ -4,6 +4,9 @@
 enum {
     PIECE_ELEMENTS = 1 << 16, /* that a work item should at least reduce */
     MANY_ITEMS = 64,          /* as many as keep all threads busy; more pieces are not made */
+    PIECE_BLOCK = 8192,       /* elements that a CUDA block should at least reduce, */
+    PIECE_ROUND = 32,     /* elements of which a piece there has some times as many: pieces begin aligned */
+    PROCESSOR_BLOCKS = 4, /* and blocks that keep a processor busy: half of what it holds of 256 threads */
 };
 
 static Dim extent(Dim axis) {
@@ -23,16 +26,26 @@ static bool can_split(const Nest *nest) {
     return true;
 }
 
+/* The rows that one work item has, which share what it costs. */
+static Dim item_rows(KernelIr *kernel, const Nest *nest) {
+    if (kernel->target->kind == SN_TARGET_CUDA) return sn_dim(kernel->dims, nest->block.rows);
+    bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->chunk;
+    return columns ? nest->chunk : sn_dim(kernel->dims, 1);
+}
+
 /* How many pieces: of the elements that a work item would reduce, and of the work items that there would be. */
 static Dim piece_count(KernelIr *kernel, const Nest *nest) {
     Dims *dims = kernel->dims;
+    const Target *target = kernel->target;
+    bool cuda = target->kind == SN_TARGET_CUDA;
+    int64_t least = cuda ? PIECE_BLOCK : PIECE_ELEMENTS;
+    int64_t many = cuda ? (int64_t)target->processors * PROCESSOR_BLOCKS : MANY_ITEMS;
     Dim rows =
         sn_dim_max(dims, sn_schedule_product(dims, &nest->parallel, nest->parallel.count), sn_dim(dims, 1));
     Dim length = sn_schedule_product(dims, &nest->reduced, nest->reduced.count), one = sn_dim(dims, 1);
-    Dim columns = nest->vector == SN_VECTOR_PARALLEL && nest->chunk ? nest->chunk : one;
-    Dim work = sn_dim_mul(dims, length, sn_dim_min(dims, rows, columns));
-    Dim wanted = sn_dim_floordiv(dims, work, sn_dim(dims, PIECE_ELEMENTS));
-    Dim idle = sn_dim_floordiv(dims, sn_dim(dims, MANY_ITEMS), sn_dim_max(dims, nest->items, one));
+    Dim work = sn_dim_mul(dims, length, sn_dim_min(dims, rows, item_rows(kernel, nest)));
+    Dim wanted = sn_dim_floordiv(dims, work, sn_dim(dims, least));
+    Dim idle = sn_dim_floordiv(dims, sn_dim(dims, many), sn_dim_max(dims, nest->items, one));
     Dim count = sn_dim_min(dims, wanted, sn_dim_min(dims, idle, extent(nest->reduced.at[0])));
     return sn_dim_max(dims, count, one);
 }
@@ -108,7 +121,9 @@ static Acc *make_acc(KernelIr *kernel, Nest *nest, const Acc *of, Instr *result,
 /* Cuts the first reduced axis into `count` pieces along the new axis, which becomes the outermost of rows. */
 static void cut(KernelIr *kernel, Nest *nest, Dim count, int number) {
     Dims *dims = kernel->dims;
-    Dim axis = nest->reduced.at[0], each = sn_dim_ceildiv(dims, extent(axis), count);
+    Dim axis = nest->reduced.at[0],
+        round = sn_dim(dims, kernel->target->kind == SN_TARGET_CUDA ? PIECE_ROUND : 1);
+    Dim each = sn_dim_mul(dims, sn_dim_ceildiv(dims, extent(axis), sn_dim_mul(dims, count, round)), round);
     Dim piece = sn_dim_axis(dims, number, count), inner = sn_dim_axis(dims, number + 1, each);
     Dim whole = sn_dim_add(dims, sn_dim_mul(dims, piece, each), inner);
     sn_schedule_replace(kernel, nest, &axis, &whole, 1);

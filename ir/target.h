@@ -7,12 +7,7 @@
 
 typedef enum TargetKind { SN_TARGET_CPU, SN_TARGET_CUDA } TargetKind;
 
-/* How f32 matrices are multiplied where there are tensor cores; the names and their meaning are PyTorch's. */
-typedef enum Precision {
-    SN_PRECISION_HIGHEST, /* f32 */
-    SN_PRECISION_HIGH,    /* operands rounded to TF32, sums in f32 */
-    SN_PRECISION_MEDIUM,  /* at least bf16: TF32 here */
-} Precision;
+typedef sn_Precision Precision;
 
 typedef struct Target {
     TargetKind kind;
@@ -27,7 +22,7 @@ typedef struct Target {
                         there are none */
     const char *isa; /* compiler flags' key, e.g. what -march=native resolved to; part of the cache key */
 
-    /* CUDA */
+    /* CUDA; likewise */
     int sm;                   /* 80, 89, 90 */
     const char *architecture; /* what NVRTC compiles for: "sm_90a" */
     int warp, max_threads;    /* max_threads: of a block */

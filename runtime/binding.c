@@ -3,8 +3,8 @@
 #include "memory.h"
 #include <stdlib.h>
 
-Status sn_bindings_init(Bindings *bindings, const Plan *plan) {
-    *bindings = (Bindings){.plan = plan};
+Status sn_bindings_init(Bindings *bindings, const Plan *plan, bool library) {
+    *bindings = (Bindings){.plan = plan, .library = library};
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
     bindings->symbol = calloc(symbols + 1, sizeof *bindings->symbol);
     return bindings->symbol ? NULL : sn_fail(SN_NO_MEMORY, "out of memory for %zu symbols", symbols);
@@ -20,16 +20,23 @@ void sn_bindings_free(Bindings *bindings) {
 static Binding *new_binding(const Plan *plan) {
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
     size_t words = symbols + (size_t)plan->dim_count + (size_t)plan->param_count + (size_t)plan->value_count;
-    Binding *binding = calloc(1, sizeof *binding + words * sizeof(int64_t));
+    Binding *binding =
+        calloc(1, sizeof *binding + words * sizeof(int64_t) + (size_t)plan->launch_count * sizeof(bool));
     if (!binding) return NULL;
     binding->symbol = (int64_t *)(binding + 1);
     binding->dim = binding->symbol + symbols;
     binding->param = binding->dim + plan->dim_count;
     binding->offset = binding->param + plan->param_count;
+    binding->library = (bool *)(binding->offset + plan->value_count);
     return binding;
 }
 
-static Status evaluate(const Plan *plan, Binding *binding) {
+static void take_params(const PlanLaunch *launch, Binding *binding) {
+    for (int k = 0; k < launch->kernel->param_count; k++)
+        binding->param[launch->param_start + k] = binding->dim[launch->param[k]];
+}
+
+static Status evaluate(const Plan *plan, bool library, Binding *binding) {
     for (int i = 0; i < plan->dim_count; i++)
         TRY(sn_dim_eval(plan->dim[i], binding->symbol, NULL, &binding->dim[i]));
     for (int i = 0; i < plan->value_count; i++)
@@ -37,8 +44,10 @@ static Status evaluate(const Plan *plan, Binding *binding) {
             return sn_fail(SN_INVALID, "with these input shapes a tensor of the model has a negative extent");
     for (int i = plan->setup_count; i < plan->launch_count; i++) {
         const PlanLaunch *launch = &plan->launch[i];
-        for (int k = 0; k < launch->kernel->param_count; k++)
-            binding->param[launch->param_start + k] = binding->dim[launch->param[k]];
+        take_params(launch, binding);
+        if (launch->product && launch->product->rest) take_params(launch->product->rest, binding);
+        binding->library[i] = library && sn_plan_prefers_library(launch, binding->dim);
+        binding->products = binding->products || binding->library[i];
     }
     return NULL;
 }
@@ -75,7 +84,7 @@ static Status make(const Bindings *bindings, Binding **out) {
     if (!binding) return sn_fail(SN_NO_MEMORY, "out of memory for the sizes of a run");
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
     memcpy(binding->symbol, bindings->symbol, symbols * sizeof *binding->symbol);
-    Status status = evaluate(plan, binding);
+    Status status = evaluate(plan, bindings->library, binding);
     if (!status && !plan->eager) status = pack(plan, binding);
     if (status) {
         free(binding);
@@ -105,6 +114,7 @@ Status sn_bindings_get(Bindings *bindings, const int *rank, const int64_t *const
         if (memcmp(bindings->at[i]->symbol, bindings->symbol, bytes) == 0) found = bindings->at[i];
     if (!found) {
         TRY(make(bindings, &found));
+        found->number = ++bindings->made;
         *place(bindings) = found;
     }
     found->last_wanted = ++bindings->requests;

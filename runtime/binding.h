@@ -9,7 +9,10 @@ typedef struct Binding {
     int64_t *dim;         /* per Plan.dim */
     int64_t *param;       /* per param of all launches, see PlanLaunch.param_start */
     int64_t *offset;      /* compiled: per Plan.value that lives in a run, its place in the arena */
+    bool *library;        /* per launch of the plan: its product is the library's */
+    bool products;        /* the library has one of them */
     int64_t arena_bytes;  /* compiled: what they take together */
+    uint64_t number;      /* of all bindings of a context, this one alone has it */
     uint64_t last_wanted; /* by the count of requests */
 } Binding;
 
@@ -17,13 +20,14 @@ enum { SN_BINDINGS_MOST = 16 };
 
 typedef struct Bindings {
     const Plan *plan;
+    bool library;    /* the device has one */
     int64_t *symbol; /* of the request at hand */
     Binding *at[SN_BINDINGS_MOST];
     int count;
-    uint64_t requests;
+    uint64_t requests, made;
 } Bindings;
 
-Status sn_bindings_init(Bindings *bindings, const Plan *plan);
+Status sn_bindings_init(Bindings *bindings, const Plan *plan, bool library);
 void sn_bindings_free(Bindings *bindings);
 
 /* The binding for inputs of these shapes (per input of the graph), made or found; it stays valid until the

@@ -23,11 +23,12 @@ static Status rows_of(const sn_Context *context, const StateSlot *state, const i
     return fits ? NULL : sn_fail(SN_NO_MEMORY, "a state exceeds every address space");
 }
 
-static void copy_rows(Rows rows, char *to, int64_t to_extent, const char *from, int64_t from_extent,
-                      int64_t count) {
-    int64_t bytes = count * rows.inner; /* of nothing there may be no address */
-    for (int64_t i = 0; i < rows.outer && bytes > 0; i++)
-        memcpy(to + i * to_extent * rows.inner, from + i * from_extent * rows.inner, (size_t)bytes);
+static Status copy_rows(const sn_Context *context, CopyKind kind, Rows rows, void *to, int64_t to_extent,
+                        const void *from, int64_t from_extent, int64_t count) {
+    Device *device = context->program->device;
+    RowsCopy copy = {
+        kind, to, from, to_extent * rows.inner, from_extent * rows.inner, count * rows.inner, rows.outer};
+    return device->ops->copy_rows(device, &copy);
 }
 
 /* Gives the cache a block for `capacity`, with its contents at their new places. */
@@ -43,12 +44,14 @@ static Status fit(sn_Context *context, StateSlot *state, int64_t capacity) {
     int64_t held = sn_context_side_bytes(context);
     if (!state->live) {
         TRY(sn_context_grow(context, &state->current, bytes, held - state->current.bytes));
-        copy_rows(rows, state->current.at, capacity, input->data, extent[axis], extent[axis]);
+        TRY(copy_rows(context, SN_COPY_UPLOAD, rows, state->current.at, capacity, input->data, extent[axis],
+                      extent[axis]));
         memcpy(state->extent, extent, sizeof state->extent);
         state->live = state->loaded = true;
     } else if (state->capacity != capacity) {
         TRY(sn_context_grow(context, &state->next, bytes, held - state->next.bytes));
-        copy_rows(rows, state->next.at, capacity, state->current.at, state->capacity, extent[axis]);
+        TRY(copy_rows(context, SN_COPY_MOVE, rows, state->next.at, capacity, state->current.at,
+                      state->capacity, extent[axis]));
         sn_context_free_block(context, &state->current);
         state->current = state->next;
         state->next = (Block){0};
@@ -109,7 +112,9 @@ Status sn_cache_output(const sn_Context *context, OutputSlot *slot) {
     int64_t bytes = rows.outer * rows.inner * slot->extent[axis];
     void *host = realloc(slot->host, (size_t)bytes + 1);
     if (!host) return sn_fail(SN_NO_MEMORY, "out of memory for an output of %lld bytes", (long long)bytes);
-    slot->host = slot->data = host;
-    copy_rows(rows, host, slot->extent[axis], state->current.at, state->capacity, slot->extent[axis]);
+    slot->host = host;
+    TRY(copy_rows(context, SN_COPY_DOWNLOAD, rows, host, slot->extent[axis], state->current.at,
+                  state->capacity, slot->extent[axis]));
+    slot->data = host;
     return NULL;
 }

@@ -1,4 +1,5 @@
 #include "context.h"
+#include "clock.h"
 #include "memory.h"
 #include "number.h"
 #include <fenv.h>
@@ -18,15 +19,18 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     context->extent = calloc((size_t)plan->input_count + 1, sizeof *context->extent);
     context->address = calloc((size_t)plan->value_count + 1, sizeof *context->address);
     context->buffer = calloc((size_t)plan->buffer_most + 1, sizeof *context->buffer);
-    context->fault = calloc((size_t)plan->launch_count + 1, sizeof *context->fault);
     context->block = calloc((size_t)plan->value_count + 1, sizeof *context->block);
     if (!context->input || !context->output || !context->rank || !context->extent || !context->address ||
-        !context->buffer || !context->fault || !context->block)
+        !context->buffer || !context->block)
         return sn_fail(SN_NO_MEMORY, "out of memory for a context");
+    int64_t fault_bytes = ((int64_t)plan->launch_count + 1) * (int64_t)sizeof *context->fault;
+    void *fault;
+    TRY(program->device->ops->alloc_host(program->device, fault_bytes, &fault));
+    context->fault = fault;
     context->allocator = (Allocator){.device = program->device};
     for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
     TRY(sn_states_init(context));
-    return sn_bindings_init(&context->bindings, plan);
+    return sn_bindings_init(&context->bindings, plan, program->library);
 }
 
 sn_Error *sn_context_new(const sn_Program *program, const sn_ContextOptions *options, sn_Context **out) {
@@ -49,6 +53,9 @@ void sn_context_free_block(const sn_Context *context, Block *block) {
 }
 
 static void free_profile(sn_Context *context) {
+    Device *device = context->program->device;
+    if (context->marks) device->ops->marks_free(device, context->marks);
+    context->marks = NULL;
     if (context->profile) free(context->profile->time);
     free(context->profile);
     context->profile = NULL;
@@ -57,10 +64,12 @@ static void free_profile(sn_Context *context) {
 void sn_context_free(sn_Context *context) {
     if (!context) return;
     const Plan *plan = context->program->plan;
+    sn_replay_free(context);
     if (context->block) sn_execute_release(context);
     sn_allocator_free(&context->allocator);
     sn_states_free(context);
     sn_context_free_block(context, &context->arena);
+    sn_context_free_block(context, &context->workspace);
     for (int i = 0; context->input && i < plan->input_count; i++)
         sn_context_free_block(context, &context->input[i].staging);
     for (int i = 0; context->output && i < plan->output_count; i++) {
@@ -75,7 +84,7 @@ void sn_context_free(sn_Context *context) {
     free(context->extent);
     free(context->address);
     free(context->buffer);
-    free(context->fault);
+    context->program->device->ops->free_host(context->program->device, context->fault);
     free(context->block);
     free(context);
 }
@@ -92,7 +101,9 @@ Status sn_profile_enable(sn_Context *context) {
     }
     *profile = (Profile){.plan = plan, .time = time};
     context->profile = profile;
-    return NULL;
+    Device *device = context->program->device;
+    return device->ops->marks_new ? device->ops->marks_new(device, plan->launch_count + 1, &context->marks)
+                                  : NULL;
 }
 
 const Profile *sn_context_profile(const sn_Context *context) {
@@ -152,7 +163,7 @@ static Status bind(sn_Context *context, const Binding **out) {
 
 int64_t sn_context_side_bytes(const sn_Context *context) {
     const Plan *plan = context->program->plan;
-    int64_t bytes = sn_states_bytes(context);
+    int64_t bytes = sn_states_bytes(context) + context->workspace.bytes;
     for (int i = 0; i < plan->input_count; i++) bytes += context->input[i].staging.bytes;
     for (int i = 0; i < plan->output_count; i++) bytes += context->output[i].copy.bytes;
     return bytes;
@@ -233,12 +244,15 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
  */
 static Status place_run(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
-    for (int i = 0; i < plan->output_count; i++)
+    for (int i = 0; i < plan->output_count && context->program->device->host_memory; i++)
         if (plan->output[i].copied)
             TRY(sn_context_grow(context, &context->output[i].copy,
                                 binding->dim[plan->value[plan->output[i].value].bytes],
                                 sn_context_side_bytes(context) - context->output[i].copy.bytes));
     TRY(sn_states_place(context, binding));
+    if (binding->products)
+        TRY(sn_context_grow(context, &context->workspace, SN_WORKSPACE_BYTES,
+                            sn_context_side_bytes(context) - context->workspace.bytes));
     int64_t side = sn_context_side_bytes(context);
     if (!plan->eager)
         return sn_context_grow(context, &context->arena, binding->arena_bytes ? binding->arena_bytes : 1,
@@ -255,7 +269,8 @@ static Status place_run(sn_Context *context, const Binding *binding) {
 
 /* ---- outputs ---- */
 
-static Status fetch_output(sn_Context *context, const Binding *binding, int index) {
+/* Notes where an output is. What lies in the device's own memory is brought to the host when it is asked for. */
+static Status note_output(sn_Context *context, const Binding *binding, int index) {
     const sn_Program *program = context->program;
     const PlanOutput *output = &program->plan->output[index];
     OutputSlot *slot = &context->output[index];
@@ -269,14 +284,11 @@ static Status fetch_output(sn_Context *context, const Binding *binding, int inde
         slot->data = NULL;
         return sn_dim_eval(cache->length, binding->symbol, NULL, &slot->extent[cache->axis]);
     }
+    slot->made = slot->data;
+    slot->bytes = bytes;
     if (bytes == 0) return NULL;
     if (!device->host_memory) {
-        void *host = realloc(slot->host, (size_t)bytes);
-        if (!host)
-            return sn_fail(SN_NO_MEMORY, "out of memory for an output of %lld bytes", (long long)bytes);
-        slot->host = host;
-        TRY(device->ops->download(device, host, slot->data, bytes));
-        slot->data = host;
+        slot->data = NULL;
     } else if (output->copied) {
         TRY(device->ops->download(device, slot->copy.at, slot->data, bytes));
         slot->data = slot->copy.at;
@@ -291,18 +303,32 @@ static Status execute(sn_Context *context, const Binding *binding) {
     return status;
 }
 
+static Status fetch_output(const sn_Context *context, OutputSlot *slot) {
+    Device *device = context->program->device;
+    void *host = realloc(slot->host, (size_t)slot->bytes);
+    if (!host)
+        return sn_fail(SN_NO_MEMORY, "out of memory for an output of %lld bytes", (long long)slot->bytes);
+    slot->host = host;
+    TRY(device->ops->download(device, host, slot->made, slot->bytes));
+    slot->data = host;
+    return NULL;
+}
+
 static Status run(sn_Context *context) {
     const Plan *plan = context->program->plan;
     const Binding *binding;
     TRY(sn_states_sound(context));
+    double start = sn_clock();
     TRY(bind(context, &binding));
     context->ran = false;
     context->binding = binding;
+    double bound = sn_clock();
     for (int i = 0; i < plan->input_count; i++) TRY(place_input(context, binding, i));
+    context->time = (RunTime){.host = bound - start, .upload = sn_clock() - bound};
     sn_execute_release(context);
     TRY(place_run(context, binding));
     TRY(execute(context, binding));
-    for (int i = 0; i < plan->output_count; i++) TRY(fetch_output(context, binding, i));
+    for (int i = 0; i < plan->output_count; i++) TRY(note_output(context, binding, i));
     TRY(sn_states_hand_over(context, binding));
     int64_t made = plan->eager ? context->allocator.peak : binding->arena_bytes;
     context->peak = made + sn_context_side_bytes(context);
@@ -330,6 +356,7 @@ sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out
     const Type *type = &plan->value[plan->output[index].value].type;
     OutputSlot *slot = &context->output[index];
     if (slot->cache && !slot->data) TRY(sn_cache_output(context, slot));
+    if (!slot->data) TRY(fetch_output(context, slot));
     *out = (sn_Tensor){.element_type = sn_dtype_onnx(type->dtype),
                        .rank = type->rank,
                        .extent = slot->extent,

@@ -34,12 +34,31 @@ typedef struct InputSlot {
 } InputSlot;
 
 typedef struct OutputSlot {
-    void *data;
+    void *data; /* NULL: not brought to the host yet */
     int64_t extent[SN_MAX_RANK];
     Block copy;       /* of what no launch of the run made */
-    void *host;       /* where the device's memory is not the host's, or not dense */
+    const void *made; /* where it is on the device, dense; and how much */
+    int64_t bytes;
+    void *host;       /* its copy, where the device's memory is not the host's, or not dense */
     StateSlot *cache; /* not NULL: the output is this state's block */
 } OutputSlot;
+
+/* Runs that are recorded; see replay.c. */
+enum { SN_REPLAYS_MOST = 8 };
+
+typedef struct ReplaySlot {
+    Hash key;
+    uint64_t wanted;      /* by the count of runs; 0: the place is free */
+    bool recorded;        /* `recording` is of this key; otherwise of an earlier one, to be changed */
+    Recording *recording; /* NULL: none yet */
+} ReplaySlot;
+
+/* Where the seconds of a run went. */
+typedef struct RunTime {
+    double host;   /* binding and starting launches */
+    double upload; /* of inputs */
+    double device; /* from the last launch's start until all of them had ended */
+} RunTime;
 
 struct sn_Context {
     const sn_Program *program;
@@ -51,10 +70,13 @@ struct sn_Context {
     int *rank;              /* per input, for binding */
     const int64_t **extent; /* likewise */
     Bindings bindings;
-    void **address; /* per value of the plan */
-    void **buffer;  /* of the launch at hand */
-    int *fault;     /* per launch of the plan: its fault code in the last run */
-    Block arena;    /* compiled: where all values of a run lie */
+    void **address;  /* per value of the plan */
+    void **buffer;   /* of the launch at hand */
+    int *fault;      /* per launch of the plan: its fault code in the last run; of the device's alloc_host */
+    Block arena;     /* compiled: where all values of a run lie */
+    Block workspace; /* of the library's products */
+    ReplaySlot replay[SN_REPLAYS_MOST];
+    uint64_t runs;
     Allocator allocator;
     Block *block;           /* eager: per value of the plan */
     int reached;            /* the last launch that the run at hand or the last one has started */
@@ -62,6 +84,8 @@ struct sn_Context {
     const Binding *binding; /* of the last run */
     int64_t peak;
     Profile *profile;
+    Marks *marks; /* of the profile, where the device has some: before each launch and behind the last */
+    RunTime time; /* of the last run */
 };
 
 /* The slots of the plan's states; their memory. */
@@ -101,6 +125,11 @@ void sn_context_free_block(const sn_Context *context, Block *block);
 
 /* The launches of one run, in either mode: every address but those of values made in the run is set. */
 Status sn_execute(sn_Context *context, const Binding *binding);
+
+/* replay.c: what `run` starts, launches and products only, started together where the device records and the same was started
+ * before. */
+Status sn_replay(sn_Context *context, const Binding *binding, Status (*run)(sn_Context *, const Binding *));
+void sn_replay_free(sn_Context *context);
 
 /* Eager: the blocks that the last run left (its outputs) go back to the allocator. */
 void sn_execute_release(sn_Context *context);

@@ -20,6 +20,8 @@ typedef struct CompileRecord {
     bool linked;      /* the program was not in the cache as a whole */
     int processes;    /* compilers and linkers that were started */
     char reason[200]; /* why the cache did not have it all; "" when it did */
+    int registers;    /* CUDA: the most that a thread of a kernel takes */
+    int spilling;     /* CUDA: kernels whose registers do not suffice */
 } CompileRecord;
 
 /* Kernels as a file holds them, and what may run them (see cpu/features.h). Nothing is owned. */
@@ -35,13 +37,48 @@ typedef struct LaunchArguments {
     void *const *buffer;   /* the kernel's inputs, outputs and scratch; none NULL, even of zero bytes */
     const int64_t *symbol; /* the values of the kernel's params */
     int64_t items;         /* > 0 */
-    int64_t after;         /* CPU: items that follow when these have ended */
+    int64_t after;         /* items that follow when these have ended */
     int64_t together;      /* CPU: so many neighbours share what they prepare; 0 and 1: none do */
     int64_t work;          /* operations + bytes moved; -1: not known. Decides how many threads take part */
     int threads;           /* CUDA: per block */
     int64_t shared;        /* CUDA: bytes */
     int buffer_count, symbol_count;
 } LaunchArguments;
+
+/* A copy of `rows` rows of `width` bytes, whose beginnings are a stride apart: 0 <= width <= strides. */
+typedef enum CopyKind {
+    SN_COPY_UPLOAD,   /* from the host */
+    SN_COPY_DOWNLOAD, /* to the host */
+    SN_COPY_MOVE,     /* on the device */
+} CopyKind;
+
+typedef struct RowsCopy {
+    CopyKind kind;
+    void *to;
+    const void *from;
+    int64_t to_stride, from_stride, width, rows;
+} RowsCopy;
+
+/* A product of the device's library: see codegen's library.h, with numbers in place of its Dims. */
+typedef struct ProductMatrix {
+    int64_t offset, stride, batch_stride;
+} ProductMatrix;
+
+typedef struct ProductArguments {
+    const LibraryProduct *product; /* dtypes, transposition, epilogue, buffers */
+    int64_t batch, M, N, K;        /* all > 0 */
+    ProductMatrix a, b, c, d, bias;
+    Precision precision;
+    void *const *buffer;
+    void *workspace; /* of the device, that no other product uses meanwhile */
+    int64_t workspace_bytes;
+} ProductArguments;
+
+/* Launches that were recorded to be started together. */
+typedef struct Recording Recording;
+
+/* Points in the order of what a thread starts, whose distance in time can be asked for. */
+typedef struct Marks Marks;
 
 typedef struct DeviceOps {
     /* `bytes` > 0, aligned to at least 64, contents undefined. SN_NO_MEMORY when there is not enough. */
@@ -52,6 +89,13 @@ typedef struct DeviceOps {
     /* Copies between host and device memory, done when they return; not overlapping. */
     Status (*upload)(Device *device, void *to, const void *from, int64_t bytes);
     Status (*download)(Device *device, void *to, const void *from, int64_t bytes);
+
+    /* A copy of rows, done when it returns. */
+    Status (*copy_rows)(Device *device, const RowsCopy *copy);
+
+    /* Zeroed memory of the host that kernels can write to as well. free_host: NULL is allowed. */
+    Status (*alloc_host)(Device *device, int64_t bytes, void **out);
+    void (*free_host)(Device *device, void *at);
 
     /* Compiles and loads `count` kernels of different hashes. SN_COMPILER with the compiler's first lines.
      * The module is unloaded by `unload`, when no launch uses it any more. */
@@ -69,6 +113,27 @@ typedef struct DeviceOps {
      * kernel's fault code, 1 + the node's position in the cluster's body, at the latest when sync returns. */
     Status (*launch)(Device *device, Module *module, const LaunchArguments *arguments, int *fault);
 
+    /* Whether there is a library of products (asked for when a plan has some); and starts one, like a launch.
+     * `product` is NULL where `library` is. */
+    bool (*library)(Device *device);
+    Status (*product)(Device *device, const ProductArguments *arguments);
+
+    /* Between `record` and `recorded`, what the calling thread starts is kept and not run; it is launches and products only. `recorded`
+     * puts it into *recording, in the place of what was there (NULL: nothing); with `recording` NULL it is dropped. A
+     * recording refers to the addresses that it was made with. `replay` starts it; `forget` frees it when it is not running. All four are NULL where
+     * a device gains nothing by them. */
+    Status (*record)(Device *device);
+    Status (*recorded)(Device *device, Recording **recording);
+    Status (*replay)(Device *device, Recording *recording);
+    void (*forget)(Device *device, Recording *recording);
+
+    /* `mark` puts mark `index` behind what the calling thread has started; once a sync has returned, `elapsed` gives the seconds from one to another. NULL
+     * where launches have ended when they return. */
+    Status (*marks_new)(Device *device, int count, Marks **out);
+    Status (*mark)(Device *device, Marks *marks, int index);
+    Status (*elapsed)(Device *device, const Marks *marks, int from, int to, double *seconds);
+    void (*marks_free)(Device *device, Marks *marks); /* NULL is allowed */
+
     /* Waits for everything that the calling thread started. */
     Status (*sync)(Device *device);
 
@@ -83,6 +148,7 @@ struct Device {
     const DeviceOps *ops;
     Target target;
     bool host_memory; /* device addresses are host addresses: inputs and constants are used in place */
+    bool absent;      /* it compiles only: there is no memory and nothing runs */
 };
 
 #endif

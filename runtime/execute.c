@@ -1,28 +1,43 @@
+#include "clock.h"
 #include "context.h"
+
+static Status start(sn_Context *context, const Binding *binding, int index) {
+    const sn_Program *program = context->program;
+    const PlanLaunch *launch = &program->plan->launch[index];
+    int *fault = &context->fault[index];
+    if (binding->library[index])
+        return sn_program_product(program, launch, context->address, binding->dim, binding->param,
+                                  context->buffer, context->workspace.at, fault);
+    return sn_program_launch(program, launch, context->address, binding->dim,
+                             binding->param + launch->param_start, context->buffer, fault);
+}
 
 /* A fault that is known at once ends the run; what comes later is found at its end. */
 static Status launch(sn_Context *context, const Binding *binding, int index) {
-    const sn_Program *program = context->program;
-    const int64_t *param = binding->param + program->plan->launch[index].param_start;
-    Device *device = program->device;
-    int *fault = &context->fault[index];
-    double start = context->profile ? device->ops->clock(device) : 0;
+    Device *device = context->program->device;
+    bool timed = context->profile && !context->marks;
+    double begin = timed ? device->ops->clock(device) : 0;
+    if (context->marks) TRY(device->ops->mark(device, context->marks, index));
     context->reached = index;
-    TRY(sn_program_launch(program, index, context->address, binding->dim, param, context->buffer, fault));
-    if (context->profile)
-        sn_profile_add(context->profile, index, device->ops->clock(device) - start, binding->dim);
-    return sn_program_fault(program, index, *fault);
+    TRY(start(context, binding, index));
+    if (timed) sn_profile_add(context->profile, index, device->ops->clock(device) - begin, binding->dim);
+    return device->host_memory ? sn_program_fault(context->program, index, context->fault[index]) : NULL;
 }
 
 /* ---- compiled: one block, every value at its place ---- */
+
+static Status run_launches(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    for (int i = plan->setup_count; i < plan->launch_count; i++) TRY(launch(context, binding, i));
+    return NULL;
+}
 
 static Status run_compiled(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     for (int i = 0; i < plan->value_count; i++)
         if (sn_plan_value_in_run(&plan->value[i]) && plan->value[i].first >= plan->setup_count)
             context->address[i] = (char *)context->arena.at + binding->offset[i];
-    for (int i = plan->setup_count; i < plan->launch_count; i++) TRY(launch(context, binding, i));
-    return NULL;
+    return sn_replay(context, binding, run_launches);
 }
 
 /* ---- eager: a block for each tensor, from its launch to its last use ---- */
@@ -57,17 +72,41 @@ void sn_execute_release(sn_Context *context) {
         sn_allocator_put(&context->allocator, &context->block[i]);
 }
 
+/* ---- either ---- */
+
+static Status start_all(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    Device *device = context->program->device;
+    TRY(plan->eager ? run_eager(context, binding) : run_compiled(context, binding));
+    return context->marks ? device->ops->mark(device, context->marks, plan->launch_count) : NULL;
+}
+
+static Status read_marks(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    Device *device = context->program->device;
+    for (int i = plan->setup_count; i < plan->launch_count; i++) {
+        double seconds;
+        TRY(device->ops->elapsed(device, context->marks, i, i + 1, &seconds));
+        sn_profile_add(context->profile, i, seconds, binding->dim);
+    }
+    return NULL;
+}
+
 Status sn_execute(sn_Context *context, const Binding *binding) {
     const sn_Program *program = context->program;
     memset(context->fault, 0, (size_t)program->plan->launch_count * sizeof *context->fault);
-    Status status = program->plan->eager ? run_eager(context, binding) : run_compiled(context, binding);
+    double begin = sn_clock();
+    Status status = start_all(context, binding);
+    double started = sn_clock();
     /* What was started still uses the context's memory: it has to end, whatever happened. */
     Status ended = program->device->ops->sync(program->device);
+    context->time.host += started - begin;
+    context->time.device = sn_clock() - started;
     if (status) {
         sn_error_free(ended);
         return status;
     }
     for (int i = 0; i < program->plan->launch_count && !ended; i++)
         ended = sn_program_fault(program, i, context->fault[i]);
-    return ended;
+    return !ended && context->marks ? read_marks(context, binding) : ended;
 }

@@ -48,9 +48,8 @@ static int64_t launch_work(const PlanLaunch *launch, const int64_t *dim) {
     return flops + bytes;
 }
 
-Status sn_program_launch(const sn_Program *program, int index, void *const *address, const int64_t *dim,
-                         const int64_t *param, void **buffer, int *fault) {
-    const PlanLaunch *launch = &program->plan->launch[index];
+Status sn_program_launch(const sn_Program *program, const PlanLaunch *launch, void *const *address,
+                         const int64_t *dim, const int64_t *param, void **buffer, int *fault) {
     int64_t items = dim[launch->items];
     if (items <= 0) return NULL;
     for (int i = 0; i < launch->buffer_count; i++) buffer[i] = address[launch->buffer[i]];
@@ -66,4 +65,39 @@ Status sn_program_launch(const sn_Program *program, int index, void *const *addr
                                  .buffer_count = launch->buffer_count,
                                  .symbol_count = launch->kernel->param_count};
     return program->device->ops->launch(program->device, program->module, &arguments, fault);
+}
+
+static int64_t dim_or_zero(const int64_t *dim, int at) {
+    return at < 0 ? 0 : dim[at];
+}
+
+static ProductMatrix matrix(const int64_t *dim, const PlanMatrix *at) {
+    return (ProductMatrix){dim_or_zero(dim, at->offset), dim_or_zero(dim, at->stride),
+                           dim_or_zero(dim, at->batch_stride)};
+}
+
+Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, void *const *address,
+                          const int64_t *dim, const int64_t *param, void **buffer, void *workspace,
+                          int *fault) {
+    const PlanProduct *product = launch->product;
+    Device *device = program->device;
+    for (int i = 0; i < launch->buffer_count; i++) buffer[i] = address[launch->buffer[i]];
+    ProductArguments arguments = {.product = product->form,
+                                  .batch = dim[product->batch],
+                                  .M = dim[product->M],
+                                  .N = dim[product->N],
+                                  .K = dim[product->K],
+                                  .a = matrix(dim, &product->a),
+                                  .b = matrix(dim, &product->b),
+                                  .c = matrix(dim, &product->c),
+                                  .d = matrix(dim, &product->d),
+                                  .bias = matrix(dim, &product->bias),
+                                  .precision = device->target.precision,
+                                  .buffer = buffer,
+                                  .workspace = workspace,
+                                  .workspace_bytes = SN_WORKSPACE_BYTES};
+    TRY(device->ops->product(device, &arguments));
+    const PlanLaunch *rest = product->rest;
+    return rest ? sn_program_launch(program, rest, address, dim, param + rest->param_start, buffer, fault)
+                : NULL;
 }

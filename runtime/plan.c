@@ -119,6 +119,66 @@ static Status check_kernel(const Kernel *kernel, const Node *cluster) {
     return right ? NULL : sn_fail(SN_INTERNAL, "kernel %s does not fit its cluster", kernel->name);
 }
 
+/* A launch of the kernel with these buffers. */
+static PlanLaunch kernel_launch(Planner *p, const Node *cluster, const Kernel *kernel, int count,
+                                const int *buffer) {
+    PlanLaunch launch = {.cluster = cluster,
+                         .kernel = kernel,
+                         .unique = remember_kernel(p, kernel),
+                         .summary = summary(p->arena, cluster),
+                         .buffer_count = count,
+                         .output_count = kernel->output_count,
+                         .buffer = buffer,
+                         .param_start = p->param_count,
+                         .param = remember_dims(p, kernel->param_count, kernel->param),
+                         .items = remember_dim(p, kernel->items),
+                         .after = remember_dim(p, kernel->after),
+                         .together = remember_dim(p, kernel->together),
+                         .shared = remember_dim(p, kernel->shared),
+                         .flops = remember_dim(p, kernel->flops),
+                         .bytes = remember_dim(p, kernel->bytes)};
+    p->param_count += kernel->param_count;
+    return launch;
+}
+
+static PlanMatrix plan_matrix(Planner *p, const LibraryMatrix *matrix) {
+    bool there = matrix->buffer >= 0;
+    return (PlanMatrix){there ? remember_dim(p, matrix->offset) : -1,
+                        there ? remember_dim(p, matrix->stride) : -1,
+                        there ? remember_dim(p, matrix->batch_stride) : -1};
+}
+
+static const PlanProduct *plan_product(Planner *p, const PlanLaunch *launch) {
+    const LibraryProduct *form = launch->kernel->library;
+    if (!form) return NULL;
+    PlanProduct *product = SN_NEW(p->arena, PlanProduct);
+    *product = (PlanProduct){.form = form,
+                             .batch = remember_dim(p, form->batch),
+                             .M = remember_dim(p, form->M),
+                             .N = remember_dim(p, form->N),
+                             .K = remember_dim(p, form->K),
+                             .a = plan_matrix(p, &form->a),
+                             .b = plan_matrix(p, &form->b),
+                             .c = plan_matrix(p, &form->c),
+                             .d = plan_matrix(p, &form->d),
+                             .bias = plan_matrix(p, &form->bias)};
+    if (launch->kernel->rest) {
+        PlanLaunch *rest = SN_NEW(p->arena, PlanLaunch);
+        *rest = kernel_launch(p, launch->cluster, launch->kernel->rest, launch->buffer_count, launch->buffer);
+        product->rest = rest;
+    }
+    return product;
+}
+
+bool sn_plan_prefers_library(const PlanLaunch *launch, const int64_t *dim) {
+    enum { LEAST_ROWS = 16 };
+    const PlanProduct *product = launch->product;
+    if (!product) return false;
+    int64_t batch = dim[product->batch], M = dim[product->M];
+    if (batch < 1 || M < 1 || dim[product->N] < 1 || dim[product->K] < 1) return false;
+    return batch >= LEAST_ROWS || M >= LEAST_ROWS || batch * M >= LEAST_ROWS;
+}
+
 static Status plan_cluster(Planner *p, const Node *cluster, const Kernel *kernel) {
     TRY(check_kernel(kernel, cluster));
     int at = p->launch.count, inputs = kernel->input_count, outputs = kernel->output_count;
@@ -132,22 +192,8 @@ static Status plan_cluster(Planner *p, const Node *cluster, const Kernel *kernel
     }
     for (int i = 0; i < kernel->scratch_count; i++)
         buffer[inputs + outputs + i] = add_scratch(p, kernel->scratch_bytes[i], at);
-    PlanLaunch launch = {.cluster = cluster,
-                         .kernel = kernel,
-                         .unique = remember_kernel(p, kernel),
-                         .summary = summary(p->arena, cluster),
-                         .buffer_count = count,
-                         .output_count = outputs,
-                         .buffer = buffer,
-                         .param_start = p->param_count,
-                         .param = remember_dims(p, kernel->param_count, kernel->param),
-                         .items = remember_dim(p, kernel->items),
-                         .after = remember_dim(p, kernel->after),
-                         .together = remember_dim(p, kernel->together),
-                         .shared = remember_dim(p, kernel->shared),
-                         .flops = remember_dim(p, kernel->flops),
-                         .bytes = remember_dim(p, kernel->bytes)};
-    p->param_count += kernel->param_count;
+    PlanLaunch launch = kernel_launch(p, cluster, kernel, count, buffer);
+    launch.product = plan_product(p, &launch);
     sn_push(p->arena, &p->launch, launch);
     return NULL;
 }

@@ -33,6 +33,20 @@ typedef struct PlanValue {
     const Tensor *tensor; /* CONSTANT */
 } PlanValue;
 
+/* A product that the device's library can do in a kernel's place (see codegen's library.h). All numbers are positions in Plan.dim; those of
+ * an absent matrix are -1. */
+typedef struct PlanMatrix {
+    int offset, stride, batch_stride;
+} PlanMatrix;
+
+typedef struct PlanProduct {
+    const LibraryProduct *form;
+    int batch, M, N, K;
+    PlanMatrix a, b, c, d, bias;
+    const struct PlanLaunch
+        *rest; /* what the library leaves to be done, with the same buffers; NULL: nothing */
+} PlanProduct;
+
 /* One kernel launch. What is called a position in Plan.dim is -1 where the kernel gives no such Dim. */
 typedef struct PlanLaunch {
     const Node *cluster;
@@ -44,6 +58,7 @@ typedef struct PlanLaunch {
     int param_start;                                  /* of its params among those of all launches */
     const int *param;                                 /* positions in Plan.dim, kernel->param_count of them */
     int items, after, together, shared, flops, bytes; /* positions in Plan.dim */
+    const PlanProduct *product;                       /* NULL: the library cannot */
     int dead_count;
     const int *dead; /* run values that nobody needs after this launch */
 } PlanLaunch;
@@ -113,6 +128,11 @@ int sn_graph_cache_count(const Graph *graph);
 /* Makes outputs of the plan its next run's inputs. SN_INVALID when one does not exist, is taken twice, or
  * differs from the other in dtype, rank or a fixed extent. */
 Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *state);
+
+/* Whether a launch is better done by the library, where there is one: from 16 rows of all its matrices together on. With fewer, the
+ * product is a pass over its right operand, which a kernel does at the speed of memory and without a second launch. `dim` as
+ * in a binding. */
+bool sn_plan_prefers_library(const PlanLaunch *launch, const int64_t *dim);
 
 /* The plan as text: buffers, then one line a launch. */
 void sn_plan_print(Text *text, const Plan *plan);

@@ -1,33 +1,56 @@
 #include "program.h"
 #include "clock.h"
 #include "cpu/cpu.h"
+#include "cuda/cuda.h"
 #include "pages.h"
 #include <stdlib.h>
 
 enum { FILL_ELEMENTS = 1 << 16 }; /* of a constant that one thread makes at a time */
 
-static Status open_threads(Arena *arena, const char *device, int threads, sn_Program **out) {
+static Status open_threads(Arena *arena, int threads, sn_Program **out) {
     sn_Program *program = *out = calloc(1, sizeof *program);
     if (!program) return sn_fail(SN_NO_MEMORY, "out of memory for a program");
     program->arena = arena;
-    if (device && strcmp(device, "cpu") != 0)
-        return sn_fail(SN_UNSUPPORTED, "device \"%s\" is unsupported: this build has cpu", device);
     return sn_pool_new(threads ? threads : sn_cpu_count(), &program->pool);
+}
+
+static bool is_cpu(const char *device) {
+    return !device || strcmp(device, "cpu") == 0;
+}
+
+static Status unknown_device(const char *device) {
+    return sn_fail(SN_UNSUPPORTED, "device \"%s\" is unsupported: there are cpu, cuda, cuda:N and cuda:sm_NN",
+                   device);
+}
+
+static Status open_device(Arena *arena, const char *name, const char *cache_dir, Pool *pool, Device **out) {
+    CudaName cuda;
+    if (is_cpu(name)) return sn_cpu_open(arena, cache_dir, pool, out);
+    if (!sn_cuda_name(name, &cuda)) return unknown_device(name);
+    return cuda.sm ? sn_cuda_device_absent(arena, cache_dir, cuda.sm, pool, out)
+                   : sn_cuda_device_open(arena, cache_dir, cuda.ordinal, pool, out);
 }
 
 Status sn_program_open(Arena *arena, const char *device, int threads, const char *cache_dir,
                        sn_Program **out) {
-    TRY(open_threads(arena, device, threads, out));
+    TRY(open_threads(arena, threads, out));
     double start = sn_clock();
-    TRY(sn_cpu_open(arena, cache_dir, (*out)->pool, &(*out)->device));
+    TRY(open_device(arena, device, cache_dir, (*out)->pool, &(*out)->device));
     (*out)->ledger.tools = sn_clock() - start;
     return NULL;
 }
 
 Status sn_program_open_compiled(Arena *arena, const char *device, int threads, const Target *target,
                                 sn_Program **out) {
-    TRY(open_threads(arena, device, threads, out));
-    return sn_cpu_open_compiled(arena, target, (*out)->pool, &(*out)->device);
+    TRY(open_threads(arena, threads, out));
+    CudaName cuda = {0};
+    bool on_cpu = target->kind == SN_TARGET_CPU;
+    if (!is_cpu(device) && !sn_cuda_name(device, &cuda)) return unknown_device(device);
+    if (device && is_cpu(device) != on_cpu)
+        return sn_fail(SN_UNSUPPORTED, "device \"%s\" is unsupported by a program that was saved for %s",
+                       device, target->name);
+    return on_cpu ? sn_cpu_open_compiled(arena, target, (*out)->pool, &(*out)->device)
+                  : sn_cuda_device_compiled(arena, target, cuda.ordinal, (*out)->pool, &(*out)->device);
 }
 
 /* ---- constants ---- */
@@ -73,6 +96,8 @@ static Status copy_to_device(const sn_Program *program, const Tensor *tensor, Re
         fill_all(program, tensor, out->at);
         return NULL;
     }
+    if (tensor->payload == SN_PAYLOAD_BYTES)
+        return program->device->ops->upload(program->device, out->at, tensor->bytes, out->bytes);
     void *staging = malloc((size_t)out->bytes);
     if (!staging)
         return sn_fail(SN_NO_MEMORY, "out of memory for a constant of %lld bytes", (long long)out->bytes);
@@ -163,16 +188,18 @@ static const bool *launches_needed(const sn_Program *program) {
 typedef struct Setup {
     int64_t *dim, *param;
     void **address, **buffer;
+    int *fault;
 } Setup;
 
 static Status run_setup_launch(sn_Program *program, const Setup *setup, int index) {
     const PlanLaunch *launch = &program->plan->launch[index];
     TRY(setup_buffers(program, launch, setup->dim, setup->address));
     for (int k = 0; k < launch->kernel->param_count; k++) setup->param[k] = setup->dim[launch->param[k]];
-    int fault = 0;
-    TRY(sn_program_launch(program, index, setup->address, setup->dim, setup->param, setup->buffer, &fault));
+    *setup->fault = 0;
+    TRY(sn_program_launch(program, launch, setup->address, setup->dim, setup->param, setup->buffer,
+                          setup->fault));
     TRY(program->device->ops->sync(program->device));
-    return sn_program_fault(program, index, fault);
+    return sn_program_fault(program, index, *setup->fault);
 }
 
 /* Asks for the weights of the launches to come, in order, as far as they lie in files. */
@@ -195,7 +222,8 @@ static Status run_setup_launches(sn_Program *program, const FilePages *pages, co
     Setup setup = {.dim = SN_ARRAY(program->arena, int64_t, plan->dim_count),
                    .param = SN_ARRAY(program->arena, int64_t, plan->param_count),
                    .address = SN_ARRAY(program->arena, void *, plan->value_count),
-                   .buffer = SN_ARRAY(program->arena, void *, plan->buffer_most)};
+                   .buffer = SN_ARRAY(program->arena, void *, plan->buffer_most),
+                   .fault = program->setup_fault};
     TRY(constant_dims(program, setup.dim));
     for (int i = 0; i < plan->setup_count; i++) {
         const PlanLaunch *launch = &plan->launch[i];
@@ -212,6 +240,7 @@ static Status run_setup_launches(sn_Program *program, const FilePages *pages, co
 
 static Status run_setup(sn_Program *program) {
     if (!program->plan->setup_count) return NULL;
+    TRY(program->device->ops->alloc_host(program->device, sizeof(int), &program->setup_fault));
     const bool *needed = launches_needed(program);
     FilePages pages = sn_pages_find(program->arena);
     ReadAhead *ahead = read_weights_ahead(program, &pages, needed);
@@ -235,10 +264,16 @@ Status sn_program_begin(sn_Program *program, const Plan *plan) {
     program->plan = plan;
     program->resident = calloc((size_t)plan->value_count + 1, sizeof *program->resident);
     if (!program->resident) return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
+    const DeviceOps *ops = program->device->ops;
+    bool products = false;
+    for (int i = plan->setup_count; i < plan->launch_count; i++)
+        products = products || plan->launch[i].product;
+    program->library = products && !program->device->absent && ops->library && ops->library(program->device);
     return NULL;
 }
 
 Status sn_program_finish(sn_Program *program) {
+    if (program->device->absent) return NULL;
     double start = sn_clock();
     TRY(run_setup(program));
     TRY(make_resident(program));
@@ -259,6 +294,7 @@ void sn_program_free(sn_Program *program) {
         drop(program, &program->resident[i]);
     free(program->resident);
     if (program->device) {
+        program->device->ops->free_host(program->device, program->setup_fault);
         program->device->ops->unload(program->device, program->module);
         program->device->ops->close(program->device);
     }

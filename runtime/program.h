@@ -31,7 +31,9 @@ struct sn_Program {
     Device *device;
     const Plan *plan;
     Module *module;
+    bool library;       /* the device has a library for the plan's products */
     Resident *resident; /* per value of the plan */
+    void *setup_fault;  /* where setup launches put their fault code; of the device's alloc_host */
     int64_t constant_bytes;
     Ledger ledger;
     sn_TensorInfo *input, *output; /* in the arena; NULL in tests that have no model */
@@ -61,11 +63,18 @@ Status sn_program_finish(sn_Program *program);
  * plan) are there. */
 void sn_program_setup_needed(Arena *arena, const Plan *plan, const bool *ready, bool *needed);
 
-/* Starts launch `index` of the plan. address[i] is where value i of the plan is; dim[i] the value of
+/* Starts a launch of the plan by its kernel. address[i] is where value i of the plan is; dim[i] the value of
  * Plan.dim[i]; param the values of the launch's params; buffer has room for Plan.buffer_most. *fault (0
- * before) becomes the launch's fault code, at the latest when the device's sync returns. */
-Status sn_program_launch(const sn_Program *program, int index, void *const *address, const int64_t *dim,
-                         const int64_t *param, void **buffer, int *fault);
+ * before; of the device's alloc_host) becomes the launch's fault code, at the latest when the device's sync returns. */
+Status sn_program_launch(const sn_Program *program, const PlanLaunch *launch, void *const *address,
+                         const int64_t *dim, const int64_t *param, void **buffer, int *fault);
+
+/* The same by the device's library: its product and then, unless that is all, the rest. param: those of the whole plan, as in a
+ * binding. workspace: SN_WORKSPACE_BYTES of the device, of this context alone. */
+enum { SN_WORKSPACE_BYTES = 32 << 20 }; /* what the library's makers recommend for sm_90 */
+Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, void *const *address,
+                          const int64_t *dim, const int64_t *param, void **buffer, void *workspace,
+                          int *fault);
 
 /* SN_FAULT, naming the node that a launch's fault code means; NULL for the code 0. */
 Status sn_program_fault(const sn_Program *program, int index, int fault);

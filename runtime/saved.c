@@ -39,7 +39,16 @@ static const Map *payloads(Arena *arena, const Saved *saved) {
 }
 
 /* Code is generated again for this target before the kernels' hashes are compared: it has to be one that there can be. */
+static bool possible_gpu(const Target *target) {
+    return target->sm >= 50 && target->sm < 1000 && target->warp == 32 && target->max_threads >= 32 &&
+           target->max_threads <= 1024 && target->processors > 0 && target->processors <= 1 << 16 &&
+           target->shared_bytes >= 48 << 10 && target->shared_bytes <= 1 << 24 &&
+           target->precision <= SN_PRECISION_MEDIUM;
+}
+
 static Status check_target(const Target *target) {
+    if (target->kind == SN_TARGET_CUDA)
+        return possible_gpu(target) ? NULL : sn_fail(SN_INVALID, "a malformed saved program: its target");
     int64_t most = INT64_C(1) << 40; /* bytes of a cache */
     int bytes = target->vector_bytes;
     bool possible =
@@ -85,6 +94,11 @@ Status sn_saved_check_weights(const Saved *saved) {
 /* ---- loading ---- */
 
 static Status check_processor(Arena *arena, const SavedFacts *facts) {
+    /* Opening the device has compared GPUs. */
+    if (facts->target.kind == SN_TARGET_CUDA)
+        return strcmp(facts->machine, "cuda") == 0 && strcmp(facts->requires, facts->target.architecture) == 0
+                   ? NULL
+                   : sn_fail(SN_INVALID, "a malformed saved program: what it needs");
     const char *machine = sn_features_machine();
     if (!machine || strcmp(facts->machine, machine) != 0)
         return sn_fail(SN_UNSUPPORTED, "saved for %s, which is unsupported here: this is %s", facts->machine,

@@ -12,9 +12,14 @@ static const struct {
 } numbers[] = {
 #define NUMBER(field)                                                                                        \
     { #field, offsetof(Target, field), sizeof(((Target *)0)->field) }
-    NUMBER(vector_bytes), NUMBER(vector_registers), NUMBER(l1_bytes),
-    NUMBER(l2_bytes),     NUMBER(stream_bytes),     NUMBER(dot_percent),
-    NUMBER(tile_rows),    NUMBER(tile_vectors),     NUMBER(panel),
+    NUMBER(vector_bytes), NUMBER(vector_registers),
+    NUMBER(l1_bytes),     NUMBER(l2_bytes),
+    NUMBER(stream_bytes), NUMBER(dot_percent),
+    NUMBER(tile_rows),    NUMBER(tile_vectors),
+    NUMBER(panel),        NUMBER(sm),
+    NUMBER(warp),         NUMBER(max_threads),
+    NUMBER(processors),   NUMBER(shared_bytes),
+    NUMBER(library),      NUMBER(precision),
 #undef NUMBER
 };
 enum { NUMBER_COUNT = sizeof numbers / sizeof *numbers };
@@ -23,6 +28,7 @@ static int64_t get_number(const Target *target, int index) {
     const char *at = (const char *)target + numbers[index].offset;
     int narrow;
     int64_t wide;
+    if (numbers[index].size == sizeof(bool)) return *(const bool *)at;
     memcpy(&narrow, at, sizeof narrow);
     if (numbers[index].size == sizeof narrow) return narrow;
     memcpy(&wide, at, sizeof wide);
@@ -32,7 +38,9 @@ static int64_t get_number(const Target *target, int index) {
 static bool set_number(Target *target, int index, int64_t value) {
     char *at = (char *)target + numbers[index].offset;
     int narrow = (int)value;
-    if (numbers[index].size == sizeof narrow)
+    if (numbers[index].size == sizeof(bool))
+        *(bool *)at = value != 0;
+    else if (numbers[index].size == sizeof narrow)
         memcpy(at, &narrow, sizeof narrow);
     else
         memcpy(at, &value, sizeof value);
@@ -154,13 +162,21 @@ static Status read_head(Reader *reader) {
     return expect(reader, "isa", &facts->target.isa);
 }
 
+/* What the kernels of a GPU were compiled for stands behind the kind of device in the target's name. */
+static Status read_kind(Target *target) {
+    bool cuda = strncmp(target->name, "cuda:", 5) == 0;
+    target->kind = cuda ? SN_TARGET_CUDA : SN_TARGET_CPU;
+    target->architecture = cuda ? target->name + 5 : NULL;
+    if (cuda || strcmp(target->name, "cpu") == 0) return NULL;
+    return sn_fail(SN_UNSUPPORTED,
+                   "a program saved for target \"%s\" is unsupported: this build has cpu and cuda",
+                   target->name);
+}
+
 static Status read_facts(Reader *reader) {
     SavedFacts *facts = reader->facts;
-    facts->target.kind = SN_TARGET_CPU;
     TRY(read_head(reader));
-    if (strcmp(facts->target.name, "cpu") != 0)
-        return sn_fail(SN_UNSUPPORTED, "a program saved for target \"%s\" is unsupported: this build has cpu",
-                       facts->target.name);
+    TRY(read_kind(&facts->target));
     for (int i = 0; i < NUMBER_COUNT; i++) {
         const char *value;
         int64_t number;

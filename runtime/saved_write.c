@@ -20,9 +20,11 @@ typedef struct Writer {
 
 /* ---- what is stored ---- */
 
-/* A result that a rule alone decides is made again: rules keep the file small. */
+/* A result that a rule alone decides is made again: rules keep the file small. So is what lies in a GPU's memory, or was never made
+ * because the GPU is not here: it is made quickly, and needs the weights as they are. */
 static void choose_results(Writer *w) {
     const Plan *plan = w->plan;
+    if (!w->program->device->host_memory) return;
     bool *rule = SN_ARRAY(w->arena, bool, plan->value_count);
     for (int i = 0; i < plan->value_count; i++)
         rule[i] = plan->value[i].tensor && plan->value[i].tensor->payload == SN_PAYLOAD_RECIPE;
@@ -120,7 +122,7 @@ static Status put_payload(PartsWriter *writer, void *user) {
 Status sn_saved_write(Arena *arena, const sn_Program *program, const char *path) {
     Device *device = program->device;
     const Plan *plan = program->plan;
-    if (!device->host_memory || !device->ops->image)
+    if (!device->ops->image)
         return sn_fail(SN_UNSUPPORTED, "saving a program for %s is unsupported", plan->target->name);
     ModuleImage image;
     TRY(device->ops->image(device, arena, program->module, &image));

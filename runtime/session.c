@@ -141,6 +141,8 @@ static Status read_options(const sn_CompileOptions *options, sn_CompileOptions *
         return sn_fail(SN_INVALID, "mode %d does not exist", (int)out->mode);
     if (out->state_count < 0 || (out->state_count > 0 && !out->state))
         return sn_fail(SN_INVALID, "%d states without a list of them", out->state_count);
+    if (out->precision < SN_PRECISION_HIGHEST || out->precision > SN_PRECISION_MEDIUM)
+        return sn_fail(SN_INVALID, "precision %d does not exist", (int)out->precision);
     return out->threads < 0 ? sn_fail(SN_INVALID, "%d threads", out->threads) : NULL;
 }
 
@@ -173,6 +175,7 @@ static Status compile_model(CompileRequest *request) {
     TRY(sn_program_open(request->arena, options->device, options->threads, options->cache_dir,
                         &request->program));
     sn_Program *program = request->program;
+    program->device->target.precision = options->precision;
     TRY(apply_tuning(request, &program->device->target));
     PipelineOptions pipeline = request->session ? request->session->pipeline : (PipelineOptions){0};
     pipeline.eager = options->mode == SN_EAGER;

@@ -112,8 +112,8 @@ Status sn_states_hand_over(sn_Context *context, const Binding *binding) {
         const OutputSlot *output = &context->output[state->output];
         int at = plan->output[state->output].value;
         int64_t bytes = binding->dim[plan->value[at].bytes];
-        if (bytes && context->address[at] != state->next.at)
-            TRY(device->ops->upload(device, state->next.at, output->data, bytes));
+        RowsCopy copy = {SN_COPY_MOVE, state->next.at, output->made, bytes, bytes, bytes, 1};
+        if (bytes && context->address[at] != state->next.at) TRY(device->ops->copy_rows(device, &copy));
     }
     for (int i = 0; i < plan->state_count; i++) {
         StateSlot *state = &context->state[i];

@@ -310,7 +310,8 @@ static void what_does_not_fit_this_machine_is_refused(void **state) {
         {"mode ", "mode hasty\n", "malformed", SN_INVALID},
         {"machine ", "machine vax\n", "saved for vax", SN_UNSUPPORTED},
         {"requires ", "requires sse3 teleport\n", "a processor with teleport", SN_UNSUPPORTED},
-        {"target ", "target cuda:sm_90\n", "cuda:sm_90", SN_UNSUPPORTED},
+        {"target ", "target tpu\n", "\"tpu\" is unsupported", SN_UNSUPPORTED},
+        {"target ", "target cuda:sm_90\n", "malformed", SN_INVALID}, /* with a processor's numbers */
         {"vector_bytes ", "vector_bytes 8x\n", "vector_bytes", SN_INVALID},
         {"vector_bytes ", "vector_bytes 99999999999\n", "vector_bytes", SN_INVALID},
         {"vector_bytes ", "vector_bytes 0\n", "its target", SN_INVALID},
@@ -400,10 +401,9 @@ static void all_numbers_of_a_target_are_kept(void **state) {
     facts.target.kind = SN_TARGET_CPU;
     facts.target.name = "cpu";
     facts.target.isa = "isa";
-    facts.target.tuning = NULL;                                         /* see tuning_is_kept */
-    facts.target.sm = facts.target.warp = facts.target.max_threads = 0; /* no processor's */
-    facts.target.shared_bytes = facts.target.processors = 0;
-    facts.target.architecture = NULL, facts.target.library = false, facts.target.precision = 0;
+    facts.target.architecture = NULL; /* a part of the name */
+    facts.target.library = true;
+    facts.target.tuning = NULL; /* see tuning_is_kept */
     Text text = sn_text(arena);
     sn_saved_facts_print(&text, &facts);
     assert_ok(sn_saved_facts_parse(arena, sn_text_string(&text), text.length, &back));

@@ -37,6 +37,7 @@ SN_DEVICE void *sn_shared_memory() {
 }
 #else
 #pragma nv_diag_suppress 177 /* an axis that a kernel names and does not need */
+#define SN_CHECK_ALIGNED(pointer, bytes)
 typedef signed char int8_t;
 typedef unsigned char uint8_t;
 typedef short int16_t;
@@ -143,6 +144,43 @@ SN_MEMORY(u32, uint32_t, uint32_t, SN_SAME, SN_SAME)
 SN_MEMORY(i64, int64_t, int64_t, SN_SAME, SN_SAME)
 SN_MEMORY(u64, uint64_t, uint64_t, SN_SAME, SN_SAME)
 SN_MEMORY(bool, uint8_t, int32_t, SN_TO_MASK, SN_FROM_MASK)
+
+/* ---- packs: N neighbours of memory at an address that is aligned to all of them, or to 16 bytes ---- */
+
+template <class T, int N> struct __align__(sizeof(T) * N) SnPack {
+    T at[N];
+};
+#define SN_PACK_PART(T, N) (sizeof(T) * N > 16 ? 16 / (int)sizeof(T) : N)
+template <int N, class T> SN_DEVICE void sn_load_pack(T *to, const T *from) {
+    constexpr int part = SN_PACK_PART(T, N);
+#pragma unroll
+    for (int i = 0; i < N; i += part) {
+        SN_CHECK_ALIGNED(from + i, sizeof(T) * part);
+#ifdef SN_EMULATE
+        for (int k = 0; k < part; k++) to[i + k] = from[i + k];
+#else
+        const SnPack<T, part> pack = *(const SnPack<T, part> *)(from + i);
+        for (int k = 0; k < part; k++) to[i + k] = pack.at[k];
+#endif
+    }
+}
+template <int N, class T> SN_DEVICE void sn_store_pack(T *to, const T *from) {
+    constexpr int part = SN_PACK_PART(T, N);
+#pragma unroll
+    for (int i = 0; i < N; i += part) {
+        SN_CHECK_ALIGNED(to + i, sizeof(T) * part);
+#ifdef SN_EMULATE
+        for (int k = 0; k < part; k++) to[i + k] = from[i + k];
+#else
+        SnPack<T, part> pack;
+        for (int k = 0; k < part; k++) pack.at[k] = from[i + k];
+        *(SnPack<T, part> *)(to + i) = pack;
+#endif
+    }
+}
+SN_DEVICE bool sn_is_aligned(const void *p, int bytes) {
+    return ((uint64_t)p & (uint64_t)(bytes - 1)) == 0;
+}
 
 /* ---- what every compute type has ---- */
 
@@ -310,11 +348,11 @@ SN_INTEGERS(u64, uint64_t, 0)
 
 /* ---- joining what threads have accumulated, always in the same order ---- */
 
-/* sn_warp_F_T(x): over the 32 lanes of a warp, the result in all of them. sn_fold_F_T(part, count, stride):
+/* sn_warp_F_T(x, team): over each `team` neighbouring lanes of a warp (a power of two), the result in all of them. sn_fold_F_T(part, count, stride):
  * over part[0], part[stride], ... */
 #define SN_JOIN(NAME, TYPE, C)                                                                               \
-    SN_DEVICE C sn_warp_##NAME##_##TYPE(C x) {                                                               \
-        for (int mask = 16; mask; mask /= 2)                                                                 \
+    SN_DEVICE C sn_warp_##NAME##_##TYPE(C x, int team) {                                                     \
+        for (int mask = team / 2; mask; mask /= 2)                                                           \
             x = sn_##NAME##_##TYPE##_s(x, __shfl_xor_sync(0xffffffffu, x, mask));                            \
         return x;                                                                                            \
     }                                                                                                        \

@@ -74,6 +74,14 @@ typedef struct sn_Program sn_Program;
 
 typedef enum sn_Mode { SN_COMPILED, SN_EAGER } sn_Mode;
 
+/* How matrices of f32 are multiplied by a GPU's tensor cores; the names and their meaning are PyTorch's. A CPU computes in f32
+ * always. */
+typedef enum sn_Precision {
+    SN_PRECISION_HIGHEST, /* in f32, without them */
+    SN_PRECISION_HIGH,    /* operands rounded to TF32, sums in f32 */
+    SN_PRECISION_MEDIUM,  /* operands rounded to no less than bf16 (to TF32 so far), sums in f32 */
+} sn_Precision;
+
 /* A state: an output of the model that the next run of a context takes as an input, as the caches of
  * attention are. It is handed over without a copy. Both have one element type and rank, and fixed extents
  * that agree. */
@@ -84,12 +92,15 @@ typedef struct sn_State {
 typedef struct sn_CompileOptions {
     size_t size;
     sn_Mode mode;
-    const char *device;    /* "cpu" (the default where there is no GPU) */
-    int threads;           /* 0: as many as the process may use */
+    const char
+        *device; /* "cpu" (the default), "cuda", "cuda:1"; "cuda:sm_90a" compiles for a GPU that need not be
+                              there, and nothing runs: see sn_program_save */
+    int threads; /* 0: as many as the process may use */
     const char *cache_dir; /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
     int state_count;       /* no input twice, no output twice */
     const sn_State *state; /* read by sn_compile only */
     const char *tuning;    /* a file of measured choices, as `sinter tune` writes it; NULL: none */
+    sn_Precision precision;
 } sn_CompileOptions;
 
 sn_Error *sn_compile(const sn_Model *model, const sn_CompileOptions *options, sn_Program **out);

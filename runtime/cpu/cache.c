@@ -160,13 +160,18 @@ Status sn_cache_keep(Arena *arena, const Cache *cache, const char *path, const c
 }
 
 Status sn_cache_write(Arena *arena, const Cache *cache, const char *name, const char *text) {
+    return sn_cache_write_sized(arena, cache, name, text, strlen(text));
+}
+
+Status sn_cache_write_sized(Arena *arena, const Cache *cache, const char *name, const void *bytes,
+                            size_t size) {
     Arena *scratch = sn_arena_child(arena);
     const char *folder;
     Status status = sn_cache_scratch(scratch, cache, &folder);
     if (!status) {
         const char *path = sn_arena_printf(scratch, "%s/text", folder);
         int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        bool written = file >= 0 && write_all(file, text, strlen(text));
+        bool written = file >= 0 && write_all(file, bytes, size);
         if (file >= 0 && close(file) != 0) written = false;
         status = written ? sn_cache_keep(scratch, cache, path, name)
                          : sn_fail(SN_IO, "%s cannot be written: %s", path, strerror(errno));

@@ -31,6 +31,8 @@ const char *sn_cache_read_sized(Arena *arena, const Cache *cache, const char *na
 
 /* Makes `text` the contents of `name`. */
 Status sn_cache_write(Arena *arena, const Cache *cache, const char *name, const char *text);
+Status sn_cache_write_sized(Arena *arena, const Cache *cache, const char *name, const void *bytes,
+                            size_t size);
 
 /* Notes that `name` was of use just now: what was not for longest goes first. */
 void sn_cache_touch(Arena *arena, const Cache *cache, const char *name);

@@ -92,6 +92,26 @@ static Status cpu_copy(Device *device, void *to, const void *from, int64_t bytes
     return NULL;
 }
 
+static Status cpu_copy_rows(Device *device, const RowsCopy *copy) {
+    (void)device;
+    if (copy->width <= 0) return NULL; /* of nothing there may be no address */
+    for (int64_t i = 0; i < copy->rows; i++)
+        memcpy((char *)copy->to + i * copy->to_stride, (const char *)copy->from + i * copy->from_stride,
+               (size_t)copy->width);
+    return NULL;
+}
+
+static Status cpu_alloc_host(Device *device, int64_t bytes, void **out) {
+    (void)device;
+    *out = calloc(1, (size_t)bytes);
+    return *out ? NULL : sn_fail(SN_NO_MEMORY, "the system refuses %lld bytes", (long long)bytes);
+}
+
+static void cpu_free_host(Device *device, void *at) {
+    (void)device;
+    free(at);
+}
+
 /* ---- kernels ---- */
 
 typedef struct Build {
@@ -194,6 +214,9 @@ static const DeviceOps cpu_ops = {
     .free = cpu_free,
     .upload = cpu_copy,
     .download = cpu_copy,
+    .copy_rows = cpu_copy_rows,
+    .alloc_host = cpu_alloc_host,
+    .free_host = cpu_free_host,
     .compile = cpu_compile,
     .unload = cpu_unload,
     .image = cpu_image,

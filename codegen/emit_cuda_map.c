@@ -1,0 +1,152 @@
+/* CUDA: elements that have nothing to do with one another. A thread does several of them, and has loaded everything
+ * before it stores anything: loads cannot move over stores that may be to the same memory, and one load at a time
+ * waits long.
+ *
+ * Packs are neighbours along the vector axis, loaded and stored at once; a block whose addresses are not aligned, or
+ * whose elements are not all there, goes element by element. */
+#include "emit_cuda.h"
+#include "pack.h"
+
+static Dim all_elements(Emit *emit) {
+    const Axes *axes = &emit->nest->parallel;
+    return sn_schedule_product(emit->kernel->dims, axes, axes->count);
+}
+
+/* ---- element by element ---- */
+
+/* In the place of an element past the end the thread's first one is computed again, which no other thread writes. */
+static void emit_results(Emit *emit, const Step *step, int count, const unsigned char *any) {
+    const char *elements = sn_emit_dim(emit, all_elements(emit), NULL);
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_type(step->store.at[i].dtype, false), i,
+                     count, i, count);
+    sn_emit_line(emit, "#pragma unroll");
+    sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
+    sn_emit_line(emit, "int64_t row = first + k * %d;", emit->nest->block.rows);
+    sn_emit_line(emit, "if (row >= %s) row = first;", elements);
+    sn_cuda_axes(emit, &emit->nest->parallel, "row", false);
+    sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+    for (int i = 0; i < step->store.count; i++) {
+        const Store *store = &step->store.at[i];
+        sn_emit_line(emit, "o%d[k] = %s;", i, sn_emit_use(emit, store->value, false));
+        sn_emit_line(emit, "p%d[k] = %s;", i, sn_emit_dim(emit, store->offset, NULL));
+    }
+    sn_cuda_close(emit);
+}
+
+/* Block number `block` of those that have `count` elements a thread. */
+static void emit_elements(Emit *emit, const char *name, int count, Text *out) {
+    sn_emit_function(emit, emit->nest);
+    const unsigned char *any = sn_emit_needed(emit, -1);
+    const Step *step = &emit->nest->step.at[0];
+    int threads = emit->nest->block.rows;
+    const char *elements = sn_emit_dim(emit, all_elements(emit), NULL);
+    sn_emit_line(emit, "const int64_t first = block * %d + threadIdx.x;", count * threads);
+    sn_emit_line(emit, "if (first >= %s) return;", elements);
+    sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
+    emit_results(emit, step, count, any);
+    sn_emit_line(emit, "#pragma unroll");
+    sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
+    sn_emit_line(emit, "if (first + k * %d >= %s) break;", threads, elements);
+    for (int i = 0; i < step->store.count; i++) {
+        const Store *store = &step->store.at[i];
+        sn_emit_line(emit, "sn_store_%s_s(%s + p%d[k], o%d[k]);", sn_dtype_name(store->dtype),
+                     sn_emit_buffer(emit, store->buffer), i, i);
+    }
+    sn_cuda_close(emit);
+    sn_cuda_function(emit, name, out);
+}
+
+/* ---- packs ---- */
+
+/* One pack: its loads, then its elements one after the other, each of which finds what was loaded at q. */
+static void emit_pack(Emit *emit, const Step *step, const bool *wide, const unsigned char *any) {
+    const Nest *nest = emit->nest;
+    int pack = nest->block.pack, axis = (int)emit->vector_axis->value;
+    sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    sn_cuda_declare_ahead(emit, wide, pack);
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (wide[i])
+            sn_emit_line(emit, "sn_load_pack<%d>(x%d, %s + %s);", pack, i,
+                         sn_emit_buffer(emit, instr->buffer), sn_emit_dim(emit, instr->dim, NULL));
+    }
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "p%d[k] = %s;", i, sn_emit_dim(emit, step->store.at[i].offset, NULL));
+    sn_emit_line(emit, "const int64_t start = i%d;", axis);
+    sn_emit_line(emit, "#pragma unroll");
+    sn_cuda_open(emit, "for (int q = 0; q < %d; q++)", pack);
+    sn_emit_line(emit, "const int64_t i%d = start + q;", axis);
+    sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+    for (int i = 0; i < step->store.count; i++) {
+        const Store *store = &step->store.at[i];
+        sn_emit_line(emit, "sn_store_%s_s(o%d + k * %d + q, %s);", sn_dtype_name(store->dtype), i, pack,
+                     sn_emit_stored(emit, store, false));
+    }
+    sn_cuda_close(emit);
+}
+
+static void emit_packs(Emit *emit, const char *name, const bool *wide, Text *out) {
+    sn_emit_function(emit, emit->nest);
+    emit->ahead = wide;
+    const unsigned char *any = sn_emit_needed(emit, -1);
+    const Step *step = &emit->nest->step.at[0];
+    const Block *block = &emit->nest->block;
+    int pack = block->pack, count = block->wide / pack;
+    bool one_axis = emit->nest->parallel.count == 1;
+    sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_storage(step->store.at[i].dtype), i,
+                     block->wide, i, count);
+    sn_emit_line(emit, "const int64_t begin = block * %d;", block->wide * block->rows);
+    sn_emit_line(emit, "#pragma unroll");
+    sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
+    sn_emit_line(emit, "const int64_t row = begin + (k * %d + threadIdx.x) * %d;", block->rows, pack);
+    sn_cuda_axes(emit, &emit->nest->parallel, "row", !one_axis);
+    emit_pack(emit, step, wide, any);
+    sn_cuda_close(emit);
+    sn_emit_line(emit, "#pragma unroll");
+    sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "sn_store_pack<%d>(%s + p%d[k], o%d + k * %d);", pack,
+                     sn_emit_buffer(emit, step->store.at[i].buffer), i, i, pack);
+    sn_cuda_close(emit);
+    sn_cuda_function(emit, name, out);
+}
+
+/* Which of the two a block is. With several axes positions are divided, in 32 bits. */
+static void emit_choice(Emit *emit, const char *name, const bool *wide, int alone, Text *out) {
+    const Block *block = &emit->nest->block;
+    int each = block->wide * block->rows;
+    sn_emit_function(emit, emit->nest);
+    const char *elements = sn_emit_dim(emit, all_elements(emit), NULL);
+    const char *aligned = sn_cuda_aligned(emit, wide);
+    const char *few = emit->nest->parallel.count > 1
+                          ? sn_arena_printf(emit->arena, " && %s <= INT64_C(%lld)", elements, 1ll << 32)
+                          : "";
+    sn_cuda_open(emit, "if ((block + 1) * %d <= %s%s && %s)", each, elements, few, aligned);
+    sn_emit_line(emit, "%s_packs(args, block);", name);
+    sn_emit_line(emit, "return;");
+    sn_cuda_close(emit);
+    if (alone == block->wide)
+        sn_emit_line(emit, "%s_elements(args, block);", name);
+    else
+        sn_emit_line(emit, "for (int k = 0; k < %d; k++) %s_elements(args, block * %d + k);",
+                     block->wide / alone, name, block->wide / alone);
+    sn_cuda_function(emit, name, out);
+}
+
+void sn_cuda_map(Emit *emit, const char *name, Text *out) {
+    const Block *block = &emit->nest->block;
+    if (block->pack == 1) {
+        emit_elements(emit, name, block->wide, out);
+        return;
+    }
+    enum { ALONE = 4 };
+    int alone = block->wide < ALONE ? block->wide : ALONE;
+    const bool *wide = sn_cuda_wide_loads(emit);
+    emit_packs(emit, sn_arena_printf(emit->arena, "%s_packs", name), wide, out);
+    emit_elements(emit, sn_arena_printf(emit->arena, "%s_elements", name), alone, out);
+    emit_choice(emit, name, wide, alone, out);
+}

@@ -1,0 +1,367 @@
+/* CUDA: rows that are walked, to reduce or to scan them. Each thread of a row's team takes elements of it, `pack` neighbours
+ * at a time, and joins what it has accumulated with the rest of the team by shuffles, through shared memory, or
+ * both, always in the same order.
+ *
+ * A walk goes in groups of some packs: what they load is loaded first, so that enough is under way, then one element
+ * after the other is computed. Where addresses are not aligned, `step` makes neighbouring threads take neighbouring
+ * elements instead. */
+#include "emit_cuda.h"
+#include "pack.h"
+
+enum { WARP = 32 };
+
+static const Block *block_of(const Emit *emit) {
+    return &emit->nest->block;
+}
+
+static Dim product(const Emit *emit, const Axes *axes) {
+    return sn_schedule_product(emit->kernel->dims, axes, axes->count);
+}
+
+/* ---- rows ---- */
+
+/* Rows past the end: whole warps of them leave, but where threads of other rows wait for them they stay, work on the last
+ * row again and store nothing. */
+static bool rows_stay(const Emit *emit) {
+    const Block *block = block_of(emit);
+    return block->team > 1 && (block->beside || block->team < WARP);
+}
+
+static void emit_row(Emit *emit) {
+    const Block *block = block_of(emit);
+    const char *rows = sn_emit_dim(emit, product(emit, &emit->nest->parallel), NULL);
+    if (block->narrow) {
+        sn_emit_line(emit, "const bool narrow = %s <= %d;",
+                     sn_emit_dim(emit, product(emit, &emit->nest->reduced), NULL), SN_NARROW_ROW);
+        sn_emit_line(emit, "const int team = narrow ? %d : %d, part = threadIdx.x %% team;", WARP,
+                     block->team);
+        sn_emit_line(emit, "int64_t row = narrow ? block * %d + threadIdx.x / %d : block;",
+                     block->team / WARP, WARP);
+        sn_emit_line(emit, "if (row >= %s) return;", rows);
+    } else if (block->team == 1) {
+        sn_emit_line(emit, "const int team = 1, part = 0;");
+        sn_emit_line(emit, "int64_t row = block * %d + threadIdx.x;", block->rows);
+    } else if (block->beside) {
+        sn_emit_line(emit, "const int team = %d, part = threadIdx.x / %d;", block->team, block->rows);
+        sn_emit_line(emit, "int64_t row = block * %d + threadIdx.x %% %d;", block->rows, block->rows);
+    } else {
+        sn_emit_line(emit, "const int team = %d, part = threadIdx.x %% %d;", block->team, block->team);
+        sn_emit_line(emit, "int64_t row = block * %d + threadIdx.x / %d;", block->rows, block->team);
+    }
+    if (rows_stay(emit)) {
+        sn_emit_line(emit, "const bool live = row < %s;", rows);
+        sn_emit_line(emit, "if (!live) row = %s - 1;", rows);
+    } else if (block->rows > 1) {
+        sn_emit_line(emit, "if (row >= %s) return;", rows);
+    }
+    sn_cuda_axes(emit, &emit->nest->parallel, "row", false);
+}
+
+/* `length` elements of a row, less in the last piece of a split one, and with packs how they lie. */
+static void emit_length(Emit *emit, const bool *wide) {
+    const Nest *nest = emit->nest;
+    Dims *dims = emit->kernel->dims;
+    Dim length = product(emit, &nest->reduced);
+    if (nest->cut) {
+        Dim before = sn_dim_mul(dims, nest->piece, nest->cut->operand[0]);
+        Dim each = sn_schedule_product(dims, &nest->reduced, nest->reduced.count), inner;
+        sn_dim_divides(dims, nest->cut->operand[0], each, &inner);
+        sn_emit_line(emit, "const int64_t length = sn_least_of(%s, %s) * %s;",
+                     sn_emit_dim(emit, nest->cut->operand[0], NULL),
+                     sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL),
+                     sn_emit_dim(emit, inner, NULL));
+    } else {
+        sn_emit_line(emit, "const int64_t length = %s;", sn_emit_dim(emit, length, NULL));
+    }
+    if (nest->block.pack > 1) {
+        const char *whole =
+            nest->cut ? sn_arena_printf(emit->arena, "length %% %d == 0 && ", nest->block.pack) : "";
+        sn_emit_line(emit, "const bool wide = %s%s;", whole, sn_cuda_aligned(emit, wide));
+        sn_emit_line(emit, "const int origin = wide ? part * %d : part, step = wide ? 1 : team;",
+                     nest->block.pack);
+    } else {
+        sn_emit_line(emit, "const int origin = part;");
+    }
+}
+
+/* ---- the walk ---- */
+
+/* Packs of a thread in a group. */
+static int group_packs(const Emit *emit) {
+    const Block *block = block_of(emit);
+    return block->each ? (int)(block->each / block->pack) : block->ahead;
+}
+
+/* Opens what is done for the element, or with `packs` the pack, q or j of a group: `at` is its place in the row. Gives the
+ * number of braces to close. */
+static int open_element(Emit *emit, bool packs) {
+    const Nest *nest = emit->nest;
+    const Block *block = &nest->block;
+    int64_t length, whole = (int64_t)block->each * block->team;
+    bool full = sn_dim_is(product(emit, &nest->reduced), &length) && !nest->cut && length == whole;
+    int pack = block->pack, braces = 1;
+    sn_emit_line(emit, "#pragma unroll");
+    sn_cuda_open(emit, "for (int %s = 0; %s < %d; %s++)", packs ? "j" : "q", packs ? "j" : "q",
+                 packs ? group_packs(emit) : group_packs(emit) * pack, packs ? "j" : "q");
+    if (packs)
+        sn_emit_line(emit, "const int64_t at = base + j * (team * %d) + origin;", pack);
+    else if (pack > 1)
+        sn_emit_line(emit, "const int64_t at = base + q / %d * (team * %d) + origin + q %% %d * step;", pack,
+                     pack, pack);
+    else
+        sn_emit_line(emit, "const int64_t at = base + q * team + origin;");
+    if (!full) {
+        sn_cuda_open(emit, "if (at < length)");
+        braces++;
+    }
+    sn_cuda_axes(emit, &nest->reduced, "at", false);
+    return braces;
+}
+
+static void close_all(Emit *emit, int braces) {
+    while (braces--) sn_cuda_close(emit);
+}
+
+/* What a step loads that can be loaded before anything is computed: it depends on no index found on the way. */
+typedef struct Early {
+    bool early;
+    int step;
+} Early;
+
+static void index_is_late(void *user, Instr *instr) {
+    Early *early = user;
+    early->early &= !instr->reduced && !instr->varying && instr->ready <= early->step;
+}
+
+static bool *early_loads(Emit *emit, const unsigned char *needed) {
+    const Nest *nest = emit->nest;
+    bool *result = SN_ARRAY(emit->arena, bool, nest->instr.count);
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        Early early = {needed[i] && instr->kind == SN_INSTR_LOAD && instr->reduced && !instr->guard,
+                       emit->step};
+        if (instr->scratch >= 0 && emit->step > instr->kept) early.early = false;
+        if (early.early) sn_dim_indices(nest, instr->dim, index_is_late, &early);
+        result[i] = early.early;
+    }
+    return result;
+}
+
+static void emit_single_loads(Emit *emit, const bool *ahead, const bool *but) {
+    int braces = open_element(emit, false);
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        if (ahead[i] && !(but && but[i]))
+            sn_emit_line(emit, "x%d[q] = %s[%s];", i, sn_emit_buffer(emit, instr->buffer),
+                         sn_emit_dim(emit, instr->dim, NULL));
+    }
+    close_all(emit, braces);
+}
+
+static bool any_of(const Emit *emit, const bool *flag, const bool *but) {
+    for (int i = 0; i < emit->nest->instr.count; i++)
+        if (flag[i] && !(but && but[i])) return true;
+    return false;
+}
+
+static void emit_wide_loads(Emit *emit, const bool *ahead, const bool *wide) {
+    int pack = block_of(emit)->pack, braces = open_element(emit, true);
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        if (ahead[i] && wide[i])
+            sn_emit_line(emit, "sn_load_pack<%d>(x%d + j * %d, %s + %s);", pack, i, pack,
+                         sn_emit_buffer(emit, instr->buffer), sn_emit_dim(emit, instr->dim, NULL));
+    }
+    close_all(emit, braces);
+}
+
+static void emit_loads(Emit *emit, const bool *ahead, const bool *wide) {
+    const Block *block = block_of(emit);
+    if (!any_of(emit, ahead, NULL)) return;
+    sn_cuda_declare_ahead(emit, ahead, (int64_t)group_packs(emit) * block->pack);
+    if (block->pack == 1) {
+        emit_single_loads(emit, ahead, NULL);
+        return;
+    }
+    sn_cuda_open(emit, "if (wide)");
+    emit_wide_loads(emit, ahead, wide);
+    if (any_of(emit, ahead, wide)) emit_single_loads(emit, ahead, wide);
+    sn_cuda_close(emit);
+    sn_cuda_open(emit, "else");
+    emit_single_loads(emit, ahead, NULL);
+    sn_cuda_close(emit);
+}
+
+/* ---- stores ---- */
+
+/* Results of a group wait in y<i>[] to be stored in packs. */
+static void emit_wait(Emit *emit, const Step *step) {
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "sn_store_%s_s(y%d + q, %s);", sn_dtype_name(step->store.at[i].dtype), i,
+                     sn_emit_stored(emit, &step->store.at[i], false));
+}
+
+static void emit_waiting(Emit *emit, const Step *step) {
+    int pack = block_of(emit)->pack;
+    if (rows_stay(emit)) sn_cuda_open(emit, "if (live)");
+    sn_cuda_open(emit, "if (wide)");
+    int braces = open_element(emit, true);
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "sn_store_pack<%d>(%s + %s, y%d + j * %d);", pack,
+                     sn_emit_buffer(emit, step->store.at[i].buffer),
+                     sn_emit_dim(emit, step->store.at[i].offset, NULL), i, pack);
+    close_all(emit, braces);
+    sn_cuda_close(emit);
+    sn_cuda_open(emit, "else");
+    braces = open_element(emit, false);
+    for (int i = 0; i < step->store.count; i++)
+        sn_emit_line(emit, "%s[%s] = y%d[q];", sn_emit_buffer(emit, step->store.at[i].buffer),
+                     sn_emit_dim(emit, step->store.at[i].offset, NULL), i);
+    close_all(emit, braces);
+    sn_cuda_close(emit);
+    if (rows_stay(emit)) sn_cuda_close(emit);
+}
+
+static void emit_stores(Emit *emit, const Step *step) {
+    bool shared = !step->loop && block_of(emit)->team > 1, stays = rows_stay(emit);
+    if (!step->store.count) return;
+    if (shared || stays)
+        sn_cuda_open(emit, "if (%s%s%s)", stays ? "live" : "", stays && shared ? " && " : "",
+                     shared ? "part == 0" : "");
+    for (int i = 0; i < step->store.count; i++) sn_emit_store(emit, &step->store.at[i]);
+    if (shared || stays) sn_cuda_close(emit);
+}
+
+/* ---- a step that walks ---- */
+
+static const char *acc_name(Emit *emit, const Acc *acc) {
+    return sn_arena_printf(emit->arena, "a%d", acc->number);
+}
+
+static void emit_elements(Emit *emit, const Step *step, const unsigned char *needed) {
+    bool waits = block_of(emit)->pack > 1;
+    int braces = open_element(emit, false);
+    sn_emit_place(emit, SN_PLACE_LOOP, 0, needed);
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        if (acc->running) continue;
+        const char *value = sn_emit_use(emit, acc->value, false), *name = acc_name(emit, acc);
+        sn_emit_line(emit, "%s = %s;", name,
+                     sn_emit_combine(emit, acc->function, acc->dtype, false, name, value));
+    }
+    if (waits)
+        emit_wait(emit, step);
+    else
+        emit_stores(emit, step);
+    close_all(emit, braces);
+    if (waits && step->store.count) emit_waiting(emit, step);
+}
+
+static void emit_loop(Emit *emit, const Step *step, const bool *wide) {
+    const Block *block = block_of(emit);
+    const unsigned char *needed = sn_emit_needed(emit, emit->step);
+    int count = group_packs(emit) * block->pack;
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        sn_emit_line(emit, "%s %s = %s;", sn_emit_type(acc->dtype, false), acc_name(emit, acc),
+                     sn_emit_identity(emit, acc->function, acc->dtype, false));
+    }
+    if (block->each) {
+        sn_cuda_open(emit, " ");
+        sn_emit_line(emit, "const int64_t base = 0;");
+    } else {
+        sn_cuda_open(emit, "for (int64_t base = 0; base < length; base += %d * team)", count);
+    }
+    emit->ahead = early_loads(emit, needed);
+    emit_loads(emit, emit->ahead, wide);
+    for (int i = 0; i < step->store.count && block->pack > 1; i++)
+        sn_emit_line(emit, "%s y%d[%d];", sn_emit_storage(step->store.at[i].dtype), i, count);
+    emit_elements(emit, step, needed);
+    emit->ahead = NULL;
+    sn_cuda_close(emit);
+}
+
+/* ---- joining the parts of a team ---- */
+
+/* Narrow integers accumulate in 32 bits and wrap once. */
+static const char *wrapped(Emit *emit, DType dtype, const char *value) {
+    if (!sn_dtype_is_int(dtype) || sn_dtype_bytes(dtype) >= 4) return value;
+    return sn_arena_printf(emit->arena, "sn_wrap_%s_s(%s)", sn_dtype_name(dtype), value);
+}
+
+/* A part of each accumulator through shared memory, whose arrays no other step uses, so that one barrier is enough. */
+static void emit_share(Emit *emit, const Step *step) {
+    const Block *block = block_of(emit);
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        sn_emit_line(emit, "__shared__ %s m%d[%d];", sn_emit_type(acc->dtype, false), acc->number,
+                     block->beside ? block->team * block->rows : block->team / WARP);
+        if (block->beside)
+            sn_emit_line(emit, "m%d[threadIdx.x] = a%d;", acc->number, acc->number);
+        else
+            sn_emit_line(emit, "if (part %% %d == 0) m%d[part / %d] = a%d;", WARP, acc->number, WARP,
+                         acc->number);
+    }
+    sn_emit_line(emit, "__syncthreads();");
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        const char *type = sn_emit_compute(acc->dtype);
+        if (block->beside)
+            sn_emit_line(emit, "a%d = sn_fold_%s_%s(m%d + threadIdx.x %% %d, %d, %d);", acc->number,
+                         acc->function, type, acc->number, block->rows, block->team, block->rows);
+        else
+            sn_emit_line(emit, "a%d = sn_fold_%s_%s(m%d, %d, 1);", acc->number, acc->function, type,
+                         acc->number, block->team / WARP);
+    }
+}
+
+static void emit_join(Emit *emit, const Step *step) {
+    const Block *block = block_of(emit);
+    bool shares = block->beside ? block->team > 1 : block->team > WARP;
+    if (!step->acc.count || step->acc.at[0]->running) return;
+    for (int i = 0; i < step->acc.count && block->team > 1 && !block->beside; i++) {
+        const Acc *acc = step->acc.at[i];
+        sn_emit_line(emit, "a%d = sn_warp_%s_%s(a%d, %d);", acc->number, acc->function,
+                     sn_emit_compute(acc->dtype), acc->number, block->team < WARP ? block->team : WARP);
+    }
+    if (shares && block->narrow) sn_cuda_open(emit, "if (!narrow)");
+    if (shares) emit_share(emit, step);
+    if (shares && block->narrow) sn_cuda_close(emit);
+    for (int i = 0; i < step->acc.count; i++) {
+        const Acc *acc = step->acc.at[i];
+        sn_emit_line(emit, "const %s v%d = %s;", sn_emit_type(acc->dtype, false), acc->result->id,
+                     wrapped(emit, acc->dtype, acc_name(emit, acc)));
+    }
+}
+
+/* ---- a nest ---- */
+
+static void emit_rowwise(Emit *emit, int ready, const unsigned char *any) {
+    sn_emit_place(emit, SN_PLACE_ROW, ready, any);
+    if (emit->nest->vector == SN_VECTOR_PARALLEL) sn_emit_place(emit, SN_PLACE_VECTOR, ready, any);
+}
+
+void sn_cuda_rows(Emit *emit, const char *name, Text *out) {
+    const Nest *nest = emit->nest;
+    sn_emit_function(emit, nest);
+    const unsigned char *any = sn_emit_needed(emit, -1);
+    const bool *wide = sn_cuda_wide_loads(emit);
+    emit_row(emit);
+    emit_length(emit, wide);
+    for (int i = 0; i < nest->scratch.count; i++)
+        sn_emit_line(emit, "float r%d[%lld];", i, (long long)nest->scratch.at[i].count);
+    sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
+    emit_rowwise(emit, 0, any);
+    for (int i = 0; i < nest->step.count; i++) {
+        const Step *step = &nest->step.at[i];
+        emit->step = i;
+        if (step->loop) {
+            emit_loop(emit, step, wide);
+            emit_join(emit, step);
+        } else {
+            emit_stores(emit, step);
+        }
+        emit_rowwise(emit, i + 1, any);
+    }
+    sn_cuda_function(emit, name, out);
+}

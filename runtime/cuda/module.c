@@ -1,0 +1,244 @@
+/* Loaded kernels, and their image: a count, the size of each, then the machine code of each, on multiples of 16 bytes. */
+#include "clock.h"
+#include "gpu.h"
+#include "guard.h"
+#include <stdlib.h>
+
+enum {
+    CODE_ALIGNMENT = 16,
+    ARGUMENT_BYTES = 4096,     /* that a kernel can take: the least of all that are supported */
+    SHARED_UNASKED = 48 << 10, /* bytes of dynamic shared memory that a kernel gets without asking */
+};
+
+typedef struct CudaModule {
+    char *image;
+    size_t size;
+    int count;
+    CuModule *module; /* NULL: the GPU is absent */
+    CuFunction *function;
+} CudaModule;
+
+static size_t aligned(size_t bytes) {
+    return (bytes + CODE_ALIGNMENT - 1) / CODE_ALIGNMENT * CODE_ALIGNMENT;
+}
+
+static Status new_module(int count, size_t size, CudaModule **out) {
+    CudaModule *module = calloc(1, sizeof *module);
+    char *image = calloc(1, size + CODE_ALIGNMENT);
+    if (!module || !image) {
+        free(module);
+        free(image);
+        return sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", count);
+    }
+    *module = (CudaModule){.image = image, .size = size, .count = count};
+    *out = module;
+    return NULL;
+}
+
+/* ---- images ---- */
+
+static size_t table_bytes(int count) {
+    return aligned(sizeof(uint64_t) * ((size_t)count + 1));
+}
+
+static Status join_image(const Cubin *cubin, int count, CudaModule **out) {
+    size_t size = table_bytes(count), at = size;
+    for (int i = 0; i < count; i++) size += aligned(cubin[i].size);
+    TRY(new_module(count, size, out));
+    uint64_t *table = (uint64_t *)(void *)(*out)->image;
+    table[0] = (uint64_t)count;
+    for (int i = 0; i < count; i++) {
+        table[i + 1] = cubin[i].size;
+        memcpy((*out)->image + at, cubin[i].bytes, cubin[i].size);
+        at += aligned(cubin[i].size);
+    }
+    return NULL;
+}
+
+/* Where the code of each kernel begins; false when the table contradicts the size. */
+static bool find_code(const CudaModule *module, size_t *start) {
+    const uint64_t *table = (const uint64_t *)(const void *)module->image;
+    size_t at = table_bytes(module->count);
+    if (module->size < at || table[0] != (uint64_t)module->count) return false;
+    for (int i = 0; i < module->count; i++) {
+        start[i] = at;
+        if (table[i + 1] > module->size - at) return false;
+        at += aligned((size_t)table[i + 1]);
+        if (at > module->size) return false;
+    }
+    return at == module->size;
+}
+
+/* ---- loading ---- */
+
+/* What is asked for at a launch may exceed what a kernel gets unasked: allowed once, to the most that there is. */
+static Status allow_shared(Cuda *cuda, const Kernel *kernel, CuFunction function) {
+    int64_t bytes;
+    if (!kernel->shared || (sn_dim_is(kernel->shared, &bytes) && bytes <= SHARED_UNASKED)) return NULL;
+    int used = 0;
+    TRY(SN_CU(cuda, cuFuncGetAttribute, &used, SN_CU_FUNC_SHARED_SIZE_BYTES, function));
+    return SN_CU(cuda, cuFuncSetAttribute, function, SN_CU_FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                 (int)cuda->device.target.shared_bytes - used);
+}
+
+static Status load_kernel(Cuda *cuda, const Kernel *kernel, CudaModule *module, int index, size_t start) {
+    TRY(SN_CU(cuda, cuModuleLoadData, &module->module[index], module->image + start));
+    CuFunction *function = &module->function[index];
+    TRY(SN_CU(cuda, cuModuleGetFunction, function, module->module[index], kernel->name));
+    return allow_shared(cuda, kernel, *function);
+}
+
+static Status load_kernels(Cuda *cuda, const Kernel *const *kernel, CudaModule *module) {
+    size_t *start = calloc((size_t)module->count + 1, sizeof *start);
+    module->module = calloc((size_t)module->count + 1, sizeof *module->module);
+    module->function = calloc((size_t)module->count + 1, sizeof *module->function);
+    Status status = start && module->module && module->function
+                        ? NULL
+                        : sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", module->count);
+    if (!status && !find_code(module, start))
+        status = sn_fail(SN_INVALID, "malformed machine code of kernels");
+    for (int i = 0; i < module->count && !status; i++)
+        status =
+            sn_status_prefix(load_kernel(cuda, kernel[i], module, i, start[i]), "kernel %s", kernel[i]->name);
+    free(start);
+    return status;
+}
+
+/* Loads the code of `module`, which becomes *out's or is freed. */
+static Status load(Cuda *cuda, const Kernel *const *kernel, CudaModule *module, CompileRecord *record,
+                   Module **out) {
+    double start = sn_clock();
+    Status status = cuda->device.absent ? NULL : sn_cuda_enter(cuda);
+    if (!status && !cuda->device.absent) {
+        status = load_kernels(cuda, kernel, module);
+        sn_cuda_leave(cuda);
+    }
+    record->load += sn_clock() - start;
+    if (status)
+        sn_cuda_unload(&cuda->device, (Module *)module);
+    else
+        *out = (Module *)module;
+    return status;
+}
+
+void sn_cuda_unload(Device *device, Module *opaque) {
+    Cuda *cuda = (Cuda *)device;
+    CudaModule *module = (CudaModule *)opaque;
+    if (!module) return;
+    Status entered = module->module ? sn_cuda_enter(cuda) : NULL;
+    if (module->module && !entered) {
+        for (int i = 0; i < module->count; i++)
+            if (module->module[i]) cuda->driver.cuModuleUnload(module->module[i]);
+        sn_cuda_leave(cuda);
+    }
+    sn_error_free(entered); /* with the context its modules are gone */
+    free(module->module);
+    free(module->function);
+    free(module->image);
+    free(module);
+}
+
+/* ---- compiling ---- */
+
+typedef struct Build {
+    Cuda *cuda;
+    Arena *arena;
+    const Kernel *const *kernel;
+    int count;
+    CompileRecord *record;
+    CudaModule *module;
+} Build;
+
+static Status build(void *argument) {
+    Build *request = argument;
+    Cuda *cuda = request->cuda;
+    Cubin *cubin = SN_ARRAY(request->arena, Cubin, request->count);
+    TRY(sn_nvrtc_compile(request->arena, &cuda->nvrtc, cuda->pool, cuda->device.target.architecture,
+                         request->kernel, request->count, request->record, cubin));
+    return join_image(cubin, request->count, &request->module);
+}
+
+Status sn_cuda_compile(Device *device, const Kernel *const *kernel, int count, CompileRecord *record,
+                       Module **out) {
+    Cuda *cuda = (Cuda *)device;
+    if (!cuda->nvrtc.library.nvrtcVersion)
+        return sn_fail(SN_COMPILER, "a GPU that was opened without NVRTC compiles nothing");
+    Build request = {cuda, sn_arena_new(), kernel, count, record, NULL};
+    if (!request.arena) return sn_fail(SN_NO_MEMORY, "out of memory");
+    Status status = sn_guarded(request.arena, build, &request);
+    sn_arena_free(request.arena);
+    TRY(status);
+    return load(cuda, kernel, request.module, record, out);
+}
+
+Status sn_cuda_load(Device *device, const Kernel *const *kernel, int count, const ModuleImage *image,
+                    CompileRecord *record, Module **out) {
+    CudaModule *module;
+    TRY(new_module(count, image->size, &module));
+    if (image->size) memcpy(module->image, image->bytes, image->size);
+    record->kernels += count;
+    return load((Cuda *)device, kernel, module, record, out);
+}
+
+Status sn_cuda_image(Device *device, Arena *arena, const Module *opaque, ModuleImage *out) {
+    const CudaModule *module = (const CudaModule *)opaque;
+    char *copy = sn_arena_alloc(arena, module->size);
+    memcpy(copy, module->image, module->size);
+    *out = (ModuleImage){"cuda", device->target.architecture, copy, module->size};
+    return NULL;
+}
+
+/* ---- launching ---- */
+
+typedef struct Words {
+    uint64_t at[ARGUMENT_BYTES / sizeof(uint64_t)];
+    size_t count;
+} Words;
+
+/* A grid of `blocks` blocks, the first of which has the number `first`: the argument behind all others. */
+static Status start_grid(Cuda *cuda, CuFunction function, const LaunchArguments *arguments, Words *words,
+                         int64_t first, int64_t blocks, CuStream stream) {
+    words->at[words->count - 1] = (uint64_t)first;
+    size_t bytes = words->count * sizeof *words->at;
+    void *extra[] = {SN_CU_LAUNCH_BUFFER_POINTER, words->at, SN_CU_LAUNCH_BUFFER_SIZE, &bytes,
+                     SN_CU_LAUNCH_END};
+    return SN_CU(cuda, cuLaunchKernel, function, (unsigned)blocks, 1, 1, (unsigned)arguments->threads, 1, 1,
+                 (unsigned)arguments->shared, stream, NULL, extra);
+}
+
+static Status start(Cuda *cuda, CuFunction function, const LaunchArguments *arguments, int *fault) {
+    /* { void *buffer[]; long long symbol[]; int *fault; long long first } */
+    Words words;
+    words.count = 0;
+    for (int i = 0; i < arguments->buffer_count; i++)
+        words.at[words.count++] = (uintptr_t)arguments->buffer[i];
+    for (int i = 0; i < arguments->symbol_count; i++)
+        words.at[words.count++] = (uint64_t)arguments->symbol[i];
+    words.at[words.count++] = (uintptr_t)fault;
+    words.count++;
+    Lane *lane;
+    TRY(sn_cuda_lane(cuda, &lane));
+    TRY(start_grid(cuda, function, arguments, &words, 0, arguments->items, lane->stream));
+    if (arguments->after <= 0) return NULL;
+    return start_grid(cuda, function, arguments, &words, arguments->items, arguments->after, lane->stream);
+}
+
+Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
+    Cuda *cuda = (Cuda *)device;
+    int64_t blocks = arguments->items > arguments->after ? arguments->items : arguments->after;
+    if (blocks > INT32_MAX)
+        return sn_fail(SN_UNSUPPORTED, "a launch of %lld blocks is unsupported: the most are %d",
+                       (long long)blocks, INT32_MAX);
+    if (arguments->shared > device->target.shared_bytes)
+        return sn_fail(SN_UNSUPPORTED, "a block with %lld bytes of shared memory is unsupported: %s has %lld",
+                       (long long)arguments->shared, device->target.name,
+                       (long long)device->target.shared_bytes);
+    if ((arguments->buffer_count + arguments->symbol_count + 2) * (int)sizeof(uint64_t) > ARGUMENT_BYTES)
+        return sn_fail(SN_UNSUPPORTED,
+                       "a kernel of %d buffers and %d sizes is unsupported: they exceed %d bytes",
+                       arguments->buffer_count, arguments->symbol_count, ARGUMENT_BYTES);
+    TRY(sn_cuda_enter(cuda));
+    Status status = start(cuda, ((CudaModule *)module)->function[arguments->kernel], arguments, fault);
+    sn_cuda_leave(cuda);
+    return status;
+}
