@@ -178,20 +178,22 @@ static const char *choose_all(Maker *maker) {
 
 /* What an integer input is used for. */
 typedef struct Uses {
-    const Maker *maker;
-    int budget; /* uses still looked at: a hostile graph has more paths than can be walked */
-    bool indexes;
-    int64_t rows; /* of the smallest table that it indexes */
+    const int64_t *symbol; /* NULL: only fixed extents are known */
+    int budget;            /* uses still looked at: a hostile graph has more paths than can be walked */
+    int64_t rows;          /* of the smallest table that it indexes; 0: none */
 } Uses;
 
 static void add_table(Uses *uses, Type table, int begin, int end) {
-    uses->indexes = true;
     for (int axis = begin; axis < end; axis++) {
         int64_t extent;
-        Status status = sn_dim_eval(table.dim[axis], uses->maker->symbol, NULL, &extent);
-        if (status) extent = 1;
-        sn_error_free(status);
-        if (extent < uses->rows) uses->rows = extent;
+        bool known = sn_dim_is(table.dim[axis], &extent);
+        if (!known && uses->symbol) {
+            Status status = sn_dim_eval(table.dim[axis], uses->symbol, NULL, &extent);
+            if (status) extent = 1;
+            sn_error_free(status);
+            known = true;
+        }
+        if (known && (!uses->rows || extent < uses->rows)) uses->rows = extent > 0 ? extent : 1;
     }
 }
 
@@ -229,20 +231,25 @@ static void find_tables(Uses *uses, const Value *value) {
     }
 }
 
+int64_t sn_inputs_table_rows(const Graph *graph, int input, const int64_t *symbol) {
+    Uses uses = {.symbol = symbol, .budget = USES_MOST};
+    const Value *value = graph->body->param.at[input];
+    if (sn_dtype_is_int(value->type.dtype)) find_tables(&uses, value);
+    return uses.rows;
+}
+
 static void fill(const Maker *maker, int index, uint64_t seed, int64_t count, void *data) {
     const Value *value = param(maker, index);
     DType dtype = value->type.dtype;
     /* Inputs of one seed differ. */
     uint64_t stream = sn_hash_u64(sn_hash_u64((Hash){0}, seed), (uint64_t)index).lo;
-    Uses uses = {.maker = maker, .budget = USES_MOST, .rows = INT32_MAX};
-    if (sn_dtype_is_int(dtype)) find_tables(&uses, value);
+    int64_t rows = sn_inputs_table_rows(maker->graph, index, maker->symbol);
     for (int64_t i = 0; i < count; i++) {
         if (sn_dtype_is_float(dtype))
             sn_element_set(dtype, data, i, sn_random_normal(stream, (uint64_t)i));
         else
-            sn_element_set_int(
-                dtype, data, i,
-                uses.indexes ? (int64_t)(sn_random_uniform(stream, (uint64_t)i) * (double)uses.rows) : 1);
+            sn_element_set_int(dtype, data, i,
+                               rows ? (int64_t)(sn_random_uniform(stream, (uint64_t)i) * (double)rows) : 1);
     }
 }
 
@@ -310,8 +317,10 @@ Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *requ
     for (int i = 0; i < request->state_count; i++) maker.state[request->state[i].input] = true;
     TRY(read_specs(&maker, request));
     TRY(bind_request(&maker, request));
-    *out =
-        (Inputs){.count = count, .tensor = SN_ARRAY(arena, sn_Tensor, count), .chosen = choose_all(&maker)};
+    *out = (Inputs){.count = count,
+                    .tensor = SN_ARRAY(arena, sn_Tensor, count),
+                    .symbol = maker.symbol,
+                    .chosen = choose_all(&maker)};
     for (int i = 0; i < count; i++) TRY(make_tensor(&maker, i, &out->tensor[i]));
     return NULL;
 }

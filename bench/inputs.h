@@ -32,8 +32,9 @@ typedef struct InputRequest {
 
 typedef struct Inputs {
     int count;
-    sn_Tensor *tensor;  /* per input of the graph; memory is released with the arena */
-    const char *chosen; /* "B = 1, T = 16": symbols that nothing bound and what was taken; "" for none */
+    sn_Tensor *tensor;     /* per input of the graph; memory is released with the arena */
+    const int64_t *symbol; /* per symbol of the graph */
+    const char *chosen;    /* "B = 1, T = 16": symbols that nothing bound and what was taken; "" for none */
 } Inputs;
 
 /* Files bind symbols by their shapes, then `shape` does; a symbol that is still free becomes 1 where it is
@@ -44,5 +45,9 @@ typedef struct Inputs {
  * Random values: floats are standard normal; bools are true; integers that index a table (a gather's indices)
  * are uniform over its rows, and all others are one, as masks are. */
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out);
+
+/* The rows of the smallest table that an integer input indexes, 0 where it indexes none whose rows are known. Tables
+ * whose rows are symbolic count when `symbol` (may be NULL) has the values. */
+int64_t sn_inputs_table_rows(const Graph *graph, int input, const int64_t *symbol);
 
 #endif

@@ -3,6 +3,7 @@
 #define SN_CLI_H
 
 #include "options.h"
+#include <sinter/sinter.h>
 #include <stdio.h>
 
 typedef struct Cli {
@@ -25,6 +26,9 @@ Status sn_cli_tune(Cli *cli);
 
 /* info of a saved program. */
 Status sn_cli_info_saved(Cli *cli);
+
+/* run --prompt. */
+Status sn_cli_generate(Cli *cli, const sn_Model *model);
 
 /* A failure with exit status 2. */
 Status sn_cli_usage(Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

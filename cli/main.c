@@ -23,9 +23,11 @@ static const OptionId dump_options[] = {
     OPTION_FORMAT,   OPTION_TARGET, OPTION_MODE,   OPTION_PRECISION, OPTION_REMARKS,
     OPTION_OUT_FILE, OPTION_HELP,   OPTION_END};
 static const OptionId run_options[] = {
-    OPTION_TUNING,    OPTION_DATA,    OPTION_INPUT,        OPTION_SHAPE,      OPTION_MODE,   OPTION_DEVICE,
-    OPTION_PRECISION, OPTION_THREADS, OPTION_MEMORY_LIMIT, OPTION_OUTPUT,     OPTION_EXPECT, OPTION_RTOL,
-    OPTION_ATOL,      OPTION_STATE,   OPTION_STEPS,        OPTION_OUT_FORMAT, OPTION_HELP,   OPTION_END};
+    OPTION_TUNING,     OPTION_DATA,        OPTION_INPUT,   OPTION_SHAPE,        OPTION_MODE,
+    OPTION_DEVICE,     OPTION_PRECISION,   OPTION_THREADS, OPTION_MEMORY_LIMIT, OPTION_OUTPUT,
+    OPTION_EXPECT,     OPTION_RTOL,        OPTION_ATOL,    OPTION_STATE,        OPTION_STEPS,
+    OPTION_OUT_FORMAT, OPTION_PROMPT,      OPTION_TOKENS,  OPTION_TOP_K,        OPTION_SEED,
+    OPTION_WINDOW,     OPTION_TEMPERATURE, OPTION_LOGITS,  OPTION_HELP,         OPTION_END};
 static const OptionId bench_options[] = {
     OPTION_TUNING,    OPTION_MODES,        OPTION_PHASES,  OPTION_AUTOCAST,   OPTION_SHAPE_SWEEP,
     OPTION_INPUT,     OPTION_WARMUP,       OPTION_ITERS,   OPTION_DEVICE,     OPTION_THREADS_SWEEP,
@@ -66,7 +68,8 @@ static const Verb verbs[] = {
      sn_cli_info, info_options, NULL},
     {"make", "KIND", "write a benchmark model: gpt2, llama, bert or attention", 1, 1, sn_cli_make,
      make_options, NULL},
-    {"run", "MODEL", "run a model, and compare its outputs", 1, 1, sn_cli_run, run_options, NULL},
+    {"run", "MODEL", "run a model, and compare its outputs or continue a text", 1, 1, sn_cli_run, run_options,
+     NULL},
     {"tune", "MODEL", "measure what no fact predicts, for --tuning", 1, 1, sn_cli_tune, tune_options,
      tune_notes},
 };

@@ -107,6 +107,22 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_STEPS] = {"--steps", KIND_INTEGER, "N", "runs that follow one another through the states (1)",
                       .least = 1, .most = 1000000},
 
+    [OPTION_PROMPT] =
+        {"--prompt", KIND_TEXT, "TEXT",
+         "continue a text, byte by byte; the model's integer input takes them, its logits give the next"},
+    [OPTION_TOKENS] = {"--tokens", KIND_INTEGER, "N", "how many bytes --prompt adds (200)", .least = 0,
+                       .most = 1 << 24},
+    [OPTION_TEMPERATURE] = {"--temperature", KIND_NUMBER, "X",
+                            "what --prompt divides the logits by (1); 0: always the likeliest"},
+    [OPTION_TOP_K] = {"--top-k", KIND_INTEGER, "K", "--prompt chooses among the K likeliest (all)",
+                      .least = 1, .most = 1 << 24},
+    [OPTION_SEED] = {"--seed", KIND_INTEGER, "N", "of what is random (0)", .least = 0, .most = INT64_MAX},
+    [OPTION_WINDOW] = {"--context", KIND_INTEGER, "N",
+                       "tokens that the model sees at once (as many as it has positions for)", .least = 1,
+                       .most = 1 << 24},
+    [OPTION_LOGITS] = {"--logits", KIND_TEXT, "NAME",
+                       "the output [batch, length, classes] (the first of floats with these axes)"},
+
     [OPTION_MODES] = {"--modes", KIND_CHOICES, "MODE,...", "eager and compiled (both), interleaved",
                       "eager,compiled"},
     [OPTION_PHASES] = {"--phases", KIND_CHOICES, "PHASE,...",
@@ -257,6 +273,10 @@ Status sn_options_parse(Arena *arena, const OptionId *accepted, int count, char 
             TRY(take_option(arena, accepted, count, words, &i, out));
     }
     return NULL;
+}
+
+const char *sn_option_name(OptionId id) {
+    return table[id].name;
 }
 
 void sn_options_print(Text *text, const OptionId *accepted) {

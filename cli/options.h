@@ -56,6 +56,14 @@ typedef enum OptionId {
     OPTION_TUNING,
     OPTION_STATE,
     OPTION_STEPS,
+    /* run: a text that is continued */
+    OPTION_PROMPT,
+    OPTION_TOKENS,
+    OPTION_TEMPERATURE,
+    OPTION_TOP_K,
+    OPTION_SEED,
+    OPTION_WINDOW,
+    OPTION_LOGITS,
     /* bench */
     OPTION_MODES,
     OPTION_PHASES,
@@ -86,6 +94,9 @@ typedef struct Options {
 /* Reads words[0..count) for a verb that takes the options of `accepted` (ended by OPTION_END). SN_INVALID
  * says what is wrong with the words. Everything lies in `arena`. */
 Status sn_options_parse(Arena *arena, const OptionId *accepted, int count, char **words, Options *out);
+
+/* As it is spelled: "--shape". */
+const char *sn_option_name(OptionId id);
 
 /* A line an option, with what it means. */
 void sn_options_print(Text *text, const OptionId *accepted);

@@ -294,9 +294,6 @@ static Status read_states(Cli *cli, const sn_Model *model, States *states) {
 static Status run_model(Cli *cli, const sn_Model *model) {
     const Options *options = &cli->options;
     bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
-    if (model->saved && sn_option_given(options, OPTION_MODE) && eager != model->saved->facts.eager)
-        return sn_cli_usage(cli, "--mode: the program was compiled as %s",
-                            model->saved->facts.eager ? "eager" : "compiled");
     InputRequest request = {0};
     InputSpecs specs = {0};
     Expectations expected = {0};
@@ -329,10 +326,37 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     return status;
 }
 
+/* What belongs to one of the two kinds of runs does not go with the other. */
+static Status check_options(Cli *cli) {
+    static const OptionId tensors[] = {OPTION_DATA,   OPTION_SHAPE, OPTION_OUTPUT,
+                                       OPTION_EXPECT, OPTION_STEPS, OPTION_OUT_FORMAT,
+                                       OPTION_RTOL,   OPTION_ATOL,  OPTION_END};
+    static const OptionId text[] = {OPTION_TOKENS, OPTION_TEMPERATURE, OPTION_TOP_K, OPTION_SEED,
+                                    OPTION_WINDOW, OPTION_LOGITS,      OPTION_END};
+    bool prompt = sn_option_given(&cli->options, OPTION_PROMPT);
+    for (const OptionId *id = prompt ? tensors : text; *id; id++)
+        if (sn_option_given(&cli->options, *id))
+            return sn_cli_usage(cli, prompt ? "%s does not go with --prompt" : "%s goes with --prompt only",
+                                sn_option_name(*id));
+    return NULL;
+}
+
+static Status check_mode(Cli *cli, const sn_Model *model) {
+    bool eager = strcmp(sn_option_text(&cli->options, OPTION_MODE, ""), "eager") == 0;
+    if (!model->saved || !sn_option_given(&cli->options, OPTION_MODE) || eager == model->saved->facts.eager)
+        return NULL;
+    return sn_cli_usage(cli, "--mode: the program was compiled as %s",
+                        model->saved->facts.eager ? "eager" : "compiled");
+}
+
 Status sn_cli_run(Cli *cli) {
     sn_Model *model;
+    TRY(check_options(cli));
     TRY(sn_session_open(cli->options.argument[0], &model));
-    Status status = run_model(cli, model);
+    Status status = check_mode(cli, model);
+    if (!status)
+        status = sn_option_given(&cli->options, OPTION_PROMPT) ? sn_cli_generate(cli, model)
+                                                               : run_model(cli, model);
     sn_model_close(model);
     return status;
 }

@@ -185,6 +185,12 @@ static Status load_proto(Arena *arena, Arena *scratch, const Mapping *file, Tens
     return NULL;
 }
 
+Status sn_map_npy(Arena *arena, const char *path, Tensor *out) {
+    Mapping file;
+    TRY(sn_file_map(arena, path, &file));
+    return sn_status_prefix(sn_npy_view(arena, file.bytes, file.size, out), "%s", quoted(arena, path));
+}
+
 Status sn_load_tensor(Arena *arena, const char *path, Tensor **out, const char **name) {
     Arena *scratch = sn_arena_child(arena);
     Mapping file;

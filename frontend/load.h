@@ -42,6 +42,8 @@ Status sn_load_onnx(Arena *arena, const char *path, const LoadOptions *options, 
 /* A TensorProto file (.pb) or a NumPy file (.npy) as a tensor in `arena`; `name` (may be NULL) gets the
  * TensorProto's. */
 Status sn_load_tensor(Arena *arena, const char *path, Tensor **out, const char **name);
+/* A NumPy file whose elements stay in it: it is mapped until `arena` ends. */
+Status sn_map_npy(Arena *arena, const char *path, Tensor *out);
 /* Writes a .npy (version 1.0) or, when the path ends in .pb, a TensorProto. */
 Status sn_save_tensor(const char *path, const Tensor *tensor, const char *name);
 

@@ -83,31 +83,38 @@ static Status find_header(Arena *arena, const uint8_t *bytes, size_t size, const
     return NULL;
 }
 
-Status sn_npy_parse(Arena *arena, const uint8_t *bytes, size_t size, Tensor **out) {
+Status sn_npy_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out) {
     const char *header = NULL;
     size_t data = 0;
     TRY(find_header(arena, bytes, size, &header, &data));
-    DType dtype = SN_F32;
-    int rank = 0;
-    int64_t extent[SN_MAX_RANK], count = 1, need;
-    TRY(parse_descr(header, &dtype));
-    TRY(parse_shape(header, &rank, extent));
+    int64_t *extent = SN_ARRAY(arena, int64_t, SN_MAX_RANK), count = 1, need;
+    *out = (Tensor){.dtype = SN_F32, .extent = extent};
+    TRY(parse_descr(header, &out->dtype));
+    TRY(parse_shape(header, &out->rank, extent));
     const char *order = value_of(header, "'fortran_order'");
     bool fits = true, empty = false;
-    for (int k = 0; k < rank; k++) {
+    for (int k = 0; k < out->rank; k++) {
         empty = empty || extent[k] == 0;
         fits = fits && sn_mul_i64(count, extent[k], &count);
     }
     if (empty) count = 0, fits = true;
-    if (!fits || !sn_mul_i64(count, sn_dtype_bytes(dtype), &need) || (uint64_t)need != size - data)
+    if (!fits || !sn_mul_i64(count, sn_dtype_bytes(out->dtype), &need) || (uint64_t)need != size - data)
         return sn_fail(SN_INVALID, "an .npy file whose size is not its shape's");
-    if (!order || (strncmp(order, "False", 5) != 0 && rank > 1))
+    if (!order || (strncmp(order, "False", 5) != 0 && out->rank > 1))
         return sn_fail(SN_UNSUPPORTED, "unsupported: an .npy file in column-major order");
+    out->count = count;
+    out->bytes = bytes + data;
+    for (int64_t i = 0; out->dtype == SN_BOOL && i < count; i++)
+        if (bytes[data + (size_t)i] > 1) return sn_fail(SN_INVALID, "a bool that is neither 0 nor 1");
+    return NULL;
+}
+
+Status sn_npy_parse(Arena *arena, const uint8_t *bytes, size_t size, Tensor **out) {
+    Tensor view;
+    TRY(sn_npy_view(arena, bytes, size, &view));
     void *copy;
-    *out = sn_tensor_new(arena, dtype, rank, extent, &copy);
-    if (need > 0) memcpy(copy, bytes + data, (size_t)need);
-    for (int64_t i = 0; dtype == SN_BOOL && i < count; i++)
-        if (((const uint8_t *)copy)[i] > 1) return sn_fail(SN_INVALID, "a bool that is neither 0 nor 1");
+    *out = sn_tensor_new(arena, view.dtype, view.rank, view.extent, &copy);
+    if (view.count > 0) memcpy(copy, view.bytes, (size_t)(view.count * sn_dtype_bytes(view.dtype)));
     return NULL;
 }
 

@@ -24,7 +24,8 @@ typedef struct Weights {
  * element types that Sinter has not, SN_INVALID where count, offset or length contradict each other. */
 Status sn_tensor_import(Weights *weights, const Onnx__TensorProto *proto, Tensor **out);
 
-/* NumPy's format: `bytes` is the whole file, of which the tensor gets a copy. */
+/* NumPy's format: `bytes` is the whole file, in which the elements stay; and with a copy of them. */
+Status sn_npy_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out);
 Status sn_npy_parse(Arena *arena, const uint8_t *bytes, size_t size, Tensor **out);
 
 /* The header of version 1.0, up to the first element's byte, for `dtype` (bf16 has none: it is written as

@@ -166,6 +166,34 @@ expect 0 "tokens_s" bench "$kv" --shape input_ids=1x1 --shape past=4,5 --state '
 answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$kv" --peer --shape input_ids=1x1 --state 'past.*=present.*' 2>/dev/null)
 [[ $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: a peer with states"; failures=$((failures + 1)); }
 
+# A text is continued: the same with the whole window in each run and with caches, while there is room for it; past the
+# context the window slides. Equal seeds give equal texts.
+bytes=(--layers 1 --d-model 16 --heads 2 --d-ff 32 --vocab 256 --context 24)
+expect 0 "" make gpt2 "${bytes[@]}" -o "$folder/bytes.onnx"
+expect 0 "" make gpt2 "${bytes[@]}" --kv-cache -o "$folder/bytes-kv.onnx"
+expect 0 "" compile "$folder/bytes-kv.onnx" --state 'past.*=present.*' -o "$folder/bytes.sinter"
+continued() { expect 0 "Sing" "$@"; cmp -s "$folder/out" "$folder/text" || { echo "FAILED: another text: $*"; failures=$((failures + 1)); }; }
+expect 0 "Sing" run "$folder/bytes.onnx" --prompt Sing --tokens 20 --seed 7
+mv "$folder/out" "$folder/text"
+[[ $(wc -c <"$folder/text") -eq 25 ]] || { echo "FAILED: the length of a text"; failures=$((failures + 1)); }
+continued run "$folder/bytes.onnx" --prompt Sing --tokens 20 --seed 7 --mode eager --threads 1
+continued run "$folder/bytes-kv.onnx" --prompt Sing --tokens 20 --seed 7 --state 'past.*=present.*'
+continued run "$folder/bytes.sinter" --prompt Sing --tokens 20 --seed 7
+expect 0 "Sing" run "$folder/bytes.onnx" --prompt Sing --tokens 20 --seed 8
+! cmp -s "$folder/out" "$folder/text" || { echo "FAILED: the seed does not matter"; failures=$((failures + 1)); }
+expect 0 "Sing" run "$folder/bytes.onnx" --prompt Sing --tokens 40 --temperature 0
+mv "$folder/out" "$folder/text"
+continued run "$folder/bytes.onnx" --prompt Sing --tokens 40 --top-k 1 --seed 3
+expect 0 "Sing" run "$folder/bytes-kv.onnx" --prompt Sing --tokens 40 --state 'past.*=present.*'
+[[ $(wc -c <"$folder/out") -eq 45 ]] || { echo "FAILED: beyond the caches"; failures=$((failures + 1)); }
+expect 2 "does not go with --prompt" run "$folder/bytes.onnx" --prompt Sing --steps 2
+expect 2 "goes with --prompt only" run "$folder/bytes.onnx" --top-k 3
+expect 2 "comes from --prompt" run "$folder/bytes.onnx" --prompt Sing --input input_ids=random
+expect 1 "out of the model's vocabulary" run "$folder/gpt2.onnx" --prompt Sing
+expect 1 "past.0.key" run "$folder/bytes-kv.onnx" --prompt Sing
+expect 1 "no output 'fish'" run "$folder/bytes.onnx" --prompt Sing --logits fish
+expect 1 "no integer input" run "$folder/attention.onnx" --prompt Sing
+
 # Ahead of time: a file that runs where there is neither a compiler nor a cache.
 bare() {
     local part=$1 before=$SINTER_CACHE
