@@ -210,7 +210,7 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
     if (state && (state->cache || state->live)) {
         /* Of an input that a cache stands for, only the shape is looked at. */
         bool nothing = bytes == 0 || (state->cache && !slot->cache);
-        context->address[at] = nothing ? (void *)(uintptr_t)program->nothing : state->current.at;
+        context->address[at] = nothing ? program->nothing : state->current.at;
         if (slot->cache) context->address[program->plan->output[state->output].value] = context->address[at];
         return NULL;
     }
@@ -228,7 +228,7 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
     }
     bool aligned = (uintptr_t)slot->data % (uintptr_t)sn_dtype_bytes(value->type.dtype) == 0;
     if (bytes == 0) {
-        context->address[at] = (void *)(uintptr_t)program->nothing;
+        context->address[at] = program->nothing;
     } else if (program->device->host_memory && aligned && !is_own_memory(context, slot->data)) {
         context->address[at] = (void *)(uintptr_t)slot->data;
     } else {

@@ -5,7 +5,10 @@
 #include "pages.h"
 #include <stdlib.h>
 
-enum { FILL_ELEMENTS = 1 << 16 }; /* of a constant that one thread makes at a time */
+enum {
+    FILL_ELEMENTS = 1 << 16, /* of a constant that one thread makes at a time */
+    NOTHING_BYTES = 64,
+};
 
 static Status open_threads(Arena *arena, int threads, sn_Program **out) {
     sn_Program *program = *out = calloc(1, sizeof *program);
@@ -265,6 +268,7 @@ Status sn_program_begin(sn_Program *program, const Plan *plan) {
     program->resident = calloc((size_t)plan->value_count + 1, sizeof *program->resident);
     if (!program->resident) return sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
     const DeviceOps *ops = program->device->ops;
+    if (!program->device->absent) TRY(ops->alloc(program->device, NOTHING_BYTES, &program->nothing));
     bool products = false;
     for (int i = plan->setup_count; i < plan->launch_count; i++)
         products = products || plan->launch[i].product;
@@ -295,6 +299,7 @@ void sn_program_free(sn_Program *program) {
     free(program->resident);
     if (program->device) {
         program->device->ops->free_host(program->device, program->setup_fault);
+        program->device->ops->free(program->device, program->nothing, NOTHING_BYTES);
         program->device->ops->unload(program->device, program->module);
         program->device->ops->close(program->device);
     }

@@ -37,7 +37,7 @@ struct sn_Program {
     int64_t constant_bytes;
     Ledger ledger;
     sn_TensorInfo *input, *output; /* in the arena; NULL in tests that have no model */
-    char nothing[64];              /* what buffers of zero bytes point to */
+    void *nothing;                 /* of the device: what buffers of zero bytes point to */
 };
 
 /* A program with threads and a device, and no plan yet. *out is what there is of it, which owns `arena` and

@@ -97,7 +97,7 @@ Status sn_states_place(sn_Context *context, const Binding *binding) {
         }
         TRY(grow_next(context, state, bytes));
         if (plan->value[at].storage == SN_STORAGE_STATE)
-            context->address[at] = bytes ? state->next.at : (void *)(uintptr_t)program->nothing;
+            context->address[at] = bytes ? state->next.at : program->nothing;
     }
     return NULL;
 }

@@ -106,17 +106,12 @@ static Status cuda_alloc(Device *device, int64_t bytes, void **out) {
     return status;
 }
 
-/* With a lost context its memory is gone. */
 static void cuda_free(Device *device, void *at, int64_t bytes) {
     Cuda *cuda = (Cuda *)device;
     (void)bytes;
-    if (!at) return;
-    Status status = sn_cuda_enter(cuda);
-    if (!status) {
-        status = SN_CU(cuda, cuMemFree_v2, (CuAddress)(uintptr_t)at);
-        sn_cuda_leave(cuda);
-    }
-    sn_error_free(status);
+    if (!at || !sn_cuda_enter_to_free(cuda)) return;
+    cuda->driver.cuMemFree_v2((CuAddress)(uintptr_t)at);
+    sn_cuda_leave(cuda);
 }
 
 /* Pinned, so that kernels reach it at the same address. */
@@ -131,13 +126,9 @@ static Status cuda_alloc_host(Device *device, int64_t bytes, void **out) {
 
 static void cuda_free_host(Device *device, void *at) {
     Cuda *cuda = (Cuda *)device;
-    if (!at) return;
-    Status status = sn_cuda_enter(cuda);
-    if (!status) {
-        status = SN_CU(cuda, cuMemFreeHost, at);
-        sn_cuda_leave(cuda);
-    }
-    sn_error_free(status);
+    if (!at || !sn_cuda_enter_to_free(cuda)) return;
+    cuda->driver.cuMemFreeHost(at);
+    sn_cuda_leave(cuda);
 }
 
 /* ---- the device ---- */
@@ -150,13 +141,11 @@ static double cuda_clock(Device *device) {
 static void cuda_close(Device *device) {
     Cuda *cuda = (Cuda *)device;
     if (cuda->context) {
-        Status entered = sn_cuda_enter(cuda);
-        if (!entered) {
+        if (sn_cuda_enter_to_free(cuda)) {
             sn_cuda_products_free(cuda);
             sn_cuda_lanes_free(cuda);
             sn_cuda_leave(cuda);
         }
-        sn_error_free(entered);
         cuda->driver.cuDevicePrimaryCtxRelease_v2(cuda->gpu);
         cuda->context = NULL;
     }

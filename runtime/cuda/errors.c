@@ -60,6 +60,10 @@ Status sn_cuda_enter(Cuda *cuda) {
     return SN_CU(cuda, cuCtxPushCurrent_v2, cuda->context);
 }
 
+bool sn_cuda_enter_to_free(Cuda *cuda) {
+    return cuda->context && cuda->driver.cuCtxPushCurrent_v2(cuda->context) == SN_CU_SUCCESS;
+}
+
 void sn_cuda_leave(Cuda *cuda) {
     CuContext ours;
     cuda->driver.cuCtxPopCurrent_v2(&ours);

@@ -51,6 +51,10 @@ Status sn_cuda_check(Cuda *cuda, CuResult result, const char *call);
 
 /* Makes the GPU's context that of the calling thread, until sn_cuda_leave; fails when it is lost or absent. */
 Status sn_cuda_enter(Cuda *cuda);
+
+/* The same in order to free what is in the context, also when it is lost; false when there is none. What the driver says to
+ * freeing is not looked at: a lost context takes with it what it does not free. */
+bool sn_cuda_enter_to_free(Cuda *cuda);
 void sn_cuda_leave(Cuda *cuda);
 
 /* ---- lanes.c, inside of sn_cuda_enter ---- */

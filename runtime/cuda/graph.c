@@ -78,12 +78,10 @@ Status sn_cuda_replay(Device *device, Recording *recording) {
 void sn_cuda_forget(Device *device, Recording *recording) {
     Cuda *cuda = (Cuda *)device;
     if (!recording) return;
-    Status entered = sn_cuda_enter(cuda);
-    if (!entered) {
+    if (sn_cuda_enter_to_free(cuda)) {
         cuda->driver.cuGraphExecDestroy(recording->exec);
         sn_cuda_leave(cuda);
     }
-    sn_error_free(entered);
     free(recording);
 }
 
@@ -133,9 +131,9 @@ Status sn_cuda_elapsed(Device *device, const Marks *marks, int from, int to, dou
 void sn_cuda_marks_free(Device *device, Marks *marks) {
     Cuda *cuda = (Cuda *)device;
     if (!marks) return;
-    Status entered = sn_cuda_enter(cuda);
-    for (int i = 0; i < marks->count && !entered; i++) cuda->driver.cuEventDestroy_v2(marks->event[i]);
-    if (!entered) sn_cuda_leave(cuda);
-    sn_error_free(entered);
+    if (sn_cuda_enter_to_free(cuda)) {
+        for (int i = 0; i < marks->count; i++) cuda->driver.cuEventDestroy_v2(marks->event[i]);
+        sn_cuda_leave(cuda);
+    }
     free(marks);
 }

@@ -125,13 +125,11 @@ void sn_cuda_unload(Device *device, Module *opaque) {
     Cuda *cuda = (Cuda *)device;
     CudaModule *module = (CudaModule *)opaque;
     if (!module) return;
-    Status entered = module->module ? sn_cuda_enter(cuda) : NULL;
-    if (module->module && !entered) {
+    if (module->module && sn_cuda_enter_to_free(cuda)) {
         for (int i = 0; i < module->count; i++)
             if (module->module[i]) cuda->driver.cuModuleUnload(module->module[i]);
         sn_cuda_leave(cuda);
     }
-    sn_error_free(entered); /* with the context its modules are gone */
     free(module->module);
     free(module->function);
     free(module->image);

@@ -1,0 +1,523 @@
+/* The device `cuda`, on the emulated libraries (see emulator/README.md), or with SINTER_TEST_GPU=1 on the GPU that there is, where
+ * the tests of planted faults are left out. */
+#include "cuda/cuda.h"
+#include "eval.h"
+#include "execute_fixture.h"
+#include "number.h"
+#include <math.h>
+#include <pthread.h>
+
+static bool on_gpu(void) {
+    const char *told = getenv("SINTER_TEST_GPU");
+    return told && strcmp(told, "1") == 0;
+}
+
+static void plant(const char *what) {
+    setenv("SINTER_EMULATOR", what, 1);
+}
+
+static int use_libraries(void **state) {
+    if (!on_gpu()) {
+        setenv("SINTER_LIBCUDA", SN_EMULATED "/libemulated_cuda.so", 1);
+        setenv("SINTER_LIBNVRTC", SN_EMULATED "/libemulated_nvrtc.so", 1);
+        setenv("SINTER_LIBCUBLASLT", SN_EMULATED "/libemulated_cublaslt.so", 1);
+    }
+    return make_cache(state);
+}
+
+/* ---- programs ---- */
+
+static const char perceptron[] =
+    "graph \"perceptron\" stage imported\n"
+    "symbol B at_least 1\n"
+    "symbol T at_least 1\n"
+    "input %0 \"x\": f32[B, T, 24]\n"
+    "%1 \"w1\" = constant {tensor = f32[24, 50] recipe 1 scale 0.2 offset 0} : f32[24, 50]\n"
+    "%2 \"b1\" = constant {tensor = f32[50] recipe 2 scale 1 offset 0} : f32[50]\n"
+    "%3 = matmul(%0, %1) : f32[B, T, 50] ; group 1\n"
+    "%4 = add(%3, %2) : f32[B, T, 50] ; group 2\n"
+    "%5 = gelu(%4) : f32[B, T, 50] ; group 3\n"
+    "%6 \"w2\" = constant {tensor = f32[50, 24] recipe 3 scale 0.2 offset 0} : f32[50, 24]\n"
+    "%7 = matmul(%5, %6) : f32[B, T, 24] ; group 4\n"
+    "%8 = add(%7, %0) : f32[B, T, 24] ; group 5\n"
+    "%9 = softmax(%8) {axis = 2} : f32[B, T, 24] ; group 6\n"
+    "output %8 \"y\"\n"
+    "output %9 \"p\"\n";
+
+typedef struct Made {
+    Arena *arena;
+    Graph *imported;
+    sn_Program *program;
+    sn_Context *context;
+} Made;
+
+static Status try_compile(Made *made, const char *text, bool eager, const char *cache) {
+    *made = (Made){.arena = sn_arena_new()};
+    assert_ok(sn_graph_parse(made->arena, text, strlen(text), &made->imported));
+    PipelineOptions options = {.eager = eager, .verify = true};
+    Arena *arena = sn_arena_new();
+    Plan *plan;
+    Status status = sn_program_open(arena, "cuda", 2, cache, &made->program);
+    if (!status)
+        status = sn_compile_plan(arena, made->imported, &made->program->device->target, &options, NULL,
+                                 &made->program->ledger, &plan);
+    return status ? status : sn_program_load(made->program, plan);
+}
+
+static Made compile(const char *text, bool eager, const char *cache) {
+    Made made;
+    assert_ok(try_compile(&made, text, eager, cache));
+    made.context = make_context(made.program, 0);
+    return made;
+}
+
+static void release(Made *made) {
+    sn_context_free(made->context);
+    if (made->program) sn_program_free(made->program);
+    sn_arena_free(made->arena);
+}
+
+enum { MOST = 4 * 33 * 24 };
+
+static void set_random(sn_Context *context, int64_t batch, int64_t length, uint64_t seed, float *x) {
+    for (int64_t i = 0; i < batch * length * 24; i++) x[i] = (float)sn_random_normal(seed, (uint64_t)i);
+    assert_ok(set_f32(context, 0, 3, (int64_t[]){batch, length, 24}, x));
+}
+
+static void compare(const Made *made, int64_t batch, int64_t length, const float *x) {
+    Arena *arena = sn_arena_new();
+    Array *input = sn_array_new(arena, SN_F32, 3, (int64_t[]){batch, length, 24}), *expected[2];
+    for (int64_t i = 0; i < input->count; i++) input->f[i] = x[i];
+    const Array *inputs[] = {input};
+    assert_ok(sn_eval_graph(arena, made->imported, false, inputs, expected));
+    for (int k = 0; k < made->imported->body->result.count; k++) {
+        sn_Tensor got;
+        assert_ok(sn_context_output(made->context, k, &got));
+        for (int64_t i = 0; i < expected[k]->count; i++) {
+            double a = ((const float *)got.data)[i], b = expected[k]->f[i];
+            if (!((a - b) * (a - b) <= 1e-9 * (1 + b * b)))
+                fail_msg("output %d, element %d: %g is not %g", k, (int)i, a, b);
+        }
+    }
+    sn_arena_free(arena);
+}
+
+/* The third run of a shape replays what the second one recorded, with inputs of other numbers at another place. */
+static void runs_agree_with_the_interpreter(void **state) {
+    static const int64_t shapes[][2] = {{1, 7}, {3, 33}, {1, 7}, {2, 1}};
+    float *x = malloc(2 * MOST * sizeof *x);
+    for (int eager = 0; eager < 2; eager++) {
+        Made made = compile(perceptron, eager, *state);
+        for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+            for (int run = 0; run < 4; run++) {
+                float *at = x + (run % 2 ? MOST : 0);
+                set_random(made.context, shapes[k][0], shapes[k][1], 10 * k + (uint64_t)run, at);
+                assert_ok(sn_context_run(made.context));
+                compare(&made, shapes[k][0], shapes[k][1], at);
+            }
+        release(&made);
+    }
+    free(x);
+}
+
+static void outputs_come_when_they_are_asked_for(void **state) {
+    float x[MOST];
+    sn_Tensor first, second;
+    Made made = compile(perceptron, false, *state);
+    set_random(made.context, 1, 3, 1, x);
+    assert_ok(sn_context_run(made.context));
+    assert_null(made.context->output[1].data);
+    assert_ok(sn_context_output(made.context, 0, &first));
+    assert_null(made.context->output[1].data);
+    assert_ok(sn_context_output(made.context, 0, &second));
+    assert_ptr_equal(first.data, second.data);
+    compare(&made, 1, 3, x);
+    release(&made);
+}
+
+static void launches_are_timed_one_by_one(void **state) {
+    float x[MOST];
+    for (int eager = 0; eager < 2; eager++) {
+        Made made = compile(perceptron, eager, *state);
+        assert_ok(sn_profile_enable(made.context));
+        set_random(made.context, 1, 3, 1, x);
+        for (int i = 0; i < 3; i++) assert_ok(sn_context_run(made.context));
+        compare(&made, 1, 3, x);
+        const Profile *profile = sn_context_profile(made.context);
+        const Plan *plan = made.program->plan;
+        for (int i = plan->setup_count; i < plan->launch_count; i++) {
+            assert_int_equal(profile->time[i].calls, 3);
+            assert_true(profile->time[i].seconds >= 0 && profile->time[i].seconds < 60);
+        }
+        release(&made);
+    }
+}
+
+static const char lookup[] = "graph \"lookup\" stage imported\n"
+                             "symbol T\n"
+                             "input %0 \"table\": f32[3]\n"
+                             "input %1 \"ids\": i64[T]\n"
+                             "%2 = gather(%0, %1) {axis = 0} : f32[T] ; group 1 @ \"embed\" Gather 17 #1\n"
+                             "output %2 \"y\"\n";
+
+static void faults_name_the_node_and_pass(void **state) {
+    Made made = compile(lookup, false, *state);
+    float table[] = {1, 2, 4};
+    int64_t ids[] = {1, 5, 0};
+    assert_ok(set_f32(made.context, 0, 1, (int64_t[]){3}, table));
+    for (int i = 0; i < 3; i++) { /* directly, recorded, replayed */
+        ids[1] = 5;
+        assert_ok(set_i64(made.context, 1, 1, (int64_t[]){3}, ids));
+        assert_fails(sn_context_run(made.context), SN_FAULT, "embed");
+        ids[1] = 2;
+        assert_ok(sn_context_run(made.context));
+        sn_Tensor y;
+        assert_ok(sn_context_output(made.context, 0, &y));
+        assert_true(((const float *)y.data)[1] == 4);
+    }
+    release(&made);
+}
+
+typedef struct Worker {
+    const Made *made;
+    uint64_t seed;
+    bool good;
+} Worker;
+
+static void *work(void *argument) {
+    Worker *worker = argument;
+    Made own = *worker->made;
+    own.context = make_context(own.program, 0);
+    float *x = malloc(MOST * sizeof *x);
+    for (int run = 0; run < 4; run++) {
+        set_random(own.context, 1, 5, worker->seed + (uint64_t)run, x);
+        assert_ok(sn_context_run(own.context));
+    }
+    sn_Tensor y;
+    worker->good = sn_context_output(own.context, 0, &y) == NULL;
+    sn_context_free(own.context);
+    free(x);
+    return NULL;
+}
+
+static void contexts_run_side_by_side(void **state) {
+    Made made = compile(perceptron, false, *state);
+    pthread_t thread[3];
+    Worker worker[3];
+    for (int i = 0; i < 3; i++) {
+        worker[i] = (Worker){&made, 100 * (uint64_t)i, false};
+        assert_int_equal(pthread_create(&thread[i], NULL, work, &worker[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        assert_true(worker[i].good);
+    }
+    release(&made);
+}
+
+/* ---- the device by itself ---- */
+
+static sn_Program *open_device(const char *cache) {
+    sn_Program *program;
+    assert_ok(sn_program_open(sn_arena_new(), "cuda", 2, cache, &program));
+    return program;
+}
+
+static void copies_keep_every_byte(void **state) {
+    sn_Program *program = open_device(*state);
+    Device *device = program->device;
+    enum { BYTES = (9 << 20) + 3 }; /* more than two pieces of staging memory */
+    unsigned char *from = malloc(BYTES), *to = calloc(BYTES, 1);
+    void *at, *other;
+    for (int i = 0; i < BYTES; i++) from[i] = (unsigned char)(i * 2654435761u >> 24);
+    assert_ok(device->ops->alloc(device, BYTES, &at));
+    assert_ok(device->ops->alloc(device, BYTES, &other));
+    assert_ok(device->ops->upload(device, at, from, BYTES));
+    assert_ok(device->ops->download(device, to, at, BYTES));
+    assert_memory_equal(from, to, BYTES);
+    RowsCopy up = {SN_COPY_UPLOAD, other, from, 100, 40, 30, 7},
+             move = {SN_COPY_MOVE, at, other, 50, 100, 30, 7},
+             down = {SN_COPY_DOWNLOAD, to, at, 30, 50, 30, 7},
+             whole = {SN_COPY_MOVE, other, at, BYTES, BYTES, BYTES, 1};
+    assert_ok(device->ops->copy_rows(device, &up));
+    assert_ok(device->ops->copy_rows(device, &move));
+    assert_ok(device->ops->copy_rows(device, &down));
+    for (int row = 0; row < 7; row++) assert_memory_equal(to + 30 * row, from + 40 * row, 30);
+    assert_ok(device->ops->copy_rows(device, &whole));
+    device->ops->free(device, at, BYTES);
+    device->ops->free(device, other, BYTES);
+    free(from);
+    free(to);
+    sn_program_free(program);
+}
+
+/* A product with every part of its form drawn by lot, beside the same in double precision. */
+typedef struct Form {
+    LibraryProduct product;
+    ProductArguments arguments;
+    int64_t size[5]; /* elements of A, B, C, D, bias */
+    float *data[5], *result;
+} Form;
+
+static int64_t draw(uint64_t seed, int *at, int64_t below) {
+    ++*at;
+    return (int64_t)(sn_random_uniform(seed, (uint64_t)*at) * (double)below);
+}
+
+static ProductMatrix draw_matrix(uint64_t seed, int *at, LibraryMatrix *form, int buffer, bool transposed,
+                                 int64_t rows, int64_t columns, int64_t batch, int64_t *size) {
+    int64_t run = transposed ? rows : columns, runs = transposed ? columns : rows;
+    ProductMatrix made = {.offset = 4 * draw(seed, at, 3), .stride = run + 4 * draw(seed, at, 3)};
+    made.batch_stride = runs * made.stride + 4 * draw(seed, at, 2);
+    *form = (LibraryMatrix){.buffer = buffer, .dtype = SN_F32, .transposed = transposed};
+    *size = made.offset + batch * made.batch_stride + 16;
+    return made;
+}
+
+static Form draw_form(uint64_t seed) {
+    Form f = {0};
+    int at = 0;
+    ProductArguments *p = &f.arguments;
+    *p = (ProductArguments){.batch = 1 + draw(seed, &at, 3),
+                            .M = 1 + draw(seed, &at, 20),
+                            .N = 4 * (1 + draw(seed, &at, 5)),
+                            .K = 1 + draw(seed, &at, 20)};
+    p->a = draw_matrix(seed, &at, &f.product.a, 0, draw(seed, &at, 2), p->M, p->K, p->batch, &f.size[0]);
+    p->b = draw_matrix(seed, &at, &f.product.b, 1, draw(seed, &at, 2), p->K, p->N, p->batch, &f.size[1]);
+    if (draw(seed, &at, 2)) p->b.batch_stride = 0;
+    p->c = draw_matrix(seed, &at, &f.product.c, 2, false, p->M, p->N, p->batch, &f.size[2]);
+    p->d = draw_matrix(seed, &at, &f.product.d, 3, false, p->M, p->N, p->batch, &f.size[3]);
+    p->bias.offset = 4 * draw(seed, &at, 3);
+    f.product.bias = (LibraryMatrix){.buffer = 4, .dtype = SN_F32};
+    f.size[4] = p->bias.offset + p->N;
+    if (draw(seed, &at, 2)) f.product.c.buffer = -1;
+    if (draw(seed, &at, 2)) f.product.bias.buffer = -1;
+    f.product.epilogue = (LibraryEpilogue)draw(seed, &at, 3);
+    for (int i = 0; i < 5; i++) {
+        f.data[i] = malloc((size_t)f.size[i] * sizeof(float));
+        for (int64_t k = 0; k < f.size[i]; k++)
+            f.data[i][k] = (float)sn_random_normal(seed + 1000, (uint64_t)(1000 * i + k));
+    }
+    return f;
+}
+
+static double element(const Form *f, int which, const LibraryMatrix *form, const ProductMatrix *at, int64_t b,
+                      int64_t r, int64_t c) {
+    int64_t place = form->transposed ? c * at->stride + r : r * at->stride + c;
+    return f->data[which][at->offset + b * at->batch_stride + place];
+}
+
+static double expected(const Form *f, int64_t b, int64_t m, int64_t n) {
+    const ProductArguments *p = &f->arguments;
+    double sum = 0;
+    for (int64_t k = 0; k < p->K; k++)
+        sum += element(f, 0, &f->product.a, &p->a, b, m, k) * element(f, 1, &f->product.b, &p->b, b, k, n);
+    if (f->product.c.buffer >= 0) sum += element(f, 2, &f->product.c, &p->c, b, m, n);
+    if (f->product.bias.buffer >= 0) sum += f->data[4][p->bias.offset + n];
+    if (f->product.epilogue == SN_LIBRARY_RELU) return sum > 0 ? sum : 0;
+    double cubic = 0.7978845608028654 * (sum + 0.044715 * sum * sum * sum);
+    return f->product.epilogue == SN_LIBRARY_GELU_TANH ? 0.5 * sum * (1 + (1 - 2 / (exp(2 * cubic) + 1)))
+                                                       : sum;
+}
+
+static void check_form(Device *device, Form *f) {
+    ProductArguments *p = &f->arguments;
+    void *buffer[5], *workspace;
+    assert_ok(device->ops->alloc(device, SN_WORKSPACE_BYTES, &workspace));
+    for (int i = 0; i < 5; i++) {
+        assert_ok(device->ops->alloc(device, f->size[i] * 4, &buffer[i]));
+        assert_ok(device->ops->upload(device, buffer[i], f->data[i], f->size[i] * 4));
+    }
+    p->product = &f->product;
+    p->buffer = buffer;
+    p->workspace = workspace;
+    p->workspace_bytes = SN_WORKSPACE_BYTES;
+    float *result = malloc((size_t)f->size[3] * sizeof(float));
+    for (int again = 0; again < 2; again++) assert_ok(device->ops->product(device, p));
+    assert_ok(device->ops->download(device, result, buffer[3], f->size[3] * 4));
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t m = 0; m < p->M; m++)
+            for (int64_t n = 0; n < p->N; n++) {
+                double wanted = expected(f, b, m, n),
+                       got = result[p->d.offset + b * p->d.batch_stride + m * p->d.stride + n];
+                if (!(fabs(got - wanted) <= 1e-4 * (1 + fabs(wanted))))
+                    fail_msg("%d, %d, %d: %g is not %g", (int)b, (int)m, (int)n, got, wanted);
+            }
+    for (int i = 0; i < 5; i++) {
+        device->ops->free(device, buffer[i], f->size[i] * 4);
+        free(f->data[i]);
+    }
+    device->ops->free(device, workspace, SN_WORKSPACE_BYTES);
+    free(result);
+}
+
+static void products_of_the_library_are_right(void **state) {
+    sn_Program *program = open_device(*state);
+    assert_true(program->device->ops->library(program->device));
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        Form form = draw_form(seed);
+        check_form(program->device, &form);
+    }
+    sn_program_free(program);
+}
+
+/* ---- planted faults ---- */
+
+static void open_fails(const char *variable, const char *library, const char *planted, sn_Code code,
+                       const char *what, const char *cache) {
+    char *before = strdup(getenv(variable));
+    sn_Program *program;
+    plant(planted);
+    setenv(variable, library, 1);
+    assert_fails(sn_program_open(sn_arena_new(), "cuda", 1, cache, &program), code, what);
+    sn_program_free(program);
+    setenv(variable, before, 1);
+    free(before);
+    plant("");
+}
+
+static void what_is_missing_is_said(void **state) {
+    const char *cuda = SN_EMULATED "/libemulated_cuda.so";
+    if (on_gpu()) skip();
+    open_fails("SINTER_LIBCUDA", "/nowhere/libcuda.so.1", "", SN_DEVICE,
+               "no usable GPU: the NVIDIA driver is missing", *state);
+    open_fails("SINTER_LIBCUDA", SN_EMULATED "/libemulated_cuda_old.so", "", SN_DEVICE,
+               "lacks cuGraphExecUpdate_v2", *state);
+    open_fails("SINTER_LIBCUDA", cuda, "init=100", SN_DEVICE,
+               "no usable GPU: cuInit gave 100 CUDA_ERROR_NO_DEVICE", *state);
+    open_fails("SINTER_LIBCUDA", cuda, "init=34", SN_DEVICE, "cuInit gave 34 CUDA_ERROR_STUB_LIBRARY",
+               *state);
+    open_fails("SINTER_LIBCUDA", cuda, "devices=0", SN_DEVICE, "no usable GPU", *state);
+    open_fails("SINTER_LIBCUDA", cuda, "sm=75", SN_UNSUPPORTED, "compute capability 7.5 is unsupported",
+               *state);
+    open_fails("SINTER_LIBNVRTC", "/nowhere/libnvrtc.so", "", SN_COMPILER, "NVRTC is missing", *state);
+}
+
+/* Compilations and runs that fail at every allocation in turn, and work again afterwards. */
+static void memory_may_run_out_anywhere(void **state) {
+    static const char *const kinds[] = {"alloc", "host_alloc", "module"};
+    float x[MOST];
+    if (on_gpu()) skip();
+    for (int kind = 0; kind < 3; kind++)
+        for (int eager = 0; eager < 2; eager++) {
+            int failures = 0;
+            for (int n = 1; n == 1 || failures == n - 1; n++) {
+                char fault[64];
+                snprintf(fault, sizeof fault, "%s=%d", kinds[kind], n);
+                plant(fault);
+                Made made;
+                Status status = try_compile(&made, perceptron, eager, *state);
+                if (!status) status = sn_context_new(made.program, NULL, &made.context);
+                if (!status) set_random(made.context, 1, 3, 1, x);
+                for (int run = 0; run < 3 && !status; run++) status = sn_context_run(made.context);
+                sn_Tensor y;
+                if (!status) status = sn_context_output(made.context, 0, &y);
+                failures += status != NULL;
+                if (status) assert_int_equal(sn_error_code(status), SN_NO_MEMORY);
+                if (status && made.context) {
+                    assert_ok(sn_context_run(made.context));
+                    compare(&made, 1, 3, x);
+                }
+                sn_error_free(status);
+                release(&made);
+            }
+            assert_true(failures >= 1);
+        }
+    plant("");
+}
+
+static void a_failed_recording_ends_one_run(void **state) {
+    static const struct {
+        const char *fault;
+        sn_Code code;
+    } cases[] = {{"capture=1", SN_DEVICE}, {"instantiate=1", SN_NO_MEMORY}};
+    float x[MOST];
+    if (on_gpu()) skip();
+    for (int i = 0; i < 2; i++) {
+        Made made = compile(perceptron, false, *state);
+        set_random(made.context, 1, 3, 1, x);
+        assert_ok(sn_context_run(made.context));
+        plant(cases[i].fault);
+        assert_fails(sn_context_run(made.context), cases[i].code, "recording a run");
+        for (int run = 0; run < 2; run++) {
+            assert_ok(sn_context_run(made.context));
+            compare(&made, 1, 3, x);
+        }
+        release(&made);
+        plant("");
+    }
+}
+
+static void a_compiler_that_fails_is_quoted(void **state) {
+    Made made;
+    char cache[128];
+    if (on_gpu()) skip();
+    snprintf(cache, sizeof cache, "%s/none", (const char *)*state);
+    plant("compile=1");
+    assert_fails(try_compile(&made, lookup, false, cache), SN_COMPILER, "nvrtcCompileProgram gave 6");
+    release(&made);
+    plant("");
+}
+
+/* Last: the GPU is lost to the whole process. */
+static void a_lost_context_stays_lost(void **state) {
+    float x[MOST];
+    Made made[2];
+    if (on_gpu()) skip();
+    for (int eager = 0; eager < 2; eager++) {
+        made[eager] = compile(perceptron, eager, *state);
+        set_random(made[eager].context, 1, 3, 1, x);
+        assert_ok(sn_context_run(made[eager].context));
+    }
+    plant("launch=2");
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Context *other;
+        for (int i = 0; i < 3; i++)
+            assert_fails(sn_context_run(made[eager].context), SN_DEVICE, "the GPU's context is lost since");
+        assert_fails(sn_context_new(made[eager].program, NULL, &other), SN_DEVICE, "is lost since");
+    }
+    for (int eager = 0; eager < 2; eager++) release(&made[eager]);
+    plant("");
+}
+
+/* ---- ahead of time ---- */
+
+static void kernels_for_an_absent_gpu_are_only_compiled(void **state) {
+    Arena *arena = sn_arena_new();
+    sn_Program *program;
+    Graph *graph;
+    Plan *plan;
+    PipelineOptions options = {0};
+    sn_Context *context;
+    char driver[256] = "";
+    if (on_gpu()) skip();
+    snprintf(driver, sizeof driver, "%s", getenv("SINTER_LIBCUDA"));
+    setenv("SINTER_LIBCUDA", "/nowhere/libcuda.so.1", 1);
+    assert_ok(sn_program_open(arena, "cuda:sm_90a", 2, *state, &program));
+    assert_ok(sn_graph_parse(arena, perceptron, strlen(perceptron), &graph));
+    assert_ok(
+        sn_compile_plan(arena, graph, &program->device->target, &options, NULL, &program->ledger, &plan));
+    assert_ok(sn_program_load(program, plan));
+    assert_fails(sn_context_new(program, NULL, &context), SN_DEVICE, "only compiled for");
+    setenv("SINTER_LIBCUDA", driver, 1);
+    sn_program_free(program);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_agree_with_the_interpreter),
+        cmocka_unit_test(outputs_come_when_they_are_asked_for),
+        cmocka_unit_test(launches_are_timed_one_by_one),
+        cmocka_unit_test(faults_name_the_node_and_pass),
+        cmocka_unit_test(contexts_run_side_by_side),
+        cmocka_unit_test(copies_keep_every_byte),
+        cmocka_unit_test(products_of_the_library_are_right),
+        cmocka_unit_test(what_is_missing_is_said),
+        cmocka_unit_test(memory_may_run_out_anywhere),
+        cmocka_unit_test(a_failed_recording_ends_one_run),
+        cmocka_unit_test(a_compiler_that_fails_is_quoted),
+        cmocka_unit_test(kernels_for_an_absent_gpu_are_only_compiled),
+        cmocka_unit_test(a_lost_context_stays_lost),
+    };
+    return cmocka_run_group_tests(tests, use_libraries, remove_cache);
+}
