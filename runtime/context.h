@@ -7,9 +7,9 @@
 #include "profile.h"
 #include "program.h"
 
-/* A state: two blocks that take turns as the output of a run and the input of the next; or one block, `current`, that
- * a run updates in place; or a cache, one block with room to spare along an axis, in which a run stores what is new.
- */
+/* A state: two blocks that take turns as the output of a run and the input of the next; or one block,
+ * `current`, that a run updates in place; or a cache, one block with room to spare along an axis, in which a
+ * run stores what is new. */
 typedef struct StateSlot {
     int input, output;         /* of the graph */
     const PlanCache *cache;    /* NULL: no cache */
@@ -94,8 +94,8 @@ void sn_states_free(sn_Context *context);
 int64_t sn_states_bytes(const sn_Context *context);
 bool sn_states_hold(const sn_Context *context, const void *data);
 
-/* Before binding: every cache has its contents and room for what the run appends to it. context->rank and extent are
- * those of the inputs that are no caches. */
+/* Before binding: every cache has its contents and room for what the run appends to it. context->rank and
+ * extent are those of the inputs that are no caches. */
 Status sn_caches_fit(sn_Context *context);
 
 /* The contents of a cache as a dense tensor of the extents of its output slot. */
@@ -126,8 +126,8 @@ void sn_context_free_block(const sn_Context *context, Block *block);
 /* The launches of one run, in either mode: every address but those of values made in the run is set. */
 Status sn_execute(sn_Context *context, const Binding *binding);
 
-/* replay.c: what `run` starts, launches and products only, started together where the device records and the same was started
- * before. */
+/* replay.c: what `run` starts, launches and products only, started together where the device records and the
+ * same was started before. */
 Status sn_replay(sn_Context *context, const Binding *binding, Status (*run)(sn_Context *, const Binding *));
 void sn_replay_free(sn_Context *context);
 

@@ -118,17 +118,18 @@ typedef struct DeviceOps {
     bool (*library)(Device *device);
     Status (*product)(Device *device, const ProductArguments *arguments);
 
-    /* Between `record` and `recorded`, what the calling thread starts is kept and not run; it is launches and products only. `recorded`
-     * puts it into *recording, in the place of what was there (NULL: nothing); with `recording` NULL it is dropped. A
-     * recording refers to the addresses that it was made with. `replay` starts it; `forget` frees it when it is not running. All four are NULL where
-     * a device gains nothing by them. */
+    /* Between `record` and `recorded`, what the calling thread starts is kept and not run; it is launches
+     * and products only. `recorded` puts it into *recording, in the place of what was there (NULL: nothing);
+     * with `recording` NULL it is dropped. A recording refers to the addresses that it was made with.
+     * `replay` starts it; `forget` frees it when it is not running. All four are NULL where a device gains
+     * nothing by them. */
     Status (*record)(Device *device);
     Status (*recorded)(Device *device, Recording **recording);
     Status (*replay)(Device *device, Recording *recording);
     void (*forget)(Device *device, Recording *recording);
 
-    /* `mark` puts mark `index` behind what the calling thread has started; once a sync has returned, `elapsed` gives the seconds from one to another. NULL
-     * where launches have ended when they return. */
+    /* `mark` puts mark `index` behind what the calling thread has started; once a sync has returned,
+     * `elapsed` gives the seconds from one to another. NULL where launches have ended when they return. */
     Status (*marks_new)(Device *device, int count, Marks **out);
     Status (*mark)(Device *device, Marks *marks, int index);
     Status (*elapsed)(Device *device, const Marks *marks, int from, int to, double *seconds);

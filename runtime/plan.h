@@ -33,8 +33,8 @@ typedef struct PlanValue {
     const Tensor *tensor; /* CONSTANT */
 } PlanValue;
 
-/* A product that the device's library can do in a kernel's place (see codegen's library.h). All numbers are positions in Plan.dim; those of
- * an absent matrix are -1. */
+/* A product that the device's library can do in a kernel's place (see codegen's library.h). All numbers are
+ * positions in Plan.dim; those of an absent matrix are -1. */
 typedef struct PlanMatrix {
     int offset, stride, batch_stride;
 } PlanMatrix;
@@ -129,9 +129,9 @@ int sn_graph_cache_count(const Graph *graph);
  * differs from the other in dtype, rank or a fixed extent. */
 Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *state);
 
-/* Whether a launch is better done by the library, where there is one: from 16 rows of all its matrices together on. With fewer, the
- * product is a pass over its right operand, which a kernel does at the speed of memory and without a second launch. `dim` as
- * in a binding. */
+/* Whether a launch is better done by the library, where there is one: from 16 rows of all its matrices
+ * together on. With fewer, the product is a pass over its right operand, which a kernel does at the speed of
+ * memory and without a second launch. `dim` as in a binding. */
 bool sn_plan_prefers_library(const PlanLaunch *launch, const int64_t *dim);
 
 /* The plan as text: buffers, then one line a launch. */

@@ -65,12 +65,13 @@ void sn_program_setup_needed(Arena *arena, const Plan *plan, const bool *ready, 
 
 /* Starts a launch of the plan by its kernel. address[i] is where value i of the plan is; dim[i] the value of
  * Plan.dim[i]; param the values of the launch's params; buffer has room for Plan.buffer_most. *fault (0
- * before; of the device's alloc_host) becomes the launch's fault code, at the latest when the device's sync returns. */
+ * before; of the device's alloc_host) becomes the launch's fault code, at the latest when the device's sync
+ * returns. */
 Status sn_program_launch(const sn_Program *program, const PlanLaunch *launch, void *const *address,
                          const int64_t *dim, const int64_t *param, void **buffer, int *fault);
 
-/* The same by the device's library: its product and then, unless that is all, the rest. param: those of the whole plan, as in a
- * binding. workspace: SN_WORKSPACE_BYTES of the device, of this context alone. */
+/* The same by the device's library: its product and then, unless that is all, the rest. param: those of the
+ * whole plan, as in a binding. workspace: SN_WORKSPACE_BYTES of the device, of this context alone. */
 enum { SN_WORKSPACE_BYTES = 32 << 20 }; /* what the library's makers recommend for sm_90 */
 Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, void *const *address,
                           const int64_t *dim, const int64_t *param, void **buffer, void *workspace,

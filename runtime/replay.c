@@ -1,7 +1,8 @@
 /* Runs that are started as one: on a GPU, starting a run's launches one by one can take longer than they do.
  *
- * A run is recorded when the same one has been there before: one binding, and the same addresses of everything that lies outside the
- * arena. What differs from run to run, as the lengths of caches do, is started launch by launch and costs no recording. */
+ * A run is recorded when the same one has been there before: one binding, and the same addresses of
+ * everything that lies outside the arena. What differs from run to run, as the lengths of caches do, is
+ * started launch by launch and costs no recording. */
 #include "context.h"
 
 static Hash key_of(const sn_Context *context, const Binding *binding) {

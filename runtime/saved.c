@@ -38,7 +38,6 @@ static const Map *payloads(Arena *arena, const Saved *saved) {
     return map;
 }
 
-/* Code is generated again for this target before the kernels' hashes are compared: it has to be one that there can be. */
 static bool possible_gpu(const Target *target) {
     return target->sm >= 50 && target->sm < 1000 && target->warp == 32 && target->max_threads >= 32 &&
            target->max_threads <= 1024 && target->processors > 0 && target->processors <= 1 << 16 &&
@@ -46,6 +45,8 @@ static bool possible_gpu(const Target *target) {
            target->precision <= SN_PRECISION_MEDIUM;
 }
 
+/* Code is generated again for this target before the kernels' hashes are compared: it has to be one that
+ * there can be. */
 static Status check_target(const Target *target) {
     if (target->kind == SN_TARGET_CUDA)
         return possible_gpu(target) ? NULL : sn_fail(SN_INVALID, "a malformed saved program: its target");

@@ -20,8 +20,9 @@ typedef struct Writer {
 
 /* ---- what is stored ---- */
 
-/* A result that a rule alone decides is made again: rules keep the file small. So is what lies in a GPU's memory, or was never made
- * because the GPU is not here: it is made quickly, and needs the weights as they are. */
+/* A result that a rule alone decides is made again: rules keep the file small. So is what lies in a GPU's
+ * memory, or was never made because the GPU is not here: it is made quickly, and needs the weights as they
+ * are. */
 static void choose_results(Writer *w) {
     const Plan *plan = w->plan;
     if (!w->program->device->host_memory) return;

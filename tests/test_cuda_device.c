@@ -1,5 +1,5 @@
-/* The device `cuda`, on the emulated libraries (see emulator/README.md), or with SINTER_TEST_GPU=1 on the GPU that there is, where
- * the tests of planted faults are left out. */
+/* The device `cuda`, on the emulated libraries (see emulator/README.md), or with SINTER_TEST_GPU=1 on the
+ * GPU that there is, where the tests of planted faults are left out. */
 #include "cuda/cuda.h"
 #include "eval.h"
 #include "execute_fixture.h"
@@ -102,7 +102,8 @@ static void compare(const Made *made, int64_t batch, int64_t length, const float
     sn_arena_free(arena);
 }
 
-/* The third run of a shape replays what the second one recorded, with inputs of other numbers at another place. */
+/* The third run of a shape replays what the second one recorded, with inputs of other numbers at another
+ * place. */
 static void runs_agree_with_the_interpreter(void **state) {
     static const int64_t shapes[][2] = {{1, 7}, {3, 33}, {1, 7}, {2, 1}};
     float *x = malloc(2 * MOST * sizeof *x);
@@ -482,25 +483,76 @@ static void a_lost_context_stays_lost(void **state) {
 
 /* ---- ahead of time ---- */
 
-static void kernels_for_an_absent_gpu_are_only_compiled(void **state) {
+static void set_variable(const char *name, const char *value, char *before, size_t size) {
+    snprintf(before, size, "%s", getenv(name));
+    setenv(name, value, 1);
+}
+
+/* Without a driver, for a GPU that is not there, into a file. */
+static void save_for_an_absent_gpu(const char *cache, const char *architecture, const char *path) {
     Arena *arena = sn_arena_new();
     sn_Program *program;
     Graph *graph;
     Plan *plan;
     PipelineOptions options = {0};
     sn_Context *context;
-    char driver[256] = "";
-    if (on_gpu()) skip();
-    snprintf(driver, sizeof driver, "%s", getenv("SINTER_LIBCUDA"));
-    setenv("SINTER_LIBCUDA", "/nowhere/libcuda.so.1", 1);
-    assert_ok(sn_program_open(arena, "cuda:sm_90a", 2, *state, &program));
+    char driver[256];
+    set_variable("SINTER_LIBCUDA", "/nowhere/libcuda.so.1", driver, sizeof driver);
+    assert_ok(sn_program_open(arena, architecture, 2, cache, &program));
     assert_ok(sn_graph_parse(arena, perceptron, strlen(perceptron), &graph));
     assert_ok(
         sn_compile_plan(arena, graph, &program->device->target, &options, NULL, &program->ledger, &plan));
     assert_ok(sn_program_load(program, plan));
     assert_fails(sn_context_new(program, NULL, &context), SN_DEVICE, "only compiled for");
-    setenv("SINTER_LIBCUDA", driver, 1);
+    assert_ok(sn_program_save(program, path));
     sn_program_free(program);
+    setenv("SINTER_LIBCUDA", driver, 1);
+}
+
+static void a_saved_program_needs_no_compiler(void **state) {
+    char path[128], nvrtc[256];
+    float x[MOST];
+    if (on_gpu()) skip();
+    snprintf(path, sizeof path, "%s/saved.sinter", (const char *)*state);
+    save_for_an_absent_gpu(*state, "cuda:sm_90a", path);
+    set_variable("SINTER_LIBNVRTC", "/nowhere/libnvrtc.so", nvrtc, sizeof nvrtc);
+    Made made = {.arena = sn_arena_new()};
+    assert_ok(sn_graph_parse(made.arena, perceptron, strlen(perceptron), &made.imported));
+    assert_ok(sn_program_open_file(path, NULL, &made.program));
+    made.context = make_context(made.program, 0);
+    for (int run = 0; run < 3; run++) {
+        set_random(made.context, 2, 5, (uint64_t)run, x);
+        assert_ok(sn_context_run(made.context));
+        compare(&made, 2, 5, x);
+    }
+    release(&made);
+    setenv("SINTER_LIBNVRTC", nvrtc, 1);
+}
+
+static void a_saved_program_needs_its_kind_of_gpu(void **state) {
+    static const struct {
+        const char *target, *gpu;
+        bool runs;
+    } cases[] = {{"cuda:sm_80", "sm=86", true},
+                 {"cuda:sm_86", "sm=80", false},
+                 {"cuda:sm_80", "sm=90", false},
+                 {"cuda:sm_90a", "sm=100", false}};
+    char path[128];
+    if (on_gpu()) skip();
+    snprintf(path, sizeof path, "%s/saved.sinter", (const char *)*state);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sn_Program *program = NULL;
+        save_for_an_absent_gpu(*state, cases[i].target, path);
+        plant(cases[i].gpu);
+        Status status = sn_program_open_file(path, NULL, &program);
+        if (!cases[i].runs) assert_fails(status, SN_UNSUPPORTED, "unsupported by this GPU");
+        if (cases[i].runs) assert_ok(status);
+        if (program) sn_program_free(program);
+        plant("");
+    }
+    sn_CompileOptions options = {.size = sizeof options, .device = "cpu"};
+    sn_Program *program;
+    assert_fails(sn_program_open_file(path, &options, &program), SN_UNSUPPORTED, "was saved for cuda:sm_90a");
 }
 
 int main(void) {
@@ -516,7 +568,8 @@ int main(void) {
         cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(a_failed_recording_ends_one_run),
         cmocka_unit_test(a_compiler_that_fails_is_quoted),
-        cmocka_unit_test(kernels_for_an_absent_gpu_are_only_compiled),
+        cmocka_unit_test(a_saved_program_needs_no_compiler),
+        cmocka_unit_test(a_saved_program_needs_its_kind_of_gpu),
         cmocka_unit_test(a_lost_context_stays_lost),
     };
     return cmocka_run_group_tests(tests, use_libraries, remove_cache);

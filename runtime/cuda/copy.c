@@ -1,4 +1,5 @@
-/* Copies between host and GPU, in pieces through pinned memory: one piece crosses the bus while the next one is copied on the host. */
+/* Copies between host and GPU, in pieces through pinned memory: one piece crosses the bus while the next one
+ * is copied on the host. */
 #include "gpu.h"
 
 static size_t piece(int64_t bytes, int64_t from) {

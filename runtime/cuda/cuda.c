@@ -188,8 +188,9 @@ static Cuda *new_cuda(Arena *arena, Pool *pool) {
     return cuda;
 }
 
-/* Whether machine code for `architecture` runs on a GPU of capability `sm`: that of one with features of its own on that one alone, other code
- * on later ones of the same major number too (CUDA C++ Programming Guide, "Binary Compatibility"). */
+/* Whether machine code for `architecture` runs on a GPU of capability `sm`: that of one with features of its
+ * own on that one alone, other code on later ones of the same major number too (CUDA C++ Programming Guide,
+ * "Binary Compatibility"). */
 static bool runs_on(const char *architecture, int sm) {
     char *end;
     if (strncmp(architecture, "sm_", 3) != 0) return false;
@@ -212,7 +213,6 @@ static Status open_gpu(Arena *arena, Cuda *cuda, const char *cache_dir, int ordi
                        (long long)compiled->shared_bytes, (long long)found.shared_bytes);
     if (!compiled) {
         TRY(sn_nvrtc_open(arena, cache_dir, &cuda->nvrtc));
-        TRY(sn_nvrtc_knows(arena, &cuda->nvrtc, found.sm));
     }
     return SN_CU(cuda, cuDevicePrimaryCtxRetain, &cuda->context, cuda->gpu);
 }
@@ -239,7 +239,6 @@ Status sn_cuda_device_compiled(Arena *arena, const Target *target, int ordinal, 
 Status sn_cuda_device_absent(Arena *arena, const char *cache_dir, int sm, Pool *pool, Device **out) {
     Nvrtc nvrtc = {0};
     TRY(sn_nvrtc_open(arena, cache_dir, &nvrtc));
-    TRY(sn_nvrtc_knows(arena, &nvrtc, sm));
     Cuda *cuda = new_cuda(arena, pool);
     cuda->nvrtc = nvrtc;
     cuda->device.absent = true;

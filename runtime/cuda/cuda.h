@@ -5,7 +5,8 @@
 #include "cpu/threads.h"
 #include "device.h"
 
-/* What a device is asked for by: "cuda" (the first GPU) or "cuda:1"; and "cuda:sm_90a", a kind of GPU that need not be there. */
+/* What a device is asked for by: "cuda" (the first GPU) or "cuda:1"; and "cuda:sm_90a", a kind of GPU that
+ * need not be there. */
 typedef struct CudaName {
     int ordinal;
     int sm; /* 0: a GPU that is there */
@@ -14,13 +15,13 @@ typedef struct CudaName {
 /* False when `name` names no GPU. */
 bool sn_cuda_name(const char *name, CudaName *out);
 
-/* A GPU of this machine, with NVRTC. Kernels are compiled on the threads of `pool`, which outlives the device, and kept in the kernel
- * cache (`cache_dir` as in sn_CompileOptions). What the device keeps lies in `arena`; close releases the rest. SN_DEVICE says what is
- * missing: driver, GPU, NVRTC. */
+/* A GPU of this machine, with NVRTC. Kernels are compiled on the threads of `pool`, which outlives the
+ * device, and kept in the kernel cache (`cache_dir` as in sn_CompileOptions). What the device keeps lies in
+ * `arena`; close releases the rest. SN_DEVICE says what is missing: driver, GPU, NVRTC. */
 Status sn_cuda_device_open(Arena *arena, const char *cache_dir, int ordinal, Pool *pool, Device **out);
 
-/* The same for kernels that were compiled for `target` before: it loads images only. SN_UNSUPPORTED when the GPU is none that
- * runs them. */
+/* The same for kernels that were compiled for `target` before: it loads images only. SN_UNSUPPORTED when the
+ * GPU is none that runs them. */
 Status sn_cuda_device_compiled(Arena *arena, const Target *target, int ordinal, Pool *pool, Device **out);
 
 /* A kind of GPU that need not be there: kernels can be compiled and made an image of, and nothing runs. */

@@ -1,4 +1,5 @@
-/* What a device `cuda` holds. Its functions are spread over errors.c, lanes.c, copy.c, module.c, product.c and graph.c. */
+/* What a device `cuda` holds. Its functions are spread over errors.c, lanes.c, copy.c, module.c, product.c
+ * and graph.c. */
 #ifndef SN_CUDA_GPU_H
 #define SN_CUDA_GPU_H
 
@@ -9,8 +10,8 @@
 
 enum { SN_STAGING_BYTES = 4 << 20, SN_STAGING_COUNT = 2 };
 
-/* A stream, lent to a thread from the first thing that it starts until it has waited for all of them: so what a thread starts runs in
- * order, and there are as many streams as threads that were at work at once. */
+/* A stream, lent to a thread from the first thing that it starts until it has waited for all of them: so
+ * what a thread starts runs in order, and there are as many streams as threads that were at work at once. */
 typedef struct Lane {
     struct Lane *next;
     pthread_t thread;
@@ -27,7 +28,7 @@ typedef struct Cuda {
     Device device;
     Pool *pool;
     DriverLibrary driver;
-    Nvrtc nvrtc; /* library.nvrtcVersion NULL: none was opened */
+    Nvrtc nvrtc; /* path NULL: none was asked for */
     CuDevice gpu;
     CuContext context; /* NULL: absent */
     atomic_uint lost;  /* the error that the context was lost with; 0: it is alive */
@@ -42,8 +43,8 @@ typedef struct Cuda {
 
 /* ---- errors.c ---- */
 
-/* NULL for success; otherwise SN_DEVICE (SN_NO_MEMORY when memory is short) with the call, the code, its name and its meaning. Remembers
- * an error after which the context is lost. */
+/* NULL for success; otherwise SN_DEVICE (SN_NO_MEMORY when memory is short) with the call, the code, its
+ * name and its meaning. Remembers an error after which the context is lost. */
 Status sn_cuda_check(Cuda *cuda, CuResult result, const char *call);
 
 /* A call to the driver, checked. */
@@ -52,8 +53,8 @@ Status sn_cuda_check(Cuda *cuda, CuResult result, const char *call);
 /* Makes the GPU's context that of the calling thread, until sn_cuda_leave; fails when it is lost or absent. */
 Status sn_cuda_enter(Cuda *cuda);
 
-/* The same in order to free what is in the context, also when it is lost; false when there is none. What the driver says to
- * freeing is not looked at: a lost context takes with it what it does not free. */
+/* The same in order to free what is in the context, also when it is lost; false when there is none. What the
+ * driver says to freeing is not looked at: a lost context takes with it what it does not free. */
 bool sn_cuda_enter_to_free(Cuda *cuda);
 void sn_cuda_leave(Cuda *cuda);
 

@@ -24,7 +24,8 @@ Status sn_cuda_record(Device *device) {
     return status;
 }
 
-/* A graph that differs from the one before in numbers and addresses alone changes it; otherwise it is made anew. */
+/* A graph that differs from the one before in numbers and addresses alone changes it; otherwise it is made
+ * anew. */
 static Status put(Cuda *cuda, CuGraph graph, Recording *recording) {
     CuGraphUpdate result = {0};
     if (recording->exec &&

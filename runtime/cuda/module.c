@@ -1,4 +1,5 @@
-/* Loaded kernels, and their image: a count, the size of each, then the machine code of each, on multiples of 16 bytes. */
+/* Loaded kernels, and their image: a count, the size of each, then the machine code of each, on multiples of
+ * 16 bytes. */
 #include "clock.h"
 #include "gpu.h"
 #include "guard.h"
@@ -71,7 +72,8 @@ static bool find_code(const CudaModule *module, size_t *start) {
 
 /* ---- loading ---- */
 
-/* What is asked for at a launch may exceed what a kernel gets unasked: allowed once, to the most that there is. */
+/* What is asked for at a launch may exceed what a kernel gets unasked: allowed once, to the most that there
+ * is. */
 static Status allow_shared(Cuda *cuda, const Kernel *kernel, CuFunction function) {
     int64_t bytes;
     if (!kernel->shared || (sn_dim_is(kernel->shared, &bytes) && bytes <= SHARED_UNASKED)) return NULL;
@@ -159,7 +161,7 @@ static Status build(void *argument) {
 Status sn_cuda_compile(Device *device, const Kernel *const *kernel, int count, CompileRecord *record,
                        Module **out) {
     Cuda *cuda = (Cuda *)device;
-    if (!cuda->nvrtc.library.nvrtcVersion)
+    if (!cuda->nvrtc.path)
         return sn_fail(SN_COMPILER, "a GPU that was opened without NVRTC compiles nothing");
     Build request = {cuda, sn_arena_new(), kernel, count, record, NULL};
     if (!request.arena) return sn_fail(SN_NO_MEMORY, "out of memory");

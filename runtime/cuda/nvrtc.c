@@ -1,21 +1,76 @@
 #include "nvrtc.h"
 #include "clock.h"
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { FORMAT = 1, LOG_SHOWN = 2000 };
 
-Status sn_nvrtc_open(Arena *arena, const char *cache_dir, Nvrtc *out) {
-    TRY(sn_cuda_open_nvrtc(arena, &out->library, &out->path));
+/* ---- the library ---- */
+
+static const char note_name[] = "nvrtc.note";
+
+typedef struct Loaded {
+    NvrtcLibrary library;
+    const char *path; /* of the file, links resolved */
+    int major, minor;
+} Loaded;
+
+static Status load_library(Arena *arena, Loaded *out) {
+    const char *name;
+    Dl_info info;
+    TRY(sn_cuda_open_nvrtc(arena, &out->library, &name));
     NvrtcResult result = out->library.nvrtcVersion(&out->major, &out->minor);
     if (result)
-        return sn_fail(SN_COMPILER, "%s: nvrtcVersion gave %u %s", out->path, result,
+        return sn_fail(SN_COMPILER, "%s: nvrtcVersion gave %u %s", name, result,
                        out->library.nvrtcGetErrorString(result));
-    return sn_cache_open(arena, cache_dir, &out->cache);
+    void *inside;
+    memcpy(&inside, &out->library.nvrtcVersion, sizeof inside);
+    char *real = dladdr(inside, &info) ? realpath(info.dli_fname, NULL) : NULL;
+    out->path = sn_arena_string(arena, real ? real : name);
+    free(real);
+    return NULL;
 }
 
-Status sn_nvrtc_knows(Arena *arena, const Nvrtc *nvrtc, int sm) {
-    int count = 0;
+/* What identifies a file and what told us to take it; "" when it cannot be told. */
+static const char *identity(Arena *arena, const char *path) {
+    struct stat info;
+    const char *told = secure_getenv("SINTER_LIBNVRTC");
+    if (stat(path, &info) != 0) return "";
+    return sn_arena_printf(arena, "%s\n%lld %lld.%ld\n%s\n", path, (long long)info.st_size,
+                           (long long)info.st_mtim.tv_sec, info.st_mtim.tv_nsec, told ? told : "");
+}
+
+/* The note is "MAJOR MINOR\n" and the identity of the file. */
+static bool read_note(Arena *arena, Nvrtc *nvrtc) {
+    const char *note = sn_cache_read(arena, &nvrtc->cache, note_name);
+    int length = 0;
+    if (!note || sscanf(note, "%d %d%n", &nvrtc->major, &nvrtc->minor, &length) != 2 || note[length] != '\n')
+        return false;
+    const char *rest = note + length + 1;
+    char *path = sn_arena_string(arena, rest);
+    path[strcspn(path, "\n")] = '\0';
+    nvrtc->path = path;
+    return strcmp(rest, identity(arena, path)) == 0;
+}
+
+Status sn_nvrtc_open(Arena *arena, const char *cache_dir, Nvrtc *out) {
+    TRY(sn_cache_open(arena, cache_dir, &out->cache));
+    if (read_note(arena, out)) return NULL;
+    Loaded loaded;
+    TRY(load_library(arena, &loaded));
+    out->path = loaded.path;
+    out->major = loaded.major;
+    out->minor = loaded.minor;
+    const char *note =
+        sn_arena_printf(arena, "%d %d\n%s", out->major, out->minor, identity(arena, out->path));
+    return sn_cache_write(arena, &out->cache, note_name, note);
+}
+
+/* SN_UNSUPPORTED when this NVRTC does not compile for `architecture`, "sm_90a". */
+static Status check_architecture(Arena *arena, const Loaded *nvrtc, const char *architecture) {
+    int count = 0, sm = atoi(architecture + 3);
     bool known = false;
     NvrtcResult result = nvrtc->library.nvrtcGetNumSupportedArchs(&count);
     int *list = SN_ARRAY(arena, int, count > 0 ? count : 1);
@@ -25,8 +80,8 @@ Status sn_nvrtc_knows(Arena *arena, const Nvrtc *nvrtc, int sm) {
                        nvrtc->library.nvrtcGetErrorString(result));
     for (int i = 0; i < count; i++) known = known || list[i] == sm;
     return known ? NULL
-                 : sn_fail(SN_UNSUPPORTED, "compute capability %d.%d is unsupported by NVRTC %d.%d (%s)",
-                           sm / 10, sm % 10, nvrtc->major, nvrtc->minor, nvrtc->path);
+                 : sn_fail(SN_UNSUPPORTED, "%s is unsupported by NVRTC %d.%d (%s)", architecture,
+                           nvrtc->major, nvrtc->minor, nvrtc->path);
 }
 
 /* ---- the assembler's report ---- */
@@ -194,6 +249,10 @@ static void note(CompileRecord *record, const Cubin *out, int count, int missing
 
 static Status run_jobs(Arena *arena, const Nvrtc *nvrtc, Pool *pool, Jobs *jobs, const Kernel *const *kernel,
                        const char *const *name, int count, Cubin *out) {
+    Loaded loaded;
+    TRY(load_library(arena, &loaded));
+    TRY(check_architecture(arena, &loaded, jobs->at[0].architecture));
+    for (int i = 0; i < jobs->count; i++) jobs->at[i].library = &loaded.library;
     qsort(jobs->at, (size_t)jobs->count, sizeof *jobs->at, by_length);
     sn_pool_run(pool, compile_kernels, jobs->at, jobs->count, 1, 1);
     for (int i = 0; i < jobs->count; i++) {
@@ -221,8 +280,7 @@ Status sn_nvrtc_compile(Arena *arena, const Nvrtc *nvrtc, Pool *pool, const char
         if (read_cached(arena, nvrtc, name[i], &out[i]))
             sn_cache_touch(scratch, &nvrtc->cache, name[i]);
         else
-            jobs->at[jobs->count++] =
-                (Job){.library = &nvrtc->library, .kernel = kernel[i], .architecture = architecture};
+            jobs->at[jobs->count++] = (Job){.kernel = kernel[i], .architecture = architecture};
     }
     Status status = jobs->count ? run_jobs(arena, nvrtc, pool, jobs, kernel, name, count, out) : NULL;
     if (!status) note(record, out, count, jobs->count);

@@ -7,18 +7,17 @@
 #include "device.h"
 #include "libraries.h"
 
+/* The compiler. Loading it takes a tenth of a second, so it is loaded when there is something to compile:
+ * what keys of the cache need of it is noted there, with the file that it was loaded from. */
 typedef struct Nvrtc {
-    NvrtcLibrary library;
-    const char *path;
+    const char *path; /* of the file */
     int major, minor;
     Cache cache;
 } Nvrtc;
 
-/* Opens NVRTC and the kernel cache (`cache_dir` as in sn_CompileOptions). */
+/* Finds NVRTC and opens the kernel cache (`cache_dir` as in sn_CompileOptions). SN_COMPILER when it is
+ * missing. */
 Status sn_nvrtc_open(Arena *arena, const char *cache_dir, Nvrtc *out);
-
-/* SN_UNSUPPORTED when this NVRTC does not compile for compute capability `sm`. */
-Status sn_nvrtc_knows(Arena *arena, const Nvrtc *nvrtc, int sm);
 
 /* What the assembler says of a kernel. */
 typedef struct KernelUse {
@@ -35,8 +34,8 @@ typedef struct Cubin {
     KernelUse use;
 } Cubin;
 
-/* Compiles the kernels that the cache does not have for `architecture` ("sm_90a"), several at once on the threads of `pool`; out[0 .. count) lie in
- * `arena`. SN_COMPILER with the compiler's first lines. */
+/* Compiles the kernels that the cache does not have for `architecture` ("sm_90a"), several at once on the
+ * threads of `pool`; out[0 .. count) lie in `arena`. SN_COMPILER with the compiler's first lines. */
 Status sn_nvrtc_compile(Arena *arena, const Nvrtc *nvrtc, Pool *pool, const char *architecture,
                         const Kernel *const *kernel, int count, CompileRecord *record, Cubin *out);
 

@@ -1,8 +1,8 @@
 /* Products of matrices by cuBLASLt.
  *
- * The library thinks in columns; a matrix by rows is its transpose by columns. So D = A·B is asked for as Dᵀ = Bᵀ·Aᵀ, with the operands
- * in each other's places and no matrix moved: D by rows, (M, N), is Dᵀ by columns, (N, M), whose bias, a vector along the rows of the
- * library's D, runs along N as ours does. */
+ * The library thinks in columns; a matrix by rows is its transpose by columns. So D = A·B is asked for as Dᵀ
+ * = Bᵀ·Aᵀ, with the operands in each other's places and no matrix moved: D by rows, (M, N), is Dᵀ by
+ * columns, (N, M), whose bias, a vector along the rows of the library's D, runs along N as ours does. */
 #include "gpu.h"
 #include <stdlib.h>
 
