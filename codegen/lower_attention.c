@@ -1,5 +1,5 @@
 /* Attention on the CPU: the template with queries, keys, values, scores and results as holes. */
-#include "lower_template.h"
+#include "lower_attention.h"
 
 #include "cluster.h"
 #include "view.h"
@@ -28,13 +28,13 @@ static Cut cut_of(const Target *target, int64_t D, int64_t DV) {
     return cut;
 }
 
-static void stand(void *user, const HoleAxes *axes, Dim *to) {
+void sn_attention_stand(void *user, const HoleAxes *axes, Dim *to) {
     (void)user;
     for (int i = 0; i < 4; i++) to[i] = axes->argument[i];
 }
 
-static HoleSpec spec_of(const char *name, const char *head, const char *row, const char *column,
-                        const Dim *extent, bool aligned) {
+HoleSpec sn_attention_spec(const char *name, const char *head, const char *row, const char *column,
+                           const Dim *extent, bool aligned) {
     return (HoleSpec){.name = name,
                       .count = 4,
                       .argument = {"b", head, row, column},
@@ -43,35 +43,44 @@ static HoleSpec spec_of(const char *name, const char *head, const char *row, con
                       .aligned = aligned};
 }
 
-static void read_operand(Lower *lower, TemplateUse *use, const Value *value, const char *name,
-                         const char *head, const char *row) {
-    HoleSpec spec = spec_of(name, head, row, "d", value->type.dim, true);
+void sn_attention_read(Attention *attention, const AttentionOperand *operand) {
+    Lower *lower = &attention->lower;
+    const Value *value = attention->node->input[operand->input];
+    HoleSpec spec = sn_attention_spec(operand->read, operand->head, operand->row, "d", value->type.dim, true);
     Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, value->type.dim);
-    sn_hole_read(lower, use, &spec, value, axes, axes, 4, stand, NULL);
+    sn_hole_read(lower, attention->use, &spec, value, axes, axes, 4, sn_attention_stand, NULL);
 }
 
-/* The address of an operand's elements, to fetch them ahead. Returns whether they are plain loads. */
-static bool read_address(Lower *lower, TemplateUse *use, const Value *value, const char *name,
-                         const char *head, const char *row) {
-    HoleSpec spec = spec_of(name, head, row, "d", value->type.dim, true);
+/* offset = d + a sum of products of one axis and a size each + a size. */
+static bool lies_along(Dims *dims, Dim offset, const Dim *axes) {
+    for (int i = 0; i < 4; i++) {
+        Dim coefficient;
+        if (axes[i]->kind != SN_DIM_AXIS) continue; /* of a single element */
+        if (!sn_dim_affine(dims, offset, axes[i], &coefficient, &offset)) return false;
+        if (sn_dim_has_axis(coefficient) || (i == 3 && !sn_dim_equals(coefficient, 1))) return false;
+    }
+    return !sn_dim_has_axis(offset);
+}
+
+bool sn_attention_address(Attention *attention, const AttentionOperand *operand, bool steps) {
+    Lower *lower = &attention->lower;
+    TemplateUse *use = attention->use;
+    const Value *value = attention->node->input[operand->input];
+    HoleSpec spec =
+        sn_attention_spec(operand->address, operand->head, operand->row, "d", value->type.dim, true);
     Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, value->type.dim), to[4];
     sn_lower_nest(lower);
     Instr *load = sn_lower_pull(lower, value, axes);
-    if (load->kind != SN_INSTR_LOAD || load->guard || lower->status) {
+    if (load->kind != SN_INSTR_LOAD || load->guard || lower->status ||
+        (steps && !lies_along(lower->dims, load->dim, axes))) {
         lower->kernel->nest.count--;
         return false;
     }
     HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
-    stand(NULL, &stands, to);
+    sn_attention_stand(NULL, &stands, to);
     sn_hole_add(lower, use, &spec, false, &stands, load, axes, to, 4);
     use->hole.at[use->hole.count - 1].address = true;
     return true;
-}
-
-static bool read_addresses(Lower *lower, TemplateUse *use, const Node *node) {
-    return read_address(lower, use, node->input[0], "sn_query_pointer", "h", "i") &&
-           read_address(lower, use, node->input[1], "sn_key_pointer", "g", "j") &&
-           read_address(lower, use, node->input[2], "sn_value_pointer", "g", "j");
 }
 
 /* Index of a bias, aligned at the last axis, whose extents are 1 or the scores'. */
@@ -86,36 +95,36 @@ static Dim *bias_index(Lower *lower, Type bias, const Dim *axes, const Dim *exte
     return at;
 }
 
-static Instr *score(Lower *lower, const Node *node, const Dim *axes, const Dim *extent) {
-    const AttrAttention *attr = node->attr;
+static Instr *score(Attention *attention, const Dim *axes, bool causal) {
+    Lower *lower = &attention->lower;
+    const Value *bias = attention->bias;
     Instr *now = sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_HOLE_ARG, .dtype = SN_F32});
     Instr *minus = sn_lower_literal(lower, SN_F32, -__builtin_inf(), 0), *keep = NULL;
-    if (attr->causal) {
-        Dim bound = sn_dim_addc(lower->dims, sn_dim_add(lower->dims, axes[2], attr->offset), 1);
+    if (causal) {
+        Dim bound = sn_dim_addc(lower->dims, sn_dim_add(lower->dims, axes[2], attention->attr->offset), 1);
         keep = sn_lower_less(lower, axes[3], bound);
     }
-    const Value *bias = node->input_count > 3 ? node->input[3] : NULL;
-    if (bias) {
-        Instr *value = sn_lower_pull(lower, bias, bias_index(lower, bias->type, axes, extent));
-        if (bias->type.dtype == SN_BOOL)
-            keep = sn_lower_and(lower, keep, value);
-        else
-            now = sn_lower_call(lower, "add", SN_F32, SN_F32, 2,
-                                (Instr *[]){now, sn_lower_cast(lower, value, SN_F32, false)});
-    }
+    Instr *value = sn_lower_pull(lower, bias, bias_index(lower, bias->type, axes, attention->extent));
+    if (attention->adds)
+        now = sn_lower_call(lower, "add", SN_F32, SN_F32, 2,
+                            (Instr *[]){now, sn_lower_cast(lower, value, SN_F32, false)});
+    else
+        keep = sn_lower_and(lower, keep, value);
     return keep ? sn_lower_call(lower, "where", SN_F32, SN_F32, 3, (Instr *[]){keep, now, minus}) : now;
 }
 
-static void lower_score(Lower *lower, TemplateUse *use, const Node *node, const Dim *extent) {
-    HoleSpec spec = spec_of("sn_score", "h", "i", "j", extent, false);
+void sn_attention_score(Attention *attention, const char *name, bool causal) {
+    Lower *lower = &attention->lower;
+    const Dim *extent = attention->extent;
+    HoleSpec spec = sn_attention_spec(name, "h", "i", "j", extent, false);
     spec.takes_value = true;
     Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, extent), to[4];
-    for (int vector = 0; vector < 2; vector++) {
+    for (int vector = 0; vector <= (lower->kernel->target->kind == SN_TARGET_CPU); vector++) {
         sn_lower_nest(lower);
-        Instr *value = score(lower, node, axes, extent);
+        Instr *value = score(attention, axes, causal);
         HoleAxes stands = sn_hole_axes(lower->kernel, &spec, vector);
-        stand(NULL, &stands, to);
-        sn_hole_add(lower, use, &spec, vector, &stands, value, axes, to, 4);
+        sn_attention_stand(NULL, &stands, to);
+        sn_hole_add(lower, attention->use, &spec, vector, &stands, value, axes, to, 4);
     }
 }
 
@@ -127,9 +136,12 @@ static int find_statistic(const Lower *lower) {
     return -1;
 }
 
-static void store_statistic(Lower *lower, TemplateUse *use, int result) {
+bool sn_attention_statistic(Attention *attention, const char *name) {
+    Lower *lower = &attention->lower;
+    int result = find_statistic(lower);
+    if (result < 0) return false;
     const Value *value = lower->cluster->body->result.at[result];
-    HoleSpec spec = {.name = "sn_attention_statistics",
+    HoleSpec spec = {.name = name,
                      .count = 3,
                      .argument = {"b", "h", "i"},
                      .extent = {value->type.dim[0], value->type.dim[1], value->type.dim[2]},
@@ -145,7 +157,8 @@ static void store_statistic(Lower *lower, TemplateUse *use, int result) {
                    .value = logarithm};
     Step *step = sn_nest_step(lower->kernel, lower->nest, false);
     sn_push(lower->arena, &step->store, store);
-    sn_hole_add(lower, use, &spec, false, &stands, NULL, axes, stands.argument, 3);
+    sn_hole_add(lower, attention->use, &spec, false, &stands, NULL, axes, stands.argument, 3);
+    return true;
 }
 
 /* Work items of both rounds, and the floats that pass between them: sn_attention_items, sn_attention_after and
@@ -168,9 +181,10 @@ static Dim count_items(const KernelIr *kernel, TemplateUse *use, Type q, Type k,
     return sn_dim_mulc(dims, sn_dim_mul(dims, use->after, chunks), cut.padded + 16);
 }
 
-/* Memory for what the items of few rows leave to the second round. */
-static void add_partial(Lower *lower, TemplateUse *use, Dim floats) {
-    HoleSpec spec = {.name = "sn_attention_partial", .count = 1, .argument = {"at"}, .extent = {floats}};
+void sn_attention_scratch(Attention *attention, const char *name, Dim floats) {
+    Lower *lower = &attention->lower;
+    TemplateUse *use = attention->use;
+    HoleSpec spec = {.name = name, .count = 1, .argument = {"at"}, .extent = {floats}};
     sn_lower_nest(lower);
     HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
     Instr *load = sn_instr(
@@ -183,12 +197,11 @@ static void add_partial(Lower *lower, TemplateUse *use, Dim floats) {
     use->hole.at[use->hole.count - 1].address = true;
 }
 
-static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, Cut cut, int scores,
-                       bool pointers, bool statistics) {
-    const AttrAttention *attr = node->attr;
-    Type q = node->input[0]->type, k = node->input[1]->type, v = node->input[2]->type;
+static void set_driver(Attention *a, Cut cut, bool pointers, bool statistics) {
+    KernelIr *kernel = a->lower.kernel;
+    TemplateUse *use = a->use;
     const char *number[5];
-    const Dim size[5] = {q.dim[0], q.dim[1], k.dim[1], q.dim[2], k.dim[2]};
+    const Dim size[5] = {a->q.dim[0], a->q.dim[1], a->k.dim[1], a->q.dim[2], a->k.dim[2]};
     for (int i = 0; i < 5; i++) number[i] = sn_template_number(kernel, use, size[i]);
     use->file[0] = "attention.h", use->file[1] = "attention_few.h", use->file[2] = "attention_many.h";
     use->defines = sn_arena_printf(
@@ -198,55 +211,70 @@ static void set_driver(KernelIr *kernel, TemplateUse *use, const Node *node, Cut
         "#define SN_ATTENTION_BLOCKS %d\n#define SN_ATTENTION_FEW %d\n#define SN_ATTENTION_SHARE %d\n"
         "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
         "%d\n",
-        cut.tile.rows, cut.tile.vectors, (long long)q.dim[3]->value, (long long)v.dim[3]->value, scores,
-        attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
+        cut.tile.rows, cut.tile.vectors, (long long)a->D, (long long)a->DV,
+        a->adds           ? 2
+        : a->bias         ? 1
+        : a->attr->causal ? 3
+                          : 0,
+        a->attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
                         "%s, .columns = %s, .scale = "
                         "%af};\n    sn_attention_run(context, &attention, begin, end);",
-                        number[0], number[1], number[2], number[3], number[4], (double)(float)attr->scale);
+                        number[0], number[1], number[2], number[3], number[4], (double)(float)a->attr->scale);
 }
 
-Status sn_lower_attention(KernelIr *kernel) {
+static Status lower_cpu(Attention *a) {
+    static const AttentionOperand operand[3] = {{0, "sn_query", "sn_query_pointer", "h", "i"},
+                                                {1, "sn_key", "sn_key_pointer", "g", "j"},
+                                                {2, "sn_value", "sn_value_pointer", "g", "j"}};
+    TemplateUse *use = a->use;
+    bool pointers = true;
+    for (int i = 0; i < 3; i++) sn_attention_read(a, &operand[i]);
+    if (a->bias) sn_attention_score(a, "sn_score", a->attr->causal);
+    TRY(a->lower.status);
+    HoleSpec output = sn_attention_spec("sn_output", "h", "i", "d", a->node->output[0]->type.dim, true);
+    output.takes_value = true;
+    TRY(sn_hole_store(&a->lower, use, &output, sn_attention_stand, NULL));
+    bool statistics = sn_attention_statistic(a, "sn_attention_statistics");
+    use->masks = use->maths = true;
+    use->causal = a->attr->causal ? a->attr->offset : NULL;
+    use->unmasked = a->bias == NULL;
+    Cut cut = cut_of(a->lower.kernel->target, a->D, a->DV);
+    sn_attention_scratch(a, "sn_attention_partial", count_items(a->lower.kernel, use, a->q, a->k, cut));
+    for (int i = 0; i < 3 && pointers; i++) pointers = sn_attention_address(a, &operand[i], false);
+    TRY(a->lower.status);
+    set_driver(a, cut, pointers, statistics);
+    return NULL;
+}
+
+static Status begin(KernelIr *kernel, Attention *a) {
     const Node *node = kernel->cluster->body->first;
     while (node && node->op != SN_OP_ATTENTION) node = node->next;
     if (!node) return sn_fail(SN_UNSUPPORTED, "an attention cluster without attention");
-    if (kernel->target->kind != SN_TARGET_CPU) return sn_fail(SN_UNSUPPORTED, "attention on this target");
-    const AttrAttention *attr = node->attr;
-    Type q = node->input[0]->type, k = node->input[1]->type, v = node->input[2]->type;
-    int64_t D, E;
-    if (!sn_dim_is(q.dim[3], &D) || !sn_dim_is(v.dim[3], &E))
+    *a = (Attention){.lower = sn_lower(kernel), .node = node, .attr = node->attr};
+    a->use = SN_NEW(kernel->arena, TemplateUse);
+    a->q = node->input[0]->type, a->k = node->input[1]->type, a->v = node->input[2]->type;
+    a->bias = node->input_count > 3 ? node->input[3] : NULL;
+    a->adds = a->bias && a->bias->type.dtype != SN_BOOL;
+    for (int i = 0; i < 4; i++) a->extent[i] = i < 3 ? a->q.dim[i] : a->k.dim[2];
+    if (!sn_dim_is(a->q.dim[3], &a->D) || !sn_dim_is(a->v.dim[3], &a->DV))
         return sn_fail(SN_UNSUPPORTED, "attention with a head size that is not known when compiling");
-    if (D < 1 || E < 1 || D > SN_ATTENTION_WIDEST || E > SN_ATTENTION_WIDEST)
+    if (a->D < 1 || a->DV < 1 || a->D > SN_ATTENTION_WIDEST || a->DV > SN_ATTENTION_WIDEST)
         return sn_fail(SN_UNSUPPORTED, "attention with a head that is not 1 to %d wide", SN_ATTENTION_WIDEST);
-    if (q.dtype == SN_F64) return sn_fail(SN_UNSUPPORTED, "attention in f64");
-    Lower lower = sn_lower(kernel);
-    TemplateUse *use = SN_NEW(kernel->arena, TemplateUse);
-    const Value *bias = node->input_count > 3 ? node->input[3] : NULL;
-    bool adds = bias && bias->type.dtype != SN_BOOL;
-    const Dim extent[4] = {q.dim[0], q.dim[1], q.dim[2], k.dim[2]};
-    read_operand(&lower, use, node->input[0], "sn_query", "h", "i");
-    read_operand(&lower, use, node->input[1], "sn_key", "g", "j");
-    read_operand(&lower, use, node->input[2], "sn_value", "g", "j");
-    if (bias) lower_score(&lower, use, node, extent);
-    TRY(lower.status);
-    HoleSpec output = spec_of("sn_output", "h", "i", "d", node->output[0]->type.dim, true);
-    output.takes_value = true;
-    TRY(sn_hole_store(&lower, use, &output, stand, NULL));
-    int statistic = find_statistic(&lower);
-    if (statistic >= 0) store_statistic(&lower, use, statistic);
-    use->masks = use->maths = true;
-    use->causal = attr->causal ? attr->offset : NULL;
-    use->unmasked = bias == NULL;
-    Cut cut = cut_of(kernel->target, D, E);
-    add_partial(&lower, use, count_items(kernel, use, q, k, cut));
-    bool pointers = read_addresses(&lower, use, node);
-    TRY(lower.status);
-    set_driver(kernel, use, node, cut, adds ? 2 : bias ? 1 : attr->causal ? 3 : 0, pointers, statistic >= 0);
-    kernel->use = use;
-    Dim pairs = sn_dim_mul(kernel->dims, sn_dim_mul(kernel->dims, extent[0], extent[1]),
-                           sn_dim_mul(kernel->dims, extent[2], extent[3]));
-    kernel->flops = sn_dim_mulc(kernel->dims, pairs, attr->causal ? D + E : 2 * (D + E));
+    if (a->q.dtype == SN_F64) return sn_fail(SN_UNSUPPORTED, "attention in f64");
+    return NULL;
+}
+
+Status sn_lower_attention(KernelIr *kernel) {
+    Attention a;
+    TRY(begin(kernel, &a));
+    TRY(kernel->target->kind == SN_TARGET_CPU ? lower_cpu(&a) : sn_lower_attention_cuda(&a));
+    kernel->use = a.use;
+    Dims *dims = kernel->dims;
+    Dim pairs = sn_dim_mul(dims, sn_dim_mul(dims, a.extent[0], a.extent[1]),
+                           sn_dim_mul(dims, a.extent[2], a.extent[3]));
+    kernel->flops = sn_dim_mulc(dims, pairs, a.attr->causal ? a.D + a.DV : 2 * (a.D + a.DV));
     return NULL;
 }

@@ -19,6 +19,15 @@
 SN_DEVICE uint32_t sn_to_tf32(float x) {
     return emu_to_tf32(x);
 }
+SN_DEVICE float sn_exp2_fast(float x) {
+    return exp2f(x);
+}
+SN_DEVICE uint32_t sn_pack_bf16(float low, float high) {
+    return sn_to_bf16_s(low) | (uint32_t)sn_to_bf16_s(high) << 16;
+}
+SN_DEVICE uint32_t sn_pack_f16(float low, float high) {
+    return sn_to_f16_s(low) | (uint32_t)sn_to_f16_s(high) << 16;
+}
 #else
 /* D += A·B. */
 SN_DEVICE void sn_mma_bf16(float *d, const uint32_t *a, const uint32_t *b) {
@@ -71,6 +80,25 @@ SN_DEVICE void sn_copy_commit() {
 SN_DEVICE uint32_t sn_to_tf32(float x) {
     uint32_t r;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
+    return r;
+}
+
+/* 2^x in one instruction; the relative error is at most 2^-22, subnormal numbers are zero. */
+SN_DEVICE float sn_exp2_fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* Two numbers, each rounded to the nearest, as neighbours in memory. */
+SN_DEVICE uint32_t sn_pack_bf16(float low, float high) {
+    uint32_t r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+SN_DEVICE uint32_t sn_pack_f16(float low, float high) {
+    uint32_t r;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
     return r;
 }
 #endif

@@ -1,0 +1,51 @@
+/* What the lowerings of attention to the CPU's and to the GPU's templates share. */
+#ifndef SN_LOWER_ATTENTION_H
+#define SN_LOWER_ATTENTION_H
+
+#include "lower_template.h"
+
+typedef struct Attention {
+    Lower lower;
+    TemplateUse *use;
+    const Node *node;
+    const AttrAttention *attr;
+    const Value *bias; /* NULL: none */
+    bool adds;         /* the bias is added; otherwise it masks */
+    Type q, k, v;      /* (batch, head, row, d) */
+    int64_t D, DV;
+    Dim extent[4]; /* of the scores */
+} Attention;
+
+/* An operand of attention and its holes' names. */
+typedef struct AttentionOperand {
+    int input;
+    const char *read, *address, *head, *row;
+} AttentionOperand;
+
+/* The hole `name` of attention's four arguments; `lane` is the last of them. */
+HoleSpec sn_attention_spec(const char *name, const char *head, const char *row, const char *column,
+                           const Dim *extent, bool aligned);
+
+/* The arguments stand for the axes as they are. */
+void sn_attention_stand(void *user, const HoleAxes *axes, Dim *to);
+
+/* The hole that reads the operand's elements. */
+void sn_attention_read(Attention *attention, const AttentionOperand *operand);
+
+/* The hole that gives their addresses, if they are plain loads. With `steps` only if, besides, they lie one behind the
+ * other along d, and addresses are affine in all of the arguments. Returns whether there is one. */
+bool sn_attention_address(Attention *attention, const AttentionOperand *operand, bool steps);
+
+/* The hole of the scores, which adds the bias, or masks; with `causal` after the causal mask too. */
+void sn_attention_score(Attention *attention, const char *name, bool causal);
+
+/* The hole that stores the logarithm of a row's sum of exponentials, if the cluster stores it. Returns whether it does. */
+bool sn_attention_statistic(Attention *attention, const char *name);
+
+/* Memory for what items of few rows leave to the second round, and the hole that gives addresses in it. */
+void sn_attention_scratch(Attention *attention, const char *name, Dim floats);
+
+/* The lowering to codegen/device/attention.cuh. */
+Status sn_lower_attention_cuda(Attention *attention);
+
+#endif
