@@ -58,10 +58,12 @@ static void show_note(const char *text) {
     sn_cli_note("%s", text);
 }
 
-/* The meters of the threads asked for; one that cannot be opened is NULL. */
+/* The meters of the threads asked for, where they are what the models run on; one that cannot be opened is
+ * NULL. */
 static PeakMeter **open_meters(Cli *cli, const BenchRequest *request) {
     PeakMeter **meter = SN_ARRAY(cli->arena, PeakMeter *, request->threads_count);
-    for (int i = 0; i < request->threads_count; i++) {
+    bool on_cpu = !request->device || strcmp(request->device, "cpu") == 0;
+    for (int i = 0; i < request->threads_count && on_cpu; i++) {
         Status status = sn_peak_meter_new(request->threads[i], NULL, &meter[i]);
         if (status) sn_cli_note("the machine's peaks: %s", sn_error_message(status));
         sn_error_free(status);

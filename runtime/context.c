@@ -343,6 +343,8 @@ sn_Error *sn_context_run(sn_Context *context) {
     fegetenv(&host);
     fesetenv(FE_DFL_ENV);
     Status status = run(context);
+    /* What a failed run has started uses the context's memory. */
+    if (status) sn_error_free(context->program->device->ops->sync(context->program->device));
     fesetenv(&host);
     return status;
 }

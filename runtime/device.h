@@ -86,7 +86,8 @@ typedef struct DeviceOps {
     /* What alloc gave, with the same `bytes`; no launch uses it any more. NULL is allowed. */
     void (*free)(Device *device, void *at, int64_t bytes);
 
-    /* Copies between host and device memory, done when they return; not overlapping. */
+    /* Copies between host and device memory, not overlapping. A download is done when it returns. After an upload,
+     * `from` may change, and what the calling thread starts later finds the bytes; other threads do after its sync. */
     Status (*upload)(Device *device, void *to, const void *from, int64_t bytes);
     Status (*download)(Device *device, void *to, const void *from, int64_t bytes);
 

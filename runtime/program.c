@@ -281,6 +281,7 @@ Status sn_program_finish(sn_Program *program) {
     double start = sn_clock();
     TRY(run_setup(program));
     TRY(make_resident(program));
+    TRY(program->device->ops->sync(program->device)); /* for the threads of other contexts */
     program->ledger.setup += sn_clock() - start;
     return NULL;
 }

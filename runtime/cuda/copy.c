@@ -6,12 +6,17 @@ static size_t piece(int64_t bytes, int64_t from) {
     return (size_t)(bytes - from < SN_STAGING_BYTES ? bytes - from : SN_STAGING_BYTES);
 }
 
+/* The next piece of staging memory, when what was copied through it last has been. */
+static Status take_staging(Cuda *cuda, Lane *lane, int *which) {
+    *which = (int)(lane->turn++ % SN_STAGING_COUNT);
+    return SN_CU(cuda, cuEventSynchronize, lane->copied[*which]);
+}
+
 static Status upload_pieces(Cuda *cuda, Lane *lane, CuAddress to, const char *from, int64_t bytes) {
     for (int64_t at = 0; at < bytes; at += SN_STAGING_BYTES) {
-        int which = (int)(at / SN_STAGING_BYTES % SN_STAGING_COUNT);
+        int which;
         size_t size = piece(bytes, at);
-        if (at >= (int64_t)SN_STAGING_COUNT * SN_STAGING_BYTES)
-            TRY(SN_CU(cuda, cuEventSynchronize, lane->copied[which]));
+        TRY(take_staging(cuda, lane, &which));
         memcpy(lane->staging[which], from + at, size);
         TRY(SN_CU(cuda, cuMemcpyHtoDAsync_v2, to + (CuAddress)at, lane->staging[which], size, lane->stream));
         TRY(SN_CU(cuda, cuEventRecord, lane->copied[which], lane->stream));
@@ -20,10 +25,12 @@ static Status upload_pieces(Cuda *cuda, Lane *lane, CuAddress to, const char *fr
 }
 
 static Status download_pieces(Cuda *cuda, Lane *lane, char *to, CuAddress from, int64_t bytes) {
-    for (int64_t at = 0; at - SN_STAGING_BYTES < bytes; at += SN_STAGING_BYTES) {
+    int which, other = 0;
+    for (int64_t at = 0; at - SN_STAGING_BYTES < bytes; at += SN_STAGING_BYTES, other = which) {
         int64_t before = at - SN_STAGING_BYTES;
-        int which = (int)(at / SN_STAGING_BYTES % SN_STAGING_COUNT), other = !which;
+        which = 0;
         if (at < bytes) {
+            TRY(take_staging(cuda, lane, &which));
             TRY(SN_CU(cuda, cuMemcpyDtoHAsync_v2, lane->staging[which], from + (CuAddress)at,
                       piece(bytes, at), lane->stream));
             TRY(SN_CU(cuda, cuEventRecord, lane->copied[which], lane->stream));
@@ -35,36 +42,40 @@ static Status download_pieces(Cuda *cuda, Lane *lane, char *to, CuAddress from, 
     return NULL;
 }
 
-/* A lane with staging memory. When the copy returns, whatever came of it, the lane has ended. */
-static Status with_lane(Cuda *cuda, CopyKind kind, void *to, const void *from, int64_t bytes) {
+static Status upload(Cuda *cuda, void *to, const void *from, int64_t bytes) {
+    Lane *lane;
+    TRY(sn_cuda_lane(cuda, &lane));
+    TRY(sn_cuda_lane_staging(cuda, lane));
+    return upload_pieces(cuda, lane, (CuAddress)(uintptr_t)to, from, bytes);
+}
+
+Status sn_cuda_upload(Device *device, void *to, const void *from, int64_t bytes) {
+    Cuda *cuda = (Cuda *)device;
+    if (bytes <= 0) return NULL;
+    TRY(sn_cuda_enter(cuda));
+    Status status = upload(cuda, to, from, bytes);
+    sn_cuda_leave(cuda);
+    return status;
+}
+
+static Status download(Cuda *cuda, void *to, const void *from, int64_t bytes) {
     Lane *lane;
     TRY(sn_cuda_lane(cuda, &lane));
     Status status = sn_cuda_lane_staging(cuda, lane);
-    if (!status && kind == SN_COPY_UPLOAD)
-        status = upload_pieces(cuda, lane, (CuAddress)(uintptr_t)to, from, bytes);
-    if (!status && kind == SN_COPY_DOWNLOAD)
-        status = download_pieces(cuda, lane, to, (CuAddress)(uintptr_t)from, bytes);
+    if (!status) status = download_pieces(cuda, lane, to, (CuAddress)(uintptr_t)from, bytes);
     Status ended = sn_cuda_lane_end(cuda, lane);
     if (!status) return ended;
     sn_error_free(ended);
     return status;
 }
 
-static Status copy(Device *device, CopyKind kind, void *to, const void *from, int64_t bytes) {
+Status sn_cuda_download(Device *device, void *to, const void *from, int64_t bytes) {
     Cuda *cuda = (Cuda *)device;
     if (bytes <= 0) return NULL;
     TRY(sn_cuda_enter(cuda));
-    Status status = with_lane(cuda, kind, to, from, bytes);
+    Status status = download(cuda, to, from, bytes);
     sn_cuda_leave(cuda);
     return status;
-}
-
-Status sn_cuda_upload(Device *device, void *to, const void *from, int64_t bytes) {
-    return copy(device, SN_COPY_UPLOAD, to, from, bytes);
-}
-
-Status sn_cuda_download(Device *device, void *to, const void *from, int64_t bytes) {
-    return copy(device, SN_COPY_DOWNLOAD, to, from, bytes);
 }
 
 /* ---- rows ---- */

@@ -19,6 +19,7 @@ typedef struct Lane {
     CuStream stream;
     void *staging[SN_STAGING_COUNT]; /* pinned; NULL until something is copied */
     CuEvent copied[SN_STAGING_COUNT];
+    unsigned turn; /* which of them is the next, modulo their number */
 } Lane;
 
 /* Algorithms that the library has chosen; see product.c. */
