@@ -18,7 +18,7 @@ static void open_hole(const Emit *emit, Text *out, const char *result, const cha
         sn_text_add(out, "SN_INLINE %s %s(const SnContext *context%s) {\n", result, name, arguments);
         return;
     }
-    sn_text_add(out, "    SN_HOLE %s %s(%s) const {\n", result, name, *arguments ? arguments + 2 : "");
+    sn_text_add(out, "    SN_MEMBER %s %s(%s) const {\n", result, name, *arguments ? arguments + 2 : "");
 }
 
 /* All instructions of a hole, in order: it has no loops. */

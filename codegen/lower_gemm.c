@@ -45,8 +45,7 @@ Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns) {
     return sn_view_axes(gemm->lower.dims, gemm->lower.arena, gemm->rank, extent);
 }
 
-/* Whether loads of `value` run along its second last axis rather than along its last. */
-static bool runs_across(Gemm *gemm, const Value *value, const Dim *axes) {
+bool sn_gemm_runs_across(Gemm *gemm, const Value *value, const Dim *axes) {
     sn_lower_nest(&gemm->lower);
     sn_lower_pull(&gemm->lower, value, axes);
     Nest *nest = gemm->lower.nest;
@@ -61,7 +60,7 @@ static bool runs_across(Gemm *gemm, const Value *value, const Dim *axes) {
 static bool read_operand(Gemm *gemm, const Value *value, const char *name, const char *rows, Dim row_extent,
                          const char *columns, Dim column_extent, bool rows_aligned) {
     Dim *axes = sn_gemm_axes(gemm, row_extent, column_extent);
-    bool across = runs_across(gemm, value, axes);
+    bool across = sn_gemm_runs_across(gemm, value, axes);
     HoleSpec spec = {.name = name,
                      .count = 3,
                      .argument = {"batch", rows, columns},

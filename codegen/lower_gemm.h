@@ -29,6 +29,9 @@ void sn_gemm_stand(void *gemm, const HoleAxes *axes, Dim *to);
 /* Axes 0 .. rank-1 of a matrix operand with these last two extents. */
 Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns);
 
+/* Whether loads of `value` run along its second last axis rather than along its last. */
+bool sn_gemm_runs_across(Gemm *gemm, const Value *value, const Dim *axes);
+
 /* The lowering to codegen/device/gemm.cuh, of f32, f16 and bf16. */
 Status sn_lower_gemm_cuda(Gemm *gemm);
 

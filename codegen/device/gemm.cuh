@@ -1,43 +1,208 @@
-/* Products by tiles of shared memory. After prelude.cuh and tensor.cuh.
+/* C[b][m][n] = sum over k of A[b][m][k] · B[b][k][n], by tiles of shared memory. After prelude.cuh, tensor.cuh and
+ * gemm_math.cuh.
  *
- * Use, the kernel's struct, has the holes
+ * Use, the kernel's struct, has the numbers
+ *   MATH           how elements are multiplied, see gemm_math.cuh
+ *   STAGES         tiles of K that are in shared memory at a time
+ *   A_ALONG_K, B_ALONG_K    whether A's (B's) neighbours in memory are neighbours in K; otherwise in M (N)
+ *   A_ADDRESS, B_ADDRESS    whether it lies in memory as it is multiplied: element by element in MATH's type, the offset
+ *                           affine in m, n and k with 1 for those neighbours
+ *   A_ALIGNED, B_ALIGNED    whether besides that it is proven that each chunk of 16 bytes is aligned
+ * and the holes
  *   float a_s(int64_t batch, int64_t m, int64_t k), float b_s(int64_t batch, int64_t k, int64_t n)
+ *   const void *a(batch, m, k), *b(batch, k, n)          where A_ADDRESS, B_ADDRESS
  *   void store_s(float sum, int64_t batch, int64_t m, int64_t n)
- * which are called for elements of the matrices only. */
+ *   const void *partial(int64_t at)                      where SPLIT: scratch, `splits` times as many floats as C has
+ * which are called for elements of the matrices only; addresses are computed, not read, one beyond too. */
 #ifndef SN_DEVICE_GEMM_CUH
 #define SN_DEVICE_GEMM_CUH
 
-enum { SN_GEMM_TILE = 64, SN_GEMM_DEPTH = 16 };
+/* ---- copying a tile ---- */
 
-/* A block of 256 threads computes a tile of C, each thread 4×4 elements of it. */
-template <class Use>
-SN_DEVICE void sn_gemm_run(const Use &use, int64_t M, int64_t N, int64_t K, int64_t block) {
-    float(*const a)[SN_GEMM_TILE] = (float(*)[SN_GEMM_TILE])sn_shared_memory(),
-                 (*const b)[SN_GEMM_TILE] = a + SN_GEMM_DEPTH;
-    const int64_t across = sn_ceildiv(N, SN_GEMM_TILE), down = sn_ceildiv(M, SN_GEMM_TILE);
-    const int64_t batch = block / (across * down), tile = block % (across * down);
-    const int64_t m0 = tile / across * SN_GEMM_TILE, n0 = tile % across * SN_GEMM_TILE;
-    const int row = threadIdx.x / 16, column = threadIdx.x % 16;
-    float sum[4][4] = {};
-    for (int64_t k0 = 0; k0 < K; k0 += SN_GEMM_DEPTH) {
-        for (int at = threadIdx.x; at < SN_GEMM_TILE * SN_GEMM_DEPTH; at += 256) {
-            const int i = at / SN_GEMM_DEPTH, k = at % SN_GEMM_DEPTH;
-            a[k][i] = m0 + i < M && k0 + k < K ? use.a_s(batch, m0 + i, k0 + k) : 0;
-        }
-        for (int at = threadIdx.x; at < SN_GEMM_TILE * SN_GEMM_DEPTH; at += 256) {
-            const int i = at % SN_GEMM_TILE, k = at / SN_GEMM_TILE;
-            b[k][i] = n0 + i < N && k0 + k < K ? use.b_s(batch, k0 + k, n0 + i) : 0;
-        }
-        __syncthreads();
-        for (int k = 0; k < SN_GEMM_DEPTH; k++)
-            for (int i = 0; i < 4; i++)
-                for (int j = 0; j < 4; j++) sum[i][j] += a[k][row + 16 * i] * b[k][column + 16 * j];
-        __syncthreads();
+template <class Use, bool LEFT, int ROWS, int THREADS> struct SnGemmSource {
+    static constexpr bool ALONG_K = LEFT ? Use::A_ALONG_K : Use::B_ALONG_K;
+    static constexpr bool ADDRESS = LEFT ? Use::A_ADDRESS : Use::B_ADDRESS;
+    static constexpr bool PROVEN = LEFT ? Use::A_ALIGNED : Use::B_ALIGNED;
+    using Tile = SnGemmTile<Use::MATH, ALONG_K, ROWS>;
+
+    const Use &use;
+    const int64_t batch, first, rows, K; /* rows from `first` to before `rows` */
+    const char *base;                    /* of (first, 0) */
+    int64_t row_step, k_step;            /* bytes */
+    bool whole;                          /* every chunk is aligned */
+
+    SN_MEMBER const char *address(int64_t row, int64_t k) const {
+        if constexpr (!ADDRESS)
+            return nullptr;
+        else if constexpr (LEFT)
+            return (const char *)use.a(batch, row, k);
+        else
+            return (const char *)use.b(batch, k, row);
     }
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++)
-            if (m0 + row + 16 * i < M && n0 + column + 16 * j < N)
-                use.store_s(sum[i][j], batch, m0 + row + 16 * i, n0 + column + 16 * j);
+    SN_MEMBER float element(int64_t row, int64_t k) const {
+        if constexpr (LEFT)
+            return use.a_s(batch, row, k);
+        else
+            return use.b_s(batch, k, row);
+    }
+
+    SN_MEMBER SnGemmSource(const Use &use, int64_t batch, int64_t first, int64_t rows, int64_t K)
+        : use(use), batch(batch), first(first), rows(rows), K(K) {
+        base = address(first, 0);
+        row_step = address(first + 1, 0) - base;
+        k_step = address(first, 1) - base;
+        whole = PROVEN || (ADDRESS && ((uint64_t)base | (uint64_t)(ALONG_K ? row_step : k_step)) % 16 == 0);
+    }
+
+    /* The bits of an element in the tile. */
+    SN_DEVICE uint32_t bits(float x) {
+        return Use::MATH == SN_GEMM_BF16  ? sn_to_bf16_s(x)
+               : Use::MATH == SN_GEMM_F16 ? sn_to_f16_s(x)
+                                          : __float_as_uint(x);
+    }
+
+    /* A chunk, element by element, as words. */
+    SN_MEMBER uint4 gather(int64_t row, int64_t k) const {
+        uint32_t word[4] = {};
+#pragma unroll
+        for (int i = 0; i < Tile::CHUNK; i++) {
+            const int64_t r = ALONG_K ? row : row + i, d = ALONG_K ? k + i : k;
+            if (r < rows && d < K) word[i * Tile::SIZE / 4] |= bits(element(r, d)) << i * Tile::SIZE % 4 * 8;
+        }
+        return make_uint4(word[0], word[1], word[2], word[3]);
+    }
+
+    /* Starts the copy of the tile whose K begins at `k0`: what is outside the matrix is zero. */
+    SN_MEMBER void copy(char *tile, int64_t k0) const {
+        if constexpr (!PROVEN)
+            if (!whole) {
+#pragma unroll 1
+                for (int chunk = threadIdx.x; chunk < Tile::CHUNKS; chunk += THREADS) {
+                    const int row = Tile::row_of(chunk), depth = Tile::depth_of(chunk);
+                    *(uint4 *)(tile + Tile::at(row, depth)) = gather(first + row, k0 + depth);
+                }
+                return;
+            }
+#pragma unroll
+        for (int i = 0; i < Tile::CHUNKS / THREADS; i++) {
+            const int chunk = threadIdx.x + i * THREADS, row = Tile::row_of(chunk),
+                      depth = Tile::depth_of(chunk);
+            const int64_t left = ALONG_K ? K - k0 - depth : rows - first - row;
+            const bool inside = ALONG_K ? first + row < rows : k0 + depth < K;
+            const int bytes = !inside || left <= 0 ? 0 : left >= Tile::CHUNK ? 16 : (int)left * Tile::SIZE;
+            sn_copy_async16(tile + Tile::at(row, depth),
+                            bytes ? base + row * row_step + (k0 + depth) * k_step : base, bytes);
+        }
+    }
+};
+
+/* ---- which part of the product a block computes ---- */
+
+struct SnGemmPlace {
+    int64_t batch, m, n;
+    int split;
+};
+
+/* Tiles of eight rows of tiles follow one another down the columns, so that those that run side by side share
+ * operands in the second-level cache. */
+SN_DEVICE SnGemmPlace sn_gemm_place(int64_t M, int64_t N, int BM, int BN, int splits, int64_t block) {
+    const uint32_t GROUP = 8, down = (uint32_t)((M + BM - 1) / BM), across = (uint32_t)((N + BN - 1) / BN);
+    const uint32_t tiles = down * across, number = (uint32_t)block, tile = number % tiles,
+                   rest = number / tiles;
+    const uint32_t first = tile / (GROUP * across) * GROUP, in_group = tile % (GROUP * across);
+    const uint32_t height = down - first < GROUP ? down - first : GROUP;
+    return {(int64_t)(rest / splits), (int64_t)(first + in_group % height) * BM,
+            (int64_t)(in_group / height) * BN, (int)(rest % splits)};
+}
+
+/* ---- results ---- */
+
+/* The sums go through shared memory, so that neighbouring threads store neighbouring elements and the epilogue is
+ * written once. `store(value, m, n)`. */
+template <int BM, int BN, class Sums, class Store>
+SN_DEVICE void sn_gemm_put(const Sums &sums, int64_t M, int64_t N, const SnGemmPlace &place,
+                           const Store &store) {
+    constexpr int HEIGHT = 64, PITCH = BN + 8;
+    float *const kept = (float *)sn_shared_memory();
+    for (int first = 0; first < BM; first += HEIGHT) {
+        __syncthreads();
+        if (sums.row0 / HEIGHT == first / HEIGHT) sums.put(kept, PITCH, first);
+        __syncthreads();
+#pragma unroll 4
+        for (int i = threadIdx.x; i < HEIGHT * BN; i += Sums::THREADS) {
+            const int row = i / BN, column = i % BN;
+            const int64_t m = place.m + first + row, n = place.n + column;
+            if (m < M && n < N) store(kept[row * PITCH + column], m, n);
+        }
+    }
+}
+
+/* ---- the driver ---- */
+
+/* A block's tile; with several splits its part of K, into scratch. */
+template <int BM, int BN, class Use>
+SN_DEVICE void sn_gemm_tile(const Use &use, int64_t M, int64_t N, int64_t K, int splits, int64_t batches,
+                            int64_t block) {
+    using Sums = typename SnGemmSums<Use::MATH, Use::A_ALONG_K, Use::B_ALONG_K, BM, BN>::Type;
+    using A = SnGemmSource<Use, true, BM, Sums::THREADS>;
+    using B = SnGemmSource<Use, false, BN, Sums::THREADS>;
+    constexpr int DEPTH = A::Tile::DEPTH, BYTES = A::Tile::BYTES + B::Tile::BYTES, AHEAD = Use::STAGES - 1;
+    const SnGemmPlace place = sn_gemm_place(M, N, BM, BN, splits, block);
+    const A a(use, place.batch, place.m, M, K);
+    const B b(use, place.batch, place.n, N, K);
+    char *const tiles = (char *)sn_shared_memory();
+    const int pieces = (int)((K + DEPTH - 1) / DEPTH);
+    const int from = (int)((int64_t)pieces * place.split / splits);
+    const int count = (int)((int64_t)pieces * (place.split + 1) / splits) - from;
+    auto copy = [&](int piece) {
+        char *const tile = tiles + piece % Use::STAGES * BYTES;
+        if (piece < count) {
+            a.copy(tile, (int64_t)(from + piece) * DEPTH);
+            b.copy(tile + A::Tile::BYTES, (int64_t)(from + piece) * DEPTH);
+        }
+        sn_copy_commit();
+    };
+    Sums sums;
+#pragma unroll 1
+    for (int piece = 0; piece < AHEAD; piece++) copy(piece);
+#pragma unroll 1
+    for (int piece = 0; piece < count; piece++) {
+        sn_copy_wait(AHEAD - 1);
+        __syncthreads();
+        copy(piece + AHEAD);
+        const char *const tile = tiles + piece % Use::STAGES * BYTES;
+        sums.add(tile, tile + A::Tile::BYTES);
+    }
+    sn_copy_wait(0);
+    const int64_t part = (place.split * batches + place.batch) * M * N;
+    if constexpr (Use::SPLIT) {
+        if (splits > 1) {
+            float *const partial = (float *)use.partial(part);
+            sn_gemm_put<BM, BN>(sums, M, N, place,
+                                [&](float sum, int64_t m, int64_t n) { partial[m * N + n] = sum; });
+            return;
+        }
+    }
+    sn_gemm_put<BM, BN>(sums, M, N, place,
+                        [&](float sum, int64_t m, int64_t n) { use.store_s(sum, place.batch, m, n); });
+}
+
+/* The second round of a product that is split: block `block` adds the parts of some elements, first to last. */
+template <class Use>
+SN_DEVICE void sn_gemm_join(const Use &use, int64_t M, int64_t N, int64_t K, int splits, int64_t batches,
+                            int64_t block) {
+    (void)K;
+    const int64_t count = batches * M * N;
+    const float *const partial = (const float *)use.partial(0);
+#pragma unroll 1
+    for (int i = 0; i < 4; i++) {
+        const int64_t at = (block * 4 + i) * Use::THREADS + threadIdx.x;
+        if (at >= count) return;
+        float sum = 0;
+        for (int split = 0; split < splits; split++) sum += partial[split * count + at];
+        const int64_t row = at / N;
+        use.store_s(sum, row / M, row % M, at % N);
+    }
 }
 
 #endif

@@ -9,7 +9,7 @@
 #define SN_DEVICE_PRELUDE_CUH
 
 #define SN_DEVICE static __device__ __forceinline__
-#define SN_HOLE   __device__ __forceinline__ /* members of a kernel's struct that templates call */
+#define SN_MEMBER __device__ __forceinline__ /* of a struct */
 
 #ifdef SN_EMULATE
 #include <math.h>

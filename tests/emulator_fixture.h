@@ -1,0 +1,183 @@
+/* For tests of CUDA kernels made by codegen_fixture.h's cases: compiled together by one call of g++, run on the
+ * emulator (tests/emulator) and compared with the interpreter. */
+#ifndef SN_EMULATOR_FIXTURE_H
+#define SN_EMULATOR_FIXTURE_H
+
+#include "codegen_fixture.h"
+#include "emulator/launch.h"
+
+/* Kernels that were compiled, and the emulator that runs them. */
+typedef struct Emulated {
+    void *library;
+    EmuLaunchFunction *launch;
+    EmuAllocFunction *alloc;
+    EmuFreeFunction *release;
+} Emulated;
+
+static inline void *emulated_symbol(const Emulated *e, const char *name) {
+    void *symbol = dlsym(e->library, name);
+    if (!symbol) fail_msg("%s: %s", name, dlerror());
+    return symbol;
+}
+
+/* The text of a translation unit: kernels with different names, of which `more` (may be NULL) comes last. */
+static inline const char *emulated_text(Arena *arena, const Kernel *const *kernel, int count,
+                                        const char *more) {
+    Text unit = sn_text(arena);
+    Map *seen = sn_map_new(arena);
+    sn_text_add(&unit, "#include \"emulator.h\"\n");
+    for (int i = 0; i < count; i++) {
+        void **slot = sn_map_at_string(seen, kernel[i]->name);
+        if (*slot) continue;
+        *slot = (void *)kernel[i];
+        sn_text_add(&unit, "%s\nEMU_KERNEL(%s)\n", kernel[i]->source, kernel[i]->name);
+    }
+    if (more) sn_text_add(&unit, "%s\n", more);
+    return sn_text_string(&unit);
+}
+
+static inline void emulated_write(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Compiles the unit with the calls for the check of accesses, and opens it with an emulator of its own. */
+static inline void emulate(Emulated *e, const char *text) {
+    static const char *const emulator[] = {"g++",
+                                           "-std=gnu++17",
+                                           "-O2",
+                                           "-fno-strict-aliasing",
+                                           "-fPIC",
+                                           "-shared",
+                                           "-o",
+                                           "emulator.so",
+                                           SN_TESTS "/emulator/emulator.cpp",
+                                           SN_TESTS "/emulator/memory.cpp",
+                                           SN_TESTS "/emulator/access.cpp",
+                                           SN_TESTS "/emulator/tensor.cpp",
+                                           NULL};
+    static const char *const kernels[] = {"g++",
+                                          "-std=gnu++17",
+                                          "-O1",
+                                          "-w",
+                                          "-fno-strict-aliasing",
+                                          "-fPIC",
+                                          "-fsanitize=thread",
+                                          "-fsanitize=alignment",
+                                          "-I",
+                                          SN_TESTS "/emulator",
+                                          "-shared",
+                                          "-nostdlib",
+                                          "unit.cpp",
+                                          "./emulator.so",
+                                          "-Wl,-rpath,$ORIGIN",
+                                          "-o",
+                                          "kernels.so",
+                                          NULL};
+    char folder[] = "/tmp/sinter-emulated-XXXXXX", before[512], path[64];
+    assert_non_null(mkdtemp(folder));
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(folder), 0);
+    emulated_write("unit.cpp", text);
+    if (run_program(emulator) || run_program(kernels)) fail_msg("%s/unit.cpp does not compile", folder);
+    snprintf(path, sizeof path, "%s/kernels.so", folder);
+    e->library = dlopen(path, RTLD_NOW);
+    if (!e->library) fail_msg("%s", dlerror());
+    if (getenv("SINTER_KEEP_KERNELS"))
+        fprintf(stderr, "%s\n", folder);
+    else
+        unlink("unit.cpp"), unlink("emulator.so"), unlink("kernels.so"), rmdir(folder);
+    assert_int_equal(chdir(before), 0);
+    *(void **)&e->launch = emulated_symbol(e, "emu_launch");
+    *(void **)&e->alloc = emulated_symbol(e, "emu_alloc");
+    *(void **)&e->release = emulated_symbol(e, "emu_free");
+}
+
+static inline int64_t emulated_number(Dim dim, const int64_t *symbols) {
+    int64_t value;
+    assert_ok(sn_dim_eval(dim, symbols, NULL, &value));
+    return value;
+}
+
+/* One run of a case's kernel. */
+typedef struct EmulatedRun {
+    void *buffer[32];
+    int buffer_count, fault;
+    char message[256]; /* what the emulator said, or "" */
+} EmulatedRun;
+
+static inline void *emulated_buffer(const Emulated *e, EmulatedRun *run, int64_t bytes) {
+    assert_true(run->buffer_count < 32);
+    void *buffer = e->alloc((size_t)bytes);
+    assert_non_null(buffer);
+    return run->buffer[run->buffer_count++] = buffer;
+}
+
+/* The launches of a kernel on `run->buffer`: its blocks, then those of the second round. */
+static inline bool emulated_launch(const Emulated *e, const Kernel *kernel, const char *name,
+                                   const int64_t *symbols, EmuOrder order, EmulatedRun *run) {
+    uint64_t words[128];
+    int count = 0;
+    int64_t items = emulated_number(kernel->items, symbols);
+    int64_t after = kernel->after ? emulated_number(kernel->after, symbols) : 0;
+    for (int i = 0; i < run->buffer_count; i++) words[count++] = (uint64_t)(uintptr_t)run->buffer[i];
+    for (int i = 0; i < kernel->param_count; i++)
+        words[count++] = (uint64_t)emulated_number(kernel->param[i], symbols);
+    int *fault = e->alloc(sizeof *fault);
+    assert_non_null(fault);
+    *fault = 0;
+    words[count++] = (uint64_t)(uintptr_t)fault;
+    EmuLaunch launch = {.args = words,
+                        .block = {(unsigned)kernel->threads, 1, 1},
+                        .shared = (size_t)emulated_number(kernel->shared, symbols),
+                        .order = order,
+                        .seed = 11};
+    *(void **)&launch.kernel = emulated_symbol(e, name);
+    bool ran = true;
+    for (int round = 0; round < 2 && ran; round++) {
+        launch.grid[0] = (unsigned)(round ? after : items), launch.grid[1] = launch.grid[2] = 1;
+        words[count] = (uint64_t)(round ? items : 0); /* the grid's first block */
+        if (launch.grid[0]) ran = e->launch(&launch) == 0;
+    }
+    strcpy(run->message, launch.message);
+    run->fault = *fault;
+    e->release(fault);
+    return ran;
+}
+
+/* Runs the case's kernel (`name`_call, or its own for NULL) for a binding. False when it failed or, with a message,
+ * when results differ; fails the test instead where `loud`. */
+static inline bool emulated_check(const Emulated *e, Case *c, const Kernel *kernel, const char *name,
+                                  const int64_t *symbols, EmuOrder order, bool loud) {
+    const Region *body = c->graph->body;
+    Array **inputs = SN_ARRAY(c->arena, Array *, body->param.count),
+          **outputs = SN_ARRAY(c->arena, Array *, body->result.count);
+    EmulatedRun run = {0};
+    for (int i = 0; i < body->param.count; i++) {
+        inputs[i] = random_input(c, body->param.at[i], symbols, (uint64_t)i + 1);
+        void *bytes = bytes_of(inputs[i]);
+        int64_t size = inputs[i]->count * sn_dtype_bytes(inputs[i]->dtype);
+        memcpy(emulated_buffer(e, &run, size), bytes, (size_t)size);
+        free(bytes);
+    }
+    assert_ok(sn_eval_graph(c->arena, c->graph, false, (const Array *const *)inputs, outputs));
+    for (int i = 0; i < body->result.count; i++)
+        emulated_buffer(e, &run, outputs[i]->count * sn_dtype_bytes(outputs[i]->dtype));
+    for (int i = 0; i < kernel->scratch_count; i++)
+        emulated_buffer(e, &run, emulated_number(kernel->scratch_bytes[i], symbols));
+    char symbol[64];
+    snprintf(symbol, sizeof symbol, "%s_call", name ? name : kernel->name);
+    bool ran = emulated_launch(e, kernel, symbol, symbols, order, &run) && !run.fault;
+    if (!ran && loud) fail_msg("fault %d %s", run.fault, run.message);
+    for (int i = 0; ran && i < body->result.count; i++) {
+        char what[64];
+        snprintf(what, sizeof what, "output %d, order %d", i, (int)order);
+        compare(c, outputs[i], run.buffer[kernel->input_count + i], what);
+    }
+    for (int i = 0; i < run.buffer_count; i++) e->release(run.buffer[i]);
+    return ran;
+}
+
+#endif
