@@ -57,11 +57,11 @@ static void count_work(KernelIr *kernel) {
     kernel->flops = kernel->flops ? sn_dim_add(dims, kernel->flops, flops) : flops;
 }
 
-Status sn_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *target, Kernel **out) {
-    KernelIr *kernel = kernel_new(arena, dims, cluster, target);
-    TRY(lower(kernel));
+static Status emit(KernelIr *kernel, Kernel **out) {
+    Arena *arena = kernel->arena;
+    Dims *dims = kernel->dims;
     Kernel *result = SN_NEW(arena, Kernel);
-    TRY(target->kind == SN_TARGET_CPU ? sn_emit_c(kernel, result) : sn_emit_cuda(kernel, result));
+    TRY(kernel->target->kind == SN_TARGET_CPU ? sn_emit_c(kernel, result) : sn_emit_cuda(kernel, result));
     count_work(kernel);
     sn_find_in_place(kernel, result);
     result->faults = sn_kernel_faults(kernel);
@@ -76,6 +76,16 @@ Status sn_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *t
     result->flops = kernel->flops, result->bytes = kernel->bytes;
     if (sn_dims_overflowed(dims)) return sn_fail(SN_UNSUPPORTED, "a size too large for 64 bits");
     *out = result;
+    return NULL;
+}
+
+Status sn_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *target, Kernel **out) {
+    KernelIr *kernel = kernel_new(arena, dims, cluster, target);
+    TRY(lower(kernel));
+    TRY(emit(kernel, out));
+    Kernel *rest = NULL;
+    if (kernel->rest) TRY(emit(kernel->rest, &rest));
+    (*out)->library = kernel->library, (*out)->rest = rest;
     return NULL;
 }
 

@@ -148,7 +148,8 @@ typedef struct Buffer {
 /* What a contraction or an attention hands to its template; see lower_gemm.c and lower_attention.c. */
 typedef struct TemplateUse TemplateUse;
 
-typedef struct KernelIr {
+typedef struct KernelIr KernelIr;
+struct KernelIr {
     Arena *arena;
     Dims *dims;
     const Node *cluster;
@@ -156,9 +157,11 @@ typedef struct KernelIr {
     SN_VEC(Buffer) buffer;
     int input_count, output_count;
     SN_VEC(Nest *) nest;
-    const TemplateUse *use; /* NULL for plain nests */
+    const TemplateUse *use;        /* NULL for plain nests */
+    const LibraryProduct *library; /* with `rest`, as in Kernel; may be NULL */
+    KernelIr *rest;
     Dim flops, bytes;
-} KernelIr;
+};
 
 Nest *sn_nest_new(KernelIr *kernel);
 Step *sn_nest_step(KernelIr *kernel, Nest *nest, bool loop);

@@ -59,6 +59,8 @@ int sn_lower_fault(const Lower *lower, const Node *node);
 
 /* ---- one function a kind of cluster ---- */
 Status sn_lower_map(KernelIr *kernel);
+Status sn_lower_map_from(KernelIr *kernel, AnchorFunction *anchor,
+                         void *user);     /* with an anchor that is there already */
 Status sn_lower_reduce(KernelIr *kernel); /* and scans */
 Status sn_lower_contract(KernelIr *kernel);
 Status sn_lower_pack(KernelIr *kernel);

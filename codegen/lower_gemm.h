@@ -32,6 +32,10 @@ Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns);
 /* Whether loads of `value` run along its second last axis rather than along its last. */
 bool sn_gemm_runs_across(Gemm *gemm, const Value *value, const Dim *axes);
 
+/* Says in kernel->library, if the target has one, what of the cluster a library computes (see library.h), and lowers
+ * what is left to kernel->rest. After the holes a, b and store have been made. */
+Status sn_gemm_library(const Gemm *gemm);
+
 /* The lowering to codegen/device/gemm.cuh, of f32, f16 and bf16. */
 Status sn_lower_gemm_cuda(Gemm *gemm);
 

@@ -255,5 +255,5 @@ Status sn_lower_gemm_cuda(Gemm *gemm) {
     use->file[2] = "gemm.cuh", use->file[3] = "gemm_few.cuh";
     use->driver = driver_text(gemm, &plan);
     lower->kernel->use = use;
-    return NULL;
+    return sn_gemm_library(gemm);
 }

@@ -111,7 +111,12 @@ static Status lower_nest(Lower *lower, Jobs *jobs, int first) {
 }
 
 Status sn_lower_map(KernelIr *kernel) {
+    return sn_lower_map_from(kernel, NULL, NULL);
+}
+
+Status sn_lower_map_from(KernelIr *kernel, AnchorFunction *anchor, void *user) {
     Lower lower = sn_lower(kernel);
+    lower.anchor = anchor, lower.user = user;
     const Region *body = kernel->cluster->body;
     Jobs jobs = {0};
     for (int i = 0; i < body->result.count; i++) {
