@@ -12,27 +12,27 @@ typedef struct MatrixAxes {
     Dim rows, columns; /* extents */
 } MatrixAxes;
 
-static MatrixAxes place_of(const Gemm *gemm, Dim rows, Dim columns) {
+static MatrixAxes axes_of(const Gemm *gemm, Dim rows, Dim columns) {
     HoleSpec spec = {.count = 3, .extent = {gemm->batch, rows, columns}};
-    HoleAxes axes = sn_hole_axes(gemm->lower.kernel, &spec, false);
-    return (MatrixAxes){axes.argument[0], axes.argument[1], axes.argument[2], rows, columns};
+    HoleAxes hole = sn_hole_axes(gemm->lower.kernel, &spec, false);
+    return (MatrixAxes){hole.argument[0], hole.argument[1], hole.argument[2], rows, columns};
 }
 
 /* `offset` as a matrix; false when it is none, or one whose rows are not proven to lie apart. */
-static bool matrix_of(const Gemm *gemm, Dim offset, const MatrixAxes *place, LibraryMatrix *out) {
+static bool matrix_of(const Gemm *gemm, Dim offset, const MatrixAxes *axes, LibraryMatrix *out) {
     Dims *dims = gemm->lower.dims;
     Dim batch, row, column, rest;
-    if (!sn_dim_affine(dims, offset, place->batch, &batch, &rest) ||
-        !sn_dim_affine(dims, rest, place->row, &row, &rest) ||
-        !sn_dim_affine(dims, rest, place->column, &column, &rest))
+    if (!sn_dim_affine(dims, offset, axes->batch, &batch, &rest) ||
+        !sn_dim_affine(dims, rest, axes->row, &row, &rest) ||
+        !sn_dim_affine(dims, rest, axes->column, &column, &rest))
         return false;
     if (sn_dim_has_axis(batch) || sn_dim_has_axis(row) || sn_dim_has_axis(column) || sn_dim_has_axis(rest))
         return false;
-    bool one_row = sn_dim_equals(place->rows, 1), one_column = sn_dim_equals(place->columns, 1);
+    bool one_row = sn_dim_equals(axes->rows, 1), one_column = sn_dim_equals(axes->columns, 1);
     out->transposed =
         !(sn_dim_equals(column, 1) || one_column) || (one_column && sn_dim_equals(row, 1) && !one_row);
     if (out->transposed && !sn_dim_equals(row, 1) && !one_row) return false;
-    Dim length = out->transposed ? place->rows : place->columns;
+    Dim length = out->transposed ? axes->rows : axes->columns;
     bool lone = out->transposed ? one_column : one_row;
     out->stride = lone ? sn_dim_max(dims, length, sn_dim(dims, 1)) : out->transposed ? column : row;
     out->offset = rest;
@@ -49,10 +49,10 @@ static const Hole *find_hole(const Gemm *gemm, const char *name, bool address) {
 }
 
 /* A matrix that `load` reads; absent (buffer -1) when it reads none. */
-static LibraryMatrix loaded(const Gemm *gemm, const Instr *load, MatrixAxes place) {
+static LibraryMatrix loaded(const Gemm *gemm, const Instr *load, MatrixAxes axes) {
     LibraryMatrix matrix = {.buffer = -1};
     if (load->kind != SN_INSTR_LOAD || load->guard || load->which) return matrix;
-    if (!matrix_of(gemm, load->dim, &place, &matrix)) return matrix;
+    if (!matrix_of(gemm, load->dim, &axes, &matrix)) return matrix;
     matrix.buffer = load->buffer;
     matrix.dtype = load->dtype;
     return matrix;
@@ -113,13 +113,13 @@ static bool take_terms(const Gemm *gemm, const Instr *instr, LibraryProduct *out
         return take_terms(gemm, instr->arg[0], out, products) &&
                take_terms(gemm, instr->arg[1], out, products);
     if (instr->kind == SN_INSTR_HOLE_ARG) return ++*products == 1;
-    MatrixAxes place = place_of(gemm, gemm->M, gemm->N);
-    bool along = instr->kind == SN_INSTR_LOAD && !sn_dim_depends(instr->dim, place.batch) &&
-                 !sn_dim_depends(instr->dim, place.row);
-    LibraryMatrix matrix = loaded(gemm, instr, place), *to = along ? &out->bias : &out->c;
+    MatrixAxes axes = axes_of(gemm, gemm->M, gemm->N);
+    bool along = instr->kind == SN_INSTR_LOAD && !sn_dim_depends(instr->dim, axes.batch) &&
+                 !sn_dim_depends(instr->dim, axes.row);
+    LibraryMatrix matrix = loaded(gemm, instr, axes), *to = along ? &out->bias : &out->c;
     if (along && matrix.buffer < 0) { /* its rows, of which there is one, do not lie apart */
-        place.rows = sn_dim(gemm->lower.dims, 1);
-        matrix = loaded(gemm, instr, place);
+        axes.rows = sn_dim(gemm->lower.dims, 1);
+        matrix = loaded(gemm, instr, axes);
     }
     if (matrix.buffer < 0 || matrix.transposed || to->buffer >= 0 || matrix.dtype != out->d.dtype)
         return false;
@@ -132,8 +132,8 @@ static bool take_epilogue(const Gemm *gemm, LibraryProduct *out) {
     const Nest *nest = find_hole(gemm, "store", false)->nest;
     if (nest->step.count != 1 || nest->step.at[0].store.count != 1) return false;
     const Store *store = &nest->step.at[0].store.at[0];
-    MatrixAxes place = place_of(gemm, gemm->M, gemm->N);
-    if (store->guard || !matrix_of(gemm, store->offset, &place, &out->d) || out->d.transposed) return false;
+    MatrixAxes axes = axes_of(gemm, gemm->M, gemm->N);
+    if (store->guard || !matrix_of(gemm, store->offset, &axes, &out->d) || out->d.transposed) return false;
     out->d.buffer = store->buffer, out->d.dtype = store->dtype;
     const Instr *value = store->value;
     if (value->kind == SN_INSTR_CAST && value->dtype == store->dtype && sn_dtype_is_float(value->operand))
@@ -157,7 +157,7 @@ static Instr *stored_product(Lower *lower, const Value *value, const Dim *index)
                              .dim = sn_lower_linear(lower, value->type, index)});
 }
 
-static Status lower_rest(const Gemm *gemm, LibraryProduct *product) {
+Status sn_gemm_rest(const Gemm *gemm, LibraryProduct *product) {
     KernelIr *kernel = gemm->lower.kernel, *rest = SN_NEW(kernel->arena, KernelIr);
     Dims *dims = kernel->dims;
     Dim elements = sn_dim_mul(dims, gemm->M, gemm->N), count = sn_dim_mul(dims, gemm->batch, elements);
@@ -168,8 +168,6 @@ static Status lower_rest(const Gemm *gemm, LibraryProduct *product) {
                                  .offset = sn_dim(dims, 0),
                                  .stride = gemm->N,
                                  .batch_stride = elements};
-    product->c = product->bias = (LibraryMatrix){.buffer = -1};
-    product->epilogue = SN_LIBRARY_NONE;
     *rest = (KernelIr){.arena = kernel->arena,
                        .dims = dims,
                        .cluster = kernel->cluster,
@@ -185,21 +183,23 @@ static Status lower_rest(const Gemm *gemm, LibraryProduct *product) {
     return sn_lower_map_from(rest, stored_product, NULL);
 }
 
-Status sn_gemm_library(const Gemm *gemm) {
+LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole) {
     KernelIr *kernel = gemm->lower.kernel;
     const Hole *a = find_hole(gemm, "a", true), *b = find_hole(gemm, "b", true);
+    const LibraryMatrix absent = {.buffer = -1};
     int64_t most;
     bool few = sn_dim_upper(kernel->dims, sn_dim_mul(kernel->dims, gemm->batch, gemm->M), &most) &&
                most < LEAST_ROWS;
     if (!kernel->target->library || !a || !b || few) return NULL;
-    LibraryProduct product = {.batch = gemm->batch, .M = gemm->M, .N = gemm->N, .K = gemm->K};
-    product.a = loaded(gemm, a->value, place_of(gemm, gemm->M, gemm->K));
-    product.b = loaded(gemm, b->value, place_of(gemm, gemm->K, gemm->N));
-    product.c.buffer = product.bias.buffer = -1;
-    if (product.a.buffer < 0 || product.b.buffer < 0 || product.a.dtype != product.b.dtype) return NULL;
-    if (!take_epilogue(gemm, &product)) TRY(lower_rest(gemm, &product));
-    LibraryProduct *kept = SN_NEW(kernel->arena, LibraryProduct);
-    *kept = product;
-    kernel->library = kept;
-    return NULL;
+    LibraryProduct *product = SN_NEW(kernel->arena, LibraryProduct);
+    *product = (LibraryProduct){.batch = gemm->batch, .M = gemm->M, .N = gemm->N, .K = gemm->K};
+    product->a = loaded(gemm, a->value, axes_of(gemm, gemm->M, gemm->K));
+    product->b = loaded(gemm, b->value, axes_of(gemm, gemm->K, gemm->N));
+    product->c = product->bias = absent;
+    if (product->a.buffer < 0 || product->b.buffer < 0 || product->a.dtype != product->b.dtype) return NULL;
+    *whole = take_epilogue(gemm, product);
+    if (*whole) return product;
+    product->c = product->bias = product->d = absent;
+    product->epilogue = SN_LIBRARY_NONE;
+    return product;
 }

@@ -32,9 +32,13 @@ Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns);
 /* Whether loads of `value` run along its second last axis rather than along its last. */
 bool sn_gemm_runs_across(Gemm *gemm, const Value *value, const Dim *axes);
 
-/* Says in kernel->library, if the target has one, what of the cluster a library computes (see library.h), and lowers
- * what is left to kernel->rest. After the holes a, b and store have been made. */
-Status sn_gemm_library(const Gemm *gemm);
+/* What of the cluster the target's library computes, see library.h: `whole` says that this is all. Otherwise d is absent,
+ * and sn_gemm_rest adds it. NULL: nothing. After the holes a, b and store have been made. */
+LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole);
+
+/* Adds the scratch buffer of the library's product, after all others of the kernel, and lowers the rest of the cluster
+ * to kernel->rest. */
+Status sn_gemm_rest(const Gemm *gemm, LibraryProduct *product);
 
 /* The lowering to codegen/device/gemm.cuh, of f32, f16 and bf16. */
 Status sn_lower_gemm_cuda(Gemm *gemm);

@@ -150,13 +150,14 @@ static Dim count_splits(const Gemm *gemm) {
     return sn_dim_max(dims, one, sn_dim_min(dims, wanted, most));
 }
 
-static void plan_launch(const Gemm *gemm, Plan *plan) {
+/* Large products are the library's where there is one, so that wide tiles would only take time to compile. */
+static void plan_launch(const Gemm *gemm, bool library, Plan *plan) {
     Dims *dims = gemm->lower.dims;
     TemplateUse *use = gemm->use;
     Dim zero = sn_dim(dims, 0), one = sn_dim(dims, 1);
     int64_t columns = few_columns(gemm, plan), stages = plan->stages;
     plan->few = plan->b.address ? not(dims, reaches(dims, gemm->M, FEW + 1)) : zero;
-    plan->wide = reaches(dims, tiles(gemm, WIDE), gemm->lower.kernel->target->processors);
+    plan->wide = library ? zero : reaches(dims, tiles(gemm, WIDE), gemm->lower.kernel->target->processors);
     plan->splits = count_splits(gemm);
     plan->narrow_items = sn_dim_mul(dims, tiles(gemm, NARROW), plan->splits);
     Dim elements = sn_dim_mul(dims, gemm->batch, sn_dim_mul(dims, gemm->M, gemm->N));
@@ -248,12 +249,15 @@ Status sn_lower_gemm_cuda(Gemm *gemm) {
                          .extent = {gemm->batch, gemm->M, gemm->N},
                          .takes_value = true};
     TRY(sn_hole_store(lower, use, &epilogue, sn_gemm_stand, gemm));
-    plan_launch(gemm, &plan);
+    bool whole = true;
+    LibraryProduct *library = sn_gemm_library(gemm, &whole);
+    plan_launch(gemm, library != NULL, &plan);
     if (use->after) add_partial(gemm, &plan);
     use->defines = numbers_text(gemm, &plan);
     use->file[0] = "tensor.cuh", use->file[1] = "gemm_math.cuh";
     use->file[2] = "gemm.cuh", use->file[3] = "gemm_few.cuh";
     use->driver = driver_text(gemm, &plan);
     lower->kernel->use = use;
-    return sn_gemm_library(gemm);
+    lower->kernel->library = library;
+    return whole ? NULL : sn_gemm_rest(gemm, library);
 }

@@ -147,37 +147,52 @@ static inline bool emulated_launch(const Emulated *e, const Kernel *kernel, cons
     return ran;
 }
 
-/* Runs the case's kernel (`name`_call, or its own for NULL) for a binding. False when it failed or, with a message,
- * when results differ; fails the test instead where `loud`. */
-static inline bool emulated_check(const Emulated *e, Case *c, const Kernel *kernel, const char *name,
-                                  const int64_t *symbols, EmuOrder order, bool loud) {
+/* What runs a case on the buffers of its kernel. False when it failed. */
+typedef bool EmulatedWay(const Emulated *e, const Kernel *kernel, const int64_t *symbols, EmuOrder order,
+                         EmulatedRun *run);
+
+static inline bool emulated_kernel(const Emulated *e, const Kernel *kernel, const int64_t *symbols,
+                                   EmuOrder order, EmulatedRun *run) {
+    char symbol[64];
+    snprintf(symbol, sizeof symbol, "%s_call", kernel->name);
+    return emulated_launch(e, kernel, symbol, symbols, order, run);
+}
+
+/* Runs the case for a binding and compares all outputs with the interpreter's; false when the run failed, with the
+ * emulator's words in *run. */
+static inline bool emulated_run(const Emulated *e, Case *c, const Kernel *kernel, EmulatedWay *way,
+                                const int64_t *symbols, EmuOrder order, EmulatedRun *run) {
     const Region *body = c->graph->body;
     Array **inputs = SN_ARRAY(c->arena, Array *, body->param.count),
           **outputs = SN_ARRAY(c->arena, Array *, body->result.count);
-    EmulatedRun run = {0};
+    *run = (EmulatedRun){0};
     for (int i = 0; i < body->param.count; i++) {
         inputs[i] = random_input(c, body->param.at[i], symbols, (uint64_t)i + 1);
         void *bytes = bytes_of(inputs[i]);
         int64_t size = inputs[i]->count * sn_dtype_bytes(inputs[i]->dtype);
-        memcpy(emulated_buffer(e, &run, size), bytes, (size_t)size);
+        memcpy(emulated_buffer(e, run, size), bytes, (size_t)size);
         free(bytes);
     }
     assert_ok(sn_eval_graph(c->arena, c->graph, false, (const Array *const *)inputs, outputs));
     for (int i = 0; i < body->result.count; i++)
-        emulated_buffer(e, &run, outputs[i]->count * sn_dtype_bytes(outputs[i]->dtype));
+        emulated_buffer(e, run, outputs[i]->count * sn_dtype_bytes(outputs[i]->dtype));
     for (int i = 0; i < kernel->scratch_count; i++)
-        emulated_buffer(e, &run, emulated_number(kernel->scratch_bytes[i], symbols));
-    char symbol[64];
-    snprintf(symbol, sizeof symbol, "%s_call", name ? name : kernel->name);
-    bool ran = emulated_launch(e, kernel, symbol, symbols, order, &run) && !run.fault;
-    if (!ran && loud) fail_msg("fault %d %s", run.fault, run.message);
+        emulated_buffer(e, run, emulated_number(kernel->scratch_bytes[i], symbols));
+    bool ran = way(e, kernel, symbols, order, run) && !run->fault;
     for (int i = 0; ran && i < body->result.count; i++) {
         char what[64];
         snprintf(what, sizeof what, "output %d, order %d", i, (int)order);
-        compare(c, outputs[i], run.buffer[kernel->input_count + i], what);
+        compare(c, outputs[i], run->buffer[kernel->input_count + i], what);
     }
-    for (int i = 0; i < run.buffer_count; i++) e->release(run.buffer[i]);
+    for (int i = 0; i < run->buffer_count; i++) e->release(run->buffer[i]);
     return ran;
+}
+
+static inline void emulated_check(const Emulated *e, Case *c, const Kernel *kernel, EmulatedWay *way,
+                                  const int64_t *symbols, EmuOrder order) {
+    EmulatedRun run;
+    if (!emulated_run(e, c, kernel, way, symbols, order, &run))
+        fail_msg("fault %d %s", run.fault, run.message);
 }
 
 #endif

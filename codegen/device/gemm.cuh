@@ -31,6 +31,12 @@ template <class Use, bool LEFT, int ROWS, int THREADS> struct SnGemmSource {
     int64_t row_step, k_step;            /* bytes */
     bool whole;                          /* every chunk is aligned */
 
+    /* This thread's chunks of the next tile: they are `chunk_step` bytes apart. */
+    const char *next;
+    int64_t chunk_step;
+    int row, depth; /* of the first one */
+    int rows_left;  /* from there, or as many as the tile has */
+
     SN_MEMBER const char *address(int64_t row, int64_t k) const {
         if constexpr (!ADDRESS)
             return nullptr;
@@ -52,7 +58,13 @@ template <class Use, bool LEFT, int ROWS, int THREADS> struct SnGemmSource {
         row_step = address(first + 1, 0) - base;
         k_step = address(first, 1) - base;
         whole = PROVEN || (ADDRESS && ((uint64_t)base | (uint64_t)(ALONG_K ? row_step : k_step)) % 16 == 0);
+        row = Tile::row_of(threadIdx.x), depth = Tile::depth_of(threadIdx.x);
+        rows_left = (int)(rows - first < ROWS ? rows - first : ROWS) - row;
+        chunk_step = ALONG_K ? THREADS / 4 * row_step : THREADS * Tile::CHUNK / ROWS * k_step;
     }
+
+    /* The next tile is the one whose K begins at `k0`. */
+    SN_MEMBER void seek(int64_t k0) { next = base + row * row_step + (k0 + depth) * k_step; }
 
     /* The bits of an element in the tile. */
     SN_DEVICE uint32_t bits(float x) {
@@ -72,34 +84,46 @@ template <class Use, bool LEFT, int ROWS, int THREADS> struct SnGemmSource {
         return make_uint4(word[0], word[1], word[2], word[3]);
     }
 
-    /* Starts the copy of the tile whose K begins at `k0`: what is outside the matrix is zero. */
-    SN_MEMBER void copy(char *tile, int64_t k0) const {
-        if constexpr (!PROVEN)
-            if (!whole) {
+    SN_MEMBER void copy_elements(char *tile, int64_t k0) const {
 #pragma unroll 1
-                for (int chunk = threadIdx.x; chunk < Tile::CHUNKS; chunk += THREADS) {
-                    const int row = Tile::row_of(chunk), depth = Tile::depth_of(chunk);
-                    *(uint4 *)(tile + Tile::at(row, depth)) = gather(first + row, k0 + depth);
-                }
-                return;
-            }
+        for (int chunk = threadIdx.x; chunk < Tile::CHUNKS; chunk += THREADS) {
+            const int r = Tile::row_of(chunk), k = Tile::depth_of(chunk);
+            *(uint4 *)(tile + Tile::at(r, k)) = gather(first + r, k0 + k);
+        }
+    }
+
+    SN_DEVICE int limited(int64_t elements) {
+        return elements >= Tile::CHUNK ? 16 : elements <= 0 ? 0 : (int)elements * Tile::SIZE;
+    }
+
+    /* Starts the copy of the next tile, whose K begins at `k0`; what is outside the matrix is zero. A copy of no byte
+     * reads nothing, wherever it points. */
+    SN_MEMBER void copy(char *tile, int64_t k0) {
+        if (!PROVEN && !whole) {
+            copy_elements(tile, k0);
+            return;
+        }
+        const int64_t depth_left = K - k0 - depth;
+        const int bytes = limited(ALONG_K ? depth_left : rows_left);
+        const char *from = next;
 #pragma unroll
         for (int i = 0; i < Tile::CHUNKS / THREADS; i++) {
-            const int chunk = threadIdx.x + i * THREADS, row = Tile::row_of(chunk),
-                      depth = Tile::depth_of(chunk);
-            const int64_t left = ALONG_K ? K - k0 - depth : rows - first - row;
-            const bool inside = ALONG_K ? first + row < rows : k0 + depth < K;
-            const int bytes = !inside || left <= 0 ? 0 : left >= Tile::CHUNK ? 16 : (int)left * Tile::SIZE;
-            sn_copy_async16(tile + Tile::at(row, depth),
-                            bytes ? base + row * row_step + (k0 + depth) * k_step : base, bytes);
+            const int chunk = i * THREADS;
+            const bool inside =
+                ALONG_K ? Tile::row_of(chunk) < rows_left : Tile::depth_of(chunk) < depth_left;
+            sn_copy_async16(tile + Tile::at(row + (ALONG_K ? Tile::row_of(chunk) : 0),
+                                            depth + (ALONG_K ? 0 : Tile::depth_of(chunk))),
+                            from, inside ? bytes : 0);
+            from += chunk_step;
         }
+        next += Tile::DEPTH * k_step;
     }
 };
 
 /* ---- which part of the product a block computes ---- */
 
 struct SnGemmPlace {
-    int64_t batch, m, n;
+    uint32_t batch, down, across; /* the tile's number in the batch, among rows and columns of tiles */
     int split;
 };
 
@@ -111,8 +135,7 @@ SN_DEVICE SnGemmPlace sn_gemm_place(int64_t M, int64_t N, int BM, int BN, int sp
                    rest = number / tiles;
     const uint32_t first = tile / (GROUP * across) * GROUP, in_group = tile % (GROUP * across);
     const uint32_t height = down - first < GROUP ? down - first : GROUP;
-    return {(int64_t)(rest / splits), (int64_t)(first + in_group % height) * BM,
-            (int64_t)(in_group / height) * BN, (int)(rest % splits)};
+    return {rest / splits, first + in_group % height, in_group / height, (int)(rest % splits)};
 }
 
 /* ---- results ---- */
@@ -126,12 +149,12 @@ SN_DEVICE void sn_gemm_put(const Sums &sums, int64_t M, int64_t N, const SnGemmP
     float *const kept = (float *)sn_shared_memory();
     for (int first = 0; first < BM; first += HEIGHT) {
         __syncthreads();
-        if (sums.row0 / HEIGHT == first / HEIGHT) sums.put(kept, PITCH, first);
+        if (Sums::row0() / HEIGHT == first / HEIGHT) sums.put(kept, PITCH, first);
         __syncthreads();
 #pragma unroll 4
         for (int i = threadIdx.x; i < HEIGHT * BN; i += Sums::THREADS) {
             const int row = i / BN, column = i % BN;
-            const int64_t m = place.m + first + row, n = place.n + column;
+            const int64_t m = (int64_t)place.down * BM + first + row, n = (int64_t)place.across * BN + column;
             if (m < M && n < N) store(kept[row * PITCH + column], m, n);
         }
     }
@@ -148,12 +171,14 @@ SN_DEVICE void sn_gemm_tile(const Use &use, int64_t M, int64_t N, int64_t K, int
     using B = SnGemmSource<Use, false, BN, Sums::THREADS>;
     constexpr int DEPTH = A::Tile::DEPTH, BYTES = A::Tile::BYTES + B::Tile::BYTES, AHEAD = Use::STAGES - 1;
     const SnGemmPlace place = sn_gemm_place(M, N, BM, BN, splits, block);
-    const A a(use, place.batch, place.m, M, K);
-    const B b(use, place.batch, place.n, N, K);
+    A a(use, place.batch, (int64_t)place.down * BM, M, K);
+    B b(use, place.batch, (int64_t)place.across * BN, N, K);
     char *const tiles = (char *)sn_shared_memory();
     const int pieces = (int)((K + DEPTH - 1) / DEPTH);
     const int from = (int)((int64_t)pieces * place.split / splits);
     const int count = (int)((int64_t)pieces * (place.split + 1) / splits) - from;
+    a.seek((int64_t)from * DEPTH);
+    b.seek((int64_t)from * DEPTH);
     auto copy = [&](int piece) {
         char *const tile = tiles + piece % Use::STAGES * BYTES;
         if (piece < count) {

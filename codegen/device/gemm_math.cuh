@@ -23,7 +23,7 @@ template <int MATH, bool ALONG_K, int ROWS> struct SnGemmTile {
      * bytes; a product of TF32 reads eight rows at four neighbouring k word by word. */
     SN_DEVICE int at(int row, int k) {
         if (ALONG_K) return row * 64 + (k / CHUNK ^ (row >> 1 & 3)) * 16 + k % CHUNK * SIZE;
-        const int turn = MATH == SN_GEMM_TF32 ? (k & 3) * 2 : k & 7;
+        const int turn = MATH == SN_GEMM_FMA ? 0 : MATH == SN_GEMM_TF32 ? (k & 3) * 2 : k & 7;
         return k * ROWS * SIZE + (row / CHUNK ^ turn) * 16 + row % CHUNK * SIZE;
     }
 };
@@ -36,13 +36,12 @@ template <int MATH, bool A_ALONG_K, bool B_ALONG_K, int BM, int BN> struct SnGem
     static constexpr int THREADS = 128, WM = BM / 2, WN = BN / 2, STEP = MATH == SN_GEMM_TF32 ? 8 : 16;
 
     float sum[WM / 16][WN / 8][4];
-    int lane, row0, column0;
+    const int lane;
 
-    SN_MEMBER SnGemmWarps() : sum() {
-        lane = threadIdx.x % 32;
-        row0 = threadIdx.x / 64 * WM;
-        column0 = threadIdx.x / 32 % 2 * WN;
-    }
+    SN_DEVICE int row0() { return threadIdx.x / 64 * WM; }
+    SN_DEVICE int column0() { return threadIdx.x / 32 % 2 * WN; }
+
+    SN_MEMBER SnGemmWarps() : sum(), lane(threadIdx.x % 32) {}
 
     /* A word of a tile of TF32. */
     template <class Tile> SN_DEVICE uint32_t word(const char *tile, int row, int k) {
@@ -87,9 +86,9 @@ template <int MATH, bool A_ALONG_K, bool B_ALONG_K, int BM, int BN> struct SnGem
         for (int k = 0; k < A::DEPTH; k += STEP) {
             uint32_t a[WM / 16][4], b[WN / 16][4];
 #pragma unroll
-            for (int i = 0; i < WM / 16; i++) load_a(a[i], tile_a, row0 + 16 * i, k);
+            for (int i = 0; i < WM / 16; i++) load_a(a[i], tile_a, row0() + 16 * i, k);
 #pragma unroll
-            for (int j = 0; j < WN / 16; j++) load_b(b[j], tile_b, column0 + 16 * j, k);
+            for (int j = 0; j < WN / 16; j++) load_b(b[j], tile_b, column0() + 16 * j, k);
 #pragma unroll
             for (int i = 0; i < WM / 16; i++)
 #pragma unroll
@@ -99,7 +98,7 @@ template <int MATH, bool A_ALONG_K, bool B_ALONG_K, int BM, int BN> struct SnGem
 
     /* The sums of this thread into a matrix of floats whose first row is `first` of the block's tile. */
     SN_MEMBER void put(float *to, int pitch, int first) const {
-        float *const start = to + (row0 - first + lane / 4) * pitch + column0 + lane % 4 * 2;
+        float *const start = to + (row0() - first + lane / 4) * pitch + column0() + lane % 4 * 2;
 #pragma unroll
         for (int i = 0; i < WM / 16; i++)
 #pragma unroll
@@ -119,61 +118,86 @@ template <bool A_ALONG_K, bool B_ALONG_K, int BM, int BN> struct SnGemmThreads {
     static constexpr int THREADS = 256, WM = BM / 4, WN = BN / 2, TM = WM / 4, TN = WN / 8;
 
     float sum[TM][TN];
-    int row0, column0; /* of the warp */
-    int down, across;  /* of the lane: pairs of lanes that read the same are neighbours */
+    int a_start, b_start; /* where the lane's first row and column begin in a tile ALONG_K */
+
+    /* The warp's first row and column, and the lane's place in it: pairs of lanes that read the same are neighbours. */
+    SN_DEVICE int row0() { return threadIdx.x / 64 * WM; }
+    SN_DEVICE int column0() { return threadIdx.x / 32 % 2 * WN; }
+    SN_DEVICE int down() { return threadIdx.x / 16 % 2 * 2 + threadIdx.x % 2; }
+    SN_DEVICE int across() { return threadIdx.x / 2 % 8; }
 
     SN_MEMBER SnGemmThreads() : sum() {
-        const int lane = threadIdx.x % 32;
-        row0 = threadIdx.x / 64 * WM;
-        column0 = threadIdx.x / 32 % 2 * WN;
-        down = lane / 16 * 2 + lane % 2;
-        across = lane / 2 % 8;
+        a_start = A::at(row0() + down(), 0);
+        b_start = B::at(column0() + across(), 0);
     }
 
     /* A thread's i-th row and j-th column: four neighbours together where a chunk holds them. */
-    SN_MEMBER int row(int i) const {
-        return row0 + (A_ALONG_K ? down + 4 * i : down * 4 + i % 4 + i / 4 * 16);
+    SN_DEVICE int row(int i) {
+        return row0() + (A_ALONG_K ? down() + 4 * i : down() * 4 + i % 4 + i / 4 * 16);
     }
-    SN_MEMBER int column(int j) const {
-        return column0 + (B_ALONG_K ? across + 8 * j : across * 4 + j % 4 + j / 4 * 32);
+    SN_DEVICE int column(int j) {
+        return column0() + (B_ALONG_K ? across() + 8 * j : across() * 4 + j % 4 + j / 4 * 32);
     }
 
-    SN_DEVICE float4 four(const char *tile, int at) { return *(const float4 *)(tile + at); }
     SN_DEVICE float part(const float4 &x, int i) { return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w; }
 
-    /* Four steps of K of this thread's rows. */
+    /* Two steps of K of the i-th row: what is at A::at(row(i), k). The permutation of its chunks is that of the first
+     * row, with a bit turned in odd ones, so that two numbers hold all that depends on the lane. */
+    SN_MEMBER float2 along_a(const char *tile, int i, int k) const {
+        return *(const float2 *)(tile + (a_start ^ (k / 4 ^ i % 2 * 2) * 16) + i * 256 + k % 4 * 4);
+    }
+    /* The same of the j-th column. */
+    SN_MEMBER float2 along_b(const char *tile, int j, int k) const {
+        return *(const float2 *)(tile + (b_start ^ k / 4 * 16) + j * 512 + k % 4 * 4);
+    }
+
+    /* Two steps of K of this thread's rows. */
     SN_MEMBER void load_a(float (*a)[TM], const char *tile, int k) const {
+        if (A_ALONG_K) {
+#pragma unroll
+            for (int i = 0; i < TM; i++) {
+                const float2 x = along_a(tile, i, k);
+                a[0][i] = x.x, a[1][i] = x.y;
+            }
+            return;
+        }
+        const char *const start = tile + A::at(row(0), k);
 #pragma unroll
         for (int i = 0; i < TM; i++)
-            if (A_ALONG_K) {
-                const float4 x = four(tile, A::at(row(i), k));
 #pragma unroll
-                for (int s = 0; s < 4; s++) a[s][i] = part(x, s);
-            } else {
+            for (int s = 0; s < 2; s++)
+                a[s][i] = part(*(const float4 *)(start + s * BM * 4 + i / 4 * 64), i % 4);
+    }
+
+    SN_MEMBER void load_b(float (*b)[TN], const char *tile, int k) const {
+        if (B_ALONG_K) {
 #pragma unroll
-                for (int s = 0; s < 4 && i % 4 == 0; s++) {
-                    const float4 x = four(tile, A::at(row(i), k + s));
-                    for (int r = 0; r < 4; r++) a[s][i + r] = part(x, r);
-                }
+            for (int j = 0; j < TN; j++) {
+                const float2 x = along_b(tile, j, k);
+                b[0][j] = x.x, b[1][j] = x.y;
             }
+            return;
+        }
+        const char *const start = tile + B::at(column(0), k);
+#pragma unroll
+        for (int j = 0; j < TN; j++)
+#pragma unroll
+            for (int s = 0; s < 2; s++)
+                b[s][j] = part(*(const float4 *)(start + s * BN * 4 + j / 4 * 128), j % 4);
     }
 
     SN_MEMBER void add(const char *tile_a, const char *tile_b) {
-#pragma unroll
-        for (int k = 0; k < A::DEPTH; k += 4) {
-            float a[4][TM];
+#pragma unroll 1 /* more would not fit in the registers */
+        for (int k = 0; k < A::DEPTH; k += 2) {
+            float a[2][TM], b[2][TN];
             load_a(a, tile_a, k);
+            load_b(b, tile_b, k);
 #pragma unroll
-            for (int j = 0; j < TN; j += B_ALONG_K ? 1 : 4)
+            for (int s = 0; s < 2; s++)
 #pragma unroll
-                for (int s = 0; s < (B_ALONG_K ? 1 : 4); s++) {
-                    const float4 b = four(tile_b, B::at(column(j), k + s));
+                for (int i = 0; i < TM; i++)
 #pragma unroll
-                    for (int r = 0; r < 4; r++)
-#pragma unroll
-                        for (int i = 0; i < TM; i++)
-                            sum[i][B_ALONG_K ? j : j + r] += a[B_ALONG_K ? r : s][i] * part(b, r);
-                }
+                    for (int j = 0; j < TN; j++) sum[i][j] += a[s][i] * b[s][j];
         }
     }
 
