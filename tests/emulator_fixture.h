@@ -43,56 +43,38 @@ static inline void emulated_write(const char *path, const char *text) {
     assert_int_equal(fclose(file), 0);
 }
 
-/* Compiles the unit with the calls for the check of accesses, and opens it with an emulator of its own. */
+/* Compiles the unit with the calls for the check of accesses. */
 static inline void emulate(Emulated *e, const char *text) {
-    static const char *const emulator[] = {"g++",
-                                           "-std=gnu++17",
-                                           "-O2",
-                                           "-fno-strict-aliasing",
-                                           "-fPIC",
-                                           "-shared",
+    static const char *const compiler[] = {"g++",
+                                           "@" SN_TESTS "/emulator/kernel.opts",
+                                           "-fsanitize=thread",
+                                           "-I",
+                                           SN_TESTS "/emulator",
+                                           "unit.cpp",
+                                           "@" SN_TESTS "/emulator/link.opts",
                                            "-o",
-                                           "emulator.so",
-                                           SN_TESTS "/emulator/emulator.cpp",
-                                           SN_TESTS "/emulator/memory.cpp",
-                                           SN_TESTS "/emulator/access.cpp",
-                                           SN_TESTS "/emulator/tensor.cpp",
+                                           "kernels.so",
                                            NULL};
-    static const char *const kernels[] = {"g++",
-                                          "-std=gnu++17",
-                                          "-O1",
-                                          "-w",
-                                          "-fno-strict-aliasing",
-                                          "-fPIC",
-                                          "-fsanitize=thread",
-                                          "-fsanitize=alignment",
-                                          "-I",
-                                          SN_TESTS "/emulator",
-                                          "-shared",
-                                          "-nostdlib",
-                                          "unit.cpp",
-                                          "./emulator.so",
-                                          "-Wl,-rpath,$ORIGIN",
-                                          "-o",
-                                          "kernels.so",
-                                          NULL};
     char folder[] = "/tmp/sinter-emulated-XXXXXX", before[512], path[64];
     assert_non_null(mkdtemp(folder));
     assert_non_null(getcwd(before, sizeof before));
     assert_int_equal(chdir(folder), 0);
     emulated_write("unit.cpp", text);
-    if (run_program(emulator) || run_program(kernels)) fail_msg("%s/unit.cpp does not compile", folder);
+    if (run_program(compiler)) fail_msg("%s/unit.cpp does not compile", folder);
     snprintf(path, sizeof path, "%s/kernels.so", folder);
-    e->library = dlopen(path, RTLD_NOW);
+    /* Global: kernels find it there. */
+    void *emulator = dlopen(SN_EMULATED "/libemulated_cuda.so", RTLD_NOW | RTLD_GLOBAL);
+    e->library = emulator ? dlopen(path, RTLD_NOW) : NULL;
     if (!e->library) fail_msg("%s", dlerror());
     if (getenv("SINTER_KEEP_KERNELS"))
         fprintf(stderr, "%s\n", folder);
     else
-        unlink("unit.cpp"), unlink("emulator.so"), unlink("kernels.so"), rmdir(folder);
+        unlink("unit.cpp"), unlink("kernels.so"), rmdir(folder);
     assert_int_equal(chdir(before), 0);
-    *(void **)&e->launch = emulated_symbol(e, "emu_launch");
-    *(void **)&e->alloc = emulated_symbol(e, "emu_alloc");
-    *(void **)&e->release = emulated_symbol(e, "emu_free");
+    *(void **)&e->launch = dlsym(emulator, "emu_launch");
+    *(void **)&e->alloc = dlsym(emulator, "emu_alloc");
+    *(void **)&e->release = dlsym(emulator, "emu_free");
+    assert_true(e->launch && e->alloc && e->release);
 }
 
 static inline int64_t emulated_number(Dim dim, const int64_t *symbols) {

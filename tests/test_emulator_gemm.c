@@ -229,7 +229,7 @@ static const Planted planted[] = {
      "sn_copy_wait(AHEAD - 1);"},
     {"no_barrier_before_results", "linear 40 72", 2, "__syncthreads();\n        if (Sums::row0()",
      "if (Sums::row0()"},
-    {"late_copy", "linear 40 72", 2, "piece + AHEAD", "piece + AHEAD + 1"},
+    {"early_wait", "linear 40 72", 2, "sn_copy_wait(AHEAD - 1);", "sn_copy_wait(AHEAD);"},
     {"no_barrier_of_few", "linear 40 72", 1, "0;\n    __syncthreads();\n}", "0;\n}"},
 };
 enum { PLANTED = sizeof planted / sizeof *planted };

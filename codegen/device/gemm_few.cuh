@@ -123,7 +123,7 @@ SN_DEVICE void sn_gemm_few_along(const Use &use, int64_t M, int64_t N, int64_t K
     }
 #pragma unroll
     for (int row = 0; row < ROWS; row++) {
-        const float all = sn_warp_add_f32(sum[row]);
+        const float all = sn_warp_add_f32(sum[row], 32);
         if (lane == row && row < M && inside) use.store_s(all, batch, row, n);
     }
 }

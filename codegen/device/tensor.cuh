@@ -8,14 +8,14 @@
 #define SN_DEVICE_TENSOR_CUH
 
 #ifdef SN_EMULATE
-#define sn_mma_bf16(d, a, b)              emu_mma_bf16(d, a, b, __LINE__)
-#define sn_mma_f16(d, a, b)               emu_mma_f16(d, a, b, __LINE__)
-#define sn_mma_tf32(d, a, b)              emu_mma_tf32(d, a, b, __LINE__)
-#define sn_ldmatrix4(r, row)              emu_ldmatrix4(r, row, 0, __LINE__)
-#define sn_ldmatrix4_trans(r, row)        emu_ldmatrix4(r, row, 1, __LINE__)
-#define sn_copy_async16(to, from, bytes)  emu_copy_async(to, from, bytes)
-#define sn_copy_commit()                  emu_copy_commit()
-#define sn_copy_wait(groups)              emu_copy_wait(groups)
+#define sn_mma_bf16(d, a, b)             emu_mma_bf16(d, a, b, __LINE__)
+#define sn_mma_f16(d, a, b)              emu_mma_f16(d, a, b, __LINE__)
+#define sn_mma_tf32(d, a, b)             emu_mma_tf32(d, a, b, __LINE__)
+#define sn_ldmatrix4(r, row)             emu_ldmatrix4(r, row, 0, __LINE__)
+#define sn_ldmatrix4_trans(r, row)       emu_ldmatrix4(r, row, 1, __LINE__)
+#define sn_copy_async16(to, from, bytes) emu_copy_async(to, from, bytes)
+#define sn_copy_commit()                 emu_copy_commit()
+#define sn_copy_wait(groups)             emu_copy_wait(groups)
 SN_DEVICE uint32_t sn_to_tf32(float x) {
     return emu_to_tf32(x);
 }
@@ -64,12 +64,13 @@ SN_DEVICE void sn_ldmatrix4_trans(uint32_t *r, const void *row) {
 }
 
 /* 16 bytes to shared memory without registers, of which `bytes` (0 to 16) come from `from` and the rest are zero;
- * both addresses are multiples of 16. They are there for the thread itself after the wait that leaves at most
+ * both addresses are multiples of 16. With no bytes `from` is not read, wherever it points. They are there for the thread itself after the wait that leaves at most
  * `groups` of its later commits under way, and for others behind a barrier after that. */
 SN_DEVICE void sn_copy_async16(void *to, const void *from, int bytes) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
-                 "l"(from), "r"(bytes)
-                 : "memory");
+    asm volatile(
+        "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
+        "l"(from), "r"(bytes)
+        : "memory");
 }
 SN_DEVICE void sn_copy_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");

@@ -153,7 +153,7 @@ void emu_copy_async(void *to, const void *from, int bytes) {
     if (bytes < 0 || bytes > CHUNK) emu_fail_here("an asynchronous copy of %d bytes", bytes);
     if (emu_is_shared(from) || emu_is_stack(from))
         emu_fail_here("an asynchronous copy that is not from a buffer");
-    emu_note(from, bytes, false);
+    if (bytes) emu_note(from, bytes, false);
     emu_note(to, CHUNK, true);
     emu_note_pending(to, CHUNK);
     memset(to, EMU_FILL, CHUNK);
