@@ -33,7 +33,8 @@ typedef struct Kernel {
      * items [begin, end) of `items` and returns 0, or 1 + the index of the faulting node in the cluster's
      * body. CUDA: extern "C" __global__ void name(NameArgs args), args = { void *buffer[]; long long
      * symbol[]; int *fault; long long first }; `items` is the number of blocks, `threads` per block, `shared`
-     * bytes of dynamic shared memory, and `first` the number of the grid's first block: 0. */
+     * bytes of dynamic shared memory, and `first` the number of the grid's first block: 0. Buffers are
+     * aligned to 16 bytes at least. */
     Dim items;
     Dim after; /* so many items more, with little work, from `items` on, once all of these have ended (CUDA: a
                   second launch of so many blocks, `first` being `items`); NULL: none */

@@ -328,7 +328,9 @@ static void kernels_equal_the_interpreter(void **state) {
             for (int order = 0; order < EMU_ORDER_COUNT; order++) {
                 Run run = {.f = f, .arena = sn_arena_new(), .file = &f->files.file[i], .symbols = sizes[s]};
                 run.order = (EmuOrder)order;
-                run.shift = order == EMU_SHUFFLED ? 8 : 0; /* elements are aligned, packs are not */
+                /* Elements are aligned, packs are not; but products rely on buffers as they are promised. */
+                bool product = run.file->kernel.at[0]->library != NULL;
+                run.shift = order == EMU_SHUFFLED && !product ? 8 : 0;
                 Array **inputs = random_inputs(&run);
                 if (!run_graph(&run, inputs))
                     fail_msg("%s: fault %d %s", run.file->name, run.fault, run.message);
