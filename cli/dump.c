@@ -143,9 +143,9 @@ static Status check_pass(Cli *cli, OptionId id, bool eager) {
     const char *pass = sn_option_text(&cli->options, id, NULL);
     if (!pass) return NULL;
     Text names = sn_text(cli->arena);
-    for (int i = 0; sn_pipeline_name(eager, i); i++) {
-        if (strcmp(sn_pipeline_name(eager, i), pass) == 0) return NULL;
-        sn_text_add(&names, " %s", sn_pipeline_name(eager, i));
+    for (int i = 0; sn_pipeline_name(eager, false, i); i++) {
+        if (strcmp(sn_pipeline_name(eager, false, i), pass) == 0) return NULL;
+        sn_text_add(&names, " %s", sn_pipeline_name(eager, false, i));
     }
     return sn_cli_usage(cli, "there is no pass '%s' in this mode; there are:%s", pass,
                         sn_text_string(&names));

@@ -65,17 +65,21 @@ static void copy_value(Clone *clone, const Value *from, Value *to) {
 
 /* The payload is shared; what describes it is not, so that the copy outlives the original's arena where the
  * payload does. */
+static const Tensor *copy_tensor(Arena *arena, const Tensor *from) {
+    Tensor *tensor = SN_NEW(arena, Tensor);
+    *tensor = *from;
+    int64_t *extent = SN_ARRAY(arena, int64_t, tensor->rank);
+    for (int i = 0; i < tensor->rank; i++) extent[i] = tensor->extent[i];
+    tensor->extent = extent;
+    return tensor;
+}
+
 static const void *copy_attr(Clone *clone, const Node *node) {
     Arena *arena = clone->to->arena;
     void *copy = sn_attr_copy(arena, clone->to->dims, sn_op(node->op)->attr, node->attr);
     if (node->op != SN_OP_CONSTANT) return copy;
     AttrConstant *constant = copy;
-    Tensor *tensor = SN_NEW(arena, Tensor);
-    *tensor = *constant->tensor;
-    int64_t *extent = SN_ARRAY(arena, int64_t, tensor->rank);
-    for (int i = 0; i < tensor->rank; i++) extent[i] = tensor->extent[i];
-    tensor->extent = extent;
-    constant->tensor = tensor;
+    constant->tensor = copy_tensor(arena, constant->tensor);
     return copy;
 }
 
@@ -118,6 +122,12 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
     copy_region(&clone, graph->body, copy->body);
     for (int i = 0; i < graph->output_name.count; i++)
         sn_push(arena, &copy->output_name, copy_string(&clone, graph->output_name.at[i]));
+    for (int i = 0; i < graph->states.count; i++) {
+        GraphState state = graph->states.at[i];
+        state.name = copy_string(&clone, state.name);
+        state.initial = copy_tensor(arena, state.initial);
+        sn_push(arena, &copy->states, state);
+    }
     for (int i = 0; i < graph->checks.count; i++) {
         Check check = graph->checks.at[i];
         check.a = carry(&clone, check.a);

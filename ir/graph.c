@@ -73,6 +73,31 @@ void sn_graph_output(Graph *graph, const char *name, Value *value) {
     sn_push(graph->arena, &graph->output_name, sn_arena_string(graph->arena, name));
 }
 
+void sn_graph_arrange(Graph *graph, int param_count, const int *param, int result_count, const int *result) {
+    Region *body = graph->body;
+    Value **value = SN_ARRAY(graph->arena, Value *, param_count);
+    for (int i = 0; i < param_count; i++) value[i] = body->param.at[param[i]];
+    for (int i = 0; i < body->param.count; i++) body->param.at[i]->region = NULL;
+    body->param.count = 0;
+    for (int i = 0; i < param_count; i++) {
+        value[i]->region = body;
+        value[i]->index = i;
+        sn_push(graph->arena, &body->param, value[i]);
+    }
+    Value **output = SN_ARRAY(graph->arena, Value *, result_count);
+    const char **name = SN_ARRAY(graph->arena, const char *, result_count);
+    for (int i = 0; i < result_count; i++) {
+        output[i] = body->result.at[result[i]];
+        name[i] = graph->output_name.at[result[i]];
+    }
+    for (int i = 0; i < body->result.count; i++) drop_use(body->result.at[i], NULL);
+    body->result.count = graph->output_name.count = 0;
+    for (int i = 0; i < result_count; i++) {
+        sn_region_result(body, output[i]);
+        sn_push(graph->arena, &graph->output_name, name[i]);
+    }
+}
+
 int sn_value_use_count(const Value *value) {
     return value->users.count;
 }

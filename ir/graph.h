@@ -50,7 +50,7 @@ struct Value {
     } users;
 };
 
-typedef enum Phase { SN_PHASE_FORWARD, SN_PHASE_BACKWARD, SN_PHASE_UPDATE } Phase;
+typedef enum Phase { SN_PHASE_FORWARD, SN_PHASE_BACKWARD, SN_PHASE_UPDATE, SN_PHASE_COUNT } Phase;
 
 struct Node {
     OpCode op;
@@ -89,6 +89,15 @@ typedef struct Check {
     const Origin *origin; /* may be NULL: an input's declared shape */
 } Check;
 
+/* A tensor that a program keeps from run to run and owns: a parameter, a moment, a count of steps. A parameter of the
+ * body is its value, a result of the body what the next run finds. Such parameters and results are the last of the
+ * body. */
+typedef struct GraphState {
+    const char *name;
+    int input, result;     /* positions in body->param and body->result */
+    const Tensor *initial; /* what the first run finds */
+} GraphState;
+
 typedef enum Stage {
     SN_STAGE_IMPORTED, /* composites and primitives, numpy broadcasting */
     SN_STAGE_EXPANDED, /* primitives and direct composites; pointwise inputs have the output's shape */
@@ -104,6 +113,7 @@ struct Graph {
     Region *body; /* its params are the model's inputs, its results the outputs */
     SN_VEC(Check) checks;
     SN_VEC(const char *) output_name; /* parallel to body->result */
+    SN_VEC(GraphState) states;        /* of a training step; not part of the text form */
     Map *origins;                     /* intern table */
     int next_value, next_node, next_group;
 };
@@ -115,6 +125,10 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph);
 
 Value *sn_graph_input(Graph *graph, const char *name, Type type);
 void sn_graph_output(Graph *graph, const char *name, Value *value);
+
+/* The inputs become the present ones param[0], param[1] …, and the outputs result[0] …; inputs that are left out have no
+ * users. The states' positions are the caller's to keep right. */
+void sn_graph_arrange(Graph *graph, int param_count, const int *param, int result_count, const int *result);
 
 const Origin *sn_origin(Graph *graph, const SourceNode *node);
 /* The union; the primary one is a's (b's where a is NULL). Either may be NULL. */

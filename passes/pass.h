@@ -29,8 +29,9 @@ typedef struct Pass {
     int64_t limit;  /* stop after this many rewrites in all passes (bisection); INT64_MAX: no limit */
     int64_t *spent; /* rewrites so far over the pipeline */
     int state_count;
-    const sn_State *state; /* of the graph's inputs and outputs */
-    double recompute;      /* operations that may be spent again to save a byte, see remat.c */
+    const sn_State *state;           /* of the graph's inputs and outputs */
+    const struct Training *training; /* of a training order, see train.h */
+    double recompute;                /* operations that may be spent again to save a byte, see remat.c */
     int hint_count;
     const SizeHint *hint;
     struct Remarks *remarks;
@@ -49,14 +50,16 @@ void sn_pass_remark(Pass *pass, const Origin *origin, bool done, const char *for
 typedef bool PassFunction(Pass *pass, Graph *graph);
 
 /* The passes (true: changed something). */
-bool sn_simplify(Pass *pass, Graph *graph);  /* folding, CSE, algebra, view merging, DCE, to a fixpoint */
-bool sn_recognise(Pass *pass, Graph *graph); /* composites from decomposed exports */
-bool sn_merge(Pass *pass, Graph *graph);     /* sibling contractions with one input and constant weights */
-bool sn_append(Pass *pass, Graph *graph);    /* states that only grow, in place: concat to append */
-bool sn_expand(Pass *pass, Graph *graph);    /* composites to primitives; stage becomes EXPANDED */
-bool sn_remat(Pass *pass, Graph *graph);     /* what backward needs: kept or computed again */
-bool sn_pack(Pass *pass, Graph *graph);      /* constant right operands of contractions packed in setup */
-bool sn_fuse(Pass *pass, Graph *graph);      /* clusters; stage becomes FUSED; honours pass->eager */
+bool sn_simplify(Pass *pass, Graph *graph);   /* folding, CSE, algebra, view merging, DCE, to a fixpoint */
+bool sn_recognise(Pass *pass, Graph *graph);  /* composites from decomposed exports */
+bool sn_parameters(Pass *pass, Graph *graph); /* training: the weights become inputs and states */
+bool sn_make_step(Pass *pass, Graph *graph);  /* training: loss, gradients, updates */
+bool sn_merge(Pass *pass, Graph *graph);      /* sibling contractions with one input and constant weights */
+bool sn_append(Pass *pass, Graph *graph);     /* states that only grow, in place: concat to append */
+bool sn_expand(Pass *pass, Graph *graph);     /* composites to primitives; stage becomes EXPANDED */
+bool sn_remat(Pass *pass, Graph *graph);      /* what backward needs: kept or computed again */
+bool sn_pack(Pass *pass, Graph *graph);       /* constant right operands of contractions packed in setup */
+bool sn_fuse(Pass *pass, Graph *graph);       /* clusters; stage becomes FUSED; honours pass->eager */
 
 /* Sets `setup` on every node: true for what constants alone decide, which runs once. Eager frameworks
  * recompute it, so in the eager order nothing is. */
@@ -78,8 +81,9 @@ typedef struct PipelineOptions {
     void (*observe)(void *user, const char *pass, bool after, const Graph *graph);
     void *user;
     int state_count;
-    const sn_State *state; /* outputs that the next run takes as inputs */
-    double recompute;      /* for remat: operations a byte; 0: what costs none */
+    const sn_State *state;           /* outputs that the next run takes as inputs */
+    const struct Training *training; /* see train.h: the program is a training step; NULL: it is the model */
+    double recompute;                /* for remat: operations a byte; 0: what costs none */
     int hint_count;
     const SizeHint *hint;
     const char *stop_after; /* name of the last pass to run, or NULL */
@@ -94,8 +98,8 @@ typedef struct PipelineResult {
 Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const PipelineOptions *options,
                    PipelineResult *result);
 
-/* The name of the mode's index-th pass; NULL past the last. */
-const char *sn_pipeline_name(bool eager, int index);
+/* The name of the index-th pass of an order; NULL past the last. */
+const char *sn_pipeline_name(bool eager, bool training, int index);
 
 /* One pass by name ("simplify"), for pass tests and `dump`; false when there is none. */
 bool sn_pass_by_name(const char *name, PassFunction **function);

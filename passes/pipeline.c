@@ -34,21 +34,47 @@ static const Row eager_order[] = {
     {0},
 };
 
-static const Row *order_of(bool eager) {
+/* A training step. Weights change from run to run, so nothing is merged or packed of them. */
+static const Row training_order[] = {
+    {"parameters", sn_parameters},
+    {"simplify", sn_simplify},
+    {"recognise", sn_recognise},
+    {"step", sn_make_step},
+    {"simplify", sn_simplify},
+    {"expand", sn_expand},
+    {"simplify", sn_simplify},
+    {"remat", sn_remat},
+    {"pack", sn_pack},
+    {"fuse", sn_fuse},
+    {0},
+};
+
+static const Row eager_training_order[] = {
+    {"parameters", sn_parameters}, {"simplify", sn_simplify}, {"recognise", sn_recognise},
+    {"step", sn_make_step},        {"simplify", sn_simplify}, {"expand", sn_expand},
+    {"simplify", sn_simplify},     {"fuse", sn_fuse},         {0},
+};
+
+static const Row *order_of(bool eager, bool training) {
+    if (training) return eager ? eager_training_order : training_order;
     return eager ? eager_order : compiled_order;
 }
 
-const char *sn_pipeline_name(bool eager, int index) {
-    return order_of(eager)[index].name;
+const char *sn_pipeline_name(bool eager, bool training, int index) {
+    return order_of(eager, training)[index].name;
 }
 
-bool sn_pass_by_name(const char *name, PassFunction **function) {
-    for (const Row *row = compiled_order; row->name; row++) {
+static bool find_pass(const Row *order, const char *name, PassFunction **function) {
+    for (const Row *row = order; row->name; row++) {
         if (strcmp(row->name, name) != 0) continue;
         *function = row->function;
         return true;
     }
     return false;
+}
+
+bool sn_pass_by_name(const char *name, PassFunction **function) {
+    return find_pass(compiled_order, name, function) || find_pass(training_order, name, function);
 }
 
 static Status run_pass(Arena *arena, Graph *graph, const Row *row, Pass *pass, const PipelineOptions *options,
@@ -88,11 +114,12 @@ Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const Pipel
                  .spent = &spent,
                  .state_count = options->state_count,
                  .state = options->state,
+                 .training = options->training,
                  .recompute = options->recompute,
                  .hint_count = options->hint_count,
                  .hint = options->hint,
                  .remarks = &result->remarks};
-    for (const Row *row = order_of(options->eager); row->name; row++) {
+    for (const Row *row = order_of(options->eager, options->training); row->name; row++) {
         TRY(run_pass(arena, graph, row, &pass, options, result));
         if (is_last(row, options->stop_after)) return NULL;
     }

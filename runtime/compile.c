@@ -19,7 +19,7 @@ Status sn_compile_plan(Arena *arena, const Graph *imported, const Target *target
     TRY(sn_compile_graph(arena, imported, target, options, result, ledger, &graph));
     double start = sn_clock();
     TRY(sn_plan_new(arena, graph, target, options && options->eager, sn_codegen, out));
-    if (options) TRY(sn_plan_add_states(arena, *out, options->state_count, options->state));
+    TRY(sn_plan_add_states(arena, *out, options ? options->state_count : 0, options ? options->state : NULL));
     ledger->codegen += sn_clock() - start;
     return NULL;
 }

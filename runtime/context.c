@@ -27,6 +27,7 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     void *fault;
     TRY(program->device->ops->alloc_host(program->device, fault_bytes, &fault));
     context->fault = fault;
+    context->last_phase = SN_PHASE_COUNT;
     context->allocator = (Allocator){.device = program->device};
     for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
     TRY(sn_states_init(context));
@@ -119,7 +120,7 @@ static const char *input_name(const sn_Context *context, int index) {
 
 sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *tensor) {
     const Plan *plan = context->program->plan;
-    int inputs = plan->input_count - plan->cache_count;
+    int inputs = plan->input_count - plan->hidden_inputs;
     if (index < 0 || index >= inputs)
         return sn_fail(SN_INVALID, "input %d of a model with %d", index, inputs);
     Type type = plan->value[plan->input[index]].type;
@@ -212,6 +213,11 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
         bool nothing = bytes == 0 || (state->cache && !slot->cache);
         context->address[at] = nothing ? program->nothing : state->current.at;
         if (slot->cache) context->address[program->plan->output[state->output].value] = context->address[at];
+        return NULL;
+    }
+    if (state && state->kept && bytes) {
+        TRY(sn_state_fill(context, slot->state, bytes));
+        context->address[at] = slot->state->current.at;
         return NULL;
     }
     if (state && state->in_place && bytes) {
@@ -328,8 +334,9 @@ static Status run(sn_Context *context) {
     sn_execute_release(context);
     TRY(place_run(context, binding));
     TRY(execute(context, binding));
-    for (int i = 0; i < plan->output_count; i++) TRY(note_output(context, binding, i));
-    TRY(sn_states_hand_over(context, binding));
+    int outputs = plan->output_count - (context->last_phase < SN_PHASE_UPDATE ? plan->hidden_outputs : 0);
+    for (int i = 0; i < outputs; i++) TRY(note_output(context, binding, i));
+    if (context->last_phase >= SN_PHASE_UPDATE) TRY(sn_states_hand_over(context, binding));
     int64_t made = plan->eager ? context->allocator.peak : binding->arena_bytes;
     context->peak = made + sn_context_side_bytes(context);
     context->ran = true;
@@ -351,8 +358,9 @@ sn_Error *sn_context_run(sn_Context *context) {
 
 sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out) {
     const Plan *plan = context->program->plan;
-    if (index < 0 || index >= plan->output_count)
-        return sn_fail(SN_INVALID, "output %d of a model with %d", index, plan->output_count);
+    int outputs = plan->output_count - plan->hidden_outputs;
+    if (index < 0 || index >= outputs)
+        return sn_fail(SN_INVALID, "output %d of a model with %d", index, outputs);
     if (!context->ran)
         return sn_fail(SN_INVALID, "no run has succeeded since the context was made or failed");
     const Type *type = &plan->value[plan->output[index].value].type;

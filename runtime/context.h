@@ -13,6 +13,7 @@
 typedef struct StateSlot {
     int input, output;         /* of the graph */
     const PlanCache *cache;    /* NULL: no cache */
+    const GraphState *kept;    /* the program's own, with its initial value; NULL: the input has that */
     bool in_place;             /* one block */
     bool spoilt;               /* in place: a run that failed may have updated a part of it */
     bool loaded;               /* a cache: the initial value begins it */
@@ -79,6 +80,9 @@ struct sn_Context {
     uint64_t runs;
     Allocator allocator;
     Block *block;           /* eager: per value of the plan */
+    Phase last_phase;       /* of a run; SN_PHASE_COUNT: all of it, and states are handed over */
+    double *phase_seconds;  /* NULL: the run is not cut into phases */
+    int begin, end;         /* the launches of the part at hand */
     int reached;            /* the last launch that the run at hand or the last one has started */
     bool ran;               /* the outputs are those of a run */
     const Binding *binding; /* of the last run */
@@ -103,6 +107,9 @@ Status sn_cache_output(const sn_Context *context, OutputSlot *slot);
 
 /* Brings the initial value of a state that is updated in place, which is not live, into its block. */
 Status sn_state_begin(sn_Context *context, StateSlot *state, const void *data, int64_t bytes);
+
+/* The same of a state that is the program's own. */
+Status sn_state_fill(sn_Context *context, StateSlot *state, int64_t bytes);
 
 /* SN_INVALID when a run that failed has left states updated by half. */
 Status sn_states_sound(const sn_Context *context);

@@ -27,8 +27,7 @@ static Status launch(sn_Context *context, const Binding *binding, int index) {
 /* ---- compiled: one block, every value at its place ---- */
 
 static Status run_launches(sn_Context *context, const Binding *binding) {
-    const Plan *plan = context->program->plan;
-    for (int i = plan->setup_count; i < plan->launch_count; i++) TRY(launch(context, binding, i));
+    for (int i = context->begin; i < context->end; i++) TRY(launch(context, binding, i));
     return NULL;
 }
 
@@ -55,7 +54,7 @@ static Status take_blocks(sn_Context *context, const Binding *binding, const Pla
 
 static Status run_eager(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
-    for (int i = plan->setup_count; i < plan->launch_count; i++) {
+    for (int i = context->begin; i < context->end; i++) {
         const PlanLaunch *at = &plan->launch[i];
         Status status = take_blocks(context, binding, at);
         if (status) return sn_status_prefix(status, "%s", at->summary);
@@ -74,10 +73,29 @@ void sn_execute_release(sn_Context *context) {
 
 /* ---- either ---- */
 
+static Status run_part(sn_Context *context, const Binding *binding) {
+    return context->program->plan->eager ? run_eager(context, binding) : run_compiled(context, binding);
+}
+
+/* Each phase for itself: launches are in their order. */
+static Status run_phases(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    Device *device = context->program->device;
+    for (Phase phase = SN_PHASE_FORWARD; phase <= context->last_phase && phase < SN_PHASE_COUNT; phase++) {
+        context->begin = context->end;
+        while (context->end < plan->launch_count && plan->launch[context->end].cluster->phase <= phase)
+            context->end++;
+        double begin = device->ops->clock(device);
+        TRY(run_part(context, binding));
+        context->phase_seconds[phase] = device->ops->clock(device) - begin;
+    }
+    return NULL;
+}
+
 static Status start_all(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Device *device = context->program->device;
-    TRY(plan->eager ? run_eager(context, binding) : run_compiled(context, binding));
+    TRY(context->phase_seconds ? run_phases(context, binding) : run_part(context, binding));
     return context->marks ? device->ops->mark(device, context->marks, plan->launch_count) : NULL;
 }
 
@@ -96,6 +114,8 @@ Status sn_execute(sn_Context *context, const Binding *binding) {
     const sn_Program *program = context->program;
     memset(context->fault, 0, (size_t)program->plan->launch_count * sizeof *context->fault);
     double begin = sn_clock();
+    context->begin = program->plan->setup_count;
+    context->end = context->phase_seconds ? context->begin : program->plan->launch_count;
     Status status = start_all(context, binding);
     double started = sn_clock();
     /* What was started still uses the context's memory: it has to end, whatever happened. */

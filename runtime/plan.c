@@ -211,12 +211,12 @@ static Status make_kernel(Planner *p, const Node *cluster, const Kernel **out) {
     return NULL;
 }
 
-static Status add_launches(Planner *p, bool setup) {
+static Status add_launches(Planner *p, bool setup, Phase phase) {
     for (const Node *node = p->graph->body->first; node; node = node->next) {
         if (node->op == SN_OP_CONSTANT) continue;
         if (node->op != SN_OP_CLUSTER)
             return sn_fail(SN_INTERNAL, "%s outside of a cluster in a fused graph", sn_op(node->op)->text);
-        if (node->setup != setup) continue;
+        if (node->setup != setup || (!setup && node->phase != phase)) continue;
         const Kernel *kernel;
         Status status = make_kernel(p, node, &kernel);
         if (!status) status = plan_cluster(p, node, kernel);
@@ -305,9 +305,11 @@ Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool 
     plan->target = target;
     plan->eager = eager;
     add_inputs_and_constants(&p);
-    TRY(add_launches(&p, true));
+    TRY(add_launches(&p, true, SN_PHASE_FORWARD));
     plan->setup_count = p.launch.count;
-    TRY(add_launches(&p, false));
+    /* No phase depends on a later one. Updates come when nothing is left that could fail on its data. */
+    for (Phase phase = SN_PHASE_FORWARD; phase <= SN_PHASE_UPDATE; phase++)
+        TRY(add_launches(&p, false, phase));
     TRY(add_outputs(&p, plan));
     if (sn_dims_overflowed(graph->dims)) return sn_fail(SN_INVALID, "a size of the model exceeds 64 bits");
     bury(&p, plan->setup_count);

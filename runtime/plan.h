@@ -89,7 +89,9 @@ typedef struct Plan {
     const Target *target;
     bool eager;
 
-    int cache_count; /* of the inputs: they are the last */
+    int cache_count;    /* of the inputs: they are the last */
+    int hidden_inputs;  /* at the end: caches, and the states of a training step */
+    int hidden_outputs; /* at the end: the states of a training step */
     int value_count, launch_count, kernel_count, input_count, output_count, dim_count, param_count;
     const PlanValue *value;
     const PlanLaunch *launch;    /* setup first */
@@ -102,6 +104,7 @@ typedef struct Plan {
     const PlanUpdate *update; /* per state */
     int update_first;         /* the first launch that updates a state in place; launch_count: none does */
     const sn_State *state;    /* outputs that the next run takes as inputs */
+    const GraphState **kept;  /* per state: not NULL, it is the program's own (a parameter, a moment) */
     const Dim *dim;           /* every distinct Dim that a run evaluates */
     int buffer_most;          /* the largest buffer_count */
 } Plan;
@@ -125,7 +128,7 @@ void sn_plan_update_states(Arena *arena, Plan *plan);
 /* How many inputs of a fused graph stand for states that grow in place; they are the last. */
 int sn_graph_cache_count(const Graph *graph);
 
-/* Makes outputs of the plan its next run's inputs. SN_INVALID when one does not exist, is taken twice, or
+/* Makes outputs of the plan its next run's inputs, besides the states of the graph itself. SN_INVALID when one does not exist, is taken twice, or
  * differs from the other in dtype, rank or a fixed extent. */
 Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *state);
 

@@ -43,12 +43,11 @@ static const char *name_or_nothing(const char *name) {
 
 static Status check_pair(const Plan *plan, const sn_State *state, const bool *taken_input,
                          const bool *taken_output) {
-    int inputs = plan->input_count - plan->cache_count;
+    int inputs = plan->input_count - plan->hidden_inputs, outputs = plan->output_count - plan->hidden_outputs;
     if (state->input < 0 || state->input >= inputs)
         return sn_fail(SN_INVALID, "a state with input %d of a model with %d", state->input, inputs);
-    if (state->output < 0 || state->output >= plan->output_count)
-        return sn_fail(SN_INVALID, "a state with output %d of a model with %d", state->output,
-                       plan->output_count);
+    if (state->output < 0 || state->output >= outputs)
+        return sn_fail(SN_INVALID, "a state with output %d of a model with %d", state->output, outputs);
     const char *input = name_or_nothing(plan->graph->body->param.at[state->input]->name);
     const char *output = name_or_nothing(plan->graph->output_name.at[state->output]);
     if (taken_input[state->input] || taken_output[state->output])
@@ -77,29 +76,40 @@ static Status check_pair(const Plan *plan, const sn_State *state, const bool *ta
     return NULL;
 }
 
+static void add_state(Plan *plan, int i, sn_State state, const GraphState *kept) {
+    ((sn_State *)plan->state)[i] = state;
+    plan->kept[i] = kept;
+    find_cache(plan, &state, (PlanCache *)&plan->cache[i]);
+    /* What several outputs show is written once; the states behind the first get copies. */
+    PlanValue *value = (PlanValue *)&plan->value[plan->output[state.output].value];
+    if (value->storage == SN_STORAGE_OUTPUT) value->storage = SN_STORAGE_STATE, value->over = -1;
+}
+
 Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *state) {
+    const Graph *graph = plan->graph;
+    int own = graph->states.count, caches = 0;
     bool *input = SN_ARRAY(arena, bool, plan->input_count),
          *output = SN_ARRAY(arena, bool, plan->output_count);
-    sn_State *copy = SN_ARRAY(arena, sn_State, count);
-    PlanCache *cache = SN_ARRAY(arena, PlanCache, count);
-    int caches = 0;
-    plan->cache_count = sn_graph_cache_count(plan->graph);
+    plan->state = SN_ARRAY(arena, sn_State, count + own);
+    plan->cache = SN_ARRAY(arena, PlanCache, count + own);
+    plan->kept = SN_ARRAY(arena, const GraphState *, count + own);
+    plan->cache_count = sn_graph_cache_count(graph);
+    plan->hidden_inputs = plan->cache_count + own;
+    plan->hidden_outputs = own;
     for (int i = 0; i < count; i++) {
         TRY(check_pair(plan, &state[i], input, output));
         input[state[i].input] = output[state[i].output] = true;
-        copy[i] = state[i];
-        find_cache(plan, &state[i], &cache[i]);
-        caches += cache[i].input >= 0;
-        /* What several outputs show is written once; the states behind the first get copies. */
-        PlanValue *value = (PlanValue *)&plan->value[plan->output[state[i].output].value];
-        if (value->storage == SN_STORAGE_OUTPUT) value->storage = SN_STORAGE_STATE, value->over = -1;
+        add_state(plan, i, state[i], NULL);
+        caches += plan->cache[i].input >= 0;
+    }
+    for (int i = 0; i < own; i++) {
+        const GraphState *kept = &graph->states.at[i];
+        add_state(plan, count + i, (sn_State){kept->input, kept->result}, kept);
     }
     if (caches != plan->cache_count)
         return sn_fail(SN_INVALID, "%d states of the graph grow in place, and %d are wanted",
                        plan->cache_count, caches);
-    plan->state = copy;
-    plan->cache = cache;
-    plan->state_count = count;
+    plan->state_count = count + own;
     sn_plan_update_states(arena, plan);
     return NULL;
 }

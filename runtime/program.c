@@ -94,18 +94,19 @@ static bool usable_in_place(const Device *device, const Tensor *tensor) {
            (uintptr_t)tensor->bytes % (uintptr_t)sn_dtype_bytes(tensor->dtype) == 0;
 }
 
-static Status copy_to_device(const sn_Program *program, const Tensor *tensor, Resident *out) {
+Status sn_program_fill(const sn_Program *program, const Tensor *tensor, void *to) {
     if (program->device->host_memory) {
-        fill_all(program, tensor, out->at);
+        fill_all(program, tensor, to);
         return NULL;
     }
+    int64_t bytes = tensor->count * sn_dtype_bytes(tensor->dtype);
     if (tensor->payload == SN_PAYLOAD_BYTES)
-        return program->device->ops->upload(program->device, out->at, tensor->bytes, out->bytes);
-    void *staging = malloc((size_t)out->bytes);
+        return program->device->ops->upload(program->device, to, tensor->bytes, bytes);
+    void *staging = malloc((size_t)bytes);
     if (!staging)
-        return sn_fail(SN_NO_MEMORY, "out of memory for a constant of %lld bytes", (long long)out->bytes);
+        return sn_fail(SN_NO_MEMORY, "out of memory for a constant of %lld bytes", (long long)bytes);
     fill_all(program, tensor, staging);
-    Status status = program->device->ops->upload(program->device, out->at, staging, out->bytes);
+    Status status = program->device->ops->upload(program->device, to, staging, bytes);
     free(staging);
     return status;
 }
@@ -124,7 +125,7 @@ static Status make_constant(sn_Program *program, int index) {
         return NULL;
     }
     TRY(device_alloc(program, bytes, resident));
-    return copy_to_device(program, tensor, resident);
+    return sn_program_fill(program, tensor, resident->at);
 }
 
 /* ---- setup ---- */

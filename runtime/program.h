@@ -59,6 +59,9 @@ Status sn_program_load(sn_Program *program, const Plan *plan);
 Status sn_program_begin(sn_Program *program, const Plan *plan);
 Status sn_program_finish(sn_Program *program);
 
+/* Writes a tensor's elements, computed where they are a recipe, to device memory. */
+Status sn_program_fill(const sn_Program *program, const Tensor *tensor, void *to);
+
 /* Which setup launches (needed[0 .. setup_count)) have to run when the values with ready[i] (per value of the
  * plan) are there. */
 void sn_program_setup_needed(Arena *arena, const Plan *plan, const bool *ready, bool *needed);

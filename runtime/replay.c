@@ -8,6 +8,7 @@
 static Hash key_of(const sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Hash key = sn_hash_u64((Hash){0}, binding->number);
+    key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->begin), (uint64_t)context->end);
     key = sn_hash_u64(key, (uintptr_t)context->arena.at);
     key = sn_hash_u64(key, (uintptr_t)context->workspace.at);
     for (int i = 0; i < plan->value_count; i++)
@@ -55,7 +56,7 @@ Status sn_replay(sn_Context *context, const Binding *binding, Status (*run)(sn_C
         return run(context, binding);
     }
     if (!slot->recorded) TRY(sn_status_prefix(record(context, binding, run, slot), "recording a run"));
-    context->reached = context->program->plan->launch_count - 1;
+    context->reached = context->end - 1;
     return device->ops->replay(device, slot->recording);
 }
 

@@ -179,6 +179,8 @@ static Status compile_model(CompileRequest *request) {
     TRY(apply_tuning(request, &program->device->target));
     PipelineOptions pipeline = request->session ? request->session->pipeline : (PipelineOptions){0};
     pipeline.eager = options->mode == SN_EAGER;
+    if (pipeline.training && options->state_count)
+        return sn_fail(SN_INVALID, "a training step keeps its own states: none can be named");
     pipeline.state_count = options->state_count;
     pipeline.state = options->state;
 #ifndef NDEBUG
@@ -267,11 +269,11 @@ sn_Error *sn_program_open_file(const char *path, const sn_CompileOptions *option
 }
 
 int sn_program_input_count(const sn_Program *program) {
-    return program->plan->input_count - program->plan->cache_count;
+    return program->plan->input_count - program->plan->hidden_inputs;
 }
 
 int sn_program_output_count(const sn_Program *program) {
-    return program->plan->output_count;
+    return program->plan->output_count - program->plan->hidden_outputs;
 }
 
 sn_TensorInfo sn_program_input(const sn_Program *program, int index) {
@@ -280,6 +282,6 @@ sn_TensorInfo sn_program_input(const sn_Program *program, int index) {
 }
 
 sn_TensorInfo sn_program_output(const sn_Program *program, int index) {
-    bool there = index >= 0 && index < program->plan->output_count;
+    bool there = index >= 0 && index < sn_program_output_count(program);
     return there ? program->output[index] : (sn_TensorInfo){.name = ""};
 }

@@ -3,6 +3,13 @@
 #include "number.h"
 #include <stdlib.h>
 
+/* Of a state that is the program's own, nobody sets the input. */
+static void own_input(InputSlot *slot, const Tensor *initial) {
+    slot->set = true;
+    slot->rank = initial->rank;
+    for (int i = 0; i < initial->rank; i++) slot->extent[i] = initial->extent[i];
+}
+
 Status sn_states_init(sn_Context *context) {
     const Plan *plan = context->program->plan;
     context->state = calloc((size_t)plan->state_count + 1, sizeof *context->state);
@@ -12,6 +19,8 @@ Status sn_states_init(sn_Context *context) {
         state->input = plan->state[i].input;
         state->output = plan->state[i].output;
         state->in_place = plan->update[i].launch >= 0;
+        state->kept = plan->kept[i];
+        if (state->kept) own_input(&context->input[state->input], state->kept->initial);
         context->input[state->input].state = state;
         if (plan->cache[i].input < 0) continue;
         state->cache = &plan->cache[i];
@@ -65,6 +74,12 @@ Status sn_state_begin(sn_Context *context, StateSlot *state, const void *data, i
     TRY(sn_context_grow(context, &state->current, bytes,
                         sn_context_side_bytes(context) - state->current.bytes));
     return device->ops->upload(device, state->current.at, data, bytes);
+}
+
+Status sn_state_fill(sn_Context *context, StateSlot *state, int64_t bytes) {
+    TRY(sn_context_grow(context, &state->current, bytes,
+                        sn_context_side_bytes(context) - state->current.bytes));
+    return sn_program_fill(context->program, state->kept->initial, state->current.at);
 }
 
 Status sn_states_sound(const sn_Context *context) {

@@ -106,6 +106,45 @@ typedef struct sn_CompileOptions {
 sn_Error *sn_compile(const sn_Model *model, const sn_CompileOptions *options, sn_Program **out);
 void sn_program_free(sn_Program *program); /* after its contexts */
 
+/* ---- training ---- */
+
+typedef enum sn_Loss {
+    SN_LOSS_OF_MODEL,      /* the output itself, which is one number */
+    SN_LOSS_CLASSES,       /* mean cross entropy of the output's last axis and the input "labels", i64 */
+    SN_LOSS_SQUARED_ERROR, /* mean squared error of the output and the input "targets", of its type */
+} sn_Loss;
+
+typedef enum sn_Optimizer { SN_ADAMW, SN_SGD } sn_Optimizer;
+
+/* One step of training. Where zero is said to be a default, a negative number stands for zero. Lists of names are
+ * separated by commas; '*' in them stands for any characters. */
+typedef struct sn_TrainingOptions {
+    size_t size;
+    sn_Loss loss;
+    const char *output;   /* that the loss is about; NULL: the first float one */
+    int has_ignore_index; /* SN_LOSS_CLASSES: rows with that label count for nothing */
+    int64_t ignore_index;
+    double label_smoothing; /* SN_LOSS_CLASSES: in [0, 1) */
+    sn_Optimizer optimizer;
+    double beta1, beta2, epsilon; /* AdamW; 0: 0.9, 0.999, 1e-8 */
+    double momentum;              /* SGD */
+    int nesterov;                 /* SGD */
+    double weight_decay;          /* 0: 0.01 of AdamW (decoupled), none of SGD */
+    double clip_norm;             /* the most that the norm of all gradients may be; 0: no limit */
+    int accumulate;               /* runs whose gradients' mean makes a step; 0: 1 */
+    int skip_nonfinite;           /* a step whose loss or gradients are not finite changes nothing */
+    const char *trained;          /* names of the initializers to train; NULL: those that look like weights */
+    const char *frozen;           /* of these, not */
+    const char *decayed;          /* that weight decay is for; NULL: those of two axes or more */
+} sn_TrainingOptions;
+
+/* A program whose run is a step of training. Its inputs are the model's, then "labels" or "targets", then
+ * "learning_rate" (f32, a scalar), and its output 0 is the loss, before the step. Parameters and what the optimizer
+ * remembers are states of each context, and begin with what the file holds. Of the compile options, states are not
+ * allowed. A run that fails on its data leaves them as they were. */
+sn_Error *sn_compile_training(const sn_Model *model, const sn_CompileOptions *options,
+                              const sn_TrainingOptions *training, sn_Program **out);
+
 /* Like those of its model; strings live as long as the program. */
 int sn_program_input_count(const sn_Program *program);
 int sn_program_output_count(const sn_Program *program);
@@ -152,7 +191,7 @@ sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *
 void sn_context_reset_states(sn_Context *context);
 
 /* Binds the inputs' shapes, runs, and waits. A failed run leaves the context usable and its states as they
- * were. */
+ * were; only where a device failed in the midst of updating them, later runs say that they have to be reset. */
 sn_Error *sn_context_run(sn_Context *context);
 
 /* Valid until the next run or the context's end. */

@@ -1,0 +1,71 @@
+/* The passes that make a training step of a model. */
+#include "train.h"
+#include "pass.h"
+
+bool sn_parameters(Pass *pass, Graph *graph) {
+    pass->status = sn_parameters_declare(graph, pass->training);
+    return !pass->status;
+}
+
+static Status find_loss(Graph *graph, const Training *training, Value **loss) {
+    if (training->has_loss) return sn_append_loss(graph, &training->loss, loss);
+    const char *name = training->loss.output;
+    for (int i = 0; i < graph->body->result.count; i++) {
+        Value *value = graph->body->result.at[i];
+        if (name ? strcmp(graph->output_name.at[i], name) != 0 : !sn_dtype_is_float(value->type.dtype))
+            continue;
+        *loss = value;
+        return NULL;
+    }
+    return name ? sn_fail(SN_INVALID, "there is no output \"%s\" for the loss", name)
+                : sn_fail(SN_INVALID, "there is no float output for the loss");
+}
+
+static bool is_state(const Graph *graph, int input) {
+    for (int i = 0; i < graph->states.count; i++)
+        if (graph->states.at[i].input == input) return true;
+    return false;
+}
+
+/* The inputs become those of the model, then the states; the results the loss, then the states' next values. */
+static void arrange(Graph *graph, int loss) {
+    int count = graph->states.count, visible = 0;
+    int *input = SN_ARRAY(graph->arena, int, graph->body->param.count),
+        *result = SN_ARRAY(graph->arena, int, count + 1);
+    result[0] = loss;
+    for (int i = 0; i < graph->body->param.count; i++)
+        if (!is_state(graph, i)) input[visible++] = i;
+    for (int i = 0; i < count; i++) {
+        GraphState *state = &graph->states.at[i];
+        input[visible + i] = state->input;
+        result[1 + i] = state->result;
+        state->input = visible + i;
+        state->result = 1 + i;
+    }
+    sn_graph_arrange(graph, visible + count, input, 1 + count, result);
+}
+
+static Status make_step(Pass *pass, Graph *graph) {
+    const Training *training = pass->training;
+    Value *loss;
+    TRY(find_loss(graph, training, &loss));
+    int count = sn_parameters_choose(graph, training, loss);
+    if (!count) return sn_fail(SN_INVALID, "the loss depends on no parameter that could be trained");
+    Value **parameter = SN_ARRAY(pass->arena, Value *, count),
+          **gradient = SN_ARRAY(pass->arena, Value *, count);
+    for (int i = 0; i < count; i++) parameter[i] = graph->body->param.at[graph->states.at[i].input];
+    int result = 0;
+    while (graph->body->result.at[result] != loss) result++;
+    TRY(sn_autodiff(graph, loss, count, parameter, gradient));
+    loss = graph->body->result.at[result]; /* what was taken apart to be differentiated has another value */
+    TRY(sn_optimizer_append(graph, training, loss, count, parameter, gradient));
+    arrange(graph, result);
+    sn_region_sweep(graph->body);
+    sn_pass_remark(pass, NULL, true, "%d parameters are trained", count);
+    return NULL;
+}
+
+bool sn_make_step(Pass *pass, Graph *graph) {
+    pass->status = make_step(pass, graph);
+    return !pass->status;
+}

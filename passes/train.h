@@ -1,0 +1,50 @@
+/* A training step from a model: its loss, the gradients of its parameters, and what an optimizer makes of them. */
+#ifndef SN_TRAIN_H
+#define SN_TRAIN_H
+
+#include "autodiff.h"
+
+typedef enum OptimizerKind { SN_OPTIMIZER_ADAMW, SN_OPTIMIZER_SGD } OptimizerKind;
+
+/* What a step computes. Every list of patterns is names of parameters separated by commas, in which '*' stands for any
+ * characters; NULL: the default. */
+typedef struct Training {
+    bool has_loss; /* `loss` says what it is; otherwise the first float output, one number, is the loss */
+    LossOptions loss;
+    OptimizerKind optimizer;
+    double beta1, beta2, epsilon; /* AdamW */
+    double momentum;              /* SGD; 0: none is kept */
+    bool nesterov;                /* SGD */
+    double decay;        /* AdamW: decoupled, as Loshchilov and Hutter have it; SGD: added to the gradient */
+    double clip;         /* the norm of all gradients together is brought down to this; 0: it is not */
+    int accumulate;      /* runs whose gradients' mean makes one step; 0 and 1: each run is a step */
+    bool skip;           /* a step whose loss or gradients are not finite changes nothing */
+    const char *trained; /* default: see parameters.c */
+    const char *frozen;  /* of these, not; default: none */
+    const char *decayed; /* default: parameters of two axes or more */
+} Training;
+
+/* Numbers as PyTorch has them by default. */
+Training sn_training_default(void);
+
+/* Whether a name fits one of a list of patterns. */
+bool sn_name_fits(const char *patterns, const char *name);
+
+/* What sn_training may make a parameter of becomes an input of the graph and a state without a next value
+ * (graph->states), before simplify could fold it into something else. */
+Status sn_parameters_declare(Graph *graph, const Training *training);
+
+/* Keeps those that the loss depends on in a way that is to be trained, and makes constants of the others again: their
+ * states are gone. Returns how many there are. */
+int sn_parameters_choose(Graph *graph, const Training *training, const Value *loss);
+
+/* Appends the update (phase update) of the parameters parameter[k], inputs of the graph and states, by gradient[k]:
+ * their next values and those of the states that the optimizer adds, and the input "learning_rate", f32. */
+Status sn_optimizer_append(Graph *graph, const Training *training, Value *loss, int count,
+                           Value *const *parameter, Value *const *gradient);
+
+/* A new state and the input that is its value; then, once, its next value. */
+Value *sn_state_add(Graph *graph, const char *name, Type type, const Tensor *initial);
+void sn_state_next(Graph *graph, const Value *value, Value *next);
+
+#endif
