@@ -1,0 +1,339 @@
+/* Training steps: parameters as states, optimizers against their formulas, clipping, accumulation, steps that do not
+ * count, and what a run that fails leaves. */
+#include "execute_fixture.h"
+#include "number.h"
+#include "training.h"
+
+#include <math.h>
+
+/* y = x·w + b, of which the loss is the mean square of y − targets; a mask, a table of angles and a scale that are no
+ * parameters. */
+static const char regression[] =
+    "graph \"regression\" stage imported\n"
+    "symbol N\n"
+    "input %0 \"x\": f32[N, 3]\n"
+    "%1 \"w\" = constant {tensor = f32[3, 2] (0.5, -1, 0.25, 2, -0.75, 1)} : f32[3, 2]\n"
+    "%2 \"b\" = constant {tensor = f32[2] (0.125, 0)} : f32[2]\n"
+    "%3 \"angles\" = constant {tensor = f32[2] (0.1, 0.2)} : f32[2]\n"
+    "%4 \"scale\" = constant {tensor = f32[1] (1.5)} : f32[1]\n"
+    "%5 \"mask\" = constant {tensor = f32[2] (-1e10, -1e9)} : f32[2]\n"
+    "%6 = cos(%3) : f32[2]\n"
+    "%7 = matmul(%0, %1) : f32[N, 2]\n"
+    "%8 = add(%7, %2) : f32[N, 2]\n"
+    "%9 = mul(%8, %6) : f32[N, 2]\n"
+    "%10 = mul(%9, %4) : f32[N, 2]\n"
+    "%11 = max(%10, %5) : f32[N, 2]\n"
+    "output %11 \"y\"\n";
+
+enum { X, TARGETS, RATE };
+enum { ROWS = 4, WEIGHTS = 6, BIASES = 2, PARAMETERS = WEIGHTS + BIASES };
+
+static sn_Program *program_of(const char *text, const Training *training, bool eager, int threads,
+                              const char *cache) {
+    sn_Program *program;
+    Graph *graph;
+    Plan *plan;
+    Ledger ledger = {0};
+    PipelineOptions options = {.eager = eager, .verify = true, .training = training};
+    assert_ok(sn_program_open(sn_arena_new(), NULL, threads, cache, &program));
+    assert_ok(sn_graph_parse(program->arena, text, strlen(text), &graph));
+    assert_ok(
+        sn_compile_plan(program->arena, graph, &program->device->target, &options, NULL, &ledger, &plan));
+    assert_ok(sn_program_load(program, plan));
+    return program;
+}
+
+static Training squared(void) {
+    Training training;
+    sn_TrainingOptions options = {.size = sizeof options, .loss = SN_LOSS_SQUARED_ERROR};
+    assert_ok(sn_training_read(&options, &training));
+    return training;
+}
+
+/* ---- the same in double precision ---- */
+
+typedef struct Model {
+    double p[PARAMETERS], m[PARAMETERS], v[PARAMETERS];
+    int64_t step;
+} Model;
+
+static const Model first_model = {.p = {0.5, -1, 0.25, 2, -0.75, 1, 0.125, 0}};
+
+static double gradient_of(const Model *model, const float *x, const float *target, double *gradient) {
+    double loss = 0;
+    for (int i = 0; i < PARAMETERS; i++) gradient[i] = 0;
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < 2; c++) {
+            double scale = 1.5 * cos((double)(c ? 0.2f : 0.1f)), y = model->p[WEIGHTS + c];
+            for (int k = 0; k < 3; k++) y += (double)x[3 * r + k] * model->p[2 * k + c];
+            double error = y * scale - (double)target[2 * r + c], slope = 2 * error * scale / (2 * ROWS);
+            loss += error * error / (2 * ROWS);
+            gradient[WEIGHTS + c] += slope;
+            for (int k = 0; k < 3; k++) gradient[2 * k + c] += slope * (double)x[3 * r + k];
+        }
+    return loss;
+}
+
+static void adamw(Model *model, const Training *t, double rate, const double *gradient) {
+    model->step++;
+    double first = 1 - pow(t->beta1, (double)model->step), second = 1 - pow(t->beta2, (double)model->step);
+    for (int i = 0; i < PARAMETERS; i++) {
+        double g = gradient[i], *p = &model->p[i], *m = &model->m[i], *v = &model->v[i];
+        if (i < WEIGHTS) *p -= rate * t->decay * *p;
+        *m = t->beta1 * *m + (1 - t->beta1) * g;
+        *v = t->beta2 * *v + (1 - t->beta2) * g * g;
+        *p -= rate / first * *m / (sqrt(*v) / sqrt(second) + t->epsilon);
+    }
+}
+
+static void sgd(Model *model, const Training *t, double rate, const double *gradient) {
+    for (int i = 0; i < PARAMETERS; i++) {
+        double g = gradient[i] + (i < WEIGHTS ? t->decay * model->p[i] : 0);
+        model->m[i] = t->momentum * model->m[i] + g;
+        model->p[i] -= rate * (t->nesterov ? g + t->momentum * model->m[i] : model->m[i]);
+    }
+}
+
+static void clip(const Training *t, double *gradient) {
+    double square = 0;
+    for (int i = 0; i < PARAMETERS; i++) square += gradient[i] * gradient[i];
+    double ratio = t->clip ? t->clip / (sqrt(square) + 1e-6) : 1;
+    for (int i = 0; i < PARAMETERS && ratio < 1; i++) gradient[i] *= ratio;
+}
+
+/* ---- runs ---- */
+
+static float x[ROWS * 3], target[ROWS * 2], rate;
+
+static void random_batch(uint64_t seed) {
+    for (uint64_t i = 0; i < ROWS * 3; i++) x[i] = (float)sn_random_normal(seed, i);
+    for (uint64_t i = 0; i < ROWS * 2; i++) target[i] = (float)sn_random_normal(seed + 1000, i);
+}
+
+static sn_Context *context_of(const sn_Program *program) {
+    sn_Context *context = make_context(program, 0);
+    assert_ok(set_f32(context, X, 2, (int64_t[]){ROWS, 3}, x));
+    assert_ok(set_f32(context, TARGETS, 2, (int64_t[]){ROWS, 2}, target));
+    assert_ok(set_f32(context, RATE, 0, NULL, &rate));
+    return context;
+}
+
+static double loss_of(const sn_Context *context) {
+    sn_Tensor loss;
+    assert_ok(sn_context_output(context, 0, &loss));
+    assert_int_equal(loss.rank, 0);
+    return (double)*(const float *)loss.data;
+}
+
+static void assert_near(double got, double expected, double tolerance) {
+    if (!(fabs(got - expected) <= tolerance * (1 + fabs(expected))))
+        fail_msg("%.9g is not %.9g", got, expected);
+}
+
+static int state_named(const sn_Context *context, const char *name) {
+    for (int i = 0; i < sn_context_state_count(context); i++)
+        if (strcmp(sn_context_state_name(context, i), name) == 0) return i;
+    fail_msg("no state %s", name);
+    return -1;
+}
+
+static void assert_parameters(sn_Context *context, const Model *model, double tolerance) {
+    sn_Tensor w, b;
+    assert_ok(sn_context_state_get(context, state_named(context, "w"), &w));
+    assert_ok(sn_context_state_get(context, state_named(context, "b"), &b));
+    for (int i = 0; i < WEIGHTS; i++) assert_near((double)((const float *)w.data)[i], model->p[i], tolerance);
+    for (int i = 0; i < BIASES; i++)
+        assert_near((double)((const float *)b.data)[i], model->p[WEIGHTS + i], tolerance);
+}
+
+static void steps_follow_the_formula(void **state) {
+    Training form[5];
+    for (int i = 0; i < 5; i++) form[i] = squared();
+    form[1].clip = 0.5;
+    form[2].clip = 0.5, form[2].skip = true, form[2].beta1 = 0.8;
+    form[3].optimizer = form[4].optimizer = SN_OPTIMIZER_SGD;
+    form[4].momentum = 0.9, form[4].nesterov = true, form[4].clip = 1e6;
+    for (int i = 0; i < 10; i++) {
+        const Training *training = &form[i % 5];
+        sn_Program *program = program_of(regression, training, i >= 5, 2, *state);
+        assert_int_equal(sn_program_plan(program)->hidden_outputs, training->optimizer == SN_OPTIMIZER_ADAMW
+                                                                       ? 7
+                                                                   : training->momentum ? 4
+                                                                                        : 2);
+        sn_Context *context = context_of(program);
+        Model model = first_model;
+        for (int step = 0; step < 12; step++) {
+            double gradient[PARAMETERS];
+            random_batch((uint64_t)step);
+            rate = 0.05f / (float)(1 + step);
+            double expected = gradient_of(&model, x, target, gradient);
+            assert_ok(sn_context_run(context));
+            assert_near(loss_of(context), expected, 1e-5);
+            clip(training, gradient);
+            (training->optimizer == SN_OPTIMIZER_ADAMW ? adamw : sgd)(&model, training, (double)rate,
+                                                                      gradient);
+            assert_parameters(context, &model, 2e-5);
+        }
+        const Plan *plan = program->plan;
+        for (int k = 0; k < plan->state_count; k++)
+            if (plan->update[k].launch < 0) fail_msg("state %d: %s", k, plan->update[k].reason);
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
+static void gradients_of_several_runs_make_a_step(void **state) {
+    Training training = squared();
+    training.accumulate = 3;
+    sn_Program *program = program_of(regression, &training, false, 1, *state);
+    sn_Context *context = context_of(program);
+    Model model = first_model;
+    double sum[PARAMETERS] = {0}, gradient[PARAMETERS];
+    rate = 0.05f;
+    for (int run = 1; run <= 9; run++) {
+        random_batch((uint64_t)run);
+        assert_near((assert_ok(sn_context_run(context)), loss_of(context)),
+                    gradient_of(&model, x, target, gradient), 1e-5);
+        for (int i = 0; i < PARAMETERS; i++) sum[i] += gradient[i] / 3;
+        if (run % 3 == 0) {
+            adamw(&model, &training, (double)rate, sum);
+            memset(sum, 0, sizeof sum);
+        }
+        assert_parameters(context, &model, 2e-5);
+    }
+    sn_context_free(context);
+    sn_program_free(program);
+}
+
+static void steps_that_are_not_finite_do_not_count(void **state) {
+    Training training = squared();
+    training.skip = true;
+    sn_Program *program = program_of(regression, &training, false, 1, *state);
+    sn_Context *context = context_of(program);
+    Model model = first_model;
+    double gradient[PARAMETERS];
+    rate = 0.05f;
+    for (int run = 0; run < 6; run++) {
+        random_batch((uint64_t)run);
+        if (run % 2)
+            x[run] = run == 3 ? NAN : INFINITY;
+        else
+            gradient_of(&model, x, target, gradient), adamw(&model, &training, (double)rate, gradient);
+        assert_ok(sn_context_run(context));
+        if (run % 2) assert_false(isfinite(loss_of(context)));
+        assert_parameters(context, &model, 2e-5);
+    }
+    sn_Tensor step;
+    assert_ok(sn_context_state_get(context, state_named(context, "optimizer.step"), &step));
+    assert_int_equal(*(const int64_t *)step.data, 3);
+    sn_context_free(context);
+    sn_program_free(program);
+}
+
+static void states_are_read_and_set(void **state) {
+    Training training = squared();
+    sn_Program *program = program_of(regression, &training, false, 1, *state);
+    sn_Context *context = context_of(program), *other = context_of(program);
+    random_batch(1);
+    rate = 0.1f;
+    assert_parameters(context, &first_model, 0); /* before the first run */
+    for (int i = 0; i < 3; i++) assert_ok(sn_context_run(context));
+    for (int i = 0; i < sn_context_state_count(context); i++) {
+        sn_Tensor value;
+        assert_ok(sn_context_state_get(context, i, &value));
+        assert_ok(sn_context_state_set(other, i, &value));
+    }
+    assert_ok(sn_context_run(context));
+    assert_ok(sn_context_run(other));
+    assert_true(loss_of(context) == loss_of(other));
+    sn_Tensor wrong = {.element_type = 1, .rank = 1, .extent = (int64_t[]){3}, .data = x};
+    assert_fails(sn_context_state_set(other, 0, &wrong), SN_INVALID, "another type");
+    assert_fails(sn_context_state_set(other, 99, &wrong), SN_INVALID, "state 99");
+    sn_context_reset_states(context);
+    assert_parameters(context, &first_model, 0);
+    assert_fails(set_f32(context, 3, 1, (int64_t[]){3}, x), SN_INVALID, "input 3 of a model with 3");
+    sn_context_free(context);
+    sn_context_free(other);
+    sn_program_free(program);
+}
+
+static void phases_leave_out_updates(void **state) {
+    Training training = squared();
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Program *program = program_of(regression, &training, eager, 1, *state);
+        sn_Context *context = context_of(program);
+        double seconds[SN_PHASE_COUNT];
+        random_batch(1);
+        rate = 0.1f;
+        for (Phase last = SN_PHASE_FORWARD; last < SN_PHASE_COUNT; last++) {
+            assert_ok(sn_context_run_phases(context, last, seconds));
+            for (Phase phase = SN_PHASE_FORWARD; phase < SN_PHASE_COUNT; phase++)
+                assert_true(phase <= last ? seconds[phase] > 0 : seconds[phase] == 0);
+            if (last < SN_PHASE_UPDATE) assert_parameters(context, &first_model, 0);
+        }
+        double before = loss_of(context);
+        assert_ok(sn_context_run(context));
+        assert_true(loss_of(context) < before);
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
+static void names_choose_parameters(void **state) {
+    static const struct {
+        const char *trained, *frozen;
+        int count;
+    } form[] = {
+        {NULL, NULL, 2}, {NULL, "w", 1}, {"*", NULL, 5}, {"scale,b", NULL, 2}, {"*a*", "mask,angles", 1}};
+    for (size_t i = 0; i < sizeof form / sizeof *form; i++) {
+        Training training = squared();
+        training.trained = form[i].trained;
+        training.frozen = form[i].frozen;
+        training.optimizer = SN_OPTIMIZER_SGD;
+        sn_Program *program = program_of(regression, &training, false, 1, *state);
+        assert_int_equal(program->plan->hidden_inputs, form[i].count);
+        sn_program_free(program);
+    }
+    Training training = squared();
+    training.frozen = "*";
+    sn_Program *program;
+    Graph *graph;
+    Plan *plan;
+    Ledger ledger = {0};
+    PipelineOptions options = {.training = &training};
+    assert_ok(sn_program_open(sn_arena_new(), NULL, 1, *state, &program));
+    assert_ok(sn_graph_parse(program->arena, regression, strlen(regression), &graph));
+    assert_fails(
+        sn_compile_plan(program->arena, graph, &program->device->target, &options, NULL, &ledger, &plan),
+        SN_INVALID, "no parameters");
+    sn_program_free(program);
+}
+
+static void options_are_checked(void **state) {
+    (void)state;
+    Training training;
+    sn_TrainingOptions good = {.size = sizeof good, .weight_decay = -1, .epsilon = 1e-6};
+    assert_ok(sn_training_read(&good, &training));
+    assert_true(training.decay == 0 && training.beta2 == 0.999 && training.epsilon == 1e-6);
+    static const sn_TrainingOptions bad[] = {{.loss = 7},       {.optimizer = 7},
+                                             {.beta1 = 1},      {.label_smoothing = 1},
+                                             {.clip_norm = -1}, {.accumulate = -1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sn_TrainingOptions options = bad[i];
+        options.size = sizeof options;
+        assert_fails(sn_training_read(&options, &training), SN_INVALID, "");
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steps_follow_the_formula),
+        cmocka_unit_test(gradients_of_several_runs_make_a_step),
+        cmocka_unit_test(steps_that_are_not_finite_do_not_count),
+        cmocka_unit_test(states_are_read_and_set),
+        cmocka_unit_test(phases_leave_out_updates),
+        cmocka_unit_test(names_choose_parameters),
+        cmocka_unit_test(options_are_checked),
+    };
+    return cmocka_run_group_tests(tests, make_cache, remove_cache);
+}
