@@ -1,29 +1,7 @@
-/* The device `cuda`, on the emulated libraries (see emulator/README.md), or with SINTER_TEST_GPU=1 on the
- * GPU that there is, where the tests of planted faults are left out. */
-#include "cuda/cuda.h"
-#include "eval.h"
-#include "execute_fixture.h"
+/* The device `cuda`: runs, recorded runs, planted faults, saved programs. */
+#include "cuda_fixture.h"
 #include "number.h"
-#include <math.h>
 #include <pthread.h>
-
-static bool on_gpu(void) {
-    const char *told = getenv("SINTER_TEST_GPU");
-    return told && strcmp(told, "1") == 0;
-}
-
-static void plant(const char *what) {
-    setenv("SINTER_EMULATOR", what, 1);
-}
-
-static int use_libraries(void **state) {
-    if (!on_gpu()) {
-        setenv("SINTER_LIBCUDA", SN_EMULATED "/libemulated_cuda.so", 1);
-        setenv("SINTER_LIBNVRTC", SN_EMULATED "/libemulated_nvrtc.so", 1);
-        setenv("SINTER_LIBCUBLASLT", SN_EMULATED "/libemulated_cublaslt.so", 1);
-    }
-    return make_cache(state);
-}
 
 /* ---- programs ---- */
 
@@ -85,21 +63,7 @@ static void set_random(sn_Context *context, int64_t batch, int64_t length, uint6
 }
 
 static void compare(const Made *made, int64_t batch, int64_t length, const float *x) {
-    Arena *arena = sn_arena_new();
-    Array *input = sn_array_new(arena, SN_F32, 3, (int64_t[]){batch, length, 24}), *expected[2];
-    for (int64_t i = 0; i < input->count; i++) input->f[i] = x[i];
-    const Array *inputs[] = {input};
-    assert_ok(sn_eval_graph(arena, made->imported, false, inputs, expected));
-    for (int k = 0; k < made->imported->body->result.count; k++) {
-        sn_Tensor got;
-        assert_ok(sn_context_output(made->context, k, &got));
-        for (int64_t i = 0; i < expected[k]->count; i++) {
-            double a = ((const float *)got.data)[i], b = expected[k]->f[i];
-            if (!((a - b) * (a - b) <= 1e-9 * (1 + b * b)))
-                fail_msg("output %d, element %d: %g is not %g", k, (int)i, a, b);
-        }
-    }
-    sn_arena_free(arena);
+    compare_with(made->imported, made->context, 3, (int64_t[]){batch, length, 24}, x);
 }
 
 /* The third run of a shape replays what the second one recorded, with inputs of other numbers at another
@@ -218,12 +182,6 @@ static void contexts_run_side_by_side(void **state) {
 
 /* ---- the device by itself ---- */
 
-static sn_Program *open_device(const char *cache) {
-    sn_Program *program;
-    assert_ok(sn_program_open(sn_arena_new(), "cuda", 2, cache, &program));
-    return program;
-}
-
 static void copies_keep_every_byte(void **state) {
     sn_Program *program = open_device(*state);
     Device *device = program->device;
@@ -249,116 +207,6 @@ static void copies_keep_every_byte(void **state) {
     device->ops->free(device, other, BYTES);
     free(from);
     free(to);
-    sn_program_free(program);
-}
-
-/* A product with every part of its form drawn by lot, beside the same in double precision. */
-typedef struct Form {
-    LibraryProduct product;
-    ProductArguments arguments;
-    int64_t size[5]; /* elements of A, B, C, D, bias */
-    float *data[5], *result;
-} Form;
-
-static int64_t draw(uint64_t seed, int *at, int64_t below) {
-    ++*at;
-    return (int64_t)(sn_random_uniform(seed, (uint64_t)*at) * (double)below);
-}
-
-static ProductMatrix draw_matrix(uint64_t seed, int *at, LibraryMatrix *form, int buffer, bool transposed,
-                                 int64_t rows, int64_t columns, int64_t batch, int64_t *size) {
-    int64_t run = transposed ? rows : columns, runs = transposed ? columns : rows;
-    ProductMatrix made = {.offset = 4 * draw(seed, at, 3), .stride = run + 4 * draw(seed, at, 3)};
-    made.batch_stride = runs * made.stride + 4 * draw(seed, at, 2);
-    *form = (LibraryMatrix){.buffer = buffer, .dtype = SN_F32, .transposed = transposed};
-    *size = made.offset + batch * made.batch_stride + 16;
-    return made;
-}
-
-static Form draw_form(uint64_t seed) {
-    Form f = {0};
-    int at = 0;
-    ProductArguments *p = &f.arguments;
-    *p = (ProductArguments){.batch = 1 + draw(seed, &at, 3),
-                            .M = 1 + draw(seed, &at, 20),
-                            .N = 4 * (1 + draw(seed, &at, 5)),
-                            .K = 1 + draw(seed, &at, 20)};
-    p->a = draw_matrix(seed, &at, &f.product.a, 0, draw(seed, &at, 2), p->M, p->K, p->batch, &f.size[0]);
-    p->b = draw_matrix(seed, &at, &f.product.b, 1, draw(seed, &at, 2), p->K, p->N, p->batch, &f.size[1]);
-    if (draw(seed, &at, 2)) p->b.batch_stride = 0;
-    p->c = draw_matrix(seed, &at, &f.product.c, 2, false, p->M, p->N, p->batch, &f.size[2]);
-    p->d = draw_matrix(seed, &at, &f.product.d, 3, false, p->M, p->N, p->batch, &f.size[3]);
-    p->bias.offset = 4 * draw(seed, &at, 3);
-    f.product.bias = (LibraryMatrix){.buffer = 4, .dtype = SN_F32};
-    f.size[4] = p->bias.offset + p->N;
-    if (draw(seed, &at, 2)) f.product.c.buffer = -1;
-    if (draw(seed, &at, 2)) f.product.bias.buffer = -1;
-    f.product.epilogue = (LibraryEpilogue)draw(seed, &at, 3);
-    for (int i = 0; i < 5; i++) {
-        f.data[i] = malloc((size_t)f.size[i] * sizeof(float));
-        for (int64_t k = 0; k < f.size[i]; k++)
-            f.data[i][k] = (float)sn_random_normal(seed + 1000, (uint64_t)(1000 * i + k));
-    }
-    return f;
-}
-
-static double element(const Form *f, int which, const LibraryMatrix *form, const ProductMatrix *at, int64_t b,
-                      int64_t r, int64_t c) {
-    int64_t place = form->transposed ? c * at->stride + r : r * at->stride + c;
-    return f->data[which][at->offset + b * at->batch_stride + place];
-}
-
-static double expected(const Form *f, int64_t b, int64_t m, int64_t n) {
-    const ProductArguments *p = &f->arguments;
-    double sum = 0;
-    for (int64_t k = 0; k < p->K; k++)
-        sum += element(f, 0, &f->product.a, &p->a, b, m, k) * element(f, 1, &f->product.b, &p->b, b, k, n);
-    if (f->product.c.buffer >= 0) sum += element(f, 2, &f->product.c, &p->c, b, m, n);
-    if (f->product.bias.buffer >= 0) sum += f->data[4][p->bias.offset + n];
-    if (f->product.epilogue == SN_LIBRARY_RELU) return sum > 0 ? sum : 0;
-    double cubic = 0.7978845608028654 * (sum + 0.044715 * sum * sum * sum);
-    return f->product.epilogue == SN_LIBRARY_GELU_TANH ? 0.5 * sum * (1 + (1 - 2 / (exp(2 * cubic) + 1)))
-                                                       : sum;
-}
-
-static void check_form(Device *device, Form *f) {
-    ProductArguments *p = &f->arguments;
-    void *buffer[5], *workspace;
-    assert_ok(device->ops->alloc(device, SN_WORKSPACE_BYTES, &workspace));
-    for (int i = 0; i < 5; i++) {
-        assert_ok(device->ops->alloc(device, f->size[i] * 4, &buffer[i]));
-        assert_ok(device->ops->upload(device, buffer[i], f->data[i], f->size[i] * 4));
-    }
-    p->product = &f->product;
-    p->buffer = buffer;
-    p->workspace = workspace;
-    p->workspace_bytes = SN_WORKSPACE_BYTES;
-    float *result = malloc((size_t)f->size[3] * sizeof(float));
-    for (int again = 0; again < 2; again++) assert_ok(device->ops->product(device, p));
-    assert_ok(device->ops->download(device, result, buffer[3], f->size[3] * 4));
-    for (int64_t b = 0; b < p->batch; b++)
-        for (int64_t m = 0; m < p->M; m++)
-            for (int64_t n = 0; n < p->N; n++) {
-                double wanted = expected(f, b, m, n),
-                       got = result[p->d.offset + b * p->d.batch_stride + m * p->d.stride + n];
-                if (!(fabs(got - wanted) <= 1e-4 * (1 + fabs(wanted))))
-                    fail_msg("%d, %d, %d: %g is not %g", (int)b, (int)m, (int)n, got, wanted);
-            }
-    for (int i = 0; i < 5; i++) {
-        device->ops->free(device, buffer[i], f->size[i] * 4);
-        free(f->data[i]);
-    }
-    device->ops->free(device, workspace, SN_WORKSPACE_BYTES);
-    free(result);
-}
-
-static void products_of_the_library_are_right(void **state) {
-    sn_Program *program = open_device(*state);
-    assert_true(program->device->ops->library(program->device));
-    for (uint64_t seed = 1; seed <= 40; seed++) {
-        Form form = draw_form(seed);
-        check_form(program->device, &form);
-    }
     sn_program_free(program);
 }
 
@@ -563,7 +411,6 @@ int main(void) {
         cmocka_unit_test(faults_name_the_node_and_pass),
         cmocka_unit_test(contexts_run_side_by_side),
         cmocka_unit_test(copies_keep_every_byte),
-        cmocka_unit_test(products_of_the_library_are_right),
         cmocka_unit_test(what_is_missing_is_said),
         cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(a_failed_recording_ends_one_run),

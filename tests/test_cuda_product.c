@@ -1,0 +1,233 @@
+/* Products by cuBLASLt: the device's, and those of a plan's launches. */
+#include "cuda_fixture.h"
+#include "number.h"
+#include <math.h>
+
+/* A product with every part of its form drawn by lot, beside the same in double precision. */
+typedef struct Form {
+    LibraryProduct product;
+    ProductArguments arguments;
+    int64_t size[5]; /* elements of A, B, C, D, bias */
+    float *data[5], *result;
+} Form;
+
+static int64_t draw(uint64_t seed, int *at, int64_t below) {
+    ++*at;
+    return (int64_t)(sn_random_uniform(seed, (uint64_t)*at) * (double)below);
+}
+
+static ProductMatrix draw_matrix(uint64_t seed, int *at, LibraryMatrix *form, int buffer, bool transposed,
+                                 int64_t rows, int64_t columns, int64_t batch, int64_t *size) {
+    int64_t run = transposed ? rows : columns, runs = transposed ? columns : rows;
+    ProductMatrix made = {.offset = 4 * draw(seed, at, 3), .stride = run + 4 * draw(seed, at, 3)};
+    made.batch_stride = runs * made.stride + 4 * draw(seed, at, 2);
+    *form = (LibraryMatrix){.buffer = buffer, .dtype = SN_F32, .transposed = transposed};
+    *size = made.offset + batch * made.batch_stride + 16;
+    return made;
+}
+
+static Form draw_form(uint64_t seed) {
+    Form f = {0};
+    int at = 0;
+    ProductArguments *p = &f.arguments;
+    *p = (ProductArguments){.batch = 1 + draw(seed, &at, 3),
+                            .M = 1 + draw(seed, &at, 20),
+                            .N = 4 * (1 + draw(seed, &at, 5)),
+                            .K = 1 + draw(seed, &at, 20)};
+    p->a = draw_matrix(seed, &at, &f.product.a, 0, draw(seed, &at, 2), p->M, p->K, p->batch, &f.size[0]);
+    p->b = draw_matrix(seed, &at, &f.product.b, 1, draw(seed, &at, 2), p->K, p->N, p->batch, &f.size[1]);
+    if (draw(seed, &at, 2)) p->b.batch_stride = 0;
+    p->c = draw_matrix(seed, &at, &f.product.c, 2, false, p->M, p->N, p->batch, &f.size[2]);
+    p->d = draw_matrix(seed, &at, &f.product.d, 3, false, p->M, p->N, p->batch, &f.size[3]);
+    p->bias.offset = 4 * draw(seed, &at, 3);
+    f.product.bias = (LibraryMatrix){.buffer = 4, .dtype = SN_F32};
+    f.size[4] = p->bias.offset + p->N;
+    if (draw(seed, &at, 2)) f.product.c.buffer = -1;
+    if (draw(seed, &at, 2)) f.product.bias.buffer = -1;
+    f.product.epilogue = (LibraryEpilogue)draw(seed, &at, 3);
+    for (int i = 0; i < 5; i++) {
+        f.data[i] = malloc((size_t)f.size[i] * sizeof(float));
+        for (int64_t k = 0; k < f.size[i]; k++)
+            f.data[i][k] = (float)sn_random_normal(seed + 1000, (uint64_t)(1000 * i + k));
+    }
+    return f;
+}
+
+static double element(const Form *f, int which, const LibraryMatrix *form, const ProductMatrix *at, int64_t b,
+                      int64_t r, int64_t c) {
+    int64_t place = form->transposed ? c * at->stride + r : r * at->stride + c;
+    return f->data[which][at->offset + b * at->batch_stride + place];
+}
+
+static double expected(const Form *f, int64_t b, int64_t m, int64_t n) {
+    const ProductArguments *p = &f->arguments;
+    double sum = 0;
+    for (int64_t k = 0; k < p->K; k++)
+        sum += element(f, 0, &f->product.a, &p->a, b, m, k) * element(f, 1, &f->product.b, &p->b, b, k, n);
+    if (f->product.c.buffer >= 0) sum += element(f, 2, &f->product.c, &p->c, b, m, n);
+    if (f->product.bias.buffer >= 0) sum += f->data[4][p->bias.offset + n];
+    if (f->product.epilogue == SN_LIBRARY_RELU) return sum > 0 ? sum : 0;
+    double cubic = 0.7978845608028654 * (sum + 0.044715 * sum * sum * sum);
+    return f->product.epilogue == SN_LIBRARY_GELU_TANH ? 0.5 * sum * (1 + (1 - 2 / (exp(2 * cubic) + 1)))
+                                                       : sum;
+}
+
+static void check_form(Device *device, Form *f) {
+    ProductArguments *p = &f->arguments;
+    void *buffer[5], *workspace;
+    assert_ok(device->ops->alloc(device, SN_WORKSPACE_BYTES, &workspace));
+    for (int i = 0; i < 5; i++) {
+        assert_ok(device->ops->alloc(device, f->size[i] * 4, &buffer[i]));
+        assert_ok(device->ops->upload(device, buffer[i], f->data[i], f->size[i] * 4));
+    }
+    p->product = &f->product;
+    p->buffer = buffer;
+    p->workspace = workspace;
+    p->workspace_bytes = SN_WORKSPACE_BYTES;
+    float *result = malloc((size_t)f->size[3] * sizeof(float));
+    for (int again = 0; again < 2; again++) assert_ok(device->ops->product(device, p));
+    assert_ok(device->ops->download(device, result, buffer[3], f->size[3] * 4));
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t m = 0; m < p->M; m++)
+            for (int64_t n = 0; n < p->N; n++) {
+                double wanted = expected(f, b, m, n),
+                       got = result[p->d.offset + b * p->d.batch_stride + m * p->d.stride + n];
+                if (!(fabs(got - wanted) <= 1e-4 * (1 + fabs(wanted))))
+                    fail_msg("%d, %d, %d: %g is not %g", (int)b, (int)m, (int)n, got, wanted);
+            }
+    for (int i = 0; i < 5; i++) {
+        device->ops->free(device, buffer[i], f->size[i] * 4);
+        free(f->data[i]);
+    }
+    device->ops->free(device, workspace, SN_WORKSPACE_BYTES);
+    free(result);
+}
+
+static void products_of_the_library_are_right(void **state) {
+    sn_Program *program = open_device(*state);
+    assert_true(program->device->ops->library(program->device));
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        Form form = draw_form(seed);
+        check_form(program->device, &form);
+    }
+    sn_program_free(program);
+}
+
+/* ---- launches by the library ---- */
+
+static const char two_products[] =
+    "graph \"products\" stage fused\n"
+    "symbol T at_least 1\n"
+    "input %0 \"x\": f32[T, 24]\n"
+    "%1 \"w\" = constant {tensor = f32[24, 24] recipe 1 scale 0.2 offset 0} : f32[24, 24]\n"
+    "%2 = cluster(%0, %1) {kind = contract} {\n"
+    "  param %3: f32[T, 24]\n"
+    "  param %4: f32[24, 24]\n"
+    "  %5 = contract(%3, %4) : f32[T, 24]\n"
+    "  return %5\n"
+    "} : f32[T, 24] ; group 1\n"
+    "%6 = cluster(%2, %1) {kind = contract} {\n"
+    "  param %7: f32[T, 24]\n"
+    "  param %8: f32[24, 24]\n"
+    "  %9 = contract(%7, %8) : f32[T, 24]\n"
+    "  %10 = neg(%9) : f32[T, 24]\n"
+    "  return %10\n"
+    "} : f32[T, 24] ; group 2\n"
+    "output %6 \"y\"\n";
+
+/* A kernel of one thread an element i of the result y, which `value` is stored to. */
+static Kernel *write_kernel(Arena *arena, Dim count, int buffers, const char *value, Dim scratch_bytes) {
+    char hex[33];
+    Kernel *kernel = SN_NEW(arena, Kernel);
+    kernel->hash = sn_hash_u64(sn_hash_string((Hash){0}, value), (uint64_t)buffers);
+    sn_hash_hex(kernel->hash, hex);
+    kernel->name = sn_arena_printf(arena, "k_%s", hex);
+    kernel->source = sn_arena_printf(
+        arena,
+        "struct %sArgs { void *buffer[%d]; long long symbol[1]; int *fault; long long first; };\n"
+        "extern \"C\" __global__ void %s(const __grid_constant__ %sArgs args) {\n"
+        "    long long i = args.first + blockIdx.x;\n"
+        "    const float *x = (const float *)args.buffer[0], *w = (const float *)args.buffer[1];\n"
+        "    float *y = (float *)args.buffer[2], *scratch = (float *)args.buffer[%d], sum = 0;\n"
+        "    if (i < args.symbol[0]) for (int k = 0; k < 24; k++) sum += x[i / 24 * 24 + k] * w[k * 24 + i "
+        "%% 24];\n"
+        "    if (i < args.symbol[0]) y[i] = %s;\n"
+        "    (void)scratch;\n"
+        "}\n",
+        kernel->name, buffers, kernel->name, kernel->name, buffers - 1, value);
+    Dim *param = SN_NEW(arena, Dim), *bytes = SN_NEW(arena, Dim);
+    *param = count;
+    *bytes = scratch_bytes;
+    kernel->input_count = 2;
+    kernel->output_count = 1;
+    kernel->scratch_count = buffers - 3;
+    kernel->scratch_bytes = bytes;
+    kernel->param_count = 1;
+    kernel->param = param;
+    kernel->items = count;
+    kernel->threads = 1;
+    return kernel;
+}
+
+static Status write_product(Arena *arena, Dims *dims, const Node *cluster, const Target *target,
+                            Kernel **out) {
+    (void)target;
+    Dim rows = cluster->input[0]->type.dim[0], width = sn_dim(dims, 24), none = sn_dim(dims, 0);
+    Dim count = sn_dim_mul(dims, rows, width), bytes = sn_dim_mulc(dims, count, 4);
+    bool negates = cluster->body->result.at[0]->producer->op == SN_OP_NEG;
+    int buffers = negates ? 4 : 3;
+    LibraryMatrix a = {.dtype = SN_F32, .offset = none, .stride = width, .batch_stride = none}, b = a, d = a;
+    b.buffer = 1;
+    d.buffer = buffers - 1;
+    LibraryProduct *product = SN_NEW(arena, LibraryProduct);
+    *product =
+        (LibraryProduct){.batch = sn_dim(dims, 1), .M = rows, .N = width, .K = width, .a = a, .b = b, .d = d};
+    product->c.buffer = product->bias.buffer = -1;
+    *out = write_kernel(arena, count, buffers, negates ? "-sum" : "sum", bytes);
+    (*out)->library = product;
+    if (negates) (*out)->rest = write_kernel(arena, count, buffers, "-scratch[i]", bytes);
+    return NULL;
+}
+
+/* From 16 rows on, and with what the library does not do behind it; directly, recorded and replayed. */
+static void many_rows_are_the_librarys(void **state) {
+    float x[40 * 24];
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Program *program = open_device(*state);
+        Plan *plan;
+        assert_ok(sn_plan_new(program->arena, parse_fused(program->arena, two_products),
+                              &program->device->target, eager, write_product, &plan));
+        assert_ok(sn_program_load(program, plan));
+        sn_Context *context = make_context(program, 0);
+        for (int64_t rows = 15; rows <= 40; rows += rows == 15 ? 1 : 24)
+            for (int run = 0; run < 4; run++) {
+                for (int64_t i = 0; i < rows * 24; i++)
+                    x[i] = (float)sn_random_normal((uint64_t)run, (uint64_t)i);
+                assert_ok(set_f32(context, 0, 2, (int64_t[]){rows, 24}, x));
+                assert_ok(sn_context_run(context));
+                compare_with(plan->graph, context, 2, (int64_t[]){rows, 24}, x);
+            }
+        for (int64_t rows = 14; rows <= 17 && !on_gpu(); rows += 3) {
+            plant("product=2");
+            assert_ok(set_f32(context, 0, 2, (int64_t[]){rows, 24}, x));
+            Status status = sn_context_run(context);
+            if (rows < 16) assert_ok(status);
+            if (rows >= 16)
+                assert_fails(status, SN_NO_MEMORY,
+                             "a product of 17 x 24 x 24 by the library: cublasLtMatmul");
+            plant("");
+            assert_ok(sn_context_run(context));
+            compare_with(plan->graph, context, 2, (int64_t[]){rows, 24}, x);
+        }
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_of_the_library_are_right),
+        cmocka_unit_test(many_rows_are_the_librarys),
+    };
+    return cmocka_run_group_tests(tests, use_libraries, remove_cache);
+}
