@@ -135,8 +135,10 @@ static const char two_products[] =
     "} : f32[T, 24] ; group 2\n"
     "output %6 \"y\"\n";
 
-/* A kernel of one thread an element i of the result y, which `value` is stored to. */
-static Kernel *write_kernel(Arena *arena, Dim count, int buffers, const char *value, Dim scratch_bytes) {
+/* A kernel of one thread an element i < limit·each of the result y, which `value` is stored to. `limit` is its
+ * param. */
+static Kernel *write_kernel(Arena *arena, Dim count, Dim limit, int each, int buffers, const char *value,
+                            Dim scratch_bytes) {
     char hex[33];
     Kernel *kernel = SN_NEW(arena, Kernel);
     kernel->hash = sn_hash_u64(sn_hash_string((Hash){0}, value), (uint64_t)buffers);
@@ -149,14 +151,15 @@ static Kernel *write_kernel(Arena *arena, Dim count, int buffers, const char *va
         "    long long i = args.first + blockIdx.x;\n"
         "    const float *x = (const float *)args.buffer[0], *w = (const float *)args.buffer[1];\n"
         "    float *y = (float *)args.buffer[2], *scratch = (float *)args.buffer[%d], sum = 0;\n"
-        "    if (i < args.symbol[0]) for (int k = 0; k < 24; k++) sum += x[i / 24 * 24 + k] * w[k * 24 + i "
+        "    if (i < args.symbol[0] * %d) for (int k = 0; k < 24; k++) sum += x[i / 24 * 24 + k] * w[k * 24 "
+        "+ i "
         "%% 24];\n"
-        "    if (i < args.symbol[0]) y[i] = %s;\n"
+        "    if (i < args.symbol[0] * %d) y[i] = %s;\n"
         "    (void)scratch;\n"
         "}\n",
-        kernel->name, buffers, kernel->name, kernel->name, buffers - 1, value);
+        kernel->name, buffers, kernel->name, kernel->name, buffers - 1, each, each, value);
     Dim *param = SN_NEW(arena, Dim), *bytes = SN_NEW(arena, Dim);
-    *param = count;
+    *param = limit;
     *bytes = scratch_bytes;
     kernel->input_count = 2;
     kernel->output_count = 1;
@@ -183,9 +186,9 @@ static Status write_product(Arena *arena, Dims *dims, const Node *cluster, const
     *product =
         (LibraryProduct){.batch = sn_dim(dims, 1), .M = rows, .N = width, .K = width, .a = a, .b = b, .d = d};
     product->c.buffer = product->bias.buffer = -1;
-    *out = write_kernel(arena, count, buffers, negates ? "-sum" : "sum", bytes);
+    *out = write_kernel(arena, count, rows, 24, buffers, negates ? "-sum" : "sum", bytes);
     (*out)->library = product;
-    if (negates) (*out)->rest = write_kernel(arena, count, buffers, "-scratch[i]", bytes);
+    if (negates) (*out)->rest = write_kernel(arena, count, count, 1, buffers, "-scratch[i]", bytes);
     return NULL;
 }
 
