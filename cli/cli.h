@@ -22,6 +22,7 @@ Status sn_cli_dump(Cli *cli);
 Status sn_cli_info(Cli *cli);
 Status sn_cli_make(Cli *cli);
 Status sn_cli_run(Cli *cli);
+Status sn_cli_train(Cli *cli);
 Status sn_cli_tune(Cli *cli);
 
 /* info of a saved program. */

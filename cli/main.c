@@ -40,6 +40,14 @@ static const OptionId cache_options[] = {OPTION_CLEAR, OPTION_LIMIT, OPTION_OUT_
                                          OPTION_END};
 static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE, OPTION_INPUT, OPTION_THREADS,
                                         OPTION_ITERS,    OPTION_HELP,  OPTION_END};
+static const OptionId train_options[] = {
+    OPTION_TOKEN_DATA,   OPTION_TEXT,         OPTION_TOKEN_BYTES,  OPTION_HELD_OUT,   OPTION_OUT_FILE,
+    OPTION_TRAIN_STEPS,  OPTION_BATCH,        OPTION_WINDOW,       OPTION_ACCUMULATE, OPTION_LR,
+    OPTION_MIN_LR,       OPTION_WARMUP_STEPS, OPTION_BETA1,        OPTION_BETA2,      OPTION_EPS,
+    OPTION_WEIGHT_DECAY, OPTION_CLIP,         OPTION_SMOOTHING,    OPTION_SEED,       OPTION_LOGITS,
+    OPTION_INPUT,        OPTION_EVAL_EVERY,   OPTION_EVAL_BATCHES, OPTION_CHECKPOINT, OPTION_CHECKPOINT_EVERY,
+    OPTION_RESUME,       OPTION_EXPORT,       OPTION_ON_NAN,       OPTION_MODE,       OPTION_DEVICE,
+    OPTION_PRECISION,    OPTION_THREADS,      OPTION_TRAIN_FORMAT, OPTION_HELP,       OPTION_END};
 static const OptionId doctor_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 
 static const char compile_notes[] =
@@ -47,6 +55,14 @@ static const char compile_notes[] =
     "place of a model, where there is neither the model nor a compiler. Such a file contains code:\n"
     "running it is trusting whoever made it. Without -o, or with --ledger, a table says where the time\n"
     "went.\n";
+
+static const char train_notes[] = "The model's integer input gets windows of the data, and its logits are "
+                                  "compared with the ids that follow\n"
+                                  "(cross entropy); its initializers are what AdamW updates. Which windows a "
+                                  "step draws depends on --seed and\n"
+                                  "on the step alone: equal options give equal bits, interrupted and resumed "
+                                  "or not. Ctrl-C ends the step,\n"
+                                  "writes the checkpoint and exits with 1.\n";
 
 static const char tune_notes[] =
     "Every product with weights is timed in a few forms, as part of the model with these shapes; a form\n"
@@ -70,6 +86,8 @@ static const Verb verbs[] = {
      make_options, NULL},
     {"run", "MODEL", "run a model, and compare its outputs or continue a text", 1, 1, sn_cli_run, run_options,
      NULL},
+    {"train", "MODEL", "train a language model on a file of tokens, and write it with its new weights", 1, 1,
+     sn_cli_train, train_options, train_notes},
     {"tune", "MODEL", "measure what no fact predicts, for --tuning", 1, 1, sn_cli_tune, tune_options,
      tune_notes},
 };
