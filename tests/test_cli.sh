@@ -28,7 +28,7 @@ expect 0 "sinter 0." --version
 expect 0 "usage: sinter VERB" -h
 expect 2 "a verb is missing"
 expect 2 "unknown verb 'fry'" fry
-for verb in bench cache compile doctor dump info make run tune; do
+for verb in bench cache compile doctor dump info make run train tune; do
     expect 0 "usage: sinter $verb" "$verb" -h
     silent err "help"
     expect 2 "unknown option '--fry'" "$verb" --fry

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# train: a small model learns; the same options give the same bits, on any number of threads, and also when the training
+# is killed or interrupted and goes on from its checkpoint; what is written is ONNX that onnxruntime runs to the same
+# logits; and mistakes have one line each.
+set -euo pipefail
+source scripts/lib.sh
+python_venv onnxruntime==1.31.1 numpy==2.2.6
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+export SINTER_CACHE=$folder/cache
+say() { echo "FAILED: $*"; exit 1; }
+
+# Sentences of a few words: something to be learnt in a hundred steps.
+python3 - <<'END'
+import random, struct
+random.seed(1)
+words = "the a cat dog sees likes and old young".split()
+text = " ".join(random.choice(words) for _ in range(8000)).encode()
+open("text.txt", "wb").write(text)
+open("ids.bin", "wb").write(struct.pack(f"<{len(text)}H", *text))
+open("wrong.bin", "wb").write(struct.pack("<40H", *range(250, 290)))
+END
+
+"$SINTER" make gpt2 --layers 1 --d-model 32 --heads 2 --d-ff 64 --vocab 256 --context 16 -o model.onnx
+common=(--batch 4 --lr 3e-3 --min-lr 3e-4 --warmup-steps 10 --clip 1)
+learn=(train model.onnx --data text.txt "${common[@]}" --steps 100)
+
+# Loss falls, from about log 256; the same bits again, with another number of threads and other kinds of data files.
+"$SINTER" "${learn[@]}" --threads 1 --format csv -o first.onnx --checkpoint first.ck >table 2>err || say "$(cat err)"
+[[ $(wc -l <table) -eq 11 ]] || say "the table: $(cat table)"
+python3 - <<'END' || say "loss does not fall: $(cat table)"
+import csv
+rows = list(csv.DictReader(open("table")))
+held = [float(row["held_out_loss"]) for row in rows]
+assert 4 < held[0] < 5.5 and held[-1] < 2.2, held
+assert [int(row["step"]) for row in rows] == list(range(10, 101, 10))
+END
+"$SINTER" "${learn[@]}" --threads 2 -o second.onnx --checkpoint second.ck >lines
+[[ $(grep -c "held-out" lines) -eq 10 ]] || say "the lines: $(cat lines)"
+cmp first.onnx second.onnx && cmp first.ck second.ck || say "two threads do otherwise than one"
+"$SINTER" train model.onnx --data ids.bin "${common[@]}" --steps 100 -o second.onnx >lines
+cmp first.onnx second.onnx || say "ids in a file do otherwise than the bytes of a text"
+"$SINTER" "${learn[@]}" --seed 1 -o second.onnx >lines
+cmp -s first.onnx second.onnx && say "the seed does not matter"
+"$SINTER" "${learn[@]}" --mode eager --format csv -o eager.onnx >eager
+python3 - <<'END' || say "eager learns otherwise: $(cat eager)"
+import csv
+losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("table", "eager")]
+assert max(abs(a - b) for a, b in zip(*losses)) < 0.01, losses
+END
+"$SINTER" train model.onnx --data text.txt "${common[@]}" --steps 40 --batch 2 --accumulate 2 --held-out 0 -o two.onnx >lines
+grep -q "held-out" lines && say "a held-out loss of nothing"
+
+# What is written is the model with other weights, and runs elsewhere to the same logits.
+"$SINTER" info first.onnx >/dev/null
+"$python" - <<'END' || say "no ids"
+import numpy
+numpy.save("ids.npy", numpy.random.default_rng(5).integers(0, 256, (2, 16)))
+END
+"$SINTER" run first.onnx --input input_ids=@ids.npy --output logits=@logits.npy >/dev/null
+"$SINTER" run model.onnx --input input_ids=@ids.npy --output logits=@before.npy >/dev/null
+"$python" - <<'END' || say "onnxruntime has other logits"
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession("first.onnx", providers=["CPUExecutionProvider"])
+theirs = session.run(None, {"input_ids": numpy.load("ids.npy")})[0]
+ours = numpy.load("logits.npy")
+assert (abs(ours - theirs) <= 1e-4 * (1 + abs(theirs))).all(), abs(ours - theirs).max()
+assert abs(ours - numpy.load("before.npy")).max() > 1
+END
+
+# Killed at any moment, and going on from the checkpoint: the same bits.
+long=(train model.onnx --data text.txt "${common[@]}" --steps 600 --eval-every 600 --threads 1)
+"$SINTER" "${long[@]}" -o straight.onnx --checkpoint straight.ck >/dev/null
+for signal in KILL INT; do
+    rm -f broken.ck
+    "$SINTER" "${long[@]}" -o broken.onnx --checkpoint broken.ck --checkpoint-every 7 >/dev/null 2>err &
+    for ((i = 0; i < 6000; i++)); do [[ -e broken.ck ]] && break; sleep 0.005; done
+    kill -$signal $! || say "the training had ended before it could be killed"
+    status=0
+    wait $! || status=$?
+    [[ $signal == KILL || $status -eq 1 ]] || say "status $status of an interrupted training"
+    [[ $signal == KILL ]] || grep -q "interrupted behind step .*--resume broken.ck" err || say "interrupted: $(cat err)"
+    "$SINTER" "${long[@]}" -o broken.onnx --checkpoint broken.ck --resume broken.ck >/dev/null 2>err
+    [[ ! -s err ]] || say "resumed: $(cat err)"
+    cmp straight.onnx broken.onnx && cmp straight.ck broken.ck || say "killed by $signal and resumed: other bits"
+done
+
+# refused STATUS PART WORD...
+refused() {
+    local status=$1 part=$2 got=0
+    shift 2
+    "$SINTER" "$@" >out 2>err || got=$?
+    [[ $got -eq $status && $(grep -c "^sinter: " err) -eq 1 ]] && grep -qF -- "$part" err || say "$*: status $got, $(cat err)"
+}
+short=(train model.onnx --steps 3 --batch 2 -o out.onnx)
+refused 2 "--data FILE is missing" "${short[@]}"
+refused 2 "-o FILE is missing" train model.onnx --data text.txt
+refused 1 "id 256, at position 6, is out of the vocabulary of 256" "${short[@]}" --data wrong.bin
+head -c 7 text.txt >odd.bin
+refused 1 "no number of ids of 2 bytes" "${short[@]}" --data odd.bin
+refused 1 "token data is .bin, .npy or .txt" "${short[@]}" --data model.onnx
+head -c 100 text.txt >short.txt
+refused 1 "the part that is held out has 10 ids" "${short[@]}" --data short.txt
+refused 1 "a window of 17 tokens, and the model has positions for 16" "${short[@]}" --data text.txt --context 17
+refused 1 "no output 'none'" "${short[@]}" --data text.txt --logits none
+refused 1 "'input_ids' is what the data is for" "${short[@]}" --data text.txt --input input_ids=random
+refused 1 "not finite" "${short[@]}" --data text.txt --lr 1e30
+refused 1 "is not a regular file" "${short[@]}" --data text.txt --checkpoint /dev/full
+refused 1 "none/out.ck cannot be written" "${short[@]}" --data text.txt --checkpoint none/out.ck
+"$SINTER" make attention --d-model 8 --heads 1 -o attention.onnx
+refused 1 "no integer input" train attention.onnx --data text.txt -o out.onnx
+refused 1 "not a safetensors file" "${short[@]}" --data text.txt --resume model.onnx
+"$SINTER" make gpt2 --layers 1 --d-model 16 --heads 2 --d-ff 64 --vocab 256 --context 16 -o other.onnx
+refused 1 "another type or shape" train other.onnx --data text.txt --steps 3 -o out.onnx --resume first.ck
+[[ ! -e out.onnx ]] || say "a failed training wrote a model"
+"$SINTER" "${short[@]}" --data text.txt --lr 1e30 --on-nan skip >out 2>err || say "skip: $(cat err)"
+grep -q "steps were skipped" err || say "skipped steps are not counted: $(cat err)"
+
+# A disk that is full: the old checkpoint stays whole.
+cp first.ck kept.ck
+(trap "" XFSZ; ulimit -f 100; "$SINTER" "${learn[@]}" --checkpoint kept.ck >out 2>err) && say "a full disk is no error"
+grep -q "kept.ck cannot be written" err || say "a full disk: $(cat err)"
+cmp first.ck kept.ck || say "a full disk spoilt the old checkpoint"
+[[ -z $(ls kept.ck.* 2>/dev/null) ]] || say "a full disk leaves files behind"
+echo "trainings do as they say"
