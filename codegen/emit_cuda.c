@@ -110,7 +110,8 @@ const char *sn_cuda_aligned(Emit *emit, const bool *wide) {
 static void emit_nest(Emit *emit, int number, Text *out) {
     const char *name = sn_arena_printf(emit->arena, "KERNEL_NAME_nest%d", number);
     emit->nest = emit->kernel->nest.at[number];
-    (emit->nest->block.wide ? sn_cuda_map : sn_cuda_rows)(emit, name, out);
+    const Block *block = &emit->nest->block;
+    (block->tile ? sn_cuda_tile : block->wide ? sn_cuda_map : sn_cuda_rows)(emit, name, out);
 }
 
 /* ---- the kernel ---- */

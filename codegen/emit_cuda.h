@@ -1,5 +1,6 @@
-/* Inside the CUDA dialect: emit_cuda.c has the entry and what both forms of nests share, emit_cuda_map.c the nests
- * whose elements have nothing to do with one another, emit_cuda_rows.c those that walk rows. Each writes the device
+/* Inside the CUDA dialect: emit_cuda.c has the entry and what forms of nests share, emit_cuda_map.c the nests
+ * whose elements have nothing to do with one another, emit_cuda_tile.c those of them that transpose, emit_cuda_rows.c those
+ * that walk rows. Each writes the device
  * function `void name(args, block)` of a nest. */
 #ifndef SN_EMIT_CUDA_H
 #define SN_EMIT_CUDA_H
@@ -7,6 +8,7 @@
 #include "emit.h"
 
 void sn_cuda_map(Emit *emit, const char *name, Text *out);
+void sn_cuda_tile(Emit *emit, const char *name, Text *out);
 void sn_cuda_rows(Emit *emit, const char *name, Text *out);
 
 /* Lines of braces. */

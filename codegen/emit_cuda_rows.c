@@ -20,8 +20,8 @@ static Dim product(const Emit *emit, const Axes *axes) {
 
 /* ---- rows ---- */
 
-/* Rows past the end: whole warps of them leave, but where threads of other rows wait for them they stay, work on the last
- * row again and store nothing. */
+/* Rows past the end: whole warps of them leave, but where threads of other rows wait for them they stay, at the last
+ * row, of which they have no element. */
 static bool rows_stay(const Emit *emit) {
     const Block *block = block_of(emit);
     return block->team > 1 && (block->beside || block->team < WARP);
@@ -61,18 +61,16 @@ static void emit_row(Emit *emit) {
 static void emit_length(Emit *emit, const bool *wide) {
     const Nest *nest = emit->nest;
     Dims *dims = emit->kernel->dims;
-    Dim length = product(emit, &nest->reduced);
+    const char *length = sn_emit_dim(emit, product(emit, &nest->reduced), NULL);
     if (nest->cut) {
-        Dim before = sn_dim_mul(dims, nest->piece, nest->cut->operand[0]);
-        Dim each = sn_schedule_product(dims, &nest->reduced, nest->reduced.count), inner;
-        sn_dim_divides(dims, nest->cut->operand[0], each, &inner);
-        sn_emit_line(emit, "const int64_t length = sn_least_of(%s, %s) * %s;",
-                     sn_emit_dim(emit, nest->cut->operand[0], NULL),
-                     sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL),
-                     sn_emit_dim(emit, inner, NULL));
-    } else {
-        sn_emit_line(emit, "const int64_t length = %s;", sn_emit_dim(emit, length, NULL));
+        Dim before = sn_dim_mul(dims, nest->piece, nest->cut->operand[0]), inner = sn_dim(dims, 1);
+        for (int i = 0; i < nest->reduced.count; i++)
+            if (nest->reduced.at[i] != nest->cut) inner = sn_dim_mul(dims, inner, nest->reduced.at[i]->operand[0]);
+        length = sn_arena_printf(emit->arena, "sn_least_of(%s, %s) * %s", sn_emit_dim(emit, nest->cut->operand[0], NULL),
+                                 sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL),
+                                 sn_emit_dim(emit, inner, NULL));
     }
+    sn_emit_line(emit, "const int64_t length = %s%s;", rows_stay(emit) ? "!live ? 0 : " : "", length);
     if (nest->block.pack > 1) {
         const char *whole =
             nest->cut ? sn_arena_printf(emit->arena, "length %% %d == 0 && ", nest->block.pack) : "";
@@ -98,7 +96,7 @@ static int open_element(Emit *emit, bool packs) {
     const Nest *nest = emit->nest;
     const Block *block = &nest->block;
     int64_t length, whole = (int64_t)block->each * block->team;
-    bool full = sn_dim_is(product(emit, &nest->reduced), &length) && !nest->cut && length == whole;
+    bool full = !rows_stay(emit) && sn_dim_is(product(emit, &nest->reduced), &length) && !nest->cut && length == whole;
     int pack = block->pack, braces = 1;
     sn_emit_line(emit, "#pragma unroll");
     sn_cuda_open(emit, "for (int %s = 0; %s < %d; %s++)", packs ? "j" : "q", packs ? "j" : "q",
@@ -109,7 +107,12 @@ static int open_element(Emit *emit, bool packs) {
         sn_emit_line(emit, "const int64_t at = base + q / %d * (team * %d) + origin + q %% %d * step;", pack,
                      pack, pack);
     else
-        sn_emit_line(emit, "const int64_t at = base + q * team + origin;");
+        sn_emit_line(emit, "const int64_t %s = base + q * team + origin;", block->scans ? "place" : "at");
+    if (block->scans) { /* all lanes go on: they are needed */
+        sn_emit_line(emit, "const bool in = place < length;");
+        sn_emit_line(emit, "const int64_t at = in ? place : length - 1;");
+        full = true;
+    }
     if (!full) {
         sn_cuda_open(emit, "if (at < length)");
         braces++;
@@ -152,8 +155,8 @@ static void emit_single_loads(Emit *emit, const bool *ahead, const bool *but) {
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
         if (ahead[i] && !(but && but[i]))
-            sn_emit_line(emit, "x%d[q] = %s[%s];", i, sn_emit_buffer(emit, instr->buffer),
-                         sn_emit_dim(emit, instr->dim, NULL));
+            sn_emit_line(emit, "x%d[q] = %s%s[%s];", i, block_of(emit)->scans ? "!in ? 0 : " : "",
+                         sn_emit_buffer(emit, instr->buffer), sn_emit_dim(emit, instr->dim, NULL));
     }
     close_all(emit, braces);
 }
@@ -223,13 +226,16 @@ static void emit_waiting(Emit *emit, const Step *step) {
 }
 
 static void emit_stores(Emit *emit, const Step *step) {
-    bool shared = !step->loop && block_of(emit)->team > 1, stays = rows_stay(emit);
+    const Block *block = block_of(emit);
+    const char *test[3];
+    int count = 0;
     if (!step->store.count) return;
-    if (shared || stays)
-        sn_cuda_open(emit, "if (%s%s%s)", stays ? "live" : "", stays && shared ? " && " : "",
-                     shared ? "part == 0" : "");
+    if (rows_stay(emit)) test[count++] = "live";
+    if (!step->loop && block->team > 1) test[count++] = "part == 0";
+    if (step->loop && block->scans) test[count++] = "in";
+    if (count) sn_cuda_open(emit, "if (%s%s%s)", test[0], count > 1 ? " && " : "", count > 1 ? test[1] : "");
     for (int i = 0; i < step->store.count; i++) sn_emit_store(emit, &step->store.at[i]);
-    if (shared || stays) sn_cuda_close(emit);
+    if (count) sn_cuda_close(emit);
 }
 
 /* ---- a step that walks ---- */

@@ -515,7 +515,7 @@ Status sn_schedule_nest(KernelIr *kernel, Nest *nest) {
 
 void sn_schedule_items(KernelIr *kernel, Nest *nest) {
     bool cuda = kernel->target->kind == SN_TARGET_CUDA;
-    if (!cuda) choose_tile(kernel, nest);
+    if (!cuda || nest->step.count == 1) choose_tile(kernel, nest);
     place(nest);
     if (cuda) sn_schedule_block(kernel, nest);
     keep_dear_values(kernel, nest);

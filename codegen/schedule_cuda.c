@@ -8,6 +8,8 @@ enum {
     MAP_ALONE = 4,    /* elements of a thread where there are no packs */
     MAP_BYTES =
         32, /* that a thread should have under way: 2048 threads then have 64 KB, and 40 keep an H200 busy */
+    TILE = 32,           /* edge of a square of a transposition, twice that of elements of two bytes; */
+    LEAST_TILE = 16,     /* axes that are known to be shorter are not worth one */
     FEW_ROWS = 64 << 10, /* which are better spread over all processors */
     SCAN_THREADS = 64,   /* one row each: few, so that a scan of few rows still reaches many processors */
     COLUMNS = 32,        /* rows side by side, a warp's width, and */
@@ -53,6 +55,23 @@ static int64_t element_bytes(const Nest *nest, bool reduced) {
     return bytes;
 }
 
+static bool is_short(Dim axis) {
+    int64_t length;
+    return sn_dim_is(axis->operand[0], &length) && length < LEAST_TILE;
+}
+
+/* The edge of the square that goes through shared memory; 0: none does. */
+static int tile_edge(KernelIr *kernel, const Nest *nest) {
+    int64_t widest = 0;
+    if (!nest->tile || is_short(nest->tile) || is_short(nest->parallel.at[nest->parallel.count - 1])) return 0;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        bool tiled = sn_schedule_tiled(kernel->dims, nest, instr, NULL);
+        if (tiled && sn_dtype_bytes(instr->dtype) > widest) widest = sn_dtype_bytes(instr->dtype);
+    }
+    return widest <= 2 && nest->step.at[0].store.count == 1 ? 2 * TILE : TILE;
+}
+
 /* Elements that have nothing to do with one another. */
 static Block map_block(KernelIr *kernel, const Nest *nest, Dim rows) {
     Block block = {.team = 1, .rows = MAP_THREADS, .beside = true, .pack = 1};
@@ -61,6 +80,8 @@ static Block map_block(KernelIr *kernel, const Nest *nest, Dim rows) {
     int stores = 0;
     for (int p = 0; p < nest->step.count; p++) stores += nest->step.at[p].store.count;
     if (nest->step.count != 1 || nest->vector != SN_VECTOR_PARALLEL) return block;
+    block.tile = stores * (TILE * TILE / MAP_THREADS) <= MAP_RESULTS ? tile_edge(kernel, nest) : 0;
+    if (block.tile) return block;
     block.pack = sn_pack_width(kernel, nest);
     while (block.pack > 1 && block.pack * stores > MAP_RESULTS) block.pack /= 2;
     if (few && block.pack == 1) return block;
@@ -77,6 +98,20 @@ static Block columns(int accs, bool constant, int64_t length) {
     bool fits = accs * COLUMNS * COLUMN_TEAM * (int)sizeof(double) <= SHARED_BYTES;
     if (!fits || (constant && length <= SHORT_COLUMN)) return alone;
     return (Block){.team = COLUMN_TEAM, .rows = COLUMNS, .beside = true, .pack = 1};
+}
+
+/* Scans: neighbouring threads are at neighbouring elements where the row lies in one piece, else in neighbouring rows. */
+static Block scan_block(KernelIr *kernel, const Nest *nest) {
+    Block alone = {.team = 1, .rows = SCAN_THREADS, .beside = true, .pack = 1};
+    const Step *step = &nest->step.at[0];
+    if (nest->reduced.count != 1 || nest->step.count != 1) return alone;
+    for (int i = 0; i < step->store.count; i++) {
+        Dim stride, rest;
+        if (!sn_dim_affine(kernel->dims, step->store.at[i].offset, nest->reduced.at[0], &stride, &rest) ||
+            !(sn_dim_equals(stride, 1) || sn_dim_equals(stride, -1)))
+            return alone;
+    }
+    return (Block){.team = WARP, .rows = ROW_THREADS / WARP, .scans = true, .pack = 1};
 }
 
 /* Whether all that comes of the row is one number or a few, so that it may be split into pieces. */
@@ -114,6 +149,16 @@ static int ahead(const Nest *nest) {
     return count;
 }
 
+/* The squares of all transpositions. */
+static Dim squares(KernelIr *kernel, const Nest *nest) {
+    Dims *dims = kernel->dims;
+    int last = nest->parallel.count - 1;
+    Dim edge = sn_dim(dims, nest->block.tile), count = sn_schedule_product(dims, &nest->parallel, last - 1);
+    for (int i = last - 1; i <= last; i++)
+        count = sn_dim_mul(dims, count, sn_dim_ceildiv(dims, nest->parallel.at[i]->operand[0], edge));
+    return count;
+}
+
 void sn_schedule_block(KernelIr *kernel, Nest *nest) {
     bool running = false;
     int accs = acc_count(nest, &running);
@@ -124,7 +169,7 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
     if (!has_loop(nest))
         nest->block = map_block(kernel, nest, rows);
     else if (running)
-        nest->block = (Block){.team = 1, .rows = SCAN_THREADS, .beside = true, .pack = 1};
+        nest->block = scan_block(kernel, nest);
     else if (nest->vector == SN_VECTOR_PARALLEL)
         nest->block = columns(accs, constant, length);
     else
@@ -141,7 +186,7 @@ void sn_schedule_block(KernelIr *kernel, Nest *nest) {
         int warps = block->team / WARP;
         each = sn_dim_sub(dims, sn_dim(dims, warps), sn_dim_mulc(dims, is_long, warps - 1));
     }
-    nest->items = sn_dim_ceildiv(dims, rows, each);
+    nest->items = block->tile ? squares(kernel, nest) : sn_dim_ceildiv(dims, rows, each);
 }
 
 /* Registers hold what comes from memory or is dear; the rest is as quickly computed again. */
