@@ -65,10 +65,11 @@ static void emit_length(Emit *emit, const bool *wide) {
     if (nest->cut) {
         Dim before = sn_dim_mul(dims, nest->piece, nest->cut->operand[0]), inner = sn_dim(dims, 1);
         for (int i = 0; i < nest->reduced.count; i++)
-            if (nest->reduced.at[i] != nest->cut) inner = sn_dim_mul(dims, inner, nest->reduced.at[i]->operand[0]);
-        length = sn_arena_printf(emit->arena, "sn_least_of(%s, %s) * %s", sn_emit_dim(emit, nest->cut->operand[0], NULL),
-                                 sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL),
-                                 sn_emit_dim(emit, inner, NULL));
+            if (nest->reduced.at[i] != nest->cut)
+                inner = sn_dim_mul(dims, inner, nest->reduced.at[i]->operand[0]);
+        length = sn_arena_printf(
+            emit->arena, "sn_least_of(%s, %s) * %s", sn_emit_dim(emit, nest->cut->operand[0], NULL),
+            sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL), sn_emit_dim(emit, inner, NULL));
     }
     sn_emit_line(emit, "const int64_t length = %s%s;", rows_stay(emit) ? "!live ? 0 : " : "", length);
     if (nest->block.pack > 1) {
@@ -96,7 +97,8 @@ static int open_element(Emit *emit, bool packs) {
     const Nest *nest = emit->nest;
     const Block *block = &nest->block;
     int64_t length, whole = (int64_t)block->each * block->team;
-    bool full = !rows_stay(emit) && sn_dim_is(product(emit, &nest->reduced), &length) && !nest->cut && length == whole;
+    bool full = !rows_stay(emit) && sn_dim_is(product(emit, &nest->reduced), &length) && !nest->cut &&
+                length == whole;
     int pack = block->pack, braces = 1;
     sn_emit_line(emit, "#pragma unroll");
     sn_cuda_open(emit, "for (int %s = 0; %s < %d; %s++)", packs ? "j" : "q", packs ? "j" : "q",

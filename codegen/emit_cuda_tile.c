@@ -16,7 +16,11 @@ typedef struct Square {
 static Square make_square(Emit *emit, const unsigned char *any) {
     const Nest *nest = emit->nest;
     const Block *block = &nest->block;
-    Square square = {SN_ARRAY(emit->arena, bool, nest->instr.count), block->tile, block->rows, 0, nest->tile,
+    Square square = {SN_ARRAY(emit->arena, bool, nest->instr.count),
+                     block->tile,
+                     block->rows,
+                     0,
+                     nest->tile,
                      emit->vector_axis};
     square.each = block->tile * block->tile / block->rows;
     int count = 0;
@@ -43,7 +47,8 @@ static void emit_place_of_block(Emit *emit, const Square *square) {
     for (int i = 0; i < 2; i++) {
         Dim squares = sn_dim_ceildiv(dims, axis[i]->operand[0], sn_dim(dims, square->edge));
         const char *count = sn_emit_dim(emit, squares, NULL);
-        sn_emit_line(emit, "const int64_t first%d = rest %% %s * %d;", (int)axis[i]->value, count, square->edge);
+        sn_emit_line(emit, "const int64_t first%d = rest %% %s * %d;", (int)axis[i]->value, count,
+                     square->edge);
         sn_emit_line(emit, "rest /= %s;", count);
     }
     sn_emit_line(emit, "const int64_t outer = rest;");
@@ -55,8 +60,8 @@ static void open_element(Emit *emit, const Square *square, Dim fast, Dim slow) {
     int f = (int)fast->value, s = (int)slow->value;
     sn_emit_line(emit, "#pragma unroll");
     sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", square->each);
-    sn_emit_line(emit, "const int column = threadIdx.x %% %d, line = threadIdx.x / %d + k * %d;", square->edge,
-                 square->edge, square->threads / square->edge);
+    sn_emit_line(emit, "const int column = threadIdx.x %% %d, line = threadIdx.x / %d + k * %d;",
+                 square->edge, square->edge, square->threads / square->edge);
     sn_emit_line(emit, "const int64_t i%d = first%d + column, i%d = first%d + line;", f, f, s, s);
     sn_cuda_open(emit, "if (i%d < %s && i%d < %s)", f, sn_emit_dim(emit, fast->operand[0], NULL), s,
                  sn_emit_dim(emit, slow->operand[0], NULL));

@@ -368,9 +368,9 @@ static void emit_warp_running(Emit *emit, const Instr *instr) {
     const Acc *acc = instr->acc;
     const char *value = sn_arena_printf(emit->arena, "in ? %s : %s", sn_emit_use(emit, acc->value, false),
                                         sn_emit_identity(emit, acc->function, acc->dtype, false));
-    const char *scan = sn_arena_printf(emit->arena, "sn_scan_%s_%s(&a%d, %s, part, %s)", acc->function,
-                                       sn_emit_compute(acc->dtype), acc->number, value,
-                                       acc->exclusive ? "true" : "false");
+    const char *scan =
+        sn_arena_printf(emit->arena, "sn_scan_%s_%s(&a%d, %s, part, %s)", acc->function,
+                        sn_emit_compute(acc->dtype), acc->number, value, acc->exclusive ? "true" : "false");
     if (is_narrow(acc->dtype))
         scan = sn_arena_printf(emit->arena, "sn_wrap_%s_s(%s)", sn_dtype_name(acc->dtype), scan);
     define(emit, instr, false, scan);

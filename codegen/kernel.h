@@ -103,12 +103,13 @@ typedef SN_VEC(Dim) Axes;
 
 /* How the rows (all parallel axes) of a nest are dealt to CUDA blocks of team·rows threads. */
 typedef struct Block {
-    int team;     /* threads that share a row */
-    int rows;     /* rows that a block works on side by side */
-    bool beside;  /* neighbouring threads are at neighbouring rows, otherwise in one row */
-    bool narrow;  /* each warp of the team does a row alone in runs where rows have SN_NARROW_ROW elements at most */
-    bool scans;   /* the team is a warp, which joins what it has so far at each element */
-    int pack;     /* neighbours along the vector axis that are loaded and stored at once, where they are aligned */
+    int team;    /* threads that share a row */
+    int rows;    /* rows that a block works on side by side */
+    bool beside; /* neighbouring threads are at neighbouring rows, otherwise in one row */
+    bool
+        narrow; /* each warp of the team does a row alone in runs where rows have SN_NARROW_ROW elements at most */
+    bool scans; /* the team is a warp, which joins what it has so far at each element */
+    int pack; /* neighbours along the vector axis that are loaded and stored at once, where they are aligned */
     int wide;     /* no reduced axes: elements that a thread does, loading all before it stores any; 0: one */
     int tile;     /* edge of the square that a block does, along nest->tile and the vector axis; 0: none */
     int64_t each; /* elements of its row that a thread does, unrolled, so that registers can keep them; 0:
@@ -129,7 +130,7 @@ typedef struct Nest {
     Dim rows;    /* product of the parallel extents; on the CPU without the vector axis in PARALLEL mode */
     Dim grain;   /* CPU: rows a work item */
     Block block; /* CUDA */
-    Dim tile;  /* PARALLEL mode: the last axis of rows, of which a vector's worth (CUDA: Block.tile) is worked on
+    Dim tile; /* PARALLEL mode: the last axis of rows, of which a vector's worth (CUDA: Block.tile) is worked on
                     together, because loads that are no vectors along the vector axis are vectors along it; NULL:
                     none */
     Dim piece; /* the parallel axis over equal pieces of a reduced one; NULL: none is cut */

@@ -18,9 +18,8 @@ enum {
     WARP_ROW = 1024,     /* reduced elements up to which a warp does a row */
     BLOCK_ROW = 8192,    /* and up to which a block of ROW_THREADS does */
     ROW_THREADS = 256,
-    LONG_THREADS = 1024,
-    MAX_EACH = 32,      /* elements of a row that a thread may keep in registers; */
-    MAX_EACH_LONG = 16, /* in a block of LONG_THREADS, where it has 64 registers in all */
+    LONG_THREADS = 512, /* of which each may have 128 registers */
+    MAX_EACH = 32,      /* elements of a row that a thread may keep in registers */
     AHEAD_BYTES = 32,   /* that a thread of a looped walk loads before it uses any */
     MAX_AHEAD = 8,
     SHARED_BYTES = 48 << 10,
@@ -63,7 +62,8 @@ static bool is_short(Dim axis) {
 /* The edge of the square that goes through shared memory; 0: none does. */
 static int tile_edge(KernelIr *kernel, const Nest *nest) {
     int64_t widest = 0;
-    if (!nest->tile || is_short(nest->tile) || is_short(nest->parallel.at[nest->parallel.count - 1])) return 0;
+    if (!nest->tile || is_short(nest->tile) || is_short(nest->parallel.at[nest->parallel.count - 1]))
+        return 0;
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
         bool tiled = sn_schedule_tiled(kernel->dims, nest, instr, NULL);
@@ -134,9 +134,8 @@ static Block row_team(KernelIr *kernel, const Nest *nest, bool constant, int64_t
     } else if (length > BLOCK_ROW && !only_reduces(nest)) {
         block.team = LONG_THREADS;
     }
-    int64_t most = block.team == LONG_THREADS ? MAX_EACH_LONG : MAX_EACH,
-            packs = (int64_t)block.team * block.pack;
-    if (constant && length > 0 && length <= most * block.team)
+    int64_t packs = (int64_t)block.team * block.pack;
+    if (constant && length > 0 && length <= (int64_t)MAX_EACH * block.team)
         block.each = (length + packs - 1) / packs * block.pack;
     return block;
 }
