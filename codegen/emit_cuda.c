@@ -122,6 +122,16 @@ static int kernel_threads(const KernelIr *kernel) {
     return block->team * block->rows;
 }
 
+/* Blocks that a processor should hold at least: half of the threads that it can, or a quarter where each has much of a
+ * row in registers, or where blocks are large. */
+static int kernel_blocks(const KernelIr *kernel) {
+    enum { HALF = 1024, QUARTER = 512, MUCH = 8 };
+    int block = kernel_threads(kernel), threads = block > HALF / 4 ? QUARTER : HALF;
+    for (int i = 0; i < kernel->nest.count; i++)
+        if (kernel->nest.at[i]->block.each > MUCH) threads = QUARTER;
+    return threads / block;
+}
+
 /* The blocks of the first nest, then those of the next; nests that run when the others have ended are the last
  * ones. */
 static void emit_entry(Emit *emit, Text *out) {
@@ -138,7 +148,10 @@ static void emit_entry(Emit *emit, Text *out) {
         sn_emit_line(emit, "%s%sKERNEL_NAME_nest%d(args, block - %s);", i ? "else " : "", test, i, from);
         start = end;
     }
-    sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d) ", kernel_threads(kernel));
+    /* Told nothing, the assembler would rather spill than use more registers than a full processor has for each. */
+    int threads = kernel_threads(kernel);
+    sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d, %d) ", threads,
+                kernel_blocks(kernel));
     sn_text_add(out, "KERNEL_NAME(const __grid_constant__ KERNEL_NAMEArgs args) {\n");
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));

@@ -15,7 +15,7 @@ static Dim all_elements(Emit *emit) {
 /* ---- element by element ---- */
 
 /* In the place of an element past the end the thread's first one is computed again, which no other thread writes. */
-static void emit_results(Emit *emit, const Step *step, int count, const unsigned char *any) {
+static void emit_results(Emit *emit, const Step *step, int count, bool few, const unsigned char *any) {
     const char *elements = sn_emit_dim(emit, all_elements(emit), NULL);
     for (int i = 0; i < step->store.count; i++)
         sn_emit_line(emit, "%s o%d[%d]; int64_t p%d[%d];", sn_emit_type(step->store.at[i].dtype, false), i,
@@ -24,7 +24,7 @@ static void emit_results(Emit *emit, const Step *step, int count, const unsigned
     sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
     sn_emit_line(emit, "int64_t row = first + k * %d;", emit->nest->block.rows);
     sn_emit_line(emit, "if (row >= %s) row = first;", elements);
-    sn_cuda_axes(emit, &emit->nest->parallel, "row", false);
+    sn_cuda_axes(emit, &emit->nest->parallel, "row", few);
     sn_emit_place(emit, SN_PLACE_ROW, 0, any);
     sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
     for (int i = 0; i < step->store.count; i++) {
@@ -35,8 +35,8 @@ static void emit_results(Emit *emit, const Step *step, int count, const unsigned
     sn_cuda_close(emit);
 }
 
-/* Block number `block` of those that have `count` elements a thread. */
-static void emit_elements(Emit *emit, const char *name, int count, Text *out) {
+/* Block number `block` of those that have `count` elements a thread. `few`: see sn_cuda_axes. */
+static void emit_elements(Emit *emit, const char *name, int count, bool few, Text *out) {
     sn_emit_function(emit, emit->nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
     const Step *step = &emit->nest->step.at[0];
@@ -45,7 +45,7 @@ static void emit_elements(Emit *emit, const char *name, int count, Text *out) {
     sn_emit_line(emit, "const int64_t first = block * %d + threadIdx.x;", count * threads);
     sn_emit_line(emit, "if (first >= %s) return;", elements);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
-    emit_results(emit, step, count, any);
+    emit_results(emit, step, count, few, any);
     sn_emit_line(emit, "#pragma unroll");
     sn_cuda_open(emit, "for (int k = 0; k < %d; k++)", count);
     sn_emit_line(emit, "if (first + k * %d >= %s) break;", threads, elements);
@@ -115,38 +115,60 @@ static void emit_packs(Emit *emit, const char *name, const bool *wide, Text *out
     sn_cuda_function(emit, name, out);
 }
 
-/* Which of the two a block is. With several axes positions are divided, in 32 bits. */
-static void emit_choice(Emit *emit, const char *name, const bool *wide, int alone, Text *out) {
-    const Block *block = &emit->nest->block;
-    int each = block->wide * block->rows;
+/* A call for each of the `wide / count` smaller blocks that make up one. */
+static void emit_calls(Emit *emit, const char *name, int count) {
+    int calls = emit->nest->block.wide / count;
+    if (calls == 1)
+        sn_emit_line(emit, "%s(args, block);", name);
+    else
+        sn_emit_line(emit, "for (int k = 0; k < %d; k++) %s(args, block * %d + k);", calls, name, calls);
+}
+
+/* The forms of a nest: packs, elements at positions of 32 bits (ALONE at once), and of more. */
+typedef struct Forms {
+    const bool *wide; /* NULL: no packs */
+    const char *packs, *elements, *many;
+    int alone;
+} Forms;
+
+static void emit_choice(Emit *emit, const char *name, const Forms *forms, Text *out) {
     sn_emit_function(emit, emit->nest);
     const char *elements = sn_emit_dim(emit, all_elements(emit), NULL);
-    const char *aligned = sn_cuda_aligned(emit, wide);
-    const char *few = emit->nest->parallel.count > 1
-                          ? sn_arena_printf(emit->arena, " && %s <= INT64_C(%lld)", elements, 1ll << 32)
-                          : "";
-    sn_cuda_open(emit, "if ((block + 1) * %d <= %s%s && %s)", each, elements, few, aligned);
-    sn_emit_line(emit, "%s_packs(args, block);", name);
-    sn_emit_line(emit, "return;");
-    sn_cuda_close(emit);
-    if (alone == block->wide)
-        sn_emit_line(emit, "%s_elements(args, block);", name);
-    else
-        sn_emit_line(emit, "for (int k = 0; k < %d; k++) %s_elements(args, block * %d + k);",
-                     block->wide / alone, name, block->wide / alone);
+    if (forms->many) {
+        sn_cuda_open(emit, "if (%s > INT64_C(%lld))", elements, 1ll << 32);
+        emit_calls(emit, forms->many, 1);
+        sn_emit_line(emit, "return;");
+        sn_cuda_close(emit);
+    }
+    if (forms->wide) {
+        sn_cuda_open(emit, "if ((block + 1) * %d <= %s && %s)",
+                     emit->nest->block.wide * emit->nest->block.rows, elements,
+                     sn_cuda_aligned(emit, forms->wide));
+        sn_emit_line(emit, "%s(args, block);", forms->packs);
+        sn_emit_line(emit, "return;");
+        sn_cuda_close(emit);
+    }
+    emit_calls(emit, forms->elements, forms->alone);
     sn_cuda_function(emit, name, out);
 }
 
 void sn_cuda_map(Emit *emit, const char *name, Text *out) {
-    const Block *block = &emit->nest->block;
-    if (block->pack == 1) {
-        emit_elements(emit, name, block->wide, out);
-        return;
-    }
     enum { ALONE = 4 };
-    int alone = block->wide < ALONE ? block->wide : ALONE;
-    const bool *wide = sn_cuda_wide_loads(emit);
-    emit_packs(emit, sn_arena_printf(emit->arena, "%s_packs", name), wide, out);
-    emit_elements(emit, sn_arena_printf(emit->arena, "%s_elements", name), alone, out);
-    emit_choice(emit, name, wide, alone, out);
+    const Block *block = &emit->nest->block;
+    bool divides = emit->nest->parallel.count > 1 && !sn_dim_le(emit->kernel->dims, all_elements(emit),
+                                                                sn_dim(emit->kernel->dims, INT64_C(1) << 32));
+    Forms forms = {.elements = sn_arena_printf(emit->arena, "%s_elements", name),
+                   .alone = block->wide < ALONE ? block->wide : ALONE};
+    sn_emit_function(emit, emit->nest);
+    if (block->pack > 1) {
+        forms.wide = sn_cuda_wide_loads(emit);
+        forms.packs = sn_arena_printf(emit->arena, "%s_packs", name);
+        emit_packs(emit, forms.packs, forms.wide, out);
+    }
+    emit_elements(emit, forms.elements, forms.alone, emit->nest->parallel.count > 1, out);
+    if (divides) {
+        forms.many = sn_arena_printf(emit->arena, "%s_many", name);
+        emit_elements(emit, forms.many, 1, false, out);
+    }
+    emit_choice(emit, name, &forms, out);
 }

@@ -155,7 +155,14 @@ SN_MEMORY(bool, uint8_t, int32_t, SN_TO_MASK, SN_FROM_MASK)
 
 /* ---- packs: N neighbours of memory at an address that is aligned to all of them, or to 16 bytes ---- */
 
-template <class T, int N> struct __align__(sizeof(T) * N) SnPack {
+/* An access of one word or a built-in vector of them: of structs the compiler makes several where it only copies. */
+template <int BYTES> struct SnWords;
+template <> struct SnWords<16> { typedef uint4 Type; };
+template <> struct SnWords<8> { typedef uint2 Type; };
+template <> struct SnWords<4> { typedef uint32_t Type; };
+template <> struct SnWords<2> { typedef uint16_t Type; };
+template <class T, int N> union SnPack {
+    typename SnWords<(int)sizeof(T) * N>::Type words;
     T at[N];
 };
 #define SN_PACK_PART(T, N) (sizeof(T) * N > 16 ? 16 / (int)sizeof(T) : N)
@@ -164,12 +171,9 @@ template <int N, class T> SN_DEVICE void sn_load_pack(T *to, const T *from) {
 #pragma unroll
     for (int i = 0; i < N; i += part) {
         SN_CHECK_ALIGNED(from + i, sizeof(T) * part);
-#ifdef SN_EMULATE
-        for (int k = 0; k < part; k++) to[i + k] = from[i + k];
-#else
-        const SnPack<T, part> pack = *(const SnPack<T, part> *)(from + i);
+        SnPack<T, part> pack;
+        pack.words = *(const decltype(pack.words) *)(from + i);
         for (int k = 0; k < part; k++) to[i + k] = pack.at[k];
-#endif
     }
 }
 template <int N, class T> SN_DEVICE void sn_store_pack(T *to, const T *from) {
@@ -177,13 +181,9 @@ template <int N, class T> SN_DEVICE void sn_store_pack(T *to, const T *from) {
 #pragma unroll
     for (int i = 0; i < N; i += part) {
         SN_CHECK_ALIGNED(to + i, sizeof(T) * part);
-#ifdef SN_EMULATE
-        for (int k = 0; k < part; k++) to[i + k] = from[i + k];
-#else
         SnPack<T, part> pack;
         for (int k = 0; k < part; k++) pack.at[k] = from[i + k];
-        *(SnPack<T, part> *)(to + i) = pack;
-#endif
+        *(decltype(pack.words) *)(to + i) = pack.words;
     }
 }
 SN_DEVICE bool sn_is_aligned(const void *p, int bytes) {
