@@ -63,7 +63,7 @@ static const char *start(Maker *m, const char *cache, bool eager, Run *run) {
     Ledger ledger = {0};
     PipelineOptions options = {.eager = eager, .verify = true};
     Plan *plan;
-    Status status = sn_program_open(arena, NULL, 1, cache, &run->program);
+    Status status = sn_program_open(arena, getenv("SN_DEVICE"), 1, cache, &run->program);
     if (!status)
         status =
             sn_compile_plan(arena, m->graph, &run->program->device->target, &options, NULL, &ledger, &plan);
