@@ -74,15 +74,12 @@ static void add_term(Emit *emit, Map *seen, Text *text, const char *term) {
     sn_text_add(text, "%s%s", sn_map_count(seen) > 1 ? " && " : "", term);
 }
 
-static void add_access(Emit *emit, Map *seen, Text *text, int buffer, Dim offset, DType dtype) {
+static void add_access(Emit *emit, Map *seen, Text *text, Dim offset, DType dtype) {
     PackTest test;
     if (!sn_pack_test(emit->kernel, emit->nest, offset, dtype, emit->nest->block.pack, &test)) return;
     for (int i = 0; i < test.multiple.count; i++)
         add_term(emit, seen, text,
                  sn_arena_printf(emit->arena, "%s == 0", sn_emit_dim(emit, test.multiple.at[i], NULL)));
-    add_term(emit, seen, text,
-             sn_arena_printf(emit->arena, "sn_is_aligned(%s + %s, %lld)", sn_emit_buffer(emit, buffer),
-                             sn_emit_dim(emit, test.base, NULL), (long long)test.bytes));
 }
 
 const char *sn_cuda_aligned(Emit *emit, const bool *wide) {
@@ -96,13 +93,13 @@ const char *sn_cuda_aligned(Emit *emit, const bool *wide) {
         add_term(emit, seen, &text, sn_arena_printf(emit->arena, "%s == 0", sn_emit_dim(emit, beyond, NULL)));
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
-        if (wide[i]) add_access(emit, seen, &text, instr->buffer, instr->dim, instr->dtype);
+        if (wide[i]) add_access(emit, seen, &text, instr->dim, instr->dtype);
     }
     for (int p = 0; p < nest->step.count; p++)
         for (int i = 0; i < nest->step.at[p].store.count; i++) {
             const Store *store = &nest->step.at[p].store.at[i];
             if (nest->step.at[p].loop || nest->reduced.count == 0)
-                add_access(emit, seen, &text, store->buffer, store->offset, store->dtype);
+                add_access(emit, seen, &text, store->offset, store->dtype);
         }
     return sn_map_count(seen) ? sn_text_string(&text) : "true";
 }

@@ -21,14 +21,19 @@ static void note_index(void *user, Instr *instr) {
     sn_push(indices->arena, &indices->axes, instr->dim);
 }
 
+/* Whether `dim` may be a multiple of test->elements; what is to be looked at in a run is added to the test. */
+static bool take(KernelIr *kernel, Dim dim, PackTest *test) {
+    Dim beyond = sn_dim_mod(kernel->dims, dim, sn_dim(kernel->dims, test->elements));
+    if (beyond->kind == SN_DIM_CONST) return beyond->value == 0;
+    sn_push(kernel->arena, &test->multiple, beyond);
+    return true;
+}
+
 /* Takes the part that moves with `axis` off *rest; false when that is no multiple of a number. */
 static bool take_axis(KernelIr *kernel, Dim *rest, Dim axis, PackTest *test) {
     Dim each;
     if (!sn_dim_affine(kernel->dims, *rest, axis, &each, rest) || sn_dim_has_axis(each)) return false;
-    Dim beyond = sn_dim_mod(kernel->dims, each, sn_dim(kernel->dims, test->elements));
-    if (beyond->kind == SN_DIM_CONST) return beyond->value == 0;
-    sn_push(kernel->arena, &test->multiple, beyond);
-    return true;
+    return take(kernel, each, test);
 }
 
 static bool take_axes(KernelIr *kernel, Dim *rest, const Axes *axes, Dim but, PackTest *test) {
@@ -40,18 +45,14 @@ static bool take_axes(KernelIr *kernel, Dim *rest, const Axes *axes, Dim but, Pa
 bool sn_pack_test(KernelIr *kernel, const Nest *nest, Dim offset, DType dtype, int pack, PackTest *test) {
     Dim axis = vector_axis(nest), each, rest;
     Indices indices = {.arena = kernel->arena};
-    int64_t size = sn_dtype_bytes(dtype), constant;
-    *test = (PackTest){.bytes = pack * size < SN_PACK_BYTES ? pack * size : SN_PACK_BYTES};
-    test->elements = test->bytes / size;
+    int64_t widest = SN_PACK_BYTES / sn_dtype_bytes(dtype);
+    *test = (PackTest){.elements = pack < widest ? pack : widest};
     sn_dim_indices(nest, offset, note_index, &indices);
     if (!axis || indices.varying || !sn_dim_affine(kernel->dims, offset, axis, &each, &rest)) return false;
-    if (!sn_dim_equals(each, 1) || !take_axes(kernel, &rest, &nest->parallel, axis, test) ||
-        !take_axes(kernel, &rest, &nest->reduced, axis, test) ||
-        !take_axes(kernel, &rest, &indices.axes, axis, test) || sn_dim_has_axis(rest))
-        return false;
-    test->base = rest;
-    Dim beyond = sn_dim_mod(kernel->dims, rest, sn_dim(kernel->dims, test->elements));
-    return !sn_dim_is(beyond, &constant) || constant == 0;
+    return sn_dim_equals(each, 1) && take_axes(kernel, &rest, &nest->parallel, axis, test) &&
+           take_axes(kernel, &rest, &nest->reduced, axis, test) &&
+           take_axes(kernel, &rest, &indices.axes, axis, test) && !sn_dim_has_axis(rest) &&
+           take(kernel, rest, test);
 }
 
 bool *sn_pack_loads(KernelIr *kernel, const Nest *nest, int pack) {

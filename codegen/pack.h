@@ -4,12 +4,11 @@
 
 #include "kernel.h"
 
-/* When an access of neighbours along the vector axis is aligned: each Dim of `multiple` is a multiple of
- * `elements`, and so is the address of the element `base` of the buffer, in bytes of `bytes`. */
+/* When an access of neighbours along the vector axis is aligned: each Dim of `multiple` is a multiple of `elements`.
+ * Buffers themselves are aligned (codegen.h). */
 typedef struct PackTest {
     Axes multiple;
-    Dim base;
-    int64_t elements, bytes;
+    int64_t elements;
 } PackTest;
 
 /* Bytes of the widest access. */

@@ -40,7 +40,6 @@ SN_DEVICE float sn_quick_reciprocal(float x) {
 }
 #else
 #pragma nv_diag_suppress 177 /* an axis that a kernel names and does not need */
-#define SN_CHECK_ALIGNED(pointer, bytes)
 typedef signed char int8_t;
 typedef unsigned char uint8_t;
 typedef short int16_t;
@@ -153,7 +152,7 @@ SN_MEMORY(i64, int64_t, int64_t, SN_SAME, SN_SAME)
 SN_MEMORY(u64, uint64_t, uint64_t, SN_SAME, SN_SAME)
 SN_MEMORY(bool, uint8_t, int32_t, SN_TO_MASK, SN_FROM_MASK)
 
-/* ---- packs: N neighbours of memory at an address that is aligned to all of them, or to 16 bytes ---- */
+/* ---- packs: N neighbours of memory, at an address that is aligned to all of them or to 16 bytes ---- */
 
 /* An access of one word or a built-in vector of them: of structs the compiler makes several where it only copies. */
 template <int BYTES> struct SnWords;
@@ -170,7 +169,6 @@ template <int N, class T> SN_DEVICE void sn_load_pack(T *to, const T *from) {
     constexpr int part = SN_PACK_PART(T, N);
 #pragma unroll
     for (int i = 0; i < N; i += part) {
-        SN_CHECK_ALIGNED(from + i, sizeof(T) * part);
         SnPack<T, part> pack;
         pack.words = *(const decltype(pack.words) *)(from + i);
         for (int k = 0; k < part; k++) to[i + k] = pack.at[k];
@@ -180,16 +178,11 @@ template <int N, class T> SN_DEVICE void sn_store_pack(T *to, const T *from) {
     constexpr int part = SN_PACK_PART(T, N);
 #pragma unroll
     for (int i = 0; i < N; i += part) {
-        SN_CHECK_ALIGNED(to + i, sizeof(T) * part);
         SnPack<T, part> pack;
         for (int k = 0; k < part; k++) pack.at[k] = from[i + k];
         *(decltype(pack.words) *)(to + i) = pack.words;
     }
 }
-SN_DEVICE bool sn_is_aligned(const void *p, int bytes) {
-    return ((uint64_t)p & (uint64_t)(bytes - 1)) == 0;
-}
-
 /* ---- what every compute type has ---- */
 
 #define SN_CVT(FROM, FC, TO, TC)                                                                             \

@@ -234,10 +234,6 @@ unsigned emu_ballot(unsigned mask, int line, bool vote) {
     return result;
 }
 
-void emu_check_aligned(const void *address, size_t bytes) {
-    if ((uintptr_t)address % bytes) emu_fail_here("%p is no address for %zu bytes at once", address, bytes);
-}
-
 void *emu_dynamic_shared() {
     return dynamic_shared;
 }

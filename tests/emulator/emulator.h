@@ -133,10 +133,6 @@ void emu_exchange(unsigned mask, int line, const void *value, size_t bytes, int 
 unsigned emu_ballot(unsigned mask, int line, bool vote);
 void *emu_dynamic_shared();
 
-/* An access of so many bytes at once. */
-void emu_check_aligned(const void *address, size_t bytes);
-#define SN_CHECK_ALIGNED(pointer, bytes) emu_check_aligned(pointer, bytes)
-
 #define __syncthreads()          emu_block_barrier(__LINE__)
 #define __syncwarp()             emu_warp_barrier(~0u, __LINE__)
 #define __ballot_sync(m, p)      emu_ballot(m, __LINE__, p)
