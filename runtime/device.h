@@ -115,9 +115,9 @@ typedef struct DeviceOps {
     Status (*launch)(Device *device, Module *module, const LaunchArguments *arguments, int *fault);
 
     /* Whether there is a library of products (asked for when a plan has some); and starts one, like a launch.
-     * `product` is NULL where `library` is. */
+     * *done false: the library has no way to compute it. `product` is NULL where `library` is. */
     bool (*library)(Device *device);
-    Status (*product)(Device *device, const ProductArguments *arguments);
+    Status (*product)(Device *device, const ProductArguments *arguments, bool *done);
 
     /* Between `record` and `recorded`, what the calling thread starts is kept and not run; it is launches
      * and products only. `recorded` puts it into *recording, in the place of what was there (NULL: nothing);

@@ -96,7 +96,10 @@ Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, v
                                   .buffer = buffer,
                                   .workspace = workspace,
                                   .workspace_bytes = SN_WORKSPACE_BYTES};
-    TRY(device->ops->product(device, &arguments));
+    bool done;
+    TRY(device->ops->product(device, &arguments, &done));
+    if (!done)
+        return sn_program_launch(program, launch, address, dim, param + launch->param_start, buffer, fault);
     const PlanLaunch *rest = product->rest;
     return rest ? sn_program_launch(program, rest, address, dim, param + rest->param_start, buffer, fault)
                 : NULL;

@@ -94,7 +94,7 @@ Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arg
 /* ---- product.c ---- */
 
 bool sn_cuda_library(Device *device);
-Status sn_cuda_product(Device *device, const ProductArguments *arguments);
+Status sn_cuda_product(Device *device, const ProductArguments *arguments, bool *done);
 void sn_cuda_products_free(Cuda *cuda);
 
 /* ---- graph.c ---- */

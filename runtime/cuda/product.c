@@ -20,6 +20,7 @@ typedef struct ProductKey {
 typedef struct Choice {
     Hash key;
     uint64_t wanted; /* by the count of requests; 0: the place is free */
+    bool there;      /* the library has an algorithm */
     LtAlgorithm algorithm;
 } Choice;
 
@@ -207,29 +208,30 @@ static Choice *find_choice(Choices *choices, Hash key) {
     return NULL;
 }
 
-static bool known_choice(Cuda *cuda, Hash key, LtAlgorithm *out) {
+static bool known_choice(Cuda *cuda, Hash key, Choice *out) {
     pthread_mutex_lock(&cuda->lock);
     Choice *choice = cuda->choices ? find_choice(cuda->choices, key) : NULL;
     if (choice) {
         choice->wanted = ++cuda->choices->requests;
-        *out = choice->algorithm;
+        *out = *choice;
     }
     pthread_mutex_unlock(&cuda->lock);
     return choice != NULL;
 }
 
 /* In the place of the one whose last request is longest ago. Without memory it is chosen again next time. */
-static void remember_choice(Cuda *cuda, Hash key, const LtAlgorithm *algorithm) {
+static void remember_choice(Cuda *cuda, const Choice *made) {
     pthread_mutex_lock(&cuda->lock);
     if (!cuda->choices) cuda->choices = calloc(1, sizeof *cuda->choices);
     if (cuda->choices) {
-        Choice *place = find_choice(cuda->choices, key);
+        Choice *place = find_choice(cuda->choices, made->key);
         for (int i = 0; i < CHOICES && !place; i++)
             if (!cuda->choices->at[i].wanted) place = &cuda->choices->at[i];
         if (!place) place = &cuda->choices->at[0];
-        for (int i = 0; i < CHOICES && place->wanted && !sn_hash_equal(place->key, key); i++)
+        for (int i = 0; i < CHOICES && place->wanted && !sn_hash_equal(place->key, made->key); i++)
             if (cuda->choices->at[i].wanted < place->wanted) place = &cuda->choices->at[i];
-        *place = (Choice){key, ++cuda->choices->requests, *algorithm};
+        *place = *made;
+        place->wanted = ++cuda->choices->requests;
     }
     pthread_mutex_unlock(&cuda->lock);
 }
@@ -252,38 +254,40 @@ static Status set_preference(const Cuda *cuda, const ProductArguments *p, const 
 
 /* The library's first proposal: it depends on the key and the library alone. */
 static Status choose(Cuda *cuda, const ProductArguments *p, const Operands *at, Descriptors *made,
-                     LtAlgorithm *out) {
+                     Choice *out) {
     Hash key = key_of(p, at);
     if (known_choice(cuda, key, out)) return NULL;
     LtChoice choice = {0};
     int found = 0;
     TRY(LT(cuda, cublasLtMatmulPreferenceCreate, &made->preference));
     TRY(set_preference(cuda, p, at, made->preference));
-    TRY(LT(cuda, cublasLtMatmulAlgoGetHeuristic, cuda->lt_handle, made->product, made->left, made->right,
-           made->c, made->d, made->preference, 1, &choice, &found));
-    if (found) TRY(lt_check(cuda, choice.state, "cublasLtMatmulAlgoGetHeuristic"));
-    if (!found) return sn_fail(SN_DEVICE, "cuBLASLt has no algorithm for a product that it was asked for");
-    *out = choice.algorithm;
-    remember_choice(cuda, key, out);
+    LtStatus status =
+        cuda->lt.cublasLtMatmulAlgoGetHeuristic(cuda->lt_handle, made->product, made->left, made->right,
+                                                made->c, made->d, made->preference, 1, &choice, &found);
+    if (status != LT_NOT_SUPPORTED) TRY(lt_check(cuda, status, "cublasLtMatmulAlgoGetHeuristic"));
+    *out = (Choice){.key = key, .there = !status && found && !choice.state, .algorithm = choice.algorithm};
+    remember_choice(cuda, out);
     return NULL;
 }
 
 /* ---- the product ---- */
 
-static Status multiply(Cuda *cuda, const ProductArguments *p, Descriptors *made) {
+static Status multiply(Cuda *cuda, const ProductArguments *p, Descriptors *made, bool *done) {
     static const float one = 1, zero = 0;
     Operands at = operands_of(p);
-    LtAlgorithm algorithm;
+    Choice choice;
     Lane *lane;
     TRY(make_descriptors(cuda, p, made));
-    TRY(choose(cuda, p, &at, made, &algorithm));
+    TRY(choose(cuda, p, &at, made, &choice));
+    *done = choice.there;
+    if (!choice.there) return NULL;
     TRY(sn_cuda_lane(cuda, &lane));
     return LT(cuda, cublasLtMatmul, cuda->lt_handle, made->product, &one, at.left, made->left, at.right,
               made->right, p->product->c.buffer >= 0 ? &one : &zero, at.c, made->c, (void *)(uintptr_t)at.d,
-              made->d, &algorithm, p->workspace, (size_t)p->workspace_bytes, lane->stream);
+              made->d, &choice.algorithm, p->workspace, (size_t)p->workspace_bytes, lane->stream);
 }
 
-Status sn_cuda_product(Device *device, const ProductArguments *p) {
+Status sn_cuda_product(Device *device, const ProductArguments *p, bool *done) {
     Cuda *cuda = (Cuda *)device;
     const LibraryProduct *product = p->product;
     if (!has_type(product->a.dtype) || product->a.dtype != product->b.dtype || !has_type(product->d.dtype))
@@ -292,7 +296,7 @@ Status sn_cuda_product(Device *device, const ProductArguments *p) {
         return sn_fail(SN_UNSUPPORTED, "a product of %lld matrices is unsupported", (long long)p->batch);
     TRY(sn_cuda_enter(cuda));
     Descriptors made = {0};
-    Status status = multiply(cuda, p, &made);
+    Status status = multiply(cuda, p, &made, done);
     free_descriptors(cuda, &made);
     sn_cuda_leave(cuda);
     return sn_status_prefix(status, "a product of %lld x %lld x %lld by the library", (long long)p->M,
