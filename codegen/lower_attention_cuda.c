@@ -141,9 +141,9 @@ static void set_driver(Attention *a, const Cut *cut) {
     Text numbers = sn_text(kernel->arena);
     for (int i = 0; i < 8; i++) sn_text_add(&numbers, "%s, ", sn_template_number(kernel, use, size[i]));
     bool tensor = cut->kind != KIND_F32;
-    use->file[0] = "tensor.cuh", use->file[1] = "attention.cuh";
-    use->file[2] = tensor ? "attention_tensor.cuh" : "attention_fma.cuh";
-    use->file[3] = "attention_few.cuh";
+    const char *const file[5] = {"tensor.cuh", "attention.cuh", "attention_many.cuh",
+                                 tensor ? "attention_tensor.cuh" : "attention_fma.cuh", "attention_few.cuh"};
+    for (int i = 0; i < 5; i++) use->file[i] = file[i];
     use->driver = sn_arena_printf(kernel->arena,
                                   "const SnAttention attention = {%s%af};\n    "
                                   "sn_attention_run<KERNEL_NAMEUse, %s<KERNEL_NAMEUse>>(use, "

@@ -7,6 +7,7 @@ enum { MAX_CASES = 16 };
 
 typedef struct Fixture {
     char folder[64];
+    int units;
     void *emulator;
     EmuLaunchFunction *launch;
     EmuAllocFunction *alloc;
@@ -47,8 +48,8 @@ static int teardown(void **state) {
 /* Kernels with the calls for the check of accesses. */
 static void *open_unit(Fixture *f, const char *text) {
     char source[128], library[128];
-    snprintf(source, sizeof source, "%s/unit.cpp", f->folder);
-    snprintf(library, sizeof library, "%s/unit.so", f->folder);
+    snprintf(source, sizeof source, "%s/unit%d.cpp", f->folder, f->units);
+    snprintf(library, sizeof library, "%s/unit%d.so", f->folder, f->units++);
     FILE *file = fopen(source, "w");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
@@ -77,11 +78,13 @@ static int64_t value_of(Dim dim, const int64_t *symbols) {
     return value;
 }
 
-/* The launch of `items` blocks, and that of the blocks `after` them. */
-static void launch_kernel(Fixture *f, const Kernel *kernel, void *call, const int64_t *symbols,
-                          EmuOrder order, uint64_t *words, int count) {
+/* The launch of `items` blocks, and that of the blocks `after` them. False when the emulator found something, which it
+ * says in `message`. */
+static bool launch_kernel(Fixture *f, const Kernel *kernel, void *call, const int64_t *symbols,
+                          EmuOrder order, uint64_t *words, int count, char *message) {
     int64_t items = value_of(kernel->items, symbols), after = value_of(kernel->after, symbols);
     int *fault = f->alloc(sizeof *fault);
+    bool ran = true;
     *fault = 0;
     words[count++] = (uint64_t)(uintptr_t)fault;
     for (int round = 0; round < 2; round++) {
@@ -93,52 +96,94 @@ static void launch_kernel(Fixture *f, const Kernel *kernel, void *call, const in
                             .order = order,
                             .seed = 7};
         *(void **)&launch.kernel = call;
-        if (launch.grid[0] && f->launch(&launch)) fail_msg("%s", launch.message);
+        ran = ran && (!launch.grid[0] || f->launch(&launch) == 0);
+        if (launch.message[0]) strcpy(message, launch.message);
     }
     assert_int_equal(*fault, 0);
     f->release(fault);
+    return ran;
+}
+
+/* Elements are aligned; 16 bytes of them are not in one of the orders. */
+static char *make_buffer(Fixture *f, size_t bytes, EmuOrder order) {
+    size_t shift = order == EMU_SHUFFLED ? 8 : 0;
+    char *buffer = f->alloc(bytes + shift);
+    assert_non_null(buffer);
+    return buffer + shift;
+}
+
+/* A kernel's run on random inputs, and what the interpreter makes of them. */
+typedef struct Trial {
+    Fixture *f;
+    Case *c;
+    const Kernel *kernel;
+    const int64_t *symbols;
+    EmuOrder order;
+    void *buffer[32];
+    int count; /* of buffers: inputs, outputs, scratch */
+    Array **truth;
+    bool ran;
+    char message[256];
+} Trial;
+
+static void make_buffers(Trial *t) {
+    const Region *body = t->c->graph->body;
+    Array **inputs = SN_ARRAY(t->c->arena, Array *, body->param.count);
+    for (int i = 0; i < body->param.count; i++) {
+        inputs[i] = random_input(t->c, body->param.at[i], t->symbols, (uint64_t)i + 1);
+        void *bytes = bytes_of(inputs[i]);
+        size_t size = (size_t)(inputs[i]->count * sn_dtype_bytes(inputs[i]->dtype));
+        memcpy(t->buffer[t->count++] = make_buffer(t->f, size, t->order), bytes, size);
+        free(bytes);
+    }
+    t->truth = SN_ARRAY(t->c->arena, Array *, body->result.count);
+    assert_ok(sn_eval_graph(t->c->arena, t->c->graph, false, (const Array *const *)inputs, t->truth));
+    for (int i = 0; i < body->result.count; i++) {
+        size_t size = (size_t)(t->truth[i]->count * sn_dtype_bytes(t->truth[i]->dtype));
+        t->buffer[t->count++] = make_buffer(t->f, size, t->order);
+    }
+    for (int i = 0; i < t->kernel->scratch_count; i++)
+        t->buffer[t->count++] =
+            make_buffer(t->f, (size_t)value_of(t->kernel->scratch_bytes[i], t->symbols), t->order);
+}
+
+static void run_trial(Trial *t, void *unit) {
+    uint64_t words[64];
+    make_buffers(t);
+    for (int i = 0; i < t->count; i++) words[i] = (uint64_t)(uintptr_t)t->buffer[i];
+    for (int i = 0; i < t->kernel->param_count; i++)
+        words[t->count + i] = (uint64_t)value_of(t->kernel->param[i], t->symbols);
+    void *call = find(unit, sn_arena_printf(t->c->arena, "%s_call", t->kernel->name));
+    t->ran = launch_kernel(t->f, t->kernel, call, t->symbols, t->order, words,
+                           t->count + t->kernel->param_count, t->message);
+}
+
+static void free_buffers(Trial *t) {
+    for (int i = 0; i < t->count; i++)
+        t->f->release((char *)t->buffer[i] - (t->order == EMU_SHUFFLED ? 8 : 0));
 }
 
 static void check_case(Fixture *f, Case *c, const Kernel *kernel, void *unit, const int64_t *symbols,
                        EmuOrder order) {
     const Region *body = c->graph->body;
-    Array **inputs = SN_ARRAY(c->arena, Array *, body->param.count),
-          **truth = SN_ARRAY(c->arena, Array *, body->result.count);
-    uint64_t words[64];
-    void *buffer[32];
-    int count = 0;
-    for (int i = 0; i < body->param.count; i++) {
-        inputs[i] = random_input(c, body->param.at[i], symbols, (uint64_t)i + 1);
-        void *bytes = bytes_of(inputs[i]);
-        size_t size = (size_t)(inputs[i]->count * sn_dtype_bytes(inputs[i]->dtype));
-        memcpy(buffer[count++] = f->alloc(size), bytes, size);
-        free(bytes);
-    }
-    assert_ok(sn_eval_graph(c->arena, c->graph, false, (const Array *const *)inputs, truth));
+    Trial t = {.f = f, .c = c, .kernel = kernel, .symbols = symbols, .order = order};
+    char what[160];
+    snprintf(what, sizeof what, "%s, symbols %d %d, order %d", c->graph->name, (int)symbols[0],
+             (int)symbols[1], (int)order);
+    run_trial(&t, unit);
+    if (!t.ran) fail_msg("%s: %s", what, t.message);
     for (int i = 0; i < body->result.count; i++)
-        buffer[count++] = f->alloc((size_t)(truth[i]->count * sn_dtype_bytes(truth[i]->dtype)));
-    for (int i = 0; i < kernel->scratch_count; i++)
-        buffer[count++] = f->alloc((size_t)value_of(kernel->scratch_bytes[i], symbols));
-    for (int i = 0; i < count; i++) words[i] = (uint64_t)(uintptr_t)buffer[i];
-    for (int i = 0; i < kernel->param_count; i++)
-        words[count + i] = (uint64_t)value_of(kernel->param[i], symbols);
-    void *call = find(unit, sn_arena_printf(c->arena, "%s_call", kernel->name));
-    launch_kernel(f, kernel, call, symbols, order, words, count + kernel->param_count);
-    for (int i = 0; i < body->result.count; i++) {
-        char what[160];
-        snprintf(what, sizeof what, "%s, symbols %d %d, order %d", c->graph->name, (int)symbols[0],
-                 (int)symbols[1], (int)order);
-        compare(c, truth[i], buffer[body->param.count + i], what);
-    }
-    for (int i = 0; i < count; i++) f->release(buffer[i]);
+        compare(c, t.truth[i], t.buffer[body->param.count + i], what);
+    free_buffers(&t);
 }
 
 /* ---- cases ---- */
 
-/* `bias`: its shape, or NULL; `masks`: it is of bools. `causal`: with the offset that makes the last row see all. */
+/* `bias`: its shape, or NULL; `masks`: it is of bools. `causal`: with the offset that makes the last row see all. `sums`:
+ * with the logarithms of the rows' sums. `side`: see operands(). */
 typedef struct Shape {
     const char *q, *k, *v, *bias;
-    bool masks, causal, zero, side;
+    bool masks, causal, zero, side, sums;
     double scale;
 } Shape;
 
@@ -168,6 +213,15 @@ static void operands(Case *c, const Shape *s, DType dtype, Value **x) {
     }
 }
 
+/* The node with its second output too. */
+static Node *with_sums(Case *c, Node *one) {
+    Node *two = sn_node_new(c->graph, SN_OP_ATTENTION, one->attr, one->input_count, one->input, 2);
+    assert_ok(sn_infer_node(c->graph, two));
+    sn_node_insert_before(two, one);
+    sn_node_remove(one);
+    return two;
+}
+
 static void add_case(Cases *cases, const Shape *s, DType dtype, Precision precision, int sm) {
     Case *c = begin_case(SN_CLUSTER_ATTENTION);
     assert_true(cases->count < MAX_CASES);
@@ -181,9 +235,10 @@ static void add_case(Cases *cases, const Shape *s, DType dtype, Precision precis
     x[3] = s->bias ? param(c, s->masks ? SN_BOOL : dtype, s->bias) : NULL;
     AttrAttention attr = {.scale = s->scale, .causal = s->causal, .zero_rows = s->zero};
     if (s->causal) attr.offset = sn_dim_sub(c->graph->dims, x[1]->type.dim[2], x[0]->type.dim[2]);
-    Value *y = sn_build(&c->b, SN_OP_ATTENTION, &attr, s->bias ? 4 : 3, x);
+    Node *node = sn_build(&c->b, SN_OP_ATTENTION, &attr, s->bias ? 4 : 3, x)->producer;
     assert_ok(c->b.status);
-    result(c, y);
+    if (s->sums) node = with_sums(c, node);
+    for (int i = 0; i < node->output_count; i++) result(c, node->output[i]);
     cases->at[cases->count] = c;
     cases->kernel[cases->count++] = generate(c);
 }
@@ -217,26 +272,30 @@ enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static const Shape shapes[] = {
     {"B, 2, T, 16", "B, 2, T, 16", "B, 2, T, 16", .scale = 0.25, .side = true},
-    {"B, 2, T, 64", "B, 2, T, 64", "B, 2, T, 64", .scale = 0.125, .side = true, .causal = true},
+    {"B, 2, T, 64", "B, 2, T, 64", "B, 2, T, 64", .scale = 0.125, .side = true, .causal = true, .sums = true},
     {"B, 4, T, 20", "B, 2, T + 37, 20", "B, 2, T + 37, 11", "B, 1, 1, T + 37", .scale = 0.25, .causal = true},
     /* The first rows see nothing. */
     {"B, 2, T + 6, 32", "B, 2, T, 32", "B, 2, T, 32", .scale = 0.2, .causal = true},
-    {"B, 2, T + 6, 32", "B, 2, T, 32", "B, 2, T, 32", .scale = -0.2, .causal = true, .zero = true},
+    {"B, 2, T + 6, 32", "B, 2, T, 32", "B, 2, T, 32", .scale = -0.2, .causal = true, .zero = true,
+     .sums = true},
     {"B, 2, T, 40", "B, 1, T + 3, 40", "B, 1, T + 3, 24", "T, T + 3", .masks = true, .zero = true,
      .scale = 0.2},
 };
 
-static void test_kind(Fixture *f, DType dtype, Precision precision) {
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+/* The first `count` shapes. */
+static void test_kind(Fixture *f, DType dtype, Precision precision, size_t count) {
     Cases cases = {0};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        add_case(&cases, &shapes[i], dtype, precision, i % 2 ? 89 : 90);
+    for (size_t i = 0; i < count; i++) add_case(&cases, &shapes[i], dtype, precision, i % 2 ? 89 : 90);
     run_cases(f, &cases, SIZES, sizes);
 }
 
 /* Of few rows chunks, which a second round puts together; heads that are too wide for tiles. */
 static void few_rows(void **state) {
     static const Shape few[] = {
-        {"B, 4, 1, 64", "B, 2, T + 300, 64", "B, 2, T + 300, 64", .scale = 0.125, .causal = true},
+        {"B, 4, 1, 64", "B, 2, T + 300, 64", "B, 2, T + 300, 64", .scale = 0.125, .causal = true,
+         .sums = true},
         {"B, 6, 3, 20", "B, 1, T + 300, 20", "B, 1, T + 300, 36", "B, 1, 3, T + 300", .scale = 0.2},
         {"B, 1, T, 600", "B, 1, T, 600", "B, 1, T, 520", .scale = 0.05, .zero = true, .causal = true},
     };
@@ -248,23 +307,101 @@ static void few_rows(void **state) {
 }
 
 static void products_in_f32(void **state) {
-    test_kind(*state, SN_F32, SN_PRECISION_HIGHEST);
+    test_kind(*state, SN_F32, SN_PRECISION_HIGHEST, SHAPES);
 }
 static void products_in_tf32(void **state) {
-    test_kind(*state, SN_F32, SN_PRECISION_HIGH);
+    test_kind(*state, SN_F32, SN_PRECISION_HIGH, SHAPES);
 }
 static void products_in_bf16(void **state) {
-    test_kind(*state, SN_BF16, SN_PRECISION_HIGHEST);
+    test_kind(*state, SN_BF16, SN_PRECISION_HIGHEST, SHAPES);
 }
 static void products_in_f16(void **state) {
-    test_kind(*state, SN_F16, SN_PRECISION_HIGHEST);
+    test_kind(*state, SN_F16, SN_PRECISION_HIGHEST, 3);
+}
+
+/* A fault planted in the text: `from` becomes `to` behind the place that `behind` says. */
+typedef struct Fault {
+    DType dtype;
+    const char *behind, *from, *to;
+} Fault;
+
+static const char *plant(Arena *arena, const char *text, const Fault *fault) {
+    const char *at = strstr(text, fault->behind);
+    if (at) at = strstr(at, fault->from);
+    if (!at) fail_msg("no %s behind %s", fault->from, fault->behind);
+    return sn_arena_printf(arena, "%.*s%s%s", (int)(at - text), text, fault->to, at + strlen(fault->from));
+}
+
+/* The emulator complains, or the result is wrong. */
+static bool is_noticed(Fixture *f, const Fault *fault) {
+    static const Shape s = {"B, 2, T, 16", "B, 2, T, 16", "B, 2, T, 16", .scale = 0.25, .causal = true};
+    Cases cases = {0};
+    add_case(&cases, &s, fault->dtype, SN_PRECISION_HIGHEST, 80);
+    Case *c = cases.at[0];
+    Trial t = {.f = f, .c = c, .kernel = cases.kernel[0], .symbols = sizes[SIZES - 1], .order = EMU_FORWARD};
+    void *unit = open_unit(f, sn_arena_printf(c->arena, "#include \"emulator.h\"\n%s\nEMU_KERNEL(%s)\n",
+                                              plant(c->arena, t.kernel->source, fault), t.kernel->name));
+    run_trial(&t, unit);
+    Tensor got = {
+        .dtype = fault->dtype, .count = t.truth[0]->count, .payload = SN_PAYLOAD_BYTES, .bytes = t.buffer[3]};
+    bool noticed = !t.ran;
+    for (int64_t i = 0; i < got.count && !noticed; i++)
+        noticed = !(fabs(sn_tensor_get(&got, i) - t.truth[0]->f[i]) < 0.05);
+    free_buffers(&t);
+    dlclose(unit);
+    sn_arena_free(c->arena);
+    return noticed;
+}
+
+static void planted_faults_are_noticed(void **state) {
+    static const Fault faults[] = {
+        {SN_BF16, "Layout::multiply(queries", "sn_copy_wait(0);", ""},
+        {SN_BF16, "Layout::multiply(queries", "__syncthreads();", ""},
+        {SN_BF16, "const bool sees =", "__syncthreads();", ""},
+        {SN_F32, "void gather(", "__syncwarp();", ""},
+        {SN_F32, "void sn_attention_settle(", "p.offset + 1 - j", "p.offset - j"},
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        if (!is_noticed(*state, &faults[i])) fail_msg("fault %d is not noticed", (int)i);
+}
+
+static int64_t draw(uint64_t *at, int64_t from, int64_t to) {
+    return from + (int64_t)(sn_random_uniform(11, (*at)++) * (double)(to - from + 1));
+}
+
+static void random_heads(void **state) {
+    static const DType types[] = {SN_F32, SN_F32, SN_BF16, SN_F16};
+    static const char *const biases[] = {NULL, "1, 1, T, %s", "B, 1, 1, %s", "B, %d, T, %s"};
+    Arena *arena = sn_arena_new();
+    Cases cases = {0};
+    uint64_t at = 0;
+    for (int i = 0; i < 4; i++) {
+        int kv = (int)draw(&at, 1, 2), heads = kv * (int)draw(&at, 1, 3), D = (int)draw(&at, 1, 100);
+        const char *columns = sn_arena_printf(arena, "T + %d", (int)draw(&at, 0, 99));
+        const char *bias = biases[draw(&at, 0, 3)];
+        Shape s = {.scale = 1 / sqrt(D), .causal = draw(&at, 0, 1), .masks = draw(&at, 0, 1)};
+        s.q = sn_arena_printf(arena, "B, %d, T, %d", heads, D);
+        s.k = sn_arena_printf(arena, "B, %d, %s, %d", kv, columns, D);
+        s.v = sn_arena_printf(arena, "B, %d, %s, %d", kv, columns, (int)draw(&at, 1, 100));
+        if (bias)
+            s.bias = bias == biases[3]
+                         ? sn_arena_printf(arena, biases[3], heads, columns)
+                         : sn_arena_printf(arena, bias == biases[1] ? biases[1] : biases[2], columns);
+        add_case(&cases, &s, types[i % 4], i % 4 == 1 ? SN_PRECISION_MEDIUM : SN_PRECISION_HIGHEST, 80);
+    }
+    run_cases(*state, &cases, 3, sizes + 1);
+    sn_arena_free(arena);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_in_f32),  cmocka_unit_test(products_in_tf32),
-        cmocka_unit_test(products_in_bf16), cmocka_unit_test(products_in_f16),
+        cmocka_unit_test(products_in_f32),
+        cmocka_unit_test(products_in_tf32),
+        cmocka_unit_test(products_in_bf16),
+        cmocka_unit_test(products_in_f16),
         cmocka_unit_test(few_rows),
+        cmocka_unit_test(random_heads),
+        cmocka_unit_test(planted_faults_are_noticed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
