@@ -38,8 +38,7 @@ static int index_depth(Fusion *fusion, const Node *node) {
     return depth < MAX_INDEX_DEPTH ? depth + 1 : 0;
 }
 
-/* The value that `value` shows through free views, which are composed into *map (of `value`'s shape). */
-static Value *look_through(Fusion *fusion, Value *value, IndexMap *map) {
+Value *sn_fusion_look_through(Fusion *fusion, Value *value, IndexMap *map) {
     Dims *dims = fusion->graph->dims;
     Arena *arena = fusion->pass->arena;
     *map = sn_view_identity(dims, arena, value->type.rank, value->type.dim);
@@ -66,8 +65,7 @@ static void walk_source(void *user, Value *source) {
     sn_push(walk->fusion->pass->arena, &walk->open, part);
 }
 
-/* Whether `from` is, or reads, directly or not, what `goal` makes. */
-static bool depends(Fusion *fusion, Part *from, const Part *goal) {
+bool sn_fusion_depends(Fusion *fusion, Part *from, const Part *goal) {
     Walk walk = {.fusion = fusion};
     from->visit = ++fusion->walk;
     sn_push(fusion->pass->arena, &walk.open, from);
@@ -91,7 +89,7 @@ static void check_operand(void *user, Value *source) {
     OperandCheck *check = user;
     Part *other = source->producer ? sn_fusion_part(check->fusion, source->producer) : NULL;
     if (check->cycle || !other || other == check->part || other == check->reader) return;
-    check->cycle = depends(check->fusion, other, check->part);
+    check->cycle = sn_fusion_depends(check->fusion, other, check->part);
 }
 
 static bool joining_makes_cycle(Fusion *fusion, const Node *node, Part *part) {
@@ -100,8 +98,7 @@ static bool joining_makes_cycle(Fusion *fusion, const Node *node, Part *part) {
     return check.cycle;
 }
 
-/* Merging a producer into its reader is a cycle when a path between them passes through a third part. */
-static bool merging_makes_cycle(Fusion *fusion, Part *reader, Part *producer) {
+bool sn_fusion_cycle(Fusion *fusion, Part *reader, Part *producer) {
     OperandCheck check = {fusion, reader, producer, false};
     for (int i = 0; i < reader->node.count; i++)
         sn_fusion_sources(fusion, reader->node.at[i], check_operand, &check);
@@ -135,8 +132,8 @@ static bool is_pointwise(const Node *node) {
     return sn_op(node->op)->class == SN_CLASS_POINTWISE;
 }
 
-static const char *row_part_accepts(Fusion *fusion, const Part *part, const Node *node, const Value *source,
-                                    const IndexMap *map) {
+const char *sn_fusion_row_accepts(Fusion *fusion, const Part *part, const Node *node, const Value *source,
+                                  const IndexMap *map) {
     Type reduced = reduced_type(fusion, part);
     if (is_reduction(node)) {
         if (!sn_attr_equal(&sn_attr_reduce, node->attr, part->reduce)) return "it reduces other axes";
@@ -197,7 +194,7 @@ static bool used_only_by(Fusion *fusion, const Value *value, const Node *node) {
     return true;
 }
 
-static bool part_is_cheap(const Part *part) {
+bool sn_fusion_is_cheap(const Part *part) {
     if (part->node.count > MAX_RECOMPUTED_NODES) return false;
     for (int i = 0; i < part->node.count; i++)
         if (!is_cheap(part->node.at[i]->op) || part->node.at[i]->op == SN_OP_GATHER) return false;
@@ -216,7 +213,7 @@ static const char *map_part_accepts(Fusion *fusion, const Part *part, const Node
     if (!used_only_by(fusion, source, node)) return "the value is stored in another shape as well";
     Dims *dims = fusion->graph->dims;
     bool repeats = !sn_dim_le(dims, sn_type_count(dims, loop), sn_type_count(dims, source->type));
-    if (repeats && !part_is_cheap(part)) return "it would compute the value several times";
+    if (repeats && !sn_fusion_is_cheap(part)) return "it would compute the value several times";
     return NULL;
 }
 
@@ -233,7 +230,7 @@ static const char *accepts(Fusion *fusion, Part *part, const Node *node, const V
         reason = map_part_accepts(fusion, part, node, source, map);
         break;
     case SN_CLUSTER_REDUCE:
-        reason = row_part_accepts(fusion, part, node, source, map);
+        reason = sn_fusion_row_accepts(fusion, part, node, source, map);
         break;
     case SN_CLUSTER_CONTRACT:
     case SN_CLUSTER_ATTENTION:
@@ -260,7 +257,7 @@ static Part *choose_part(Fusion *fusion, Node *node) {
     Part *best = NULL;
     for (int k = 0; k < node->input_count; k++) {
         IndexMap map;
-        Value *source = node->input[k] ? look_through(fusion, node->input[k], &map) : NULL;
+        Value *source = node->input[k] ? sn_fusion_look_through(fusion, node->input[k], &map) : NULL;
         Part *part = source && source->producer ? sn_fusion_part(fusion, source->producer) : NULL;
         if (!part || part == best) continue;
         const char *reason = accepts(fusion, part, node, source, &map);
@@ -276,15 +273,15 @@ static Part *choose_part(Fusion *fusion, Node *node) {
     return best;
 }
 
-/* ---- drawing in producers, and siblings ---- */
+/* ---- drawing in producers ---- */
 
-static void merge_into(Fusion *fusion, Part *part, Part *from) {
+void sn_fusion_join(Fusion *fusion, Part *part, Part *from) {
     for (int i = 0; i < from->node.count; i++) sn_push(fusion->pass->arena, &part->node, from->node.at[i]);
     from->into = part;
 }
 
-static bool may_merge(Fusion *fusion, const Part *part, const Part *from) {
-    return from->kind == SN_CLUSTER_MAP && part->setup == from->setup && part->phase == from->phase &&
+bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from) {
+    return part->setup == from->setup && part->phase == from->phase &&
            (!fusion->pass->eager || part->group == from->group) &&
            part->node.count + from->node.count <= MAX_PART_NODES;
 }
@@ -294,8 +291,7 @@ static bool is_joined(const Node *node) {
     return node->op == SN_OP_CONCAT || node->op == SN_OP_APPEND;
 }
 
-/* Whether a kernel of this kind may compute an operand of `node` where it reads it. */
-static bool takes_prologue(const Part *part, const Node *node) {
+bool sn_fusion_takes_prologue(const Part *part, const Node *node) {
     if (part->kind == SN_CLUSTER_MAP) return is_pointwise(node) || is_joined(node) || node->op == SN_OP_VIEW;
     if (part->kind == SN_CLUSTER_REDUCE) return is_pointwise(node) || is_reduction(node);
     return part->kind == SN_CLUSTER_CONTRACT && is_pointwise(node);
@@ -304,15 +300,16 @@ static bool takes_prologue(const Part *part, const Node *node) {
 /* Draws in the map kernels that make a value for `node` alone. */
 static void absorb_producers(Fusion *fusion, Node *node, Part *part) {
     Dims *dims = fusion->graph->dims;
-    for (int k = 0; k < node->input_count && takes_prologue(part, node); k++) {
+    for (int k = 0; k < node->input_count && sn_fusion_takes_prologue(part, node); k++) {
         IndexMap map;
-        Value *source = node->input[k] ? look_through(fusion, node->input[k], &map) : NULL;
+        Value *source = node->input[k] ? sn_fusion_look_through(fusion, node->input[k], &map) : NULL;
         Part *from = source && source->producer ? sn_fusion_part(fusion, source->producer) : NULL;
-        if (!from || from == part || !may_merge(fusion, part, from)) continue;
+        if (!from || from == part || from->kind != SN_CLUSTER_MAP || !sn_fusion_may_join(fusion, part, from))
+            continue;
         bool repeats =
             !sn_dim_le(dims, sn_type_count(dims, node->input[k]->type), sn_type_count(dims, source->type));
         bool alone = used_only_by(fusion, source, node);
-        if (!alone || (repeats && !part_is_cheap(from)) || merging_makes_cycle(fusion, part, from)) continue;
+        if (!alone || (repeats && !sn_fusion_is_cheap(from)) || sn_fusion_cycle(fusion, part, from)) continue;
         for (int i = 0; i < from->node.count; i++) { /* its other results would be stored at another shape */
             const Node *member = from->node.at[i];
             for (int u = 0; u < member->output[0]->users.count; u++) {
@@ -322,51 +319,7 @@ static void absorb_producers(Fusion *fusion, Node *node, Part *part) {
                     alone = false;
             }
         }
-        if (alone) merge_into(fusion, part, from);
-    }
-}
-
-/* Two map kernels that read one value and do not wait for each other are one launch. */
-typedef struct Shared {
-    Fusion *fusion;
-    SN_VEC(Value *) value;
-} Shared;
-
-static void collect_source(void *user, Value *source) {
-    Shared *shared = user;
-    if (source->producer && source->producer->op != SN_OP_CONSTANT)
-        sn_push(shared->fusion->pass->arena, &shared->value, source);
-}
-
-static void collect_part(Shared *shared, const Part *part) {
-    for (int i = 0; i < part->node.count; i++)
-        sn_fusion_sources(shared->fusion, part->node.at[i], collect_source, shared);
-}
-
-static bool share_a_source(Fusion *fusion, const Part *a, const Part *b) {
-    Shared x = {.fusion = fusion}, y = {.fusion = fusion};
-    collect_part(&x, a);
-    collect_part(&y, b);
-    for (int i = 0; i < x.value.count; i++)
-        for (int j = 0; j < y.value.count; j++)
-            if (x.value.at[i] == y.value.at[j]) return true;
-    return false;
-}
-
-static void merge_siblings(Fusion *fusion) {
-    for (int j = 1; j < fusion->part.count && !fusion->pass->eager; j++) {
-        Part *later = fusion->part.at[j];
-        if (later->into || later->kind != SN_CLUSTER_MAP) continue;
-        for (int i = j - 1; i >= 0 && i >= j - 8; i--) { /* siblings stand close together */
-            Part *earlier = fusion->part.at[i];
-            if (earlier->into || earlier->kind != SN_CLUSTER_MAP || !may_merge(fusion, earlier, later))
-                continue;
-            if (!share_a_source(fusion, earlier, later) || depends(fusion, later, earlier) ||
-                depends(fusion, earlier, later) || !sn_pass_rewrite(fusion->pass))
-                continue;
-            merge_into(fusion, earlier, later);
-            break;
-        }
+        if (alone) sn_fusion_join(fusion, part, from);
     }
 }
 
@@ -374,7 +327,7 @@ static void merge_siblings(Fusion *fusion) {
 
 static bool is_strided(Fusion *fusion, Value *value) {
     IndexMap map;
-    Value *source = look_through(fusion, value, &map);
+    Value *source = sn_fusion_look_through(fusion, value, &map);
     Dim offset, stride[SN_MAX_RANK];
     return sn_view_strided(fusion->graph->dims, &map, source->type.dim, &offset, stride);
 }
@@ -450,7 +403,7 @@ bool sn_fuse(Pass *pass, Graph *graph) {
         sn_fusion_place(&fusion, node, part);
         if (!reads_buffers_only(node)) absorb_producers(&fusion, node, part);
     }
-    merge_siblings(&fusion);
+    sn_fusion_merge(&fusion);
     sn_fusion_build(&fusion);
     if (!pass->status) graph->stage = SN_STAGE_FUSED;
     return true;

@@ -4,6 +4,7 @@
 #define SN_FUSE_INTERNAL_H
 
 #include "pass.h"
+#include "view.h"
 
 /* A set of nodes that will be one kernel. */
 typedef struct Part {
@@ -45,6 +46,38 @@ void sn_fusion_sources(Fusion *fusion, const Node *node, SourceVisitor *visit, v
 /* A new, empty part with the node's kind, group, phase and loop; and a node put last into a part. */
 Part *sn_fusion_new_part(Fusion *fusion, Node *node);
 void sn_fusion_place(Fusion *fusion, Node *node, Part *part);
+
+/* ---- fuse.c: what may go together ---- */
+
+/* The value that `value` shows through free views, which are composed into *map (of `value`'s shape). */
+Value *sn_fusion_look_through(Fusion *fusion, Value *value, IndexMap *map);
+
+/* Whether `from` is, or reads, directly or not, what `goal` makes. */
+bool sn_fusion_depends(Fusion *fusion, Part *from, const Part *goal);
+
+/* Merging a producer into its reader is a cycle when a path between them passes through a third part. */
+bool sn_fusion_cycle(Fusion *fusion, Part *reader, Part *producer);
+
+/* NULL when `node`, which reads `source` of the row kernel `part` through `map`, may be a part of it; else why not. */
+const char *sn_fusion_row_accepts(Fusion *fusion, const Part *part, const Node *node, const Value *source,
+                                  const IndexMap *map);
+
+/* What the part computes may be computed several times. */
+bool sn_fusion_is_cheap(const Part *part);
+
+/* Whether a kernel of this kind may compute an operand of `node` where it reads it. */
+bool sn_fusion_takes_prologue(const Part *part, const Node *node);
+
+/* They run at the same time, belong to one operator in the eager order, and make no kernel too large. */
+bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from);
+void sn_fusion_join(Fusion *fusion, Part *part, Part *from);
+
+/* ---- fuse_merge.c ---- */
+
+/* Joins parts that every node has been placed into. */
+void sn_fusion_merge(Fusion *fusion);
+
+/* ---- fuse_build.c ---- */
 
 /* Makes the cluster nodes, replaces the graph's body with them. A part that codegen could not lower
  * is first taken apart into single nodes, with a remark. */

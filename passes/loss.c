@@ -64,10 +64,17 @@ static void make_first(Graph *graph) {
 Status sn_append_loss(Graph *graph, const LossOptions *options, Value **loss) {
     Value *output;
     TRY(find_output(graph, options->output, &output));
-    Builder b = {.graph = graph, .region = graph->body, .group = graph->next_group++};
+    bool classes = options->kind == SN_LOSS_CROSS_ENTROPY;
+    SourceNode source = {.name = "loss",
+                         .op_type = classes ? "SoftmaxCrossEntropyLoss" : "MeanSquaredError",
+                         .domain = "",
+                         .index = -1}; /* in no file */
+    Builder b = {.graph = graph,
+                 .region = graph->body,
+                 .origin = sn_origin(graph, &source),
+                 .group = graph->next_group++};
     DType dtype = accumulator_dtype(output->type.dtype);
     Type declared = output->type;
-    bool classes = options->kind == SN_LOSS_CROSS_ENTROPY;
     if (classes && output->type.rank < 1) return sn_fail(SN_INVALID, "the output of the loss has no classes");
     Value *wide = sn_build_cast(&b, output, dtype);
     if (wide) *loss = classes ? cross_entropy(&b, options, wide) : mean_square(&b, wide, dtype, declared);
