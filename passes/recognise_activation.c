@@ -41,26 +41,40 @@ static Value *multiple_of(const Value *value, double expected) {
     return div && sn_is_number(div->input[1], 1 / expected) ? div->input[0] : NULL;
 }
 
-static bool is_cube(const Value *value, const Value *x) {
-    Node *outer = made_by(value, SN_OP_MUL);
-    for (int k = 0; outer && k < 2; k++) {
-        Node *square = made_by(outer->input[k], SN_OP_MUL);
-        if (square && square->input[0] == x && square->input[1] == x && outer->input[1 - k] == x) return true;
+/* The factors of a product, however they are paired: how often x, and the product of the numbers. */
+static bool count_factors(const Value *value, const Value *x, int depth, int *count, double *scale) {
+    double number;
+    if (value == x) return ++*count <= 3;
+    if (sn_value_is_splat(value, &number)) {
+        *scale *= number;
+        return true;
     }
-    return false;
+    const Node *mul = depth > 0 ? made_by(value, SN_OP_MUL) : NULL;
+    return mul && count_factors(mul->input[0], x, depth - 1, count, scale) &&
+           count_factors(mul->input[1], x, depth - 1, count, scale);
+}
+
+/* 0.044715·x^power */
+static bool is_scaled_power(const Value *value, const Value *x, int power) {
+    const double expected = 0.044715;
+    int count = 0;
+    double scale = 1;
+    const Node *div = made_by(value, SN_OP_DIV);
+    if (div && sn_is_number(div->input[1], 1 / expected)) value = div->input[0], scale = expected;
+    return count_factors(value, x, 4, &count, &scale) && count == power &&
+           fabs(scale - expected) <= 1e-5 * expected;
 }
 
 /* x + 0.044715·x³, or x·(1 + 0.044715·x²) */
 static bool is_tanh_polynomial(const Value *value, const Value *x) {
     Node *add = made_by(value, SN_OP_ADD), *mul = made_by(value, SN_OP_MUL);
     for (int k = 0; add && k < 2; k++)
-        if (add->input[k] == x && is_cube(multiple_of(add->input[1 - k], 0.044715), x)) return true;
+        if (add->input[k] == x && is_scaled_power(add->input[1 - k], x, 3)) return true;
     for (int k = 0; mul && k < 2; k++) {
         Node *inner = mul->input[k] == x ? made_by(mul->input[1 - k], SN_OP_ADD) : NULL;
         double one;
         Value *term = inner ? sn_other_than_splat(inner, &one) : NULL;
-        Node *square = term && one == 1 ? made_by(multiple_of(term, 0.044715), SN_OP_MUL) : NULL;
-        if (square && square->input[0] == x && square->input[1] == x) return true;
+        if (term && one == 1 && is_scaled_power(term, x, 2)) return true;
     }
     return false;
 }
