@@ -22,6 +22,9 @@ typedef enum RowColumn {
     ROW_PEAK_BYTES,
     ROW_LAUNCHES,
     ROW_COMPILE,
+    ROW_HOST,
+    ROW_UPLOAD,
+    ROW_ON_DEVICE,
     ROW_COLUMNS
 } RowColumn;
 
@@ -46,6 +49,9 @@ static const Column row_columns[ROW_COLUMNS] = {
     [ROW_PEAK_BYTES] = {"peak_bytes", "peak memory", SN_CELL_BYTES},
     [ROW_LAUNCHES] = {"launches", "launches", SN_CELL_COUNT},
     [ROW_COMPILE] = {"compile_s", "compile", SN_CELL_SECONDS},
+    [ROW_HOST] = {"host_s", "host", SN_CELL_SECONDS},
+    [ROW_UPLOAD] = {"upload_s", "upload", SN_CELL_SECONDS},
+    [ROW_ON_DEVICE] = {"device_s", "waiting for the device", SN_CELL_SECONDS},
 };
 
 typedef enum KernelColumn {
@@ -171,6 +177,15 @@ static void fill_failure(Bench *bench, Cell *row, const Status status) {
     sn_bench_note(bench, "%s, %s: %s", bench->path, row[ROW_MODE].text, sn_error_message(status));
 }
 
+/* Of the last run: what a device of its own leaves to the host. */
+static void fill_parts(Cell *row, const Subject *subject) {
+    if (sn_program_plan(subject->program)->target->kind == SN_TARGET_CPU) return;
+    RunTime time = sn_context_time(subject->context);
+    row[ROW_HOST] = sn_cell_number(time.host);
+    row[ROW_UPLOAD] = sn_cell_number(time.upload);
+    row[ROW_ON_DEVICE] = sn_cell_number(time.device);
+}
+
 static void fill_times(Bench *bench, Cell *row, const Subject *subject, const Stats *stats) {
     const Plan *plan = sn_program_plan(subject->program);
     const Ledger *ledger = sn_program_ledger(subject->program);
@@ -185,6 +200,7 @@ static void fill_times(Bench *bench, Cell *row, const Subject *subject, const St
     row[ROW_LAUNCHES] = sn_cell_number(plan->launch_count - plan->setup_count);
     row[ROW_COMPILE] = sn_cell_number(ledger->passes + ledger->codegen + ledger->setup +
                                       ledger->kernels.compiler + ledger->kernels.link + ledger->kernels.load);
+    fill_parts(row, subject);
     double tokens;
     fill_sizes(bench, row, &tokens);
     if (tokens > 0 && stats->median > 0) row[ROW_TOKENS] = sn_cell_number(tokens / stats->median);

@@ -374,6 +374,10 @@ sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out
     return NULL;
 }
 
+RunTime sn_context_time(const sn_Context *context) {
+    return context->time;
+}
+
 int64_t sn_context_peak_bytes(const sn_Context *context) {
     return context->peak;
 }

@@ -54,13 +54,6 @@ typedef struct ReplaySlot {
     Recording *recording; /* NULL: none yet */
 } ReplaySlot;
 
-/* Where the seconds of a run went. */
-typedef struct RunTime {
-    double host;   /* binding and starting launches */
-    double upload; /* of inputs */
-    double device; /* from the last launch's start until all of them had ended */
-} RunTime;
-
 struct sn_Context {
     const sn_Program *program;
     int64_t memory_limit; /* 0: none */

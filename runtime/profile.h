@@ -33,6 +33,16 @@ const Profile *sn_context_profile(const sn_Context *context);
 /* The operations that the kernels of the last run declare; negative when one does not, or there was none. */
 double sn_context_flops(const sn_Context *context);
 
+/* Where the seconds of a run went. Outputs come to the host when they are asked for, which is no part of it. */
+typedef struct RunTime {
+    double host;   /* binding, and starting launches */
+    double upload; /* of inputs; where the device has memory of its own they may still be under way */
+    double device; /* from the start of the last launch until all had ended */
+} RunTime;
+
+/* Of the last run. */
+RunTime sn_context_time(const sn_Context *context);
+
 /* Adds one call of launch `index` that took `seconds`; dim as in a binding. */
 void sn_profile_add(Profile *profile, int index, double seconds, const int64_t *dim);
 
