@@ -28,6 +28,7 @@ typedef struct Plan {
     Operand a, b;
     int threads, stages;
     int across;            /* FEW_ACROSS of gemm_few.cuh */
+    bool even;             /* B_EVEN of gemm_few.cuh */
     Dim few, wide, splits; /* 0 or 1, 0 or 1, at least 1 */
     Dim narrow_items;      /* blocks of the first round with narrow tiles */
     Dim joins;             /* blocks of the second one */
@@ -150,6 +151,13 @@ static Dim count_splits(const Gemm *gemm) {
     return sn_dim_max(dims, one, sn_dim_min(dims, wanted, most));
 }
 
+/* B is made of whole chunks along `k` or along its columns. */
+static bool is_even(const Gemm *gemm, const Plan *plan) {
+    Dims *dims = gemm->lower.dims;
+    Dim quotient, chunk = sn_dim(dims, plan->math >= MATH_BF16 ? 8 : 4);
+    return plan->b.aligned && sn_dim_divides(dims, chunk, plan->b.along_k ? gemm->K : gemm->N, &quotient);
+}
+
 /* Large products are the library's where there is one, so that wide tiles would only take time to compile. */
 static void plan_launch(const Gemm *gemm, bool library, Plan *plan) {
     Dims *dims = gemm->lower.dims;
@@ -228,10 +236,11 @@ static const char *numbers_text(const Gemm *gemm, const Plan *plan) {
                            "    static constexpr int MATH = %d, THREADS = %d, STAGES = %d, FEW_ACROSS = %d;\n"
                            "    static constexpr bool A_ALONG_K = %s, A_ADDRESS = %s, A_ALIGNED = %s;\n"
                            "    static constexpr bool B_ALONG_K = %s, B_ADDRESS = %s, B_ALIGNED = %s;\n"
-                           "    static constexpr bool SPLIT = %s;\n",
+                           "    static constexpr bool SPLIT = %s, B_EVEN = %s;\n",
                            plan->math, plan->threads, plan->stages, plan->across, word[plan->a.along_k],
                            word[plan->a.address], word[plan->a.aligned], word[plan->b.along_k],
-                           word[plan->b.address], word[plan->b.aligned], word[gemm->use->after != NULL]);
+                           word[plan->b.address], word[plan->b.aligned], word[gemm->use->after != NULL],
+                           word[plan->even]);
 }
 
 Status sn_lower_gemm_cuda(Gemm *gemm) {
@@ -249,6 +258,7 @@ Status sn_lower_gemm_cuda(Gemm *gemm) {
                          .extent = {gemm->batch, gemm->M, gemm->N},
                          .takes_value = true};
     TRY(sn_hole_store(lower, use, &epilogue, sn_gemm_stand, gemm));
+    plan.even = is_even(gemm, &plan);
     bool whole = true;
     LibraryProduct *library = sn_gemm_library(gemm, &whole);
     plan_launch(gemm, library != NULL, &plan);

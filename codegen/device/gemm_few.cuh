@@ -1,6 +1,7 @@
 /* Products of at most eight rows: B is read once, 16 bytes a load, by blocks of few columns each, whose threads share
- * K. After gemm.cuh, whose contract this is too; besides, Use has the number FEW_ACROSS: the chunks side by side that a
- * block reads where B's neighbours are columns (2, 4 or 8). */
+ * K. After gemm.cuh, whose contract this is too; besides, Use has the numbers
+ *   FEW_ACROSS    the chunks side by side that a block reads where B's neighbours are columns: 2, 4 or 8
+ *   B_EVEN        it is proven that B is made of whole chunks, all aligned */
 #ifndef SN_DEVICE_GEMM_FEW_CUH
 #define SN_DEVICE_GEMM_FEW_CUH
 
@@ -18,11 +19,11 @@ template <int MATH, int COUNT> SN_DEVICE void sn_gemm_widen(const uint4 &chunk, 
     }
 }
 
-/* Floats [k0, k0 + depth) of A's rows into a matrix of ROWS; zero where it has no row. */
+/* Floats [k0, k0 + depth) of A's rows into a matrix of ROWS in shared memory; zero where it has no row. */
 template <int ROWS, class Use>
-SN_DEVICE void sn_gemm_few_fill(const Use &use, float *kept, int64_t batch, int64_t M, int64_t k0,
-                                int depth) {
+SN_DEVICE void sn_gemm_few_fill(const Use &use, int64_t batch, int64_t M, int64_t k0, int depth) {
     constexpr int PIECE = SN_GEMM_FEW_FLOATS / ROWS;
+    float *const kept = (float *)sn_shared_memory();
     __syncthreads();
 #pragma unroll 1
     for (int row = 0; row < ROWS; row++)
@@ -51,36 +52,48 @@ SN_DEVICE void sn_gemm_few_join(const float (*sum)[CHUNK], const Store &store) {
     }
 }
 
-/* B's neighbours are columns: a block has FEW_ACROSS chunks of them, and its threads every so many-th row of B. */
+/* B's neighbours are columns: a block has FEW_ACROSS chunks of them, and its threads every so many-th row of B. What a
+ * thread adds was loaded while it added what came before, and first of all before A is there. */
 template <int ROWS, class Use>
 SN_DEVICE void sn_gemm_few_across(const Use &use, int64_t M, int64_t N, int64_t K, int64_t batch,
                                   int64_t block) {
     using B = SnGemmSource<Use, false, 64, Use::THREADS>;
-    constexpr int CHUNK = B::Tile::CHUNK, ACROSS = Use::FEW_ACROSS, DOWN = Use::THREADS / ACROSS,
-                  COLUMNS = ACROSS * CHUNK, PIECE = SN_GEMM_FEW_FLOATS / ROWS;
-    const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
-    const int64_t n0 = block * COLUMNS;
-    const B b(use, batch, n0 + across * CHUNK, N, K);
-    const bool whole = b.whole && b.first + CHUNK <= N;
-    float *const kept = (float *)sn_shared_memory();
+    constexpr int CHUNK = B::Tile::CHUNK, DOWN = Use::THREADS / Use::FEW_ACROSS,
+                  PIECE = SN_GEMM_FEW_FLOATS / ROWS, GROUP = ROWS == 1 ? 4 : 2;
+    const int across = threadIdx.x % Use::FEW_ACROSS, down = threadIdx.x / Use::FEW_ACROSS;
+    const B b(use, batch, (block * Use::FEW_ACROSS + across) * CHUNK, N, K);
+    const bool whole = Use::B_EVEN || (b.whole && b.first + CHUNK <= N);
+    const float *const kept = (const float *)sn_shared_memory();
     float sum[ROWS][CHUNK] = {};
+#pragma unroll 1
     for (int64_t k0 = 0; k0 < K; k0 += PIECE) {
         const int depth = K - k0 < PIECE ? (int)(K - k0) : PIECE;
-        sn_gemm_few_fill<ROWS>(use, kept, batch, M, k0, depth);
-        auto add = [&](const uint4 &chunk, int k) {
-            float x[CHUNK];
-            sn_gemm_widen<Use::MATH, CHUNK>(chunk, x);
+        uint4 now[GROUP], next[GROUP];
+        auto load = [&](uint4 *chunk, int k) {
 #pragma unroll
-            for (int row = 0; row < ROWS; row++)
-#pragma unroll
-                for (int i = 0; i < CHUNK; i++) sum[row][i] += kept[row * PIECE + k] * x[i];
+            for (int i = 0; i < GROUP; i++, k += DOWN)
+                if (k < depth && b.first < N)
+                    chunk[i] =
+                        whole ? *(const uint4 *)(b.base + (k0 + k) * b.k_step) : b.gather(b.first, k0 + k);
         };
-        if (whole) {
-#pragma unroll(ROWS == 1 ? 4 : 2)
-            for (int k = down; k < depth; k += DOWN) add(*(const uint4 *)(b.base + (k0 + k) * b.k_step), k);
-        } else {
+        load(now, down);
+        sn_gemm_few_fill<ROWS>(use, batch, M, k0, depth);
 #pragma unroll 1
-            for (int k = down; k < depth; k += DOWN) add(b.gather(b.first, k0 + k), k);
+        for (int k = down; k < depth; k += GROUP * DOWN) {
+            load(next, k + GROUP * DOWN);
+#pragma unroll
+            for (int i = 0; i < GROUP; i++) {
+                const int at = k + i * DOWN;
+                float x[CHUNK];
+                if (at >= depth) break;
+                sn_gemm_widen<Use::MATH, CHUNK>(now[i], x);
+#pragma unroll
+                for (int row = 0; row < ROWS; row++)
+#pragma unroll
+                    for (int c = 0; c < CHUNK; c++) sum[row][c] += kept[row * PIECE + at] * x[c];
+            }
+#pragma unroll
+            for (int i = 0; i < GROUP; i++) now[i] = next[i];
         }
     }
     sn_gemm_few_join<ROWS, CHUNK, Use>(sum, [&](int row, int i, float all) {
@@ -94,38 +107,56 @@ template <int ROWS, class Use>
 SN_DEVICE void sn_gemm_few_along(const Use &use, int64_t M, int64_t N, int64_t K, int64_t batch,
                                  int64_t block) {
     using B = SnGemmSource<Use, false, 64, Use::THREADS>;
-    constexpr int CHUNK = B::Tile::CHUNK, STEP = 32 * CHUNK, PIECE = SN_GEMM_FEW_FLOATS / ROWS;
+    constexpr int CHUNK = B::Tile::CHUNK, STEP = 32 * CHUNK, PIECE = SN_GEMM_FEW_FLOATS / ROWS,
+                  GROUP = ROWS == 1 ? 4 : 2;
     const int lane = threadIdx.x % 32;
     const int64_t n = block * (Use::THREADS / 32) + threadIdx.x / 32;
     const bool inside = n < N;
     const B b(use, batch, inside ? n : 0, N, K);
-    float *const kept = (float *)sn_shared_memory();
+    const float *const kept = (const float *)sn_shared_memory();
     float sum[ROWS] = {};
+#pragma unroll 1
     for (int64_t k0 = 0; k0 < K; k0 += PIECE) {
         const int depth = K - k0 < PIECE ? (int)(K - k0) : PIECE;
-        const int whole = !inside ? 0 : b.whole ? depth / CHUNK * CHUNK : 0;
-        sn_gemm_few_fill<ROWS>(use, kept, batch, M, k0, depth);
-#pragma unroll(ROWS == 1 ? 4 : 2)
-        for (int k = lane * CHUNK; k < whole; k += STEP) {
-            float x[CHUNK];
-            sn_gemm_widen<Use::MATH, CHUNK>(*(const uint4 *)(b.base + (k0 + k) * b.k_step), x);
+        const int whole = inside && b.whole ? depth / CHUNK * CHUNK : 0;
+        uint4 now[GROUP], next[GROUP];
+        auto load = [&](uint4 *chunk, int k) {
 #pragma unroll
-            for (int row = 0; row < ROWS; row++)
-#pragma unroll
-                for (int i = 0; i < CHUNK; i++) sum[row] += kept[row * PIECE + k + i] * x[i];
-        }
+            for (int i = 0; i < GROUP; i++, k += STEP)
+                if (k < whole) chunk[i] = *(const uint4 *)(b.base + (k0 + k) * b.k_step);
+        };
+        load(now, lane * CHUNK);
+        sn_gemm_few_fill<ROWS>(use, batch, M, k0, depth);
 #pragma unroll 1
-        for (int k = whole + lane; k < depth && inside; k += 32) {
-            const float x = b.element(n, k0 + k);
+        for (int k = lane * CHUNK; k < whole; k += GROUP * STEP) {
+            load(next, k + GROUP * STEP);
 #pragma unroll
-            for (int row = 0; row < ROWS; row++) sum[row] += kept[row * PIECE + k] * x;
+            for (int i = 0; i < GROUP; i++) {
+                const int at = k + i * STEP;
+                float x[CHUNK];
+                if (at >= whole) break;
+                sn_gemm_widen<Use::MATH, CHUNK>(now[i], x);
+#pragma unroll
+                for (int row = 0; row < ROWS; row++)
+#pragma unroll
+                    for (int c = 0; c < CHUNK; c++) sum[row] += kept[row * PIECE + at + c] * x[c];
+            }
+#pragma unroll
+            for (int i = 0; i < GROUP; i++) now[i] = next[i];
+        }
+        if constexpr (!Use::B_EVEN) {
+#pragma unroll 4
+            for (int k = inside ? whole + lane : depth; k < depth; k += 32) {
+                const float x = b.element(n, k0 + k);
+#pragma unroll
+                for (int row = 0; row < ROWS; row++) sum[row] += kept[row * PIECE + k] * x;
+            }
         }
     }
 #pragma unroll
-    for (int row = 0; row < ROWS; row++) {
-        const float all = sn_warp_add_f32(sum[row], 32);
-        if (lane == row && row < M && inside) use.store_s(all, batch, row, n);
-    }
+    for (int row = 0; row < ROWS; row++) sum[row] = sn_warp_add_f32(sum[row], 32);
+    for (int row = 0; row < ROWS; row++)
+        if (lane == row && row < M && inside) use.store_s(sum[row], batch, row, n);
 }
 
 template <int ROWS, class Use>
