@@ -177,6 +177,53 @@ static void every_function_compiles(void **state) {
     sn_arena_free(arena);
 }
 
+/* ---- products ---- */
+
+/* How the operands lie: right one transposed, left one transposed, neither address known to be aligned. */
+typedef enum Lie { PLAIN, RIGHT_TURNED, LEFT_TURNED, ODD, LIES } Lie;
+
+/* Without a library, so that there are wide tiles. */
+static Case *make_product(DType dtype, Precision precision, Lie lie, int sm) {
+    static const int turn[] = {1, 0};
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    sn_target_cuda(&c->target, sm);
+    c->target.precision = precision;
+    c->target.library = false;
+    Value *a = lie == LEFT_TURNED ? transpose(c, param(c, dtype, "768, T"), turn)
+                                  : param(c, dtype, lie == ODD ? "T, 767" : "T, 768");
+    Value *b = lie == RIGHT_TURNED ? transpose(c, param(c, dtype, "2304, 768"), turn)
+                                   : param(c, dtype, lie == ODD ? "767, 2303" : "768, 2304");
+    Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){0}, a, b);
+    result(c, two(c, SN_OP_ADD, y, param(c, dtype, lie == ODD ? "T, 2303" : "T, 2304")));
+    return c;
+}
+
+static void products_compile(void **state) {
+    (void)state;
+    static const int target[] = {80, 89, 90};
+    static const DType types[] = {SN_F32, SN_F32, SN_BF16, SN_F16};
+    static const Precision precisions[] = {SN_PRECISION_HIGHEST, SN_PRECISION_HIGH, SN_PRECISION_HIGHEST,
+                                           SN_PRECISION_HIGHEST};
+    for (int t = 0; t < 3; t++) {
+        Arena *arena = sn_arena_new();
+        Text text = sn_text(arena);
+        Map *seen = sn_map_new(arena);
+        Case *made[4 * LIES];
+        int count = 0;
+        for (int i = 0; i < 4 * LIES; i++) {
+            /* Multiply-adds are short of registers; both halves are one template. */
+            bool each = i == PLAIN || i == RIGHT_TURNED, again = types[i / LIES] == SN_F16 && i % LIES != ODD;
+            bool wanted = !again && (each || (i + i / LIES) % 3 == t);
+            if (!wanted) continue;
+            made[count] = make_product(types[i / LIES], precisions[i / LIES], (Lie)(i % LIES), target[t]);
+            add_kernel(&text, seen, generate(made[count++]));
+        }
+        compile_all(sn_text_string(&text), seen, target[t]);
+        for (int i = 0; i < count; i++) sn_arena_free(made[i]->arena);
+        sn_arena_free(arena);
+    }
+}
+
 /* ---- attention ---- */
 
 typedef struct Heads {
@@ -229,9 +276,8 @@ static void attention_compiles(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files_compile_for_sm_80),
-        cmocka_unit_test(files_compile_for_sm_90),
-        cmocka_unit_test(every_function_compiles),
+        cmocka_unit_test(files_compile_for_sm_80), cmocka_unit_test(files_compile_for_sm_90),
+        cmocka_unit_test(every_function_compiles), cmocka_unit_test(products_compile),
         cmocka_unit_test(attention_compiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
