@@ -86,11 +86,12 @@ void sn_target_cuda(Target *target, int sm) {
 }
 
 const AnchorAccepts *sn_target_accepts(const Target *target, ClusterKind kind) {
-    /* One table for all targets as long as their templates have the same holes. */
+    /* One table for all targets, as their templates have the same holes. What a GPU's products take through an operand
+     * other than as it lies in memory costs them the asynchronous copies and the library. */
     static const AnchorAccepts table[SN_CLUSTER_KIND_COUNT] = {
         [SN_CLUSTER_MAP] = {true, true, true, true, true},
         [SN_CLUSTER_REDUCE] = {true, true, true, true, true},
-        /* Arithmetic on an operand would be redone for every tile that reads it. */
+        /* Arithmetic on an operand would be redone for every tile that reads it, on a GPU by a slower way besides. */
         [SN_CLUSTER_CONTRACT] = {.prologue_views = true,
                                  .epilogue_pointwise = true,
                                  .epilogue_views = true,
