@@ -1,6 +1,7 @@
 /* info of a saved program: what it is, what it needs, and whether it is whole. */
 #include "cli.h"
 #include "cpu/features.h"
+#include "cuda/cuda.h"
 #include "report.h"
 #include "session.h"
 
@@ -40,7 +41,9 @@ static const Column output_columns[TENSOR_COLUMNS] = {{"name", "output", SN_CELL
 
 static void fill_row(Arena *arena, Cell *row, const char *path, const Saved *saved) {
     const SavedFacts *facts = &saved->facts;
-    const char *missing = sn_features_missing(arena, facts->requires);
+    bool on_gpu = facts->target.kind == SN_TARGET_CUDA;
+    const char *missing =
+        on_gpu ? sn_cuda_missing(arena, &facts->target) : sn_features_missing(arena, facts->requires);
     double results = 0;
     for (int i = 0; i < saved->row_count; i++)
         if (saved->row[i].kind == SN_SAVED_SETUP) results += (double)saved->row[i].size;

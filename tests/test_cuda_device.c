@@ -398,6 +398,14 @@ static void a_saved_program_needs_its_kind_of_gpu(void **state) {
         if (program) sn_program_free(program);
         plant("");
     }
+    Arena *arena = sn_arena_new();
+    Target target;
+    sn_target_cuda(&target, 90);
+    assert_string_equal(sn_cuda_missing(arena, &target), "");
+    plant("sm=80");
+    assert_non_null(strstr(sn_cuda_missing(arena, &target), "compiled for sm_90a"));
+    plant("");
+    sn_arena_free(arena);
     sn_CompileOptions options = {.size = sizeof options, .device = "cpu"};
     sn_Program *program;
     assert_fails(sn_program_open_file(path, &options, &program), SN_UNSUPPORTED, "was saved for cuda:sm_90a");

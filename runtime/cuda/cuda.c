@@ -198,19 +198,25 @@ static bool runs_on(const char *architecture, int sm) {
     return *end ? made_for == sm : made_for / 10 == sm / 10 && made_for <= sm;
 }
 
+static Status check_compiled(const Target *compiled, const Target *found) {
+    if (!runs_on(compiled->architecture, found->sm))
+        return sn_fail(SN_UNSUPPORTED,
+                       "its kernels were compiled for %s, which is unsupported by this GPU: it is %s",
+                       compiled->architecture, found->architecture);
+    if (compiled->shared_bytes > found->shared_bytes)
+        return sn_fail(
+            SN_UNSUPPORTED,
+            "its kernels take up to %lld bytes of shared memory, which is unsupported by this GPU: "
+            "it has %lld",
+            (long long)compiled->shared_bytes, (long long)found->shared_bytes);
+    return NULL;
+}
+
 static Status open_gpu(Arena *arena, Cuda *cuda, const char *cache_dir, int ordinal, const Target *compiled) {
     Target found;
     TRY(find_gpu(arena, cuda, ordinal, &found));
     cuda->device.target = compiled ? *compiled : found;
-    if (compiled && !runs_on(compiled->architecture, found.sm))
-        return sn_fail(SN_UNSUPPORTED,
-                       "its kernels were compiled for %s, which is unsupported by this GPU: it is %s",
-                       compiled->architecture, found.architecture);
-    if (compiled && compiled->shared_bytes > found.shared_bytes)
-        return sn_fail(SN_UNSUPPORTED,
-                       "its kernels take up to %lld bytes of shared memory, which is unsupported by this "
-                       "GPU: it has %lld",
-                       (long long)compiled->shared_bytes, (long long)found.shared_bytes);
+    if (compiled) TRY(check_compiled(compiled, &found));
     if (!compiled) {
         TRY(sn_nvrtc_open(arena, cache_dir, &cuda->nvrtc));
     }
@@ -253,6 +259,17 @@ static const char *told(Arena *arena, Status status) {
     const char *text = sn_arena_string(arena, sn_error_message(status));
     sn_error_free(status);
     return text;
+}
+
+static Status check_first_gpu(Arena *arena, const Target *target) {
+    Cuda *cuda = SN_NEW(arena, Cuda); /* for its driver alone */
+    Target found;
+    TRY(find_gpu(arena, cuda, 0, &found));
+    return check_compiled(target, &found);
+}
+
+const char *sn_cuda_missing(Arena *arena, const Target *target) {
+    return told(arena, check_first_gpu(arena, target));
 }
 
 static Status read_gpu(Arena *arena, Cuda *cuda, int ordinal, CudaGpu *out) {

@@ -29,6 +29,9 @@ Status sn_cuda_device_absent(Arena *arena, const char *cache_dir, int sm, Pool *
 
 /* ---- for people ---- */
 
+/* "", or why kernels that were compiled for `target` do not run on this machine's first GPU, in `arena`. */
+const char *sn_cuda_missing(Arena *arena, const Target *target);
+
 typedef struct CudaGpu {
     const char *name;
     Target target;
