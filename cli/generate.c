@@ -108,6 +108,9 @@ static Status prepare(Generator *g) {
     g->id = memcpy(SN_ARRAY(g->cli->arena, uint8_t, g->count + more), prompt, (size_t)g->count);
     g->context = sn_option_integer(options, OPTION_WINDOW, g->language.context);
     g->choices = g->language.classes < BYTES ? (int)g->language.classes : BYTES;
+    if (g->language.classes > BYTES)
+        sn_cli_note("of the model's %lld classes only the first %d are taken, as bytes",
+                    (long long)g->language.classes, BYTES);
     return check_model(g);
 }
 

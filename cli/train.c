@@ -213,7 +213,8 @@ static Status report(Run *run) {
     row[COLUMN_SKIPPED] = sn_cell_number((double)run->skipped);
     if (!run->tables) {
         sn_cli_progress("%s", "");
-        printf("step %lld  loss %.4f", (long long)step, loss);
+        printf("step %lld", (long long)step);
+        if (run->counted) printf("  loss %.4f", loss);
         if (run->options.held_out > 0) printf("  held-out %.4f", held);
         printf("  rate %.3g  %.0f tokens/s\n", rate, speed);
         fflush(stdout);
