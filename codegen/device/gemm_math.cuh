@@ -187,7 +187,7 @@ template <bool A_ALONG_K, bool B_ALONG_K, int BM, int BN> struct SnGemmThreads {
     }
 
     SN_MEMBER void add(const char *tile_a, const char *tile_b) {
-#pragma unroll 1 /* more would not fit in the registers */
+#pragma unroll(TM == 8 ? 1 : 4) /* more of the wide tile would not fit in the registers */
         for (int k = 0; k < A::DEPTH; k += 2) {
             float a[2][TM], b[2][TN];
             load_a(a, tile_a, k);
