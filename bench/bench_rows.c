@@ -121,7 +121,7 @@ static const char *file_name(const char *path) {
 
 const char *sn_bench_shapes(Bench *bench) {
     Text text = sn_text(bench->arena);
-    const Region *body = bench->model->graph->body;
+    const Region *body = bench->graph->body;
     for (int i = 0; i < bench->inputs.count; i++) {
         const Value *value = body->param.at[i];
         const sn_Tensor *tensor = &bench->inputs.tensor[i];

@@ -22,6 +22,8 @@ typedef struct Bench {
     const BenchRequest *request;
     const char *path;
     const sn_Model *model; /* NULL: it could not be opened */
+    const Graph *graph;    /* whose inputs are those of the runs */
+    const Phases *phases;  /* of the rows at hand */
     Subject subject[SN_BENCH_MODES];
     BenchResult *result;
     int threads; /* position in request->threads */

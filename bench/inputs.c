@@ -225,6 +225,9 @@ static void find_tables(Uses *uses, const Value *value) {
             add_table(uses, node->input[0]->type, axis, axis + 1);
         } else if (second && node->op == SN_OP_GATHER_ND) {
             add_table(uses, node->input[0]->type, 0, node->input[0]->type.rank);
+        } else if (second && node->op == SN_OP_CROSS_ENTROPY) {
+            Type scores = node->input[0]->type; /* labels are among their classes */
+            add_table(uses, scores, scores.rank - 1, scores.rank);
         } else if (sn_op(node->op)->class == SN_CLASS_MOVE || node->op == SN_OP_CAST) {
             find_tables(uses, node->output[0]);
         }

@@ -43,7 +43,7 @@ typedef struct Inputs {
  * contradicts is SN_INVALID.
  *
  * Random values: floats are standard normal; bools are true; integers that index a table (a gather's indices)
- * are uniform over its rows, and all others are one, as masks are. */
+ * are uniform over its rows, labels over their classes, and all others are one, as masks are. */
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out);
 
 /* The rows of the smallest table that an integer input indexes, 0 where it indexes none whose rows are known. Tables

@@ -7,11 +7,31 @@ static void progress(const Bench *bench, const char *what, sn_Mode mode) {
         sn_arena_printf(bench->scratch, "%s: %s %s", bench->path, what, sn_bench_mode_name(mode)));
 }
 
+const Phases *sn_bench_phases(const char *name) {
+    static const Phases table[] = {
+        {"forward", SN_PHASE_FORWARD, SN_PHASE_FORWARD, false},
+        {"backward", SN_PHASE_BACKWARD, SN_PHASE_BACKWARD, false},
+        {"forward+backward", SN_PHASE_FORWARD, SN_PHASE_BACKWARD, false},
+        {"step", SN_PHASE_FORWARD, SN_PHASE_UPDATE, true},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i].name, name) == 0) return &table[i];
+    return NULL;
+}
+
+/* A learning rate that changes little, however many steps are timed. */
+static void set_rate(const Bench *bench, int input, const sn_Tensor *tensor) {
+    static const float rate = 1e-5f;
+    const char *name = bench->graph->body->param.at[input]->name;
+    if (bench->request->training && name && strcmp(name, "learning_rate") == 0)
+        memcpy(tensor->data, &rate, sizeof rate);
+}
+
 static Status profile(Bench *bench, Subject *subject) {
     progress(bench, "profiling", subject->mode);
     TRY(sn_profile_enable(subject->context));
     for (int i = 0; i < bench->request->iters; i++) {
-        sn_context_reset_states(subject->context);
+        if (!bench->request->training) sn_context_reset_states(subject->context);
         TRY(sn_context_run(subject->context));
     }
     sn_bench_add_kernels(bench, subject);
@@ -23,8 +43,10 @@ static Status profile(Bench *bench, Subject *subject) {
 static Status open_context(Bench *bench, Subject *subject) {
     sn_ContextOptions options = {.size = sizeof options, .memory_limit = bench->request->memory_limit};
     TRY(sn_context_new(subject->program, &options, &subject->context));
-    for (int i = 0; i < bench->inputs.count; i++)
+    for (int i = 0; i < bench->inputs.count; i++) {
+        set_rate(bench, i, &bench->inputs.tensor[i]);
         TRY(sn_context_set_input(subject->context, i, &bench->inputs.tensor[i]));
+    }
     return NULL;
 }
 
@@ -34,6 +56,18 @@ static void iterate(Subject *subject, int steps, double *seconds) {
     double start = sn_clock();
     for (int i = 0; i < steps && !subject->status; i++) subject->status = sn_context_run(subject->context);
     if (seconds) *seconds = (sn_clock() - start) / steps;
+}
+
+/* Training goes on from iteration to iteration. */
+static void iterate_phases(Subject *subject, const Phases *phases, double *seconds) {
+    double part[SN_PHASE_COUNT], start = sn_clock(), sum = 0;
+    if (subject->status) return;
+    subject->status = phases->whole ? sn_context_run(subject->context)
+                                    : sn_context_run_phases(subject->context, phases->last, part);
+    if (!seconds) return;
+    *seconds = sn_clock() - start;
+    for (Phase phase = phases->first; phase <= phases->last && !phases->whole; phase++) sum += part[phase];
+    if (phases->first != SN_PHASE_FORWARD) *seconds = sum;
 }
 
 static void measure(Bench *bench) {
@@ -46,7 +80,11 @@ static void measure(Bench *bench) {
     for (int i = -request->warmup; i < request->iters; i++) {
         for (int m = 0; m < request->mode_count; m++) {
             if (i <= 0) progress(bench, i < 0 ? "warming" : "measuring", bench->subject[m].mode);
-            iterate(&bench->subject[m], request->steps, i < 0 ? NULL : &bench->subject[m].seconds[i]);
+            double *seconds = i < 0 ? NULL : &bench->subject[m].seconds[i];
+            if (request->training)
+                iterate_phases(&bench->subject[m], bench->phases, seconds);
+            else
+                iterate(&bench->subject[m], request->steps, seconds);
         }
     }
 }
@@ -73,7 +111,7 @@ static void run_setting(Bench *bench, const char *phase, const char *autocast, i
                            .state_count = bench->states.count,
                            .state = bench->states.at};
     bench->shapes = NULL;
-    Status made = sn_inputs_make(bench->scratch, bench->model->graph, &wanted, &bench->inputs);
+    Status made = sn_inputs_make(bench->scratch, bench->graph, &wanted, &bench->inputs);
     if (!made) {
         bench->shapes = sn_bench_shapes(bench);
         if (*bench->inputs.chosen)
@@ -115,7 +153,8 @@ static void compile_all(Bench *bench) {
                                      .state = bench->states.at,
                                      .tuning = request->tuning,
                                      .precision = request->precision};
-        subject->status = sn_compile(bench->model, &options, &subject->program);
+        SessionOptions session = {.pipeline.training = request->training};
+        subject->status = sn_session_compile(bench->model, &options, &session, &subject->program);
     }
 }
 
@@ -140,11 +179,12 @@ static void refuse(Bench *bench, const char *phase, const char *autocast, sn_Cod
 }
 
 static void sweep_settings(Bench *bench, const char *phase, const char *autocast) {
-    if (strcmp(phase, "forward") != 0 || strcmp(autocast, "none") != 0) {
+    if (strcmp(autocast, "none") != 0) {
         refuse(bench, phase, autocast, SN_UNSUPPORTED,
-               sn_arena_printf(bench->arena, "unsupported: phase %s with autocast %s", phase, autocast));
+               sn_arena_printf(bench->arena, "unsupported: autocast %s", autocast));
         return;
     }
+    bench->phases = sn_bench_phases(phase);
     compile_all(bench);
     for (int setting = 0; setting < bench->request->setting_count; setting++) {
         bench->scratch = sn_arena_child(bench->arena);
@@ -168,6 +208,11 @@ void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path,
         saved.mode_count = 1;
         bench.request = request = &saved;
     }
+    bench.graph = model ? model->graph : NULL;
+    if (!opened && request->training)
+        opened = model->saved
+                     ? sn_fail(SN_UNSUPPORTED, "unsupported: phases of a saved program")
+                     : sn_training_inputs(arena, model->graph, request->training, (Graph **)&bench.graph);
     if (!opened) opened = sn_states_find(arena, model, &request->state, &bench.states);
     for (int p = 0; p < request->phase_count; p++)
         for (int a = 0; a < request->autocast_count; a++)

@@ -7,6 +7,15 @@
 #include "report.h"
 #include "session.h"
 #include "states.h"
+#include "training.h"
+
+/* What is timed of a training step. Forward is what the loss needs; backward is timed behind a forward that is not;
+ * with both, and with each alone, the device is idle at the ends; a step is a whole run. */
+typedef struct Phases {
+    const char *name; /* as the command line spells it */
+    Phase first, last;
+    bool whole;
+} Phases;
 
 typedef struct BenchRequest {
     int mode_count, phase_count, autocast_count, threads_count;
@@ -19,7 +28,9 @@ typedef struct BenchRequest {
     int input_count;
     const InputSpec *input;
     StateSpecs state;
-    int steps; /* >= 1: runs of an iteration that follow one another through the states */
+    const Training
+        *training; /* the phases are those of a training step; NULL: the one phase is the model's run */
+    int steps;     /* >= 1: runs of an iteration that follow one another through the states */
     int warmup, iters;
     const char *device; /* NULL: the usual one */
     const char *tuning; /* a file; NULL: none */
@@ -38,6 +49,9 @@ typedef struct BenchResult {
     int failures; /* rows that are neither ok nor out of memory */
     int good;     /* rows that are ok */
 } BenchResult;
+
+/* What a phase's name means; NULL: there is none of that name. */
+const Phases *sn_bench_phases(const char *name);
 
 /* An empty result. */
 BenchResult sn_bench_result(void);

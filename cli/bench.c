@@ -31,6 +31,9 @@ static Status read_request(Cli *cli, BenchRequest *request) {
         chosen[i] = strcmp(mode[i], "eager") == 0 ? SN_EAGER : SN_COMPILED;
     request->mode = chosen;
     request->phase_count = read_words(cli, OPTION_PHASES, phases, 1, &request->phase);
+    bool training = sn_option_given(options, OPTION_LOSS);
+    for (int i = 0; i < request->phase_count; i++) training |= strcmp(request->phase[i], "forward") != 0;
+    if (training) TRY(sn_cli_training(cli, &request->training));
     request->autocast_count = read_words(cli, OPTION_AUTOCAST, casts, 1, &request->autocast);
     const OptionValue *threads = &options->value[OPTION_THREADS_SWEEP];
     request->threads_count = threads->count ? threads->count : 1;

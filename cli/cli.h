@@ -31,6 +31,10 @@ Status sn_cli_info_saved(Cli *cli);
 /* run --prompt. */
 Status sn_cli_generate(Cli *cli, const sn_Model *model);
 
+/* What the options say of a training step, checked. */
+struct Training;
+Status sn_cli_training(Cli *cli, const struct Training **out);
+
 /* A failure with exit status 2. */
 Status sn_cli_usage(Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

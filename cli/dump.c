@@ -139,13 +139,13 @@ static Status print_plan(Cli *cli, Dump *dump, const char *stage, const Graph *i
     return print_planned(cli, dump, stage, plan);
 }
 
-static Status check_pass(Cli *cli, OptionId id, bool eager) {
+static Status check_pass(Cli *cli, OptionId id, bool eager, bool training) {
     const char *pass = sn_option_text(&cli->options, id, NULL);
     if (!pass) return NULL;
     Text names = sn_text(cli->arena);
-    for (int i = 0; sn_pipeline_name(eager, false, i); i++) {
-        if (strcmp(sn_pipeline_name(eager, false, i), pass) == 0) return NULL;
-        sn_text_add(&names, " %s", sn_pipeline_name(eager, false, i));
+    for (int i = 0; sn_pipeline_name(eager, training, i); i++) {
+        if (strcmp(sn_pipeline_name(eager, training, i), pass) == 0) return NULL;
+        sn_text_add(&names, " %s", sn_pipeline_name(eager, training, i));
     }
     return sn_cli_usage(cli, "there is no pass '%s' in this mode; there are:%s", pass,
                         sn_text_string(&names));
@@ -160,8 +160,10 @@ static Status dump_model(Cli *cli, Dump *dump, const Graph *imported) {
                                 .verify = true,
                                 .observe = observed ? observe : NULL,
                                 .user = dump};
-    TRY(check_pass(cli, OPTION_BEFORE, pipeline.eager));
-    TRY(check_pass(cli, OPTION_AFTER, pipeline.eager));
+    bool training = sn_option_given(options, OPTION_LOSS);
+    if (training) TRY(sn_cli_training(cli, &pipeline.training));
+    TRY(check_pass(cli, OPTION_BEFORE, pipeline.eager, training));
+    TRY(check_pass(cli, OPTION_AFTER, pipeline.eager, training));
     Target target;
     TRY(read_target(cli, &target));
     PipelineResult result = {0};

@@ -92,6 +92,8 @@ typedef enum OptionId {
     /* bench */
     OPTION_MODES,
     OPTION_PHASES,
+    OPTION_LOSS,
+    OPTION_OPTIMIZER,
     OPTION_AUTOCAST,
     OPTION_THREADS_SWEEP,
     OPTION_SHAPE_SWEEP,

@@ -297,7 +297,30 @@ bool sn_fusion_takes_prologue(const Part *part, const Node *node) {
     return part->kind == SN_CLUSTER_CONTRACT && is_pointwise(node);
 }
 
-/* Draws in the map kernels that make a value for `node` alone. */
+/* Nothing that the kernel makes has a user outside of it but `node`. */
+static bool makes_for_one(Fusion *fusion, const Part *from, const Node *node) {
+    for (int i = 0; i < from->node.count; i++) {
+        const Node *member = from->node.at[i];
+        for (int u = 0; u < member->output[0]->users.count; u++) {
+            const Node *user = member->output[0]->users.at[u];
+            if (!user ||
+                (!sn_fusion_is_free(fusion, user) && sn_fusion_part(fusion, user) != from && user != node))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Two map kernels over the same elements, of which one reads the other's where it is: as one they need not load it,
+ * though it is stored. */
+static bool goes_along(Fusion *fusion, const Part *part, const Part *from, const Value *source,
+                       const IndexMap *map) {
+    return part->kind == SN_CLUSTER_MAP && sn_type_same_shape(part->domain, from->domain) &&
+           sn_type_same_shape(part->domain, source->type) &&
+           sn_view_is_identity(fusion->graph->dims, map, source->type.dim);
+}
+
+/* Draws in the map kernels that make a value for `node` alone, or along with it. */
 static void absorb_producers(Fusion *fusion, Node *node, Part *part) {
     Dims *dims = fusion->graph->dims;
     for (int k = 0; k < node->input_count && sn_fusion_takes_prologue(part, node); k++) {
@@ -306,20 +329,16 @@ static void absorb_producers(Fusion *fusion, Node *node, Part *part) {
         Part *from = source && source->producer ? sn_fusion_part(fusion, source->producer) : NULL;
         if (!from || from == part || from->kind != SN_CLUSTER_MAP || !sn_fusion_may_join(fusion, part, from))
             continue;
+        if (goes_along(fusion, part, from, source, &map)) {
+            if (!sn_fusion_cycle(fusion, part, from)) sn_fusion_join(fusion, part, from);
+            continue;
+        }
         bool repeats =
             !sn_dim_le(dims, sn_type_count(dims, node->input[k]->type), sn_type_count(dims, source->type));
         bool alone = used_only_by(fusion, source, node);
         if (!alone || (repeats && !sn_fusion_is_cheap(from)) || sn_fusion_cycle(fusion, part, from)) continue;
-        for (int i = 0; i < from->node.count; i++) { /* its other results would be stored at another shape */
-            const Node *member = from->node.at[i];
-            for (int u = 0; u < member->output[0]->users.count; u++) {
-                const Node *user = member->output[0]->users.at[u];
-                if (!user || (!sn_fusion_is_free(fusion, user) && sn_fusion_part(fusion, user) != from &&
-                              user != node))
-                    alone = false;
-            }
-        }
-        if (alone) sn_fusion_join(fusion, part, from);
+        /* Its other results would be stored at another shape. */
+        if (makes_for_one(fusion, from, node)) sn_fusion_join(fusion, part, from);
     }
 }
 

@@ -22,13 +22,16 @@ static void collect_part(Shared *shared, const Part *part) {
         sn_fusion_sources(shared->fusion, part->node.at[i], collect_source, shared);
 }
 
+/* A single number is not worth a launch together. */
 static bool share_a_source(Fusion *fusion, const Part *a, const Part *b) {
+    Dims *dims = fusion->graph->dims;
     Shared x = {.fusion = fusion}, y = {.fusion = fusion};
     collect_part(&x, a);
     collect_part(&y, b);
     for (int i = 0; i < x.value.count; i++)
         for (int j = 0; j < y.value.count; j++)
-            if (x.value.at[i] == y.value.at[j]) return true;
+            if (x.value.at[i] == y.value.at[j] && !sn_dim_equals(sn_type_count(dims, x.value.at[i]->type), 1))
+                return true;
     return false;
 }
 

@@ -60,6 +60,14 @@ sn_Error *sn_compile_training(const sn_Model *model, const sn_CompileOptions *op
     return sn_session_compile(model, options, &session, out);
 }
 
+Status sn_training_inputs(Arena *arena, const Graph *imported, const Training *training, Graph **out) {
+    Graph *graph = *out = sn_graph_clone(arena, imported);
+    Value *loss;
+    if (training->has_loss) TRY(sn_append_loss(graph, &training->loss, &loss));
+    sn_graph_input(graph, "learning_rate", (Type){SN_F32, 0, NULL});
+    return NULL;
+}
+
 /* ---- states ---- */
 
 static StateSlot *state_at(const sn_Context *context, int index) {

@@ -8,6 +8,10 @@
 /* What the public options say (NULL: all defaults), checked. */
 Status sn_training_read(const sn_TrainingOptions *options, Training *out);
 
+/* A graph with the inputs of the training step of an imported one, in their order, for whoever makes values for them: the
+ * model with its loss. */
+Status sn_training_inputs(Arena *arena, const Graph *imported, const Training *training, Graph **out);
+
 /* The states that are the program's own: the parameters, then what the optimizer keeps. Their names are those of the
  * initializers, and "optimizer.first_moment.NAME" and so on. */
 int sn_context_state_count(const sn_Context *context);

@@ -249,7 +249,11 @@ for key in environment processor rows mode phase autocast device threads batch c
     grep -q "\"$key\":" "$folder/out" || { echo "FAILED: bench lacks $key"; failures=$((failures + 1)); }
 done
 expect 0 "speed-up" bench "$llama" "$folder/gpt2.onnx" --threads 1 --warmup 0 --iters 1
-expect 1 '"status": "unsupported"' bench "$llama" --phases forward,backward --threads 1 --warmup 0 --iters 1 -o json
+expect 1 '"status": "unsupported"' bench "$llama" --autocast none,bf16 --threads 1 --warmup 0 --iters 1 -o json
+expect 0 '"phase": "forward+backward"' bench "$llama" --phases backward,forward+backward,step --threads 1 --warmup 1 --iters 2 -o json
+expect 0 'labels=1x16' bench "$llama" --phases step --optimizer sgd --clip 1 --logits logits --modes compiled --threads 1 --iters 1
+expect 1 'no output "none"' bench "$llama" --phases step --logits none --modes compiled --threads 1 --iters 1
+expect 0 ' update k_' dump "$llama" --loss cross_entropy --stage plan
 expect 1 '"status": "OOM"' bench "$llama" --memory-limit 1K --threads 1 --warmup 0 --iters 1 -o json
 expect 1 '"status": "failed"' bench "$folder/absent.onnx" "$llama" --threads 1 --warmup 0 --iters 1 -o json
 grep -q '"status": "ok"' "$folder/out" || { echo "FAILED: the sweep stopped"; failures=$((failures + 1)); }
