@@ -1,4 +1,4 @@
-"""Gradients of small whole models through kernels, against PyTorch: no entry of the difference to PyTorch's doubles may
+"""Steps of training of small whole models, against PyTorch: ten losses to 1e-4; and gradients through kernels: no entry of the difference to PyTorch's doubles may
 exceed 1e-5 of the root mean square of a tensor's gradient, or 4 times what PyTorch's own floats are off by. (A bias of keys
 has a gradient of zero, and what is left of it is rounding: sizes are taken to be at least a hundredth of the largest.)"""
 import math
@@ -197,13 +197,44 @@ def compare(name, model, inputs, folder, modes):
         print(f"{name}, {mode}: {len(double[1])} gradients, at most {worst:.1e} of their size off")
 
 
+def train(name, model, inputs, folder, forms):
+    """Ten steps of AdamW: losses as PyTorch's, and the same bits however many threads there are."""
+    path = os.path.join(folder, name + ".onnx")
+    labels = torch.from_numpy(numpy.load(os.path.join(folder, "labels.npy")))
+    model = model.float()
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    step = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0}], lr=1e-3)
+    want = []
+    for _ in range(10):
+        step.zero_grad()
+        logits = model(*inputs)
+        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
+        loss.backward()
+        step.step()
+        want.append(float(loss))
+    files = [n + "=" + os.path.join(folder, n + ".npy") for n in ["ids", "keep"][: len(inputs)] + ["labels"]]
+    first = None
+    for form in forms:
+        out = subprocess.run([sys.argv[2], path, *form, *files], check=True, stdout=subprocess.PIPE, text=True).stdout
+        off = max(abs(float(a) - b) / (1 + abs(b)) for a, b in zip(out.split(), want))
+        assert len(out.split()) == 10 and off <= 1e-4, (name, form, off, out.split(), want)
+        if form[0] == "compiled":
+            first = first or out
+            assert out == first, (name, form)
+        print(f"{name}, {form[0]}, threads {form[1]}: ten losses, {want[0]:.4f} to {want[-1]:.4f}, at most {off:.1e} off")
+
+
 def main():
     torch.manual_seed(0)
     ids = torch.randint(70, (3, 17))
     keep = (torch.arange(17) < torch.tensor([[17], [9], [13]])).long()
     with tempfile.TemporaryDirectory() as folder:
-        compare("gpt", Gpt(), (ids,), folder, ["compiled", "eager"])
-        compare("llama", Llama(), (ids,), folder, ["compiled"])
+        gpt, llama = Gpt(), Llama()
+        compare("gpt", gpt, (ids,), folder, ["compiled", "eager"])
+        train("gpt", gpt, (ids,), folder, [("compiled", "1"), ("compiled", "2"), ("compiled", "2"), ("eager", "2")])
+        compare("llama", llama, (ids,), folder, ["compiled"])
+        train("llama", llama, (ids,), folder, [("compiled", "2")])
         compare("bert", Bert(), (ids, keep), folder, ["compiled"])
 
 
