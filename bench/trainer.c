@@ -52,14 +52,31 @@ static int64_t elements(const sn_Tensor *tensor) {
     return count;
 }
 
+static bool is_given(const TrainerOptions *options, const char *name) {
+    for (int i = 0; i < options->input_count; i++)
+        if (strcmp(options->input[i].name, name) == 0) return true;
+    return false;
+}
+
+/* Masks and positions can be made up, and what a model is told in floats cannot. */
+static Status check_inputs(const Trainer *trainer) {
+    for (int i = 0; i < sn_model_input_count(trainer->model); i++) {
+        const char *name = sn_model_input(trainer->model, i).name;
+        bool is_float = sn_dtype_is_float(trainer->model->graph->body->param.at[i]->type.dtype);
+        bool given = is_given(trainer->options, name);
+        if (given && i == trainer->language.tokens)
+            return sn_fail(SN_INVALID, "input '%s' is what the data is for", name);
+        if (is_float && !given) return sn_fail(SN_INVALID, "input '%s' is not given by --input", name);
+    }
+    return NULL;
+}
+
 static Status make_inputs(Trainer *trainer, int64_t length) {
     const TrainerOptions *options = trainer->options;
     const Language *language = &trainer->language;
     const char *name = sn_model_input(trainer->model, language->tokens).name;
     ShapeSpec shape = {.name = name, .rank = 2, .extent = {options->batch, length}};
-    for (int i = 0; i < options->input_count; i++)
-        if (strcmp(options->input[i].name, name) == 0)
-            return sn_fail(SN_INVALID, "input '%s' is what the data is for", name);
+    TRY(check_inputs(trainer));
     InputRequest request = {
         .shape_count = 1, .shape = &shape, .input_count = options->input_count, .input = options->input};
     TRY(sn_inputs_make(trainer->arena, trainer->model->graph, &request, &trainer->inputs));

@@ -111,6 +111,8 @@ refused 1 "is not a regular file" "${short[@]}" --data text.txt --checkpoint /de
 refused 1 "none/out.ck cannot be written" "${short[@]}" --data text.txt --checkpoint none/out.ck
 "$SINTER" make attention --d-model 8 --heads 1 -o attention.onnx
 refused 1 "no integer input" train attention.onnx --data text.txt -o out.onnx
+"$SINTER" make gpt2 --layers 1 --d-model 8 --heads 1 --d-ff 8 --vocab 256 --context 16 --kv-cache -o cached.onnx
+refused 1 "'past.0.key' is not given" train cached.onnx --data text.txt -o out.onnx
 refused 1 "not a safetensors file" "${short[@]}" --data text.txt --resume model.onnx
 "$SINTER" make gpt2 --layers 1 --d-model 16 --heads 2 --d-ff 64 --vocab 256 --context 16 -o other.onnx
 refused 1 "another type or shape" train other.onnx --data text.txt --steps 3 -o out.onnx --resume first.ck
