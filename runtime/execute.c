@@ -93,16 +93,15 @@ static Status run_phases(sn_Context *context, const Binding *binding) {
 }
 
 static Status start_all(sn_Context *context, const Binding *binding) {
-    const Plan *plan = context->program->plan;
     Device *device = context->program->device;
     TRY(context->phase_seconds ? run_phases(context, binding) : run_part(context, binding));
-    return context->marks ? device->ops->mark(device, context->marks, plan->launch_count) : NULL;
+    return context->marks ? device->ops->mark(device, context->marks, context->end) : NULL;
 }
 
 static Status read_marks(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Device *device = context->program->device;
-    for (int i = plan->setup_count; i < plan->launch_count; i++) {
+    for (int i = plan->setup_count; i < context->end; i++) {
         double seconds;
         TRY(device->ops->elapsed(device, context->marks, i, i + 1, &seconds));
         sn_profile_add(context->profile, i, seconds, binding->dim);

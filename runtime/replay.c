@@ -1,13 +1,14 @@
 /* Runs that are started as one: on a GPU, starting a run's launches one by one can take longer than they do.
  *
- * A run is recorded when the same one has been there before: one binding, and the same addresses of
- * everything that lies outside the arena. What differs from run to run, as the lengths of caches do, is
- * started launch by launch and costs no recording. */
+ * A run, or a part of one, is recorded when the same has been there before: the same launches and binding, and
+ * the same addresses of everything that lies outside the arena. What differs from run to run, as the lengths of
+ * caches do, is started launch by launch and costs no recording. */
 #include "context.h"
 
 static Hash key_of(const sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Hash key = sn_hash_u64((Hash){0}, binding->number);
+    key = sn_hash_u64(key, (uint64_t)context->begin << 32 | (uint64_t)context->end);
     key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->begin), (uint64_t)context->end);
     key = sn_hash_u64(key, (uintptr_t)context->arena.at);
     key = sn_hash_u64(key, (uintptr_t)context->workspace.at);
@@ -34,7 +35,7 @@ static Status record(sn_Context *context, const Binding *binding,
     TRY(device->ops->record(device));
     Status status = run(context, binding);
     Status ended = device->ops->recorded(device, status ? NULL : &slot->recording);
-    context->reached = -1; /* nothing has run */
+    context->reached = context->begin - 1; /* nothing of it has run */
     if (status) {
         sn_error_free(ended);
         return status;
@@ -45,7 +46,8 @@ static Status record(sn_Context *context, const Binding *binding,
 
 Status sn_replay(sn_Context *context, const Binding *binding, Status (*run)(sn_Context *, const Binding *)) {
     Device *device = context->program->device;
-    if (!device->ops->record || context->profile) return run(context, binding);
+    if (!device->ops->record || context->profile || context->begin == context->end)
+        return run(context, binding);
     Hash key = key_of(context, binding);
     ReplaySlot *slot = find_slot(context, key);
     bool known = slot->wanted && sn_hash_equal(slot->key, key);

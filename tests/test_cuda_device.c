@@ -1,6 +1,7 @@
 /* The device `cuda`: runs, recorded runs, planted faults, saved programs. */
 #include "cuda_fixture.h"
 #include "number.h"
+#include "training.h"
 #include <pthread.h>
 
 /* ---- programs ---- */
@@ -83,6 +84,29 @@ static void runs_agree_with_the_interpreter(void **state) {
         release(&made);
     }
     free(x);
+}
+
+/* Parts of one run that are recorded are not taken for one another. */
+static void phases_are_recorded_apart(void **state) {
+    static const char phases[] = "graph \"phases\" stage imported\n"
+                                 "symbol B\nsymbol T\n"
+                                 "input %0 \"x\": f32[B, T, 24]\n"
+                                 "%1 = exp(%0) : f32[B, T, 24] ; group 1\n"
+                                 "%2 = softmax(%1) {axis = 2} : f32[B, T, 24] ; group 2 phase backward\n"
+                                 "%3 = tanh(%2) : f32[B, T, 24] ; group 3 phase update\n"
+                                 "output %1 \"e\"\n"
+                                 "output %3 \"y\"\n";
+    float x[MOST];
+    for (int eager = 0; eager < 2; eager++) {
+        Made made = compile(phases, eager, *state);
+        for (int run = 0; run < 4; run++) {
+            double seconds[SN_PHASE_COUNT];
+            set_random(made.context, 2, 3, (uint64_t)run, x);
+            assert_ok(sn_context_run_phases(made.context, SN_PHASE_COUNT, seconds));
+            compare(&made, 2, 3, x);
+        }
+        release(&made);
+    }
 }
 
 static void outputs_come_when_they_are_asked_for(void **state) {
@@ -414,6 +438,7 @@ static void a_saved_program_needs_its_kind_of_gpu(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_agree_with_the_interpreter),
+        cmocka_unit_test(phases_are_recorded_apart),
         cmocka_unit_test(outputs_come_when_they_are_asked_for),
         cmocka_unit_test(launches_are_timed_one_by_one),
         cmocka_unit_test(faults_name_the_node_and_pass),

@@ -243,8 +243,7 @@ static void note(CompileRecord *record, const Cubin *out, int count, int missing
     }
     record->kernels += count;
     record->compiled += missing;
-    snprintf(record->reason, sizeof record->reason, missing ? "%d of %d kernels are new" : "", missing,
-             count);
+    if (missing) snprintf(record->reason, sizeof record->reason, "%d of %d kernels are new", missing, count);
 }
 
 static Status run_jobs(Arena *arena, const Nvrtc *nvrtc, Pool *pool, Jobs *jobs, const Kernel *const *kernel,
