@@ -345,7 +345,8 @@ Status sn_lower_contract(KernelIr *kernel) {
     int64_t panel;
     if (gemm.attr->packed) {
         const Type packed = node->input[1]->type;
-        tiles = tiles && packed_mode(&gemm) && sn_dim_is(packed.dim[packed.rank - 1], &panel) &&
+        bool empty = sn_dim_equals(sn_type_count(kernel->dims, packed), 0); /* then nothing is loaded */
+        tiles = tiles && !empty && packed_mode(&gemm) && sn_dim_is(packed.dim[packed.rank - 1], &panel) &&
                 panel == sn_tuning_panel(kernel->target, packed.dtype, gemm.N, gemm.K);
     }
     return tiles ? lower_template(&gemm) : lower_plain(&gemm);

@@ -394,6 +394,7 @@ static void copy_plain_results(Pass *pass, Graph *graph) {
         for (int j = 0; j < i; j++) plain |= body->result.at[j] == value;
         if (!plain) continue;
         Builder builder = {.graph = graph, .region = body, .group = graph->next_group++};
+        if (value->producer) builder.phase = value->producer->phase;
         IndexMap map = sn_view_identity(graph->dims, graph->arena, value->type.rank, value->type.dim);
         Value *copy = sn_build1(&builder, SN_OP_VIEW, &map, value);
         pass->status = builder.status;
