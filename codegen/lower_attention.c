@@ -51,18 +51,24 @@ void sn_attention_read(Attention *attention, const AttentionOperand *operand) {
     sn_hole_read(lower, attention->use, &spec, value, axes, axes, 4, sn_attention_stand, NULL);
 }
 
-/* offset = d + a sum of products of one axis and a size each + a size. */
-static bool lies_along(Dims *dims, Dim offset, const Dim *axes) {
+/* Affine: offset = d + a sum of products of one axis and a size each + a size. */
+static AttentionAddress address_kind(Dims *dims, DType dtype, Dim offset, const Dim *axes) {
+    AttentionAddress kind = SN_ADDRESS_PIECES;
+    Dim piece = sn_dim(dims, 16 / sn_dtype_bytes(dtype)), quotient;
     for (int i = 0; i < 4; i++) {
-        Dim coefficient;
+        Dim step;
         if (axes[i]->kind != SN_DIM_AXIS) continue; /* of a single element */
-        if (!sn_dim_affine(dims, offset, axes[i], &coefficient, &offset)) return false;
-        if (sn_dim_has_axis(coefficient) || (i == 3 && !sn_dim_equals(coefficient, 1))) return false;
+        if (!sn_dim_affine(dims, offset, axes[i], &step, &offset) || sn_dim_has_axis(step))
+            return SN_ADDRESS_PLAIN;
+        if (i == 3 && !sn_dim_equals(step, 1)) return SN_ADDRESS_PLAIN;
+        if (i < 3 && !sn_dim_divides(dims, piece, step, &quotient)) kind = SN_ADDRESS_AFFINE;
     }
-    return !sn_dim_has_axis(offset);
+    if (sn_dim_has_axis(offset)) return SN_ADDRESS_PLAIN;
+    return sn_dim_divides(dims, piece, offset, &quotient) ? kind : SN_ADDRESS_AFFINE;
 }
 
-bool sn_attention_address(Attention *attention, const AttentionOperand *operand, bool steps) {
+AttentionAddress sn_attention_address(Attention *attention, const AttentionOperand *operand,
+                                      AttentionAddress least) {
     Lower *lower = &attention->lower;
     TemplateUse *use = attention->use;
     const Value *value = attention->node->input[operand->input];
@@ -71,16 +77,18 @@ bool sn_attention_address(Attention *attention, const AttentionOperand *operand,
     Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, value->type.dim), to[4];
     sn_lower_nest(lower);
     Instr *load = sn_lower_pull(lower, value, axes);
-    if (load->kind != SN_INSTR_LOAD || load->guard || lower->status ||
-        (steps && !lies_along(lower->dims, load->dim, axes))) {
+    AttentionAddress kind = SN_ADDRESS_NONE;
+    if (load->kind == SN_INSTR_LOAD && !load->guard && !lower->status)
+        kind = address_kind(lower->dims, value->type.dtype, load->dim, axes);
+    if (kind == SN_ADDRESS_NONE || kind < least) {
         lower->kernel->nest.count--;
-        return false;
+        return SN_ADDRESS_NONE;
     }
     HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
     sn_attention_stand(NULL, &stands, to);
     sn_hole_add(lower, use, &spec, false, &stands, load, axes, to, 4);
     use->hole.at[use->hole.count - 1].address = true;
-    return true;
+    return kind;
 }
 
 /* Index of a bias, aligned at the last axis, whose extents are 1 or the scores'. */
@@ -243,7 +251,7 @@ static Status lower_cpu(Attention *a) {
     use->unmasked = a->bias == NULL;
     Cut cut = cut_of(a->lower.kernel->target, a->D, a->DV);
     sn_attention_scratch(a, "sn_attention_partial", count_items(a->lower.kernel, use, a->q, a->k, cut));
-    for (int i = 0; i < 3 && pointers; i++) pointers = sn_attention_address(a, &operand[i], false);
+    for (int i = 0; i < 3 && pointers; i++) pointers = sn_attention_address(a, &operand[i], SN_ADDRESS_PLAIN);
     TRY(a->lower.status);
     set_driver(a, cut, pointers, statistics);
     return NULL;

@@ -32,9 +32,16 @@ void sn_attention_stand(void *user, const HoleAxes *axes, Dim *to);
 /* The hole that reads the operand's elements. */
 void sn_attention_read(Attention *attention, const AttentionOperand *operand);
 
-/* The hole that gives their addresses, if they are plain loads. With `steps` only if, besides, they lie one behind the
- * other along d, and addresses are affine in all of the arguments. Returns whether there is one. */
-bool sn_attention_address(Attention *attention, const AttentionOperand *operand, bool steps);
+typedef enum AttentionAddress {
+    SN_ADDRESS_NONE,   /* no hole */
+    SN_ADDRESS_PLAIN,  /* a hole that gives addresses */
+    SN_ADDRESS_AFFINE, /* besides they are affine in all arguments, and lie one behind the other along d */
+    SN_ADDRESS_PIECES, /* and all rows begin at a multiple of 16 bytes, as buffers do */
+} AttentionAddress;
+
+/* The hole that gives the addresses of the operand's elements, if it has as much as `least`. Returns what it has. */
+AttentionAddress sn_attention_address(Attention *attention, const AttentionOperand *operand,
+                                      AttentionAddress least);
 
 /* The hole of the scores, which adds the bias, or masks; with `causal` after the causal mask too. */
 void sn_attention_score(Attention *attention, const char *name, bool causal);

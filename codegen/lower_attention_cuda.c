@@ -52,10 +52,10 @@ static bool fits_registers(const Attention *a, Kind kind, int height, int width)
 
 /* The largest tiles of which two blocks fit on a processor, or else one. */
 static void choose_tiles(const Attention *a, Cut *cut) {
-    static const int shape[][2] = {{2, 64}, {2, 32}, {1, 64}, {1, 32}};
+    static const int shape[][2] = {{2, 64}, {2, 32}, {1, 64}, {1, 32}, {1, 16}};
     int64_t all = a->lower.kernel->target->shared_bytes;
     for (int blocks = 2; blocks > 0 && !cut->height; blocks--)
-        for (int i = 0; i < 4 && !cut->height; i++) {
+        for (int i = 0; i < 5 && !cut->height; i++) {
             int height = shape[i][0], width = shape[i][1];
             int64_t bytes = tile_bytes(a, cut->kind, height, width);
             if (bytes * blocks > all || !fits_registers(a, cut->kind, height, width)) continue;
@@ -116,20 +116,21 @@ static int forms_of(const Cut *cut) {
     return sn_dim_equals(cut->is_few, 1) ? 2 : sn_dim_equals(cut->is_few, 0) ? 1 : 3;
 }
 
-static void set_numbers(Attention *a, const Cut *cut, int pointers, bool statistics) {
+static void set_numbers(Attention *a, const Cut *cut, int pointers, int pieces, bool statistics) {
     double scale = a->attr->scale;
-    a->use->defines = sn_arena_printf(a->lower.arena,
-                                      "    static constexpr int KIND = %d, D = %lld, DV = %lld, HEIGHT = %d, "
-                                      "WIDTH = %d, FORMS = %d, FEW = %d, "
-                                      "SHARE = %d;\n    static constexpr int CAUSAL = %d, SCORE = %d, SCALED "
-                                      "= %d, ZERO = %d, POINTER = %d, "
-                                      "STATISTICS = %d;\n",
-                                      (int)cut->kind, (long long)a->D, (long long)a->DV, cut->height,
-                                      cut->width, forms_of(cut), FEW, cut->share, a->attr->causal,
-                                      a->adds   ? 2
-                                      : a->bias ? 1
-                                                : 0,
-                                      a->adds || !(scale > 0), a->attr->zero_rows, pointers, statistics);
+    a->use->defines =
+        sn_arena_printf(a->lower.arena,
+                        "    static constexpr int KIND = %d, D = %lld, DV = %lld, HEIGHT = %d, "
+                        "WIDTH = %d, FORMS = %d, FEW = %d, "
+                        "SHARE = %d;\n    static constexpr int CAUSAL = %d, SCORE = %d, SCALED "
+                        "= %d, ZERO = %d, POINTER = %d, PIECES = %d, "
+                        "STATISTICS = %d;\n",
+                        (int)cut->kind, (long long)a->D, (long long)a->DV, cut->height, cut->width,
+                        forms_of(cut), FEW, cut->share, a->attr->causal,
+                        a->adds   ? 2
+                        : a->bias ? 1
+                                  : 0,
+                        a->adds || !(scale > 0), a->attr->zero_rows, pointers, pieces, statistics);
 }
 
 static void set_driver(Attention *a, const Cut *cut) {
@@ -156,10 +157,12 @@ Status sn_lower_attention_cuda(Attention *a) {
     static const AttentionOperand operand[3] = {{0, "query", "query_pointer", "h", "i"},
                                                 {1, "key", "key_pointer", "g", "j"},
                                                 {2, "value", "value_pointer", "g", "j"}};
-    int pointers = 0;
+    int pointers = 0, pieces = 0;
     for (int i = 0; i < 3; i++) {
         sn_attention_read(a, &operand[i]);
-        if (sn_attention_address(a, &operand[i], true)) pointers |= 1 << i;
+        AttentionAddress address = sn_attention_address(a, &operand[i], SN_ADDRESS_AFFINE);
+        if (address >= SN_ADDRESS_AFFINE) pointers |= 1 << i;
+        if (address == SN_ADDRESS_PIECES) pieces |= 1 << i;
     }
     if (a->bias) sn_attention_score(a, "score", false);
     TRY(a->lower.status);
@@ -174,7 +177,7 @@ Status sn_lower_attention_cuda(Attention *a) {
     a->use->threads = THREADS;
     sn_attention_scratch(a, "partial", count_blocks(a, &cut));
     TRY(a->lower.status);
-    set_numbers(a, &cut, pointers, statistics);
+    set_numbers(a, &cut, pointers, pieces, statistics);
     set_driver(a, &cut);
     return NULL;
 }

@@ -104,12 +104,10 @@ static bool launch_kernel(Fixture *f, const Kernel *kernel, void *call, const in
     return ran;
 }
 
-/* Elements are aligned; 16 bytes of them are not in one of the orders. */
-static char *make_buffer(Fixture *f, size_t bytes, EmuOrder order) {
-    size_t shift = order == EMU_SHUFFLED ? 8 : 0;
-    char *buffer = f->alloc(bytes + shift);
+static void *must_alloc(Fixture *f, size_t bytes) {
+    void *buffer = f->alloc(bytes);
     assert_non_null(buffer);
-    return buffer + shift;
+    return buffer;
 }
 
 /* A kernel's run on random inputs, and what the interpreter makes of them. */
@@ -133,18 +131,17 @@ static void make_buffers(Trial *t) {
         inputs[i] = random_input(t->c, body->param.at[i], t->symbols, (uint64_t)i + 1);
         void *bytes = bytes_of(inputs[i]);
         size_t size = (size_t)(inputs[i]->count * sn_dtype_bytes(inputs[i]->dtype));
-        memcpy(t->buffer[t->count++] = make_buffer(t->f, size, t->order), bytes, size);
+        memcpy(t->buffer[t->count++] = must_alloc(t->f, size), bytes, size);
         free(bytes);
     }
     t->truth = SN_ARRAY(t->c->arena, Array *, body->result.count);
     assert_ok(sn_eval_graph(t->c->arena, t->c->graph, false, (const Array *const *)inputs, t->truth));
     for (int i = 0; i < body->result.count; i++) {
         size_t size = (size_t)(t->truth[i]->count * sn_dtype_bytes(t->truth[i]->dtype));
-        t->buffer[t->count++] = make_buffer(t->f, size, t->order);
+        t->buffer[t->count++] = must_alloc(t->f, size);
     }
     for (int i = 0; i < t->kernel->scratch_count; i++)
-        t->buffer[t->count++] =
-            make_buffer(t->f, (size_t)value_of(t->kernel->scratch_bytes[i], t->symbols), t->order);
+        t->buffer[t->count++] = must_alloc(t->f, (size_t)value_of(t->kernel->scratch_bytes[i], t->symbols));
 }
 
 static void run_trial(Trial *t, void *unit) {
@@ -159,8 +156,7 @@ static void run_trial(Trial *t, void *unit) {
 }
 
 static void free_buffers(Trial *t) {
-    for (int i = 0; i < t->count; i++)
-        t->f->release((char *)t->buffer[i] - (t->order == EMU_SHUFFLED ? 8 : 0));
+    for (int i = 0; i < t->count; i++) t->f->release(t->buffer[i]);
 }
 
 static void check_case(Fixture *f, Case *c, const Kernel *kernel, void *unit, const int64_t *symbols,

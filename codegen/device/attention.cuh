@@ -5,7 +5,7 @@
  * Use, the kernel's struct, has the numbers
  *   KIND     what operands are and how they are multiplied: SnAttentionKind
  *   D, DV    head sizes of Q and K, and of V and O
- *   HEIGHT, WIDTH  a block works on 64·HEIGHT rows, WIDTH columns (a multiple of 32) at a time
+ *   HEIGHT, WIDTH  a block works on 64·HEIGHT rows, WIDTH columns (a multiple of 16) at a time
  *   FORMS, FEW, SHARE  of attention_few.cuh
  *   CAUSAL   1: row i sees the columns j <= i + offset
  *   SCORE    0: no score hole; 1: the hole masks (returns its argument or -infinity); 2: the hole adds
@@ -14,6 +14,7 @@
  *   ZERO     1: a row of O whose scores are all -infinity is zero; 0: NaN, as Softmax has it
  *   POINTER  a bit for each of Q, K, V (1, 2, 4): there is an address hole, affine in its arguments, with a step of one
  *            element in d
+ *   PIECES   a bit likewise: all rows of it begin at a multiple of 16 bytes
  *   STATISTICS  1: there is a hole for the logarithm of a row's sum of exponentials
  * and the holes, called for elements that exist only (but see the addresses):
  *   float query_s(b, h, i, d), key_s(b, g, j, d), value_s(b, g, j, d)
@@ -104,7 +105,7 @@ template <class Use> struct SnAttentionShape {
 
 template <class Use> struct SnAttentionQuery {
     static constexpr int SIZE = Use::D, PADDED = SnAttentionShape<Use>::DEPTH;
-    static constexpr bool POINTER = (Use::POINTER & 1) != 0;
+    static constexpr bool POINTER = (Use::POINTER & 1) != 0, WHOLE = (Use::PIECES & 1) != 0;
     SN_DEVICE float element(const Use &use, int64_t b, int64_t h, int64_t i, int64_t d) {
         return use.query_s(b, h, i, d);
     }
@@ -115,7 +116,7 @@ template <class Use> struct SnAttentionQuery {
 };
 template <class Use> struct SnAttentionKey {
     static constexpr int SIZE = Use::D, PADDED = SnAttentionShape<Use>::DEPTH;
-    static constexpr bool POINTER = (Use::POINTER & 2) != 0;
+    static constexpr bool POINTER = (Use::POINTER & 2) != 0, WHOLE = (Use::PIECES & 2) != 0;
     SN_DEVICE float element(const Use &use, int64_t b, int64_t g, int64_t j, int64_t d) {
         return use.key_s(b, g, j, d);
     }
@@ -126,7 +127,7 @@ template <class Use> struct SnAttentionKey {
 };
 template <class Use> struct SnAttentionValue {
     static constexpr int SIZE = Use::DV, PADDED = SnAttentionShape<Use>::OUT;
-    static constexpr bool POINTER = (Use::POINTER & 4) != 0;
+    static constexpr bool POINTER = (Use::POINTER & 4) != 0, WHOLE = (Use::PIECES & 4) != 0;
     SN_DEVICE float element(const Use &use, int64_t b, int64_t g, int64_t j, int64_t d) {
         return use.value_s(b, g, j, d);
     }
@@ -153,7 +154,7 @@ SN_DEVICE SnAttentionSource sn_attention_source(const Use &use, int64_t b, int64
         const uint64_t all = (uint64_t)first | (uint64_t)source.stride |
                              (uint64_t)(Operand::pointer(use, 1, 0, 0, 0) - first) |
                              (uint64_t)(Operand::pointer(use, 0, 1, 0, 0) - first);
-        source.aligned = all % 16 == 0;
+        source.aligned = Operand::WHOLE || all % 16 == 0;
     }
     return source;
 }
@@ -185,30 +186,31 @@ SN_DEVICE void sn_attention_pieces(typename SnAttentionShape<Use>::Stored *to, c
                            : PIECES > 8  ? 16
                            : PIECES > 4  ? 8
                                          : 4;
+    constexpr int DOWN = SN_ATTENTION_THREADS / ACROSS;
     const int first = threadIdx.x / ACROSS, across = threadIdx.x % ACROSS;
 #pragma unroll 4
-    for (int r = 0; r < rows; r += SN_ATTENTION_THREADS / ACROSS) /* which divides 32, and that `rows` */
-        for (int piece = across; piece < PIECES; piece += ACROSS)
+    for (int r = 0; r < rows; r += DOWN)
+        for (int piece = across; piece < PIECES && (rows % DOWN == 0 || r + first < rows); piece += ACROSS)
             visit(r + first, piece * PIECE, to + (r + first) * LD + piece * PIECE);
 }
 
-/* Rows [first, first + rows) of an operand to shared memory, of which `present` exist; the rest is zero. Pieces come
- * asynchronously when the source is aligned. */
+/* Rows [first, first + rows) of an operand to shared memory, of which `present` exist; the rest is zero: asynchronously
+ * by pieces, or element by element. */
 template <class Use, class Operand>
-SN_DEVICE void sn_attention_load(const Use &use, const SnAttentionSource &source,
-                                 typename SnAttentionShape<Use>::Stored *to, const int rows, int64_t b,
-                                 int64_t h, int64_t first, int present) {
-    if (Operand::POINTER && source.aligned) {
-        const char *from = source.row + first * source.stride;
-        sn_attention_pieces<Use, Operand>(to, rows, [&](int r, int d, void *piece) {
-            const int left = r < present ? (Operand::SIZE - d) * (int)sizeof(*to) : 0;
-            sn_copy_async16(piece, left > 0 ? from + r * source.stride + d * (int)sizeof(*to) : source.row,
-                            left > 16  ? 16
-                            : left > 0 ? left
-                                       : 0);
-        });
-        return;
-    }
+SN_DEVICE void sn_attention_copy(const SnAttentionSource &source, typename SnAttentionShape<Use>::Stored *to,
+                                 const int rows, int64_t first, int present) {
+    const char *from = source.row + first * source.stride;
+    sn_attention_pieces<Use, Operand>(to, rows, [&](int r, int d, void *piece) {
+        const int left = r < present ? (Operand::SIZE - d) * (int)sizeof(*to) : 0;
+        sn_copy_async16(piece, left > 0 ? from + r * source.stride + d * (int)sizeof(*to) : source.row,
+                        left > 16  ? 16
+                        : left > 0 ? left
+                                   : 0);
+    });
+}
+template <class Use, class Operand>
+SN_DEVICE void sn_attention_copy_elements(const Use &use, typename SnAttentionShape<Use>::Stored *to,
+                                          const int rows, int64_t b, int64_t h, int64_t first, int present) {
     constexpr int PIECE = SnAttentionShape<Use>::PIECE, PIECES = Operand::PADDED / PIECE;
 #pragma unroll 1
     for (int at = threadIdx.x; at < rows * PIECES; at += SN_ATTENTION_THREADS) {
@@ -219,13 +221,28 @@ SN_DEVICE void sn_attention_load(const Use &use, const SnAttentionSource &source
         *(uint4 *)(to + r * (Operand::PADDED + PIECE) + d) = piece;
     }
 }
+template <class Use, class Operand>
+SN_DEVICE void sn_attention_load(const Use &use, const SnAttentionSource &source,
+                                 typename SnAttentionShape<Use>::Stored *to, const int rows, int64_t b,
+                                 int64_t h, int64_t first, int present) {
+    if constexpr (Operand::WHOLE) {
+        sn_attention_copy<Use, Operand>(source, to, rows, first, present);
+    } else if constexpr (Operand::POINTER) {
+        if (source.aligned)
+            sn_attention_copy<Use, Operand>(source, to, rows, first, present);
+        else
+            sn_attention_copy_elements<Use, Operand>(use, to, rows, b, h, first, present);
+    } else {
+        sn_attention_copy_elements<Use, Operand>(use, to, rows, b, h, first, present);
+    }
+}
 
 /* Rounds what sn_attention_load has copied for this thread, once it is there. */
 template <class Use, class Operand>
 SN_DEVICE void sn_attention_round(const SnAttentionSource &source, typename SnAttentionShape<Use>::Stored *to,
                                   const int rows) {
     if constexpr (Use::KIND == SN_ATTENTION_TF32 && Operand::POINTER)
-        if (source.aligned)
+        if (Operand::WHOLE || source.aligned)
             sn_attention_pieces<Use, Operand>(to, rows, [](int, int, void *piece) {
                 *(uint4 *)piece = sn_attention_rounded(*(uint4 *)piece);
             });

@@ -229,8 +229,12 @@ template <class Use> SN_DEVICE void sn_attention_few(const Use &use, const SnAtt
     sn_attention_few_start(use, p, t);
     const SnAttentionSource keys = sn_attention_source<Use, SnAttentionKey<Use>>(use, t.b, t.g),
                             values = sn_attention_source<Use, SnAttentionValue<Use>>(use, t.b, t.g);
-    if (Few::FAST && keys.aligned && values.aligned)
-        sn_attention_few_columns<Use, Few::FAST>(use, p, t, keys, values);
+    if constexpr (!Few::FAST)
+        sn_attention_few_columns<Use, false>(use, p, t, keys, values);
+    else if constexpr ((Use::PIECES & 6) == 6)
+        sn_attention_few_columns<Use, true>(use, p, t, keys, values);
+    else if (keys.aligned && values.aligned)
+        sn_attention_few_columns<Use, true>(use, p, t, keys, values);
     else
         sn_attention_few_columns<Use, false>(use, p, t, keys, values);
     __syncthreads();
