@@ -8,7 +8,6 @@
 static Hash key_of(const sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Hash key = sn_hash_u64((Hash){0}, binding->number);
-    key = sn_hash_u64(key, (uint64_t)context->begin << 32 | (uint64_t)context->end);
     key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->begin), (uint64_t)context->end);
     key = sn_hash_u64(key, (uintptr_t)context->arena.at);
     key = sn_hash_u64(key, (uintptr_t)context->workspace.at);

@@ -91,9 +91,9 @@ static void phases_are_recorded_apart(void **state) {
     static const char phases[] = "graph \"phases\" stage imported\n"
                                  "symbol B\nsymbol T\n"
                                  "input %0 \"x\": f32[B, T, 24]\n"
-                                 "%1 = exp(%0) : f32[B, T, 24] ; group 1\n"
-                                 "%2 = softmax(%1) {axis = 2} : f32[B, T, 24] ; group 2 phase backward\n"
-                                 "%3 = tanh(%2) : f32[B, T, 24] ; group 3 phase update\n"
+                                 "%1 = softmax(%0) {axis = 2} : f32[B, T, 24] ; group 1\n"
+                                 "%2 = softmax(%1) {axis = 1} : f32[B, T, 24] ; group 2 phase backward\n"
+                                 "%3 = softmax(%2) {axis = 2} : f32[B, T, 24] ; group 3 phase update\n"
                                  "output %1 \"e\"\n"
                                  "output %3 \"y\"\n";
     float x[MOST];
