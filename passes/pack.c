@@ -1,16 +1,27 @@
-/* Constant right operands of contractions are packed once, in setup, into the panels that the CPU kernel
- * streams. */
+/* Right operands of contractions are packed into the panels that the CPU kernel streams: constant ones once, in setup; in
+ * a training step, large ones in each run, for one packing costs less than the many that a product without it does. */
 #include "pass.h"
 
 #include "tuning.h"
 
-static bool wants_packing(const Pass *pass, const Node *node) {
+enum { LEAST = 256 }; /* columns, of what a run packs; more of them are multiplied with it */
+
+/* A matrix that every row of a step meets. The sizes of the step are not known; a step has many rows. */
+static bool is_large(const Value *b) {
+    int64_t columns, depth;
+    if (b->type.rank != 2 || !sn_dim_is(b->type.dim[1], &columns) || columns < LEAST) return false;
+    return !sn_dim_is(b->type.dim[0], &depth) || depth >= LEAST;
+}
+
+static bool wants_packing(const Pass *pass, const Graph *graph, const Node *node) {
     if (node->op != SN_OP_CONTRACT || node->setup || ((const AttrContract *)node->attr)->packed) return false;
     const Value *b = node->input[1];
     const Dim *end = b->type.dim + b->type.rank;
     if (sn_dim_equals(end[-1], 0) || sn_dim_equals(end[-2], 0)) return false; /* panels of nothing */
-    return pass->target->panel > 0 && b->producer && b->producer->setup && sn_dtype_is_float(b->type.dtype) &&
-           b->type.dtype != SN_F64;
+    if (pass->target->panel <= 0 || !sn_dtype_is_float(b->type.dtype) || b->type.dtype == SN_F64)
+        return false;
+    if (b->producer && b->producer->setup) return true;
+    return graph->states.count > 0 && b->type.dtype == SN_F32 && is_large(b);
 }
 
 static void pack_operand(Pass *pass, Graph *graph, Node *node) {
@@ -32,8 +43,10 @@ bool sn_pack(Pass *pass, Graph *graph) {
     sn_mark_setup(pass, graph);
     for (Node *node = graph->body->first, *next; node && !pass->status; node = next) {
         next = node->next;
-        if (!wants_packing(pass, node) || !sn_pass_rewrite(pass)) continue;
-        sn_pass_remark(pass, node->origin, true, "packs the weights once");
+        if (!wants_packing(pass, graph, node) || !sn_pass_rewrite(pass)) continue;
+        bool once = node->input[1]->producer && node->input[1]->producer->setup;
+        sn_pass_remark(pass, node->origin, true,
+                       once ? "packs the weights once" : "packs the right operand in each run");
         pack_operand(pass, graph, node);
         changed = true;
     }
