@@ -101,7 +101,7 @@ Status sn_cache_output(const sn_Context *context, OutputSlot *slot);
 /* Brings the initial value of a state that is updated in place, which is not live, into its block. */
 Status sn_state_begin(sn_Context *context, StateSlot *state, const void *data, int64_t bytes);
 
-/* The same of a state that is the program's own. */
+/* The same of a state that is the program's own, which is live from then on. */
 Status sn_state_fill(sn_Context *context, StateSlot *state, int64_t bytes);
 
 /* SN_INVALID when a run that failed has left states updated by half. */

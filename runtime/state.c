@@ -79,7 +79,10 @@ Status sn_state_begin(sn_Context *context, StateSlot *state, const void *data, i
 Status sn_state_fill(sn_Context *context, StateSlot *state, int64_t bytes) {
     TRY(sn_context_grow(context, &state->current, bytes,
                         sn_context_side_bytes(context) - state->current.bytes));
-    return sn_program_fill(context->program, state->kept->initial, state->current.at);
+    TRY(sn_program_fill(context->program, state->kept->initial, state->current.at));
+    for (int i = 0; i < state->kept->initial->rank; i++) state->extent[i] = state->kept->initial->extent[i];
+    state->live = true;
+    return NULL;
 }
 
 Status sn_states_sound(const sn_Context *context) {

@@ -92,10 +92,7 @@ static Status settle(sn_Context *context, int index, StateSlot **out) {
     const Tensor *initial = state->kept->initial;
     int64_t bytes = initial->count * sn_dtype_bytes(initial->dtype);
     if (state->live || !bytes) return NULL;
-    TRY(sn_state_fill(context, state, bytes));
-    for (int i = 0; i < initial->rank; i++) state->extent[i] = initial->extent[i];
-    state->live = true;
-    return NULL;
+    return sn_state_fill(context, state, bytes);
 }
 
 Status sn_context_state_get(sn_Context *context, int index, sn_Tensor *out) {
