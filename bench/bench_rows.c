@@ -205,6 +205,7 @@ static void fill_times(Bench *bench, Cell *row, const Subject *subject, const St
     fill_sizes(bench, row, &tokens);
     if (tokens > 0 && stats->median > 0) row[ROW_TOKENS] = sn_cell_number(tokens / stats->median);
     if (bench->request->steps > 1) return; /* of different sizes, with as many amounts of work */
+    if (bench->request->training && !bench->phases->whole) return; /* a part of the work */
     double flops = sn_context_flops(subject->context);
     if (flops >= 0) row[ROW_PEAK_SHARE] = sn_cell_number(flops / stats->median); /* see sn_bench_finish */
 }
