@@ -1,205 +1,5 @@
-/* Every model of tests/models, compiled in both modes and run on its vectors, in this process.
- *
- * tests/models/unsupported.txt lists, one a line, the folders that import refuses today: a model that is
- * refused without standing there fails, and so does one that stands there and runs. SN_MODELS (a prefix of
- * folder names) narrows the run down while developing. */
-#include "load.h"
-#include "type.h"
-
-#include <dirent.h>
-#include <math.h>
-#include <setjmp.h>
-#include <sinter/sinter.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-enum { MAX_TENSORS = 64 };
-
-typedef struct Totals {
-    int passed, refused, failed;
-    char *expected_refusals; /* NULL: any model may be refused */
-    const char *folder;      /* of the command line */
-} Totals;
-
-static bool exists(const char *path) {
-    return access(path, F_OK) == 0;
-}
-
-static const char *join(Arena *arena, const char *folder, const char *name) {
-    return sn_arena_printf(arena, "%s/%s", folder, name);
-}
-
-/* ---- comparison ---- */
-
-/* Narrow floats are as good as their own rounding; a cast's rounding is exactly what it is tested for. */
-static double tolerance_of(DType dtype) {
-    if (dtype == SN_F16) return 4e-3;
-    return dtype == SN_BF16 ? 2e-2 : 1e-4;
-}
-
-/* NULL when equal, otherwise what differs. */
-static const char *difference(Arena *arena, const sn_Tensor *got, const Tensor *expected) {
-    if (got->element_type != sn_dtype_onnx(expected->dtype)) return "another element type";
-    if (got->rank != expected->rank) return "another rank";
-    for (int i = 0; i < got->rank; i++)
-        if (got->extent[i] != expected->extent[i]) return "another shape";
-    Tensor result = *expected;
-    result.payload = SN_PAYLOAD_BYTES;
-    result.bytes = got->data;
-    double tolerance = tolerance_of(expected->dtype);
-    for (int64_t i = 0; i < expected->count; i++) {
-        double a = sn_tensor_get(&result, i), b = sn_tensor_get(expected, i);
-        bool same = a == b || (isnan(a) && isnan(b)) || fabs(a - b) <= tolerance * (1 + fabs(b));
-        if (!sn_dtype_is_float(expected->dtype))
-            same = sn_tensor_get_int(&result, i) == sn_tensor_get_int(expected, i);
-        if (!same) return sn_arena_printf(arena, "element %ld is %.9g, not %.9g", (long)i, a, b);
-    }
-    return NULL;
-}
-
-/* ---- one case ---- */
-
-static sn_Error *set_inputs(Arena *arena, sn_Context *context, const char *folder, int count) {
-    for (int i = 0; i < count; i++) {
-        Tensor *tensor;
-        Status status =
-            sn_load_tensor(arena, sn_arena_printf(arena, "%s/input_%d.pb", folder, i), &tensor, NULL);
-        if (status) return status;
-        void *bytes =
-            sn_arena_alloc(arena, (size_t)tensor->count * (size_t)sn_dtype_bytes(tensor->dtype) + 1);
-        sn_tensor_copy(tensor, 0, tensor->count, bytes);
-        sn_Tensor input = {sn_dtype_onnx(tensor->dtype), tensor->rank, tensor->extent, bytes};
-        status = sn_context_set_input(context, i, &input);
-        if (status) return status;
-    }
-    return NULL;
-}
-
-static const char *check_outputs(Arena *arena, const sn_Context *context, const char *folder, int count) {
-    for (int i = 0; i < count; i++) {
-        const char *path = sn_arena_printf(arena, "%s/output_%d.pb", folder, i);
-        Tensor *expected;
-        sn_Tensor got;
-        if (!exists(path)) continue;
-        Status status = sn_load_tensor(arena, path, &expected, NULL);
-        if (!status) status = sn_context_output(context, i, &got);
-        const char *reason = status ? sn_arena_string(arena, sn_error_message(status)) : NULL;
-        sn_error_free(status);
-        if (!reason) reason = difference(arena, &got, expected);
-        if (reason) return sn_arena_printf(arena, "output %d: %s", i, reason);
-    }
-    return NULL;
-}
-
-/* NULL when the case passes. Both cases of a model run in one context, so a new shape must not need a new
- * program. */
-static const char *run_case(Arena *arena, const sn_Model *model, sn_Context *context, const char *folder) {
-    sn_Error *error = set_inputs(arena, context, folder, sn_model_input_count(model));
-    if (!error) error = sn_context_run(context);
-    const char *reason = error ? sn_arena_string(arena, sn_error_message(error)) : NULL;
-    sn_error_free(error);
-    return reason ? reason : check_outputs(arena, context, folder, sn_model_output_count(model));
-}
-
-static const char *run_cases(Arena *arena, const sn_Model *model, sn_Context *context, const char *folder) {
-    if (exists(join(arena, folder, "output_0.pb"))) return run_case(arena, model, context, folder);
-    struct dirent **entry;
-    int count = scandir(folder, &entry, NULL, alphasort);
-    const char *reason = NULL;
-    for (int i = 0; i < count; i++) {
-        const char *inner = join(arena, folder, entry[i]->d_name);
-        if (!reason && entry[i]->d_name[0] != '.' && exists(join(arena, inner, "output_0.pb")))
-            reason = run_case(arena, model, context, inner);
-        free(entry[i]);
-    }
-    free(entry);
-    return reason;
-}
-
-static const char *run_mode(Arena *arena, const sn_Model *model, sn_Mode mode, const char *folder) {
-    sn_CompileOptions options = {.size = sizeof options, .mode = mode, .device = "cpu", .threads = 2};
-    sn_Program *program = NULL;
-    sn_Context *context = NULL;
-    sn_Error *error = sn_compile(model, &options, &program);
-    if (!error) error = sn_context_new(program, NULL, &context);
-    const char *reason = error ? sn_arena_string(arena, sn_error_message(error)) : NULL;
-    sn_error_free(error);
-    if (!reason) reason = run_cases(arena, model, context, folder);
-    sn_context_free(context);
-    sn_program_free(program);
-    return reason;
-}
-
-/* ---- one model ---- */
-
-static bool is_expected_refusal(const Totals *totals, const char *name) {
-    size_t length = strlen(name);
-    for (const char *line = totals->expected_refusals; line && *line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, length) == 0 && (line[length] == '\n' || !line[length])) return true;
-    }
-    return false;
-}
-
-static void count_failure(Totals *totals, const char *name, const char *what, const char *reason) {
-    print_message("%s %s: %s\n", name, what, reason);
-    totals->failed++;
-}
-
-/* A refusal that is expected (or, without a list, any unsupported model) is one at import, or an error when
- * the sizes are bound; another result never is. */
-static bool is_refusal(const Totals *totals, sn_Error *error, const char *reason, const char *name) {
-    if (!totals->expected_refusals) return sn_error_code(error) == SN_UNSUPPORTED;
-    return is_expected_refusal(totals, name) && (error || strncmp(reason, "output ", 7) != 0);
-}
-
-static void run_model(Totals *totals, const char *folder, const char *name) {
-    Arena *arena = sn_arena_new();
-    sn_Model *model = NULL;
-    sn_Error *error = sn_model_open(join(arena, folder, "model.onnx"), &model);
-    const char *reason = error ? sn_error_message(error) : NULL;
-    int passed = 0;
-    for (int mode = 0; model && mode < 2 && !reason; mode++) {
-        reason = run_mode(arena, model, mode ? SN_EAGER : SN_COMPILED, folder);
-        passed += !reason;
-    }
-    if (reason && is_refusal(totals, error, reason, name))
-        totals->refused++;
-    else if (reason)
-        count_failure(totals, name, error ? "import" : passed ? "eager" : "compiled", reason);
-    else if (is_expected_refusal(totals, name))
-        count_failure(totals, name, "import", "is supported now: remove it from unsupported.txt");
-    else
-        totals->passed++;
-    sn_error_free(error);
-    sn_model_close(model);
-    sn_arena_free(arena);
-}
-
-static void run_folder(Totals *totals, const char *folder, const char *prefix) {
-    struct dirent **entry;
-    int count = scandir(folder, &entry, NULL, alphasort);
-    const char *only = getenv("SN_MODELS");
-    for (int i = 0; i < count; i++) {
-        char path[2048], name[512];
-        snprintf(name, sizeof name, "%s%s", prefix, entry[i]->d_name);
-        snprintf(path, sizeof path, "%s/%s/model.onnx", folder, entry[i]->d_name);
-        bool wanted = !only || strncmp(name, only, strlen(only)) == 0;
-        if (wanted && entry[i]->d_name[0] != '.' && exists(path)) {
-            path[strlen(path) - strlen("/model.onnx")] = 0;
-            run_model(totals, path, name);
-        }
-        free(entry[i]);
-    }
-    if (count >= 0) free(entry);
-}
+/* Every model of tests/models on the CPU (models_fixture.h). */
+#include "models_fixture.h"
 
 static void test_models(void **state) {
     Totals *totals = *state;
@@ -220,18 +20,6 @@ static void test_operators(void **state) {
     assert_true(totals->passed > 0 || getenv("SN_MODELS"));
 }
 
-static char *read_text(const char *path) {
-    FILE *file = fopen(path, "rb");
-    char *text = calloc(1, 1 << 16);
-    assert_non_null(text);
-    if (file) {
-        size_t length = fread(text, 1, (1 << 16) - 1, file);
-        assert_true(length < (1 << 16) - 1);
-        fclose(file);
-    }
-    return text;
-}
-
 static void test_folder(void **state) {
     Totals *totals = *state;
     run_folder(totals, totals->folder, "");
@@ -243,11 +31,11 @@ static void test_folder(void **state) {
 /* With a folder as argument: the models there, any of which may be refused, but none may fail. */
 int main(int count, char **argument) {
     if (count > 1) {
-        Totals totals = {.folder = argument[1]};
+        Totals totals = {.folder = argument[1], .device = "cpu"};
         const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_folder, &totals)};
         return cmocka_run_group_tests(tests, NULL, NULL);
     }
-    Totals totals = {.expected_refusals = read_text(SN_TESTS "/models/unsupported.txt")};
+    Totals totals = {.expected_refusals = read_text(SN_TESTS "/models/unsupported.txt"), .device = "cpu"};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(test_models, &totals),
         cmocka_unit_test_prestate(test_operators, &totals),

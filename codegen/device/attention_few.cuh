@@ -164,7 +164,7 @@ SN_DEVICE void sn_attention_few_step(const Use &use, const SnAttention &p, const
         score[u] = sn_attention_few_product<Use>(row, key[u]);
         if (Use::SCALED) score[u] *= p.scale;
         if constexpr (Use::SCORE != 0)
-            if (counts) score[u] = use.score_s(score[u], t.b, name.h, name.i, j);
+            if (counts) score[u] = sn_attention_bounded(use.score_s(score[u], t.b, name.h, name.i, j));
         if (!counts) score[u] = -SN_INFINITY_F32;
     }
     sn_attention_few_add<Use, AHEAD>(row, factor, score, value);

@@ -39,7 +39,8 @@ SN_DEVICE void sn_attention_settle(const Use &use, const SnAttention &p, const S
             const bool counts = Layout::column(c) < columns;
             if constexpr (Use::SCORE != 0)
                 if (counts && Layout::row(r) < at.present)
-                    score = use.score_s(score, at.b, at.h, at.first + Layout::row(r), j + Layout::column(c));
+                    score = sn_attention_bounded(
+                        use.score_s(score, at.b, at.h, at.first + Layout::row(r), j + Layout::column(c)));
             if (!counts) score = -SN_INFINITY_F32;
         }
     }

@@ -143,18 +143,33 @@ CuResult cuMemGetInfo_v2(size_t *unused, size_t *total) {
 
 /* ---- context ---- */
 
-/* What still lives when the context goes is a leak of the program: a driver would release it in silence. */
+/* What still lives when the context goes is a leak of the program, though a driver would release it in silence; not so
+ * when the context was lost, and with it every way to release something. */
 static void require_no_leaks() {
     const Driver *d = &emu_driver;
     size_t left = d->streams.size() + d->events.size() + d->modules.size() + d->graphs.size() +
                   d->execs.size() + d->device_memory.size() + d->host_memory.size();
-    if (!left) return;
-    emu_say("the context is released before %zu streams, %zu events, %zu modules, %zu graphs, %zu executable "
-            "graphs, "
-            "%zu buffers of the device, %zu of the host",
+    if (!left || d->lost) return;
+    emu_say("the context is released before %zu streams, %zu events, %zu modules, %zu graphs, "
+            "%zu executable graphs, %zu buffers of the device, %zu of the host",
             d->streams.size(), d->events.size(), d->modules.size(), d->graphs.size(), d->execs.size(),
             d->device_memory.size(), d->host_memory.size());
     abort();
+}
+
+static void forget_everything() {
+    Driver *d = &emu_driver;
+    for (void *memory : d->device_memory) emu_free(memory);
+    for (void *memory : d->host_memory) emu_free(memory);
+    d->device_memory.clear();
+    d->host_memory.clear();
+    d->streams.clear();
+    d->events.clear();
+    d->modules.clear();
+    d->functions.clear();
+    d->graphs.clear();
+    d->execs.clear();
+    d->lost = SN_CU_SUCCESS;
 }
 
 CuResult cuDevicePrimaryCtxRetain(CuContext *context, CuDevice) {
@@ -172,7 +187,7 @@ CuResult cuDevicePrimaryCtxRelease_v2(CuDevice) {
     if (--emu_driver.retained) return SN_CU_SUCCESS;
     emu_finish_all();
     require_no_leaks();
-    emu_driver.lost = SN_CU_SUCCESS;
+    forget_everything();
     return SN_CU_SUCCESS;
 }
 

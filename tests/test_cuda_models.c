@@ -1,0 +1,50 @@
+/* Every model of tests/models on the device `cuda`, whose libraries are emulated here (emulator/README.md), or, with
+ * SINTER_TEST_GPU=1, on the GPU of this machine.
+ *
+ * tests/models/unsupported_cuda.txt lists what this device refuses and the CPU does not; it has to become empty. */
+#include "models_fixture.h"
+
+static void emulate(void) {
+    setenv("SINTER_LIBCUDA", SN_EMULATED "/libemulated_cuda.so", 1);
+    setenv("SINTER_LIBNVRTC", SN_EMULATED "/libemulated_nvrtc.so", 1);
+    setenv("SINTER_LIBCUBLASLT", SN_EMULATED "/libemulated_cublaslt.so", 1);
+    setenv("SINTER_EMULATOR", "order=2", 1);
+}
+
+static char *read_refusals(void) {
+    char *here = read_text(SN_TESTS "/models/unsupported_cuda.txt"),
+         *everywhere = read_text(SN_TESTS "/models/unsupported.txt");
+    here = realloc(here, strlen(here) + strlen(everywhere) + 1);
+    assert_non_null(here);
+    strcat(here, everywhere);
+    free(everywhere);
+    return here;
+}
+
+static void run_all(Totals *totals, const char *folder, const char *prefix) {
+    totals->passed = totals->refused = totals->failed = 0;
+    run_folder(totals, folder, prefix);
+    print_message("%d passed, %d refused, %d failed\n", totals->passed, totals->refused, totals->failed);
+    assert_int_equal(totals->failed, 0);
+    assert_true(totals->passed > 0 || getenv("SN_MODELS"));
+}
+
+static void models_run_on_cuda(void **state) {
+    run_all(*state, SN_TESTS "/models", "");
+}
+
+static void operators_run_on_cuda(void **state) {
+    run_all(*state, SN_TESTS "/models/ops", "ops/");
+}
+
+int main(void) {
+    Totals totals = {.expected_refusals = read_refusals(), .device = "cuda"};
+    if (!getenv("SINTER_TEST_GPU")) emulate();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(models_run_on_cuda, &totals),
+        cmocka_unit_test_prestate(operators_run_on_cuda, &totals),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(totals.expected_refusals);
+    return failed;
+}
