@@ -246,7 +246,8 @@ Status sn_cli_generate(Cli *cli, const sn_Model *model) {
         .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
         .state_count = g.states.count,
         .state = g.states.at,
-        .tuning = sn_option_text(options, OPTION_TUNING, NULL)};
+        .tuning = sn_option_text(options, OPTION_TUNING, NULL),
+        .precision = sn_option_precision(options)};
     sn_ContextOptions memory = {.size = sizeof memory,
                                 .memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0)};
     sn_Program *program;

@@ -201,6 +201,28 @@ static bool is_own_memory(const sn_Context *context, const void *data) {
     return own;
 }
 
+static Status fill_staging(sn_Context *context, InputSlot *slot, int64_t bytes) {
+    Device *device = context->program->device;
+    TRY(sn_context_grow(context, &slot->staging, bytes,
+                        sn_context_side_bytes(context) - slot->staging.bytes));
+    return device->ops->upload(device, slot->staging.at, slot->data, bytes);
+}
+
+/* What an input is read from. Outputs of the run before are copied before any input is placed: that of a state may be
+ * written over them. */
+static Status find_source(sn_Context *context, const Binding *binding, int index) {
+    const sn_Program *program = context->program;
+    InputSlot *slot = &context->input[index];
+    int64_t bytes = binding->dim[program->plan->value[program->plan->input[index]].bytes];
+    bool read = !slot->cache && !(slot->state && (slot->state->cache || slot->state->live));
+    slot->source = slot->data;
+    if (!read || bytes == 0 || !program->device->host_memory || !is_own_memory(context, slot->data))
+        return NULL;
+    TRY(fill_staging(context, slot, bytes));
+    slot->source = slot->staging.at;
+    return NULL;
+}
+
 static Status place_input(sn_Context *context, const Binding *binding, int index) {
     const sn_Program *program = context->program;
     int at = program->plan->input[index];
@@ -221,26 +243,17 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
         return NULL;
     }
     if (state && state->in_place && bytes) {
-        const void *data = slot->data;
-        if (is_own_memory(context, data)) { /* maybe of this very state */
-            int64_t held = sn_context_side_bytes(context) - slot->staging.bytes;
-            TRY(sn_context_grow(context, &slot->staging, bytes, held));
-            TRY(program->device->ops->upload(program->device, slot->staging.at, data, bytes));
-            data = slot->staging.at;
-        }
-        TRY(sn_state_begin(context, slot->state, data, bytes));
+        TRY(sn_state_begin(context, slot->state, slot->source, bytes));
         context->address[at] = slot->state->current.at;
         return NULL;
     }
-    bool aligned = (uintptr_t)slot->data % (uintptr_t)sn_dtype_bytes(value->type.dtype) == 0;
+    bool aligned = (uintptr_t)slot->source % (uintptr_t)sn_dtype_bytes(value->type.dtype) == 0;
     if (bytes == 0) {
         context->address[at] = program->nothing;
-    } else if (program->device->host_memory && aligned && !is_own_memory(context, slot->data)) {
-        context->address[at] = (void *)(uintptr_t)slot->data;
+    } else if (program->device->host_memory && aligned) {
+        context->address[at] = (void *)(uintptr_t)slot->source;
     } else {
-        int64_t held = sn_context_side_bytes(context) - slot->staging.bytes;
-        TRY(sn_context_grow(context, &slot->staging, bytes, held));
-        TRY(program->device->ops->upload(program->device, slot->staging.at, slot->data, bytes));
+        TRY(fill_staging(context, slot, bytes));
         context->address[at] = slot->staging.at;
     }
     return NULL;
@@ -329,6 +342,7 @@ static Status run(sn_Context *context) {
     context->ran = false;
     context->binding = binding;
     double bound = sn_clock();
+    for (int i = 0; i < plan->input_count; i++) TRY(find_source(context, binding, i));
     for (int i = 0; i < plan->input_count; i++) TRY(place_input(context, binding, i));
     context->time = (RunTime){.host = bound - start, .upload = sn_clock() - bound};
     sn_execute_release(context);

@@ -29,9 +29,10 @@ typedef struct InputSlot {
     const void *data; /* the caller's */
     int rank;
     int64_t extent[SN_MAX_RANK];
-    Block staging;    /* a copy, where the caller's memory cannot be used in place */
-    StateSlot *state; /* NULL: not a state's input */
-    StateSlot *cache; /* not NULL: the input stands for this state's block */
+    Block staging;      /* a copy, where the caller's memory cannot be used in place */
+    const void *source; /* of the run at hand: `data`, or its copy */
+    StateSlot *state;   /* NULL: not a state's input */
+    StateSlot *cache;   /* not NULL: the input stands for this state's block */
 } InputSlot;
 
 typedef struct OutputSlot {

@@ -73,8 +73,40 @@ void sn_execute_release(sn_Context *context) {
 
 /* ---- either ---- */
 
-static Status run_part(sn_Context *context, const Binding *binding) {
+static Status run_in_mode(sn_Context *context, const Binding *binding) {
     return context->program->plan->eager ? run_eager(context, binding) : run_compiled(context, binding);
+}
+
+static Status find_fault(const sn_Context *context) {
+    const sn_Program *program = context->program;
+    for (int i = 0; i < program->plan->launch_count; i++)
+        TRY(sn_program_fault(program, i, context->fault[i]));
+    return NULL;
+}
+
+static bool may_fail_before_updates(const Plan *plan) {
+    for (int i = plan->setup_count; i < plan->update_first; i++)
+        if (plan->launch[i].kernel->faults) return true;
+    return false;
+}
+
+/* States are updated in place when it is known that nothing has failed on its data: where launches are only started,
+ * what comes before is waited for. Nothing fails behind the first update. */
+static Status run_part(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    Device *device = context->program->device;
+    int begin = context->begin, end = context->end, update = plan->update_first;
+    if (device->host_memory || update < begin || update >= end || !may_fail_before_updates(plan))
+        return run_in_mode(context, binding);
+    context->end = update;
+    TRY(run_in_mode(context, binding));
+    TRY(device->ops->sync(device));
+    TRY(find_fault(context));
+    context->begin = update;
+    context->end = end;
+    TRY(run_in_mode(context, binding));
+    context->begin = begin;
+    return NULL;
 }
 
 /* Each phase for itself: launches are in their order. */
@@ -125,7 +157,6 @@ Status sn_execute(sn_Context *context, const Binding *binding) {
         sn_error_free(ended);
         return status;
     }
-    for (int i = 0; i < program->plan->launch_count && !ended; i++)
-        ended = sn_program_fault(program, i, context->fault[i]);
+    if (!ended) ended = find_fault(context);
     return !ended && context->marks ? read_marks(context, binding) : ended;
 }

@@ -124,6 +124,7 @@ Status sn_context_state_set(sn_Context *context, int index, const sn_Tensor *ten
     if (!same) return sn_fail(SN_INVALID, "the state \"%s\" has another type", state->kept->name);
     int64_t bytes = initial->count * sn_dtype_bytes(initial->dtype);
     if (bytes) TRY(device->ops->upload(device, state->current.at, tensor->data, bytes));
+    TRY(device->ops->sync(device)); /* the next run may be another thread's */
     state->spoilt = false;
     return NULL;
 }

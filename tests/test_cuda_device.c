@@ -173,6 +173,50 @@ typedef struct Worker {
     bool good;
 } Worker;
 
+/* A state that is updated in place, behind a lookup that fails: it stays as it was, recorded or not. */
+static void a_run_that_fails_on_its_data_leaves_states(void **state) {
+    static const char text[] = "graph \"step\" stage imported\n"
+                               "input %0 \"weight\": f32[300]\n"
+                               "input %1 \"table\": f32[5]\n"
+                               "input %2 \"index\": i64[2]\n"
+                               "%3 = gather(%1, %2) {axis = 0} : f32[2]\n"
+                               "%4 = add(%0, %0) : f32[300]\n"
+                               "output %4 \"weight after\"\n"
+                               "output %3 \"found\"\n";
+    static const sn_State pair[] = {{0, 0}};
+    static float weight[300], table[5];
+    int64_t index[2] = {4, 1};
+    for (int i = 0; i < 300; i++) weight[i] = (float)i;
+    for (int eager = 0; eager < 2; eager++) {
+        Made made = {.arena = sn_arena_new(), .program = open_device(*state)};
+        PipelineOptions options = {.eager = eager, .verify = true, .state_count = 1, .state = pair};
+        Plan *plan;
+        sn_Tensor got, indices = {sn_dtype_onnx(SN_I64), 1, (int64_t[]){2}, index};
+        assert_ok(sn_graph_parse(made.arena, text, strlen(text), &made.imported));
+        assert_ok(sn_compile_plan(made.program->arena, made.imported, &made.program->device->target, &options,
+                                  NULL, &made.program->ledger, &plan));
+        assert_ok(sn_program_load(made.program, plan));
+        assert_true(plan->update[0].launch >= 0);
+        made.context = make_context(made.program, 0);
+        assert_ok(set_f32(made.context, 0, 1, (int64_t[]){300}, weight));
+        assert_ok(set_f32(made.context, 1, 1, (int64_t[]){5}, table));
+        float times = 1;
+        for (int run = 0; run < 8; run++) {
+            index[1] = run % 4 == 1 ? 5 : 1;
+            assert_ok(sn_context_set_input(made.context, 2, &indices));
+            if (run % 4 == 1) {
+                assert_fails(sn_context_run(made.context), SN_FAULT, "gather");
+                continue;
+            }
+            assert_ok(sn_context_run(made.context));
+            assert_ok(sn_context_output(made.context, 0, &got));
+            times *= 2;
+            for (int i = 0; i < 300; i++) assert_true(((const float *)got.data)[i] == times * (float)i);
+        }
+        release(&made);
+    }
+}
+
 static void *work(void *argument) {
     Worker *worker = argument;
     Made own = *worker->made;
@@ -442,6 +486,7 @@ int main(void) {
         cmocka_unit_test(outputs_come_when_they_are_asked_for),
         cmocka_unit_test(launches_are_timed_one_by_one),
         cmocka_unit_test(faults_name_the_node_and_pass),
+        cmocka_unit_test(a_run_that_fails_on_its_data_leaves_states),
         cmocka_unit_test(contexts_run_side_by_side),
         cmocka_unit_test(copies_keep_every_byte),
         cmocka_unit_test(what_is_missing_is_said),

@@ -29,8 +29,8 @@ static const char update_first[] = "graph \"update first\" stage imported\n"
 enum { WEIGHT, GRADIENT, TABLE, INDEX };
 enum { ROWS = 700, COUNT = 3 * ROWS };
 
-static sn_Program *program_of(const char *text, bool eager, int states, const char *cache) {
-    static const sn_State pair[] = {{WEIGHT, 0}};
+static sn_Program *program_with(const char *text, bool eager, int states, const sn_State *pair,
+                                const char *cache) {
     sn_Program *program;
     Graph *graph;
     Plan *plan;
@@ -42,6 +42,11 @@ static sn_Program *program_of(const char *text, bool eager, int states, const ch
         sn_compile_plan(program->arena, graph, &program->device->target, &options, NULL, &ledger, &plan));
     assert_ok(sn_program_load(program, plan));
     return program;
+}
+
+static sn_Program *program_of(const char *text, bool eager, int states, const char *cache) {
+    static const sn_State pair[] = {{WEIGHT, 0}};
+    return program_with(text, eager, states, pair, cache);
 }
 
 static sn_Context *context_of(const sn_Program *program, float *weight, float *gradient, float *table,
@@ -156,6 +161,42 @@ static void a_device_that_fails_spoils_states(void **state) {
     sn_program_free(program);
 }
 
+/* The new values of two states become the old ones of each other: none is written over before it is read. */
+static void states_change_places(void **state) {
+    static const char text[] = "graph \"two\" stage imported\n"
+                               "symbol N\n"
+                               "input %0 \"a\": f32[N]\n"
+                               "input %1 \"b\": f32[N]\n"
+                               "%2 = neg(%0) : f32[N]\n"
+                               "%3 = add(%1, %1) : f32[N]\n"
+                               "output %2 \"minus a\"\n"
+                               "output %3 \"twice b\"\n";
+    static const sn_State pair[] = {{0, 0}, {1, 1}};
+    float a[] = {1, 2, 3}, b[] = {10, 20, 30};
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Program *program = program_with(text, eager, 2, pair, *state);
+        for (int i = 0; i < 2; i++) assert_true(program->plan->update[i].launch >= 0);
+        sn_Context *context = make_context(program, 0);
+        sn_Tensor first, second;
+        assert_ok(set_f32(context, 0, 1, (int64_t[]){3}, a));
+        assert_ok(set_f32(context, 1, 1, (int64_t[]){3}, b));
+        assert_ok(sn_context_run(context));
+        assert_ok(sn_context_output(context, 0, &first));
+        assert_ok(sn_context_output(context, 1, &second));
+        assert_ok(sn_context_set_input(context, 0, &second));
+        assert_ok(sn_context_set_input(context, 1, &first));
+        assert_ok(sn_context_run(context));
+        assert_ok(sn_context_output(context, 0, &first));
+        assert_ok(sn_context_output(context, 1, &second));
+        for (int i = 0; i < 3; i++) {
+            assert_true(((const float *)first.data)[i] == -2 * b[i]);
+            assert_true(((const float *)second.data)[i] == -2 * a[i]);
+        }
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
 /* What the kernel or somebody behind it still needs as it was. */
 static void other_states_have_two_buffers(void **state) {
     static const struct {
@@ -221,6 +262,7 @@ int main(void) {
         cmocka_unit_test(a_state_is_updated_where_it_lies),
         cmocka_unit_test(a_run_that_fails_on_its_data_leaves_states),
         cmocka_unit_test(a_device_that_fails_spoils_states),
+        cmocka_unit_test(states_change_places),
         cmocka_unit_test(other_states_have_two_buffers),
         cmocka_unit_test(results_replace_operands),
     };
