@@ -125,6 +125,10 @@ Status sn_saved_write(Arena *arena, const sn_Program *program, const char *path)
     const Plan *plan = program->plan;
     if (!device->ops->image)
         return sn_fail(SN_UNSUPPORTED, "saving a program for %s is unsupported", plan->target->name);
+    if (plan->graph->states.count)
+        return sn_fail(SN_UNSUPPORTED,
+                       "saving a training step is unsupported: the file would not keep its %d states",
+                       plan->graph->states.count);
     ModuleImage image;
     TRY(device->ops->image(device, arena, program->module, &image));
     Writer w = {.arena = arena,

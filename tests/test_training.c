@@ -257,6 +257,17 @@ static void states_are_read_and_set(void **state) {
     sn_program_free(program);
 }
 
+/* A saved program keeps no states of its own. */
+static void a_step_is_not_saved(void **state) {
+    Training training = squared();
+    char path[128];
+    snprintf(path, sizeof path, "%s/step.sinter", (const char *)*state);
+    sn_Program *program = program_of(regression, &training, false, 1, *state);
+    assert_fails(sn_program_save(program, path), SN_UNSUPPORTED, "saving a training step");
+    assert_true(access(path, F_OK) != 0);
+    sn_program_free(program);
+}
+
 static void phases_leave_out_updates(void **state) {
     Training training = squared();
     for (int eager = 0; eager < 2; eager++) {
@@ -331,6 +342,7 @@ int main(void) {
         cmocka_unit_test(gradients_of_several_runs_make_a_step),
         cmocka_unit_test(steps_that_are_not_finite_do_not_count),
         cmocka_unit_test(states_are_read_and_set),
+        cmocka_unit_test(a_step_is_not_saved),
         cmocka_unit_test(phases_leave_out_updates),
         cmocka_unit_test(names_choose_parameters),
         cmocka_unit_test(options_are_checked),
