@@ -220,7 +220,7 @@ static void choose(Remat *r) {
 
 static int group_of(Remat *r, int group) {
     if (group == 0) return 0;
-    if (!r->group_of[group]) r->group_of[group] = ++r->graph->next_group;
+    if (!r->group_of[group]) r->group_of[group] = r->graph->next_group++;
     return r->group_of[group];
 }
 

@@ -175,11 +175,11 @@ static void check_case(Fixture *f, Case *c, const Kernel *kernel, void *unit, co
 
 /* ---- cases ---- */
 
-/* `bias`: its shape, or NULL; `masks`: it is of bools. `causal`: with the offset that makes the last row see all. `sums`:
- * with the logarithms of the rows' sums. `side`: see operands(). */
+/* `bias`: its shape, or NULL; `masks`: it is of bools; `lowest`: see lowest_where(). `causal`: with the offset that makes
+ * the last row see all. `sums`: with the logarithms of the rows' sums. `side`: see operands(). */
 typedef struct Shape {
     const char *q, *k, *v, *bias;
-    bool masks, causal, zero, side, sums;
+    bool masks, lowest, causal, zero, side, sums;
     double scale;
 } Shape;
 
@@ -209,6 +209,18 @@ static void operands(Case *c, const Shape *s, DType dtype, Value **x) {
     }
 }
 
+/* A mask as models have it that add one: zeros, and the lowest number there is. */
+static Value *lowest_where(Case *c, DType dtype, const char *extents) {
+    Value *masked = param(c, SN_BOOL, extents);
+    double lowest = dtype == SN_F32 ? -0x1.fffffep127 : -0x1.fep127;
+    const double number[2] = {lowest, 0};
+    Value *each[2];
+    for (int i = 0; i < 2; i++)
+        each[i] = sn_build_expand(&c->b, sn_build_scalar(&c->b, dtype, number[i]), masked->type.rank,
+                                  masked->type.dim);
+    return sn_build3(&c->b, SN_OP_WHERE, NULL, masked, each[0], each[1]);
+}
+
 /* The node with its second output too. */
 static Node *with_sums(Case *c, Node *one) {
     Node *two = sn_node_new(c->graph, SN_OP_ATTENTION, one->attr, one->input_count, one->input, 2);
@@ -228,7 +240,9 @@ static void add_case(Cases *cases, const Shape *s, DType dtype, Precision precis
     c->graph->name = sn_arena_printf(c->arena, "%s %s precision %d", s->q, sn_dtype_name(dtype), precision);
     Value *x[4];
     operands(c, s, dtype, x);
-    x[3] = s->bias ? param(c, s->masks ? SN_BOOL : dtype, s->bias) : NULL;
+    x[3] = !s->bias    ? NULL
+           : s->lowest ? lowest_where(c, dtype, s->bias)
+                       : param(c, s->masks ? SN_BOOL : dtype, s->bias);
     AttrAttention attr = {.scale = s->scale, .causal = s->causal, .zero_rows = s->zero};
     if (s->causal) attr.offset = sn_dim_sub(c->graph->dims, x[1]->type.dim[2], x[0]->type.dim[2]);
     Node *node = sn_build(&c->b, SN_OP_ATTENTION, &attr, s->bias ? 4 : 3, x)->producer;
@@ -300,6 +314,22 @@ static void few_rows(void **state) {
     for (size_t i = 0; i < sizeof few / sizeof *few; i++)
         for (int t = 0; t < 2; t++) add_case(&cases, &few[i], types[t], SN_PRECISION_HIGHEST, 90);
     run_cases(*state, &cases, 3, sizes);
+}
+
+/* Rows of which all is masked see all columns alike, and what is masked in a row takes no part in it. */
+static void lowest_numbers(void **state) {
+    static const Shape lowest[] = {
+        {"B, 4, 2, 64", "B, 2, T + 300, 64", "B, 2, T + 300, 64", "B, 1, 1, T + 300", .scale = 0.125},
+        {"B, 2, T, 16", "B, 2, T, 16", "B, 2, T, 16", "B, 1, T, 1", .scale = 0.25, .sums = true},
+    };
+    static const DType types[] = {SN_F32, SN_BF16};
+    Cases cases = {0};
+    for (int i = 0; i < 4; i++) {
+        Shape s = lowest[i / 2];
+        s.lowest = true;
+        add_case(&cases, &s, types[i % 2], SN_PRECISION_HIGHEST, 90);
+    }
+    run_cases(*state, &cases, SIZES, sizes);
 }
 
 static void products_in_f32(void **state) {
@@ -391,13 +421,10 @@ static void random_heads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_in_f32),
-        cmocka_unit_test(products_in_tf32),
-        cmocka_unit_test(products_in_bf16),
-        cmocka_unit_test(products_in_f16),
-        cmocka_unit_test(few_rows),
-        cmocka_unit_test(random_heads),
-        cmocka_unit_test(planted_faults_are_noticed),
+        cmocka_unit_test(products_in_f32),  cmocka_unit_test(products_in_tf32),
+        cmocka_unit_test(products_in_bf16), cmocka_unit_test(products_in_f16),
+        cmocka_unit_test(few_rows),         cmocka_unit_test(lowest_numbers),
+        cmocka_unit_test(random_heads),     cmocka_unit_test(planted_faults_are_noticed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

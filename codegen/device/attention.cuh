@@ -255,15 +255,15 @@ template <class Use> SN_DEVICE float sn_attention_factor(const SnAttention &p) {
     return 1.4426950408889634f * (Use::SCALED ? 1 : p.scale);
 }
 
-/* A score behind its mask: the lowest float, by which some masks hide, would be infinite in units of the exponent, and a
- * thread that sees nothing else would be left with NaN. Only -infinity hides for good. */
-SN_DEVICE float sn_attention_bounded(float score) {
-    return score < -1e37f && score != -SN_INFINITY_F32 ? -1e37f : score;
+/* What exponents are relative to: a row of nothing but -infinity keeps zeros. A score that was added to may be as low
+ * as numbers get, and times the factor would be -infinity: there the maximum is taken off first. */
+template <class Use> SN_DEVICE float sn_attention_origin(float maximum, float factor) {
+    return maximum == -SN_INFINITY_F32 ? 0 : Use::SCALED ? maximum : maximum * factor;
 }
 
-/* What exponents are relative to: a row of nothing but -infinity keeps zeros. */
-SN_DEVICE float sn_attention_origin(float maximum, float factor) {
-    return maximum == -SN_INFINITY_F32 ? 0 : maximum * factor;
+/* The weight of a score, or of what was summed up relative to it. */
+template <class Use> SN_DEVICE float sn_attention_weight(float score, float factor, float origin) {
+    return sn_exp2_fast(Use::SCALED ? (score - origin) * factor : score * factor - origin);
 }
 
 /* What a row's outputs are multiplied by in the end; the sum of no values is 0. */

@@ -122,9 +122,10 @@ SN_DEVICE void sn_attention_few_add(float *row, float factor, const float *score
     float maximum = before, sum = 0, weight[AHEAD];
 #pragma unroll
     for (int u = 0; u < AHEAD; u++) maximum = fmaxf(maximum, score[u]);
-    const float origin = sn_attention_origin(maximum, factor), fade = sn_exp2_fast(before * factor - origin);
+    const float origin = sn_attention_origin<Use>(maximum, factor),
+                fade = sn_attention_weight<Use>(before, factor, origin);
 #pragma unroll
-    for (int u = 0; u < AHEAD; u++) sum += weight[u] = sn_exp2_fast(score[u] * factor - origin);
+    for (int u = 0; u < AHEAD; u++) sum += weight[u] = sn_attention_weight<Use>(score[u], factor, origin);
     *maximum_at = maximum;
     *sum_at = *sum_at * fade + sum;
 #pragma unroll
@@ -164,7 +165,7 @@ SN_DEVICE void sn_attention_few_step(const Use &use, const SnAttention &p, const
         score[u] = sn_attention_few_product<Use>(row, key[u]);
         if (Use::SCALED) score[u] *= p.scale;
         if constexpr (Use::SCORE != 0)
-            if (counts) score[u] = sn_attention_bounded(use.score_s(score[u], t.b, name.h, name.i, j));
+            if (counts) score[u] = use.score_s(score[u], t.b, name.h, name.i, j);
         if (!counts) score[u] = -SN_INFINITY_F32;
     }
     sn_attention_few_add<Use, AHEAD>(row, factor, score, value);
@@ -208,10 +209,10 @@ template <class Use> SN_DEVICE SnAttentionSum sn_attention_few_join(float *row, 
 #pragma unroll 1
     for (int g = 0; g < SN_ATTENTION_THREADS; g += Few::LANES)
         total.maximum = fmaxf(total.maximum, *Few::maximum(row, g + lane));
-    const float origin = sn_attention_origin(total.maximum, factor);
+    const float origin = sn_attention_origin<Use>(total.maximum, factor);
 #pragma unroll 1
     for (int g = 0; g < SN_ATTENTION_THREADS; g += Few::LANES) {
-        const float weight = sn_exp2_fast(*Few::maximum(row, g + lane) * factor - origin);
+        const float weight = sn_attention_weight<Use>(*Few::maximum(row, g + lane), factor, origin);
         total.sum += weight * *Few::sum(row, g + lane);
         total.out += weight * *Few::out(row, g + lane, k);
     }
@@ -262,10 +263,10 @@ SN_DEVICE SnAttentionSum sn_attention_merge_parts(const float *part, int64_t chu
     SnAttentionSum total = {-SN_INFINITY_F32, 0, 0};
 #pragma unroll 1
     for (int64_t c = 0; c < chunks; c++) total.maximum = fmaxf(total.maximum, part[c * PART + Use::DV]);
-    const float origin = sn_attention_origin(total.maximum, factor);
+    const float origin = sn_attention_origin<Use>(total.maximum, factor);
 #pragma unroll 1
     for (int64_t c = 0; c < chunks; c++) {
-        const float weight = sn_exp2_fast(part[c * PART + Use::DV] * factor - origin);
+        const float weight = sn_attention_weight<Use>(part[c * PART + Use::DV], factor, origin);
         total.sum += weight * part[c * PART + Use::DV + 1];
         total.out += weight * part[c * PART + d];
     }

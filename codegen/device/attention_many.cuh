@@ -39,8 +39,7 @@ SN_DEVICE void sn_attention_settle(const Use &use, const SnAttention &p, const S
             const bool counts = Layout::column(c) < columns;
             if constexpr (Use::SCORE != 0)
                 if (counts && Layout::row(r) < at.present)
-                    score = sn_attention_bounded(
-                        use.score_s(score, at.b, at.h, at.first + Layout::row(r), j + Layout::column(c)));
+                    score = use.score_s(score, at.b, at.h, at.first + Layout::row(r), j + Layout::column(c));
             if (!counts) score = -SN_INFINITY_F32;
         }
     }
@@ -48,7 +47,8 @@ SN_DEVICE void sn_attention_settle(const Use &use, const SnAttention &p, const S
 
 /* Scores become weights; what was summed up so far is scaled to the new maximum. A NaN is passed over by the maximum and
  * met in the sum. */
-template <class Layout> SN_DEVICE void sn_attention_weigh(float factor, SnAttentionPart<Layout> &part) {
+template <class Use, class Layout>
+SN_DEVICE void sn_attention_weigh(float factor, SnAttentionPart<Layout> &part) {
 #pragma unroll
     for (int r = 0; r < Layout::HELD; r++) {
         float maximum = part.maximum[r];
@@ -57,13 +57,13 @@ template <class Layout> SN_DEVICE void sn_attention_weigh(float factor, SnAttent
 #pragma unroll
         for (int lanes = 1; lanes < Layout::SHARERS; lanes *= 2)
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, lanes));
-        const float origin = sn_attention_origin(maximum, factor);
-        const float fade = sn_exp2_fast(part.maximum[r] * factor - origin);
+        const float origin = sn_attention_origin<Use>(maximum, factor);
+        const float fade = sn_attention_weight<Use>(part.maximum[r], factor, origin);
         float sum = part.sum[r] * fade;
 #pragma unroll
         for (int c = 0; c < Layout::ACROSS; c++) {
             float &score = part.score[Layout::score_at(r, c)];
-            score = sn_exp2_fast(score * factor - origin);
+            score = sn_attention_weight<Use>(score, factor, origin);
             sum += score;
         }
 #pragma unroll
@@ -153,7 +153,7 @@ SN_DEVICE void sn_attention_rows(const Use &use, const SnAttention &p, const SnA
         const bool whole = Use::SCORE == 0 && present == Shape::WIDTH &&
                            (!Use::CAUSAL || at.first + p.offset >= j + Shape::WIDTH - 1);
         sn_attention_settle(use, p, at, j, end, whole, part);
-        sn_attention_weigh(factor, part);
+        sn_attention_weigh<Use>(factor, part);
         Layout::gather(queries + Shape::WEIGHTS, values, part);
     }
 }
