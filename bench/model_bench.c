@@ -19,12 +19,12 @@ const Phases *sn_bench_phases(const char *name) {
     return NULL;
 }
 
-/* A learning rate that changes little, however many steps are timed. */
-static void set_rate(const Bench *bench, int input, const sn_Tensor *tensor) {
+void sn_bench_set_rate(const Graph *graph, const Inputs *inputs) {
     static const float rate = 1e-5f;
-    const char *name = bench->graph->body->param.at[input]->name;
-    if (bench->request->training && name && strcmp(name, "learning_rate") == 0)
-        memcpy(tensor->data, &rate, sizeof rate);
+    for (int i = 0; i < inputs->count; i++) {
+        const char *name = graph->body->param.at[i]->name;
+        if (name && strcmp(name, "learning_rate") == 0) memcpy(inputs->tensor[i].data, &rate, sizeof rate);
+    }
 }
 
 static Status profile(Bench *bench, Subject *subject) {
@@ -43,10 +43,8 @@ static Status profile(Bench *bench, Subject *subject) {
 static Status open_context(Bench *bench, Subject *subject) {
     sn_ContextOptions options = {.size = sizeof options, .memory_limit = bench->request->memory_limit};
     TRY(sn_context_new(subject->program, &options, &subject->context));
-    for (int i = 0; i < bench->inputs.count; i++) {
-        set_rate(bench, i, &bench->inputs.tensor[i]);
+    for (int i = 0; i < bench->inputs.count; i++)
         TRY(sn_context_set_input(subject->context, i, &bench->inputs.tensor[i]));
-    }
     return NULL;
 }
 
@@ -58,16 +56,22 @@ static void iterate(Subject *subject, int steps, double *seconds) {
     if (seconds) *seconds = (sn_clock() - start) / steps;
 }
 
-/* Training goes on from iteration to iteration. */
-static void iterate_phases(Subject *subject, const Phases *phases, double *seconds) {
+Status sn_bench_run_phases(sn_Context *context, const Phases *phases, double *seconds) {
     double part[SN_PHASE_COUNT], start = sn_clock(), sum = 0;
-    if (subject->status) return;
-    subject->status = phases->whole ? sn_context_run(subject->context)
-                                    : sn_context_run_phases(subject->context, phases->last, part);
-    if (!seconds) return;
+    if (phases->whole)
+        TRY(sn_context_run(context));
+    else
+        TRY(sn_context_run_phases(context, phases->last, part));
     *seconds = sn_clock() - start;
     for (Phase phase = phases->first; phase <= phases->last && !phases->whole; phase++) sum += part[phase];
     if (phases->first != SN_PHASE_FORWARD) *seconds = sum;
+    return NULL;
+}
+
+static void iterate_phases(Subject *subject, const Phases *phases, double *seconds) {
+    double unwanted;
+    if (!subject->status)
+        subject->status = sn_bench_run_phases(subject->context, phases, seconds ? seconds : &unwanted);
 }
 
 static void measure(Bench *bench) {
@@ -113,6 +117,7 @@ static void run_setting(Bench *bench, const char *phase, const char *autocast, i
     bench->shapes = NULL;
     Status made = sn_inputs_make(bench->scratch, bench->graph, &wanted, &bench->inputs);
     if (!made) {
+        if (request->training) sn_bench_set_rate(bench->graph, &bench->inputs);
         bench->shapes = sn_bench_shapes(bench);
         if (*bench->inputs.chosen)
             sn_bench_note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);

@@ -53,6 +53,13 @@ typedef struct BenchResult {
 /* What a phase's name means; NULL: there is none of that name. */
 const Phases *sn_bench_phases(const char *name);
 
+/* One timed run of the phases of a training step; training goes on from run to run. */
+Status sn_bench_run_phases(sn_Context *context, const Phases *phases, double *seconds);
+
+/* Gives the inputs of a training step (see sn_training_inputs) a learning rate that changes little, however many
+ * steps are timed. */
+void sn_bench_set_rate(const Graph *graph, const Inputs *inputs);
+
 /* An empty result. */
 BenchResult sn_bench_result(void);
 

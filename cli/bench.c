@@ -3,38 +3,19 @@
 #include "environment.h"
 #include "model_bench.h"
 
-/* The words of a list, without what was said before. */
-static int read_words(Cli *cli, OptionId id, const char *const *usual, int usual_count,
-                      const char *const **out) {
-    const OptionValue *value = &cli->options.value[id];
-    const char **list = SN_ARRAY(cli->arena, const char *, value->count);
-    int count = 0;
-    for (int i = 0; i < value->count; i++) {
-        bool known = false;
-        for (int k = 0; k < count; k++) known = known || strcmp(list[k], value->text[i]) == 0;
-        if (!known) list[count++] = value->text[i];
-    }
-    *out = count ? list : usual;
-    return count ? count : usual_count;
-}
-
 static Status read_request(Cli *cli, BenchRequest *request) {
-    static const char *const modes[] = {"eager", "compiled"}, *const phases[] = {"forward"},
-                             *const casts[] = {"none"};
+    static const char *const modes[] = {"eager", "compiled"}, *const casts[] = {"none"};
     const Options *options = &cli->options;
     const char *const *mode;
     TRY(sn_bench_read_shapes(cli, request));
     TRY(sn_bench_read_inputs(cli, request));
-    request->mode_count = read_words(cli, OPTION_MODES, modes, 2, &mode);
+    request->mode_count = sn_bench_read_words(cli, OPTION_MODES, modes, 2, &mode);
     sn_Mode *chosen = SN_ARRAY(cli->arena, sn_Mode, request->mode_count);
     for (int i = 0; i < request->mode_count; i++)
         chosen[i] = strcmp(mode[i], "eager") == 0 ? SN_EAGER : SN_COMPILED;
     request->mode = chosen;
-    request->phase_count = read_words(cli, OPTION_PHASES, phases, 1, &request->phase);
-    bool training = sn_option_given(options, OPTION_LOSS);
-    for (int i = 0; i < request->phase_count; i++) training |= strcmp(request->phase[i], "forward") != 0;
-    if (training) TRY(sn_cli_training(cli, &request->training));
-    request->autocast_count = read_words(cli, OPTION_AUTOCAST, casts, 1, &request->autocast);
+    TRY(sn_bench_read_phases(cli, request));
+    request->autocast_count = sn_bench_read_words(cli, OPTION_AUTOCAST, casts, 1, &request->autocast);
     const OptionValue *threads = &options->value[OPTION_THREADS_SWEEP];
     request->threads_count = threads->count ? threads->count : 1;
     int *count = SN_ARRAY(cli->arena, int, request->threads_count); /* 0 when none is given */

@@ -65,3 +65,25 @@ Status sn_bench_read_states(Cli *cli, BenchRequest *request) {
     request->steps = (int)sn_option_integer(&cli->options, OPTION_STEPS, 1);
     return status;
 }
+
+int sn_bench_read_words(Cli *cli, OptionId id, const char *const *usual, int usual_count,
+                        const char *const **out) {
+    const OptionValue *value = &cli->options.value[id];
+    const char **list = SN_ARRAY(cli->arena, const char *, value->count);
+    int count = 0;
+    for (int i = 0; i < value->count; i++) {
+        bool known = false;
+        for (int k = 0; k < count; k++) known = known || strcmp(list[k], value->text[i]) == 0;
+        if (!known) list[count++] = value->text[i];
+    }
+    *out = count ? list : usual;
+    return count ? count : usual_count;
+}
+
+Status sn_bench_read_phases(Cli *cli, BenchRequest *request) {
+    static const char *const usual[] = {"forward"};
+    request->phase_count = sn_bench_read_words(cli, OPTION_PHASES, usual, 1, &request->phase);
+    bool training = sn_option_given(&cli->options, OPTION_LOSS);
+    for (int i = 0; i < request->phase_count; i++) training |= strcmp(request->phase[i], "forward") != 0;
+    return training ? sn_cli_training(cli, &request->training) : NULL;
+}

@@ -13,17 +13,27 @@ static bool parse_run(const char *line, long *count) {
     return (*end == '\n' || !*end) && *count >= 0;
 }
 
-static Status serve(sn_Context *context) {
+/* One run, with its time. */
+static Status run_once(sn_Context *context, const Phases *phases, double *seconds) {
+    if (phases) return sn_bench_run_phases(context, phases, seconds);
+    sn_context_reset_states(context);
+    double start = sn_clock();
+    TRY(sn_context_run(context));
+    *seconds = sn_clock() - start;
+    return NULL;
+}
+
+/* `phases`: of a training step; NULL: the model's run. */
+static Status serve(sn_Context *context, const Phases *phases) {
     char line[128];
     while (fgets(line, sizeof line, stdin)) {
         long count;
         if (strcmp(line, "quit\n") == 0) return NULL;
         if (!parse_run(line, &count)) return sn_fail(SN_INVALID, "expected `run N` or `quit`");
         for (long i = 0; i < count; i++) {
-            sn_context_reset_states(context);
-            double start = sn_clock();
-            TRY(sn_context_run(context));
-            printf("%.9f\n", sn_clock() - start);
+            double seconds;
+            TRY(run_once(context, phases, &seconds));
+            printf("%.9f\n", seconds);
         }
         printf("ok\n");
         if (fflush(stdout) != 0) return sn_fail(SN_IO, "standard output cannot be written");
@@ -31,7 +41,7 @@ static Status serve(sn_Context *context) {
     return NULL;
 }
 
-static Status serve_program(Cli *cli, const sn_Program *program, const Inputs *inputs) {
+static Status serve_program(Cli *cli, const sn_Program *program, const Inputs *inputs, const Phases *phases) {
     sn_ContextOptions options = {.size = sizeof options,
                                  .memory_limit = sn_option_integer(&cli->options, OPTION_MEMORY_LIMIT, 0)};
     sn_Context *context;
@@ -39,7 +49,7 @@ static Status serve_program(Cli *cli, const sn_Program *program, const Inputs *i
     Status status = NULL;
     for (int i = 0; i < inputs->count && !status; i++)
         status = sn_context_set_input(context, i, &inputs->tensor[i]);
-    if (!status) status = serve(context);
+    if (!status) status = serve(context, phases);
     sn_context_free(context);
     return status;
 }
@@ -47,6 +57,10 @@ static Status serve_program(Cli *cli, const sn_Program *program, const Inputs *i
 static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *request) {
     const Options *options = &cli->options;
     States states;
+    Graph *graph = (Graph *)model->graph;
+    if (request->training && model->saved)
+        return sn_fail(SN_UNSUPPORTED, "unsupported: phases of a saved program");
+    if (request->training) TRY(sn_training_inputs(cli->arena, model->graph, request->training, &graph));
     TRY(sn_states_find(cli->arena, model, &request->state, &states));
     InputRequest wanted = {.shape_count = request->shapes_each,
                            .input_count = request->input_count,
@@ -55,7 +69,8 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
                            .state_count = states.count,
                            .state = states.at};
     Inputs inputs;
-    TRY(sn_inputs_make(cli->arena, model->graph, &wanted, &inputs));
+    TRY(sn_inputs_make(cli->arena, graph, &wanted, &inputs));
+    if (request->training) sn_bench_set_rate(graph, &inputs);
     if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
     bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
     sn_CompileOptions compile = {.size = sizeof compile,
@@ -66,9 +81,11 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
                                  .state = states.at,
                                  .tuning = sn_option_text(options, OPTION_TUNING, NULL),
                                  .precision = sn_option_precision(options)};
+    SessionOptions session = {.pipeline.training = request->training};
     sn_Program *program;
-    TRY(sn_compile(model, &compile, &program));
-    Status status = serve_program(cli, program, &inputs);
+    TRY(sn_session_compile(model, &compile, &session, &program));
+    const Phases *phases = request->training ? sn_bench_phases(request->phase[0]) : NULL;
+    Status status = serve_program(cli, program, &inputs, phases);
     sn_program_free(program);
     return status;
 }
@@ -86,8 +103,9 @@ Status sn_bench_peer(Cli *cli) {
     TRY(sn_bench_read_shapes(cli, &request));
     TRY(sn_bench_read_inputs(cli, &request));
     TRY(sn_bench_read_states(cli, &request));
-    if (request.setting_count != 1 || cli->options.value[OPTION_THREADS_SWEEP].count > 1 ||
-        cli->options.argument_count != 1)
+    TRY(sn_bench_read_phases(cli, &request));
+    if (request.setting_count != 1 || request.phase_count != 1 ||
+        cli->options.value[OPTION_THREADS_SWEEP].count > 1 || cli->options.argument_count != 1)
         return sn_cli_usage(cli, "--peer takes one model, and no sweeps");
     sn_Model *model;
     Status status = sn_session_open(cli->options.argument[0], &model);

@@ -261,6 +261,8 @@ expect 2 "do not go together" bench "$llama" --shape input_ids=1x4,2x8 --shape b
 expect 2 "--modes: 'fast'" bench "$llama" --modes eager,fast
 answer=$(printf 'run 2\nrun 0\nquit\n' | "$SINTER" bench "$llama" --peer --mode eager --threads 1 --shape input_ids=1x4)
 [[ $(wc -l <<<"$answer") -eq 4 && $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: peer"; failures=$((failures + 1)); }
+answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$llama" --peer --loss cross_entropy --phases backward --threads 1 --shape input_ids=1x4)
+[[ $(wc -l <<<"$answer") -eq 3 && $answer == *ok ]] || { echo "FAILED: bench --peer of a phase: $answer"; failures=$((failures + 1)); }
 answer=$(printf 'fry\n' | "$SINTER" bench "$llama" --peer --threads 1 2>/dev/null) && failures=$((failures + 1))
 [[ $answer == error\ * ]] || { echo "FAILED: peer's error"; failures=$((failures + 1)); }
 
