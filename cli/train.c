@@ -111,6 +111,8 @@ static Status read_options(Run *run) {
     if (!options->data) return sn_cli_usage(run->cli, "--data FILE is missing");
     if (!run->out && !run->checkpoint)
         return sn_cli_usage(run->cli, "-o FILE is missing, or --checkpoint FILE: nothing would be left");
+    if (run->out && run->checkpoint && strcmp(run->out, run->checkpoint) == 0)
+        return sn_cli_usage(run->cli, "-o and --checkpoint are one file: the model would replace the states");
     if (options->held_out >= 1) return sn_cli_usage(run->cli, "--held-out: everything but a part");
     read_training(run);
     return read_inputs(run);

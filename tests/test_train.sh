@@ -97,6 +97,7 @@ refused() {
 short=(train model.onnx --steps 3 --batch 2 -o out.onnx)
 refused 2 "--data FILE is missing" "${short[@]}"
 refused 2 "-o FILE is missing" train model.onnx --data text.txt
+refused 2 "-o and --checkpoint are one file" "${short[@]}" --data text.txt --checkpoint out.onnx
 refused 1 "id 256, at position 6, is out of the vocabulary of 256" "${short[@]}" --data wrong.bin
 head -c 7 text.txt >odd.bin
 refused 1 "no number of ids of 2 bytes" "${short[@]}" --data odd.bin
