@@ -100,7 +100,12 @@ static Status run_part(sn_Context *context, const Binding *binding) {
         return run_in_mode(context, binding);
     context->end = update;
     TRY(run_in_mode(context, binding));
-    TRY(device->ops->sync(device));
+    double started = sn_clock();
+    Status status = device->ops->sync(device);
+    double waited = sn_clock() - started;
+    context->time.device += waited;
+    context->time.host -= waited;
+    TRY(status);
     TRY(find_fault(context));
     context->begin = update;
     context->end = end;
@@ -152,7 +157,7 @@ Status sn_execute(sn_Context *context, const Binding *binding) {
     /* What was started still uses the context's memory: it has to end, whatever happened. */
     Status ended = program->device->ops->sync(program->device);
     context->time.host += started - begin;
-    context->time.device = sn_clock() - started;
+    context->time.device += sn_clock() - started;
     if (status) {
         sn_error_free(ended);
         return status;
