@@ -151,7 +151,7 @@ void emu_copy_async(void *to, const void *from, int bytes) {
     if ((uintptr_t)from % CHUNK)
         emu_fail_here("an asynchronous copy from an address that is not a multiple of 16");
     if (bytes < 0 || bytes > CHUNK) emu_fail_here("an asynchronous copy of %d bytes", bytes);
-    if (emu_is_shared(from) || emu_is_stack(from))
+    if (bytes > 0 && (emu_is_shared(from) || emu_is_stack(from)))
         emu_fail_here("an asynchronous copy that is not from a buffer");
     if (bytes) emu_note(from, bytes, false);
     emu_note(to, CHUNK, true);
