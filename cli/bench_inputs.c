@@ -46,16 +46,7 @@ Status sn_bench_read_shapes(Cli *cli, BenchRequest *request) {
 }
 
 Status sn_bench_read_inputs(Cli *cli, BenchRequest *request) {
-    const OptionValue *value = &cli->options.value[OPTION_INPUT];
-    InputSpec *input = SN_ARRAY(cli->arena, InputSpec, value->count);
-    for (int i = 0; i < value->count; i++) {
-        Status status = sn_input_spec_parse(cli->arena, value->text[i], &input[i]);
-        if (status) cli->usage = true;
-        TRY(status);
-    }
-    request->input = input;
-    request->input_count = value->count;
-    return NULL;
+    return sn_cli_input_specs(cli, &request->input_count, &request->input);
 }
 
 Status sn_bench_read_states(Cli *cli, BenchRequest *request) {

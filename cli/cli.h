@@ -31,6 +31,10 @@ Status sn_cli_info_saved(Cli *cli);
 /* run --prompt. */
 Status sn_cli_generate(Cli *cli, const sn_Model *model);
 
+/* What --input says, in the arena of `cli`. */
+struct InputSpec;
+Status sn_cli_input_specs(Cli *cli, int *count, const struct InputSpec **out);
+
 /* What the options say of a training step, checked. */
 struct Training;
 Status sn_cli_training(Cli *cli, const struct Training **out);

@@ -33,19 +33,16 @@ typedef struct Generator {
 
 static Status read_inputs(Generator *g) {
     Cli *cli = g->cli;
-    const OptionValue *value = &cli->options.value[OPTION_INPUT];
-    InputSpec *spec = SN_ARRAY(cli->arena, InputSpec, value->count);
-    for (int i = 0; i < value->count; i++) {
-        Status status = sn_input_spec_parse(cli->arena, value->text[i], &spec[i]);
-        if (status) cli->usage = true;
-        TRY(status);
+    const InputSpec *spec;
+    int count;
+    TRY(sn_cli_input_specs(cli, &count, &spec));
+    for (int i = 0; i < count; i++)
         if (strcmp(spec[i].name, sn_model_input(g->model, g->language.tokens).name) == 0)
             return sn_cli_usage(cli, "input '%s' comes from --prompt", spec[i].name);
-    }
     g->shape = SN_ARRAY(cli->arena, ShapeSpec, 1 + g->states.count);
     g->request = (InputRequest){.shape_count = 1 + g->states.count,
                                 .shape = g->shape,
-                                .input_count = value->count,
+                                .input_count = count,
                                 .input = spec,
                                 .state_count = g->states.count,
                                 .state = g->states.at};

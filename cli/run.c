@@ -91,14 +91,10 @@ static Status read_shapes(Cli *cli, InputRequest *request) {
 }
 
 static Status read_inputs(Cli *cli, InputSpecs *inputs) {
-    const OptionValue *value = &cli->options.value[OPTION_INPUT];
-    for (int i = 0; i < value->count; i++) {
-        InputSpec spec;
-        Status status = sn_input_spec_parse(cli->arena, value->text[i], &spec);
-        if (status) cli->usage = true;
-        TRY(status);
-        sn_push(cli->arena, inputs, spec);
-    }
+    const InputSpec *spec;
+    int count;
+    TRY(sn_cli_input_specs(cli, &count, &spec));
+    for (int i = 0; i < count; i++) sn_push(cli->arena, inputs, spec[i]);
     return NULL;
 }
 

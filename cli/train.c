@@ -53,20 +53,6 @@ static double chosen(const Run *run, OptionId id) {
     return sn_option_given(&run->cli->options, id) && value == 0 ? -1 : value;
 }
 
-static Status read_inputs(Run *run) {
-    Cli *cli = run->cli;
-    const OptionValue *value = &cli->options.value[OPTION_INPUT];
-    InputSpec *spec = SN_ARRAY(cli->arena, InputSpec, value->count);
-    for (int i = 0; i < value->count; i++) {
-        Status status = sn_input_spec_parse(cli->arena, value->text[i], &spec[i]);
-        if (status) cli->usage = true;
-        TRY(status);
-    }
-    run->options.input_count = value->count;
-    run->options.input = spec;
-    return NULL;
-}
-
 static void read_training(Run *run) {
     TrainerOptions *options = &run->options;
     double rate = option_number(run, OPTION_LR, 1e-3);
@@ -115,7 +101,7 @@ static Status read_options(Run *run) {
         return sn_cli_usage(run->cli, "-o and --checkpoint are one file: the model would replace the states");
     if (options->held_out >= 1) return sn_cli_usage(run->cli, "--held-out: everything but a part");
     read_training(run);
-    return read_inputs(run);
+    return sn_cli_input_specs(run->cli, &run->options.input_count, &run->options.input);
 }
 
 /* A line an option: what a checkpoint was made with. */

@@ -9,20 +9,20 @@ static void show_progress(const char *what) {
 }
 
 static Status read_inputs(Cli *cli, const sn_Model *model, Inputs *out) {
-    const OptionValue *shape = &cli->options.value[OPTION_SHAPE], *input = &cli->options.value[OPTION_INPUT];
+    const OptionValue *shape = &cli->options.value[OPTION_SHAPE];
     ShapeSpec *shapes = SN_ARRAY(cli->arena, ShapeSpec, shape->count);
-    InputSpec *inputs = SN_ARRAY(cli->arena, InputSpec, input->count);
+    const InputSpec *inputs;
+    int count;
     Status status = NULL;
     for (int i = 0; i < shape->count && !status; i++)
         status = sn_shape_spec_parse(cli->arena, shape->text[i], &shapes[i]);
-    for (int i = 0; i < input->count && !status; i++)
-        status = sn_input_spec_parse(cli->arena, input->text[i], &inputs[i]);
     if (status) {
         cli->usage = true;
         return status;
     }
+    TRY(sn_cli_input_specs(cli, &count, &inputs));
     InputRequest request = {
-        .shape_count = shape->count, .shape = shapes, .input_count = input->count, .input = inputs};
+        .shape_count = shape->count, .shape = shapes, .input_count = count, .input = inputs};
     TRY(sn_inputs_make(cli->arena, model->graph, &request, out));
     if (*out->chosen) sn_cli_note("sizes taken: %s", out->chosen);
     return NULL;

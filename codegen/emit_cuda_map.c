@@ -135,7 +135,7 @@ static void emit_choice(Emit *emit, const char *name, const Forms *forms, Text *
     sn_emit_function(emit, emit->nest);
     const char *elements = sn_emit_dim(emit, all_elements(emit), NULL);
     if (forms->many) {
-        sn_cuda_open(emit, "if (%s > INT64_C(%lld))", elements, 1ll << 32);
+        sn_cuda_open(emit, "if (%s >= INT64_C(%lld))", elements, 1ll << 32);
         emit_calls(emit, forms->many, 1);
         sn_emit_line(emit, "return;");
         sn_cuda_close(emit);

@@ -13,12 +13,6 @@ typedef struct Remark {
     const char *text;
 } Remark;
 
-/* What a symbol is reckoned to be where costs are weighed. */
-typedef struct SizeHint {
-    const char *symbol;
-    int64_t size;
-} SizeHint;
-
 typedef struct Pass {
     const char *name;
     Arena *arena; /* scratch, freed after the pass; what stays goes into the graph's arena */
@@ -32,8 +26,6 @@ typedef struct Pass {
     const sn_State *state;           /* of the graph's inputs and outputs */
     const struct Training *training; /* of a training order, see train.h */
     double recompute;                /* operations that may be spent again to save a byte, see remat.c */
-    int hint_count;
-    const SizeHint *hint;
     struct Remarks *remarks;
 } Pass;
 
@@ -84,9 +76,7 @@ typedef struct PipelineOptions {
     const sn_State *state;           /* outputs that the next run takes as inputs */
     const struct Training *training; /* see train.h: the program is a training step; NULL: it is the model */
     double recompute;                /* for remat: operations a byte; 0: what costs none */
-    int hint_count;
-    const SizeHint *hint;
-    const char *stop_after; /* name of the last pass to run, or NULL */
+    const char *stop_after;          /* name of the last pass to run, or NULL */
 } PipelineOptions;
 
 typedef struct PipelineResult {

@@ -116,8 +116,6 @@ Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const Pipel
                  .state = options->state,
                  .training = options->training,
                  .recompute = options->recompute,
-                 .hint_count = options->hint_count,
-                 .hint = options->hint,
                  .remarks = &result->remarks};
     for (const Row *row = order_of(options->eager, options->training); row->name; row++) {
         TRY(run_pass(arena, graph, row, &pass, options, result));

@@ -54,8 +54,6 @@ static void assume_sizes(Remat *r) {
         int64_t bound, size = USUAL;
         if (sn_dim_lower(dims, symbol, &bound) && size < bound) size = bound;
         if (sn_dim_upper(dims, symbol, &bound) && size > bound) size = bound;
-        for (int k = 0; k < r->pass->hint_count; k++)
-            if (strcmp(r->pass->hint[k].symbol, name) == 0) size = r->pass->hint[k].size;
         r->symbol[i] = size;
     }
 }
@@ -70,25 +68,29 @@ static double elements(const Remat *r, Type type) {
     return count;
 }
 
-/* Of what is not pointwise: multiply-adds count twice. */
+static double reduced(const Remat *r, const Node *node) {
+    return elements(r, node->input[0]->type);
+}
+
+static double contracted(const Remat *r, const Node *node) {
+    Type a = node->input[0]->type;
+    return 2 * elements(r, node->output[0]->type) * elements(r, (Type){a.dtype, 1, &a.dim[a.rank - 1]});
+}
+
+static double attended(const Remat *r, const Node *node) {
+    Type q = node->input[0]->type, k = node->input[1]->type;
+    return 4 * elements(r, q) * elements(r, (Type){k.dtype, 1, &k.dim[k.rank - 2]});
+}
+
+/* What it costs to compute a node again; a class that is not here costs nothing. Multiply-adds count twice. */
 static double operations_of(const Remat *r, const Node *node) {
-    const Type *type = &node->output[0]->type;
-    double count = elements(r, *type);
-    switch (sn_op(node->op)->class) {
-    case SN_CLASS_REDUCE:
-    case SN_CLASS_SCAN:
-        return elements(r, node->input[0]->type);
-    case SN_CLASS_CONTRACT: {
-        Type a = node->input[0]->type;
-        return 2 * count * elements(r, (Type){a.dtype, 1, &a.dim[a.rank - 1]});
-    }
-    case SN_CLASS_ATTENTION: {
-        Type q = node->input[0]->type, k = node->input[1]->type;
-        return 4 * elements(r, q) * elements(r, (Type){k.dtype, 1, &k.dim[k.rank - 2]});
-    }
-    default:
-        return 0;
-    }
+    static double (*const by_class[])(const Remat *, const Node *) = {[SN_CLASS_REDUCE] = reduced,
+                                                                      [SN_CLASS_SCAN] = reduced,
+                                                                      [SN_CLASS_CONTRACT] = contracted,
+                                                                      [SN_CLASS_ATTENTION] = attended};
+    size_t class = sn_op(node->op)->class;
+    bool costs = class < sizeof by_class / sizeof *by_class && by_class[class];
+    return costs ? by_class[class](r, node) : 0;
 }
 
 /* ---- what there is ---- */

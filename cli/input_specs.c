@@ -1,0 +1,16 @@
+/* --input, for the verbs that run models. */
+#include "cli.h"
+#include "inputs.h"
+
+Status sn_cli_input_specs(Cli *cli, int *count, const InputSpec **out) {
+    const OptionValue *value = &cli->options.value[OPTION_INPUT];
+    InputSpec *spec = SN_ARRAY(cli->arena, InputSpec, value->count);
+    for (int i = 0; i < value->count; i++) {
+        Status status = sn_input_spec_parse(cli->arena, value->text[i], &spec[i]);
+        if (status) cli->usage = true;
+        TRY(status);
+    }
+    *count = value->count;
+    *out = spec;
+    return NULL;
+}
