@@ -6,13 +6,15 @@
  * nothing at all if they are of two blocks. That is found in whatever order the threads happen to run.
  * Atomics are not compiled that way, so they are exempt.
  *
- * The last accesses of each byte are remembered in a table that is indexed by a part of the address, so that
- * an old entry may be lost, and a race be overlooked, but none is invented. */
+ * The last accesses of each byte are remembered in pages of cells, which are found by the address: none is lost
+ * within a launch. */
 #include "engine.h"
 
+#include <memory>
+#include <unordered_map>
 #include <vector>
 
-enum { TABLE_BITS = 20, READERS = 2 };
+enum { PAGE_BITS = 12, READERS = 2, MAX_PAGES = 1024, RECENT = 64 };
 
 struct Access {
     int thread; /* in its block, from 1; 0: none */
@@ -20,19 +22,27 @@ struct Access {
 };
 
 struct Cell {
-    const char *address;
-    unsigned launch;
+    unsigned launch;                /* the rest is of that one */
     Access writer, reader[READERS]; /* the last readers that are different threads */
 };
 
-static Cell table[1 << TABLE_BITS];
+/* By the address's bits above PAGE_BITS; `recent`, indexed by the lowest of them, saves most searches. */
+static std::unordered_map<uintptr_t, std::unique_ptr<Cell[]>> pages;
+static struct {
+    uintptr_t page;
+    Cell *cell;
+} recent[RECENT];
 static unsigned launches;
 static int block_now;
 
 bool emu_checked;
 
+/* Pages stay for the next launch, which often has its buffers at the same addresses, unless they became many. */
 void emu_access_start() {
     launches++;
+    if (pages.size() <= MAX_PAGES) return;
+    pages.clear();
+    memset(recent, 0, sizeof recent);
 }
 
 /* ---- what of shared memory has been written in this block ---- */
@@ -94,14 +104,24 @@ static bool same_thread(const Access *a, const Access *b) {
     return a->thread == b->thread && a->block == b->block;
 }
 
+static Cell *cell_at(uintptr_t address) {
+    uintptr_t page = address >> PAGE_BITS;
+    auto &known = recent[page % RECENT];
+    if (known.page != page) {
+        std::unique_ptr<Cell[]> &cells = pages[page];
+        if (!cells) cells.reset(new Cell[1 << PAGE_BITS]());
+        known = {page, cells.get()};
+    }
+    return &known.cell[address & ((1 << PAGE_BITS) - 1)];
+}
+
 static Cell *find_cell(const char *address, bool shared) {
-    uintptr_t number = (uintptr_t)address;
-    Cell *cell = &table[(number ^ number >> TABLE_BITS) & ((1 << TABLE_BITS) - 1)];
-    bool stale = cell->launch != launches || cell->address != address;
+    Cell *cell = cell_at((uintptr_t)address);
+    bool stale = cell->launch != launches;
     /* Shared memory is another one in each block. */
     if (shared && cell->writer.thread && cell->writer.block != block_now) stale = true;
     if (shared && cell->reader[0].thread && cell->reader[0].block != block_now) stale = true;
-    if (stale) *cell = (Cell){address, launches, {}, {}};
+    if (stale) *cell = (Cell){launches, {}, {}};
     return cell;
 }
 
