@@ -87,9 +87,9 @@ bool sn_mod_i64(int64_t a, int64_t b, int64_t *out) {
 
 /* Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011, table 2 and
  * section 4.3: the multipliers, and the Weyl constants that the key is raised by after each round. */
-void sn_philox(uint64_t seed, uint64_t counter, uint32_t out[4]) {
+static void philox(uint64_t seed, uint64_t high, uint64_t low, uint32_t out[4]) {
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    uint32_t x[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), 0, 0};
+    uint32_t x[4] = {(uint32_t)low, (uint32_t)(low >> 32), (uint32_t)high, (uint32_t)(high >> 32)};
     for (int round = 0; round < 10; round++) {
         uint64_t even = UINT64_C(0xD2511F53) * x[0];
         uint64_t odd = UINT64_C(0xCD9E8D57) * x[2];
@@ -101,6 +101,16 @@ void sn_philox(uint64_t seed, uint64_t counter, uint32_t out[4]) {
         key[1] += UINT32_C(0xBB67AE85);
     }
     memcpy(out, x, sizeof x);
+}
+
+void sn_philox(uint64_t seed, uint64_t counter, uint32_t out[4]) {
+    philox(seed, 0, counter, out);
+}
+
+uint32_t sn_random_word(uint64_t seed, uint64_t stream, uint64_t index) {
+    uint32_t word[4];
+    philox(seed, stream, index / 4, word);
+    return word[index % 4];
 }
 
 double sn_random_uniform(uint64_t seed, uint64_t index) {

@@ -30,6 +30,10 @@ bool sn_mod_i64(int64_t a, int64_t b, int64_t *out);
 /* Philox4x32-10 (Salmon et al., 2011): four 32-bit words of the stream `seed` at `counter`. */
 void sn_philox(uint64_t seed, uint64_t counter, uint32_t out[4]);
 
+/* Word `index` of stream number `stream` of the seed: word index % 4 of the block whose counter has `index` / 4 in its
+ * lower 64 bits and `stream` in its upper ones. sn_philox is stream 0. */
+uint32_t sn_random_word(uint64_t seed, uint64_t stream, uint64_t index);
+
 /* Element `index` of the stream `seed`: uniform in [0, 1), and standard normal (Box-Muller on one block of
  * four words for elements 4k..4k+3). The same on every machine to the last bit of the uniform; the normal to
  * libm's log, sqrt and cos. */

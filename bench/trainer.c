@@ -204,13 +204,13 @@ Status sn_trainer_run(Trainer *trainer, double *loss, bool *updated) {
 
 Status sn_trainer_evaluate(Trainer *trainer, double *loss) {
     const TrainerOptions *options = trainer->options;
-    double sum = 0, one, seconds[SN_PHASE_COUNT];
+    double sum = 0, one;
     int64_t windows = options->eval_batches * options->batch;
     for (int64_t i = 0; i < windows; i++) {
         put_window(trainer, &trainer->held, sn_tokens_even_start(&trainer->held, i, windows),
                    i % options->batch);
         if ((i + 1) % options->batch) continue;
-        TRY(sn_context_run_phases(trainer->context, SN_PHASE_FORWARD, seconds));
+        TRY(sn_context_evaluate(trainer->context));
         TRY(read_loss(trainer, &one));
         sum += one;
     }

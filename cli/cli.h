@@ -39,6 +39,9 @@ Status sn_cli_input_specs(Cli *cli, int *count, const struct InputSpec **out);
 struct Training;
 Status sn_cli_training(Cli *cli, const struct Training **out);
 
+/* --dropout, as sn_TrainingOptions has it. */
+Status sn_cli_dropout(Cli *cli, double *out);
+
 /* A failure with exit status 2. */
 Status sn_cli_usage(Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -151,6 +151,9 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_CLIP] = {"--clip", KIND_NUMBER, "X", "most that the norm of all gradients may be (no limit)"},
     [OPTION_SMOOTHING] = {"--label-smoothing", KIND_NUMBER, "X",
                           "share of a label that all classes have alike (0)"},
+    [OPTION_DROPOUT] = {"--dropout", KIND_TEXT, "RATE|model",
+                        "share of elements that Dropout nodes drop; model: what they say, unless their "
+                        "training_mode is false (model)"},
     [OPTION_EVAL_EVERY] = {"--eval-every", KIND_INTEGER, "N",
                            "updates between held-out losses (a tenth of --steps)", .least = 1,
                            .most = INT64_MAX / 2},

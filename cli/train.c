@@ -65,7 +65,8 @@ static void read_training(Run *run) {
                                              .epsilon = chosen(run, OPTION_EPS),
                                              .weight_decay = chosen(run, OPTION_WEIGHT_DECAY),
                                              .clip_norm = option_number(run, OPTION_CLIP, 0),
-                                             .label_smoothing = option_number(run, OPTION_SMOOTHING, 0)};
+                                             .label_smoothing = option_number(run, OPTION_SMOOTHING, 0),
+                                             .seed = options->seed};
 }
 
 static Status read_options(Run *run) {
@@ -101,6 +102,7 @@ static Status read_options(Run *run) {
         return sn_cli_usage(run->cli, "-o and --checkpoint are one file: the model would replace the states");
     if (options->held_out >= 1) return sn_cli_usage(run->cli, "--held-out: everything but a part");
     read_training(run);
+    TRY(sn_cli_dropout(run->cli, &options->training.dropout));
     return sn_cli_input_specs(run->cli, &run->options.input_count, &run->options.input);
 }
 
@@ -112,11 +114,11 @@ static const char *describe_options(const Run *run) {
         run->cli->arena,
         "steps %lld\nbatch %lld\ncontext %lld\naccumulate %lld\nseed %llu\nheld-out %.17g\n"
         "lr %.17g\nmin-lr %.17g\nwarmup-steps %lld\nbeta1 %.17g\nbeta2 %.17g\neps %.17g\n"
-        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\n",
+        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\n",
         (long long)run->steps, (long long)o->batch, (long long)sn_trainer_length(run->trainer),
         (long long)o->accumulate, (unsigned long long)o->seed, o->held_out, o->schedule.peak,
         o->schedule.least, (long long)o->schedule.warmup, t->beta1, t->beta2, t->epsilon, t->weight_decay,
-        t->clip_norm, t->label_smoothing);
+        t->clip_norm, t->label_smoothing, sn_option_text(&run->cli->options, OPTION_DROPOUT, "model"));
 }
 
 /* Says what is different from how the checkpoint was made: the training goes on, but not as it would have. */

@@ -466,11 +466,11 @@ static void emit_entry(Emit *emit, Text *out) {
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
 }
 
-/* Headers cost the compiler time, so those of mathematics and of integer division come only where an
- * instruction may call them: not the arithmetic that vector.h has. */
+/* Headers cost the compiler time, so those of mathematics, of integer division and of random numbers come only where
+ * an instruction may call them: not the arithmetic that vector.h has. */
 static bool calls(const KernelIr *kernel, bool floats) {
-    static const char *const plain[] = {"add", "sub", "mul", "neg",  "min",        "max",   "and",
-                                        "or",  "xor", "not", "less", "less_equal", "equal", "where"};
+    static const char *const plain[] = {"add", "sub", "mul",  "neg",        "min",   "max",   "and",   "or",
+                                        "xor", "not", "less", "less_equal", "equal", "where", "random"};
     for (int n = 0; n < kernel->nest.count; n++)
         for (int i = 0; i < kernel->nest.at[n]->instr.count; i++) {
             const Instr *instr = kernel->nest.at[n]->instr.at[i];
@@ -483,11 +483,21 @@ static bool calls(const KernelIr *kernel, bool floats) {
     return false;
 }
 
+static bool calls_random(const KernelIr *kernel) {
+    for (int n = 0; n < kernel->nest.count; n++)
+        for (int i = 0; i < kernel->nest.at[n]->instr.count; i++) {
+            const Instr *instr = kernel->nest.at[n]->instr.at[i];
+            if (instr->kind == SN_INSTR_CALL && strcmp(instr->function, "random") == 0) return true;
+        }
+    return false;
+}
+
 void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
     sn_text_add(out, "#define SN_VECTOR_BYTES %d\n%s\n", kernel->target->vector_bytes,
                 sn_device_text("vector.h"));
     if (maths || calls(kernel, true)) sn_text_add(out, "%s\n", sn_device_text("vector_math.h"));
     if (calls(kernel, false)) sn_text_add(out, "%s\n", sn_device_text("vector_integer.h"));
+    if (calls_random(kernel)) sn_text_add(out, "%s\n", sn_device_text("vector_random.h"));
     sn_text_add(out, "%s\n", sn_device_text("dims.h"));
 }
 

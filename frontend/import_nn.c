@@ -41,33 +41,38 @@ Value *sn_import_elu(Call *c) {
     return where_negative(c, sn_build2(b, SN_OP_MUL, NULL, power, sn_call_scalar(c, x->type.dtype, alpha)));
 }
 
-/* The mask says what was kept: everything. */
-static Value *dropout(Call *c) {
-    sn_call_ignore(c, "ratio");
+/* The mask says what was kept. */
+static Value *dropout(Call *c, AttrDropout attr) {
+    Value *x = c->input[0];
     sn_call_ignore(c, "seed");
-    if (!sn_call_wants(c, 1)) return c->input[0];
-    Value *mask = sn_build_scalar(c->builder, SN_BOOL, 1);
-    Type type = c->input[0]->type;
-    /* Before opset 10 the mask has the data's element type. */
-    if (c->row->parameter) mask = sn_build_scalar(c->builder, type.dtype, 1);
     if (sn_call_failed(c)) return NULL;
-    c->output[1] = sn_build_expand(c->builder, mask, type.rank, type.dim);
-    return c->input[0];
+    if (!(attr.ratio >= 0 && attr.ratio < 1)) return sn_call_invalid(c, "a ratio of %g", attr.ratio);
+    if (attr.ratio == 0) attr.always = false;
+    if (!sn_call_wants(c, 1)) return sn_build1(c->builder, SN_OP_DROPOUT, &attr, x);
+    Node *node = sn_build_node(c->builder, SN_OP_DROPOUT, &attr, 1, &x, 2);
+    if (!node) return NULL;
+    /* Before opset 10 the mask has the data's element type. */
+    c->output[1] = sn_build_cast(c->builder, node->output[1], c->row->parameter ? x->type.dtype : SN_BOOL);
+    return node->output[0];
 }
 
 Value *sn_import_dropout_attribute(Call *c) {
-    return dropout(c);
+    return dropout(c, (AttrDropout){.ratio = sn_call_float(c, "ratio", 0.5)});
 }
 
-/* In training mode it drops at random, unless the ratio is 0. */
+/* Whether it drops is a matter of who runs the model, unless the model says so. */
 Value *sn_import_dropout(Call *c) {
     Value *ratio = sn_call_input(c, 1), *mode = sn_call_input(c, 2);
-    double training = 0, share = 0.5;
+    AttrDropout attr = {.ratio = 0.5};
+    double training;
     if (mode && !sn_value_is_splat(mode, &training))
         return sn_call_unsupported(c, "data-dependent training_mode");
-    if (ratio && training != 0) share = sn_call_number(c, ratio, "ratio");
-    if (training != 0 && share != 0) return sn_call_unsupported(c, "training mode");
-    return dropout(c);
+    if (mode) attr.always = training != 0, attr.never = training == 0;
+    if (ratio && !sn_value_is_splat(ratio, &attr.ratio)) {
+        if (attr.always) return sn_call_unsupported(c, "data-dependent ratio");
+        attr.ratio = 0; /* which means nothing to runs that do not train, and no dropping in a training */
+    }
+    return dropout(c, attr);
 }
 
 /* ---- softmax ---- */

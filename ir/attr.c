@@ -69,6 +69,10 @@ INFO(gelu, AttrGelu);
 static const Field alpha_field[] = {FIELD(AttrAlpha, alpha, FLOAT)};
 INFO(alpha, AttrAlpha);
 
+static const Field dropout_field[] = {FIELD(AttrDropout, ratio, FLOAT), FIELD(AttrDropout, number, INT64),
+                                      OPTION(AttrDropout, always, BOOL), OPTION(AttrDropout, never, BOOL)};
+INFO(dropout, AttrDropout);
+
 static const Field trilu_field[] = {OPTION(AttrTrilu, upper, BOOL), FIELD(AttrTrilu, k, DIM)};
 INFO(trilu, AttrTrilu);
 

@@ -35,24 +35,36 @@ static void *latch(Builder *builder, Status status) {
     return NULL;
 }
 
-Value *sn_build(Builder *builder, OpCode op, const void *attr, int count, Value *const *input) {
-    if (builder->status) return NULL;
+static Status make_node(Builder *builder, OpCode op, const void *attr, int count, Value *const *input,
+                        int output_count, Node **out) {
     Graph *graph = builder->graph;
     const OpInfo *info = sn_op(op);
     const void *copy = sn_attr_copy(graph->arena, NULL, info->attr, attr);
-    Status status = sn_attr_check(info->attr, copy);
-    if (status) return latch(builder, sn_status_prefix(status, "%s", info->text));
-    Node *node = sn_node_new(graph, op, copy, count, input, info->out_min);
+    TRY(sn_status_prefix(sn_attr_check(info->attr, copy), "%s", info->text));
+    Node *node = *out = sn_node_new(graph, op, copy, count, input, output_count);
     node->origin = builder->origin;
     node->group = builder->group;
     node->phase = builder->phase;
-    status = sn_infer_node(graph, node);
-    if (status) return latch(builder, status);
+    return sn_infer_node(graph, node);
+}
+
+Node *sn_build_node(Builder *builder, OpCode op, const void *attr, int count, Value *const *input,
+                    int output_count) {
+    if (builder->status) return NULL;
+    Node *node;
+    Status status = make_node(builder, op, attr, count, input, output_count, &node);
+    if (status) latch(builder, status);
+    if (status) return NULL;
     if (builder->before)
         sn_node_insert_before(node, builder->before);
     else
         sn_node_append(builder->region, node);
-    return node->output[0];
+    return node;
+}
+
+Value *sn_build(Builder *builder, OpCode op, const void *attr, int count, Value *const *input) {
+    Node *node = sn_build_node(builder, op, attr, count, input, sn_op(op)->out_min);
+    return node ? node->output[0] : NULL;
 }
 
 Value *sn_build1(Builder *builder, OpCode op, const void *attr, Value *a) {

@@ -187,6 +187,8 @@ Builder sn_builder_before(Graph *graph, Node *node);
 
 /* `attr` is copied into the graph's arena (with sn_op(op)->attr->size). NULL means all zero. */
 Value *sn_build(Builder *builder, OpCode op, const void *attr, int count, Value *const *input);
+Node *sn_build_node(Builder *builder, OpCode op, const void *attr, int count, Value *const *input,
+                    int output_count); /* with its optional outputs */
 Value *sn_build1(Builder *builder, OpCode op, const void *attr, Value *a);
 Value *sn_build2(Builder *builder, OpCode op, const void *attr, Value *a, Value *b);
 Value *sn_build3(Builder *builder, OpCode op, const void *attr, Value *a, Value *b, Value *c);

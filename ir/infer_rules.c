@@ -295,6 +295,32 @@ Status sn_infer_where(Infer *infer, Node *node) {
     return sn_infer_set_broadcast(infer, node, then);
 }
 
+/* ---- random numbers ---- */
+
+Status sn_infer_random(Infer *infer, Node *node) {
+    for (int k = 0; k < 3; k++)
+        if (node->input[k]->type.dtype != SN_I64)
+            return sn_fail(SN_INVALID, "input %d is %s, not i64", k,
+                           sn_dtype_name(node->input[k]->type.dtype));
+    return sn_infer_set_broadcast(infer, node, SN_U32);
+}
+
+Status sn_infer_dropout(Infer *infer, Node *node) {
+    (void)infer;
+    const AttrDropout *attr = node->attr;
+    Type type = node->input[0]->type;
+    const Value *state = node->input_count > 1 ? node->input[1] : NULL;
+    if (!sn_dtype_is_float(type.dtype)) return sn_fail(SN_INVALID, "input 0 is no float");
+    if (!(attr->ratio >= 0 && attr->ratio < 1)) return sn_fail(SN_INVALID, "a ratio of %g", attr->ratio);
+    if (attr->number < 0 || attr->number >= SN_DROPOUT_NODES)
+        return sn_fail(SN_UNSUPPORTED, "unsupported: more than %d dropouts", SN_DROPOUT_NODES - 1);
+    if (state &&
+        (state->type.dtype != SN_I64 || state->type.rank != 1 || !sn_dim_equals(state->type.dim[0], 2)))
+        return sn_fail(SN_INVALID, "the state is not i64[2]");
+    TRY(sn_infer_set(node, 0, type.dtype, type.rank, type.dim));
+    return node->output_count > 1 ? sn_infer_set(node, 1, SN_BOOL, type.rank, type.dim) : NULL;
+}
+
 /* ---- reductions, scans, rows ---- */
 
 Status sn_infer_reduce(Infer *infer, Node *node) {

@@ -89,6 +89,13 @@ static Value *conjunction(Builder *b, Node *node) {
     return splat(node, 0) == 1 ? operand(node, 1) : NULL;
 }
 
+/* Where nothing is dropped. */
+static Value *dropout(Builder *b, Node *node) {
+    (void)b;
+    const AttrDropout *attr = node->attr;
+    return attr->number || attr->always ? NULL : node->input[0];
+}
+
 /* Every value of `from` is one of `to`. */
 static bool widens(DType from, DType to) {
     if (from == to) return true;
@@ -126,7 +133,7 @@ static const struct {
     {SN_OP_ADD, add_zero},    {SN_OP_SUB, subtract_zero}, {SN_OP_MUL, multiply_one},
     {SN_OP_DIV, divide},      {SN_OP_POW, power},         {SN_OP_RECIPROCAL, reciprocal},
     {SN_OP_NEG, negate},      {SN_OP_NOT, negate},        {SN_OP_WHERE, select_value},
-    {SN_OP_AND, conjunction}, {SN_OP_CAST, cast},
+    {SN_OP_AND, conjunction}, {SN_OP_CAST, cast},         {SN_OP_DROPOUT, dropout},
 };
 
 Value *sn_algebra(Pass *pass, Builder *b, Node *node) {

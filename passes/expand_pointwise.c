@@ -52,6 +52,55 @@ Value *sn_expand_softplus(Builder *b, Node *node) {
     return y ? sn_build_cast(b, y, node->input[0]->type.dtype) : NULL;
 }
 
+/* Which elements are dropped, for a run that drops; `limit` is of u32 []. */
+static Value *dropped(Builder *b, Type type, int64_t number, Value *seed, Value *run, Value *limit) {
+    Dims *dims = b->graph->dims;
+    AttrIota position = {SN_I64, sn_type_count(dims, type), sn_dim(dims, 0), sn_dim(dims, 1)};
+    Value *index = sn_build(b, SN_OP_IOTA, &position, 0, NULL);
+    index = sn_build_reshape(b, index, type.rank, type.dim);
+    Value *stream = op_scalar(b, SN_OP_MUL, run, SN_DROPOUT_NODES);
+    stream = op_scalar(b, SN_OP_ADD, stream, (double)number);
+    return op2(b, SN_OP_LESS, sn_build3(b, SN_OP_RANDOM, NULL, seed, stream, index), limit);
+}
+
+static Value *element(Builder *b, Value *list, int64_t at) {
+    Dims *dims = b->graph->dims;
+    return sn_build_reshape(b, sn_build_slice(b, list, 0, sn_dim(dims, at), sn_dim(dims, 1), 1), 0, NULL);
+}
+
+Value *sn_expand_dropout(Builder *b, Node *node) {
+    const AttrDropout *attr = node->attr;
+    Value *x = node->input[0], *state = node->input_count > 1 ? node->input[1] : NULL;
+    Type type = x->type;
+    if (!state && attr->always) {
+        b->status = sn_fail(SN_UNSUPPORTED,
+                            "unsupported: a dropout whose training_mode is true, outside of a training");
+        return NULL;
+    }
+    Value *gone = NULL, *y = x;
+    if (state) {
+        Value *seed = element(b, state, 0), *run = element(b, state, 1);
+        Value *off = op_scalar(b, SN_OP_LESS, run, 0);
+        Value *limit = sn_build3(b, SN_OP_WHERE, NULL, off, sn_build_scalar(b, SN_U32, 0),
+                                 sn_build_scalar(b, SN_U32, fmin(rint(ldexp(attr->ratio, 32)), UINT32_MAX)));
+        gone = dropped(b, type, attr->number, seed, run, limit);
+        Value *wide = widened(b, x);
+        if (!wide) return NULL;
+        DType dtype = wide->type.dtype;
+        Value *scale = sn_build3(b, SN_OP_WHERE, NULL, off, sn_build_scalar(b, dtype, 1),
+                                 sn_build_scalar(b, dtype, 1 / (1 - attr->ratio)));
+        y = sn_build3(b, SN_OP_WHERE, NULL, gone, sn_build_scalar(b, dtype, 0),
+                      op2(b, SN_OP_MUL, wide, scale));
+        y = y ? sn_build_cast(b, y, type.dtype) : NULL;
+    }
+    if (node->output_count > 1) {
+        Value *kept = gone ? op1(b, SN_OP_NOT, gone) : sn_build_scalar(b, SN_BOOL, 1);
+        kept = kept ? sn_build_expand(b, kept, type.rank, type.dim) : NULL;
+        if (kept) sn_value_replace(node->output[1], kept);
+    }
+    return y;
+}
+
 /* 0, 1, 2 … along one of the last two axes, shaped to broadcast against the other. */
 static Value *index_along(Builder *b, Dim extent, Dim start, bool row) {
     Dims *dims = b->graph->dims;

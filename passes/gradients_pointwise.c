@@ -9,6 +9,12 @@ static Value *widened(Grad *g, Value *x) {
 
 /* ---- one operand ---- */
 
+/* What was dropped comes from the state again, as the number of the run is the same. */
+void sn_gradient_dropout(Grad *g, Node *node, Value *dy) {
+    Value *input[2] = {dy, node->input_count > 1 ? node->input[1] : NULL};
+    sn_gradient_give(g, node, 0, sn_build(&g->b, SN_OP_DROPOUT, node->attr, input[1] ? 2 : 1, input));
+}
+
 void sn_gradient_cast(Grad *g, Node *node, Value *dy) {
     sn_gradient_give(g, node, 0, dy); /* which casts */
 }

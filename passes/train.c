@@ -4,6 +4,7 @@
 
 bool sn_parameters(Pass *pass, Graph *graph) {
     pass->status = sn_parameters_declare(graph, pass->training);
+    if (!pass->status) pass->status = sn_dropout_choose(graph, pass->training);
     return !pass->status;
 }
 
@@ -54,6 +55,7 @@ static Status make_step(Pass *pass, Graph *graph) {
     Value **parameter = SN_ARRAY(pass->arena, Value *, count),
           **gradient = SN_ARRAY(pass->arena, Value *, count);
     for (int i = 0; i < count; i++) parameter[i] = graph->body->param.at[graph->states.at[i].input];
+    TRY(sn_dropout_start(graph, training));
     int result = 0;
     while (graph->body->result.at[result] != loss) result++;
     TRY(sn_autodiff(graph, loss, count, parameter, gradient));

@@ -15,9 +15,13 @@ typedef struct Training {
     double beta1, beta2, epsilon; /* AdamW */
     double momentum;              /* SGD; 0: none is kept */
     bool nesterov;                /* SGD */
-    double decay;        /* AdamW: decoupled, as Loshchilov and Hutter have it; SGD: added to the gradient */
-    double clip;         /* the norm of all gradients together is brought down to this; 0: it is not */
-    int accumulate;      /* runs whose gradients' mean makes one step; 0 and 1: each run is a step */
+    double decay;   /* AdamW: decoupled, as Loshchilov and Hutter have it; SGD: added to the gradient */
+    double clip;    /* the norm of all gradients together is brought down to this; 0: it is not */
+    int accumulate; /* runs whose gradients' mean makes one step; 0 and 1: each run is a step */
+    bool
+        model_dropout; /* Dropout nodes drop what they say, unless they say that they do not; otherwise all of them … */
+    double dropout;      /* … drop this share of elements, below 1 */
+    uint64_t seed;       /* of what is dropped */
     bool skip;           /* a step whose loss or gradients are not finite changes nothing */
     const char *trained; /* default: see parameters.c */
     const char *frozen;  /* of these, not; default: none */
@@ -33,6 +37,13 @@ bool sn_name_fits(const char *patterns, const char *name);
 /* What sn_training may make a parameter of becomes an input of the graph and a state without a next value
  * (graph->states), before simplify could fold it into something else. */
 Status sn_parameters_declare(Graph *graph, const Training *training);
+
+/* Numbers the dropout nodes that are to drop, and gives them their share; they are not simplified away then. SN_INVALID
+ * where a share is asked for and the graph has no such node. */
+Status sn_dropout_choose(Graph *graph, const Training *training);
+
+/* What was numbered reads the state "optimizer.dropout", i64 [2]: the seed, and the number of the run, from 0. */
+Status sn_dropout_start(Graph *graph, const Training *training);
 
 /* Keeps those that the loss depends on in a way that is to be trained, and makes constants of the others again: their
  * states are gone. Returns how many there are. */

@@ -17,6 +17,7 @@ static Status check(const sn_TrainingOptions *o) {
     if (!(o->label_smoothing >= 0 && o->label_smoothing < 1))
         return sn_fail(SN_INVALID, "a label smoothing of %g", o->label_smoothing);
     if (!(o->clip_norm >= 0)) return sn_fail(SN_INVALID, "a norm of %g to clip gradients at", o->clip_norm);
+    if (!(o->dropout < 1)) return sn_fail(SN_INVALID, "a dropout of %g", o->dropout);
     return o->accumulate < 0 ? sn_fail(SN_INVALID, "%d runs a step", o->accumulate) : NULL;
 }
 
@@ -43,6 +44,9 @@ Status sn_training_read(const sn_TrainingOptions *options, Training *out) {
         .decay = or_default(o.weight_decay, adamw ? 0.01 : 0),
         .clip = o.clip_norm,
         .accumulate = o.accumulate ? o.accumulate : 1,
+        .model_dropout = o.dropout == 0,
+        .dropout = or_default(o.dropout, 0),
+        .seed = o.seed,
         .skip = o.skip_nonfinite != 0,
         .trained = o.trained,
         .frozen = o.frozen,
@@ -127,6 +131,31 @@ Status sn_context_state_set(sn_Context *context, int index, const sn_Tensor *ten
     TRY(device->ops->sync(device)); /* the next run may be another thread's */
     state->spoilt = false;
     return NULL;
+}
+
+/* Sets the number of the next run in the state "optimizer.dropout" and gives what it was; nothing where there is no such state. */
+static Status set_dropout_run(sn_Context *context, int64_t run, int64_t *before) {
+    for (int i = 0; i < sn_context_state_count(context); i++) {
+        if (strcmp(sn_context_state_name(context, i), "optimizer.dropout") != 0) continue;
+        sn_Tensor state;
+        TRY(sn_context_state_get(context, i, &state));
+        int64_t value[2] = {((const int64_t *)state.data)[0], run};
+        *before = ((const int64_t *)state.data)[1];
+        state.data = value;
+        return sn_context_state_set(context, i, &state);
+    }
+    return NULL;
+}
+
+Status sn_context_evaluate(sn_Context *context) {
+    double seconds[SN_PHASE_COUNT];
+    int64_t run = 0, unused;
+    TRY(set_dropout_run(context, -1, &run));
+    Status status = sn_context_run_phases(context, SN_PHASE_FORWARD, seconds);
+    Status restored = set_dropout_run(context, run, &unused);
+    if (!status) return restored;
+    sn_error_free(restored);
+    return status;
 }
 
 Status sn_context_run_phases(sn_Context *context, Phase last, double seconds[SN_PHASE_COUNT]) {

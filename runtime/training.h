@@ -27,4 +27,7 @@ Status sn_context_state_set(sn_Context *context, int index, const sn_Tensor *ten
  * took. Where updates are left out, the states stay as they are. */
 Status sn_context_run_phases(sn_Context *context, Phase last, double seconds[SN_PHASE_COUNT]);
 
+/* The loss of the model as it is used, where nothing is dropped; no state changes. */
+Status sn_context_evaluate(sn_Context *context);
+
 #endif

@@ -69,6 +69,7 @@ static Value *pointwise(Maker *m, OpCode op) {
         AttrCast cast;
         AttrGelu gelu;
         AttrAlpha alpha;
+        AttrDropout dropout; /* without a state: nothing is dropped */
     } attr = {0};
     if (op == SN_OP_CAST) attr.cast.to = SN_F32;
     if (op == SN_OP_GELU) attr.gelu.tanh = chance(m, 50);
@@ -206,6 +207,14 @@ static Value *cross_entropy_case(Maker *m) {
     return CALL(SN_OP_CROSS_ENTROPY, &attr, in(m, "2 4 5"), label, random_constant(m, classes));
 }
 
+static Value *dropout_case(Maker *m) {
+    void *bytes;
+    Tensor *state = sn_tensor_new(m->arena, SN_I64, 1, (int64_t[]){2}, &bytes);
+    for (int i = 0; i < 2; i++) sn_element_set_int(SN_I64, bytes, i, pick(m, 1000));
+    AttrDropout attr = {.ratio = chance(m, 50) ? 0.3 : 0.8, .number = 1 + pick(m, 9)};
+    return CALL(SN_OP_DROPOUT, &attr, in(m, "A 4 B"), sn_build_constant(&m->b, state));
+}
+
 /* ---- index maps ---- */
 
 static Value *view(Maker *m, Value *x, int rank, const Dim *extent, const Dim *index) {
@@ -266,7 +275,7 @@ static CaseFunction *const cases[] = {
     attention_case,   cross_entropy_case,
     random_moves,     view_with_gaps,
     part_of_heads,    diagonal,
-    windows,
+    windows,          dropout_case,
 };
 
 /* ---- running them ---- */

@@ -427,6 +427,8 @@ static void random_numbers_have_their_distribution(void **state) {
     uint32_t word[4];
     sn_philox(SEED, 3, word);
     assert_true(sn_random_uniform(SEED, 14) == word[2] / 4294967296.0);
+    assert_true(sn_random_word(SEED, 0, 14) == word[2]);
+    assert_true(sn_random_word(0x299f31d0a4093822, 0x0370734413198a2e, 0x168c234c90fdaa21) == 0x572a2f27);
     double radius = hypot(sn_random_normal(SEED, 14), sn_random_normal(SEED, 15));
     assert_true(fabs(radius - sqrt(-2 * log((word[2] + 0.5) / 4294967296.0))) < 1e-12);
 }

@@ -355,6 +355,24 @@ SN_INTEGERS(u32, uint32_t, 0)
 SN_INTEGERS(i64, int64_t, 1)
 SN_INTEGERS(u64, uint64_t, 0)
 
+/* ---- random numbers: as sn_random_word of base/number.h has them (Philox 4x32-10) ---- */
+
+SN_DEVICE uint32_t sn_random_i64_s(int64_t seed, int64_t stream, int64_t index) {
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)((uint64_t)seed >> 32);
+    uint32_t x0 = (uint32_t)((uint64_t)index >> 2), x1 = (uint32_t)((uint64_t)index >> 34);
+    uint32_t x2 = (uint32_t)stream, x3 = (uint32_t)((uint64_t)stream >> 32);
+    for (int round = 0; round < 10; round++) {
+        const uint64_t even = (uint64_t)x0 * 0xD2511F53u, odd = (uint64_t)x2 * 0xCD9E8D57u;
+        x0 = (uint32_t)(odd >> 32) ^ x1 ^ k0;
+        x1 = (uint32_t)odd;
+        x2 = (uint32_t)(even >> 32) ^ x3 ^ k1;
+        x3 = (uint32_t)even;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    return index & 2 ? index & 1 ? x3 : x2 : index & 1 ? x1 : x0;
+}
+
 /* ---- joining what threads have accumulated, always in the same order ---- */
 
 /* sn_warp_F_T(x, team): over each `team` neighbouring lanes of a warp (a power of two), the result in all of them. sn_fold_F_T(part, count, stride):

@@ -136,6 +136,9 @@ typedef struct sn_TrainingOptions {
     const char *trained;          /* names of the initializers to train; NULL: those that look like weights */
     const char *frozen;           /* of these, not */
     const char *decayed;          /* that weight decay is for; NULL: those of two axes or more */
+    double
+        dropout; /* the share that Dropout nodes drop, below 1; 0: what they say, unless their training_mode is false */
+    uint64_t seed; /* of what is dropped, which is a function of it and the number of the run */
 } sn_TrainingOptions;
 
 /* A program whose run is a step of training. Its inputs are the model's, then "labels" or "targets", then
