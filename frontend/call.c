@@ -12,6 +12,7 @@ enum {
     TYPE_GRAPH = 5,
     TYPE_FLOATS = 6,
     TYPE_INTS = 7,
+    TYPE_STRINGS = 8,
 };
 
 /* ---- failures ---- */
@@ -78,15 +79,30 @@ double sn_call_float(Call *call, const char *name, double missing) {
     return found ? (double)found->f : missing;
 }
 
+static const char *text_of(Call *call, const char *name, const ProtobufCBinaryData *bytes) {
+    if (bytes->len <= INT16_MAX && !(bytes->len > 0 && memchr(bytes->data, 0, bytes->len)))
+        return sn_arena_printf(call->import->scratch, "%.*s", (int)bytes->len,
+                               bytes->len ? (const char *)bytes->data : "");
+    sn_call_invalid(call, "attribute \"%s\" is no text", name);
+    return NULL;
+}
+
 const char *sn_call_string(Call *call, const char *name, const char *missing) {
     const Onnx__AttributeProto *found = attribute(call, name, TYPE_STRING);
-    if (!found) return missing;
-    if (found->s.len > INT16_MAX || (found->s.len > 0 && memchr(found->s.data, 0, found->s.len))) {
-        sn_call_invalid(call, "attribute \"%s\" is no text", name);
-        return missing;
+    const char *text = found ? text_of(call, name, &found->s) : NULL;
+    return text ? text : missing;
+}
+
+const char *const *sn_call_string_list(Call *call, const char *name, int *count) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_STRINGS);
+    *count = found ? (int)found->n_strings : 0;
+    if (!found) return NULL;
+    const char **list = SN_ARRAY(call->import->scratch, const char *, *count);
+    for (int i = 0; i < *count; i++) {
+        const char *text = text_of(call, name, &found->strings[i]);
+        list[i] = text ? text : "";
     }
-    return sn_arena_printf(call->import->scratch, "%.*s", (int)found->s.len,
-                           found->s.len ? (const char *)found->s.data : "");
+    return list;
 }
 
 const int64_t *sn_call_int_list(Call *call, const char *name, int *count) {

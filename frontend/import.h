@@ -121,6 +121,8 @@ int64_t sn_call_int(Call *call, const char *name, int64_t missing);
 double sn_call_float(Call *call, const char *name, double missing);
 const char *sn_call_string(Call *call, const char *name, const char *missing);
 /* NULL and *count 0 where there is none. */
+const char *const *sn_call_string_list(Call *call, const char *name, int *count);
+/* NULL and *count 0 where there is none. */
 const int64_t *sn_call_int_list(Call *call, const char *name, int *count);
 const Onnx__TensorProto *sn_call_tensor_proto(Call *call, const char *name);
 Tensor *sn_call_tensor(Call *call, const char *name);

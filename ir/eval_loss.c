@@ -1,4 +1,4 @@
-/* Losses. */
+/* Losses and gradients. */
 #include "eval_rules.h"
 
 #include <math.h>
@@ -40,4 +40,10 @@ Status sn_eval_cross_entropy(Eval *eval, const Node *node) {
             loss->f[i] = row_loss(row, weight ? weight->f : NULL, classes, at, attr->smoothing, lse);
     }
     return NULL;
+}
+
+/* It is replaced before anything is computed. */
+Status sn_eval_gradient(Eval *eval, const Node *node) {
+    (void)eval, (void)node;
+    return sn_fail(SN_UNSUPPORTED, "unsupported: a gradient that has not been replaced by what computes it");
 }

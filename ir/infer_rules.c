@@ -66,6 +66,24 @@ Status sn_infer_cluster(Infer *infer, Node *node) {
     return NULL;
 }
 
+Status sn_infer_gradient(Infer *infer, Node *node) {
+    Type y = node->input[0]->type;
+    int count = (node->input_count - 1) / 2;
+    if (node->input_count != 1 + 2 * count || node->output_count > count)
+        return sn_fail(SN_INVALID, "%d inputs for %d gradients", node->input_count, node->output_count);
+    if (!sn_dtype_is_float(y.dtype) || !sn_dim_equals(sn_type_count(infer->graph->dims, y), 1))
+        return sn_fail(SN_UNSUPPORTED, "unsupported: the gradient of what is not known to be one float");
+    for (int k = 0; k < count; k++) {
+        Type named = node->input[1 + k]->type, given = node->input[1 + count + k]->type;
+        if (named.dtype != given.dtype || named.rank != given.rank)
+            return sn_fail(SN_INVALID, "input %d has not the type of what it is given for", k);
+        if (k >= node->output_count) continue;
+        if (!sn_dtype_is_float(given.dtype)) return sn_fail(SN_INVALID, "a gradient by what is no float");
+        TRY(sn_infer_set(node, k, given.dtype, given.rank, given.dim));
+    }
+    return NULL;
+}
+
 /* ---- movement ---- */
 
 /* The axes in `dim` are the output's own. */

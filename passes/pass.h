@@ -42,16 +42,17 @@ void sn_pass_remark(Pass *pass, const Origin *origin, bool done, const char *for
 typedef bool PassFunction(Pass *pass, Graph *graph);
 
 /* The passes (true: changed something). */
-bool sn_simplify(Pass *pass, Graph *graph);   /* folding, CSE, algebra, view merging, DCE, to a fixpoint */
-bool sn_recognise(Pass *pass, Graph *graph);  /* composites from decomposed exports */
-bool sn_parameters(Pass *pass, Graph *graph); /* training: the weights become inputs and states */
-bool sn_make_step(Pass *pass, Graph *graph);  /* training: loss, gradients, updates */
-bool sn_merge(Pass *pass, Graph *graph);      /* sibling contractions with one input and constant weights */
-bool sn_append(Pass *pass, Graph *graph);     /* states that only grow, in place: concat to append */
-bool sn_expand(Pass *pass, Graph *graph);     /* composites to primitives; stage becomes EXPANDED */
-bool sn_remat(Pass *pass, Graph *graph);      /* what backward needs: kept or computed again */
-bool sn_pack(Pass *pass, Graph *graph);       /* constant right operands of contractions packed in setup */
-bool sn_fuse(Pass *pass, Graph *graph);       /* clusters; stage becomes FUSED; honours pass->eager */
+bool sn_differentiate(Pass *pass, Graph *graph); /* a model's own gradients */
+bool sn_simplify(Pass *pass, Graph *graph);      /* folding, CSE, algebra, view merging, DCE, to a fixpoint */
+bool sn_recognise(Pass *pass, Graph *graph);     /* composites from decomposed exports */
+bool sn_parameters(Pass *pass, Graph *graph);    /* training: the weights become inputs and states */
+bool sn_make_step(Pass *pass, Graph *graph);     /* training: loss, gradients, updates */
+bool sn_merge(Pass *pass, Graph *graph);  /* sibling contractions with one input and constant weights */
+bool sn_append(Pass *pass, Graph *graph); /* states that only grow, in place: concat to append */
+bool sn_expand(Pass *pass, Graph *graph); /* composites to primitives; stage becomes EXPANDED */
+bool sn_remat(Pass *pass, Graph *graph);  /* what backward needs: kept or computed again */
+bool sn_pack(Pass *pass, Graph *graph);   /* constant right operands of contractions packed in setup */
+bool sn_fuse(Pass *pass, Graph *graph);   /* clusters; stage becomes FUSED; honours pass->eager */
 
 /* Sets `setup` on every node: true for what constants alone decide, which runs once. Eager frameworks
  * recompute it, so in the eager order nothing is. */

@@ -9,6 +9,7 @@ typedef struct Row {
 } Row;
 
 static const Row compiled_order[] = {
+    {"differentiate", sn_differentiate},
     {"simplify", sn_simplify},
     {"append", sn_append},
     {"recognise", sn_recognise},
@@ -25,6 +26,7 @@ static const Row compiled_order[] = {
 /* Eager is the same program with each operator kept to itself: no merging of siblings, no packed weights;
  * fuse joins only what one operator of the model is made of. */
 static const Row eager_order[] = {
+    {"differentiate", sn_differentiate},
     {"simplify", sn_simplify},
     {"recognise", sn_recognise},
     {"simplify", sn_simplify},
@@ -36,6 +38,7 @@ static const Row eager_order[] = {
 
 /* A training step. Weights change from run to run, so nothing is merged or packed of them. */
 static const Row training_order[] = {
+    {"differentiate", sn_differentiate},
     {"parameters", sn_parameters},
     {"simplify", sn_simplify},
     {"recognise", sn_recognise},
@@ -50,9 +53,16 @@ static const Row training_order[] = {
 };
 
 static const Row eager_training_order[] = {
-    {"parameters", sn_parameters}, {"simplify", sn_simplify}, {"recognise", sn_recognise},
-    {"step", sn_make_step},        {"simplify", sn_simplify}, {"expand", sn_expand},
-    {"simplify", sn_simplify},     {"fuse", sn_fuse},         {0},
+    {"differentiate", sn_differentiate},
+    {"parameters", sn_parameters},
+    {"simplify", sn_simplify},
+    {"recognise", sn_recognise},
+    {"step", sn_make_step},
+    {"simplify", sn_simplify},
+    {"expand", sn_expand},
+    {"simplify", sn_simplify},
+    {"fuse", sn_fuse},
+    {0},
 };
 
 static const Row *order_of(bool eager, bool training) {

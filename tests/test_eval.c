@@ -460,6 +460,16 @@ static void losses(void **state) {
 }
 
 /* Words were computed by an implementation in Python that gives the generator's published vectors. */
+/* There is nothing to compute it with: passes put what does in its place. */
+static void gradients_are_not_evaluated(void **state) {
+    Arena *arena = *state;
+    const Array *x = F("", 3), *input[3] = {x, x, x};
+    Array *got;
+    assert_fails(run(arena, SN_OP_GRADIENT, NULL, false, 3, input, &got), SN_UNSUPPORTED,
+                 "has not been replaced");
+    evaluated[SN_OP_GRADIENT] = true;
+}
+
 static void random_words_and_dropout(void **state) {
     Arena *arena = *state;
     const Array *index = I("8", 0, 1, 2, 3, 4, 5, 6, 7), *x = F("2 4", 3, 6, -3, 9, 12, 15, 18, 21);
@@ -714,6 +724,7 @@ int main(void) {
         TEST(scans),
         TEST(softmaxes),
         TEST(losses),
+        TEST(gradients_are_not_evaluated),
         TEST(random_words_and_dropout),
         TEST(norms),
         TEST(products),
