@@ -114,6 +114,11 @@ static const char *residual(Zoo *z, const char *what, const char *x, int64_t fro
     return scaled_linear(z, what, x, from, to, bias, weight_scale / sqrt(2.0 * (double)z->o.layers));
 }
 
+/* Of what is added to the stream, so that a training drops it. */
+static const char *dropped(Zoo *z, const char *what, const char *x) {
+    return z->o.dropout > 0 ? op2(z, "Dropout", what, x, single(z, (float)z->o.dropout)) : x;
+}
+
 static const char *reshape(Zoo *z, const char *what, const char *x, int rank, const int64_t *extent) {
     return op2(z, "Reshape", what, x, sn_writer_ints(z->w, rank, extent));
 }
@@ -308,9 +313,11 @@ static const char *gpt2_block(Zoo *z, int64_t layer, const char *x, const char *
     const char *k = with_cache(z, layer, "key", split_heads(z, "k", part[1], heads));
     const char *v = with_cache(z, layer, "value", split_heads(z, "v", part[2], heads));
     const char *a = attend(z, split_heads(z, "q", part[0], heads), k, v, mask, false);
-    x = op2(z, "Add", "residual_1", residual(z, "attn/proj", a, d, d, true), x);
+    a = dropped(z, "dropout_1", residual(z, "attn/proj", a, d, d, true));
+    x = op2(z, "Add", "residual_1", a, x);
     const char *h = gelu_tanh(z, linear(z, "mlp/fc", layer_norm(z, "ln_2", x), d, z->o.d_ff, true));
-    return op2(z, "Add", "residual_2", residual(z, "mlp/proj", h, z->o.d_ff, d, true), x);
+    h = dropped(z, "dropout_2", residual(z, "mlp/proj", h, z->o.d_ff, d, true));
+    return op2(z, "Add", "residual_2", h, x);
 }
 
 static const char *token_embedding(Zoo *z, const char *ids) {
@@ -397,12 +404,12 @@ static const char *llama_block(Zoo *z, int64_t layer, const char *x, const char 
     k = repeat_heads(z, "k", with_cache(z, layer, "key", rotary(z, "k_rotary", k, angle)));
     v = repeat_heads(z, "v", with_cache(z, layer, "value", v));
     const char *a = attend(z, q, k, v, mask, false);
-    x = op2(z, "Add", "residual_1", x, residual(z, "attn/o", a, d, d, false));
+    x = op2(z, "Add", "residual_1", x, dropped(z, "dropout_1", residual(z, "attn/o", a, d, d, false)));
     h = rms_norm(z, "ffn_norm", x);
     const char *gate = linear(z, "mlp/gate", h, d, ff, false), *up = linear(z, "mlp/up", h, d, ff, false);
     const char *silu = op2(z, "Mul", "mlp/silu", gate, op1(z, "Sigmoid", "mlp/sigmoid", gate));
     const char *down = residual(z, "mlp/down", op2(z, "Mul", "mlp/gated", silu, up), ff, d, false);
-    return op2(z, "Add", "residual_2", x, down);
+    return op2(z, "Add", "residual_2", x, dropped(z, "dropout_2", down));
 }
 
 static void build_llama(Zoo *z) {
@@ -436,10 +443,10 @@ static const char *bert_block(Zoo *z, const char *x, const char *bias) {
     const char *k = split_heads(z, "k", linear(z, "attn/k", x, d, d, true), heads);
     const char *v = split_heads(z, "v", linear(z, "attn/v", x, d, d, true), heads);
     const char *a = linear(z, "attn/o", attend(z, q, k, v, bias, true), d, d, true);
-    x = layer_norm(z, "attn/norm", op2(z, "Add", "residual_1", a, x));
+    x = layer_norm(z, "attn/norm", op2(z, "Add", "residual_1", dropped(z, "dropout_1", a), x));
     const char *h = gelu_erf(z, linear(z, "mlp/up", x, d, z->o.d_ff, true));
-    return layer_norm(z, "mlp/norm",
-                      op2(z, "Add", "residual_2", linear(z, "mlp/down", h, z->o.d_ff, d, true), x));
+    h = dropped(z, "dropout_2", linear(z, "mlp/down", h, z->o.d_ff, d, true));
+    return layer_norm(z, "mlp/norm", op2(z, "Add", "residual_2", h, x));
 }
 
 static void build_bert(Zoo *z) {
@@ -508,6 +515,7 @@ static Status check_options(const ZooOptions *o, bool even_heads) {
         return sn_fail(SN_INVALID, "the width of a head must be even");
     if (o->dtype != SN_F32 && o->dtype != SN_F16 && o->dtype != SN_BF16)
         return sn_fail(SN_INVALID, "models are made of f32, f16 or bf16");
+    if (!(o->dropout >= 0 && o->dropout < 1)) return sn_fail(SN_INVALID, "a dropout of %g", o->dropout);
     if (o->opset < 13 || o->opset > 23) return sn_fail(SN_INVALID, "make writes opsets 13 to 23");
     return NULL;
 }

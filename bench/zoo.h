@@ -12,6 +12,8 @@ typedef struct ZooOptions {
     DType
         dtype; /* of weights and activations: f32, f16 or bf16; normalizations compute in f32, and inputs and
                       outputs are f32 but for caches */
+    double
+        dropout; /* gpt2, llama, bert: the ratio of Dropout nodes in front of each residual addition; 0: none */
     bool kv_cache; /* gpt2, llama: inputs past.N.key and past.N.value, outputs present.N.key and
                       present.N.value */
 } ZooOptions;

@@ -13,10 +13,10 @@ typedef struct Verb {
     const char *notes; /* behind the summary in the verb's help; NULL: none */
 } Verb;
 
-static const OptionId make_options[] = {OPTION_OUT_FILE, OPTION_SIZE,     OPTION_LAYERS, OPTION_D_MODEL,
-                                        OPTION_HEADS,    OPTION_KV_HEADS, OPTION_D_FF,   OPTION_VOCAB,
-                                        OPTION_CONTEXT,  OPTION_OPSET,    OPTION_DTYPE,  OPTION_KV_CACHE,
-                                        OPTION_STORED,   OPTION_WEIGHTS,  OPTION_HELP,   OPTION_END};
+static const OptionId make_options[] = {
+    OPTION_OUT_FILE,     OPTION_SIZE,   OPTION_LAYERS,  OPTION_D_MODEL, OPTION_HEADS, OPTION_KV_HEADS,
+    OPTION_D_FF,         OPTION_VOCAB,  OPTION_CONTEXT, OPTION_OPSET,   OPTION_DTYPE, OPTION_KV_CACHE,
+    OPTION_MAKE_DROPOUT, OPTION_STORED, OPTION_WEIGHTS, OPTION_HELP,    OPTION_END};
 static const OptionId info_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 static const OptionId dump_options[] = {
     OPTION_TUNING,   OPTION_STAGE,  OPTION_BEFORE,    OPTION_AFTER,     OPTION_PRINT_AFTER_ALL,

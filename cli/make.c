@@ -31,6 +31,7 @@ static Status read_sizes(Cli *cli, ZooOptions *out) {
     override(options, OPTION_VOCAB, &zoo.vocab);
     override(options, OPTION_CONTEXT, &zoo.context);
     zoo.opset = (int)sn_option_integer(options, OPTION_OPSET, zoo.opset);
+    zoo.dropout = sn_option_number(options, OPTION_MAKE_DROPOUT, 0);
     zoo.kv_cache = sn_option_given(options, OPTION_KV_CACHE);
     *out = zoo;
     return NULL;

@@ -49,6 +49,9 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_KV_CACHE] =
         {"--kv-cache", KIND_FLAG, NULL,
          "gpt2, llama: past.N.key and past.N.value in, present.N.key and present.N.value out"},
+    [OPTION_MAKE_DROPOUT] =
+        {"--dropout", KIND_NUMBER, "RATE",
+         "gpt2, llama, bert: Dropout nodes before the additions to the residual stream (none)"},
     [OPTION_STORED] = {"--stored", KIND_FLAG, NULL, "write the weights out, beside the model"},
     [OPTION_WEIGHTS] =
         {"--weights", KIND_TEXT, "FILE.safetensors",

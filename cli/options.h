@@ -25,6 +25,7 @@ typedef enum OptionId {
     OPTION_OPSET,
     OPTION_DTYPE,
     OPTION_KV_CACHE,
+    OPTION_MAKE_DROPOUT,
     OPTION_STORED,
     OPTION_WEIGHTS,
     /* dump */

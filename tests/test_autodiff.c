@@ -2,6 +2,8 @@
  * fails the test. */
 #include "gradient_fixture.h"
 #include "gradients.h"
+#include "pass.h"
+#include "text_form.h"
 
 #include <string.h>
 
@@ -331,11 +333,65 @@ static void every_rule_has_a_case(void **state) {
             fail_msg("%s has a gradient that no case here checks", sn_op(op)->text);
 }
 
+/* ---- gradients that a model asks for ---- */
+
+/* y = a·a·b + c·a, its derivatives by a and b at (u, v, w), where u is half of a: what computes u is not of the function;
+ * the second derivative of a·a·b by a, at a; and that of y by itself. */
+static const char asking[] = "graph \"asking\" stage imported\n"
+                             "input %0 \"a\": f64[]\n"
+                             "input %1 \"b\": f64[]\n"
+                             "input %2 \"c\": f64[]\n"
+                             "input %3 \"v\": f64[]\n"
+                             "input %4 \"w\": f64[]\n"
+                             "%5 = constant {tensor = f64[] (0.5)} : f64[]\n"
+                             "%6 = mul(%0, %5) : f64[]\n"
+                             "%7 = mul(%0, %0) : f64[]\n"
+                             "%8 = mul(%7, %1) : f64[]\n"
+                             "%9 = mul(%2, %0) : f64[]\n"
+                             "%10 = add(%8, %9) : f64[]\n"
+                             "%11, %12 = gradient(%10, %0, %1, %2, %6, %3, %4) : f64[], f64[]\n"
+                             "%13 = neg(%11) : f64[]\n"
+                             "%14 = gradient(%8, %0, %0) : f64[]\n"
+                             "%15 = gradient(%14, %0, %0) : f64[]\n"
+                             "%16 = gradient(%10, %10, %10) : f64[]\n"
+                             "output %13 \"minus\"\n"
+                             "output %12 \"db\"\n"
+                             "output %15 \"second\"\n"
+                             "output %16 \"one\"\n";
+
+static void models_ask_for_gradients(void **state) {
+    (void)state;
+    enum { INPUTS = 5, OUTPUTS = 4 };
+    const double a = 3, b = -0.75, v = 1.5, w = 0.25, u = a / 2, given[INPUTS] = {a, b, 7, v, w};
+    const double expected[OUTPUTS] = {-(2 * u * v + w), u * u, 2 * b, 1};
+    for (int eager = 0; eager < 2; eager++) {
+        Arena *arena = sn_arena_new();
+        Graph *graph;
+        Target target;
+        PipelineOptions options = {.eager = eager, .verify = true};
+        PipelineResult result = {0};
+        sn_target_cpu(&target, 64, 32, 32 << 10, 1 << 20);
+        must(sn_graph_parse(arena, asking, strlen(asking), &graph), "the text");
+        must(sn_pipeline(arena, graph, &target, &options, &result), "the pipeline");
+        const Array *input[INPUTS];
+        Array *out[OUTPUTS];
+        for (int i = 0; i < INPUTS; i++) {
+            Array *x = sn_array_new(arena, SN_F64, 0, NULL);
+            x->f[0] = given[i];
+            input[i] = x;
+        }
+        must(sn_eval_graph(arena, graph, false, input, out), "evaluation");
+        for (int i = 0; i < OUTPUTS; i++) assert_true(fabs(out[i]->f[0] - expected[i]) < 1e-12);
+        sn_arena_free(arena);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pointwise_rules),
         cmocka_unit_test(other_rules),
         cmocka_unit_test(every_rule_has_a_case),
+        cmocka_unit_test(models_ask_for_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,6 +87,24 @@ for signal in KILL INT; do
     cmp straight.onnx broken.onnx && cmp straight.ck broken.ck || say "killed by $signal and resumed: other bits"
 done
 
+# Dropout: other bits than without, the same on any number of threads, and when it goes on; held-out losses drop nothing.
+"$SINTER" make gpt2 --layers 1 --d-model 32 --heads 2 --d-ff 64 --vocab 256 --context 16 --dropout 0.2 -o dropping.onnx
+drop=(train dropping.onnx --data text.txt "${common[@]}" --steps 40 --eval-every 20)
+"$SINTER" "${drop[@]}" --threads 1 -o drop1.onnx --checkpoint drop1.ck >/dev/null
+"$SINTER" "${drop[@]}" --threads 2 -o drop2.onnx --checkpoint half.ck --checkpoint-every 20 >/dev/null
+cmp drop1.onnx drop2.onnx && cmp drop1.ck half.ck || say "two threads drop otherwise than one"
+"$SINTER" "${drop[@]}" --steps 20 --min-lr 3e-3 --lr 3e-3 --checkpoint half.ck >/dev/null
+"$SINTER" "${drop[@]}" --min-lr 3e-3 --lr 3e-3 --resume half.ck -o drop3.onnx >/dev/null
+"$SINTER" "${drop[@]}" --min-lr 3e-3 --lr 3e-3 -o drop4.onnx >/dev/null
+cmp drop3.onnx drop4.onnx || say "what goes on drops otherwise"
+"$SINTER" "${drop[@]}" --dropout 0 -o none.onnx >/dev/null
+"$SINTER" "${drop[@]}" --dropout 0.2 -o rate.onnx >/dev/null
+cmp drop1.onnx rate.onnx || say "a rate that is the model's does otherwise"
+cmp -s drop1.onnx none.onnx && say "nothing is dropped"
+"$SINTER" "${drop[@]}" --lr 1e-30 --min-lr 0 --dropout 0.9 --steps 1 --eval-every 1 --format csv -o frozen.onnx >with
+"$SINTER" "${drop[@]}" --lr 1e-30 --min-lr 0 --dropout 0 --steps 1 --eval-every 1 --format csv -o frozen.onnx >without
+[[ $(tail -1 with | cut -d, -f3) == $(tail -1 without | cut -d, -f3) ]] || say "a held-out loss drops: $(cat with without)"
+
 # refused STATUS PART WORD...
 refused() {
     local status=$1 part=$2 got=0
@@ -105,6 +123,8 @@ refused 1 "token data is .bin, .npy or .txt" "${short[@]}" --data model.onnx
 head -c 100 text.txt >short.txt
 refused 1 "the part that is held out has 10 ids" "${short[@]}" --data short.txt
 refused 1 "a window of 17 tokens, and the model has positions for 16" "${short[@]}" --data text.txt --context 17
+refused 1 "no Dropout node" "${short[@]}" --data text.txt --dropout 0.1
+refused 2 "neither 'model' nor a number" "${short[@]}" --data text.txt --dropout 1
 refused 1 "no output 'none'" "${short[@]}" --data text.txt --logits none
 refused 1 "'input_ids' is what the data is for" "${short[@]}" --data text.txt --input input_ids=random
 refused 1 "not finite" "${short[@]}" --data text.txt --lr 1e30
