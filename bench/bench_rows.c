@@ -20,6 +20,7 @@ typedef enum RowColumn {
     ROW_SPEEDUP,
     ROW_PEAK_SHARE,
     ROW_PEAK_BYTES,
+    ROW_BUDGET,
     ROW_LAUNCHES,
     ROW_COMPILE,
     ROW_HOST,
@@ -47,6 +48,7 @@ static const Column row_columns[ROW_COLUMNS] = {
     [ROW_SPEEDUP] = {"speedup", "speed-up", SN_CELL_RATIO},
     [ROW_PEAK_SHARE] = {"peak_share", "of peak", SN_CELL_SHARE},
     [ROW_PEAK_BYTES] = {"peak_bytes", "peak memory", SN_CELL_BYTES},
+    [ROW_BUDGET] = {"memory_budget", "memory budget", SN_CELL_TEXT},
     [ROW_LAUNCHES] = {"launches", "launches", SN_CELL_COUNT},
     [ROW_COMPILE] = {"compile_s", "compile", SN_CELL_SECONDS},
     [ROW_HOST] = {"host_s", "host", SN_CELL_SECONDS},
@@ -94,6 +96,7 @@ static const Column kernel_columns[KERNEL_COLUMNS] = {
 BenchResult sn_bench_result(void) {
     return (BenchResult){
         .rows = {.name = "rows", .column = row_columns, .column_count = ROW_COLUMNS},
+        .memory = sn_bench_memory_table(),
         .kernels = {.name = "kernels", .column = kernel_columns, .column_count = KERNEL_COLUMNS},
     };
 }
@@ -114,7 +117,7 @@ void sn_bench_note(const Bench *bench, const char *format, ...) {
 
 /* ---- rows ---- */
 
-static const char *file_name(const char *path) {
+const char *sn_bench_file_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
@@ -153,13 +156,15 @@ static int threads_of(const Bench *bench) {
     return threads ? threads : sn_cpu_count();
 }
 
-static Cell *new_row(Bench *bench, sn_Mode mode, const char *phase, const char *autocast) {
+static Cell *new_row(Bench *bench, const Subject *subject, const char *phase, const char *autocast) {
     Arena *arena = bench->arena;
     Cell *row = sn_table_row(arena, &bench->result->rows);
-    row[ROW_MODEL] = sn_cell_text(arena, file_name(bench->path));
-    row[ROW_MODE] = sn_cell_text(arena, sn_bench_mode_name(mode));
+    row[ROW_MODEL] = sn_cell_text(arena, sn_bench_file_name(bench->path));
+    row[ROW_MODE] = sn_cell_text(arena, sn_bench_mode_name(subject->mode));
     row[ROW_PHASE] = sn_cell_text(arena, phase);
     row[ROW_AUTOCAST] = sn_cell_text(arena, autocast);
+    if (subject->limited)
+        row[ROW_BUDGET] = sn_cell_text(arena, sn_budget_text(arena, &bench->request->budget));
     row[ROW_DEVICE] = sn_cell_text(arena, bench->request->device ? bench->request->device : "cpu");
     row[ROW_THREADS] = sn_cell_number(threads_of(bench));
     if (!bench->shapes) return row;
@@ -211,23 +216,26 @@ static void fill_times(Bench *bench, Cell *row, const Subject *subject, const St
 }
 
 void sn_bench_add_rows(Bench *bench, const char *phase, const char *autocast) {
-    Stats stats[SN_BENCH_MODES] = {{0}};
-    double eager = 0;
-    for (int m = 0; m < bench->request->mode_count; m++) {
+    Stats stats[SN_BENCH_SUBJECTS] = {{0}};
+    double eager = 0, compiled = 0;
+    for (int m = 0; m < bench->subject_count; m++) {
         const Subject *subject = &bench->subject[m];
         if (subject->status) continue;
         stats[m] = sn_stats(subject->seconds, bench->request->iters);
         if (subject->mode == SN_EAGER) eager = stats[m].median;
+        if (subject->mode == SN_COMPILED && !subject->limited) compiled = stats[m].median;
     }
-    for (int m = 0; m < bench->request->mode_count; m++) {
+    for (int m = 0; m < bench->subject_count; m++) {
         const Subject *subject = &bench->subject[m];
-        Cell *row = new_row(bench, subject->mode, phase, autocast);
+        Cell *row = new_row(bench, subject, phase, autocast);
         if (subject->status)
             fill_failure(bench, row, subject->status);
         else
             fill_times(bench, row, subject, &stats[m]);
         bool both = bench->request->mode_count > 1 && eager > 0 && stats[m].median > 0;
         if (both) row[ROW_SPEEDUP] = sn_cell_number(eager / stats[m].median);
+        if (bench->request->memory && bench->phases && bench->phases->whole && !subject->status)
+            sn_bench_add_memory(bench, subject, compiled > 0 ? stats[m].median / compiled : 0);
     }
 }
 
@@ -244,9 +252,9 @@ void sn_bench_finish(const BenchRequest *request, BenchResult *result) {
     }
 }
 
-void sn_bench_add_failure(Bench *bench, sn_Mode mode, const char *phase, const char *autocast,
+void sn_bench_add_failure(Bench *bench, const Subject *subject, const char *phase, const char *autocast,
                           const Status status) {
-    fill_failure(bench, new_row(bench, mode, phase, autocast), status);
+    fill_failure(bench, new_row(bench, subject, phase, autocast), status);
 }
 
 /* ---- the time of kernels ---- */
@@ -260,7 +268,7 @@ void sn_bench_add_kernels(Bench *bench, const Subject *subject) {
         const PlanLaunch *launch = &profile->plan->launch[rows[i].launch];
         const LaunchTime *time = &rows[i].time;
         Cell *row = sn_table_row(arena, &bench->result->kernels);
-        row[KERNEL_MODEL] = sn_cell_text(arena, file_name(bench->path));
+        row[KERNEL_MODEL] = sn_cell_text(arena, sn_bench_file_name(bench->path));
         row[KERNEL_MODE] = sn_cell_text(arena, sn_bench_mode_name(subject->mode));
         row[KERNEL_THREADS] = sn_cell_number(threads_of(bench));
         row[KERNEL_SHAPES] = sn_cell_text(arena, bench->shapes);

@@ -5,14 +5,16 @@
 
 #include "model_bench.h"
 
-enum { SN_BENCH_MODES = 2 };
+enum { SN_BENCH_SUBJECTS = 3 };
 
-/* One mode of the setting at hand. What failed first is its status. */
+/* One mode of the setting at hand, or the compiled one under a budget. What failed first is its status. */
 typedef struct Subject {
     sn_Mode mode;
+    bool limited; /* by the request's budget */
     sn_Program *program;
     sn_Context *context;
     double *seconds; /* iters */
+    int64_t grown; /* what the process had more of after the context's first run than before there was one */
     Status status;
 } Subject;
 
@@ -24,7 +26,8 @@ typedef struct Bench {
     const sn_Model *model; /* NULL: it could not be opened */
     const Graph *graph;    /* whose inputs are those of the runs */
     const Phases *phases;  /* of the rows at hand */
-    Subject subject[SN_BENCH_MODES];
+    Subject subject[SN_BENCH_SUBJECTS];
+    int subject_count;
     BenchResult *result;
     int threads; /* position in request->threads */
     States states;
@@ -34,17 +37,25 @@ typedef struct Bench {
 
 const char *sn_bench_mode_name(sn_Mode mode);
 
+/* What is behind the last slash. */
+const char *sn_bench_file_name(const char *path);
+
 void sn_bench_note(const Bench *bench, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "ids=4x256 mask=4x256": the inputs of the setting at hand. */
 const char *sn_bench_shapes(Bench *bench);
 
-/* The rows of the setting at hand, one a mode. */
+/* The rows of the setting at hand, one a subject. */
 void sn_bench_add_rows(Bench *bench, const char *phase, const char *autocast);
 
 /* One row that is a failure. */
-void sn_bench_add_failure(Bench *bench, sn_Mode mode, const char *phase, const char *autocast,
+void sn_bench_add_failure(Bench *bench, const Subject *subject, const char *phase, const char *autocast,
                           const Status status);
+
+/* An empty table of what steps take of memory, and a row of it. slower: the median by that of the compiled mode without
+ * a budget, 0 where this was not measured. */
+Table sn_bench_memory_table(void);
+void sn_bench_add_memory(Bench *bench, const Subject *subject, double slower);
 
 /* The kernels of a context that was profiled for `iters` runs. */
 void sn_bench_add_kernels(Bench *bench, const Subject *subject);

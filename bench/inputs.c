@@ -327,3 +327,13 @@ Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *requ
     for (int i = 0; i < count; i++) TRY(make_tensor(&maker, i, &out->tensor[i]));
     return NULL;
 }
+
+const sn_Extent *sn_inputs_extents(Arena *arena, const Graph *graph, const Inputs *inputs, int *count) {
+    int symbols = sn_dims_symbol_count(graph->dims);
+    sn_Extent *extent = SN_ARRAY(arena, sn_Extent, symbols);
+    *count = 0;
+    for (int i = 0; i < symbols; i++)
+        if (inputs->symbol[i] != UNBOUND)
+            extent[(*count)++] = (sn_Extent){sn_dims_symbol_name(graph->dims, i), inputs->symbol[i]};
+    return extent;
+}

@@ -46,6 +46,9 @@ typedef struct Inputs {
  * are uniform over its rows, labels over their classes, and all others are one, as masks are. */
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out);
 
+/* The symbols of the graph that the inputs bind, by name. */
+const sn_Extent *sn_inputs_extents(Arena *arena, const Graph *graph, const Inputs *inputs, int *count);
+
 /* The rows of the smallest table that an integer input indexes, 0 where it indexes none whose rows are known. Tables
  * whose rows are symbolic count when `symbol` (may be NULL) has the values. */
 int64_t sn_inputs_table_rows(const Graph *graph, int input, const int64_t *symbol);

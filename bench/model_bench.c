@@ -1,5 +1,6 @@
 #include "bench_rows.h"
 #include "clock.h"
+#include "resident.h"
 
 static void progress(const Bench *bench, const char *what, sn_Mode mode) {
     if (!bench->request->progress) return;
@@ -76,19 +77,24 @@ static void iterate_phases(Subject *subject, const Phases *phases, double *secon
 
 static void measure(Bench *bench) {
     const BenchRequest *request = bench->request;
-    for (int m = 0; m < request->mode_count; m++) {
+    for (int m = 0; m < bench->subject_count; m++) {
         Subject *subject = &bench->subject[m];
+        int64_t before = sn_resident_bytes();
         subject->seconds = SN_ARRAY(bench->scratch, double, request->iters);
         if (!subject->status) subject->status = open_context(bench, subject);
+        subject->grown = sn_resident_bytes() - before;
     }
     for (int i = -request->warmup; i < request->iters; i++) {
-        for (int m = 0; m < request->mode_count; m++) {
-            if (i <= 0) progress(bench, i < 0 ? "warming" : "measuring", bench->subject[m].mode);
-            double *seconds = i < 0 ? NULL : &bench->subject[m].seconds[i];
+        for (int m = 0; m < bench->subject_count; m++) {
+            Subject *subject = &bench->subject[m];
+            if (i <= 0) progress(bench, i < 0 ? "warming" : "measuring", subject->mode);
+            double *seconds = i < 0 ? NULL : &subject->seconds[i];
+            int64_t before = sn_resident_bytes();
             if (request->training)
-                iterate_phases(&bench->subject[m], bench->phases, seconds);
+                iterate_phases(subject, bench->phases, seconds);
             else
-                iterate(&bench->subject[m], request->steps, seconds);
+                iterate(subject, request->steps, seconds);
+            if (i == -request->warmup) subject->grown += sn_resident_bytes() - before;
         }
     }
 }
@@ -102,12 +108,36 @@ static void measure_peak(const Bench *bench) {
     sn_error_free(status);
 }
 
+static void compile(Bench *bench, Subject *subject, const SessionOptions *session) {
+    const BenchRequest *request = bench->request;
+    progress(bench, "compiling", subject->mode);
+    sn_CompileOptions options = {.size = sizeof options,
+                                 .mode = subject->mode,
+                                 .device = request->device,
+                                 .threads = request->threads[bench->threads],
+                                 .state_count = bench->states.count,
+                                 .state = bench->states.at,
+                                 .tuning = request->tuning,
+                                 .precision = request->precision};
+    subject->status = sn_session_compile(bench->model, &options, session, &subject->program);
+}
+
+/* What a budget leaves depends on the sizes at hand. */
+static void compile_limited(Bench *bench) {
+    const BenchRequest *request = bench->request;
+    SessionOptions session = {.pipeline.training = request->training, .budget = request->budget};
+    session.pipeline.extent =
+        sn_inputs_extents(bench->scratch, bench->graph, &bench->inputs, &session.pipeline.extent_count);
+    for (int m = 0; m < bench->subject_count; m++)
+        if (bench->subject[m].limited) compile(bench, &bench->subject[m], &session);
+}
+
 /* Whatever happened here must not reach the next setting: statuses of the run are dropped, those of compiling
  * stay. */
 static void run_setting(Bench *bench, const char *phase, const char *autocast, int setting) {
     const BenchRequest *request = bench->request;
-    Status kept[SN_BENCH_MODES] = {0};
-    for (int m = 0; m < request->mode_count; m++) kept[m] = bench->subject[m].status;
+    Status kept[SN_BENCH_SUBJECTS] = {0};
+    for (int m = 0; m < bench->subject_count; m++) kept[m] = bench->subject[m].status;
     InputRequest wanted = {.shape_count = request->shapes_each,
                            .input_count = request->input_count,
                            .shape = request->shape[setting],
@@ -121,16 +151,17 @@ static void run_setting(Bench *bench, const char *phase, const char *autocast, i
         bench->shapes = sn_bench_shapes(bench);
         if (*bench->inputs.chosen)
             sn_bench_note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);
+        compile_limited(bench);
         measure_peak(bench);
         measure(bench);
         measure_peak(bench);
     }
-    for (int m = 0; m < request->mode_count; m++)
+    for (int m = 0; m < bench->subject_count; m++)
         if (made && !kept[m])
             bench->subject[m].status = sn_fail(sn_error_code(made), "%s", sn_error_message(made));
     sn_error_free(made);
     sn_bench_add_rows(bench, phase, autocast);
-    for (int m = 0; m < request->mode_count; m++) {
+    for (int m = 0; m < bench->subject_count; m++) {
         Subject *subject = &bench->subject[m];
         if (request->kernels && !subject->status) {
             Status status = profile(bench, subject);
@@ -141,43 +172,35 @@ static void run_setting(Bench *bench, const char *phase, const char *autocast, i
         subject->context = NULL;
         if (subject->status != kept[m]) sn_error_free(subject->status);
         subject->status = kept[m];
+        if (!subject->limited) continue;
+        sn_program_free(subject->program);
+        subject->program = NULL;
     }
 }
 
 static void compile_all(Bench *bench) {
-    const BenchRequest *request = bench->request;
-    for (int m = 0; m < request->mode_count; m++) {
-        Subject *subject = &bench->subject[m];
-        *subject = (Subject){.mode = request->mode[m]};
-        progress(bench, "compiling", subject->mode);
-        sn_CompileOptions options = {.size = sizeof options,
-                                     .mode = subject->mode,
-                                     .device = request->device,
-                                     .threads = request->threads[bench->threads],
-                                     .state_count = bench->states.count,
-                                     .state = bench->states.at,
-                                     .tuning = request->tuning,
-                                     .precision = request->precision};
-        SessionOptions session = {.pipeline.training = request->training};
-        subject->status = sn_session_compile(bench->model, &options, &session, &subject->program);
-    }
+    for (int m = 0; m < bench->subject_count; m++)
+        if (!bench->subject[m].limited)
+            compile(bench, &bench->subject[m],
+                    &(SessionOptions){.pipeline.training = bench->request->training});
 }
 
 static void release_all(Bench *bench) {
-    for (int m = 0; m < bench->request->mode_count; m++) {
-        if (bench->subject[m].program) sn_program_free(bench->subject[m].program);
-        sn_error_free(bench->subject[m].status);
-        bench->subject[m] = (Subject){0};
+    for (int m = 0; m < bench->subject_count; m++) {
+        Subject *subject = &bench->subject[m];
+        sn_program_free(subject->program);
+        sn_error_free(subject->status);
+        *subject = (Subject){.mode = subject->mode, .limited = subject->limited};
     }
 }
 
-/* A row a mode and setting that all fail alike. */
+/* A row a subject and setting that all fail alike. */
 static void refuse(Bench *bench, const char *phase, const char *autocast, sn_Code code, const char *message) {
     bench->shapes = NULL;
     for (int setting = 0; setting < bench->request->setting_count; setting++) {
-        for (int m = 0; m < bench->request->mode_count; m++) {
+        for (int m = 0; m < bench->subject_count; m++) {
             Status status = sn_fail(code, "%s", message);
-            sn_bench_add_failure(bench, bench->request->mode[m], phase, autocast, status);
+            sn_bench_add_failure(bench, &bench->subject[m], phase, autocast, status);
             sn_error_free(status);
         }
     }
@@ -200,6 +223,15 @@ static void sweep_settings(Bench *bench, const char *phase, const char *autocast
     release_all(bench);
 }
 
+static void list_subjects(Bench *bench) {
+    const BenchRequest *request = bench->request;
+    for (int m = 0; m < request->mode_count; m++)
+        bench->subject[bench->subject_count++] = (Subject){.mode = request->mode[m]};
+    for (int m = 0; m < request->mode_count; m++)
+        if (request->mode[m] == SN_COMPILED && sn_budget_given(&request->budget))
+            bench->subject[bench->subject_count++] = (Subject){.mode = SN_COMPILED, .limited = true};
+}
+
 void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result) {
     Bench bench = {.arena = arena, .scratch = arena, .request = request, .path = path, .result = result};
     sn_Model *model = NULL;
@@ -213,6 +245,7 @@ void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path,
         saved.mode_count = 1;
         bench.request = request = &saved;
     }
+    list_subjects(&bench);
     bench.graph = model ? model->graph : NULL;
     if (!opened && request->training)
         opened = model->saved

@@ -36,7 +36,8 @@ typedef struct BenchRequest {
     const char *tuning; /* a file; NULL: none */
     sn_Precision precision;
     int64_t memory_limit;
-    bool kernels;
+    Budget budget; /* of training: the compiled mode is measured without it and with it */
+    bool kernels, memory;
     /* Per entry of `threads`, NULL where there is none: peaks are measured around every setting too. */
     PeakMeter *const *meter;
     /* What is being done, and what a row's failure or choice was; either may be NULL. */
@@ -45,7 +46,7 @@ typedef struct BenchRequest {
 } BenchRequest;
 
 typedef struct BenchResult {
-    Table rows, kernels;
+    Table rows, memory, kernels;
     int failures; /* rows that are neither ok nor out of memory */
     int good;     /* rows that are ok */
 } BenchResult;

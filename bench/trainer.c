@@ -95,6 +95,8 @@ static Status compile(Trainer *trainer) {
     training.output = trainer->model->graph->output_name.at[trainer->language.logits];
     training.accumulate = (int)options->accumulate;
     training.skip_nonfinite = 1;
+    training.extent =
+        sn_inputs_extents(trainer->arena, trainer->model->graph, &trainer->inputs, &training.extent_count);
     TRY(sn_compile_training(trainer->model, &options->compile, &training, &trainer->program));
     return sn_context_new(trainer->program, NULL, &trainer->context);
 }
@@ -145,6 +147,10 @@ int64_t sn_trainer_length(const Trainer *trainer) {
 
 int64_t sn_trainer_step_tokens(const Trainer *trainer) {
     return elements(&trainer->label) * trainer->options->accumulate;
+}
+
+const BudgetReport *sn_trainer_budget(const Trainer *trainer) {
+    return sn_program_budget(trainer->program);
 }
 
 int64_t sn_trainer_step(const Trainer *trainer) {

@@ -6,6 +6,7 @@
 #include "inputs.h"
 #include "language.h"
 #include "schedule.h"
+#include "session.h"
 #include "tokens.h"
 
 typedef struct TrainerOptions {
@@ -36,6 +37,9 @@ void sn_trainer_close(Trainer *trainer);
 /* What the model and the options came to: windows of this length, and this many tokens a step. */
 int64_t sn_trainer_length(const Trainer *trainer);
 int64_t sn_trainer_step_tokens(const Trainer *trainer);
+
+/* What the memory budget of the options came to; NULL: there was none. */
+const BudgetReport *sn_trainer_budget(const Trainer *trainer);
 
 /* Steps done, those of a checkpoint included. */
 int64_t sn_trainer_step(const Trainer *trainer);

@@ -29,6 +29,11 @@ static Status read_request(Cli *cli, BenchRequest *request) {
     request->precision = sn_option_precision(options);
     request->memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0);
     request->kernels = sn_option_given(options, OPTION_KERNELS);
+    request->budget = (Budget){sn_option_integer(options, OPTION_MEMORY_BUDGET, 0),
+                               sn_option_number(options, OPTION_MEMORY_BUDGET, 0)};
+    request->memory = sn_option_given(options, OPTION_MEMORY) || sn_budget_given(&request->budget);
+    if (request->memory && !request->training)
+        return sn_cli_usage(cli, "--memory and --memory-budget are about steps of training: --phases step");
     return NULL;
 }
 
@@ -69,14 +74,14 @@ static Status print(Cli *cli, const BenchRequest *request, const BenchResult *re
     sn_environment_fill(cli->arena, &environment, request->warmup, request->iters);
     for (int i = 0; i < request->threads_count; i++)
         if (request->meter[i]) sn_peaks_fill(cli->arena, &measured, sn_peak_meter_best(request->meter[i]));
-    const Table *const tables[] = {&environment, &measured, &result->rows, &result->kernels};
+    const Table *const tables[] = {&environment, &measured, &result->rows, &result->memory, &result->kernels};
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
-    /* CSV is one table: the rows, or the kernels when they were asked for. */
+    /* CSV is one table: the rows, or what else was asked for. */
     bool csv = format == SN_REPORT_CSV;
-    int first = csv ? (request->kernels ? 3 : 2) : 0, count = csv ? 1 : request->kernels ? 4 : 3;
+    int last = request->kernels ? 4 : request->memory ? 3 : 2, first = csv ? last : 0;
     Text text = sn_text(cli->arena);
-    TRY(sn_report_print(&text, format, tables + first, count));
+    TRY(sn_report_print(&text, format, tables + first, last - first + 1));
     return sn_cli_write(NULL, sn_text_string(&text), text.length);
 }
 

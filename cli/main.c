@@ -34,8 +34,8 @@ static const OptionId bench_options[] = {
     OPTION_INPUT,     OPTION_WARMUP,       OPTION_ITERS,   OPTION_DEVICE,     OPTION_THREADS_SWEEP,
     OPTION_PRECISION, OPTION_MEMORY_LIMIT, OPTION_KERNELS, OPTION_OUT_FORMAT, OPTION_PEER,
     OPTION_MODE,      OPTION_STATE,        OPTION_STEPS,   OPTION_LOSS,       OPTION_LOGITS,
-    OPTION_OPTIMIZER, OPTION_CLIP,         OPTION_DROPOUT, OPTION_SEED,       OPTION_HELP,
-    OPTION_END};
+    OPTION_OPTIMIZER, OPTION_CLIP,         OPTION_DROPOUT, OPTION_SEED,       OPTION_MEMORY_BUDGET,
+    OPTION_MEMORY,    OPTION_HELP,         OPTION_END};
 static const OptionId compile_options[] = {
     OPTION_TUNING,    OPTION_OUT_FILE, OPTION_MODE,         OPTION_DEVICE, OPTION_THREADS, OPTION_TARGET,
     OPTION_PRECISION, OPTION_LEDGER,   OPTION_TABLE_FORMAT, OPTION_STATE,  OPTION_HELP,    OPTION_END};
@@ -43,24 +43,19 @@ static const OptionId cache_options[] = {OPTION_CLEAR, OPTION_LIMIT, OPTION_OUT_
                                          OPTION_END};
 static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE, OPTION_INPUT, OPTION_THREADS,
                                         OPTION_ITERS,    OPTION_HELP,  OPTION_END};
-static const OptionId train_options[] = {OPTION_TOKEN_DATA,  OPTION_TEXT,
-                                         OPTION_TOKEN_BYTES, OPTION_HELD_OUT,
-                                         OPTION_OUT_FILE,    OPTION_TRAIN_STEPS,
-                                         OPTION_BATCH,       OPTION_WINDOW,
-                                         OPTION_ACCUMULATE,  OPTION_LR,
-                                         OPTION_MIN_LR,      OPTION_WARMUP_STEPS,
-                                         OPTION_BETA1,       OPTION_BETA2,
-                                         OPTION_EPS,         OPTION_WEIGHT_DECAY,
-                                         OPTION_CLIP,        OPTION_SMOOTHING,
-                                         OPTION_DROPOUT,     OPTION_SEED,
-                                         OPTION_LOGITS,      OPTION_INPUT,
-                                         OPTION_EVAL_EVERY,  OPTION_EVAL_BATCHES,
-                                         OPTION_CHECKPOINT,  OPTION_CHECKPOINT_EVERY,
-                                         OPTION_RESUME,      OPTION_EXPORT,
-                                         OPTION_ON_NAN,      OPTION_MODE,
-                                         OPTION_DEVICE,      OPTION_PRECISION,
-                                         OPTION_THREADS,     OPTION_TRAIN_FORMAT,
-                                         OPTION_HELP,        OPTION_END};
+static const OptionId train_options[] = {OPTION_TOKEN_DATA,   OPTION_TEXT,         OPTION_TOKEN_BYTES,
+                                         OPTION_HELD_OUT,     OPTION_OUT_FILE,     OPTION_TRAIN_STEPS,
+                                         OPTION_BATCH,        OPTION_WINDOW,       OPTION_ACCUMULATE,
+                                         OPTION_LR,           OPTION_MIN_LR,       OPTION_WARMUP_STEPS,
+                                         OPTION_BETA1,        OPTION_BETA2,        OPTION_EPS,
+                                         OPTION_WEIGHT_DECAY, OPTION_CLIP,         OPTION_SMOOTHING,
+                                         OPTION_DROPOUT,      OPTION_SEED,         OPTION_MEMORY_BUDGET,
+                                         OPTION_LOGITS,       OPTION_INPUT,        OPTION_EVAL_EVERY,
+                                         OPTION_EVAL_BATCHES, OPTION_CHECKPOINT,   OPTION_CHECKPOINT_EVERY,
+                                         OPTION_RESUME,       OPTION_EXPORT,       OPTION_ON_NAN,
+                                         OPTION_MODE,         OPTION_DEVICE,       OPTION_PRECISION,
+                                         OPTION_THREADS,      OPTION_TRAIN_FORMAT, OPTION_HELP,
+                                         OPTION_END};
 static const OptionId doctor_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 
 static const char compile_notes[] =

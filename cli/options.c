@@ -11,7 +11,8 @@ typedef enum OptionKind {
     KIND_CHOICES,  /* a comma-separated list of them */
     KIND_INTEGER,  /* least .. most */
     KIND_INTEGERS, /* a comma-separated list */
-    KIND_BYTES,    /* an integer > 0, with an optional K, M or G (powers of 1024) */
+    KIND_BYTES,    /* a number > 0, with an optional K, M or G (powers of 1024), also spelled KiB */
+    KIND_BUDGET,   /* the same, or a share: 50% */
     KIND_NUMBER,   /* a decimal >= 0 */
 } OptionKind;
 
@@ -88,6 +89,10 @@ static const Row table[OPTION_COUNT] = {
                         .least = 1, .most = 4096},
     [OPTION_MEMORY_LIMIT] = {"--memory-limit", KIND_BYTES, "BYTES",
                              "most memory of a run, constants apart; K, M and G are powers of 1024"},
+    [OPTION_MEMORY_BUDGET] =
+        {"--memory-budget", KIND_BUDGET, "BYTES|P%",
+         "of a step of training, in all (2G, 1.5GiB), or activations by what they take without a budget "
+         "(50%): what does not fit is computed again"},
     [OPTION_SHAPE] = {"--shape", KIND_TEXTS, "NAME=4x256",
                       "the shape of an input; SYMBOL=N: a size by its name; may be given again"},
     [OPTION_INPUT] =
@@ -195,6 +200,8 @@ static const Row table[OPTION_COUNT] = {
                        .most = 1000000},
     [OPTION_ITERS] = {"--iters", KIND_INTEGER, "N", "runs that count (10)", .least = 1, .most = 1000000},
     [OPTION_KERNELS] = {"--kernels", KIND_FLAG, NULL, "also the time of every kernel"},
+    [OPTION_MEMORY] = {"--memory", KIND_FLAG, NULL,
+                       "also what steps take of memory, planned and measured (with --memory-budget: always)"},
     [OPTION_PEER] = {"--peer", KIND_FLAG, NULL,
                      "answer `run N` on standard input with N times (see bench/peers)"},
 };
@@ -219,15 +226,20 @@ static bool parse_integer(const Row *row, const char *text, int64_t *out) {
 }
 
 static bool parse_bytes(const char *text, int64_t *out) {
-    static const char units[] = "KMG";
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (*text < '0' || *text > '9' || errno || value <= 0) return false;
-    const char *unit = *end ? strchr(units, *end) : NULL;
+    static const char units[] = "KMG", digits[] = "0123456789";
+    size_t length = strspn(text, digits);
+    bool whole = text[length] != '.';
+    if (!length) return false;
+    if (!whole) length += 1 + strspn(text + length + 1, digits);
+    const char *at = text + length, *unit = *at ? strchr(units, *at) : NULL;
     int shift = unit ? 10 * (int)(unit - units + 1) : 0;
-    if (end[unit ? 1 : 0] || value > INT64_MAX >> shift) return false;
-    *out = (int64_t)value << shift;
+    at += unit ? 1 : 0;
+    if (unit && strcmp(at, "iB") == 0) at += 2;
+    errno = 0;
+    long long value = strtoll(text, NULL, 10);
+    double number = strtod(text, NULL) * (double)((int64_t)1 << shift);
+    if (*at || errno || !(number >= 1 && number < 0x1p62) || value > INT64_MAX >> shift) return false;
+    *out = whole ? (int64_t)value << shift : (int64_t)number;
     return true;
 }
 
@@ -235,6 +247,15 @@ static bool parse_number(const char *text, double *out) {
     char *end;
     *out = strtod(text, &end);
     return *text && !*end && *out >= 0 && *out <= 1e300;
+}
+
+static bool parse_budget(const char *text, OptionValue *out, int64_t *bytes) {
+    char *end;
+    double percent = strtod(text, &end);
+    out->number = 0;
+    if (strcmp(end, "%") != 0) return parse_bytes(text, bytes);
+    out->number = percent / 100;
+    return *text >= '0' && *text <= '9' && percent > 0 && percent <= 100;
 }
 
 static void add(Arena *arena, OptionValue *value, const char *text, int64_t integer) {
@@ -257,6 +278,8 @@ static bool take(Arena *arena, const Row *row, const char *word, OptionValue *va
         good = parse_integer(row, word, &integer);
     else if (row->kind == KIND_BYTES)
         good = parse_bytes(word, &integer);
+    else if (row->kind == KIND_BUDGET)
+        good = parse_budget(word, value, &integer);
     else if (row->kind == KIND_NUMBER)
         good = parse_number(word, &value->number);
     else

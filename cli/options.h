@@ -47,6 +47,7 @@ typedef enum OptionId {
     OPTION_PRECISION,
     OPTION_THREADS,
     OPTION_MEMORY_LIMIT,
+    OPTION_MEMORY_BUDGET,
     OPTION_SHAPE,
     OPTION_INPUT,
     OPTION_DATA,
@@ -102,6 +103,7 @@ typedef enum OptionId {
     OPTION_WARMUP,
     OPTION_ITERS,
     OPTION_KERNELS,
+    OPTION_MEMORY,
     OPTION_PEER,
     OPTION_COUNT
 } OptionId;
@@ -110,8 +112,8 @@ typedef enum OptionId {
 typedef struct OptionValue {
     int count;         /* how often it was given, or the length of a comma-separated list */
     const char **text; /* one an occurrence, or one an element of the list */
-    int64_t *integer;  /* INTEGER, INTEGERS and BYTES: the same as numbers */
-    double number;     /* NUMBER */
+    int64_t *integer;  /* INTEGER, INTEGERS, BYTES and BUDGET: the same as numbers; 0 for a share */
+    double number;     /* NUMBER; BUDGET: a share, 0 for bytes */
 } OptionValue;
 
 typedef struct Options {

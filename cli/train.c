@@ -66,6 +66,8 @@ static void read_training(Run *run) {
                                              .weight_decay = chosen(run, OPTION_WEIGHT_DECAY),
                                              .clip_norm = option_number(run, OPTION_CLIP, 0),
                                              .label_smoothing = option_number(run, OPTION_SMOOTHING, 0),
+                                             .memory_budget = option_integer(run, OPTION_MEMORY_BUDGET, 0),
+                                             .activation_share = option_number(run, OPTION_MEMORY_BUDGET, 0),
                                              .seed = options->seed};
 }
 
@@ -114,11 +116,12 @@ static const char *describe_options(const Run *run) {
         run->cli->arena,
         "steps %lld\nbatch %lld\ncontext %lld\naccumulate %lld\nseed %llu\nheld-out %.17g\n"
         "lr %.17g\nmin-lr %.17g\nwarmup-steps %lld\nbeta1 %.17g\nbeta2 %.17g\neps %.17g\n"
-        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\n",
+        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nmemory-budget %s\n",
         (long long)run->steps, (long long)o->batch, (long long)sn_trainer_length(run->trainer),
         (long long)o->accumulate, (unsigned long long)o->seed, o->held_out, o->schedule.peak,
         o->schedule.least, (long long)o->schedule.warmup, t->beta1, t->beta2, t->epsilon, t->weight_decay,
-        t->clip_norm, t->label_smoothing, sn_option_text(&run->cli->options, OPTION_DROPOUT, "model"));
+        t->clip_norm, t->label_smoothing, sn_option_text(&run->cli->options, OPTION_DROPOUT, "model"),
+        sn_option_text(&run->cli->options, OPTION_MEMORY_BUDGET, "none"));
 }
 
 /* Says what is different from how the checkpoint was made: the training goes on, but not as it would have. */
@@ -290,6 +293,8 @@ static Status train_model(Run *run) {
     TRY(check_place(arena, run->out));
     hold_signals(&signals);
     TRY(sn_trainer_open(arena, run->model, &run->options, &run->trainer));
+    const BudgetReport *budget = sn_trainer_budget(run->trainer);
+    if (budget) sn_cli_note("%s", sn_budget_report_text(arena, budget));
     run->text = describe_options(run);
     if (resume) {
         TRY(sn_trainer_resume(run->trainer, resume, &before));

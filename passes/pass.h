@@ -23,9 +23,12 @@ typedef struct Pass {
     int64_t limit;  /* stop after this many rewrites in all passes (bisection); INT64_MAX: no limit */
     int64_t *spent; /* rewrites so far over the pipeline */
     int state_count;
-    const sn_State *state;           /* of the graph's inputs and outputs */
-    const struct Training *training; /* of a training order, see train.h */
-    double recompute;                /* operations that may be spent again to save a byte, see remat.c */
+    const sn_State *state;             /* of the graph's inputs and outputs */
+    const struct Training *training;   /* of a training order, see train.h */
+    const struct Recompute *recompute; /* for remat, see remat.h; NULL: what costs nothing */
+    struct RematReport *remat;         /* of remat; NULL: not wanted */
+    int extent_count;
+    const sn_Extent *extent; /* what symbols are reckoned to be */
     struct Remarks *remarks;
 } Pass;
 
@@ -76,8 +79,11 @@ typedef struct PipelineOptions {
     int state_count;
     const sn_State *state;           /* outputs that the next run takes as inputs */
     const struct Training *training; /* see train.h: the program is a training step; NULL: it is the model */
-    double recompute;                /* for remat: operations a byte; 0: what costs none */
-    const char *stop_after;          /* name of the last pass to run, or NULL */
+    const struct Recompute *recompute; /* for remat, see remat.h; NULL: what costs nothing */
+    struct RematReport *remat;         /* of remat; NULL: not wanted */
+    int extent_count;
+    const sn_Extent *extent; /* what symbols are reckoned to be where a choice depends on it */
+    const char *stop_after;  /* name of the last pass to run, or NULL */
 } PipelineOptions;
 
 typedef struct PipelineResult {

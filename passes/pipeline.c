@@ -126,6 +126,9 @@ Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const Pipel
                  .state = options->state,
                  .training = options->training,
                  .recompute = options->recompute,
+                 .remat = options->remat,
+                 .extent_count = options->extent_count,
+                 .extent = options->extent,
                  .remarks = &result->remarks};
     for (const Row *row = order_of(options->eager, options->training); row->name; row++) {
         TRY(run_pass(arena, graph, row, &pass, options, result));

@@ -7,21 +7,26 @@
  * in PyTorch's partitioner: chains that are computed again stay short.
  *
  * Views and pointwise operators are always computed again, for fuse puts them into the kernels that use them. What costs
- * operations is, when a byte that it saves costs at most `pass->recompute` of them. A value that alone leads from what is
- * before it to what is behind it (the residual stream between two layers) is always kept: without that a tight
- * budget would compute the whole network again, and hold all of it. */
+ * operations is, when a byte that it saves costs no more of them than `pass->recompute` allows. A value that alone leads
+ * from what is before it to what is behind it (the residual stream between two layers) separates parts of the network.
+ * It is kept, or at least each n-th of its kind is: without that a tight budget would compute the whole network again,
+ * and hold all of it. */
+#include "remat.h"
 #include "min_cut.h"
 #include "pass.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { FAR = 100 };
 static const double step_weight = 1.1;
+static const double same_cost = 1.01; /* costs that differ by less are one */
 
 typedef struct Forward {
     Node *node;
     bool heavy;     /* depends on a contraction or on data of an input through one */
     bool separates; /* nothing else heavy leads past it */
+    int part;       /* how many separators come before it */
     int from;    /* the separator that alone, by free operators, gives it; itself for a separator; -1: none */
     bool wanted; /* a later phase uses a result */
     int distance; /* uses between it and a later phase */
@@ -33,7 +38,8 @@ typedef struct Remat {
     Graph *graph;
     int64_t *symbol;   /* the sizes that are reckoned with */
     int nodes, values; /* of the graph before there were clones */
-    int *index_of;     /* by node id: position in `forward`, or -1 */
+    int separators;
+    int *index_of; /* by node id: position in `forward`, or -1 */
     SN_VEC(Forward) forward;
     bool *kept;    /* per forward node */
     Value **copy;  /* by value id: what stands for it in the backward pass */
@@ -42,19 +48,14 @@ typedef struct Remat {
 
 /* ---- sizes ---- */
 
-/* A symbol of which nothing is told has a usual size. */
-static void assume_sizes(Remat *r) {
+void sn_extents_assume(const Dims *dims, int count, const sn_Extent *extent, int64_t *symbol) {
     enum { USUAL = 128 };
-    Dims *dims = r->graph->dims;
-    int count = sn_dims_symbol_count(dims);
-    r->symbol = SN_ARRAY(r->pass->arena, int64_t, count);
-    for (int i = 0; i < count; i++) {
-        const char *name = sn_dims_symbol_name(dims, i);
-        Dim symbol = sn_dim_symbol(dims, name);
-        int64_t bound, size = USUAL;
-        if (sn_dim_lower(dims, symbol, &bound) && size < bound) size = bound;
-        if (sn_dim_upper(dims, symbol, &bound) && size > bound) size = bound;
-        r->symbol[i] = size;
+    for (int i = 0; i < sn_dims_symbol_count(dims); i++) {
+        int64_t least, most;
+        sn_dims_symbol_bounds(dims, i, &least, &most);
+        symbol[i] = USUAL < least ? least : USUAL > most ? most : USUAL;
+        for (int k = 0; k < count; k++)
+            if (strcmp(extent[k].name, sn_dims_symbol_name(dims, i)) == 0) symbol[i] = extent[k].value;
     }
 }
 
@@ -180,11 +181,12 @@ static void find_separators(Remat *r) {
     for (int i = 0, open = 0; i < r->forward.count; i++) {
         open -= ends[i]; /* those that this node is the last to use */
         Forward *f = &r->forward.at[i];
+        f->part = r->separators;
         if (!f->heavy) continue;
         int last = last_use(r, i);
         f->from = comes_from(r, f);
         f->separates = open == 0 && last > i && f->from < 0;
-        if (f->separates) f->from = i;
+        if (f->separates) f->from = i, r->separators++;
         if (last > i) open++, ends[last]++;
     }
 }
@@ -192,10 +194,13 @@ static void find_separators(Remat *r) {
 /* ---- the choice ---- */
 
 static bool may_be_computed_again(const Remat *r, const Forward *f) {
-    if (f->separates) return false;
+    const Recompute *recompute = r->pass->recompute, none = {0};
+    if (!recompute) recompute = &none;
+    const Effort *effort = f->part < recompute->parts ? &recompute->more : &recompute->less;
+    if (f->separates && (effort->apart <= 1 || (f->part + 1) % effort->apart == 0)) return false;
     OpClass class = sn_op(f->node->op)->class;
     if (class == SN_CLASS_NONE || class == SN_CLASS_PACK) return false;
-    return f->operations <= r->pass->recompute * f->bytes;
+    return f->operations <= effort->operations * f->bytes;
 }
 
 static void choose(Remat *r) {
@@ -273,7 +278,30 @@ static bool rewrite(Remat *r) {
     return changed;
 }
 
-static void remark(const Remat *r) {
+/* ---- what is said of it ---- */
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The costs at which more could be computed again. */
+static void list_costs(const Remat *r, RematReport *report) {
+    double *cost = SN_ARRAY(r->pass->remarks->arena, double, r->forward.count);
+    int count = 0, kept = 0;
+    for (int i = 0; i < r->forward.count; i++) {
+        const Forward *f = &r->forward.at[i];
+        if (f->operations > 0 && f->bytes > 0) cost[count++] = f->operations / f->bytes;
+    }
+    qsort(cost, (size_t)count, sizeof *cost, by_value);
+    /* Of those that are nearly the same, the greatest is left. */
+    for (int i = 0; i < count; i++)
+        if (i + 1 == count || cost[i + 1] > same_cost * cost[i]) cost[kept++] = cost[i];
+    report->cost = cost;
+    report->cost_count = kept;
+}
+
+static void tell(const Remat *r) {
     double kept = 0, again = 0;
     for (int i = 0; i < r->forward.count; i++) {
         const Forward *f = &r->forward.at[i];
@@ -283,6 +311,9 @@ static void remark(const Remat *r) {
     }
     sn_pass_remark(r->pass, NULL, true, "%.3f MB kept for the backward pass, %.3f GFLOP computed again",
                    1e-6 * kept, 1e-9 * again);
+    if (!r->pass->remat) return;
+    *r->pass->remat = (RematReport){.parts = r->separators + 1, .kept = kept, .again = again};
+    list_costs(r, r->pass->remat);
 }
 
 static bool has_later_phases(const Graph *graph) {
@@ -294,14 +325,15 @@ static bool has_later_phases(const Graph *graph) {
 bool sn_remat(Pass *pass, Graph *graph) {
     if (!has_later_phases(graph)) return false;
     Remat r = {.pass = pass, .graph = graph, .nodes = graph->next_node, .values = graph->next_value};
-    assume_sizes(&r);
+    r.symbol = SN_ARRAY(pass->arena, int64_t, sn_dims_symbol_count(graph->dims));
+    sn_extents_assume(graph->dims, pass->extent_count, pass->extent, r.symbol);
     find_forward(&r);
     find_uses(&r);
     find_separators(&r);
     if (!sn_pass_rewrite(pass)) return false;
     choose(&r);
     bool changed = rewrite(&r);
-    remark(&r);
+    tell(&r);
     if (changed) sn_region_sweep(graph->body);
     return changed;
 }

@@ -1,6 +1,5 @@
 #include "binding.h"
 #include "eval.h"
-#include "memory.h"
 #include <stdlib.h>
 
 Status sn_bindings_init(Bindings *bindings, const Plan *plan, bool library) {
@@ -52,32 +51,6 @@ static Status evaluate(const Plan *plan, bool library, Binding *binding) {
     return NULL;
 }
 
-static bool is_packed(const Plan *plan, int at) {
-    return sn_plan_value_in_run(&plan->value[at]) && plan->value[at].first >= plan->setup_count;
-}
-
-static Status pack(const Plan *plan, Binding *binding) {
-    Life *life = calloc((size_t)plan->value_count + 1, sizeof *life);
-    int *place = calloc((size_t)plan->value_count + 1, sizeof *place); /* of a value's life */
-    int count = 0;
-    for (int i = 0; life && place && i < plan->value_count; i++) {
-        const PlanValue *value = &plan->value[i];
-        if (!is_packed(plan, i)) continue;
-        place[i] = count;
-        life[count++] = (Life){.bytes = binding->dim[value->bytes],
-                               .first = value->first,
-                               .last = value->last,
-                               .over = value->over >= 0 ? &life[place[value->over]] : NULL};
-    }
-    Status status = life && place ? sn_memory_pack(life, count, &binding->arena_bytes)
-                                  : sn_fail(SN_NO_MEMORY, "out of memory for %d buffers", plan->value_count);
-    for (int i = 0; i < plan->value_count && !status; i++)
-        if (is_packed(plan, i)) binding->offset[i] = life[place[i]].offset;
-    free(life);
-    free(place);
-    return status;
-}
-
 static Status make(const Bindings *bindings, Binding **out) {
     const Plan *plan = bindings->plan;
     Binding *binding = new_binding(plan);
@@ -85,7 +58,8 @@ static Status make(const Bindings *bindings, Binding **out) {
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
     memcpy(binding->symbol, bindings->symbol, symbols * sizeof *binding->symbol);
     Status status = evaluate(plan, bindings->library, binding);
-    if (!status && !plan->eager) status = pack(plan, binding);
+    if (!status && !plan->eager)
+        status = sn_plan_pack(plan, binding->dim, binding->offset, &binding->arena_bytes);
     if (status) {
         free(binding);
         return status;

@@ -2,7 +2,7 @@
 #ifndef SN_BINDING_H
 #define SN_BINDING_H
 
-#include "plan.h"
+#include "needs.h"
 
 typedef struct Binding {
     int64_t *symbol;      /* the key: per symbol of the graph */
@@ -34,11 +34,5 @@ void sn_bindings_free(Bindings *bindings);
  * next request. SN_INVALID when the shapes contradict the model. */
 Status sn_bindings_get(Bindings *bindings, const int *rank, const int64_t *const *extent,
                        const Binding **out);
-
-/* Whether the value is made and needed inside runs only (outputs included). */
-static inline bool sn_plan_value_in_run(const PlanValue *value) {
-    return value->storage == SN_STORAGE_ACTIVATION || value->storage == SN_STORAGE_OUTPUT ||
-           value->storage == SN_STORAGE_SCRATCH;
-}
 
 #endif

@@ -13,13 +13,18 @@ Status sn_compile_graph(Arena *arena, const Graph *imported, const Target *targe
     return NULL;
 }
 
-Status sn_compile_plan(Arena *arena, const Graph *imported, const Target *target,
-                       const PipelineOptions *options, PipelineResult *result, Ledger *ledger, Plan **out) {
-    Graph *graph;
-    TRY(sn_compile_graph(arena, imported, target, options, result, ledger, &graph));
+Status sn_compile_launches(Arena *arena, const Graph *graph, const Target *target,
+                           const PipelineOptions *options, Ledger *ledger, Plan **out) {
     double start = sn_clock();
     TRY(sn_plan_new(arena, graph, target, options && options->eager, sn_codegen, out));
     TRY(sn_plan_add_states(arena, *out, options ? options->state_count : 0, options ? options->state : NULL));
     ledger->codegen += sn_clock() - start;
     return NULL;
+}
+
+Status sn_compile_plan(Arena *arena, const Graph *imported, const Target *target,
+                       const PipelineOptions *options, PipelineResult *result, Ledger *ledger, Plan **out) {
+    Graph *graph;
+    TRY(sn_compile_graph(arena, imported, target, options, result, ledger, &graph));
+    return sn_compile_launches(arena, graph, target, options, ledger, out);
 }

@@ -12,7 +12,11 @@
 Status sn_compile_graph(Arena *arena, const Graph *imported, const Target *target,
                         const PipelineOptions *options, PipelineResult *result, Ledger *ledger, Graph **out);
 
-/* The same to its end, planned, with the text of every kernel. `target` must outlive the plan. */
+/* The launches of such a graph when all passes are done, with the text of every kernel. */
+Status sn_compile_launches(Arena *arena, const Graph *graph, const Target *target,
+                           const PipelineOptions *options, Ledger *ledger, Plan **out);
+
+/* Both: to its end, planned, with the text of every kernel. `target` must outlive the plan. */
 Status sn_compile_plan(Arena *arena, const Graph *imported, const Target *target,
                        const PipelineOptions *options, PipelineResult *result, Ledger *ledger, Plan **out);
 

@@ -35,6 +35,7 @@ struct sn_Program {
     Resident *resident; /* per value of the plan */
     void *setup_fault;  /* where setup launches put their fault code; of the device's alloc_host */
     int64_t constant_bytes;
+    const struct BudgetReport *budget; /* NULL: none was given */
     Ledger ledger;
     sn_TensorInfo *input, *output; /* in the arena; NULL in tests that have no model */
     void *nothing;                 /* of the device: what buffers of zero bytes point to */

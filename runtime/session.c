@@ -170,6 +170,27 @@ static Status apply_tuning(const CompileRequest *request, Target *target) {
     return NULL;
 }
 
+static NeedsOf needs_of(const sn_Program *program) {
+    Device *device = program->device;
+    bool library = device->ops->library && !device->absent && device->ops->library(device);
+    return (NeedsOf){.host_memory = device->host_memory, .library = library};
+}
+
+static Status make_plan(CompileRequest *request, const PipelineOptions *pipeline, Plan **out) {
+    sn_Program *program = request->program;
+    const SessionOptions *session = request->session;
+    const Graph *graph = request->model->graph;
+    const Target *target = &program->device->target;
+    PipelineResult *result = session ? session->result : NULL;
+    if (!session || !sn_budget_given(&session->budget))
+        return sn_compile_plan(request->arena, graph, target, pipeline, result, &program->ledger, out);
+    BudgetReport *report = SN_NEW(request->arena, BudgetReport);
+    NeedsOf of = needs_of(program);
+    program->budget = report;
+    return sn_compile_within(request->arena, graph, target, pipeline, &session->budget, &of, result,
+                             &program->ledger, report, out);
+}
+
 static Status compile_model(CompileRequest *request) {
     const sn_CompileOptions *options = &request->options;
     TRY(sn_program_open(request->arena, options->device, options->threads, options->cache_dir,
@@ -189,8 +210,7 @@ static Status compile_model(CompileRequest *request) {
     program->ledger.parse = request->model->info.parse_seconds;
     program->ledger.import = request->model->info.import_seconds;
     Plan *plan;
-    TRY(sn_compile_plan(request->arena, request->model->graph, &program->device->target, &pipeline,
-                        request->session ? request->session->result : NULL, &program->ledger, &plan));
+    TRY(make_plan(request, &pipeline, &plan));
     return sn_program_load(program, plan);
 }
 
@@ -235,6 +255,22 @@ const Plan *sn_program_plan(const sn_Program *program) {
 
 const Ledger *sn_program_ledger(const sn_Program *program) {
     return &program->ledger;
+}
+
+const BudgetReport *sn_program_budget(const sn_Program *program) {
+    return program->budget;
+}
+
+Status sn_program_needs(const sn_Program *program, int count, const sn_Extent *extent, Needs *out) {
+    const Dims *dims = program->plan->graph->dims;
+    int64_t *symbol = calloc((size_t)sn_dims_symbol_count(dims) + 1, sizeof *symbol);
+    if (!symbol) return sn_fail(SN_NO_MEMORY, "out of memory for the sizes of a run");
+    NeedsOf of = needs_of(program);
+    of.symbol = symbol;
+    sn_extents_assume(dims, count, extent, symbol);
+    Status status = sn_plan_needs(program->plan, &of, out);
+    free(symbol);
+    return status;
 }
 
 /* ---- saved programs ---- */

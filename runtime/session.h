@@ -2,7 +2,7 @@
 #ifndef SN_SESSION_H
 #define SN_SESSION_H
 
-#include "compile.h"
+#include "budget.h"
 #include "load.h"
 #include "profile.h"
 #include "saved.h"
@@ -27,6 +27,7 @@ typedef struct SessionOptions {
     PipelineOptions pipeline; /* eager is taken from the mode */
     PipelineResult *result;   /* in the program's arena; NULL: not wanted */
     const Tuning *tuning;     /* instead of a file; must outlive the program. NULL: none */
+    Budget budget;            /* of a training step, for the extents of the pipeline options */
 } SessionOptions;
 
 /* sn_compile with more to say. `session` may be NULL. */
@@ -35,5 +36,11 @@ Status sn_session_compile(const sn_Model *model, const sn_CompileOptions *option
 
 const Plan *sn_program_plan(const sn_Program *program);
 const Ledger *sn_program_ledger(const sn_Program *program);
+
+/* What the program's budget came to; NULL: it has none. */
+const BudgetReport *sn_program_budget(const sn_Program *program);
+
+/* What a program of a compiled training step and one context of it take, at these sizes. */
+Status sn_program_needs(const sn_Program *program, int count, const sn_Extent *extent, Needs *out);
 
 #endif

@@ -18,15 +18,27 @@ static Status check(const sn_TrainingOptions *o) {
         return sn_fail(SN_INVALID, "a label smoothing of %g", o->label_smoothing);
     if (!(o->clip_norm >= 0)) return sn_fail(SN_INVALID, "a norm of %g to clip gradients at", o->clip_norm);
     if (!(o->dropout < 1)) return sn_fail(SN_INVALID, "a dropout of %g", o->dropout);
+    if (!(o->activation_share >= 0) || o->memory_budget < 0 || (o->memory_budget && o->activation_share > 0))
+        return sn_fail(SN_INVALID, "a memory budget of %lld bytes, and of %g of the activations",
+                       (long long)o->memory_budget, o->activation_share);
+    if (o->extent_count < 0 || (o->extent_count && !o->extent))
+        return sn_fail(SN_INVALID, "%d extents without a list of them", o->extent_count);
     return o->accumulate < 0 ? sn_fail(SN_INVALID, "%d runs a step", o->accumulate) : NULL;
 }
 
-Status sn_training_read(const sn_TrainingOptions *options, Training *out) {
-    sn_TrainingOptions o = {0};
+/* Fields past what the caller's header knows keep their defaults. */
+static Status complete(const sn_TrainingOptions *options, sn_TrainingOptions *out) {
+    *out = (sn_TrainingOptions){0};
     if (options && options->size < sizeof options->size)
         return sn_fail(SN_INVALID, "training options without their size");
-    if (options) memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
-    TRY(check(&o));
+    if (options) memcpy(out, options, options->size < sizeof *out ? options->size : sizeof *out);
+    out->size = sizeof *out;
+    return check(out);
+}
+
+Status sn_training_read(const sn_TrainingOptions *options, Training *out) {
+    sn_TrainingOptions o;
+    TRY(complete(options, &o));
     bool adamw = o.optimizer == SN_ADAMW;
     *out = (Training){
         .has_loss = o.loss != SN_LOSS_OF_MODEL,
@@ -58,9 +70,13 @@ Status sn_training_read(const sn_TrainingOptions *options, Training *out) {
 sn_Error *sn_compile_training(const sn_Model *model, const sn_CompileOptions *options,
                               const sn_TrainingOptions *training, sn_Program **out) {
     Training step;
+    sn_TrainingOptions all;
     *out = NULL;
-    TRY(sn_training_read(training, &step));
-    SessionOptions session = {.pipeline.training = &step};
+    TRY(complete(training, &all));
+    TRY(sn_training_read(&all, &step));
+    SessionOptions session = {
+        .pipeline = {.training = &step, .extent_count = all.extent_count, .extent = all.extent},
+        .budget = {all.memory_budget, all.activation_share}};
     return sn_session_compile(model, options, &session, out);
 }
 

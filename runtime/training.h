@@ -5,7 +5,7 @@
 #include "session.h"
 #include "train.h"
 
-/* What the public options say (NULL: all defaults), checked. */
+/* What the public options say (NULL: all defaults), checked. Their budget is for sn_compile_training alone. */
 Status sn_training_read(const sn_TrainingOptions *options, Training *out);
 
 /* A graph with the inputs of the training step of an imported one, in their order, for whoever makes values for them: the

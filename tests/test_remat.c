@@ -3,6 +3,7 @@
 #include "eval.h"
 #include "min_cut.h"
 #include "pass.h"
+#include "remat.h"
 #include "text_form.h"
 #include "verify.h"
 
@@ -144,19 +145,22 @@ static int count_contractions(const Graph *graph) {
     return count;
 }
 
-static void rematerialise(Arena *arena, Graph *graph, double recompute) {
+static RematReport rematerialise(Arena *arena, Graph *graph, const Recompute *recompute) {
     int64_t spent = 0;
     Remarks remarks = {.arena = arena};
+    RematReport report;
     Pass pass = {.name = "remat",
                  .arena = arena,
                  .limit = INT64_MAX,
                  .spent = &spent,
                  .recompute = recompute,
+                 .remat = &report,
                  .remarks = &remarks};
     sn_remat(&pass, graph);
     must(pass.status);
     must(sn_verify(graph));
     assert_int_equal(remarks.list.count, 1);
+    return report;
 }
 
 static Array **evaluate(Arena *arena, const Graph *graph) {
@@ -180,8 +184,7 @@ static Array **evaluate(Arena *arena, const Graph *graph) {
 
 static void what_is_computed_again_is_the_same(void **state) {
     (void)state;
-    static const double recompute[] = {0, 3,
-                                       1e9}; /* reductions cost 2 operations a byte, products 4 and 16 */
+    static const double cost[] = {0, 3, 1e9}; /* reductions cost 2 operations a byte, products 4 and 16 */
     Arena *arena = sn_arena_new();
     Graph *whole = differentiated(arena);
     Array **expected = evaluate(arena, whole);
@@ -189,7 +192,10 @@ static void what_is_computed_again_is_the_same(void **state) {
     for (int i = 0; i < 3; i++) {
         Graph *graph = differentiated(arena);
         int contractions = count_contractions(graph);
-        rematerialise(arena, graph, recompute[i]);
+        Recompute recompute = {.more.operations = cost[i], .parts = 99};
+        RematReport report = rematerialise(arena, graph, &recompute);
+        assert_int_equal(report.parts, 5); /* up to the first product, each sum, the loss; and behind it */
+        assert_int_equal(report.cost_count, 4);
         double kept = kept_elements(graph);
         assert_true(kept < before);
         before = kept;

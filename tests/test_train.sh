@@ -50,6 +50,13 @@ import csv
 losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("table", "eager")]
 assert max(abs(a - b) for a, b in zip(*losses)) < 0.01, losses
 END
+"$SINTER" "${learn[@]}" --memory-budget 80% --format csv -o less.onnx >less 2>err
+grep -q "a step takes .* MiB (states" err || say "a budget says nothing: $(cat err)"
+python3 - <<'END' || say "under a budget it learns otherwise: $(cat less)"
+import csv
+losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("table", "less")]
+assert max(abs(a - b) for a, b in zip(*losses)) < 0.01, losses
+END
 "$SINTER" train model.onnx --data text.txt "${common[@]}" --steps 40 --batch 2 --accumulate 2 --held-out 0 -o two.onnx >lines
 grep -q "held-out" lines && say "a held-out loss of nothing"
 
@@ -129,6 +136,9 @@ refused 1 "no output 'none'" "${short[@]}" --data text.txt --logits none
 refused 1 "'input_ids' is what the data is for" "${short[@]}" --data text.txt --input input_ids=random
 refused 1 "not finite" "${short[@]}" --data text.txt --lr 1e30
 refused 1 "is not a regular file" "${short[@]}" --data text.txt --checkpoint /dev/full
+refused 1 "MiB at the least that was found" "${short[@]}" --data text.txt --memory-budget 0.5KiB
+refused 2 "--memory-budget: '101%'" "${short[@]}" --data text.txt --memory-budget 101%
+refused 2 "--memory-budget: '2X'" "${short[@]}" --data text.txt --memory-budget 2X
 refused 1 "none/out.ck cannot be written" "${short[@]}" --data text.txt --checkpoint none/out.ck
 "$SINTER" make attention --d-model 8 --heads 1 -o attention.onnx
 refused 1 "no integer input" train attention.onnx --data text.txt -o out.onnx

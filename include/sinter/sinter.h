@@ -116,6 +116,12 @@ typedef enum sn_Loss {
 
 typedef enum sn_Optimizer { SN_ADAMW, SN_SGD } sn_Optimizer;
 
+/* What a symbolic extent, by its name, is reckoned to be. */
+typedef struct sn_Extent {
+    const char *name;
+    int64_t value;
+} sn_Extent;
+
 /* One step of training. Where zero is said to be a default, a negative number stands for zero. Lists of names are
  * separated by commas; '*' in them stands for any characters. */
 typedef struct sn_TrainingOptions {
@@ -139,12 +145,18 @@ typedef struct sn_TrainingOptions {
     double
         dropout; /* the share that Dropout nodes drop, below 1; 0: what they say, unless their training_mode is false */
     uint64_t seed; /* of what is dropped, which is a function of it and the number of the run */
+    /* A budget of memory: what backward needs of forward is computed again, rather than kept, as far as the step does
+     * not fit. At most one of the two; 0: none. */
+    int64_t memory_budget;   /* bytes that the program and a context of it may take together */
+    double activation_share; /* of what activations take without a budget, parameters' gradients apart */
+    int extent_count;        /* symbolic extents of the runs that have to fit; of others 128 is assumed */
+    const sn_Extent *extent;
 } sn_TrainingOptions;
 
 /* A program whose run is a step of training. Its inputs are the model's, then "labels" or "targets", then
  * "learning_rate" (f32, a scalar), and its output 0 is the loss, before the step. Parameters and what the optimizer
  * remembers are states of each context, and begin with what the file holds. Of the compile options, states are not
- * allowed. A run that fails on its data leaves them as they were. */
+ * allowed. A run that fails on its data leaves them as they were. SN_NO_MEMORY where nothing fits into the budget. */
 sn_Error *sn_compile_training(const sn_Model *model, const sn_CompileOptions *options,
                               const sn_TrainingOptions *training, sn_Program **out);
 
