@@ -256,15 +256,24 @@ static Status stop(Run *run) {
                    run->checkpoint);
 }
 
+/* The states are those of the last step that counted, and so is the checkpoint. */
+static Status stop_at_nan(Run *run, double loss) {
+    long long step = (long long)sn_trainer_step(run->trainer);
+    if (run->checkpoint) TRY(sn_trainer_save(run->trainer, run->checkpoint, run->text));
+    const char *further =
+        run->checkpoint ? sn_arena_printf(run->cli->arena, ", --resume %s goes on behind it", run->checkpoint)
+                        : "";
+    return sn_fail(
+        SN_FAULT,
+        "step %lld: the loss (%g) or a gradient is not finite; --on-nan skip leaves such steps out%s", step,
+        loss, further);
+}
+
 static Status make_step(Run *run) {
     double loss;
     bool updated;
     TRY(sn_trainer_run(run->trainer, &loss, &updated));
-    if (!updated && run->stop_on_nan)
-        return sn_fail(
-            SN_FAULT,
-            "step %lld: the loss (%g) or a gradient is not finite; --on-nan skip leaves such steps out",
-            (long long)sn_trainer_step(run->trainer), loss);
+    if (!updated && run->stop_on_nan) return stop_at_nan(run, loss);
     run->skipped += !updated;
     if (updated) run->loss_sum += loss, run->counted++;
     show_progress(run, loss);

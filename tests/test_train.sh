@@ -151,6 +151,11 @@ refused 1 "another type or shape" train other.onnx --data text.txt --steps 3 -o 
 "$SINTER" "${short[@]}" --data text.txt --lr 1e30 --on-nan skip >out 2>err || say "skip: $(cat err)"
 grep -q "steps were skipped" err || say "skipped steps are not counted: $(cat err)"
 
+refused 1 "--resume bad.ck goes on behind it" "${short[@]}" --data text.txt --lr 1e30 --checkpoint bad.ck
+"$SINTER" "${short[@]}" --data text.txt --lr 1e30 --on-nan skip --checkpoint skipped.ck >out 2>err
+"$SINTER" "${short[@]}" --data text.txt --lr 1e30 --on-nan skip --checkpoint bad.ck --resume bad.ck >out 2>err
+cmp skipped.ck bad.ck || say "what a step that is not finite leaves is not what was before it"
+
 # A disk that is full: the old checkpoint stays whole.
 cp first.ck kept.ck
 (trap "" XFSZ; ulimit -f 100; "$SINTER" "${learn[@]}" --checkpoint kept.ck >out 2>err) && say "a full disk is no error"
