@@ -28,12 +28,13 @@ struct TemplateUse {
     const char *file[5]; /* the template, of as many files */
     const char *defines; /* its numbers: #define lines before it; CUDA: members of the kernel's struct */
     SN_VEC(Hole) hole;
-    bool maths;                 /* calls vector_math.h */
-    bool masks;                 /* has sn_mask_tile: */
-    Dim causal;                 /* column j counts for row i when j <= i + causal; NULL: no such bound */
-    bool unmasked;              /* nothing else masks */
-    const char *driver;         /* the statement of the entry that runs it, over n0, n1 … */
-    Axes number;                /* what n0, n1 … are */
+    bool maths;         /* calls vector_math.h */
+    bool masks;         /* has sn_mask_tile: */
+    Dim causal;         /* column j counts for row i when j <= i + causal; NULL: no such bound */
+    bool unmasked;      /* nothing else masks */
+    const char *driver; /* the statement of the entry that runs it, over n0, n1 … */
+    Axes number;        /* what n0, n1 … are */
+    Axes size;          /* what context->symbols[0], [1] … are, also where it is known: sn_template_size */
     Dim items, after, together; /* of Kernel; the last two may be NULL */
     int threads, blocks;        /* CUDA: of a block, and how many of these a processor should hold at least */
     Dim shared;                 /* CUDA: of Kernel; NULL: none */

@@ -354,6 +354,96 @@ Status sn_lower_contract(KernelIr *kernel) {
 
 /* ---- packing ---- */
 
+/* Offsets of the matrix that is packed: base + batch · batch_step + n · step + k where it lies along k, otherwise
+ * base + batch · batch_step + k · step + n. */
+typedef struct Matrix {
+    int buffer;
+    DType dtype;
+    Dim base, batch_step, step;
+} Matrix;
+
+/* Takes the part of *rest that moves with `axis` off it; false when that is no multiple of a number. */
+static bool take_axis(Dims *dims, Dim axis, Dim *rest, Dim *step) {
+    *step = sn_dim(dims, 0);
+    if (axis->kind != SN_DIM_AXIS) return true; /* of a single element */
+    return sn_dim_affine(dims, *rest, axis, step, rest) && !sn_dim_has_axis(*step);
+}
+
+static bool find_matrix(Gemm *gemm, const Value *value, bool along_k, Matrix *out) {
+    Lower *lower = &gemm->lower;
+    Dims *dims = lower->dims;
+    Dim *axes = sn_gemm_axes(gemm, gemm->K, gemm->N), one;
+    int lane = gemm->rank - (along_k ? 2 : 1), other = gemm->rank - (along_k ? 1 : 2);
+    sn_lower_nest(lower);
+    const Instr *load = sn_lower_pull(lower, value, axes);
+    lower->kernel->nest.count--; /* only looked at */
+    if (load->kind != SN_INSTR_LOAD || load->guard || load->which || lower->status || gemm->rank > 3)
+        return false;
+    *out = (Matrix){load->buffer, load->dtype, load->dim, sn_dim(dims, 0), NULL};
+    return (gemm->rank < 3 || take_axis(dims, axes[0], &out->base, &out->batch_step)) &&
+           take_axis(dims, axes[other], &out->base, &out->step) &&
+           take_axis(dims, axes[lane], &out->base, &one) && sn_dim_equals(one, 1) &&
+           !sn_dim_has_axis(out->base);
+}
+
+/* The holes that read a matrix whose place is told by numbers of the launch, so that one kernel packs matrices of all
+ * sizes. Axes stand for these numbers. */
+static void read_matrix(Gemm *gemm, const Matrix *matrix, bool along_k) {
+    enum { SIZE_AXIS = 120, ANY = 1 << 20 };
+    KernelIr *kernel = gemm->lower.kernel;
+    Dims *dims = kernel->dims;
+    Dim any = sn_dim(dims, ANY), number[3];
+    const Dim size[3] = {matrix->base, matrix->batch_step, matrix->step};
+    Text more = sn_text(kernel->arena);
+    for (int i = 0; i < 3; i++) {
+        number[i] = sn_dim_axis(dims, SIZE_AXIS + i, any);
+        sn_text_add(&more, "%si%d = %s", i ? ", " : "", SIZE_AXIS + i,
+                    sn_template_size(kernel, gemm->use, size[i]));
+    }
+    HoleSpec spec = {.name = "sn_gemm_b",
+                     .count = 3,
+                     .argument = {"batch", "k", "n"},
+                     .extent = {any, any, any},
+                     .lane = along_k ? 1 : 2,
+                     .more = sn_text_string(&more)};
+    for (int vector = 0; vector < 2; vector++) {
+        sn_lower_nest(&gemm->lower);
+        HoleAxes at = sn_hole_axes(kernel, &spec, vector);
+        Dim across = sn_dim_mul(dims, number[2], at.argument[along_k ? 2 : 1]);
+        Dim offset = sn_dim_add(dims, number[0], sn_dim_mul(dims, number[1], at.argument[0]));
+        offset = sn_dim_add(dims, offset, sn_dim_add(dims, across, at.argument[spec.lane]));
+        Instr *load = sn_instr(
+            kernel, gemm->lower.nest,
+            &(Instr){.kind = SN_INSTR_LOAD, .dtype = matrix->dtype, .dim = offset, .buffer = matrix->buffer});
+        load = sn_lower_cast(&gemm->lower, load, SN_F32, false);
+        sn_hole_add(&gemm->lower, gemm->use, &spec, vector, &at, load, NULL, NULL, 0);
+    }
+}
+
+static Status lower_pack(Gemm *gemm) {
+    KernelIr *kernel = gemm->lower.kernel;
+    const Value *value = gemm->node->input[0];
+    Matrix matrix;
+    choose_tile(gemm);
+    bool along_k = sn_gemm_runs_across(gemm, value, sn_gemm_axes(gemm, gemm->K, gemm->N));
+    if (find_matrix(gemm, value, along_k, &matrix))
+        read_matrix(gemm, &matrix, along_k);
+    else
+        read_operand(gemm, value, "sn_gemm_b", "k", gemm->K, "n", gemm->N, true);
+    TRY(gemm->lower.status);
+    gemm->use->file[0] = "gemm_pack.h";
+    gemm->use->defines =
+        sn_arena_printf(kernel->arena, "%s#define SN_GEMM_PACK 1\n#define SN_GEMM_B_ALONG_K %d\n",
+                        tile_defines(gemm), along_k);
+    gemm->use->driver = sn_arena_printf(
+        kernel->arena, "sn_gemm_pack_run(context, buffers[%d], %s, %s, begin, end);", kernel->input_count,
+        sn_template_size(kernel, gemm->use, gemm->N), sn_template_size(kernel, gemm->use, gemm->K));
+    Dim P = sn_dim_ceildiv(kernel->dims, gemm->N, sn_dim(kernel->dims, panel_columns(gemm)));
+    gemm->use->items = sn_dim_mul(kernel->dims, gemm->batch, P);
+    kernel->use = gemm->use;
+    return NULL;
+}
+
 /* A pack cluster that is one pack of narrow floats, stored as the template reads it. Others are elementwise,
  * which is the same layout except for pairs of bf16. */
 Status sn_lower_pack(KernelIr *kernel) {
@@ -373,18 +463,5 @@ Status sn_lower_pack(KernelIr *kernel) {
     if (!tiles) return sn_lower_map(kernel);
     gemm.use = SN_NEW(kernel->arena, TemplateUse);
     gemm.mode = type.dtype == SN_F32 ? 1 : type.dtype == SN_BF16 ? 2 : 3;
-    choose_tile(&gemm);
-    bool across = read_operand(&gemm, node->input[0], "sn_gemm_b", "k", gemm.K, "n", gemm.N, true);
-    TRY(gemm.lower.status);
-    gemm.use->file[0] = "gemm_pack.h";
-    gemm.use->defines =
-        sn_arena_printf(kernel->arena, "%s#define SN_GEMM_PACK 1\n#define SN_GEMM_B_ALONG_K %d\n",
-                        tile_defines(&gemm), across);
-    gemm.use->driver = sn_arena_printf(
-        kernel->arena, "sn_gemm_pack_run(context, buffers[%d], %s, %s, begin, end);", kernel->input_count,
-        sn_template_number(kernel, gemm.use, gemm.N), sn_template_number(kernel, gemm.use, gemm.K));
-    Dim P = sn_dim_ceildiv(kernel->dims, gemm.N, sn_dim(kernel->dims, panel));
-    gemm.use->items = sn_dim_mul(kernel->dims, gemm.batch, P);
-    kernel->use = gemm.use;
-    return NULL;
+    return lower_pack(&gemm);
 }

@@ -30,6 +30,7 @@ static const char *prepare_text(Arena *arena, const HoleSpec *spec, bool vector)
     if (vector)
         sn_text_add(&text, ", i%d = %s / SN_LANES, i%d = 0", VECTOR_AXIS, spec->argument[spec->lane],
                     LANE_AXIS);
+    if (spec->more) sn_text_add(&text, ", %s", spec->more);
     sn_text_add(&text, ";");
     return sn_text_string(&text);
 }
@@ -133,4 +134,9 @@ const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim) {
     while (k < use->number.count && use->number.at[k] != dim) k++;
     if (k == use->number.count) sn_push(kernel->arena, &use->number, dim);
     return sn_arena_printf(kernel->arena, "n%d", k);
+}
+
+const char *sn_template_size(KernelIr *kernel, TemplateUse *use, Dim dim) {
+    sn_push(kernel->arena, &use->size, dim);
+    return sn_arena_printf(kernel->arena, "context->symbols[%d]", use->size.count - 1);
 }

@@ -15,6 +15,7 @@ typedef struct HoleSpec {
     int lane;         /* the argument along which the v form has its lanes */
     bool takes_value; /* its first argument is a value, x0 */
     bool aligned;     /* that argument is a multiple of SN_LANES in the v form */
+    const char *more; /* further variables of its body, "i120 = …, i121 = …"; may be NULL */
 } HoleSpec;
 
 /* The Dims that stand for a hole's arguments, and which of their axes the lanes lie along (NULL: none). */
@@ -46,6 +47,9 @@ Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
 
 /* A run-time number of the driver: its text is n<k>. */
 const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim);
+
+/* On the CPU: the same for holes too, and never a literal, so that kernels which differ in it alone are one. */
+const char *sn_template_size(KernelIr *kernel, TemplateUse *use, Dim dim);
 
 /* ---- schedule.c ---- */
 

@@ -120,6 +120,45 @@ static void packed(void **state) {
     }
 }
 
+/* The kernel that packs a matrix "batch, rows, columns", read transposed or not; what it makes is compared with the
+ * matrix, panel by panel. */
+static void pack_name(const char *shape, bool transposed, char *name) {
+    Case *c = begin_case(SN_CLUSTER_PACK);
+    Value *stored = param(c, SN_F32, shape),
+          *w = transposed ? transpose(c, stored, (int[]){0, 2, 1}) : stored;
+    Value *packed = apply(c, SN_OP_PACK, &(AttrPack){c->target.panel}, w, NULL);
+    result(c, packed);
+    Kernel *kernel = generate(c);
+    void *handle;
+    KernelFunction *function = compile(kernel, &handle);
+    Array *in = random_input(c, stored, sizes, 3);
+    Run run = {.buffer = {bytes_of(in)}};
+    launch(c, kernel, function, sizes, &run, 1);
+    int64_t rows = in->extent[1], columns = in->extent[2], panel = c->target.panel, K, N, P;
+    K = transposed ? columns : rows, N = transposed ? rows : columns, P = (N + panel - 1) / panel;
+    for (int64_t i = 0; i < in->extent[0] * P * K * panel; i++) {
+        int64_t n = i / (K * panel) % P * panel + i % panel, k = i / panel % K, b = i / (K * panel * P);
+        const double *at = in->f + b * rows * columns + (transposed ? n * columns + k : k * columns + n);
+        assert_true(((const float *)run.buffer[1])[i] == (n < N ? (float)*at : 0.0F));
+    }
+    strcpy(name, kernel->name);
+    dlclose(handle);
+    free(run.buffer[0]), free(run.buffer[1]);
+    sn_arena_free(c->arena);
+}
+
+/* One kernel packs matrices of all sizes that lie alike. */
+static void packs_of_all_sizes(void **state) {
+    (void)state;
+    char name[4][64];
+    for (int transposed = 0; transposed < 2; transposed++) {
+        pack_name("1, 40, 70", transposed, name[2 * transposed]);
+        pack_name("3, 129, 100", transposed, name[2 * transposed + 1]);
+        assert_string_equal(name[2 * transposed], name[2 * transposed + 1]);
+    }
+    assert_string_not_equal(name[0], name[2]);
+}
+
 /* A gather and arithmetic in front of a product. */
 static void prologue(void **state) {
     (void)state;
@@ -241,6 +280,7 @@ int main(void) {
         cmocka_unit_test(thin),
         cmocka_unit_test(types),
         cmocka_unit_test(packed),
+        cmocka_unit_test(packs_of_all_sizes),
         cmocka_unit_test(prologue),
         cmocka_unit_test(scatters),
         cmocka_unit_test(self_attention),
