@@ -136,37 +136,45 @@ void sn_attention_score(Attention *attention, const char *name, bool causal) {
     }
 }
 
-/* The second result of the cluster that is the attention's; -1: it is not stored. */
-static int find_statistic(const Lower *lower) {
+/* The result of the cluster that is output `index` of its anchor; -1: it is not stored. */
+static int find_output(const Lower *lower, int index) {
     const Region *body = lower->cluster->body;
-    for (int i = 0; i < body->result.count; i++)
-        if (sn_cluster_is_statistic(body->result.at[i])) return i;
+    for (int i = 0; i < body->result.count; i++) {
+        const Value *value = body->result.at[i];
+        if (sn_cluster_is_statistic(value) && value->index == index) return i;
+    }
     return -1;
 }
 
-bool sn_attention_statistic(Attention *attention, const char *name) {
+bool sn_attention_store(Attention *attention, int output, const HoleSpec *spec) {
     Lower *lower = &attention->lower;
-    int result = find_statistic(lower);
+    int result = find_output(lower, output);
     if (result < 0) return false;
     const Value *value = lower->cluster->body->result.at[result];
-    HoleSpec spec = {.name = name,
-                     .count = 3,
-                     .argument = {"b", "h", "i"},
-                     .extent = {value->type.dim[0], value->type.dim[1], value->type.dim[2]},
-                     .takes_value = true};
-    Dim *axes = sn_view_axes(lower->dims, lower->arena, 3, value->type.dim);
-    sn_lower_nest(lower);
-    HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
-    Instr *logarithm =
-        sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_HOLE_ARG, .dtype = SN_F32});
-    Store store = {.buffer = lower->kernel->input_count + result,
-                   .dtype = value->type.dtype,
-                   .offset = sn_lower_linear(lower, value->type, axes),
-                   .value = logarithm};
-    Step *step = sn_nest_step(lower->kernel, lower->nest, false);
-    sn_push(lower->arena, &step->store, store);
-    sn_hole_add(lower, attention->use, &spec, false, &stands, NULL, axes, stands.argument, 3);
+    Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, value->type.dim), to[4];
+    for (int vector = 0; vector <= (lower->kernel->target->kind == SN_TARGET_CPU); vector++) {
+        sn_lower_nest(lower);
+        HoleAxes stands = sn_hole_axes(lower->kernel, spec, vector);
+        sn_attention_stand(NULL, &stands, to);
+        Instr *number = sn_instr(lower->kernel, lower->nest,
+                                 &(Instr){.kind = SN_INSTR_HOLE_ARG, .dtype = value->type.dtype});
+        Store store = {.buffer = lower->kernel->input_count + result,
+                       .dtype = value->type.dtype,
+                       .offset = sn_lower_linear(lower, value->type, axes),
+                       .value = number};
+        Step *step = sn_nest_step(lower->kernel, lower->nest, false);
+        sn_push(lower->arena, &step->store, store);
+        sn_hole_add(lower, attention->use, spec, vector, &stands, NULL, axes, to, 4);
+    }
     return true;
+}
+
+bool sn_attention_statistic(Attention *attention, const char *name) {
+    const Dim *q = attention->q.dim;
+    Dim shape[4] = {q[0], q[1], q[2], sn_dim(attention->lower.dims, 2)};
+    HoleSpec spec = sn_attention_spec(name, "h", "i", "which", shape, false);
+    spec.takes_value = true;
+    return sn_attention_store(attention, 1, &spec);
 }
 
 /* Work items of both rounds, and the floats that pass between them: sn_attention_items, sn_attention_after and
@@ -205,13 +213,18 @@ void sn_attention_scratch(Attention *attention, const char *name, Dim floats) {
     use->hole.at[use->hole.count - 1].address = true;
 }
 
+int sn_attention_score_kind(const Attention *a) {
+    return a->adds ? 2 : a->bias ? 1 : a->attr->causal ? 3 : 0;
+}
+
 static void set_driver(Attention *a, Cut cut, bool pointers, bool statistics) {
     KernelIr *kernel = a->lower.kernel;
     TemplateUse *use = a->use;
     const char *number[5];
     const Dim size[5] = {a->q.dim[0], a->q.dim[1], a->k.dim[1], a->q.dim[2], a->k.dim[2]};
     for (int i = 0; i < 5; i++) number[i] = sn_template_number(kernel, use, size[i]);
-    use->file[0] = "attention.h", use->file[1] = "attention_few.h", use->file[2] = "attention_many.h";
+    use->file[0] = "attention_score.h", use->file[1] = "attention.h";
+    use->file[2] = "attention_few.h", use->file[3] = "attention_many.h";
     use->defines = sn_arena_printf(
         kernel->arena,
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
@@ -219,11 +232,7 @@ static void set_driver(Attention *a, Cut cut, bool pointers, bool statistics) {
         "#define SN_ATTENTION_BLOCKS %d\n#define SN_ATTENTION_FEW %d\n#define SN_ATTENTION_SHARE %d\n"
         "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
         "%d\n",
-        cut.tile.rows, cut.tile.vectors, (long long)a->D, (long long)a->DV,
-        a->adds           ? 2
-        : a->bias         ? 1
-        : a->attr->causal ? 3
-                          : 0,
+        cut.tile.rows, cut.tile.vectors, (long long)a->D, (long long)a->DV, sn_attention_score_kind(a),
         a->attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
@@ -259,12 +268,13 @@ static Status lower_cpu(Attention *a) {
 
 static Status begin(KernelIr *kernel, Attention *a) {
     const Node *node = kernel->cluster->body->first;
-    while (node && node->op != SN_OP_ATTENTION) node = node->next;
+    while (node && sn_op(node->op)->class != SN_CLASS_ATTENTION) node = node->next;
     if (!node) return sn_fail(SN_UNSUPPORTED, "an attention cluster without attention");
     *a = (Attention){.lower = sn_lower(kernel), .node = node, .attr = node->attr};
     a->use = SN_NEW(kernel->arena, TemplateUse);
     a->q = node->input[0]->type, a->k = node->input[1]->type, a->v = node->input[2]->type;
-    a->bias = node->input_count > 3 ? node->input[3] : NULL;
+    int bias = node->op == SN_OP_ATTENTION ? 3 : 6; /* the operand */
+    a->bias = node->input_count > bias ? node->input[bias] : NULL;
     a->adds = a->bias && a->bias->type.dtype != SN_BOOL;
     for (int i = 0; i < 4; i++) a->extent[i] = i < 3 ? a->q.dim[i] : a->k.dim[2];
     if (!sn_dim_is(a->q.dim[3], &a->D) || !sn_dim_is(a->v.dim[3], &a->DV))
@@ -275,14 +285,26 @@ static Status begin(KernelIr *kernel, Attention *a) {
     return NULL;
 }
 
+/* Operations of the products: of scores and outputs, or of scores, dO·vᵀ, dV, dK and dQ. */
+static Dim operations(const Attention *a) {
+    Dims *dims = a->lower.dims;
+    Dim pairs = sn_dim_mul(dims, sn_dim_mul(dims, a->extent[0], a->extent[1]),
+                           sn_dim_mul(dims, a->extent[2], a->extent[3]));
+    int64_t each = a->node->op == SN_OP_ATTENTION ? a->D + a->DV : 3 * a->D + 2 * a->DV;
+    return sn_dim_mulc(dims, pairs, a->attr->causal ? each : 2 * each);
+}
+
 Status sn_lower_attention(KernelIr *kernel) {
     Attention a;
     TRY(begin(kernel, &a));
-    TRY(kernel->target->kind == SN_TARGET_CPU ? lower_cpu(&a) : sn_lower_attention_cuda(&a));
+    bool cpu = kernel->target->kind == SN_TARGET_CPU;
+    if (a.node->op == SN_OP_ATTENTION)
+        TRY(cpu ? lower_cpu(&a) : sn_lower_attention_cuda(&a));
+    else if (cpu)
+        TRY(sn_lower_attention_backward(&a));
+    else
+        return sn_fail(SN_UNSUPPORTED, "attention_backward on a GPU");
     kernel->use = a.use;
-    Dims *dims = kernel->dims;
-    Dim pairs = sn_dim_mul(dims, sn_dim_mul(dims, a.extent[0], a.extent[1]),
-                           sn_dim_mul(dims, a.extent[2], a.extent[3]));
-    kernel->flops = sn_dim_mulc(dims, pairs, a.attr->causal ? a.D + a.DV : 2 * (a.D + a.DV));
+    kernel->flops = operations(&a);
     return NULL;
 }

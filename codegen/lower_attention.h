@@ -46,11 +46,21 @@ AttentionAddress sn_attention_address(Attention *attention, const AttentionOpera
 /* The hole of the scores, which adds the bias, or masks; with `causal` after the causal mask too. */
 void sn_attention_score(Attention *attention, const char *name, bool causal);
 
-/* The hole that stores the logarithm of a row's sum of exponentials, if the cluster stores it. Returns whether it does. */
+/* How the CPU's templates mask scores: SN_ATTENTION_SCORE of attention.h. */
+int sn_attention_score_kind(const Attention *attention);
+
+/* The hole `spec` that stores output `output` of the anchor, of rank 4 and as it is, if the cluster stores it. Returns
+ * whether it does. */
+bool sn_attention_store(Attention *attention, int output, const HoleSpec *spec);
+
+/* The same for attention's statistic. */
 bool sn_attention_statistic(Attention *attention, const char *name);
 
 /* Memory for what items of few rows leave to the second round, and the hole that gives addresses in it. */
 void sn_attention_scratch(Attention *attention, const char *name, Dim floats);
+
+/* The lowering of attention_backward to codegen/device/attention_backward.h. */
+Status sn_lower_attention_backward(Attention *attention);
 
 /* The lowering to codegen/device/attention.cuh. */
 Status sn_lower_attention_cuda(Attention *attention);

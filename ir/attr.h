@@ -143,7 +143,9 @@ typedef struct AttrRotary {
  * reads key head h / (H/G)); bias broadcastable to [B, H, S, T], added to the scaled scores (a bool bias
  * keeps where true, −inf elsewhere). out [B, H, S, E] = softmax_T(scale·q·kᵀ + bias)·v; when `causal`, score
  * (i, j) counts only if j <= i + offset. `zero_rows`: a row with every score −inf gives 0 instead of NaN.
- * Output 1, if there is one: log Σ_T exp of the scores, [B, H, S] in the accumulator's dtype. */
+ * Output 1, if there is one: of each row of scores the maximum m, and log Σ_T exp(score − m), [B, H, S, 2] in the
+ * accumulator's dtype; −∞ both where all scores are. As one number the logarithm would be lost beside a maximum as
+ * low as masks have it. */
 typedef struct AttrAttention {
     double scale;
     bool causal;
@@ -151,8 +153,14 @@ typedef struct AttrAttention {
     bool zero_rows;
 } AttrAttention;
 
-/* The widest head of the tiled kernel: of that width, the rows of a work item take 1.5 MB of the stack. */
-enum { SN_ATTENTION_WIDEST = 2048 };
+/* attention_backward(q, k, v, dy, statistic, sums, bias?), with attention's attributes: the gradients of q, k and v, in
+ * their types, for dy [B, H, S, E], that of attention's output o; statistic is its output 1, and sums [B, H, S, 1] are
+ * Σ_E dy·o, in the accumulator's dtype. With p = exp(score − m − log Σ), 0 in a row whose m is −∞, and
+ * ds = p∘(dy·vᵀ − sums): dq = scale·ds·k, dk = scale·dsᵀ·q, dv = pᵀ·dy, the last two summed over the query heads of a
+ * key head. After Dao et al., "FlashAttention" (2022). */
+
+/* The widest heads of the tiled kernels: of that width, the rows of a work item take 1.5 MB of the stack. */
+enum { SN_ATTENTION_WIDEST = 2048, SN_ATTENTION_BACKWARD_WIDEST = 512 };
 
 /* contract(a, b): a [batch…, M, K], b [batch…, K, N] -> [batch…, M, N], batch extents equal. When `packed`, b
  * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. */

@@ -1,4 +1,4 @@
-/* Products, packing, rotary embedding and attention, as sums over indices. */
+/* Products, packing and rotary embedding, as sums over indices. */
 #include "eval_rules.h"
 #include "index.h"
 
@@ -109,80 +109,6 @@ Status sn_eval_rotary(Eval *eval, const Node *node) {
         double c = cosine->f[sn_index_broadcast(cosine->rank, cosine->extent, out->rank, index)];
         double s = sine->f[sn_index_broadcast(sine->rank, sine->extent, out->rank, index)];
         out->f[i] = second ? x->f[i] * c + x->f[i - other] * s : x->f[i] * c - x->f[i + other] * s;
-    }
-    return NULL;
-}
-
-/* ---- attention ---- */
-
-typedef struct Attention {
-    const AttrAttention *attr;
-    const Array *q, *k, *v, *bias; /* bias may be NULL */
-    int64_t offset;
-    int64_t length; /* T */
-    double *score;  /* T */
-} Attention;
-
-static int64_t at4(const Array *array, int64_t a, int64_t b, int64_t c, int64_t d) {
-    return ((a * array->extent[1] + b) * array->extent[2] + c) * array->extent[3] + d;
-}
-
-static double biased(const Array *bias, double score, const int64_t index[4]) {
-    if (!bias) return score;
-    int64_t at = sn_index_broadcast(bias->rank, bias->extent, 4, index);
-    if (bias->f) return score + bias->f[at];
-    return bias->i[at] ? score : -INFINITY;
-}
-
-/* The weights of query row (b, h, i), in `score`; gives log Σ exp of its scores. */
-static double attention_weights(Attention *attention, int64_t b, int64_t h, int64_t group, int64_t i) {
-    const Array *q = attention->q, *k = attention->k;
-    double max = -INFINITY, sum = 0;
-    for (int64_t j = 0; j < attention->length; j++) {
-        double score = 0;
-        for (int64_t d = 0; d < q->extent[3]; d++)
-            score += q->f[at4(q, b, h, i, d)] * k->f[at4(k, b, group, j, d)];
-        score = biased(attention->bias, score * attention->attr->scale, (int64_t[4]){b, h, i, j});
-        /* j > i + offset, without the sum. */
-        if (attention->attr->causal && j - i > attention->offset) score = -INFINITY;
-        attention->score[j] = score;
-        max = sn_scalar_max(max, score);
-    }
-    bool zero = attention->attr->zero_rows && max == -INFINITY;
-    for (int64_t j = 0; j < attention->length; j++) {
-        attention->score[j] = zero ? 0 : exp(attention->score[j] - max);
-        sum += attention->score[j];
-    }
-    for (int64_t j = 0; j < attention->length && !zero; j++) attention->score[j] /= sum;
-    return max == -INFINITY ? max : max + log(sum);
-}
-
-Status sn_eval_attention(Eval *eval, const Node *node) {
-    Attention attention = {.attr = node->attr};
-    attention.q = sn_eval_input(eval, node, 0);
-    attention.k = sn_eval_input(eval, node, 1);
-    const Array *v = attention.v = sn_eval_input(eval, node, 2);
-    attention.bias = sn_eval_input(eval, node, 3);
-    Array *out, *statistic = NULL;
-    TRY(sn_eval_output(eval, node, 0, &out));
-    if (node->output_count > 1) TRY(sn_eval_output(eval, node, 1, &statistic));
-    if (attention.attr->causal) TRY(sn_eval_dim(eval, attention.attr->offset, &attention.offset));
-    attention.length = v->extent[2];
-    attention.score = SN_ARRAY(eval->arena, double, attention.length);
-    if (out->count == 0) return NULL;
-    int64_t repeat = out->extent[1] / v->extent[1];
-    for (int64_t row = 0; row < out->count / out->extent[3]; row++) {
-        int64_t index[3];
-        sn_index_split(3, out->extent, row, index);
-        int64_t group = index[1] / repeat;
-        double lse = attention_weights(&attention, index[0], index[1], group, index[2]);
-        if (statistic) statistic->f[row] = lse;
-        for (int64_t e = 0; e < out->extent[3]; e++) {
-            double sum = 0;
-            for (int64_t j = 0; j < attention.length; j++)
-                sum += attention.score[j] * v->f[at4(v, index[0], group, j, e)];
-            out->f[row * out->extent[3] + e] = sum;
-        }
     }
     return NULL;
 }

@@ -1,4 +1,4 @@
-/* Types of products, attention and what stands around them. */
+/* Types of products and what stands around them. */
 #include "infer_rules.h"
 
 /* Batch extents of a matmul broadcast; a vector operand is a matrix with one row (a) or column (b), and that
@@ -84,48 +84,4 @@ Status sn_infer_rotary(Infer *infer, Node *node) {
     for (int k = 1; k <= 2; k++)
         TRY(sn_infer_onto(infer, node, k == 1 ? "cos" : "sin", node->input[k], x.rank, onto));
     return sn_infer_same(infer, node);
-}
-
-static Status check_attention_shapes(Infer *infer, const Node *node, const Dim *q, const Dim *k,
-                                     const Dim *v) {
-    TRY(sn_infer_equal_dim(infer, node, "the batches of q and k", q[0], k[0], NULL));
-    TRY(sn_infer_equal_dim(infer, node, "the batches of k and v", k[0], v[0], NULL));
-    TRY(sn_infer_equal_dim(infer, node, "the heads of k and v", k[1], v[1], NULL));
-    TRY(sn_infer_equal_dim(infer, node, "the lengths of k and v", k[2], v[2], NULL));
-    TRY(sn_infer_equal_dim(infer, node, "the head sizes of q and k", q[3], k[3], NULL));
-
-    Graph *graph = infer->graph;
-    if (sn_dim_divides(graph->dims, k[1], q[1], &(Dim){NULL})) return NULL;
-    if (sn_dim_equals(k[1], 0)) return sn_fail(SN_INVALID, "there are no key heads");
-    Dim rest = sn_dim_mod(graph->dims, q[1], k[1]);
-    return sn_infer_equal_dim(infer, node, "the heads of q and a multiple of those of k", rest,
-                              sn_dim(graph->dims, 0), NULL);
-}
-
-Status sn_infer_attention(Infer *infer, Node *node) {
-    const AttrAttention *attr = node->attr;
-    const Value *bias = node->input_count > 3 ? node->input[3] : NULL;
-    DType dtype = node->input[0]->type.dtype;
-    if (!sn_dtype_is_float(dtype)) return sn_fail(SN_INVALID, "q is %s", sn_dtype_name(dtype));
-    for (int k = 0; k < 3; k++) {
-        Type type = node->input[k]->type;
-        if (type.rank != 4) return sn_fail(SN_INVALID, "input %d has rank %d, not 4", k, type.rank);
-        if (type.dtype != dtype) return sn_fail(SN_INVALID, "q, k and v have different types");
-    }
-    if (attr->causal && (!attr->offset || sn_dim_has_axis(attr->offset)))
-        return sn_fail(SN_INVALID, "the causal offset is not a size");
-    const Dim *q = node->input[0]->type.dim, *k = node->input[1]->type.dim, *v = node->input[2]->type.dim;
-    TRY(check_attention_shapes(infer, node, q, k, v));
-
-    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, 4);
-    for (int a = 0; a < 3; a++) dim[a] = q[a];
-    if (bias) {
-        if (bias->type.dtype != dtype && bias->type.dtype != SN_BOOL)
-            return sn_fail(SN_INVALID, "the bias is %s", sn_dtype_name(bias->type.dtype));
-        dim[3] = k[2];
-        TRY(sn_infer_onto(infer, node, "the bias", bias, 4, dim));
-    }
-    dim[3] = v[3];
-    if (node->output_count > 1) TRY(sn_infer_set(node, 1, dtype == SN_F64 ? SN_F64 : SN_F32, 3, q));
-    return sn_infer_set(node, 0, dtype, 4, dim);
 }

@@ -17,12 +17,16 @@ Value *sn_expand_none(Builder *builder, Node *node) {
 }
 
 /* The tiled kernel of a direct composite computes in f32, with its row widths compiled in. */
-static bool fits_tiled_kernel(const Node *node) {
-    int64_t width;
+static bool fits_tiled_kernel(const Pass *pass, const Node *node) {
+    int64_t width, widest = SN_ATTENTION_WIDEST;
+    if (node->op == SN_OP_ATTENTION_BACKWARD) {
+        if (pass->target->kind != SN_TARGET_CPU) return false;
+        widest = SN_ATTENTION_BACKWARD_WIDEST;
+    }
     for (int k = 0; k < node->input_count && k < 3; k++) {
         Type type = node->input[k]->type;
         if (type.dtype == SN_F64 || !sn_dim_is(type.dim[type.rank - 1], &width) || width < 1 ||
-            width > SN_ATTENTION_WIDEST)
+            width > widest)
             return false;
     }
     return true;
@@ -32,12 +36,11 @@ static bool must_expand(Pass *pass, const Node *node) {
     OpLevel level = sn_op(node->op)->level;
     if (level != SN_LEVEL_DIRECT) return level == SN_LEVEL_COMPOSITE;
     if (pass->eager) return true;
-    if (fits_tiled_kernel(node)) return false;
-    sn_pass_remark(
-        pass, node->origin, false,
-        "%s is taken apart: it is in f64, or the width of a head is not known when compiling, 0, or "
-        "more than %d",
-        sn_op(node->op)->text, SN_ATTENTION_WIDEST);
+    if (fits_tiled_kernel(pass, node)) return false;
+    sn_pass_remark(pass, node->origin, false,
+                   "%s is taken apart: no kernel of the target has it in f64, or with heads as wide, or of a "
+                   "width that is not known when compiling",
+                   sn_op(node->op)->text);
     return true;
 }
 

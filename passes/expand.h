@@ -10,7 +10,7 @@
 
 typedef Value *ExpandRule(Builder *builder, Node *node);
 
-/* One a row: expand_pointwise.c, expand_rows.c, expand_loss.c, expand_heavy.c; sn_expand_none stands for "is a primitive".
+/* One a row: expand_pointwise.c, expand_rows.c, expand_loss.c, expand_heavy.c, expand_attention.c; sn_expand_none stands for "is a primitive".
  */
 #define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, eval, expand,    \
            gradient, scalar)                                                                                 \
@@ -23,9 +23,15 @@ typedef Value *ExpandRule(Builder *builder, Node *node);
 Value *sn_label_ignored(Builder *b, const AttrCrossEntropy *attr, Value *label);
 Value *sn_label_index(Builder *b, const AttrCrossEntropy *attr, Value *label, Dim classes);
 
-/* The scores of an attention node [B, H, S, T] from the product q·kᵀ, in the accumulator's dtype: scaled, biased, −∞ where
- * masked. */
-Value *sn_attention_scores(Builder *b, const Node *node, Value *product);
+/* The operands of attention_backward (ir/attr.h); bias may be NULL. */
+typedef struct AttentionOperands {
+    const AttrAttention *attr;
+    Value *q, *k, *v, *dy, *statistic, *sums, *bias;
+} AttentionOperands;
+
+/* The gradients of q, k, v and, in the accumulator's dtype, of the scores [B, H, S, T] with their bias, by way of that
+ * matrix; each product has its own kernel in the eager order. Nothing of `gradient` is to be read after a failure. */
+void sn_attention_gradients(Builder *b, const AttentionOperands *of, Value *gradient[4]);
 
 /* Puts the expansion of a composite in its place: *out (which may be NULL) is what stands for output 0. */
 Status sn_expand_node(Graph *graph, Node *node, Value **out);

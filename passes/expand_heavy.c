@@ -1,7 +1,5 @@
-/* Products, rotary positions and attention. */
+/* Products and rotary positions. */
 #include "expand.h"
-
-#include <math.h>
 
 /* ---- matmul: numpy's rules, as contractions with explicit batch axes ---- */
 
@@ -102,90 +100,4 @@ Value *sn_expand_rotary(Builder *b, Node *node) {
     Value *result = attr->interleaved ? interleave(b, left, right) : concat_last(b, left, right);
     if (turned == width) return result;
     return concat_last(b, result, slice_last(b, x, turned, sn_dim_sub(dims, width, turned), 1));
-}
-
-/* ---- attention: what the eager order runs, and the reference of the tiled kernel ---- */
-
-/* k or v [B, G, T, X] as [B, H, T, X]: query head h reads head h / (H/G). */
-static Value *repeat_heads(Builder *b, Value *v, Dim heads) {
-    Dims *dims = b->graph->dims;
-    if (!v || v->type.dim[1] == heads) return v;
-    Dim *extent = SN_ARRAY(b->graph->arena, Dim, 4), *index = SN_ARRAY(b->graph->arena, Dim, 4);
-    for (int i = 0; i < 4; i++) {
-        extent[i] = i == 1 ? heads : v->type.dim[i];
-        index[i] = sn_dim_axis(dims, i, extent[i]);
-    }
-    index[1] = sn_dim_floordiv(dims, index[1], sn_dim_floordiv(dims, heads, v->type.dim[1]));
-    AttrView view = {4, extent, 4, index};
-    return sn_build1(b, SN_OP_VIEW, &view, v);
-}
-
-/* scores where j <= i + offset, −infinity elsewhere */
-static Value *mask_future(Builder *b, Value *scores, Dim offset) {
-    if (!scores) return NULL;
-    Dims *dims = b->graph->dims;
-    Dim rows = scores->type.dim[2], columns = scores->type.dim[3], one = sn_dim(dims, 1);
-    AttrIota row = {SN_I64, rows, offset, one}, column = {SN_I64, columns, sn_dim(dims, 0), one};
-    Value *i = reshape2(b, sn_build(b, SN_OP_IOTA, &row, 0, NULL), rows, one);
-    Value *j = sn_build(b, SN_OP_IOTA, &column, 0, NULL);
-    Value *keep = op2(b, SN_OP_LESS_EQUAL, j, i);
-    return sn_build3(b, SN_OP_WHERE, NULL, keep, scores, sn_build_scalar(b, scores->type.dtype, -INFINITY));
-}
-
-static Value *add_bias(Builder *b, Value *scores, Value *bias) {
-    if (!scores || !bias) return scores;
-    if (bias->type.dtype != SN_BOOL)
-        return op2(b, SN_OP_ADD, scores, sn_build_cast(b, bias, scores->type.dtype));
-    return sn_build3(b, SN_OP_WHERE, NULL, bias, scores, sn_build_scalar(b, scores->type.dtype, -INFINITY));
-}
-
-Value *sn_attention_scores(Builder *b, const Node *node, Value *product) {
-    const AttrAttention *attr = node->attr;
-    Value *scores = product ? sn_build_cast(b, product, accumulator_dtype(product->type.dtype)) : NULL;
-    scores = op_scalar(b, SN_OP_MUL, scores, attr->scale);
-    scores = add_bias(b, scores, node->input_count > 3 ? node->input[3] : NULL);
-    return attr->causal ? mask_future(b, scores, attr->offset) : scores;
-}
-
-/* softmax over the last axis; with `zero_rows`, 0 where every score is −infinity. */
-static Value *score_softmax(Builder *b, Value *scores, bool zero_rows) {
-    AttrAxis last = {3};
-    Value *p = sn_build1(b, SN_OP_SOFTMAX, &last, scores);
-    if (!zero_rows || !p) return p;
-    AttrReduce row = {1, &(int64_t){3}};
-    Value *top = sn_build1(b, SN_OP_REDUCE_MAX, &row, scores);
-    Value *zero = sn_build_scalar(b, p->type.dtype, 0);
-    return sn_build3(b, SN_OP_WHERE, NULL, op_scalar(b, SN_OP_EQUAL, top, -INFINITY), zero, p);
-}
-
-/* log Σ exp of each row of scores; of one that is all −infinity, −infinity. */
-static void replace_statistic(Builder *b, Node *node, Value *scores) {
-    AttrReduce row = {1, &(int64_t){3}};
-    if (!scores) return;
-    Value *top = sn_build1(b, SN_OP_REDUCE_MAX, &row, scores);
-    Value *finite = sn_build3(b, SN_OP_WHERE, NULL, op_scalar(b, SN_OP_EQUAL, top, -INFINITY),
-                              sn_build_scalar(b, scores->type.dtype, 0), top);
-    Value *sum = sn_build1(b, SN_OP_REDUCE_SUM, &row, op1(b, SN_OP_EXP, op2(b, SN_OP_SUB, scores, finite)));
-    Value *lse = op2(b, SN_OP_ADD, finite, op1(b, SN_OP_LOG, sum));
-    lse = sn_build_reshape(b, lse, 3, scores->type.dim);
-    if (lse) sn_value_replace(node->output[1], lse);
-}
-
-Value *sn_expand_attention(Builder *b, Node *node) {
-    const AttrAttention *attr = node->attr;
-    Graph *graph = b->graph;
-    Value *q = node->input[0], *k = node->input[1], *v = node->input[2];
-    static const int swap_last[4] = {0, 1, 3, 2};
-    Dim heads = q->type.dim[1];
-    Value *transposed = sn_build_transpose(b, repeat_heads(b, k, heads), swap_last);
-    /* Each of the three steps is an operator of its own to the eager order. */
-    b->group = graph->next_group++;
-    Value *scores = contract(b, q, transposed);
-    b->group = graph->next_group++;
-    scores = sn_attention_scores(b, node, scores);
-    if (node->output_count > 1) replace_statistic(b, node, scores);
-    Value *p = score_softmax(b, scores, attr->zero_rows);
-    if (p) p = sn_build_cast(b, p, q->type.dtype);
-    b->group = graph->next_group++;
-    return contract(b, p, repeat_heads(b, v, heads));
 }

@@ -356,7 +356,7 @@ static bool is_strided(Fusion *fusion, Value *value) {
 static void own_anchor_operands(Fusion *fusion, const Node *node) {
     OpClass class = sn_op(node->op)->class;
     if (class != SN_CLASS_CONTRACT && class != SN_CLASS_ATTENTION) return;
-    int operands = class == SN_CLASS_CONTRACT ? 2 : 3;
+    int operands = class == SN_CLASS_CONTRACT ? 2 : node->op == SN_OP_ATTENTION ? 3 : 4;
     for (int k = 0; k < operands; k++) {
         Node *producer = node->input[k]->producer;
         if (!producer) continue;

@@ -201,6 +201,16 @@ static Value *attention_case(Maker *m) {
     Value *keeps = sn_build2(&m->b, SN_OP_LESS, NULL, scores, scalar(m, scores, 1));
     return CALL(SN_OP_ATTENTION, &attr, q, k, v, keeps);
 }
+/* Rows of which nothing is kept, with a fill so low that neither the scores nor the logarithm of their sum can be seen
+ * beside it: the weights are all equal, and only values have a slope. */
+static Value *attention_of_lowest(Maker *m) {
+    Type type = {SN_F64, 4, (Dim[]){number(m, 2), number(m, 2), number(m, 3), number(m, 4)}};
+    Value *q = random_constant(m, type), *k = random_constant(m, type);
+    Value *row = in(m, "3 1"), *keeps = sn_build2(&m->b, SN_OP_LESS, NULL, row, scalar(m, row, 0));
+    Value *zero = sn_build_scalar(&m->b, SN_F64, 0), *low = sn_build_scalar(&m->b, SN_F64, -0x1.fffffep127);
+    Value *fill = sn_build3(&m->b, SN_OP_WHERE, NULL, keeps, zero, low);
+    return CALL(SN_OP_ATTENTION, (&(AttrAttention){.scale = 0.7}), q, k, in(m, "2 2 3 5"), fill);
+}
 static Value *cross_entropy_case(Maker *m) {
     AttrCrossEntropy attr = {chance(m, 50), 2, chance(m, 50) ? 0.2 : 0};
     Value *label = positions(m, 5, 2, (int64_t[]){2, 4});
@@ -263,21 +273,37 @@ static Value *windows(Maker *m) {
 }
 
 static CaseFunction *const cases[] = {
-    concat_case,      pad_case,
-    trilu_case,       gather_case,
-    gather_from_end,  gather_nd_case,
-    scatter_case,     reduce_sum_case,
-    reduce_max_case,  gather_elements_case,
-    reduce_min_case,  reduce_prod_case,
-    reduce_mean_case, product_with_zeros,
-    cumsum_case,      softmax_case,
-    log_softmax_case, layer_norm_case,
-    rms_norm_case,    matmul_case,
-    contract_case,    rotary_case,
-    attention_case,   cross_entropy_case,
-    random_moves,     view_with_gaps,
-    part_of_heads,    diagonal,
-    windows,          dropout_case,
+    concat_case,
+    pad_case,
+    trilu_case,
+    gather_case,
+    gather_from_end,
+    gather_nd_case,
+    scatter_case,
+    reduce_sum_case,
+    reduce_max_case,
+    gather_elements_case,
+    reduce_min_case,
+    reduce_prod_case,
+    reduce_mean_case,
+    product_with_zeros,
+    cumsum_case,
+    softmax_case,
+    log_softmax_case,
+    layer_norm_case,
+    rms_norm_case,
+    matmul_case,
+    contract_case,
+    rotary_case,
+    attention_case,
+    cross_entropy_case,
+    random_moves,
+    view_with_gaps,
+    part_of_heads,
+    diagonal,
+    windows,
+    dropout_case,
+    attention_of_lowest,
 };
 
 /* ---- running them ---- */

@@ -193,19 +193,29 @@ static void self_attention(void **state) {
     }
 }
 
-/* log Σ exp of the scores beside the result: of many rows and of few, of few in several chunks, and of rows that see
- * nothing. */
+/* A bias that is as low as floats get in the rows that are not kept. */
+static Value *lowest_where(Case *c, Value *rows, const char *shape) {
+    Value *keeps = expand(c, rows, shape), *zero = sn_build_scalar(&c->b, SN_F32, 0);
+    Value *low = sn_build_scalar(&c->b, SN_F32, -0x1.fffffep127);
+    Value *fill = sn_build3(&c->b, SN_OP_WHERE, NULL, keeps, expand(c, zero, shape), expand(c, low, shape));
+    assert_ok(c->b.status);
+    return fill;
+}
+
+/* The greatest score and log Σ exp relative to it beside the result: of many rows and of few, of few in several chunks, of
+ * rows that see nothing, and of rows with nothing but the lowest float for scores. */
 static void statistics(void **state) {
     (void)state;
-    static const char *const keys[] = {"B, 2, T, 16", "B, 2, T + 699, 16", "B, 2, 3, 16"};
-    for (int kind = 0; kind < 3; kind++) {
+    static const char *const keys[] = {"B, 2, T, 16", "B, 2, T + 699, 16", "B, 2, 3, 16", "B, 2, T, 16"};
+    for (int kind = 0; kind < 4; kind++) {
         Case *c = begin_case(SN_CLUSTER_ATTENTION);
         Value *q = param(c, SN_F32, "B, 4, T, 16"), *k = param(c, SN_F32, keys[kind]),
               *v = param(c, SN_F32, keys[kind]);
         AttrAttention attr = {
             .scale = 0.25, .causal = true, .offset = sn_dim(c->graph->dims, kind == 2 ? -2 : 699)};
         attr.zero_rows = kind == 2;
-        Value *y = attention(c, q, k, v, NULL, attr);
+        Value *fill = kind == 3 ? lowest_where(c, param(c, SN_BOOL, "T, 1"), "T, T") : NULL;
+        Value *y = attention(c, q, k, v, fill, attr);
         const Node *one = y->producer;
         Node *two = sn_node_new(c->graph, SN_OP_ATTENTION, one->attr, one->input_count, one->input, 2);
         assert_ok(sn_infer_node(c->graph, two));
@@ -250,6 +260,38 @@ static void split_attention(void **state) {
     }
 }
 
+/* The gradients of attention, from statistics of any kind: causal with cached keys that fill several steps (or none that a
+ * row sees), grouped heads, values of another width, and a mask, a bias, or rows whose maximum is −∞. */
+static void attention_gradients(void **state) {
+    (void)state;
+    static const char *const keys[] = {"B, 2, T, 20", "B, 2, T + 699, 20", "B, 6, 3, 20", "B, 2, T + 40, 20"};
+    static const char *const values[] = {"B, 2, T, 24", "B, 2, T + 699, 24", "B, 6, 3, 24",
+                                         "B, 2, T + 40, 24"};
+    for (int kind = 0; kind < 4; kind++) {
+        Case *c = begin_case(SN_CLUSTER_ATTENTION);
+        AttrAttention attr = {.scale = 0.25, .causal = kind != 3};
+        if (attr.causal) attr.offset = sn_dim(c->graph->dims, kind == 1 ? 699 : kind == 2 ? -2 : 0);
+        Value *q = param(c, SN_F32, "B, 6, T, 20"), *dy = param(c, SN_F32, "B, T, 6*24");
+        Value *statistic = param(c, SN_F32, "B, 6, T, 2"), *sums = param(c, SN_F32, "B, 6, T, 1");
+        dy = transpose(c, reshape(c, dy, "B, T, 6, 24"), (int[]){0, 2, 1, 3});
+        if (kind == 0) {
+            Value *seen = expand(c, param(c, SN_BOOL, "B, 6, T, 1"), "B, 6, T, 2");
+            statistic = sn_build3(&c->b, SN_OP_WHERE, NULL, seen, statistic, number(c, -INFINITY, statistic));
+        }
+        Value *operand[7] = {q,   param(c, SN_F32, keys[kind]), param(c, SN_F32, values[kind]), dy, statistic,
+                             sums};
+        if (kind == 1) operand[6] = param(c, SN_BOOL, "B, 1, 1, T + 699");
+        if (kind == 3) operand[6] = param(c, SN_F32, "6, T, T + 40");
+        int count = operand[6] ? 7 : 6;
+        Value *first = sn_build(&c->b, SN_OP_ATTENTION_BACKWARD, &attr, count, operand);
+        assert_ok(c->b.status);
+        if (kind != 2) result(c, reshape(c, transpose(c, first, (int[]){0, 2, 1, 3}), "B, T, 120"));
+        result(c, first->producer->output[1]);
+        if (kind != 3) result(c, first->producer->output[2]);
+        check(c, kind == 1 ? 3 : SIZES, sizes);
+    }
+}
+
 /* Rows added up by target: many to one, none, over chunks of the result, and rows that are columns of their source. */
 static void scatters(void **state) {
     (void)state;
@@ -287,6 +329,7 @@ int main(void) {
         cmocka_unit_test(statistics),
         cmocka_unit_test(cached_attention),
         cmocka_unit_test(split_attention),
+        cmocka_unit_test(attention_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

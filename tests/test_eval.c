@@ -85,8 +85,8 @@ typedef struct Call {
     Arena *arena;
     Graph *graph;
     Builder builder;
-    const Array *input[4];
-    Value *value[4];
+    const Array *input[6];
+    Value *value[6];
     int count;
 } Call;
 
@@ -585,6 +585,31 @@ static void attentions(void **state) {
                     F("1 2 2 2", 0, 0, 1, 2, 0, 0, 1, 2));
 }
 
+/* Grouped heads, a causal mask, statistics of any kind and a row that sees nothing. */
+static void attention_gradients(void **state) {
+    Arena *arena = *state;
+    const Array *input[6] = {F("1 2 2 2", 1, 0, 0.5, -1, 2, 1, 0, 1),
+                             F("1 1 3 2", 1, 0, 0, 1, 1, 1),
+                             F("1 1 3 2", 1, 2, 3, 4, -1, 0.5),
+                             F("1 2 2 2", 1, -1, 2, 0, 0.5, 1, -2, 3),
+                             F("1 2 2 2", 0.5, 0.25, 0.25, 0.5, 1, 0, -INFINITY, -INFINITY),
+                             F("1 2 2 1", -2, 3, 2, 5)};
+    const Array *want[3] = {
+        F("1 2 2 2", 0.389400391536, 0, -0.303265329856, 0.42975719529, 0.25, 0, 0, 0),
+        F("1 1 3 2", 0.737767726608, 0.553265329856, 0.214878597645, -0.42975719529, 0, 0),
+        F("1 1 3 2", 2.4918621025, 0.221199216929, 0.57300959372, 0, 0, 0)};
+    for (int k = 0; k < 3; k++) {
+        Call call = call_of(arena, 6, input);
+        AttrAttention attr = {.scale = 0.5, .causal = true, .offset = sn_dim(call.graph->dims, 0)};
+        const Value *first = sn_build(&call.builder, SN_OP_ATTENTION_BACKWARD, &attr, 6, call.value);
+        assert_non_null(first);
+        Array *got;
+        assert_ok(finish(&call, first->producer->output[k], false, &got));
+        assert_same(got, want[k], "attention_backward");
+    }
+    evaluated[SN_OP_ATTENTION_BACKWARD] = true;
+}
+
 /* ---- movements with Dims in their attributes ---- */
 
 static void pads(void **state) {
@@ -731,6 +756,7 @@ int main(void) {
         TEST(packed_products),
         TEST(rotaries),
         TEST(attentions),
+        TEST(attention_gradients),
         TEST(pads),
         TEST(triangles),
         TEST(clusters),

@@ -98,6 +98,15 @@ static void types_of_operators(void **state) {
                            input(f, SN_F32, "B, 4, T, 32"), input(f, SN_F32, "S, T")};
     assert_type(f, sn_build(b, SN_OP_ATTENTION, &(AttrAttention){.scale = 1}, 4, attention),
                 "f32[B, 12, S, 32]");
+    Value *slope[6] = {attention[0],
+                       attention[1],
+                       attention[2],
+                       input(f, SN_F32, "B, 12, S, 32"),
+                       input(f, SN_F32, "B, 12, S, 2"),
+                       input(f, SN_F32, "B, 12, S, 1")};
+    const Value *dq = sn_build(b, SN_OP_ATTENTION_BACKWARD, &(AttrAttention){.scale = 1}, 6, slope);
+    assert_type(f, dq, "f32[B, 12, S, 64]");
+    assert_type(f, dq->producer->output[2], "f32[B, 4, T, 32]");
 }
 
 static void what_is_wrong_is_named(void **state) {

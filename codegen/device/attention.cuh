@@ -15,14 +15,14 @@
  *   POINTER  a bit for each of Q, K, V (1, 2, 4): there is an address hole, affine in its arguments, with a step of one
  *            element in d
  *   PIECES   a bit likewise: all rows of it begin at a multiple of 16 bytes
- *   STATISTICS  1: there is a hole for the logarithm of a row's sum of exponentials
+ *   STATISTICS  1: there is a hole for a row's maximum and the logarithm of its sum of exponentials relative to that
  * and the holes, called for elements that exist only (but see the addresses):
  *   float query_s(b, h, i, d), key_s(b, g, j, d), value_s(b, g, j, d)
  *   const void *query_pointer(b, h, i, d), key_pointer(b, g, j, d), value_pointer(b, g, j, d); where they are not, they may
  *            lie outside, and nothing is read
  *   float score_s(score, b, h, i, j)
  *   void output_s(o, b, h, i, d)
- *   void statistics_s(logarithm, b, h, i)
+ *   void statistics_s(number, b, h, i, which), the maximum (0) and the logarithm (1)
  *   const void *partial(at), of attention_few.cuh */
 #ifndef SN_DEVICE_ATTENTION_CUH
 #define SN_DEVICE_ATTENTION_CUH
@@ -274,8 +274,10 @@ template <class Use> SN_DEVICE float sn_attention_inverse(const SnAttention &p, 
 template <class Use>
 SN_DEVICE void sn_attention_tell(const Use &use, const SnAttention &p, float maximum, float sum, int64_t b,
                                  int64_t h, int64_t i) {
-    if constexpr (Use::STATISTICS)
-        use.statistics_s((Use::SCALED ? maximum : maximum * p.scale) + logf(sum), b, h, i);
+    if constexpr (Use::STATISTICS) {
+        use.statistics_s(Use::SCALED ? maximum : maximum * p.scale, b, h, i, 0);
+        use.statistics_s(logf(sum), b, h, i, 1);
+    }
 }
 
 #endif

@@ -33,17 +33,6 @@ typedef struct SnAttentionItem {
     SN_ALIGNED_64 float values[SN_ATTENTION_BN * SN_ATTENTION_OUT]; /* (panel of d, j, NR) */
 } SnAttentionItem;
 
-/* The rows of height u: first of them in the item, and how many. All but the last two heights are full; these
- * are cut so that the variants of the tile waste least. */
-SN_INLINE int64_t sn_attention_height(const SnAttentionItem *t, int64_t u, int64_t *rows) {
-    int64_t whole = t->heights > 1 ? t->heights - 2 : 0, left = t->rows - whole * SN_TILE_MR;
-    int64_t half = (left + 1) / 2, most = t->heights > 1 ? left - SN_TILE_MR : left;
-    int64_t part = SN_TILE_MR > 11 && half >= 11 ? 11 : SN_TILE_MR > 8 && half >= 8 ? 8 : half;
-    if (part < most) part = most;
-    *rows = u < whole ? SN_TILE_MR : u == whole ? part : left - part;
-    return u <= whole ? u * SN_TILE_MR : whole * SN_TILE_MR + part;
-}
-
 /* The queries of a height, to `front`. */
 SN_INLINE void sn_attention_front(SnAttentionItem *t, int64_t i, int64_t rows) {
     for (int64_t r = 0; r < rows; r++) {
@@ -141,22 +130,12 @@ SN_OUTLINE void sn_attention_narrow(const float *a, const float *b, float *c) {
 }
 #endif
 
-/* How many of the columns j .. j+count the rows i .. i+rows see, leaving out those at the end. */
-SN_OUTLINE int64_t sn_attention_seen(const SnAttentionItem *t, int64_t i, int64_t rows, int64_t j,
-                                     int64_t count) {
-    SN_ROLLED
-    for (int64_t step = SN_TILE_NR; step > 0; step /= 2)
-        while (count >= step &&
-               !sn_mask_tile(t->context, t->b, t->h, i, i + rows, j + count - step, j + count))
-            count -= step;
-    return count;
-}
-
 /* Scores of height u against the keys j .. j+count, the hole not yet called. */
 SN_OUTLINE SnAttentionSpan sn_attention_score(SnAttentionItem *t, int64_t u, int64_t j, int64_t count,
                                               int state) {
-    int64_t rows, i = t->i0 + sn_attention_height(t, u, &rows);
-    SnAttentionSpan span = {-1, -1, state == 1 ? sn_attention_seen(t, i, rows, j, count) : count};
+    int64_t rows, i = t->i0 + sn_attention_height(t->rows, u, &rows);
+    SnAttentionSpan span = {
+        -1, -1, state == 1 ? sn_attention_seen(t->context, t->b, t->h, i, rows, j, count) : count};
     sn_attention_front(t, i, rows);
     for (int64_t l = 0; l < span.end; l += SN_TILE_NR) {
         int64_t width = span.end - l < SN_TILE_NR ? span.end - l : SN_TILE_NR;
@@ -185,7 +164,7 @@ SN_OUTLINE SnAttentionSpan sn_attention_score(SnAttentionItem *t, int64_t u, int
 /* Scores of height u to exponentials relative to the greatest so far; rescales what was summed before. */
 SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, int64_t count,
                                      SnAttentionSpan span) {
-    int64_t rows, i = t->i0 + sn_attention_height(t, u, &rows);
+    int64_t rows, i = t->i0 + sn_attention_height(t->rows, u, &rows);
     float *maximum = t->maximum + u * SN_ATTENTION_SLOTS, *sum = t->sum + u * SN_ATTENTION_SLOTS;
     SN_ALIGNED_64 float square[SN_ATTENTION_SLOTS * SN_LANES] = {0}; /* a vector for each row */
     SN_ALIGNED_64 float origin[SN_ATTENTION_SLOTS], shrink[SN_ATTENTION_SLOTS];
@@ -222,7 +201,7 @@ SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, 
         if (span.from < 0) continue;
         sn_attention_softmax(t, u, j, count, span);
         int64_t rows;
-        (void)sn_attention_height(t, u, &rows);
+        (void)sn_attention_height(t->rows, u, &rows);
         for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_TILE_NR) {
             sn_attention_fetch(&t->ahead, t->context);
             sn_attention_tile(rows, span.end - span.from, t->scores + span.from,
@@ -236,7 +215,7 @@ SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, 
 
 SN_INLINE void sn_attention_end(SnAttentionItem *t, int64_t columns) {
     for (int64_t u = 0; u < t->heights; u++) {
-        int64_t rows, i = t->i0 + sn_attention_height(t, u, &rows);
+        int64_t rows, i = t->i0 + sn_attention_height(t->rows, u, &rows);
         float *out = t->out + u * SN_TILE_MR * SN_ATTENTION_LDO;
         if (!t->started[u]) __builtin_memset(out, 0, (size_t)(rows * SN_ATTENTION_LDO) * sizeof(float));
         for (int64_t r = 0; r < rows; r++)
@@ -291,7 +270,7 @@ SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p
             int64_t count = p->columns - j < SN_ATTENTION_BN ? p->columns - j : SN_ATTENTION_BN;
             int state = sn_mask_tile(context, t.b, t.h, t.i0, t.i0 + t.rows, j, j + count);
             if (!state) continue;
-            if (state == 1) count = sn_attention_seen(&t, t.i0, t.rows, j, count);
+            if (state == 1) count = sn_attention_seen(context, t.b, t.h, t.i0, t.rows, j, count);
             sn_attention_look_ahead(&t, p, j, item + 1, end);
             if (count) sn_attention_step(&t, j, count, state);
         }

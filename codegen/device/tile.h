@@ -106,7 +106,7 @@
     }
 #define SN_TILE_ROW(i)                                                                                       \
     if (rows > i) {                                                                                          \
-        vf32 x = sn_splat_f32(a[(i)*lda + k]);                                                               \
+        vf32 x = sn_splat_f32(a[(i)*lda + k * along]);                                                       \
         SN_TILE_COLUMNS(SN_TILE_MULTIPLY, i)                                                                 \
     }
 
@@ -139,10 +139,11 @@ typedef enum SnTileFetch {
         ahead += step;                                                                                       \
     }
 
-/* `rows` and `fetch` are constants at every call, so that the conditions vanish. */
-SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t length, const float *a,
-                            const int64_t lda, const void *b, float *c, int64_t ldc, int accumulate,
-                            const char *ahead, int64_t step) {
+/* Element (i, k) of A is at i * lda + k * along. `rows` and `fetch` are constants at every call, so that the conditions
+ * vanish. */
+SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t length, const float *a,
+                               const int64_t lda, const int64_t along, const void *b, float *c, int64_t ldc,
+                               int accumulate, const char *ahead, int64_t step) {
     SN_TILE_ROWS(SN_TILE_DECLARE_ROW)
     if (accumulate) {
         SN_TILE_ROWS(SN_TILE_FETCH_ROW)
@@ -169,6 +170,11 @@ SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t len
     }
 #endif
     SN_TILE_ROWS(SN_TILE_KEEP_ROW)
+}
+SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t length, const float *a,
+                            const int64_t lda, const void *b, float *c, int64_t ldc, int accumulate,
+                            const char *ahead, int64_t step) {
+    sn_tile_strided(rows, fetch, length, a, lda, 1, b, c, ldc, accumulate, ahead, step);
 }
 
 /* to[j][i] = from[i][j] for a square of SN_LANES: log2(SN_LANES) perfect shuffles of the rows. `from` is

@@ -7,6 +7,8 @@
 
 #include "tile.h"
 
+#include "attention_score.h"
+
 #include "attention.h"
 
 #include "attention_few.h"
