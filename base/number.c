@@ -113,6 +113,13 @@ uint32_t sn_random_word(uint64_t seed, uint64_t stream, uint64_t index) {
     return word[index % 4];
 }
 
+int64_t sn_random_below(uint64_t seed, uint64_t index, int64_t count) {
+    uint32_t word[4];
+    sn_philox(seed, index, word);
+    uint64_t random = (uint64_t)word[0] | (uint64_t)word[1] << 32;
+    return (int64_t)(random % (uint64_t)count);
+}
+
 double sn_random_uniform(uint64_t seed, uint64_t index) {
     uint32_t word[4];
     sn_philox(seed, index / 4, word);

@@ -34,6 +34,9 @@ void sn_philox(uint64_t seed, uint64_t counter, uint32_t out[4]);
  * lower 64 bits and `stream` in its upper ones. sn_philox is stream 0. */
 uint32_t sn_random_word(uint64_t seed, uint64_t stream, uint64_t index);
 
+/* Number `index` of the stream `seed`: uniform over 0 … count − 1, up to a preference of count/2^64 for some. */
+int64_t sn_random_below(uint64_t seed, uint64_t index, int64_t count);
+
 /* Element `index` of the stream `seed`: uniform in [0, 1), and standard normal (Box-Muller on one block of
  * four words for elements 4k..4k+3). The same on every machine to the last bit of the uniform; the normal to
  * libm's log, sqrt and cos. */

@@ -97,11 +97,7 @@ static int64_t starts(const TokenPart *part) {
 }
 
 int64_t sn_tokens_random_start(const TokenPart *part, uint64_t seed, uint64_t index) {
-    uint32_t word[4];
-    sn_philox(seed, index, word);
-    uint64_t random = (uint64_t)word[0] | (uint64_t)word[1] << 32;
-    /* 64 bits are so many more than there are starts that the remainder favours none noticeably. */
-    return part->begin + (int64_t)(random % (uint64_t)starts(part));
+    return part->begin + sn_random_below(seed, index, starts(part));
 }
 
 int64_t sn_tokens_even_start(const TokenPart *part, int64_t index, int64_t count) {

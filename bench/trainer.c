@@ -12,16 +12,20 @@ struct Trainer {
     Arena *arena;
     const sn_Model *model;
     const TrainerOptions *options;
+    sn_TrainingOptions training;
+    const Graph *graph; /* whose inputs are those of the step */
+    Inputs inputs;      /* of the step */
+    sn_Program *program;
+    sn_Context *context;
+    int counter;  /* the state that counts updates, or NO_STATE */
+    int64_t step; /* done */
+
+    /* of windows of tokens */
     Language language;
     Tokens tokens;
     TokenPart train, held;
-    sn_Program *program;
-    sn_Context *context;
-    Inputs inputs;   /* of the model */
-    sn_Tensor label; /* i64 [batch, length] */
-    float rate;
-    int counter;  /* the state that counts updates, or NO_STATE */
-    int64_t step; /* done */
+
+    Examples examples; /* otherwise */
 };
 
 /* ---- opening ---- */
@@ -46,71 +50,103 @@ static Status open_data(Trainer *trainer, int64_t length) {
     return sn_tokens_split(&trainer->tokens, options->held_out, length, &trainer->train, &trainer->held);
 }
 
+static bool is_of_tokens(const Trainer *trainer) {
+    return trainer->options->data != NULL;
+}
+
 static int64_t elements(const sn_Tensor *tensor) {
     int64_t count = 1;
     for (int i = 0; i < tensor->rank; i++) count *= tensor->extent[i];
     return count;
 }
 
-static bool is_given(const TrainerOptions *options, const char *name) {
-    for (int i = 0; i < options->input_count; i++)
-        if (strcmp(options->input[i].name, name) == 0) return true;
+static bool is_given(int count, const InputSpec *spec, const char *name) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(spec[i].name, name) == 0) return true;
     return false;
 }
 
-/* Masks and positions can be made up, and what a model is told in floats cannot. */
+/* The place of an input of the step, or -1. */
+static int find_input(const Trainer *trainer, const char *name) {
+    for (int i = 0; i < trainer->graph->body->param.count; i++) {
+        const char *own = trainer->graph->body->param.at[i]->name;
+        if (own && strcmp(own, name) == 0) return i;
+    }
+    return -1;
+}
+
+/* Masks and positions can be made up, and what a model is told in floats, or to be right, cannot. */
 static Status check_inputs(const Trainer *trainer) {
-    for (int i = 0; i < sn_model_input_count(trainer->model); i++) {
-        const char *name = sn_model_input(trainer->model, i).name;
-        bool is_float = sn_dtype_is_float(trainer->model->graph->body->param.at[i]->type.dtype);
-        bool given = is_given(trainer->options, name);
-        if (given && i == trainer->language.tokens)
+    const TrainerOptions *options = trainer->options;
+    for (int i = 0; i < trainer->graph->body->param.count; i++) {
+        const Value *value = trainer->graph->body->param.at[i];
+        const char *name = value->name ? value->name : "";
+        bool model = i < sn_model_input_count(trainer->model), windows = is_of_tokens(trainer);
+        bool given = is_given(options->input_count, options->input, name);
+        bool varies = is_given(options->example_count, options->example, name);
+        if (strcmp(name, "learning_rate") == 0 || (windows && !model)) continue;
+        if (given && (varies || (windows && i == trainer->language.tokens)))
             return sn_fail(SN_INVALID, "input '%s' is what the data is for", name);
-        if (is_float && !given) return sn_fail(SN_INVALID, "input '%s' is not given by --input", name);
+        bool needed = sn_dtype_is_float(value->type.dtype) || !model;
+        if (needed && !given && !varies)
+            return sn_fail(SN_INVALID, "input '%s' is not given by --input%s", name,
+                           windows ? "" : " or --examples");
     }
     return NULL;
+}
+
+static Status open_examples(Trainer *trainer) {
+    const TrainerOptions *o = trainer->options;
+    return sn_examples_open(trainer->arena, trainer->graph, o->example_count, o->example, o->batch,
+                            o->held_out, &trainer->examples);
 }
 
 static Status make_inputs(Trainer *trainer, int64_t length) {
     const TrainerOptions *options = trainer->options;
     const Language *language = &trainer->language;
-    const char *name = sn_model_input(trainer->model, language->tokens).name;
-    ShapeSpec shape = {.name = name, .rank = 2, .extent = {options->batch, length}};
+    InputRequest request = {.input_count = options->input_count, .input = options->input};
+    ShapeSpec window = {.rank = 2, .extent = {options->batch, length}};
     TRY(check_inputs(trainer));
-    InputRequest request = {
-        .shape_count = 1, .shape = &shape, .input_count = options->input_count, .input = options->input};
-    TRY(sn_inputs_make(trainer->arena, trainer->model->graph, &request, &trainer->inputs));
-    sn_language_fill(language, &request, &trainer->inputs, 0);
-    trainer->label = trainer->inputs.tensor[language->tokens];
-    trainer->label.element_type = sn_dtype_onnx(SN_I64);
-    trainer->label.data = SN_ARRAY(trainer->arena, int64_t, elements(&trainer->label));
-    return NULL;
+    if (is_of_tokens(trainer)) {
+        window.name = sn_model_input(trainer->model, language->tokens).name;
+        request.shape_count = 1, request.shape = &window;
+    } else {
+        request.shape_count = trainer->examples.count, request.shape = trainer->examples.shape;
+    }
+    TRY(sn_inputs_make(trainer->arena, trainer->graph, &request, &trainer->inputs));
+    if (!is_of_tokens(trainer)) return NULL;
+    Inputs of_model = trainer->inputs;
+    of_model.count = sn_model_input_count(trainer->model);
+    sn_language_fill(language, &request, &of_model, 0);
+    int64_t labels = elements(&trainer->inputs.tensor[find_input(trainer, "labels")]);
+    int64_t tokens = elements(&trainer->inputs.tensor[language->tokens]);
+    if (labels == tokens) return NULL;
+    return sn_fail(SN_INVALID, "the model has logits for %lld positions of %lld tokens", (long long)labels,
+                   (long long)tokens);
 }
 
-static Status compile(Trainer *trainer) {
+/* What the step is, and the graph that has its inputs. */
+static Status choose_step(Trainer *trainer) {
     const TrainerOptions *options = trainer->options;
-    sn_TrainingOptions training = options->training;
-    training.size = sizeof training;
-    training.loss = SN_LOSS_CLASSES;
-    training.output = trainer->model->graph->output_name.at[trainer->language.logits];
-    training.accumulate = (int)options->accumulate;
-    training.skip_nonfinite = 1;
-    training.extent =
-        sn_inputs_extents(trainer->arena, trainer->model->graph, &trainer->inputs, &training.extent_count);
-    TRY(sn_compile_training(trainer->model, &options->compile, &training, &trainer->program));
-    return sn_context_new(trainer->program, NULL, &trainer->context);
+    Training training;
+    Graph *graph;
+    trainer->training = options->training;
+    trainer->training.size = sizeof trainer->training;
+    trainer->training.output = options->logits;
+    trainer->training.accumulate = (int)options->accumulate;
+    trainer->training.skip_nonfinite = 1;
+    if (is_of_tokens(trainer))
+        trainer->training.output = trainer->model->graph->output_name.at[trainer->language.logits];
+    TRY(sn_training_read(&trainer->training, &training));
+    TRY(sn_training_inputs(trainer->arena, trainer->model->graph, &training, &graph));
+    trainer->graph = graph;
+    return NULL;
 }
 
 /* Sets the inputs, whose memory stays the same: runs read what is in it then. */
 static Status set_inputs(Trainer *trainer) {
-    const sn_Tensor rate = {.element_type = sn_dtype_onnx(SN_F32), .data = &trainer->rate};
-    for (int i = 0; i < sn_program_input_count(trainer->program); i++) {
-        const char *name = sn_program_input(trainer->program, i).name;
-        const sn_Tensor *tensor = i < trainer->inputs.count            ? &trainer->inputs.tensor[i]
-                                  : strcmp(name, "learning_rate") == 0 ? &rate
-                                                                       : &trainer->label;
-        TRY(sn_context_set_input(trainer->context, i, tensor));
-    }
+    for (int i = 0; i < trainer->inputs.count; i++)
+        TRY(sn_context_set_input(trainer->context, i, &trainer->inputs.tensor[i]));
     trainer->counter = NO_STATE;
     for (int i = 0; i < sn_context_state_count(trainer->context); i++)
         if (strcmp(sn_context_state_name(trainer->context, i), "optimizer.step") == 0) trainer->counter = i;
@@ -123,14 +159,21 @@ static void close_trainer(void *trainer) {
 
 Status sn_trainer_open(Arena *arena, const sn_Model *model, const TrainerOptions *options, Trainer **out) {
     Trainer *trainer = *out = SN_NEW(arena, Trainer);
-    int64_t length;
+    int64_t length = 0;
     *trainer = (Trainer){.arena = arena, .model = model, .options = options};
     sn_arena_defer(arena, close_trainer, trainer);
-    TRY(sn_language_find(model->graph, options->logits, &trainer->language));
-    TRY(choose_length(&trainer->language, options->length, &length));
-    TRY(open_data(trainer, length));
+    if (is_of_tokens(trainer)) {
+        TRY(sn_language_find(model->graph, options->logits, &trainer->language));
+        TRY(choose_length(&trainer->language, options->length, &length));
+        TRY(open_data(trainer, length));
+    }
+    TRY(choose_step(trainer));
+    if (!is_of_tokens(trainer)) TRY(open_examples(trainer));
     TRY(make_inputs(trainer, length));
-    TRY(compile(trainer));
+    trainer->training.extent =
+        sn_inputs_extents(arena, trainer->graph, &trainer->inputs, &trainer->training.extent_count);
+    TRY(sn_compile_training(model, &options->compile, &trainer->training, &trainer->program));
+    TRY(sn_context_new(trainer->program, NULL, &trainer->context));
     return set_inputs(trainer);
 }
 
@@ -145,8 +188,9 @@ int64_t sn_trainer_length(const Trainer *trainer) {
     return trainer->train.length;
 }
 
-int64_t sn_trainer_step_tokens(const Trainer *trainer) {
-    return elements(&trainer->label) * trainer->options->accumulate;
+int64_t sn_trainer_step_size(const Trainer *trainer) {
+    int64_t each = is_of_tokens(trainer) ? trainer->train.length : 1;
+    return trainer->options->batch * each * trainer->options->accumulate;
 }
 
 const BudgetReport *sn_trainer_budget(const Trainer *trainer) {
@@ -160,9 +204,29 @@ int64_t sn_trainer_step(const Trainer *trainer) {
 /* ---- steps ---- */
 
 static void put_window(Trainer *trainer, const TokenPart *part, int64_t start, int64_t row) {
-    const sn_Tensor *tokens = &trainer->inputs.tensor[trainer->language.tokens];
-    sn_tokens_window(part, start, row * part->length, trainer->language.dtype, tokens->data,
-                     trainer->label.data);
+    const Inputs *inputs = &trainer->inputs;
+    sn_tokens_window(part, start, row * part->length, trainer->language.dtype,
+                     inputs->tensor[trainer->language.tokens].data,
+                     inputs->tensor[find_input(trainer, "labels")].data);
+}
+
+/* What is drawn as number `index`. */
+static void put_drawn(Trainer *trainer, uint64_t index, int64_t row) {
+    uint64_t seed = trainer->options->seed;
+    if (is_of_tokens(trainer))
+        put_window(trainer, &trainer->train, sn_tokens_random_start(&trainer->train, seed, index), row);
+    else
+        sn_examples_put(&trainer->examples, sn_examples_random(&trainer->examples, seed, index), row,
+                        &trainer->inputs);
+}
+
+/* Number `index` of `count` that are held out. */
+static void put_held(Trainer *trainer, int64_t index, int64_t count, int64_t row) {
+    if (is_of_tokens(trainer))
+        put_window(trainer, &trainer->held, sn_tokens_even_start(&trainer->held, index, count), row);
+    else
+        sn_examples_put(&trainer->examples, sn_examples_even(&trainer->examples, index, count), row,
+                        &trainer->inputs);
 }
 
 static Status read_loss(const Trainer *trainer, double *out) {
@@ -189,14 +253,12 @@ Status sn_trainer_run(Trainer *trainer, double *loss, bool *updated) {
     int64_t runs = options->accumulate, before, after;
     double sum = 0;
     TRY(count_updates(trainer, &before));
-    trainer->rate = (float)sn_schedule_rate(&options->schedule, trainer->step);
+    float rate = (float)sn_schedule_rate(&options->schedule, trainer->step);
+    memcpy(trainer->inputs.tensor[find_input(trainer, "learning_rate")].data, &rate, sizeof rate);
     for (int64_t run = 0; run < runs; run++) {
         double one;
-        for (int64_t row = 0; row < options->batch; row++) {
-            uint64_t index = (uint64_t)((trainer->step * runs + run) * options->batch + row);
-            put_window(trainer, &trainer->train,
-                       sn_tokens_random_start(&trainer->train, options->seed, index), row);
-        }
+        for (int64_t row = 0; row < options->batch; row++)
+            put_drawn(trainer, (uint64_t)((trainer->step * runs + run) * options->batch + row), row);
         TRY(sn_context_run(trainer->context));
         TRY(read_loss(trainer, &one));
         sum += one;
@@ -213,8 +275,7 @@ Status sn_trainer_evaluate(Trainer *trainer, double *loss) {
     double sum = 0, one;
     int64_t windows = options->eval_batches * options->batch;
     for (int64_t i = 0; i < windows; i++) {
-        put_window(trainer, &trainer->held, sn_tokens_even_start(&trainer->held, i, windows),
-                   i % options->batch);
+        put_held(trainer, i, windows, i % options->batch);
         if ((i + 1) % options->batch) continue;
         TRY(sn_context_evaluate(trainer->context));
         TRY(read_loss(trainer, &one));

@@ -1,8 +1,9 @@
-/* A training: a model, its data, and the steps that are made of both. */
+/* A training: a model, its data (windows of tokens, or examples), and the steps that are made of both. */
 #ifndef SN_TRAINER_H
 #define SN_TRAINER_H
 
 #include "checkpoint.h"
+#include "examples.h"
 #include "inputs.h"
 #include "language.h"
 #include "schedule.h"
@@ -10,21 +11,24 @@
 #include "tokens.h"
 
 typedef struct TrainerOptions {
-    const char *data; /* see tokens.h */
+    const char *data; /* see tokens.h; NULL: examples are what is learnt from */
+    int example_count;
+    const InputSpec *example; /* see examples.h */
     bool text;
     int token_bytes;
     double held_out;      /* the share of the data, at its end, that is not trained on */
-    int64_t batch;        /* windows of a run */
+    int64_t batch;        /* windows or examples of a run */
     int64_t length;       /* of a window; 0: what the model has positions for, 256 where it has any number */
     int64_t accumulate;   /* runs of a step */
     int64_t eval_batches; /* batches of a held-out loss */
-    uint64_t seed;        /* of the windows that are drawn */
+    uint64_t seed;        /* of the windows or examples that are drawn */
     Schedule schedule;
-    const char *logits; /* NULL: the first output that can be */
+    const char *logits; /* the output that the loss is about; NULL: the first that can be */
     int input_count;    /* of the model's other inputs; see inputs.h */
     const InputSpec *input;
     sn_CompileOptions compile;
-    sn_TrainingOptions training; /* of the optimizer; the rest is the trainer's */
+    sn_TrainingOptions
+        training; /* the loss (of windows: of classes), the optimizer; the rest is the trainer's */
 } TrainerOptions;
 
 typedef struct Trainer Trainer;
@@ -34,9 +38,10 @@ typedef struct Trainer Trainer;
 Status sn_trainer_open(Arena *arena, const sn_Model *model, const TrainerOptions *options, Trainer **out);
 void sn_trainer_close(Trainer *trainer);
 
-/* What the model and the options came to: windows of this length, and this many tokens a step. */
+/* What the model and the options came to: windows of this length (0 where there are none), and this many tokens or
+ * examples a step. */
 int64_t sn_trainer_length(const Trainer *trainer);
-int64_t sn_trainer_step_tokens(const Trainer *trainer);
+int64_t sn_trainer_step_size(const Trainer *trainer);
 
 /* What the memory budget of the options came to; NULL: there was none. */
 const BudgetReport *sn_trainer_budget(const Trainer *trainer);

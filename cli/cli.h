@@ -34,13 +34,16 @@ Status sn_cli_generate(Cli *cli, const sn_Model *model);
 /* What --input says, in the arena of `cli`. */
 struct InputSpec;
 Status sn_cli_input_specs(Cli *cli, int *count, const struct InputSpec **out);
+/* What another option of its form says. */
+Status sn_cli_specs(Cli *cli, OptionId id, int *count, const struct InputSpec **out);
 
 /* What the options say of a training step, checked. */
 struct Training;
 Status sn_cli_training(Cli *cli, const struct Training **out);
 
-/* --dropout, as sn_TrainingOptions has it. */
+/* --dropout and --loss, as sn_TrainingOptions has them. */
 Status sn_cli_dropout(Cli *cli, double *out);
+sn_Loss sn_cli_loss(const Cli *cli);
 
 /* A failure with exit status 2. */
 Status sn_cli_usage(Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

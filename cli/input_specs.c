@@ -1,9 +1,13 @@
-/* --input, for the verbs that run models. */
+/* --input and --examples, for the verbs that run models. */
 #include "cli.h"
 #include "inputs.h"
 
 Status sn_cli_input_specs(Cli *cli, int *count, const InputSpec **out) {
-    const OptionValue *value = &cli->options.value[OPTION_INPUT];
+    return sn_cli_specs(cli, OPTION_INPUT, count, out);
+}
+
+Status sn_cli_specs(Cli *cli, OptionId id, int *count, const InputSpec **out) {
+    const OptionValue *value = &cli->options.value[id];
     InputSpec *spec = SN_ARRAY(cli->arena, InputSpec, value->count);
     for (int i = 0; i < value->count; i++) {
         Status status = sn_input_spec_parse(cli->arena, value->text[i], &spec[i]);

@@ -135,6 +135,10 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_TOKEN_DATA] =
         {"--data", KIND_TEXT, "FILE",
          "tokens: FILE.bin (little-endian ids), FILE.npy, FILE.txt (its bytes are the ids)"},
+    [OPTION_EXAMPLES] =
+        {"--examples", KIND_TEXTS, "NAME=@FILE.npy",
+         "instead of --data: what an input, or labels or targets, has in each example, along the "
+         "file's first axis; may be given again"},
     [OPTION_TEXT] = {"--text", KIND_FLAG, NULL, "the bytes of --data are the ids, whatever its name"},
     [OPTION_TOKEN_BYTES] = {"--token-bytes", KIND_INTEGER, "1|2|4",
                             "of an id in a .bin file (2 where the vocabulary allows it, else 4)", .least = 1,

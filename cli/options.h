@@ -68,6 +68,7 @@ typedef enum OptionId {
     OPTION_LOGITS,
     /* train */
     OPTION_TOKEN_DATA,
+    OPTION_EXAMPLES,
     OPTION_TEXT,
     OPTION_TOKEN_BYTES,
     OPTION_HELD_OUT,

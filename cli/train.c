@@ -1,4 +1,4 @@
-/* train: a model learns from a file of tokens. */
+/* train: a model learns from a file of tokens, or from files of examples. */
 #include "cli.h"
 #include "clock.h"
 #include "new_file.h"
@@ -53,6 +53,24 @@ static double chosen(const Run *run, OptionId id) {
     return sn_option_given(&run->cli->options, id) && value == 0 ? -1 : value;
 }
 
+static Status read_data(Run *run) {
+    const Options *given = &run->cli->options;
+    TrainerOptions *options = &run->options;
+    bool tokens = sn_option_given(given, OPTION_TOKEN_DATA);
+    TRY(sn_cli_specs(run->cli, OPTION_INPUT, &options->input_count, &options->input));
+    TRY(sn_cli_specs(run->cli, OPTION_EXAMPLES, &options->example_count, &options->example));
+    if (tokens && options->example_count)
+        return sn_cli_usage(run->cli, "--data and --examples are two kinds of data");
+    if (!tokens && !options->example_count)
+        return sn_cli_usage(run->cli, "--data FILE is missing, or --examples NAME=@FILE.npy");
+    options->training.loss = sn_cli_loss(run->cli);
+    if (tokens && options->training.loss != SN_LOSS_CLASSES)
+        return sn_cli_usage(run->cli,
+                            "windows of --data have the tokens that follow as labels: --loss cross_entropy; "
+                            "other losses go with --examples");
+    return NULL;
+}
+
 static void read_training(Run *run) {
     TrainerOptions *options = &run->options;
     double rate = option_number(run, OPTION_LR, 1e-3);
@@ -97,7 +115,6 @@ static Status read_options(Run *run) {
                                            .threads = (int)option_integer(run, OPTION_THREADS, 0),
                                            .precision = sn_option_precision(given)};
     if (strcmp(sn_option_text(given, OPTION_MODE, ""), "eager") == 0) options->compile.mode = SN_EAGER;
-    if (!options->data) return sn_cli_usage(run->cli, "--data FILE is missing");
     if (!run->out && !run->checkpoint)
         return sn_cli_usage(run->cli, "-o FILE is missing, or --checkpoint FILE: nothing would be left");
     if (run->out && run->checkpoint && strcmp(run->out, run->checkpoint) == 0)
@@ -105,7 +122,8 @@ static Status read_options(Run *run) {
     if (options->held_out >= 1) return sn_cli_usage(run->cli, "--held-out: everything but a part");
     read_training(run);
     TRY(sn_cli_dropout(run->cli, &options->training.dropout));
-    return sn_cli_input_specs(run->cli, &run->options.input_count, &run->options.input);
+    TRY(read_data(run));
+    return NULL;
 }
 
 /* A line an option: what a checkpoint was made with. */
@@ -116,11 +134,12 @@ static const char *describe_options(const Run *run) {
         run->cli->arena,
         "steps %lld\nbatch %lld\ncontext %lld\naccumulate %lld\nseed %llu\nheld-out %.17g\n"
         "lr %.17g\nmin-lr %.17g\nwarmup-steps %lld\nbeta1 %.17g\nbeta2 %.17g\neps %.17g\n"
-        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nmemory-budget %s\n",
+        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nloss %s\nmemory-budget %s\n",
         (long long)run->steps, (long long)o->batch, (long long)sn_trainer_length(run->trainer),
         (long long)o->accumulate, (unsigned long long)o->seed, o->held_out, o->schedule.peak,
         o->schedule.least, (long long)o->schedule.warmup, t->beta1, t->beta2, t->epsilon, t->weight_decay,
         t->clip_norm, t->label_smoothing, sn_option_text(&run->cli->options, OPTION_DROPOUT, "model"),
+        sn_option_text(&run->cli->options, OPTION_LOSS, "cross_entropy"),
         sn_option_text(&run->cli->options, OPTION_MEMORY_BUDGET, "none"));
 }
 
@@ -176,16 +195,20 @@ static const Column columns[COLUMN_COUNT] = {
     [COLUMN_SKIPPED] = {"skipped", "steps skipped", SN_CELL_COUNT},
 };
 
-static double tokens_per_second(const Run *run, int64_t steps, double seconds) {
-    return seconds > 0 ? (double)(steps * sn_trainer_step_tokens(run->trainer)) / seconds : 0;
+static const char *unit(const Run *run) {
+    return run->options.data ? "tokens" : "examples";
+}
+
+static double per_second(const Run *run, int64_t steps, double seconds) {
+    return seconds > 0 ? (double)(steps * sn_trainer_step_size(run->trainer)) / seconds : 0;
 }
 
 static void show_progress(const Run *run, double loss) {
     int64_t done = sn_trainer_step(run->trainer);
     double spent = sn_clock() - run->started,
            left = spent / (double)(done - run->first) * (double)(run->steps - done);
-    sn_cli_progress("step %lld of %lld  loss %.4f  %.0f tokens/s  %lld:%02lld left", (long long)done,
-                    (long long)run->steps, loss, tokens_per_second(run, done - run->first, spent),
+    sn_cli_progress("step %lld of %lld  loss %.4f  %.0f %s/s  %lld:%02lld left", (long long)done,
+                    (long long)run->steps, loss, per_second(run, done - run->first, spent), unit(run),
                     (long long)left / 60, (long long)left % 60);
 }
 
@@ -194,7 +217,7 @@ static Status report(Run *run) {
     int64_t step = sn_trainer_step(run->trainer);
     double seconds = sn_clock() - run->since, loss = run->loss_sum / (double)run->counted, held = NAN;
     double rate = sn_schedule_rate(&run->options.schedule, step ? step - 1 : 0);
-    double speed = tokens_per_second(run, run->counted, seconds);
+    double speed = per_second(run, run->counted, seconds);
     if (run->options.held_out > 0) TRY(sn_trainer_evaluate(run->trainer, &held));
     Cell *row = sn_table_row(run->cli->arena, &run->table);
     row[COLUMN_STEP] = sn_cell_number((double)step);
@@ -209,7 +232,7 @@ static Status report(Run *run) {
         printf("step %lld", (long long)step);
         if (run->counted) printf("  loss %.4f", loss);
         if (run->options.held_out > 0) printf("  held-out %.4f", held);
-        printf("  rate %.3g  %.0f tokens/s\n", rate, speed);
+        printf("  rate %.3g  %.0f %s/s\n", rate, speed, unit(run));
         fflush(stdout);
     }
     run->loss_sum = 0;
@@ -222,6 +245,11 @@ static Status show_table(Run *run) {
     if (run->skipped) sn_cli_note("%lld steps were skipped", (long long)run->skipped);
     if (!run->tables) return NULL;
     ReportFormat format;
+    Column column[COLUMN_COUNT];
+    memcpy(column, columns, sizeof column);
+    column[COLUMN_TOKENS].key = sn_arena_printf(run->cli->arena, "%s_s", unit(run));
+    column[COLUMN_TOKENS].heading = sn_arena_printf(run->cli->arena, "%s/s", unit(run));
+    run->table.column = column;
     sn_report_format(option_text(run, OPTION_TRAIN_FORMAT), &format);
     Text text = sn_text(run->cli->arena);
     TRY(sn_report_print(&text, format, (const Table *const[]){&run->table}, 1));

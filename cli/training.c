@@ -15,14 +15,17 @@ Status sn_cli_dropout(Cli *cli, double *out) {
     return NULL;
 }
 
+sn_Loss sn_cli_loss(const Cli *cli) {
+    const char *loss = sn_option_text(&cli->options, OPTION_LOSS, "cross_entropy");
+    if (strcmp(loss, "output") == 0) return SN_LOSS_OF_MODEL;
+    return strcmp(loss, "mse") == 0 ? SN_LOSS_SQUARED_ERROR : SN_LOSS_CLASSES;
+}
+
 Status sn_cli_training(Cli *cli, const Training **out) {
     const Options *options = &cli->options;
-    const char *loss = sn_option_text(options, OPTION_LOSS, "cross_entropy");
     sn_TrainingOptions training = {
         .size = sizeof training,
-        .loss = strcmp(loss, "output") == 0 ? SN_LOSS_OF_MODEL
-                : strcmp(loss, "mse") == 0  ? SN_LOSS_SQUARED_ERROR
-                                            : SN_LOSS_CLASSES,
+        .loss = sn_cli_loss(cli),
         .output = sn_option_text(options, OPTION_LOGITS, NULL),
         .optimizer = strcmp(sn_option_text(options, OPTION_OPTIMIZER, ""), "sgd") == 0 ? SN_SGD : SN_ADAMW,
         .clip_norm = sn_option_number(options, OPTION_CLIP, 0),

@@ -13,13 +13,14 @@ static Status find_loss(Graph *graph, const Training *training, Value **loss) {
     const char *name = training->loss.output;
     for (int i = 0; i < graph->body->result.count; i++) {
         Value *value = graph->body->result.at[i];
-        if (name ? strcmp(graph->output_name.at[i], name) != 0 : !sn_dtype_is_float(value->type.dtype))
-            continue;
+        bool one =
+            sn_dtype_is_float(value->type.dtype) && sn_dim_equals(sn_type_count(graph->dims, value->type), 1);
+        if (name ? strcmp(graph->output_name.at[i], name) != 0 : !one) continue;
         *loss = value;
         return NULL;
     }
     return name ? sn_fail(SN_INVALID, "there is no output \"%s\" for the loss", name)
-                : sn_fail(SN_INVALID, "there is no float output for the loss");
+                : sn_fail(SN_INVALID, "there is no output of one float for the loss");
 }
 
 static bool is_state(const Graph *graph, int input) {

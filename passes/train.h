@@ -9,7 +9,8 @@ typedef enum OptimizerKind { SN_OPTIMIZER_ADAMW, SN_OPTIMIZER_SGD } OptimizerKin
 /* What a step computes. Every list of patterns is names of parameters separated by commas, in which '*' stands for any
  * characters; NULL: the default. */
 typedef struct Training {
-    bool has_loss; /* `loss` says what it is; otherwise the first float output, one number, is the loss */
+    bool
+        has_loss; /* `loss` says what it is; otherwise an output of one float is it, the first or loss.output */
     LossOptions loss;
     OptimizerKind optimizer;
     double beta1, beta2, epsilon; /* AdamW */

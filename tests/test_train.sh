@@ -112,6 +112,45 @@ cmp -s drop1.onnx none.onnx && say "nothing is dropped"
 "$SINTER" "${drop[@]}" --lr 1e-30 --min-lr 0 --dropout 0 --steps 1 --eval-every 1 --format csv -o frozen.onnx >without
 [[ $(tail -1 with | cut -d, -f3) == $(tail -1 without | cut -d, -f3) ]] || say "a held-out loss drops: $(cat with without)"
 
+# Examples instead of windows: a loss of classes, of squares, and one that the file has.
+"$python" - <<'END' || say "no examples"
+import numpy, struct
+def number(n): return (bytes([n & 127 | 128]) + number(n >> 7)) if n > 127 else bytes([n])
+def field(at, value):
+    if isinstance(value, int): return number(at << 3) + number(value)
+    value = value.encode() if isinstance(value, str) else value
+    return number(at << 3 | 2) + number(len(value)) + value
+def node(op, inputs, output, attribute=b""):
+    return field(1, b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, op) + attribute)
+def port(at, name, *extents):
+    shape = b"".join(field(1, field(2, e) if isinstance(e, str) else field(1, e)) for e in extents)
+    return field(at, field(1, name) + field(2, field(1, field(1, 1) + field(2, shape))))
+random = numpy.random.default_rng(5)
+x, w = random.standard_normal((300, 6)).astype("f4"), random.standard_normal((6, 3)).astype("f4")
+initializer = field(5, field(1, 6) + field(1, 3) + field(2, 1) + field(8, "w") + field(9, w.tobytes()))
+product = node("MatMul", ["x", "w"], "y") + initializer + port(11, "x", "batch", 6) + port(12, "y", "batch", 3)
+keeps = field(5, field(1, "keepdims") + field(3, 0) + field(20, 2))
+loss = (node("Sub", ["y", "t"], "d") + node("Mul", ["d", "d"], "s") + node("ReduceMean", ["s"], "total", keeps) +
+        port(11, "t", "batch", 3) + port(12, "total"))
+for name, graph in ("product", product), ("loss", product + loss):
+    open(name + ".onnx", "wb").write(field(1, 8) + field(7, field(2, name) + graph) + field(8, field(2, 13)))
+target = x @ random.standard_normal((6, 3)).astype("f4")
+numpy.save("x.npy", x), numpy.save("t.npy", target), numpy.save("classes.npy", target.argmax(1))
+numpy.save("short.npy", target[:7])
+END
+of_x=(--examples x=@x.npy --batch 16 --steps 300 --lr 3e-2 --eval-every 100 --format csv)
+"$SINTER" train product.onnx --loss mse --examples targets=@t.npy "${of_x[@]}" -o mse.onnx --checkpoint mse.ck >mse
+"$SINTER" train loss.onnx --loss output --examples t=@t.npy "${of_x[@]}" -o output.onnx >output
+"$SINTER" train product.onnx --examples labels=@classes.npy "${of_x[@]}" -o classes.onnx >classes
+python3 - <<'END' || say "examples: $(cat mse output classes)"
+import csv
+held = {file: [float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("mse", "output", "classes")}
+assert held["mse"][-1] < 1e-3 and held["classes"][-1] < 0.3 < held["classes"][0] + 0.2, held
+assert all(abs(a - b) < 1e-4 * (1 + a) for a, b in zip(held["mse"], held["output"])), held
+END
+"$SINTER" train product.onnx --loss mse --examples targets=@t.npy "${of_x[@]}" --steps 300 --resume mse.ck -o again.onnx >/dev/null
+cmp mse.onnx again.onnx || say "a training of examples that goes on changes bits"
+
 # refused STATUS PART WORD...
 refused() {
     local status=$1 part=$2 got=0
@@ -132,6 +171,13 @@ refused 1 "the part that is held out has 10 ids" "${short[@]}" --data short.txt
 refused 1 "a window of 17 tokens, and the model has positions for 16" "${short[@]}" --data text.txt --context 17
 refused 1 "no Dropout node" "${short[@]}" --data text.txt --dropout 0.1
 refused 2 "neither 'model' nor a number" "${short[@]}" --data text.txt --dropout 1
+refused 2 "two kinds of data" "${short[@]}" --data text.txt --examples labels=@x.npy
+refused 2 "--loss cross_entropy; other" "${short[@]}" --data text.txt --loss mse
+refused 1 "input 'targets' is not given by --input or --examples" train product.onnx --loss mse --examples x=@x.npy -o out.onnx
+refused 1 "short.npy has 7 examples, and x.npy has 300" train product.onnx --loss mse --examples x=@x.npy --examples targets=@short.npy -o out.onnx
+refused 1 "no input 'z'" train product.onnx --loss mse --examples z=@x.npy -o out.onnx
+refused 1 "elements are f32, and input 'labels' is i64" train product.onnx --examples x=@x.npy --examples labels=@t.npy -o out.onnx
+refused 1 "no output of one float" train product.onnx --loss output --examples x=@x.npy -o out.onnx
 refused 1 "no output 'none'" "${short[@]}" --data text.txt --logits none
 refused 1 "'input_ids' is what the data is for" "${short[@]}" --data text.txt --input input_ids=random
 refused 1 "not finite" "${short[@]}" --data text.txt --lr 1e30

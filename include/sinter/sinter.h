@@ -109,7 +109,7 @@ void sn_program_free(sn_Program *program); /* after its contexts */
 /* ---- training ---- */
 
 typedef enum sn_Loss {
-    SN_LOSS_OF_MODEL,      /* the output itself, which is one number */
+    SN_LOSS_OF_MODEL,      /* the output itself, which is one number: the first such, where none is named */
     SN_LOSS_CLASSES,       /* mean cross entropy of the output's last axis and the input "labels", i64 */
     SN_LOSS_SQUARED_ERROR, /* mean squared error of the output and the input "targets", of its type */
 } sn_Loss;
