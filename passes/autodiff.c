@@ -22,6 +22,17 @@ static void need(Grad *g, const Value *value) {
     g->needed.at[value->id] = sn_dtype_is_float(value->type.dtype);
 }
 
+static void ask(Grad *g, const Value *value) {
+    while (g->asked.count <= value->id) sn_push(g->scratch, &g->asked, false);
+    g->asked.at[value->id] = true;
+}
+
+/* The type that a value's gradient has. */
+static DType gradient_dtype(const Grad *g, const Value *value) {
+    bool asked = value->id < g->asked.count && g->asked.at[value->id];
+    return asked ? accumulator_dtype(value->type.dtype) : value->type.dtype;
+}
+
 static Value *gradient_of(const Grad *g, const Value *value) {
     return value->id < g->of.count ? g->of.at[value->id] : NULL;
 }
@@ -99,7 +110,7 @@ void sn_gradient_give(Grad *g, const Node *node, int k, Value *value) {
     if (g->b.status || !sn_gradient_wanted(g, node, k)) return;
     const Value *operand = node->input[k];
     value = sum_to(g, node, value, operand->type);
-    value = value ? sn_build_cast(&g->b, value, operand->type.dtype) : NULL;
+    value = value ? sn_build_cast(&g->b, value, gradient_dtype(g, operand)) : NULL;
     while (g->of.count <= operand->id) sn_push(g->scratch, &g->of, NULL);
     Value **sum = &g->of.at[operand->id];
     if (!*sum) {
@@ -168,6 +179,8 @@ static Status walk_node(Grad *g, Node *node) {
     if (!dy || !reads_needed(g, node)) return g->b.status;
     g->b.origin = node->origin;
     sn_gradient_regroup(g);
+    dy = sn_build_cast(&g->b, dy, node->output[0]->type.dtype); /* one that is asked for is wider */
+    if (!dy) return g->b.status;
     rules[node->op](g, node, dy);
     return g->b.status;
 }
@@ -184,6 +197,7 @@ static Status differentiate(Grad *g, Value *loss, int count, Value *const *value
             return sn_fail(SN_INVALID, "a gradient by a value of type %s",
                            sn_dtype_name(value[k]->type.dtype));
         need(g, value[k]);
+        ask(g, value[k]);
     }
     TRY(find_needed(g, graph, &loss));
     if (!sn_dtype_is_float(loss->type.dtype) || !sn_dim_equals(sn_type_count(graph->dims, loss->type), 1))
@@ -197,7 +211,9 @@ static Status differentiate(Grad *g, Value *loss, int count, Value *const *value
     g->b.origin = NULL;
     for (int k = 0; k < count; k++) {
         gradient[k] = gradient_of(g, value[k]);
-        if (!gradient[k]) gradient[k] = filled(&g->b, value[k]->type, 0);
+        Type type = value[k]->type;
+        type.dtype = gradient_dtype(g, value[k]);
+        if (!gradient[k]) gradient[k] = filled(&g->b, type, 0);
     }
     return g->b.status;
 }

@@ -8,7 +8,8 @@
 
 #include "graph.h"
 
-/* Appends to the graph's body what computes gradient[k] = d loss / d value[k], of value[k]'s type, for k < count.
+/* Appends to the graph's body what computes gradient[k] = d loss / d value[k], of value[k]'s shape, for k < count. It
+ * is not rounded to f16 or bf16: where that is the value's type, it is f32.
  *
  * `loss` is a float of one element (known when compiling) and each value a float; both belong to the graph's
  * body: inputs, constants' results or anything between. A value that the loss does not depend on has a gradient

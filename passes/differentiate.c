@@ -81,7 +81,11 @@ static Status replace(Pass *pass, Graph *graph, Node *node) {
     if (copy.b.status) return copy.b.status;
     TRY(sn_autodiff(graph, copy.value[y->id] ? copy.value[y->id] : y, of, by, gradient));
     forget_phases(graph, first);
-    for (int k = 0; k < of; k++) sn_value_replace(node->output[k], gradient[k]);
+    for (int k = 0; k < of; k++) {
+        Value *rounded = sn_build_cast(&copy.b, gradient[k], node->output[k]->type.dtype);
+        if (!rounded) return copy.b.status;
+        sn_value_replace(node->output[k], rounded);
+    }
     sn_node_remove(node);
     if (!sn_region_sort(graph->body)) return sn_fail(SN_INTERNAL, "a gradient that depends on itself");
     return NULL;

@@ -13,6 +13,7 @@ typedef struct Grad {
     Builder b; /* at the end of the body, in the phase backward; origin and group of the node at hand */
     Arena *scratch;
     SN_VEC(bool) needed; /* by value id: depends on a value whose gradient is asked for */
+    SN_VEC(bool) asked;  /* by value id: its gradient is asked for, and not rounded */
     SN_VEC(Value *) of;  /* by value id: the gradient so far, or NULL */
 } Grad;
 
@@ -51,11 +52,12 @@ Value *sn_gradient_sum(Builder *b, Value *x, int first, int last);
 /* x with its last two axes exchanged. */
 Value *sn_gradient_transpose(Builder *b, Value *x);
 
-/* dx of x → view(x): gradient of the view's source, of type `source`. */
+/* dx of x → view(x): gradient of the view's source, of the shape of `source`. */
 Value *sn_gradient_of_view(Grad *g, const AttrView *view, Type source, Value *dy);
 
 /* Σ of dy's rows by target: [rows, columns], row r the sum of the rows i of dy (seen as [count of index, columns])
- * with index[i] = r, in order. Any integer dtype and shape of index; a negative one counts from the end. */
+ * with index[i] = r, in order, in the type that is summed in. Any integer dtype and shape of index; a negative one counts
+ * from the end. */
 Value *sn_gradient_scatter(Builder *b, Value *index, Value *dy, Dim rows, Dim columns);
 
 #endif

@@ -33,12 +33,10 @@ void sn_gradient_trilu(Grad *g, Node *node, Value *dy) {
 
 Value *sn_gradient_scatter(Builder *b, Value *index, Value *dy, Dim rows, Dim columns) {
     if (!index || !dy) return NULL;
-    DType dtype = dy->type.dtype;
     Dim count = sn_type_count(b->graph->dims, index->type), shape[2] = {count, columns};
     Value *list = sn_build_reshape(b, sn_build_cast(b, index, SN_I64), 1, &count);
-    Value *update = sn_build_reshape(b, sn_build_cast(b, dy, accumulator_dtype(dtype)), 2, shape);
-    Value *sum = sn_build2(b, SN_OP_SCATTER_ADD, &(AttrScatter){rows}, list, update);
-    return sum ? sn_build_cast(b, sum, dtype) : NULL;
+    Value *update = sn_build_reshape(b, sn_build_cast(b, dy, accumulator_dtype(dy->type.dtype)), 2, shape);
+    return sn_build2(b, SN_OP_SCATTER_ADD, &(AttrScatter){rows}, list, update);
 }
 
 static Dim extent_product(Dims *dims, const Dim *extent, int count) {

@@ -228,10 +228,8 @@ static Value *digits_in_order(Split *s, const Plan *plan, Value *dy) {
         if (!sn_dim_equals(s->digit[d].extent, 1)) axes[sum.count++] = d;
     }
     if (dy && sum.count > 0) {
-        DType dtype = dy->type.dtype;
-        dy = sn_build_cast(b, dy, accumulator_dtype(dtype));
+        dy = sn_build_cast(b, dy, accumulator_dtype(dy->type.dtype));
         dy = dy ? sn_build1(b, SN_OP_REDUCE_SUM, &sum, dy) : NULL;
-        dy = dy ? sn_build_cast(b, dy, dtype) : NULL;
     }
     return dy ? sn_build_transpose(b, dy, permutation) : NULL;
 }

@@ -257,6 +257,45 @@ static void states_are_read_and_set(void **state) {
     sn_program_free(program);
 }
 
+/* y = x·w of bf16, and the table's rows, twice each: w's and the table's gradients are sums of products. */
+static const char half[] =
+    "graph \"half\" stage imported\n"
+    "input %0 \"x\": f32[4, 3]\n"
+    "%1 \"w\" = constant {tensor = bf16[3, 8] recipe 1 scale 1 offset 0} : bf16[3, 8]\n"
+    "%2 \"table\" = constant {tensor = bf16[2, 8] recipe 2 scale 1 offset 0} : bf16[2, 8]\n"
+    "%3 \"rows\" = constant {tensor = i64[4] (0, 1, 0, 1)} : i64[4]\n"
+    "%4 = cast(%0) {to = bf16} : bf16[4, 3]\n"
+    "%5 = matmul(%4, %1) : bf16[4, 8]\n"
+    "%6 = gather(%2, %3) {axis = 0} : bf16[4, 8]\n"
+    "%7 = mul(%5, %6) : bf16[4, 8]\n"
+    "%8 = cast(%7) {to = f32} : f32[4, 8]\n"
+    "%9 = reduce_sum(%8) {axes = [1]} : f32[4, 1]\n"
+    "%10 = view(%9) {extent = [4, 2], index = [i0, 0]} : f32[4, 2]\n"
+    "output %10 \"y\"\n";
+
+/* With β1 = 1/2 the first moment of the first step is half the gradient, to the bit. */
+static void gradients_of_bf16_are_not_rounded(void **state) {
+    Training training = squared();
+    training.beta1 = 0.5;
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Program *program = program_of(half, &training, eager, 1, *state);
+        sn_Context *context = context_of(program);
+        random_batch(3);
+        rate = 0.05f;
+        assert_ok(sn_context_run(context));
+        for (int k = 0; k < 2; k++) {
+            sn_Tensor moment;
+            const char *name = k ? "optimizer.first_moment.table" : "optimizer.first_moment.w";
+            assert_ok(sn_context_state_get(context, state_named(context, name), &moment));
+            int count = (int)(moment.extent[0] * moment.extent[1]), finer = 0;
+            for (int i = 0; i < count; i++) finer += (((const uint32_t *)moment.data)[i] & 0xffff) != 0;
+            assert_true(finer > count / 2);
+        }
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
 /* A saved program keeps no states of its own. */
 static void a_step_is_not_saved(void **state) {
     Training training = squared();
@@ -342,6 +381,7 @@ int main(void) {
         cmocka_unit_test(gradients_of_several_runs_make_a_step),
         cmocka_unit_test(steps_that_are_not_finite_do_not_count),
         cmocka_unit_test(states_are_read_and_set),
+        cmocka_unit_test(gradients_of_bf16_are_not_rounded),
         cmocka_unit_test(a_step_is_not_saved),
         cmocka_unit_test(phases_leave_out_updates),
         cmocka_unit_test(names_choose_parameters),
