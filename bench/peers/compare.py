@@ -114,6 +114,7 @@ def parse_arguments():
     parser.add_argument("--runs", type=int, default=3, help="timed runs of a participant in a round")
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between turns, for spinning threads to rest")
     parser.add_argument("--check", action="store_true", help="sinter's outputs against onnxruntime's, to 1e-4, first")
+    parser.add_argument("--keep-going", action="store_true", help="a participant that cannot start is a row that says so")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
     if (arguments.sinter or arguments.onnxruntime) and not arguments.model:
@@ -234,6 +235,10 @@ def summarise(peer, first):
     }
 
 
+def status_of(message):
+    return "OOM" if "out of memory" in message.lower() or "refuses" in message else "failed"
+
+
 def print_table(environment, rows):
     print(f"{environment['processor']}, {environment['logical_processors']} logical processors, "
           f"{environment['threads']} threads, {environment['system']}")
@@ -260,7 +265,7 @@ def main():
     # A peer that dumps core would be a large file beside the results.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     environment = describe_environment(arguments, versions)
-    peers = []
+    peers, missing = [], []
     try:
         if arguments.check:
             check_outputs(arguments, commands)
@@ -269,8 +274,17 @@ def main():
             # OMP_NUM_THREADS holds for the peers that read it; the others take --threads.
             settings = {**os.environ, "GLIBC_TUNABLES": MALLOC, "OMP_NUM_THREADS": str(arguments.threads)}
             peers.append(Peer(name, command, settings))
-            peers[-1].start(arguments.warmup)
+            try:
+                peers[-1].start(arguments.warmup)
+            except PeerError as problem:
+                if not arguments.keep_going:
+                    raise
+                missing.append({"name": name, "status": status_of(str(problem)), "message": str(problem)})
+                peers.pop().stop()
+                continue
             print(f"{name}: first result after {peers[-1].first_result:.2f} s", file=sys.stderr)
+        if not peers:
+            raise PeerError("; ".join(row["message"] for row in missing))
         take_turns(peers, arguments)
         rows = [summarise(peer, peers[0]) for peer in peers]
     except PeerError as problem:
@@ -281,9 +295,11 @@ def main():
             peer.stop()
     environment["load_after"] = os.getloadavg()[0]
     print_table(environment, rows)
+    for row in missing:
+        print(f"| {row['name']} | {row['status']}: {row['message'][:200]} |")
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"environment": environment, "rows": rows}, file, indent=1)
+            json.dump({"environment": environment, "rows": rows + missing}, file, indent=1)
             file.write("\n")
     return 0
 

@@ -11,6 +11,7 @@ A ratio is PyTorch's time by sinter's, the median over interleaved rounds: above
 """
 
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -23,9 +24,11 @@ SIZES = {"S": (768, 3072, 12, 12), "M": (1024, 4096, 24, 16), "L": (1280, 5120, 
          "2p7": (2560, 10240, 32, 32)}
 ORDER = ("S", "2p7", "M", "L", "XL")
 VOCAB, BATCH, CONTEXT = 10000, 4, 256
+CONTEXTS = (128, 512, 1024)
 # precision -> dtype of the weights, matmul precision
 PRECISIONS = {"f32": ("f32", "highest"), "tf32": ("f32", "high"), "bf16": ("bf16", "highest")}
-PHASES = ("forward", "backward", "step")
+PHASES = ("forward", "backward", "forward+backward", "step")
+WARMUPS = (0, 1, 5)
 GPT2 = "--layers 12 --d-model 768 --heads 12 --d-ff 3072 --vocab 50257 --context 1024"
 PAST = 512
 
@@ -35,7 +38,10 @@ def all_cases():
     names += [f"forward-{size}-{precision}" for size in ORDER for precision in PRECISIONS]
     names += [f"decode-gpt2-{precision}" for precision in ("f32", "bf16")]
     names += [f"kernels-{size}-{precision}" for size in ("S", "2p7") for precision in PRECISIONS]
-    names += [f"train-{size}-{precision}-{phase}" for size in ORDER for precision in ("f32", "tf32") for phase in PHASES]
+    names += [f"train-{size}-{precision}-{phase}" for size in ORDER for precision in PRECISIONS for phase in PHASES]
+    names += ["warmup-S-f32"]
+    names += [f"contexts-{size}-{precision}-{phase}-{context}" for context in CONTEXTS for size in ORDER
+              for precision in ("f32", "bf16") for phase in ("forward", "step")]
     return names
 
 
@@ -79,7 +85,7 @@ def compare(arguments, model, shapes, torch_model, result, *, sinter="", modes="
         command += ["--shape", shape]
     if sinter:
         command.append(f"--sinter-options={sinter}")
-    subprocess.run(command, check=True)
+    subprocess.run([*command, "--keep-going"], check=True)
 
 
 def forward(arguments, size, precision, result):
@@ -90,12 +96,28 @@ def forward(arguments, size, precision, result):
             sinter=f"--matmul-precision {matmul}", modes="eager,default,max-autotune" if size == "S" else "eager,default")
 
 
-def train(arguments, size, precision, phase, result):
+def train(arguments, size, precision, phase, result, context=CONTEXT):
     dtype, matmul = PRECISIONS[precision]
     options = llama_options(size)
-    compare(arguments, make_model(arguments, "llama", options, dtype), [f"input_ids={BATCH}x{CONTEXT}"],
+    compare(arguments, make_model(arguments, "llama", options, dtype), [f"input_ids={BATCH}x{context}"],
             f"--kind llama {options} --dtype {dtype} --matmul-precision {matmul} --phase {phase}", result,
             sinter=f"--matmul-precision {matmul} --loss cross_entropy --phases {phase}")
+
+
+def warmup(arguments, size, precision, result):
+    """Ten steps behind none, one and five that are not timed: what the first ones cost."""
+    dtype, matmul = PRECISIONS[precision]
+    model = make_model(arguments, "llama", llama_options(size), dtype)
+    found = {}
+    for count in WARMUPS:
+        command = [arguments.sinter, "bench", model, "--device", "cuda", "--matmul-precision", matmul, "--modes",
+                   "compiled,eager", "--phases", ",".join(PHASES), "--shape", f"input_ids={BATCH}x{CONTEXT}", "--warmup",
+                   str(count), "--iters", "10", "-o", "json"]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found[str(count)] = json.loads(answer.stdout)["rows"]
+    with open(result + ".part", "w", encoding="utf-8") as file:
+        json.dump({"warmup": found}, file, indent=1)
+    os.replace(result + ".part", result)
 
 
 def decode(arguments, precision, result):
@@ -144,7 +166,8 @@ def run_case(arguments, name, result):
     if group == "peaks":
         subprocess.run([arguments.torch, "-c", PEAKS, result], check=True)
     else:
-        {"forward": forward, "decode": lambda a, _, p, r: decode(a, p, r), "kernels": kernels, "train": train}[group](
+        {"forward": forward, "decode": lambda a, _, p, r: decode(a, p, r), "kernels": kernels, "train": train,
+         "warmup": warmup, "contexts": lambda a, s, p, phase, context, r: train(a, s, p, phase, r, int(context))}[group](
             arguments, *rest, result)
 
 
@@ -201,15 +224,50 @@ def print_times(results):
     print(f"| case | {' | '.join(f'{name}, ms' for name in names)} | torch.compile / compiled | eager / eager "
           "| of the FLOP floor |\n|" + "---|" * (len(names) + 4))
     for name, report in results.items():
-        if name.split("-")[0] in ("peaks", "kernels"):
+        if name.split("-")[0] in ("peaks", "kernels", "warmup"):
             continue
-        rows = {row["name"]: row for row in report["rows"]}
+        rows = {row["name"]: row for row in report["rows"] if "median_s" in row}
         cells = [f"{1e3 * rows[who]['median_s']:.3f}" if who in rows else "" for who in names]
-        ratio = f"{rows['torch.compile']['ratio']:.2f}" if "torch.compile" in rows else ""
+        ratio = f"{rows['torch.compile']['ratio']:.2f}" if {"torch.compile", "sinter compiled"} <= set(rows) else ""
         both = "sinter eager" in rows and "torch eager" in rows
         eager = f"{rows['torch eager']['median_s'] / rows['sinter eager']['median_s']:.2f}" if both else ""
         share = floor_share(name, rows["sinter compiled"]["median_s"], peaks) if "sinter compiled" in rows else ""
         print(f"| {name} | {' | '.join(cells)} | {ratio} | {eager} | {share} |")
+
+
+R1_COLUMNS = ("d_model", "d_ff", "num_layers", "num_heads", "batch", "context", "device", "dtype", "program", "compile",
+              "phase", "warmup_steps", "benchmark_steps", "mean_s", "std_s", "status")
+
+
+def r1_rows(results):
+    """A row for every time of a phase, in the columns that such reports have."""
+    for name, report in results.items():
+        group, size, precision, *rest = (*name.split("-"), "", "")[:6]
+        if group in ("train", "contexts"):
+            environment = report["environment"]
+            steps = environment["rounds"] * environment["runs_per_round"]
+            for row in report["rows"]:
+                program, _, mode = row["name"].replace("torch.compile", "torch compiled").partition(" ")
+                yield (*SIZES[size], BATCH, rest[1] or CONTEXT, "cuda", precision, program, mode != "eager",
+                       rest[0], environment["warmup"], steps, row.get("mean_s", ""), row.get("std_s", ""),
+                       row.get("status", "ok"))
+        elif group == "warmup":
+            for count, rows in report["warmup"].items():
+                for row in rows:
+                    yield (*SIZES[size], BATCH, CONTEXT, "cuda", precision, "sinter",
+                           row["mode"] == "compiled", row["phase"], count, 10, row.get("mean_s", ""), row.get("std_s", ""),
+                           row["status"])
+
+
+def write_r1(results, path):
+    rows = list(r1_rows(results))
+    if not rows:
+        return
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(R1_COLUMNS)
+        writer.writerows(rows)
+    print(f"\n{len(rows)} rows of phases of training steps: {path}")
 
 
 def print_kernels(results):
@@ -235,6 +293,7 @@ def main():
     results = read_all(arguments.out)
     print_times(results)
     print_kernels(results)
+    write_r1(results, os.path.join(arguments.out, "r1.csv"))
     for name in missing:
         print(f"missing: {name}")
     return 1 if missing else 0

@@ -6,7 +6,7 @@ best operators (torch_models.py), eager or compiled, on a processor or a GPU.
                   --shape input_ids=1x256 --threads 2 [--compile [MODE]] [--device cuda] [--dtype bf16]
 
 --phase says what a run is: `inference`; or, of training with cross-entropy and fused AdamW, `forward`, `backward` (an
-untimed forward before it) or `step` (forward, backward and update).
+untimed forward before it), `forward+backward` or `step` (forward, backward and update).
 """
 
 import argparse
@@ -36,7 +36,7 @@ def parse_arguments():
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("f32", "f16", "bf16"), default="f32", help="of the weights")
     parser.add_argument("--matmul-precision", choices=("highest", "high", "medium"), default="highest")
-    parser.add_argument("--phase", choices=("inference", "forward", "backward", "step"), default="inference")
+    parser.add_argument("--phase", choices=("inference", "forward", "backward", "forward+backward", "step"), default="inference")
     return parser.parse_args()
 
 
