@@ -166,6 +166,8 @@ static void compare_gradients(const Reference *r, sn_Context *context) {
 }
 
 static void follow(const char *kind, bool eager, double clip, const char *cache) {
+    const char *only = getenv("SN_MODELS");
+    if (only && strcmp(only, kind) != 0) return;
     sn_Model *model = make_model(kind, cache);
     Side side = open_side(model, eager ? SN_EAGER : SN_COMPILED, clip, cache);
     Reference reference = new_reference(&side);

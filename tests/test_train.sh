@@ -150,6 +150,23 @@ assert all(abs(a - b) < 1e-4 * (1 + a) for a, b in zip(held["mse"], held["output
 END
 "$SINTER" train product.onnx --loss mse --examples targets=@t.npy "${of_x[@]}" --steps 300 --resume mse.ck -o again.onnx >/dev/null
 cmp mse.onnx again.onnx || say "a training of examples that goes on changes bits"
+# The same on a GPU, here on emulated libraries: the processor's losses, and its own bits when it goes on from a checkpoint.
+emulated=$SINTER_BUILD/tests/emulator
+gpu() {
+    SINTER_LIBCUDA=$emulated/libemulated_cuda.so SINTER_LIBNVRTC=$emulated/libemulated_nvrtc.so \
+        SINTER_LIBCUBLASLT=$emulated/libemulated_cublaslt.so "$SINTER" "${short_run[@]}" --device cuda "$@"
+}
+short_run=(train model.onnx --data text.txt "${common[@]}" --eval-every 2 --format csv)
+"$SINTER" "${short_run[@]}" --steps 4 -o cpu.onnx >cpu
+gpu --steps 4 -o gpu.onnx --checkpoint gpu.ck >gpu 2>err || say "on a GPU: $(cat err)"
+python3 - <<'END' || say "a GPU learns otherwise: $(cat cpu gpu)"
+import csv
+losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("cpu", "gpu")]
+assert len(losses[0]) == 2 and max(abs(a - b) for a, b in zip(*losses)) < 1e-4, losses
+END
+gpu --steps 2 -o half.onnx --checkpoint half.ck >/dev/null
+gpu --steps 4 -o resumed.onnx --checkpoint resumed.ck --resume half.ck >/dev/null 2>err
+cmp gpu.onnx resumed.onnx && cmp <(tail -c 4096 gpu.ck) <(tail -c 4096 resumed.ck) || say "resumed on a GPU: other bits"
 
 # refused STATUS PART WORD...
 refused() {
