@@ -8,7 +8,8 @@
 enum {
     FEW = 4, /* heights: SN_GEMM_FEW of gemm_unpacked.h */
     STEP = 2,
-    GROUP = 16, /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_packed.h */
+    GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_packed.h */
+    STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
 static bool narrow_float(DType dtype) {
@@ -101,6 +102,17 @@ static bool read_panels(Gemm *gemm) {
     return true;
 }
 
+/* The elements between the rows of A, where these can be multiplied as they lie; otherwise 0. */
+static int64_t find_stride(const Gemm *gemm, const Instr *load, const Dim *axes) {
+    Dims *dims = gemm->lower.dims;
+    Dim m = axes[gemm->rank - 2], k = axes[gemm->rank - 1], row, one, rest;
+    int64_t stride;
+    bool known = load->dtype == SN_F32 && m->kind == SN_DIM_AXIS && k->kind == SN_DIM_AXIS &&
+                 sn_dim_affine(dims, load->dim, k, &one, &rest) && sn_dim_equals(one, 1) &&
+                 sn_dim_affine(dims, rest, m, &row, &rest) && sn_dim_is(row, &stride);
+    return known && stride > 0 && stride <= STRIDE_MOST ? stride : 0;
+}
+
 /* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they
  * are. */
 static bool read_address(Gemm *gemm) {
@@ -117,6 +129,7 @@ static bool read_address(Gemm *gemm) {
                      .count = 3,
                      .argument = {"batch", "m", "k"},
                      .extent = {gemm->batch, gemm->M, gemm->K}};
+    gemm->stride = find_stride(gemm, load, axes);
     HoleAxes at = sn_hole_axes(lower->kernel, &spec, false);
     sn_gemm_stand(gemm, &at, to);
     sn_hole_add(lower, gemm->use, &spec, false, &at, load, axes, to, gemm->rank);
@@ -234,9 +247,10 @@ static Status lower_template(Gemm *gemm) {
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
         "%s#define SN_GEMM_B %d\n#define SN_GEMM_KC %d\n#define %s %d\n#define SN_GEMM_A_ALONG_M %d\n"
-        "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n",
+        "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
+        "#define SN_GEMM_A_STRIDE %d\n",
         tile_defines(gemm), gemm->mode, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead);
+        gemm->heights, a_across, b_across, ahead, gemm->mode ? gemm->stride : 0);
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";

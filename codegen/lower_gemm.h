@@ -21,6 +21,7 @@ typedef struct Gemm {
     Tile tile;
     int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
     int piece;           /* SN_GEMM_KC */
+    int stride;          /* SN_GEMM_A_STRIDE */
 } Gemm;
 
 /* The batch indices that the template's one batch number stands for, then the other two arguments. `gemm`: a Gemm. */

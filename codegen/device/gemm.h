@@ -11,12 +11,15 @@
  *   SN_GEMM_B_ALONG_K  the lanes of sn_gemm_b_v: 0 consecutive n (default, row-major B), 1 consecutive k
  *   SN_GEMM_A_POINTER  1: there is a hole for the address of A's element, so that A is fetched ahead (where A
  *                      comes from memory with consecutive k); 0 (default): none
+ *   SN_GEMM_A_STRIDE   of a packed B: the elements between rows of A, where these are f32 with consecutive k side by
+ *                      side: the tile reads them as they lie, and needs the hole for addresses; 0 (default):
+ *                      they are copied
  *   SN_GEMM_AHEAD      1: there is a hole that fetches what the epilogue will need; 0 (default): none
  * Holes, defined after the text; a v form is only called where all its lanes are inside the matrix:
  *   vf32 sn_gemm_a_v(context, batch, m, k), float sn_gemm_a_s(...)
  *   vf32 sn_gemm_b_v(context, batch, k, n), float sn_gemm_b_s(...)    SN_GEMM_B 0, and in gemm_pack.h
- *   const void *sn_gemm_a_pointer(context, batch, m, k)               SN_GEMM_A_POINTER; only prefetched, may
- *                                                                     lie outside
+ *   const void *sn_gemm_a_pointer(context, batch, m, k)               SN_GEMM_A_POINTER; may lie outside where
+ *                                                                     it is only prefetched
  *   void sn_epilogue_ahead(context, batch, m, n)                      SN_GEMM_AHEAD; n may lie outside
  *   const void *sn_gemm_panels(context, batch)                        SN_GEMM_B 1 to 3
  *   void sn_epilogue_v(context, vf32 sum, batch, m, n), void sn_epilogue_s(context, float sum, batch, m, n)
@@ -41,6 +44,9 @@
 #ifndef SN_GEMM_A_POINTER
 #define SN_GEMM_A_POINTER 0
 #endif
+#ifndef SN_GEMM_A_STRIDE
+#define SN_GEMM_A_STRIDE 0
+#endif
 #ifndef SN_GEMM_AHEAD
 #define SN_GEMM_AHEAD 0
 #endif
@@ -48,8 +54,12 @@
 #error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0"
 #endif
 
+#if SN_GEMM_A_STRIDE
+#define SN_GEMM_LDA SN_GEMM_A_STRIDE
+#else
 #define SN_GEMM_LDA (SN_GEMM_KC + SN_LANES) /* padded against cache set conflicts */
-#define SN_ALIGNED  __attribute__((aligned(64)))
+#endif
+#define SN_ALIGNED __attribute__((aligned(64)))
 
 SN_INLINE int64_t sn_least(int64_t a, int64_t b) {
     return a < b ? a : b;

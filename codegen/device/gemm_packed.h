@@ -3,11 +3,12 @@
  * Work items, for the host, which may define SN_GEMM_HEIGHTS: with U = ceil(M / SN_TILE_MR) and P = ceil(N / NR)
  *   batch * ceil(U / SN_GEMM_HEIGHTS) * ceil(P / 2)
  *
- * A block of rows, copied into the second-level cache, meets one panel after the other: a piece of a panel
+ * A block of rows, which the second-level cache holds, meets one panel after the other: a piece of a panel
  * comes from memory once a block, while the piece before it is multiplied, and the sums of a block stay near
  * until K is done. All blocks of rows meet the panels of a group before the next group, so that these come from
  * the last-level cache.
- * Stack: 4 * HEIGHTS * MR * (KC + GROUP * NR + 2 * LANES) bytes, 400 KB with the defaults and 8 by 3. */
+ * Stack: 4 * HEIGHTS * MR * (KC + GROUP * NR + 2 * LANES) bytes, 400 KB with the defaults and 8 by 3, or
+ * 4 * MR * (A_STRIDE + HEIGHTS * (GROUP * NR + LANES)), 700 KB with the longest rows. */
 #ifndef SN_DEVICE_GEMM_PACKED_H
 #define SN_DEVICE_GEMM_PACKED_H
 
@@ -21,66 +22,103 @@
 
 SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
 
-/* While a piece of a panel is multiplied by `heights` heights of A, each of them fetches its share of the next
- * piece: where it begins, and the bytes in a step of the tile; 0 where so few heights would not fetch it in
- * time, and the first one reads the panel as it comes. */
-SN_INLINE int64_t sn_gemm_share(int64_t count, int64_t heights, int64_t u) {
-    return heights > 2 ? SN_TILE_PANEL_BYTES(count) * u / heights : 0;
-}
-SN_INLINE int64_t sn_gemm_step(int64_t heights, int64_t u) {
-    int64_t bytes = SN_TILE_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2); /* of B, in a step of the tile */
-    return heights > 2 ? sn_ceil_div(bytes, heights) : u ? 64 : 0;
+/* A block of rows, the heights u0 .. u1 (at most SN_GEMM_HEIGHTS), by a piece of the panels p0 .. p1 of a
+ * group: the rows k .. k+count of B. */
+typedef struct SnGemmRound {
+    int64_t batch, u0, u1, p0, p1, k, count;
+} SnGemmRound;
+
+SN_INLINE const char *sn_gemm_panel(const SnGemm *g, const SnGemmRound *r, int64_t p) {
+    return (const char *)sn_gemm_panels(g->context, r->batch) + p * SN_TILE_PANEL_BYTES(g->K) +
+           SN_TILE_PANEL_BYTES(r->k);
 }
 
-/* The heights u0 .. u1 (at most SN_GEMM_HEIGHTS) by the panels p0 .. p1 of a group. */
-SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p0, int64_t p1) {
-    SN_ALIGNED float a[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDA];
-    SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
-    const char *panels = sn_gemm_panels(g->context, g->batch);
-    int64_t k = 0, heights = u1 - u0, count;
-    int cold = 1; /* nothing has fetched the panel at hand */
-    do {
-        count = sn_least(g->K - k, g->piece);
-        for (int64_t u = 0; u < heights; u++) {
-            int64_t m = sn_gemm_first(g, u0 + u), rows = sn_gemm_first(g, u0 + u + 1) - m;
-            sn_gemm_gather_a(g->context, g->batch, m, rows, g->M, k, count, a + u * SN_TILE_MR * SN_GEMM_LDA);
+/* Where the tile finds height u of A: where it lies, or in `a`, a copy. Rows behind the last one cannot be read. */
+SN_INLINE int sn_gemm_lies(const SnGemm *g, int64_t u) {
+    int64_t m = sn_gemm_first(g, u);
+    return SN_GEMM_A_STRIDE && m + sn_tile_height(sn_gemm_first(g, u + 1) - m) <= g->M;
+}
+SN_INLINE float *sn_gemm_copy(const SnGemmRound *r, int64_t u, float *a) {
+    return a + (SN_GEMM_A_STRIDE ? 0 : (u - r->u0) * SN_TILE_MR * SN_GEMM_LDA);
+}
+SN_INLINE const float *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u, float *a) {
+#if SN_GEMM_A_STRIDE
+    if (sn_gemm_lies(g, u)) return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k);
+#endif
+    return sn_gemm_copy(r, u, a);
+}
+
+/* Does a round, whose first panel was fetched before or not. Many heights meet a piece of a panel, and each of them
+ * fetches its share of the next one; where they are so few that they would not fetch it in time, the first one reads
+ * the piece as it comes. */
+SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int near,
+                              float *a, float *sums) {
+    int64_t heights = r->u1 - r->u0, bytes = SN_TILE_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2);
+    int64_t share = heights > 2 ? SN_TILE_PANEL_BYTES(r->count) / heights : 0;
+    for (int64_t u = r->u0; u < r->u1; u++) {
+        int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
+        if (!sn_gemm_lies(g, u))
+            sn_gemm_gather_a(g->context, r->batch, m, rows, g->M, r->k, r->count, sn_gemm_copy(r, u, a));
+    }
+    for (int64_t p = r->p0; p < r->p1; p++) {
+        const char *b = sn_gemm_panel(g, r, p);
+        const char *ahead = p + 1 < r->p1 ? sn_gemm_panel(g, r, p + 1) : sn_gemm_panel(g, next, next->p0);
+        for (int64_t u = r->u0; u < r->u1; u++) {
+            int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m, height = u - r->u0;
+            int64_t step = heights > 2 ? sn_ceil_div(bytes, heights) : height ? 64 : 0;
+            float *sum =
+                sums + (g->pieces > 1 ? height * SN_TILE_MR * SN_GEMM_LDC + (p - r->p0) * SN_TILE_NR : 0);
+            sn_tile_stream(sn_tile_height(rows), r->count, sn_gemm_height(g, r, u, a), SN_GEMM_LDA, b, sum,
+                           SN_GEMM_LDC, r->k > 0, ahead + share * height, near ? step : 0);
+            near = 1;
+            if (r->k + r->count >= g->K)
+                sn_gemm_finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, p * SN_TILE_NR,
+                               sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
         }
-        for (int64_t p = p0; p < p1; p++) {
-            const char *b = panels + p * SN_TILE_PANEL_BYTES(g->K) + SN_TILE_PANEL_BYTES(k);
-            const char *next = p + 1 < p1
-                                   ? b + SN_TILE_PANEL_BYTES(g->K)
-                                   : panels + p0 * SN_TILE_PANEL_BYTES(g->K) + SN_TILE_PANEL_BYTES(k + count);
-            for (int64_t u = 0; u < heights; u++) {
-                int64_t m = sn_gemm_first(g, u0 + u), rows = sn_gemm_first(g, u0 + u + 1) - m;
-                float *sum =
-                    sums + (g->pieces > 1 ? u * SN_TILE_MR * SN_GEMM_LDC + (p - p0) * SN_TILE_NR : 0);
-                sn_tile_stream(sn_tile_height(rows), count, a + u * SN_TILE_MR * SN_GEMM_LDA, SN_GEMM_LDA, b,
-                               sum, SN_GEMM_LDC, k > 0, next + sn_gemm_share(count, heights, u),
-                               cold ? 0 : sn_gemm_step(heights, u));
-                cold = 0;
-                if (k + count >= g->K)
-                    sn_gemm_finish(g->context, sum, SN_GEMM_LDC, g->batch, m, rows, p * SN_TILE_NR,
-                                   sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
-            }
-        }
-        k += count;
-    } while (k < g->K);
+    }
+}
+
+/* The round that begins with *item, before `end`, which becomes the first item behind it. */
+SN_INLINE SnGemmRound sn_gemm_begin(const SnGemm *g, int64_t *item, int64_t end) {
+    int64_t blocks = sn_ceil_div(g->heights, SN_GEMM_HEIGHTS), steps = sn_ceil_div(g->panels, SN_GEMM_STEP);
+    int64_t width = (g->pieces > 1 ? SN_GEMM_GROUP : SN_GEMM_WIDE) / SN_GEMM_STEP;
+    int64_t at = *item % (blocks * steps), batch = *item / (blocks * steps);
+    int64_t group = at / (blocks * width) * width, wide = sn_least(width, steps - group);
+    int64_t block = (at - group * blocks) / wide, step = (at - group * blocks) % wide;
+    int64_t joined = sn_least(end - *item, wide - step);
+    *item += joined;
+    return (SnGemmRound){.batch = batch,
+                         .u0 = block * g->heights / blocks,
+                         .u1 = (block + 1) * g->heights / blocks,
+                         .p0 = (group + step) * SN_GEMM_STEP,
+                         .p1 = sn_least(g->panels, (group + step + joined) * SN_GEMM_STEP),
+                         .k = 0,
+                         .count = sn_least(g->K, g->piece)};
+}
+
+/* The round behind r; one of no heights behind the last. */
+SN_INLINE SnGemmRound sn_gemm_behind(const SnGemm *g, const SnGemmRound *r, int64_t *item, int64_t end) {
+    SnGemmRound next = *r;
+    next.k += r->count;
+    next.count = sn_least(g->K - next.k, g->piece);
+    if (next.count > 0) return next;
+    if (*item < end) return sn_gemm_begin(g, item, end);
+    next = *r;
+    next.u1 = next.u0;
+    return next;
 }
 
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                             int64_t end) {
+    SN_ALIGNED float a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_TILE_MR * SN_GEMM_LDA];
+    SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
     SnGemm g = sn_gemm_shape(context, M, N, K);
-    int64_t blocks = sn_ceil_div(g.heights, SN_GEMM_HEIGHTS), steps = sn_ceil_div(g.panels, SN_GEMM_STEP);
-    int64_t width = (g.pieces > 1 ? SN_GEMM_GROUP : SN_GEMM_WIDE) / SN_GEMM_STEP, joined;
-    for (int64_t item = begin; item < end; item += joined) {
-        int64_t at = item % (blocks * steps), group = at / (blocks * width) * width;
-        int64_t wide = sn_least(width, steps - group);
-        int64_t block = (at - group * blocks) / wide, step = (at - group * blocks) % wide;
-        g.batch = item / (blocks * steps);
-        joined = sn_least(end - item, wide - step);
-        step += group;
-        sn_gemm_block(&g, block * g.heights / blocks, (block + 1) * g.heights / blocks, step * SN_GEMM_STEP,
-                      sn_least(g.panels, (step + joined) * SN_GEMM_STEP));
+    int64_t item = begin;
+    SnGemmRound r = {0}, next;
+    if (begin < end) r = sn_gemm_begin(&g, &item, end);
+    for (int near = 0; r.u0 < r.u1; near = 1, r = next) {
+        next = sn_gemm_behind(&g, &r, &item, end);
+        sn_gemm_round(&g, &r, &next, near, a, sums);
     }
 }
 
