@@ -106,13 +106,17 @@ Status sn_peak_meter_fma(PeakMeter *m, double *rate) {
     return NULL;
 }
 
+Status sn_peak_meter_copy(PeakMeter *m, double *rate) {
+    double seconds;
+    TRY(launch(m, SN_RATE_STREAM, PIECE, MEMORY_BYTES / PIECE, &seconds));
+    *rate = 2.0 * MEMORY_BYTES / seconds;
+    if (*rate > m->best.copy) m->best.copy = *rate;
+    return NULL;
+}
+
 Status sn_peak_meter_memory(PeakMeter *m, bool copies, double *rate) {
     double seconds;
-    if (copies) {
-        TRY(launch(m, SN_RATE_STREAM, PIECE, MEMORY_BYTES / PIECE, &seconds));
-        double copied = 2.0 * MEMORY_BYTES / seconds;
-        if (copied > m->best.copy) m->best.copy = copied;
-    }
+    if (copies) TRY(sn_peak_meter_copy(m, &seconds));
     TRY(launch(m, SN_RATE_READ, PIECE, MEMORY_BYTES / PIECE, &seconds));
     double read = MEMORY_BYTES / seconds;
     if (read > m->best.read) m->best.read = read;

@@ -30,6 +30,9 @@ void sn_peak_meter_free(PeakMeter *meter); /* NULL is allowed */
 Status sn_peak_meter_fma(PeakMeter *meter, double *rate);
 Status sn_peak_meter_memory(PeakMeter *meter, bool copies, double *rate);
 
+/* One measurement of the copy. *rate: of this one, bytes/s read and written. */
+Status sn_peak_meter_copy(PeakMeter *meter, double *rate);
+
 /* Several of each, with pauses: a third of a second. */
 Status sn_peak_meter_all(PeakMeter *meter);
 

@@ -126,6 +126,15 @@ void sn_emit_far_indices(Emit *emit);
 /* Reads ahead at the present place in the row. */
 void sn_emit_read_ahead(Emit *emit);
 
+/* `count` of equal parts of a row, from part `from` on. */
+typedef struct RowShare {
+    int from, count;
+} RowShare;
+
+/* In a loop over a row that is at its vectors number n·parts to n·parts + parts − 1: reads ahead of its share of
+ * `parts` parts as much as it has come forward. */
+void sn_emit_read_share(Emit *emit, const RowShare *share, int parts);
+
 /* ---- the two dialects ---- */
 Status sn_emit_c(KernelIr *kernel, Kernel *out);
 Status sn_emit_cuda(KernelIr *kernel, Kernel *out);

@@ -114,10 +114,15 @@ static int loop_size(const Emit *emit, const unsigned char *needed) {
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
         if (!needed[i] || !instr->reduced) continue;
-        bool dear = instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function);
+        bool kept = instr->scratch >= 0 && emit->step > instr->kept;
+        bool dear = !kept && instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function);
         size += dear ? UNROLL_INSTRUCTIONS + 1 : 1;
     }
     return size;
+}
+
+static int step_size(Emit *emit, const Step *step) {
+    return loop_size(emit, sn_emit_needed(emit, emit->step)) + step->acc.count + step->store.count;
 }
 
 /* The accumulators' copies in a fixed tree, then their lanes in another. */
@@ -168,13 +173,31 @@ static void close_partial(Emit *emit, const Store *store, int k) {
     close_loops(emit, 1);
 }
 
+/* UNROLL vectors at a time, and what they read ahead: in one of `copies` each, or in a loop where there is one. */
+static void emit_groups(Emit *emit, const Step *step, const unsigned char *needed, int copies,
+                        const RowShare *share, const char *condition, const char *length) {
+    int k = axis_number(emit->vector_axis);
+    sn_emit_line(emit, "%sfor (; i%d + %d * SN_LANES <= %s;) {", condition, k, UNROLL, length);
+    emit->indent++;
+    sn_emit_read_share(emit, share, UNROLL);
+    for (int copy = 0; copy < copies; copy++) {
+        sn_emit_line(emit, copies > 1 ? "{" : "for (int u = 0; u < %d; u++) {", UNROLL);
+        emit->indent++;
+        emit_body(emit, step, needed, copy);
+        sn_emit_line(emit, "i%d += SN_LANES;", k);
+        close_loops(emit, 1);
+    }
+    close_loops(emit, 1);
+}
+
 /* The last reduced axis in vectors. */
-static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed, bool read_ahead) {
+static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed, const RowShare *share) {
     int outer = emit->nest->reduced.count - 1, k = axis_number(emit->vector_axis);
     int copies = step->acc.count && loop_size(emit, needed) <= UNROLL_INSTRUCTIONS ? UNROLL : 1;
     const char *length = end_text(emit, emit->vector_axis);
     /* Sums do not depend on where the row lies. */
     const Store *aligned = step->acc.count ? NULL : sn_emit_head_store(emit, step);
+    const char *condition = aligned ? "if (!head) " : "";
     emit->form = SN_FORM_VECTOR;
     emit_acc_starts(emit, step, copies);
     open_reduced(emit, outer);
@@ -182,20 +205,11 @@ static void emit_step_row(Emit *emit, const Step *step, const unsigned char *nee
     emit->indent++;
     sn_emit_line(emit, "int64_t i%d = 0;", k);
     open_vectors(emit, aligned);
-    for (int unroll = copies; unroll > 0; unroll = unroll > 1 ? 1 : 0) {
-        sn_emit_line(emit, "%sfor (; i%d + %d * SN_LANES <= %s;) {", aligned ? "if (!head) " : "", k, unroll,
-                     length);
-        emit->indent++;
-        for (int copy = 0; copy < unroll; copy++) {
-            sn_emit_line(emit, "{");
-            emit->indent++;
-            if (read_ahead) sn_emit_read_ahead(emit);
-            emit_body(emit, step, needed, copy);
-            sn_emit_line(emit, "i%d += SN_LANES;", k);
-            close_loops(emit, 1);
-        }
-        close_loops(emit, 1);
-    }
+    if (copies > 1 || share->count) emit_groups(emit, step, needed, copies, share, condition, length);
+    sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", condition, k, length, k);
+    emit->indent++;
+    emit_body(emit, step, needed, 0);
+    close_loops(emit, 1);
     open_partial(emit, aligned, k, length);
     emit_body(emit, step, needed, 0);
     close_partial(emit, aligned, k);
@@ -204,20 +218,35 @@ static void emit_step_row(Emit *emit, const Step *step, const unsigned char *nee
     emit->form = SN_FORM_SCALAR;
 }
 
+/* Which of UNROLL parts of a row further on each loop over the present one reads ahead: as much as it has to do
+ * itself, so that memory is busy all the time. */
+static RowShare *row_shares(Emit *emit) {
+    int count = emit->nest->step.count, all = 0, before = 0;
+    RowShare *share = SN_ARRAY(emit->arena, RowShare, count);
+    int *size = SN_ARRAY(emit->arena, int, count);
+    for (emit->step = 0; emit->step < count; emit->step++)
+        if (emit->nest->step.at[emit->step].loop)
+            all += size[emit->step] = step_size(emit, &emit->nest->step.at[emit->step]);
+    for (int i = 0; i < count && all; i++) {
+        share[i].from = (UNROLL * before + all / 2) / all;
+        before += size[i];
+        share[i].count = (UNROLL * before + all / 2) / all - share[i].from;
+    }
+    return share;
+}
+
 /* All steps of a row (or, in lanes, of SN_LANES rows): in the form that is set. */
 static void emit_steps(Emit *emit) {
     const unsigned char *any = sn_emit_needed(emit, -1);
     bool columns = emit->nest->vector == SN_VECTOR_PARALLEL;
-    int last_loop = 0;
-    for (int i = 0; i < emit->nest->step.count; i++)
-        if (emit->nest->step.at[i].loop) last_loop = i;
+    const RowShare *share = row_shares(emit);
     for (int i = 0; i < emit->nest->step.count; i++) {
         const Step *step = &emit->nest->step.at[i];
         emit->step = i;
         if (!step->loop)
             emit_stores(emit, step);
         else if (emit->nest->vector == SN_VECTOR_REDUCED)
-            emit_step_row(emit, step, sn_emit_needed(emit, i), i == last_loop);
+            emit_step_row(emit, step, sn_emit_needed(emit, i), &share[i]);
         else
             emit_step_columns(emit, step, sn_emit_needed(emit, i));
         sn_emit_place(emit, columns ? SN_PLACE_VECTOR : SN_PLACE_ROW, i + 1, any);

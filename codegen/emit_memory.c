@@ -199,3 +199,21 @@ void sn_emit_read_ahead(Emit *emit) {
         sn_emit_line(emit, "}");
     }
 }
+
+void sn_emit_read_share(Emit *emit, const RowShare *share, int parts) {
+    Dim stride = NULL;
+    bool indexed, any = false;
+    for (int i = 0; i < emit->nest->instr.count; i++)
+        any |= moves_on(emit, emit->nest->instr.at[i], &stride, &indexed);
+    if (!any || !share->count) return;
+    int k = (int)emit->vector_axis->value;
+    const char *length = sn_emit_dim(emit, emit->vector_axis->operand[0], NULL);
+    sn_emit_line(emit, "for (int u = 0; u < %d; u++) {", share->count);
+    emit->indent++;
+    sn_emit_line(emit, "const int64_t there = %s / %d * %d + i%d / %d * %d + u * SN_LANES;", length, parts,
+                 share->from, k, parts, share->count);
+    sn_emit_line(emit, "const int64_t i%d = there;", k);
+    sn_emit_read_ahead(emit);
+    emit->indent--;
+    sn_emit_line(emit, "}");
+}

@@ -1,5 +1,5 @@
-/* Kernels that memory bounds, each as a graph of its own: bytes read and written per second, beside the best
- * of our own non-temporal copies around it.
+/* Kernels that memory bounds, each as a graph of its own: bytes read and written per second, beside the best of our
+ * own non-temporal copies, which take turns with the runs of that very kernel.
  *
  *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-s]
  *
@@ -14,6 +14,7 @@
 #include "rows_cases.h"
 #include "session.h"
 #include "text_form.h"
+#include "training.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ typedef struct Options {
 typedef struct Bench {
     const Options *options;
     const RowsCase *rows;
+    PeakMeter *meter;
     Arena *arena;
     sn_Program *program;
     sn_Context *context;
@@ -37,13 +39,49 @@ typedef struct Bench {
     void *input[8];
     int64_t input_bytes[8];
     int input_count;
-    double gigabytes; /* per run */
-    double seconds;   /* of the best run */
+    double bytes;   /* per run */
+    double seconds; /* of the best run */
+    double copy;    /* bytes a second, of the best copy between the runs */
 } Bench;
+
+/* Appends AdamW's update of one parameter, of which the graph's only input is the gradient; states come last. */
+static Status append_update(Graph *graph, int64_t count) {
+    Training training = sn_training_default();
+    Value *gradient = graph->body->param.at[0];
+    int64_t *extent = SN_ARRAY(graph->arena, int64_t, 1);
+    Tensor *zero = SN_NEW(graph->arena, Tensor);
+    *extent = count;
+    *zero =
+        (Tensor){.dtype = SN_F32, .rank = 1, .extent = extent, .count = count, .payload = SN_PAYLOAD_RECIPE};
+    Value *parameter = sn_state_add(graph, "parameter", gradient->type, zero);
+    TRY(sn_optimizer_append(graph, &training, NULL, 1, &parameter, &gradient));
+    enum { VISIBLE = 2 }; /* the gradient and the learning rate, which the first state precedes */
+    int states = graph->states.count, *order = SN_ARRAY(graph->arena, int, VISIBLE + states),
+        *result = SN_ARRAY(graph->arena, int, states);
+    order[1] = VISIBLE;
+    for (int i = 0; i < states; i++) {
+        GraphState *state = &graph->states.at[i];
+        order[VISIBLE + i] = state->input;
+        result[i] = state->result;
+        state->input = VISIBLE + i;
+        state->result = i;
+    }
+    sn_graph_arrange(graph, VISIBLE + states, order, states, result);
+    return NULL;
+}
+
+static int64_t size_of(const Bench *b) {
+    int64_t n = b->options->bytes / b->rows->row_bytes;
+    if (b->rows->multiple) n -= n % b->rows->multiple;
+    return n > 0 ? n : 1;
+}
 
 static Status compile(Bench *b) {
     const char *text =
-        sn_arena_printf(b->arena, "graph \"%s\" stage imported\n%s", b->rows->name, b->rows->body);
+        b->rows->body
+            ? sn_arena_printf(b->arena, "graph \"rows\" stage imported\n%s", b->rows->body)
+            : sn_arena_printf(b->arena, "graph \"rows\" stage imported\ninput %%0 \"gradient\": f32[%lld]\n",
+                              (long long)size_of(b));
     Graph *graph;
     Plan *plan;
     Ledger ledger = {0};
@@ -51,6 +89,7 @@ static Status compile(Bench *b) {
     b->device = b->program->device;
     if (b->options->stream >= 0) b->device->target.stream_bytes = b->options->stream;
     TRY(sn_graph_parse(b->arena, text, strlen(text), &graph));
+    if (!b->rows->body) TRY(append_update(graph, size_of(b)));
     TRY(sn_compile_plan(b->arena, graph, &b->device->target, NULL, NULL, &ledger, &plan));
     TRY(sn_program_load(b->program, plan));
     return sn_context_new(b->program, NULL, &b->context);
@@ -89,6 +128,8 @@ static Status set_input(Bench *b, const Graph *graph, int k, int64_t n) {
 static Status count_bytes(Bench *b) {
     const Plan *plan = b->program->plan;
     double read = 0, written = 0;
+    b->bytes = 28.0 * (double)size_of(b); /* gradient; parameter and both moments, read and written */
+    if (!b->rows->body) return NULL;
     for (int k = 0; k < b->input_count; k++)
         if (k + 1 != b->rows->table) read += (double)b->input_bytes[k];
     for (int k = 0; k < plan->output_count; k++) {
@@ -98,7 +139,7 @@ static Status count_bytes(Bench *b) {
         for (int i = 0; i < out.rank; i++) bytes *= (double)out.extent[i];
         written += bytes;
     }
-    b->gigabytes = (read + written * (b->rows->table ? 2 : 1)) * 1e-9;
+    b->bytes = read + written * (b->rows->table ? 2 : 1);
     return NULL;
 }
 
@@ -112,22 +153,23 @@ static Status measure(void *argument) {
     Bench *b = argument;
     TRY(compile(b));
     if (b->options->show) return show(b);
-    int64_t n = b->options->bytes / b->rows->row_bytes;
-    if (b->rows->multiple) n -= n % b->rows->multiple;
     const Graph *graph = b->program->plan->graph;
-    for (int k = 0; k < graph->body->param.count; k++) TRY(set_input(b, graph, k, n > 0 ? n : 1));
+    for (int k = 0; k < graph->body->param.count - graph->states.count; k++)
+        TRY(set_input(b, graph, k, size_of(b)));
     for (int i = 0; i <= b->options->runs; i++) {
-        double start = sn_clock();
+        double start = sn_clock(), copy;
         TRY(sn_context_run(b->context));
         double seconds = sn_clock() - start;
         if (i == 1 || (i > 1 && seconds < b->seconds))
             b->seconds = seconds; /* the first one touches memory */
+        TRY(sn_peak_meter_copy(b->meter, &copy));
+        if (copy > b->copy) b->copy = copy;
     }
     return count_bytes(b);
 }
 
-static Status run_case(const Options *options, const RowsCase *rows, Bench *b) {
-    *b = (Bench){.options = options, .rows = rows, .arena = sn_arena_new()};
+static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *meter, Bench *b) {
+    *b = (Bench){.options = options, .rows = rows, .meter = meter, .arena = sn_arena_new()};
     if (!b->arena) return sn_fail(SN_NO_MEMORY, "out of memory");
     Status status = sn_guarded(b->arena, measure, b);
     for (int k = 0; k < b->input_count; k++) b->device->ops->free(b->device, b->input[k], b->input_bytes[k]);
@@ -139,25 +181,19 @@ static Status run_case(const Options *options, const RowsCase *rows, Bench *b) {
     return status;
 }
 
-static void print_case(const Bench *b, double copy) {
-    double rate = b->gigabytes / b->seconds;
-    printf("%-36s %8.2f ms %7.1f GB/s %5.0f %%\n", b->rows->name, b->seconds * 1e3, rate,
-           100e9 * rate / copy);
+static void print_case(const Bench *b) {
+    double rate = b->bytes / b->seconds;
+    printf("%-36s %8.2f ms %7.1f of %5.1f GB/s %5.0f %%\n", b->rows->name, b->seconds * 1e3, rate * 1e-9,
+           b->copy * 1e-9, 100 * rate / b->copy);
 }
 
-/* The copy is measured between the kernels, so that a slow moment of the machine falls on both. */
-static Status run_all(const Options *options, PeakMeter *meter, Bench *b) {
-    int done = 0;
+static Status run_all(const Options *options, PeakMeter *meter) {
     for (int i = 0; i < sn_rows_case_count; i++) {
+        Bench b;
         if (!strstr(sn_rows_cases[i].name, options->part)) continue;
-        TRY(run_case(options, &sn_rows_cases[i], &b[done++]));
-        if (!options->show) TRY(sn_peak_meter_memory(meter, true, NULL));
+        TRY(run_case(options, &sn_rows_cases[i], meter, &b));
+        if (!options->show) print_case(&b);
     }
-    if (options->show) return NULL;
-    const Peaks *peaks = sn_peak_meter_best(meter);
-    for (int i = 0; i < done; i++) print_case(&b[i], peaks->copy);
-    printf("%d threads: copy %.1f GB/s, read %.1f GB/s\n", options->threads, peaks->copy * 1e-9,
-           peaks->read * 1e-9);
     return NULL;
 }
 
@@ -182,15 +218,12 @@ int main(int argc, char **argv) {
                    2;
     }
     if (options.bytes <= 0 || options.threads <= 0 || options.runs <= 0) return 2;
-    Bench *b = calloc((size_t)sn_rows_case_count, sizeof *b);
     PeakMeter *meter = NULL;
-    Status status =
-        b ? sn_peak_meter_new(options.threads, NULL, &meter) : sn_fail(SN_NO_MEMORY, "out of memory");
-    if (!status) status = run_all(&options, meter, b);
+    Status status = sn_peak_meter_new(options.threads, NULL, &meter);
+    if (!status) status = run_all(&options, meter);
     if (status) fprintf(stderr, "rows_bench: %s\n", sn_error_message(status));
     int code = status ? 1 : 0;
     sn_error_free(status);
     sn_peak_meter_free(meter);
-    free(b);
     return code;
 }

@@ -6,7 +6,7 @@
 
 typedef struct RowsCase {
     const char *name;
-    const char *body;   /* the graph in the text form, after its first line; N is its symbol */
+    const char *body;   /* the graph in the text form, after its first line; N is its symbol. NULL: AdamW */
     int64_t row_bytes;  /* N times this is the size that is asked for */
     int64_t multiple;   /* of which N is one; 0: 1 */
     int64_t index_most; /* integer inputs are in [0, index_most) */
