@@ -363,6 +363,11 @@ static void emit_columns(Emit *emit, const unsigned char *any) {
     emit->form = SN_FORM_SCALAR;
 }
 
+/* How many rows an axis moves on by, as text; NULL: one. */
+static const char *stride_of(const Nest *nest, Dim axis) {
+    return axis == nest->tile ? "SN_LANES" : axis == nest->strip ? "strip" : NULL;
+}
+
 static int outer_axes(const Nest *nest) {
     return nest->parallel.count - (nest->vector == SN_VECTOR_PARALLEL);
 }
@@ -388,11 +393,10 @@ static void emit_range(Emit *emit) {
     sn_emit_line(emit, "const int64_t rows = sn_least_of(row + %s, %s);", grain, rows);
     for (int i = outer_axes(nest) - 1; i >= 0; i--) {
         Dim axis = nest->parallel.at[i];
-        bool tile = axis == nest->tile;
-        const char *extent = extent_text(emit, axis);
-        if (tile) extent = sn_arena_printf(emit->arena, "sn_ceildiv(%s, SN_LANES)", extent);
-        sn_emit_line(emit, "int64_t i%d = rest %% %s%s;", axis_number(axis), extent,
-                     tile ? " * SN_LANES" : "");
+        const char *extent = extent_text(emit, axis), *by = stride_of(nest, axis);
+        if (by) extent = sn_arena_printf(emit->arena, "sn_ceildiv(%s, %s)", extent, by);
+        sn_emit_line(emit, "int64_t i%d = rest %% %s%s%s;", axis_number(axis), extent, by ? " * " : "",
+                     by ? by : "");
         sn_emit_line(emit, "rest /= %s;", extent);
     }
     sn_emit_line(emit, "(void)rest;");
@@ -404,13 +408,13 @@ static void emit_next_row(Emit *emit) {
     int outer = outer_axes(nest);
     for (int i = outer - 1; i >= 0; i--) {
         int k = axis_number(nest->parallel.at[i]);
-        bool tile = nest->parallel.at[i] == nest->tile;
+        const char *by = stride_of(nest, nest->parallel.at[i]);
+        if (!by) by = "1";
         if (i == 0) {
-            sn_emit_line(emit, "i%d += %s;", k, tile ? "SN_LANES" : "1");
+            sn_emit_line(emit, "i%d += %s;", k, by);
             break;
         }
-        sn_emit_line(emit, "if ((i%d += %s) >= %s) {", k, tile ? "SN_LANES" : "1",
-                     extent_text(emit, nest->parallel.at[i]));
+        sn_emit_line(emit, "if ((i%d += %s) >= %s) {", k, by, extent_text(emit, nest->parallel.at[i]));
         emit->indent++;
         sn_emit_line(emit, "i%d = 0;", k);
     }
@@ -430,11 +434,32 @@ static void emit_scratch(Emit *emit) {
     }
 }
 
+static void emit_row(Emit *emit, const unsigned char *any) {
+    const Nest *nest = emit->nest;
+    if (!nest->tile) sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    sn_emit_far_indices(emit);
+    if (nest->vector == SN_VECTOR_PARALLEL)
+        emit_columns(emit, any);
+    else
+        emit_steps(emit);
+}
+
+/* The m rows of a strip. */
+static void emit_strip(Emit *emit, const unsigned char *any) {
+    int k = axis_number(emit->nest->strip);
+    sn_emit_line(emit, "for (int64_t j = 0; j < m; j++, i%d++) {", k);
+    emit->indent++;
+    emit_row(emit, any);
+    close_loops(emit, 1);
+    sn_emit_line(emit, "i%d -= m;", k);
+}
+
 static void emit_nest(Emit *emit, int number, Text *out) {
     const Nest *nest = emit->kernel->nest.at[number];
     sn_emit_function(emit, nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
     emit_scratch(emit);
+    if (nest->strip) sn_emit_line(emit, "enum { strip = %d };", SN_STRIP_ROWS);
     emit_range(emit);
     sn_emit_past(emit);
     sn_emit_rows_ahead(emit);
@@ -447,16 +472,14 @@ static void emit_nest(Emit *emit, int number, Text *out) {
         sn_emit_line(emit, "const int64_t end = sn_least_of(%s, %s);", extent_text(emit, nest->cut),
                      sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL));
     }
-    if (nest->tile)
-        sn_emit_line(emit, "const int64_t m = sn_least_of(SN_LANES, %s - i%d);",
-                     extent_text(emit, nest->tile), axis_number(nest->tile));
+    Dim together = nest->tile ? nest->tile : nest->strip;
+    if (together)
+        sn_emit_line(emit, "const int64_t m = sn_least_of(%s, %s - i%d);", stride_of(nest, together),
+                     extent_text(emit, together), axis_number(together));
+    if (nest->strip)
+        emit_strip(emit, any);
     else
-        sn_emit_place(emit, SN_PLACE_ROW, 0, any);
-    sn_emit_far_indices(emit);
-    if (nest->vector == SN_VECTOR_PARALLEL)
-        emit_columns(emit, any);
-    else
-        emit_steps(emit);
+        emit_row(emit, any);
     emit_next_row(emit);
     close_loops(emit, 1);
     sn_emit_line(emit, "return 0;");

@@ -69,8 +69,8 @@ bool sn_emit_head(Emit *emit, const Store *store) {
 static Dim row_axis(const Nest *nest) {
     int last = nest->parallel.count - 1 - (nest->vector == SN_VECTOR_PARALLEL);
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count;
-    return nest->vector == SN_VECTOR_NONE || nest->tile || columns || last < 0 ? NULL
-                                                                               : nest->parallel.at[last];
+    bool rows = nest->vector != SN_VECTOR_NONE && !nest->tile && !nest->strip && !columns && last >= 0;
+    return rows ? nest->parallel.at[last] : NULL;
 }
 
 typedef struct Indices {
@@ -179,7 +179,41 @@ static void go_far(void *user, Instr *index) {
     sn_emit_line(far->emit, "const int64_t v%d = far%d_%d;", index->id, far->load->id, index->id);
 }
 
+/* In strips: of what a load has in one piece for a whole strip, the next strip's, in the order in which it lies in memory
+ * and not in that of the rows: processors fetch such a piece far better. Of what lies in runs of a strip's rows, the next
+ * run. */
+static void read_strip(Emit *emit) {
+    Dims *dims = emit->kernel->dims;
+    Dim strip = emit->nest->strip, other = emit->nest->parallel.at[emit->nest->parallel.count - 2];
+    int s = (int)strip->value, o = (int)other->value;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        Dim unit, by[2], rest;
+        bool vectors = instr->kind == SN_INSTR_LOAD && !instr->which &&
+                       sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1) &&
+                       sn_dim_affine(dims, instr->dim, strip, &by[0], &rest) &&
+                       sn_dim_affine(dims, rest, other, &by[1], &rest);
+        if (!vectors || sn_dim_equals(by[1], 0)) continue;
+        bool piece = by[0] == sn_dim_mul(dims, by[1], other->operand[0]);
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        if (piece)
+            sn_emit_line(emit, "const int64_t there = i%d * strip + j, next = i%d - j + strip;", o, s);
+        else
+            sn_emit_line(emit, "const int64_t there = i%d + 1, next = i%d;", o, s);
+        sn_emit_line(emit, "const int64_t i%d = there, i%d = next;", o, s);
+        sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", sn_emit_buffer(emit, instr->buffer),
+                     sn_emit_dim(emit, instr->dim, NULL));
+        emit->indent--;
+        sn_emit_line(emit, "}");
+    }
+}
+
 void sn_emit_read_ahead(Emit *emit) {
+    if (emit->nest->strip) {
+        read_strip(emit);
+        return;
+    }
     Dim stride = NULL;
     bool indexed;
     for (int i = 0; i < emit->nest->instr.count; i++) {

@@ -475,14 +475,22 @@ static void cut_items(KernelIr *kernel, Nest *nest) {
     bool columns = nest->vector == SN_VECTOR_PARALLEL;
     Dim length = sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count);
     Dim width = columns ? extent(nest->parallel.at[nest->parallel.count - 1]) : sn_dim(dims, 1);
-    nest->rows = sn_schedule_product(kernel->dims, &nest->parallel,
-                                     nest->parallel.count - columns - (nest->tile != NULL));
+    Axes outer = {0};
+    for (int i = 0; i + columns < nest->parallel.count; i++)
+        if (nest->parallel.at[i] != nest->tile && nest->parallel.at[i] != nest->strip)
+            sn_push(kernel->arena, &outer, nest->parallel.at[i]);
+    nest->rows = sn_schedule_product(kernel->dims, &outer, outer.count);
     int64_t chunk = chunk_elements(kernel, nest, columns), lanes = kernel->target->vector_bytes / 4;
     Dim row = sn_dim_mul(dims, sn_dim_min(dims, width, sn_dim(dims, chunk)), length);
     if (nest->tile) {
         nest->rows =
             sn_dim_mul(dims, nest->rows, sn_dim_ceildiv(dims, extent(nest->tile), sn_dim(dims, lanes)));
         row = sn_dim_mulc(dims, row, lanes);
+    }
+    if (nest->strip) {
+        Dim strips = sn_dim_ceildiv(dims, extent(nest->strip), sn_dim(dims, SN_STRIP_ROWS));
+        nest->rows = sn_dim_mul(dims, nest->rows, strips);
+        row = sn_dim_mulc(dims, row, SN_STRIP_ROWS);
     }
     Dim work = at_least_one(kernel, row), most = sn_dim(dims, ITEM_ELEMENTS * (nest->tile ? TILE_ITEMS : 1));
     nest->grain = at_least_one(kernel, sn_dim_floordiv(dims, most, work));
@@ -516,6 +524,7 @@ Status sn_schedule_nest(KernelIr *kernel, Nest *nest) {
 void sn_schedule_items(KernelIr *kernel, Nest *nest) {
     bool cuda = kernel->target->kind == SN_TARGET_CUDA;
     if (!cuda || nest->step.count == 1) choose_tile(kernel, nest);
+    if (!cuda) sn_schedule_strip(kernel, nest);
     place(nest);
     if (cuda) sn_schedule_block(kernel, nest);
     keep_dear_values(kernel, nest);
