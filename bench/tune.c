@@ -1,8 +1,6 @@
 #include "tune.h"
 #include <math.h>
 
-static const double worth = 0.98; /* of the usual time: more is noise */
-
 typedef enum TuneColumn {
     TUNE_DTYPE,
     TUNE_N,
@@ -26,7 +24,8 @@ static const Column tune_columns[TUNE_COLUMNS] = {
     [TUNE_CHOICE] = {"choice", "choice", SN_CELL_TEXT},
 };
 
-Table sn_tune_table(void) {
+Table sn_tune_table(bool gpu) {
+    if (gpu) return sn_tune_products_table();
     return (Table){.name = "products", .column = tune_columns, .column_count = TUNE_COLUMNS};
 }
 
@@ -102,7 +101,7 @@ static void keep_times(Tuner *tuner, const Plan *plan, const double *seconds, bo
 static Status measure(Tuner *tuner, const Tuning *tuning, const char *what) {
     if (tuner->request->progress) tuner->request->progress(what);
     sn_CompileOptions options = {.size = sizeof options, .threads = tuner->request->threads};
-    SessionOptions session = {.tuning = tuning};
+    SessionOptions session = {.tuning = tuning, .pipeline.training = tuner->request->training};
     sn_Program *program;
     TRY(sn_session_compile(tuner->request->model, &options, &session, &program));
     const Plan *plan = sn_program_plan(program);
@@ -194,7 +193,7 @@ static void add_row(Tuner *tuner, const Product *product, bool taken, Table *tab
 }
 
 static void settle(Tuner *tuner, const Product *product, Tuning *tuning, Table *table) {
-    bool taken = product->best < worth * product->usual;
+    bool taken = product->best < SN_TUNE_WORTH * product->usual;
     if (taken)
         sn_tuning_set_gemm(tuner->arena, tuning, &tuner->target, product->key, product->choice,
                            sn_arena_printf(tuner->arena, "%d launches %.3f ms, usually %.3f ms",

@@ -41,8 +41,10 @@ static const OptionId compile_options[] = {
     OPTION_PRECISION, OPTION_LEDGER,   OPTION_TABLE_FORMAT, OPTION_STATE,  OPTION_HELP,    OPTION_END};
 static const OptionId cache_options[] = {OPTION_CLEAR, OPTION_LIMIT, OPTION_OUT_FORMAT, OPTION_HELP,
                                          OPTION_END};
-static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE, OPTION_INPUT, OPTION_THREADS,
-                                        OPTION_ITERS,    OPTION_HELP,  OPTION_END};
+static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE,     OPTION_INPUT,     OPTION_THREADS,
+                                        OPTION_ITERS,    OPTION_DEVICE,    OPTION_PRECISION, OPTION_LOSS,
+                                        OPTION_LOGITS,   OPTION_OPTIMIZER, OPTION_CLIP,      OPTION_HELP,
+                                        OPTION_END};
 static const OptionId train_options[] = {OPTION_TOKEN_DATA,
                                          OPTION_EXAMPLES,
                                          OPTION_LOSS,
@@ -100,7 +102,9 @@ static const char train_notes[] = "The model's integer input gets windows of the
 
 static const char tune_notes[] =
     "Every product with weights is timed in a few forms, as part of the model with these shapes; a form\n"
-    "that is clearly quicker than the usual one gets a line of the file (-o; stdout without). Lines that\n"
+    "that is clearly quicker than the usual one gets a line of the file (-o; stdout without). On a GPU the\n"
+    "forms are the generated kernel and what cuBLASLt proposes. With --loss the products are those of a\n"
+    "training step. Lines that\n"
     "the file has for other products and other kinds of machine stay. Nothing but --tuning reads it: equal\n"
     "inputs, kind of machine and file give equal bits.\n";
 

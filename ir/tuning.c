@@ -4,11 +4,12 @@
 
 /* The kind of machine that an entry is for. */
 typedef struct Machine {
-    int vector_bytes, vector_registers;
-    int64_t l2_kib;
+    TargetKind kind;
+    int64_t
+        number[3]; /* CPU: bytes of a vector, vector registers, KiB of L2; CUDA: capability, processors, 0 */
 } Machine;
 
-typedef enum EntryKind { ENTRY_FACTS, ENTRY_GEMM } EntryKind;
+typedef enum EntryKind { ENTRY_FACTS, ENTRY_GEMM, ENTRY_PRODUCT } EntryKind;
 
 typedef struct Entry {
     Machine machine;
@@ -18,6 +19,9 @@ typedef struct Entry {
     /* GEMM */
     GemmKey key;
     GemmChoice choice;
+    /* PRODUCT */
+    ProductKey product; /* its rows are a power of two */
+    ProductWay way;
     /* FACTS */
     int dot_percent;
     int64_t stream_bytes;
@@ -46,12 +50,22 @@ static int by_number(int64_t a, int64_t b) {
     return (a > b) - (a < b);
 }
 
+static int by_product(const ProductKey *a, const ProductKey *b) {
+    const int64_t left[] = {a->operands, a->tf32, a->result, a->transposed[0], a->transposed[1],
+                            a->N,        a->K,    a->batch,  a->rows,          a->with};
+    const int64_t right[] = {b->operands, b->tf32, b->result, b->transposed[0], b->transposed[1],
+                             b->N,        b->K,    b->batch,  b->rows,          b->with};
+    int order = 0;
+    for (size_t i = 0; i < sizeof left / sizeof *left && !order; i++) order = by_number(left[i], right[i]);
+    return order;
+}
+
 static int by_entry(const void *left, const void *right) {
     const Entry *a = left, *b = right;
-    int order = by_number(a->machine.vector_bytes, b->machine.vector_bytes);
-    if (!order) order = by_number(a->machine.vector_registers, b->machine.vector_registers);
-    if (!order) order = by_number(a->machine.l2_kib, b->machine.l2_kib);
+    int order = by_number(a->machine.kind, b->machine.kind);
+    for (int i = 0; i < 3 && !order; i++) order = by_number(a->machine.number[i], b->machine.number[i]);
     if (!order) order = by_number(a->kind, b->kind);
+    if (!order) order = by_product(&a->product, &b->product);
     if (!order) order = by_number(a->key.dtype, b->key.dtype);
     if (!order) order = by_number(a->key.N, b->key.N);
     return order ? order : by_number(a->key.K, b->key.K);
@@ -62,13 +76,24 @@ static void sort(Tuning *tuning) {
 }
 
 static Machine machine_of(const Target *target) {
-    return (Machine){target->vector_bytes, target->vector_registers, target->l2_bytes >> 10};
+    if (target->kind == SN_TARGET_CUDA) return (Machine){SN_TARGET_CUDA, {target->sm, target->processors, 0}};
+    return (Machine){SN_TARGET_CPU, {target->vector_bytes, target->vector_registers, target->l2_bytes >> 10}};
+}
+
+static void print_machine(Text *text, const Machine *machine) {
+    const int64_t *number = machine->number;
+    if (machine->kind == SN_TARGET_CUDA)
+        sn_text_add(text, "cuda/%lld/%lld", (long long)number[0], (long long)number[1]);
+    else
+        sn_text_add(text, "cpu/%lld/%lld/%lld", (long long)number[0], (long long)number[1],
+                    (long long)number[2]);
 }
 
 const char *sn_tuning_machine(Arena *arena, const Target *target) {
+    Text text = sn_text(arena);
     Machine machine = machine_of(target);
-    return sn_arena_printf(arena, "cpu/%d/%d/%lld", machine.vector_bytes, machine.vector_registers,
-                           (long long)machine.l2_kib);
+    print_machine(&text, &machine);
+    return sn_text_string(&text);
 }
 
 static Entry *find(const Tuning *tuning, const Entry *like) {
@@ -110,7 +135,63 @@ static const char *read_gemm(const char *text, Entry *entry) {
     if (N < 1 || N > MOST_EXTENT || K < 1 || K > MOST_EXTENT) return "n and k are 1 to 2^30";
     entry->kind = ENTRY_GEMM;
     entry->key.N = N, entry->key.K = K;
-    return sn_tuning_gemm_problem(entry->machine.vector_bytes, entry->machine.vector_registers, choice);
+    return sn_tuning_gemm_problem((int)entry->machine.number[0], (int)entry->machine.number[1], choice);
+}
+
+/* What may go with a product, by its bit. */
+static const char *const with_names[] = {"add", "bias", "relu", "gelu", "rest"};
+enum { WITHS = sizeof with_names / sizeof *with_names };
+
+static const char *read_with(const char *text, unsigned *out) {
+    *out = 0;
+    for (int i = 0; strcmp(text, "none") != 0; i++) {
+        size_t length = strcspn(text, "+");
+        while (i < WITHS && (strlen(with_names[i]) != length || strncmp(text, with_names[i], length) != 0))
+            i++;
+        if (i == WITHS) return "with= is none, or of add+bias+relu+gelu+rest in this order";
+        *out |= 1u << i;
+        if (!text[length]) break;
+        text += length + 1;
+    }
+    return NULL;
+}
+
+static const char *read_way(const char *text, ProductWay *out) {
+    int end = 0;
+    *out = (ProductWay){0};
+    if (strcmp(text, "kernel") == 0) return NULL;
+    out->library = true;
+    if (sscanf(text, "library algo=%d%n", &out->proposal, &end) != 1 || text[end])
+        return "way= is kernel, or library with algo=N";
+    return out->proposal < 0 || out->proposal >= SN_PROPOSALS_MOST ? "algo is 0 to 7" : NULL;
+}
+
+static bool in_range(long long extent) {
+    return extent >= 1 && extent <= MOST_EXTENT;
+}
+
+static const char *read_product(const char *text, Entry *entry) {
+    char operands[8], result[8], transposed[3], with[64];
+    long long rows, N, K, batch;
+    int end = 0;
+    ProductKey *key = &entry->product;
+    int fields = sscanf(text, "product %7s %7s %2[nt] rows=%lld n=%lld k=%lld batch=%lld with=%63s way=%n",
+                        operands, result, transposed, &rows, &N, &K, &batch, with, &end);
+    if (fields != 8 || !end || strlen(transposed) != 2)
+        return "not 'product TYPE TYPE nn rows=M n=N k=K batch=B with=... way=...'";
+    key->tf32 = strcmp(operands, "tf32") == 0;
+    const char *type = key->tf32 ? "f32" : operands;
+    if (!sn_dtype_from_name(type, strlen(type), &key->operands) ||
+        !sn_dtype_from_name(result, strlen(result), &key->result))
+        return "no such element type";
+    if (!in_range(rows) || !in_range(N) || !in_range(K) || !in_range(batch))
+        return "rows, n, k and batch are 1 to 2^30";
+    if (rows & (rows - 1)) return "rows are a power of two";
+    for (int i = 0; i < 2; i++) key->transposed[i] = transposed[i] == 't';
+    key->rows = rows, key->N = N, key->K = K, key->batch = batch;
+    entry->kind = ENTRY_PRODUCT;
+    const char *problem = read_with(with, &key->with);
+    return problem ? problem : read_way(text + end, &entry->way);
 }
 
 static const char *read_facts(const char *text, Entry *entry) {
@@ -124,18 +205,27 @@ static const char *read_facts(const char *text, Entry *entry) {
     return NULL;
 }
 
+/* The kind of machine and a blank: where the rest begins, or NULL. */
+static const char *read_machine(const char *text, Machine *out) {
+    int first, second, end = 0;
+    long long third = 0;
+    *out = (Machine){.kind = strncmp(text, "cuda/", 5) == 0 ? SN_TARGET_CUDA : SN_TARGET_CPU};
+    int fields = out->kind == SN_TARGET_CUDA
+                     ? 1 + sscanf(text, "cuda/%d/%d %n", &first, &second, &end)
+                     : sscanf(text, "cpu/%d/%d/%lld %n", &first, &second, &third, &end);
+    if (fields != 3 || !end || text[end - 1] != ' ') return NULL;
+    out->number[0] = first, out->number[1] = second, out->number[2] = third;
+    return text + end;
+}
+
 /* NULL, or what is wrong with a line without its comment. */
 static const char *read_entry(const char *text, Entry *entry) {
-    long long kib;
-    int end = 0;
-    Machine *machine = &entry->machine;
-    int fields =
-        sscanf(text, "cpu/%d/%d/%lld %n", &machine->vector_bytes, &machine->vector_registers, &kib, &end);
-    if (fields != 3 || !end || text[end - 1] != ' ')
-        return "it does not begin with 'cpu/BYTES/REGISTERS/KIB '";
-    machine->l2_kib = kib;
-    if (strncmp(text + end, "gemm ", 5) == 0) return read_gemm(text + end, entry);
-    if (strncmp(text + end, "facts ", 6) == 0) return read_facts(text + end, entry);
+    text = read_machine(text, &entry->machine);
+    if (!text) return "it does not begin with 'cpu/BYTES/REGISTERS/KIB ' or 'cuda/CAPABILITY/PROCESSORS '";
+    bool gpu = entry->machine.kind == SN_TARGET_CUDA;
+    if (gpu) return strncmp(text, "product ", 8) == 0 ? read_product(text, entry) : "not 'product'";
+    if (strncmp(text, "gemm ", 5) == 0) return read_gemm(text, entry);
+    if (strncmp(text, "facts ", 6) == 0) return read_facts(text, entry);
     return "neither 'gemm' nor 'facts'";
 }
 
@@ -176,19 +266,42 @@ Status sn_tuning_parse(Arena *arena, const char *file, const char *text, Tuning 
     return NULL;
 }
 
+void sn_tuning_product_print(Text *text, const ProductKey *key) {
+    const char *separator = "";
+    sn_text_add(text, "%s %s %c%c rows=%lld n=%lld k=%lld batch=%lld with=",
+                key->tf32 ? "tf32" : sn_dtype_name(key->operands), sn_dtype_name(key->result),
+                key->transposed[0] ? 't' : 'n', key->transposed[1] ? 't' : 'n', (long long)key->rows,
+                (long long)key->N, (long long)key->K, (long long)key->batch);
+    for (int i = 0; i < WITHS; i++) {
+        if (!(key->with >> i & 1)) continue;
+        sn_text_add(text, "%s%s", separator, with_names[i]);
+        separator = "+";
+    }
+    if (!key->with) sn_text_add(text, "none");
+}
+
+static void print_choice(Text *text, const Entry *entry) {
+    const GemmChoice *choice = &entry->choice;
+    if (entry->kind == ENTRY_FACTS) {
+        sn_text_add(text, "facts dot_percent=%d stream_bytes=%lld", entry->dot_percent,
+                    (long long)entry->stream_bytes);
+    } else if (entry->kind == ENTRY_GEMM) {
+        sn_text_add(text, "gemm %s n=%lld k=%lld tile=%dx%d heights=%d piece=%d",
+                    sn_dtype_name(entry->key.dtype), (long long)entry->key.N, (long long)entry->key.K,
+                    choice->tile.rows, choice->tile.vectors, choice->heights, choice->piece);
+    } else {
+        sn_text_add(text, "product ");
+        sn_tuning_product_print(text, &entry->product);
+        sn_text_add(text, entry->way.library ? " way=library algo=%d" : " way=kernel", entry->way.proposal);
+    }
+}
+
 void sn_tuning_print(Text *text, const Tuning *tuning) {
     for (int i = 0; i < tuning->entry.count; i++) {
         const Entry *entry = &tuning->entry.at[i];
-        const GemmChoice *choice = &entry->choice;
-        sn_text_add(text, "cpu/%d/%d/%lld ", entry->machine.vector_bytes, entry->machine.vector_registers,
-                    (long long)entry->machine.l2_kib);
-        if (entry->kind == ENTRY_FACTS)
-            sn_text_add(text, "facts dot_percent=%d stream_bytes=%lld", entry->dot_percent,
-                        (long long)entry->stream_bytes);
-        else
-            sn_text_add(text, "gemm %s n=%lld k=%lld tile=%dx%d heights=%d piece=%d",
-                        sn_dtype_name(entry->key.dtype), (long long)entry->key.N, (long long)entry->key.K,
-                        choice->tile.rows, choice->tile.vectors, choice->heights, choice->piece);
+        print_machine(text, &entry->machine);
+        sn_text_add(text, " ");
+        print_choice(text, entry);
         sn_text_add(text, *entry->comment ? " # %s\n" : "%s\n", entry->comment);
     }
 }
@@ -204,22 +317,58 @@ void sn_tuning_apply(Target *target, const Tuning *tuning) {
     target->stream_bytes = entry->stream_bytes;
 }
 
-void sn_tuning_drop_gemm(Tuning *tuning, const Target *target, GemmKey key) {
-    Entry like = gemm_entry(target, key);
-    Entry *there = find(tuning, &like);
+static void drop(Tuning *tuning, const Entry *like) {
+    Entry *there = find(tuning, like);
     if (!there) return;
     *there = tuning->entry.at[--tuning->entry.count];
     sort(tuning);
+}
+
+static void put(Arena *arena, Tuning *tuning, Entry *entry, const char *comment) {
+    entry->comment = sn_arena_string(arena, comment);
+    drop(tuning, entry);
+    sn_push(arena, &tuning->entry, *entry);
+    sort(tuning);
+}
+
+void sn_tuning_drop_gemm(Tuning *tuning, const Target *target, GemmKey key) {
+    Entry like = gemm_entry(target, key);
+    drop(tuning, &like);
 }
 
 void sn_tuning_set_gemm(Arena *arena, Tuning *tuning, const Target *target, GemmKey key, GemmChoice choice,
                         const char *comment) {
     Entry entry = gemm_entry(target, key);
     entry.choice = choice;
-    entry.comment = sn_arena_string(arena, comment);
-    sn_tuning_drop_gemm(tuning, target, key);
-    sn_push(arena, &tuning->entry, entry);
-    sort(tuning);
+    put(arena, tuning, &entry, comment);
+}
+
+static Entry product_entry(const Target *target, const ProductKey *key) {
+    Entry entry = {.machine = machine_of(target), .kind = ENTRY_PRODUCT, .product = *key};
+    int64_t rows = 1;
+    while (rows < key->rows && rows < MOST_EXTENT) rows *= 2;
+    entry.product.rows = rows;
+    return entry;
+}
+
+void sn_tuning_drop_product(Tuning *tuning, const Target *target, const ProductKey *key) {
+    Entry like = product_entry(target, key);
+    drop(tuning, &like);
+}
+
+void sn_tuning_set_product(Arena *arena, Tuning *tuning, const Target *target, const ProductKey *key,
+                           ProductWay way, const char *comment) {
+    Entry entry = product_entry(target, key);
+    entry.way = way;
+    put(arena, tuning, &entry, comment);
+}
+
+bool sn_tuning_product(const Target *target, const ProductKey *key, ProductWay *way) {
+    if (!target->tuning) return false;
+    Entry like = product_entry(target, key);
+    const Entry *entry = find(target->tuning, &like);
+    if (entry) *way = entry->way;
+    return entry != NULL;
 }
 
 bool sn_tuning_gemm(const Target *target, DType dtype, Dim N, Dim K, GemmChoice *choice) {

@@ -20,13 +20,13 @@ static Binding *new_binding(const Plan *plan) {
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
     size_t words = symbols + (size_t)plan->dim_count + (size_t)plan->param_count + (size_t)plan->value_count;
     Binding *binding =
-        calloc(1, sizeof *binding + words * sizeof(int64_t) + (size_t)plan->launch_count * sizeof(bool));
+        calloc(1, sizeof *binding + words * sizeof(int64_t) + (size_t)plan->launch_count * sizeof(int));
     if (!binding) return NULL;
     binding->symbol = (int64_t *)(binding + 1);
     binding->dim = binding->symbol + symbols;
     binding->param = binding->dim + plan->dim_count;
     binding->offset = binding->param + plan->param_count;
-    binding->library = (bool *)(binding->offset + plan->value_count);
+    binding->way = (int *)(binding->offset + plan->value_count);
     return binding;
 }
 
@@ -45,8 +45,8 @@ static Status evaluate(const Plan *plan, bool library, Binding *binding) {
         const PlanLaunch *launch = &plan->launch[i];
         take_params(launch, binding);
         if (launch->product && launch->product->rest) take_params(launch->product->rest, binding);
-        binding->library[i] = library && sn_plan_prefers_library(launch, binding->dim);
-        binding->products = binding->products || binding->library[i];
+        binding->way[i] = library ? sn_plan_way(launch, binding->dim, plan->target) : 0;
+        binding->products = binding->products || binding->way[i];
     }
     return NULL;
 }

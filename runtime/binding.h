@@ -9,7 +9,7 @@ typedef struct Binding {
     int64_t *dim;         /* per Plan.dim */
     int64_t *param;       /* per param of all launches, see PlanLaunch.param_start */
     int64_t *offset;      /* compiled: per Plan.value that lives in a run, its place in the arena */
-    bool *library;        /* per launch of the plan: its product is the library's */
+    int *way;             /* per launch of the plan: see sn_plan_way */
     bool products;        /* the library has one of them */
     int64_t arena_bytes;  /* compiled: what they take together */
     uint64_t number;      /* of all bindings of a context, this one alone has it */

@@ -127,6 +127,10 @@ void sn_context_free_block(const sn_Context *context, Block *block);
 /* The launches of one run, in either mode: every address but those of values made in the run is set. */
 Status sn_execute(sn_Context *context, const Binding *binding);
 
+/* Starts a launch of the plan, whose addresses are set, in one of its ways (see sn_plan_way). *done false: nothing was
+ * started, as the library has no such proposal. */
+Status sn_context_start(sn_Context *context, const Binding *binding, int index, int way, bool *done);
+
 /* replay.c: what `run` starts, launches and products only, started together where the device records and the
  * same was started before. */
 Status sn_replay(sn_Context *context, const Binding *binding, Status (*run)(sn_Context *, const Binding *));

@@ -72,6 +72,7 @@ typedef struct ProductArguments {
     void *const *buffer;
     void *workspace; /* of the device, that no other product uses meanwhile */
     int64_t workspace_bytes;
+    int proposal; /* which of the algorithms that the library proposes, the best one first, from 0 */
 } ProductArguments;
 
 /* Launches that were recorded to be started together. */
@@ -115,7 +116,7 @@ typedef struct DeviceOps {
     Status (*launch)(Device *device, Module *module, const LaunchArguments *arguments, int *fault);
 
     /* Whether there is a library of products (asked for when a plan has some); and starts one, like a launch.
-     * *done false: the library has no way to compute it. `product` is NULL where `library` is. */
+     * *done false: the library has no such proposal. `product` is NULL where `library` is. */
     bool (*library)(Device *device);
     Status (*product)(Device *device, const ProductArguments *arguments, bool *done);
 

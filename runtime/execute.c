@@ -1,15 +1,25 @@
 #include "clock.h"
 #include "context.h"
 
-static Status start(sn_Context *context, const Binding *binding, int index) {
+Status sn_context_start(sn_Context *context, const Binding *binding, int index, int way, bool *done) {
     const sn_Program *program = context->program;
     const PlanLaunch *launch = &program->plan->launch[index];
     int *fault = &context->fault[index];
-    if (binding->library[index])
+    if (way > 0)
         return sn_program_product(program, launch, context->address, binding->dim, binding->param,
-                                  context->buffer, context->workspace.at, fault);
+                                  context->buffer, context->workspace.at, way - 1, fault, done);
+    *done = true;
     return sn_program_launch(program, launch, context->address, binding->dim,
                              binding->param + launch->param_start, context->buffer, fault);
+}
+
+static Status start(sn_Context *context, const Binding *binding, int index) {
+    int way = binding->way[index];
+    bool done = false;
+    if (way) TRY(sn_context_start(context, binding, index, way, &done));
+    /* Another version of the library than the tuning's may propose less. */
+    if (way > 1 && !done) TRY(sn_context_start(context, binding, index, 1, &done));
+    return done ? NULL : sn_context_start(context, binding, index, 0, &done);
 }
 
 /* A fault that is known at once ends the run; what comes later is found at its end. */

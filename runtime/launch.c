@@ -78,7 +78,7 @@ static ProductMatrix matrix(const int64_t *dim, const PlanMatrix *at) {
 
 Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, void *const *address,
                           const int64_t *dim, const int64_t *param, void **buffer, void *workspace,
-                          int *fault) {
+                          int proposal, int *fault, bool *done) {
     const PlanProduct *product = launch->product;
     Device *device = program->device;
     for (int i = 0; i < launch->buffer_count; i++) buffer[i] = address[launch->buffer[i]];
@@ -95,12 +95,10 @@ Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, v
                                   .precision = device->target.precision,
                                   .buffer = buffer,
                                   .workspace = workspace,
-                                  .workspace_bytes = SN_WORKSPACE_BYTES};
-    bool done;
-    TRY(device->ops->product(device, &arguments, &done));
-    if (!done)
-        return sn_program_launch(program, launch, address, dim, param + launch->param_start, buffer, fault);
-    const PlanLaunch *rest = product->rest;
+                                  .workspace_bytes = SN_WORKSPACE_BYTES,
+                                  .proposal = proposal};
+    TRY(device->ops->product(device, &arguments, done));
+    const PlanLaunch *rest = *done ? product->rest : NULL;
     return rest ? sn_program_launch(program, rest, address, dim, param + rest->param_start, buffer, fault)
                 : NULL;
 }

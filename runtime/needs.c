@@ -111,7 +111,7 @@ static int64_t side_bytes(const Plan *plan, const NeedsOf *of, const int64_t *di
     for (int i = 0; i < plan->output_count; i++)
         if (of->host_memory && plan->output[i].copied) sum += dim[plan->value[plan->output[i].value].bytes];
     for (int i = plan->setup_count; i < plan->launch_count; i++)
-        products |= of->library && sn_plan_prefers_library(&plan->launch[i], dim);
+        products |= of->library && sn_plan_way(&plan->launch[i], dim, plan->target) > 0;
     return sum + (products ? SN_WORKSPACE_BYTES : 0);
 }
 

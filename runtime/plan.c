@@ -170,15 +170,6 @@ static const PlanProduct *plan_product(Planner *p, const PlanLaunch *launch) {
     return product;
 }
 
-bool sn_plan_prefers_library(const PlanLaunch *launch, const int64_t *dim) {
-    enum { LEAST_ROWS = 16 };
-    const PlanProduct *product = launch->product;
-    if (!product) return false;
-    int64_t batch = dim[product->batch], M = dim[product->M];
-    if (batch < 1 || M < 1 || dim[product->N] < 1 || dim[product->K] < 1) return false;
-    return batch >= LEAST_ROWS || M >= LEAST_ROWS || batch * M >= LEAST_ROWS;
-}
-
 static Status plan_cluster(Planner *p, const Node *cluster, const Kernel *kernel) {
     TRY(check_kernel(kernel, cluster));
     int at = p->launch.count, inputs = kernel->input_count, outputs = kernel->output_count;

@@ -5,6 +5,7 @@
 #define SN_PLAN_H
 
 #include "codegen.h"
+#include "tuning.h"
 
 typedef enum Storage {
     SN_STORAGE_INPUT,      /* the caller's memory */
@@ -132,10 +133,14 @@ int sn_graph_cache_count(const Graph *graph);
  * differs from the other in dtype, rank or a fixed extent. */
 Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *state);
 
-/* Whether a launch is better done by the library, where there is one: from 16 rows of all its matrices
- * together on. With fewer, the product is a pass over its right operand, which a kernel does at the speed of
+/* How a launch is done where there is a library of products: 0, by its kernel; n, by the library's proposal n - 1. That
+ * is what the target's tuning says of the product; otherwise it is the library's first one from 16 rows of all its
+ * matrices together on. With fewer, the product is a pass over its right operand, which a kernel does at the speed of
  * memory and without a second launch. `dim` as in a binding. */
-bool sn_plan_prefers_library(const PlanLaunch *launch, const int64_t *dim);
+int sn_plan_way(const PlanLaunch *launch, const int64_t *dim, const Target *target);
+
+/* The product of a launch as tuning knows it; false where the library has no part in it. */
+bool sn_plan_product_key(const PlanLaunch *launch, const int64_t *dim, const Target *target, ProductKey *out);
 
 /* The plan as text: buffers, then one line a launch. */
 void sn_plan_print(Text *text, const Plan *plan);

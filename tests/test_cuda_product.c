@@ -1,6 +1,8 @@
 /* Products by cuBLASLt: the device's, and those of a plan's launches. */
 #include "cuda_fixture.h"
 #include "number.h"
+#include "onnx_writer.h"
+#include "tune.h"
 #include <math.h>
 
 /* A product with every part of its form drawn by lot, beside the same in double precision. */
@@ -258,11 +260,105 @@ static void what_the_library_lacks_is_the_kernels(void **state) {
     sn_program_free(program);
 }
 
+/* ---- tuning ---- */
+
+/* Lines "ROWS WITH WAY" for the products of `two_products`. */
+static void apply_lines(sn_Program *program, int count, const char *const (*line)[3]) {
+    Text text = sn_text(program->arena);
+    Target *target = &program->device->target;
+    Tuning *tuning;
+    for (int i = 0; i < count; i++)
+        sn_text_add(&text, "%s product f32 f32 nn rows=%s n=24 k=24 batch=1 with=%s way=%s\n",
+                    sn_tuning_machine(program->arena, target), line[i][0], line[i][1], line[i][2]);
+    assert_ok(sn_tuning_parse(program->arena, "t", sn_text_string(&text), &tuning));
+    sn_tuning_apply(target, tuning);
+}
+
+/* Of the library's algorithms 0, 2 and 3 can be used, and some are refused, so that it is seen who computes. */
+static void tuning_decides_who_computes(void **state) {
+    static const char *const line[][3] = {
+        {"32", "none", "kernel"}, {"32", "rest", "library algo=1"}, {"16", "none", "library algo=2"}};
+    static const char *const lacking[][3] = {{"32", "none", "library algo=7"}, {"32", "rest", "kernel"}};
+    float x[20 * 24];
+    if (on_gpu()) skip();
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Program *program = make_products(*state, eager);
+        apply_lines(program, 3, line);
+        sn_Context *context = make_context(program, 0);
+        for (int64_t rows = 14; rows <= 20; rows += 6) {
+            plant("refused_algorithm=0");
+            assert_ok(run_rows(context, rows, 1, x));
+            compare_rows(context, rows, x);
+            plant(rows == 20 ? "refused_algorithm=2" : "refused_algorithm=3");
+            assert_fails(run_rows(context, rows, 1, x), SN_DEVICE, "by the library: cublasLtMatmul gave 15");
+        }
+        sn_context_free(context);
+        apply_lines(program, 2, lacking);
+        context = make_context(program, 0);
+        plant("refused_algorithm=0"); /* the first is taken where there is no eighth */
+        assert_fails(run_rows(context, 20, 1, x), SN_DEVICE, "NOT_SUPPORTED");
+        plant("");
+        assert_ok(run_rows(context, 20, 1, x));
+        compare_rows(context, 20, x);
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
+/* y = relu(x (rows, 16) * w (16, 24) + b) */
+static sn_Model *product_model(Arena *arena, const char *folder) {
+    static const char *const dims[2] = {"rows", ""};
+    static const int64_t x[2] = {-1, 16}, y[2] = {-1, 24}, w[2] = {16, 24}, b[1] = {24};
+    Writer *writer = sn_writer_new(arena, "product", 17);
+    sn_Model *model;
+    sn_writer_input(writer, "x", SN_F32, 2, x, dims);
+    sn_writer_op2(writer, "MatMul", "xw", "x", sn_writer_weight(writer, "w", SN_F32, 2, w, 1, 0));
+    sn_writer_op2(writer, "Add", "sum", "xw", sn_writer_weight(writer, "b", SN_F32, 1, b, 1, 0));
+    sn_writer_op1(writer, "Relu", "y", "sum");
+    sn_writer_output(writer, "y", SN_F32, 2, y, dims);
+    const char *path = sn_arena_printf(arena, "%s/product.onnx", folder);
+    assert_ok(sn_writer_save(writer, path, false, NULL, NULL));
+    assert_ok(sn_model_open(path, &model));
+    return model;
+}
+
+/* Every way is launched; which is the quickest is a matter of luck here. */
+static void tuning_measures_products(void **state) {
+    Arena *arena = sn_arena_new();
+    setenv("SINTER_CACHE", *state, 1);
+    sn_Model *model = product_model(arena, *state);
+    Inputs inputs;
+    ShapeSpec shape = {"rows", 1, {40}};
+    InputRequest wanted = {.shape_count = 1, .shape = &shape};
+    assert_ok(sn_inputs_make(arena, model->graph, &wanted, &inputs));
+    TuneRequest request = {.model = model, .inputs = &inputs, .device = "cuda", .threads = 1, .iters = 1};
+    Tuning *tuning = sn_tuning_new(arena), *again;
+    Table table = sn_tune_table(true);
+    assert_ok(sn_tune_products(arena, &request, tuning, &table));
+    assert_int_equal(table.row.count, 1);
+    const Cell *row = table.row.at[0];
+    assert_string_equal(row[0].text, "f32 f32 nn rows=64 n=24 k=16 batch=1 with=bias+relu");
+    for (int i = 2; i < 6; i++) assert_true(row[i].number > 0 && isfinite(row[i].number));
+    Text text = sn_text(arena);
+    sn_tuning_print(&text, tuning);
+    assert_ok(sn_tuning_parse(arena, "t", sn_text_string(&text), &again));
+    if (!on_gpu()) {
+        plant("refused_algorithm=3");
+        assert_fails(sn_tune_products(arena, &request, tuning, &table), SN_DEVICE, "NOT_SUPPORTED");
+        plant("");
+    }
+    unsetenv("SINTER_CACHE");
+    sn_model_close(model);
+    sn_arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_the_library_are_right),
         cmocka_unit_test(many_rows_are_the_librarys),
         cmocka_unit_test(what_the_library_lacks_is_the_kernels),
+        cmocka_unit_test(tuning_decides_who_computes),
+        cmocka_unit_test(tuning_measures_products),
     };
     return cmocka_run_group_tests(tests, use_libraries, remove_cache);
 }

@@ -48,16 +48,25 @@ static int teardown(void **state) {
 
 /* ---- text ---- */
 
-static const char sorted[] = "cpu/32/16/512 gemm f32 n=200 k=96 tile=4x2 heights=2 piece=64\n"
-                             "cpu/64/32/1024 facts dot_percent=100 stream_bytes=0 # measured elsewhere\n"
-                             "cpu/64/32/1024 gemm bf16 n=200 k=96 tile=8x3 heights=8 piece=32\n"
-                             "cpu/64/32/1024 gemm f32 n=200 k=96 tile=14x2 heights=4 piece=96 # 1.5 ms\n"
-                             "cpu/64/32/1024 gemm f32 n=768 k=96 tile=8x3 heights=8 piece=768\n";
+static const char sorted[] =
+    "cpu/32/16/512 gemm f32 n=200 k=96 tile=4x2 heights=2 piece=64\n"
+    "cpu/64/32/1024 facts dot_percent=100 stream_bytes=0 # measured elsewhere\n"
+    "cpu/64/32/1024 gemm bf16 n=200 k=96 tile=8x3 heights=8 piece=32\n"
+    "cpu/64/32/1024 gemm f32 n=200 k=96 tile=14x2 heights=4 piece=96 # 1.5 ms\n"
+    "cpu/64/32/1024 gemm f32 n=768 k=96 tile=8x3 heights=8 piece=768\n"
+    "cuda/80/108 product bf16 f32 nt rows=1024 n=768 k=3072 batch=1 with=bias+gelu way=library algo=3 # 9 "
+    "us\n"
+    "cuda/90/132 product f32 f32 nn rows=16 n=768 k=768 batch=12 with=none way=kernel\n"
+    "cuda/90/132 product tf32 f32 tn rows=16 n=768 k=768 batch=12 with=add+rest way=library algo=0\n";
 
 static void text_is_read_and_printed(void **state) {
     Fixture *f = *state;
     static const char shuffled[] =
         "# all of them\n\n"
+        "cuda/90/132 product tf32 f32 tn rows=16 n=768 k=768 batch=12 with=add+rest way=library algo=0\n"
+        "cuda/90/132 product f32 f32 nn rows=16 n=768 k=768 batch=12 with=none way=kernel\n"
+        "cuda/80/108 product bf16 f32 nt rows=1024 n=768 k=3072 batch=1 with=bias+gelu way=library algo=3 # "
+        "9 us\n"
         "cpu/64/32/1024 gemm bf16 n=200 k=96 tile=8x3 heights=8 piece=32  \n"
         "cpu/64/32/1024 gemm f32 n=768 k=96 tile=8x3 heights=8 piece=768 #\n"
         "cpu/64/32/1024 gemm f32 n=200 k=96 tile=14x2 heights=4 piece=96 # 1.5 ms\r\n"
@@ -93,6 +102,23 @@ static void mistakes_have_a_line(void **state) {
         {"cpu/64/32/1024 gemm f32 n=1 k=1 tile=8x3 heights=60 piece=2048\n", "t:1: a block"},
         {"cpu/48/32/1024 gemm f32 n=1 k=1 tile=8x3 heights=8 piece=32\n", "t:1: vectors"},
         {"cpu/64/32/1024 facts dot_percent=-1 stream_bytes=0\n", "t:1: a fact"},
+        {"cuda/90 product f32\n", "t:1: it does not begin with"},
+        {"cuda/90/132 facts dot_percent=1 stream_bytes=0\n", "t:1: not 'product'"},
+        {"cuda/90/132 product f32 f32 nn rows=16 n=8 k=8 batch=1 with=none\n", "t:1: not 'product TYPE"},
+        {"cuda/90/132 product f32 f32 n rows=16 n=8 k=8 batch=1 with=none way=kernel\n",
+         "t:1: not 'product TYPE"},
+        {"cuda/90/132 product f32 tf32 nn rows=16 n=8 k=8 batch=1 with=none way=kernel\n",
+         "t:1: no such element"},
+        {"cuda/90/132 product f32 f32 nn rows=16 n=0 k=8 batch=1 with=none way=kernel\n", "t:1: rows, n, k"},
+        {"cuda/90/132 product f32 f32 nn rows=17 n=8 k=8 batch=1 with=none way=kernel\n",
+         "t:1: rows are a power"},
+        {"cuda/90/132 product f32 f32 nn rows=16 n=8 k=8 batch=1 with=gelu+bias way=kernel\n",
+         "t:1: with= is"},
+        {"cuda/90/132 product f32 f32 nn rows=16 n=8 k=8 batch=1 with=none way=library\n", "t:1: way= is"},
+        {"cuda/90/132 product f32 f32 nn rows=16 n=8 k=8 batch=1 with=none way=kernel algo=1\n",
+         "t:1: way= is"},
+        {"cuda/90/132 product f32 f32 nn rows=16 n=8 k=8 batch=1 with=none way=library algo=8\n",
+         "t:1: algo is"},
         {"cpu/64/32/1024 gemm f32 n=1 k=1 tile=8x3 heights=8 piece=32\n"
          "cpu/64/32/1024 gemm f32 n=1 k=1 tile=8x2 heights=8 piece=32\n",
          "t:2: the same as line 1"},
@@ -131,6 +157,22 @@ static void entries_are_for_one_kind_of_machine(void **state) {
     assert_false(sn_tuning_gemm(&wide, SN_F32, k, n, &choice));
     assert_false(sn_tuning_gemm(&wide, SN_F16, n, k, &choice));
     assert_false(sn_tuning_gemm(&wide, SN_F32, sn_dim_symbol(dims, "S"), k, &choice));
+    ProductKey product = {SN_F32, SN_F32, .batch = 12, .rows = 9, .N = 768, .K = 768};
+    ProductWay way;
+    Target gpu, other;
+    sn_target_cuda(&gpu, 90);
+    sn_target_cuda(&other, 80);
+    sn_tuning_apply(&gpu, tuning);
+    sn_tuning_apply(&other, tuning);
+    assert_true(sn_tuning_product(&gpu, &product, &way) && !way.library);
+    assert_false(sn_tuning_product(&other, &product, &way));
+    product.rows = 17; /* more than the 16 of the line */
+    assert_false(sn_tuning_product(&gpu, &product, &way));
+    sn_tuning_set_product(f->arena, tuning, &gpu, &product, (ProductWay){true, 5}, "");
+    product.rows = 32;
+    assert_true(sn_tuning_product(&gpu, &product, &way) && way.library && way.proposal == 5);
+    sn_tuning_drop_product(tuning, &gpu, &product);
+    assert_false(sn_tuning_product(&gpu, &product, &way));
     GemmKey key = {SN_F32, N, K};
     sn_tuning_set_gemm(f->arena, tuning, &wide, key, (GemmChoice){{8, 3}, 2, 64}, "");
     assert_true(sn_tuning_gemm(&wide, SN_F32, n, k, &choice) && choice.piece == 64);
@@ -279,7 +321,7 @@ static void tuning_measures_products(void **state) {
     Tuning *tuning, *again;
     assert_ok(sn_tuning_parse(f->arena, "t", other, &tuning));
     TuneRequest request = {.model = model, .inputs = &inputs, .threads = 1, .iters = 1};
-    Table table = sn_tune_table();
+    Table table = sn_tune_table(false);
     assert_ok(sn_tune(f->arena, &request, tuning, &table));
     assert_int_equal(table.row.count, 1);
     Text text = sn_text(f->arena);

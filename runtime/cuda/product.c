@@ -4,23 +4,24 @@
  * = Bᵀ·Aᵀ, with the operands in each other's places and no matrix moved: D by rows, (M, N), is Dᵀ by
  * columns, (N, M), whose bias, a vector along the rows of the library's D, runs along N as ours does. */
 #include "gpu.h"
+#include "tuning.h"
 #include <stdlib.h>
 
 enum { CHOICES = 256, ALIGNMENT_MOST = 256 };
 
 /* What an algorithm is chosen by; without padding, so that it can be hashed. */
-typedef struct ProductKey {
+typedef struct ChoiceKey {
     int64_t batch, M, N, K;
     ProductMatrix a, b, c, d; /* offsets are 0: alignments stand for them */
     int64_t workspace;
     uint32_t dtype[4], alignment[4];
-    uint32_t transposed[2], epilogue, compute, has_c, bias_dtype;
-} ProductKey;
+    uint32_t transposed[2], epilogue, compute, has_c, bias_dtype, proposal, nothing;
+} ChoiceKey;
 
 typedef struct Choice {
     Hash key;
     uint64_t wanted; /* by the count of requests; 0: the place is free */
-    bool there;      /* the library has an algorithm */
+    bool there;      /* the library proposes so many algorithms */
     LtAlgorithm algorithm;
 } Choice;
 
@@ -183,7 +184,7 @@ static Operands operands_of(const ProductArguments *p) {
 
 static Hash key_of(const ProductArguments *p, const Operands *at) {
     const LibraryProduct *product = p->product;
-    ProductKey key;
+    ChoiceKey key;
     memset(&key, 0, sizeof key);
     key.batch = p->batch, key.M = p->M, key.N = p->N, key.K = p->K;
     key.a = p->a, key.b = p->b, key.d = p->d;
@@ -198,6 +199,7 @@ static Hash key_of(const ProductArguments *p, const Operands *at) {
     key.epilogue = epilogue_of(product);
     key.compute = compute_type(p);
     if (product->bias.buffer >= 0) key.bias_dtype = 1 + (uint32_t)product->bias.dtype;
+    key.proposal = (uint32_t)p->proposal;
     return sn_hash((Hash){0}, &key, sizeof key);
 }
 
@@ -252,20 +254,29 @@ static Status set_preference(const Cuda *cuda, const ProductArguments *p, const 
     return NULL;
 }
 
-/* The library's first proposal: it depends on the key and the library alone. */
+/* The one that was asked for among the proposals that can be used. */
+static Choice pick(const LtChoice *proposed, int count, int wanted) {
+    for (int i = 0; i < count; i++)
+        if (!proposed[i].state && wanted-- == 0)
+            return (Choice){.there = true, .algorithm = proposed[i].algorithm};
+    return (Choice){.there = false};
+}
+
+/* What the library proposes depends on the key and the library alone. */
 static Status choose(Cuda *cuda, const ProductArguments *p, const Operands *at, Descriptors *made,
                      Choice *out) {
     Hash key = key_of(p, at);
     if (known_choice(cuda, key, out)) return NULL;
-    LtChoice choice = {0};
-    int found = 0;
+    LtChoice proposed[SN_PROPOSALS_MOST] = {0};
+    int wanted = p->proposal ? SN_PROPOSALS_MOST : 1, found = 0;
     TRY(LT(cuda, cublasLtMatmulPreferenceCreate, &made->preference));
     TRY(set_preference(cuda, p, at, made->preference));
     LtStatus status =
         cuda->lt.cublasLtMatmulAlgoGetHeuristic(cuda->lt_handle, made->product, made->left, made->right,
-                                                made->c, made->d, made->preference, 1, &choice, &found);
+                                                made->c, made->d, made->preference, wanted, proposed, &found);
     if (status != LT_NOT_SUPPORTED) TRY(lt_check(cuda, status, "cublasLtMatmulAlgoGetHeuristic"));
-    *out = (Choice){.key = key, .there = !status && found && !choice.state, .algorithm = choice.algorithm};
+    *out = pick(proposed, status ? 0 : found, p->proposal);
+    out->key = key;
     remember_choice(cuda, out);
     return NULL;
 }

@@ -11,7 +11,7 @@ SN_CUDA_CUBLASLT(EMU_DECLARE)
 
 #include <math.h>
 
-enum { LT_EXECUTION_FAILED = 13, WORKSPACE = 4096, ALGORITHM_MARK = 0x5e17e4 };
+enum { LT_EXECUTION_FAILED = 13, WORKSPACE = 4096, ALGORITHM_MARK = 0x5e17e4, PROPOSALS = 4, UNUSABLE = 1 };
 
 struct Product {
     unsigned compute, scale;
@@ -216,6 +216,7 @@ struct Algorithm {
     uint32_t alignment[4];
     uint32_t epilogue, compute;
     uint64_t rows, columns;
+    uint64_t number; /* of the proposal */
 };
 static_assert(sizeof(Algorithm) <= sizeof(LtAlgorithm), "an algorithm fits");
 
@@ -229,19 +230,22 @@ LtStatus cublasLtMatmulAlgoGetHeuristic(LtHandle handle, LtProduct product, LtLa
     LtStatus status = check(p, (Layout *)a, (Layout *)b, (Layout *)c, (Layout *)d);
     if (!status && emu_planted("heuristic")) status = LT_NOT_SUPPORTED;
     if (status) return status;
-    Algorithm algorithm = {ALGORITHM_MARK,
-                           wish->workspace < WORKSPACE ? 0 : (uint64_t)WORKSPACE,
-                           {},
-                           p->epilogue,
-                           p->compute,
-                           ((Layout *)d)->rows,
-                           ((Layout *)d)->columns};
-    memcpy(algorithm.alignment, wish->alignment, sizeof algorithm.alignment);
-    *choice = LtChoice();
-    memcpy(&choice->algorithm, &algorithm, sizeof algorithm);
-    choice->workspace = algorithm.workspace;
-    choice->waves = 1;
-    *found = 1;
+    for (; *found < wanted && *found < PROPOSALS; ++*found, choice++) {
+        Algorithm algorithm = {ALGORITHM_MARK,
+                               wish->workspace < WORKSPACE ? 0 : (uint64_t)WORKSPACE,
+                               {},
+                               p->epilogue,
+                               p->compute,
+                               ((Layout *)d)->rows,
+                               ((Layout *)d)->columns,
+                               (uint64_t)*found};
+        memcpy(algorithm.alignment, wish->alignment, sizeof algorithm.alignment);
+        *choice = LtChoice();
+        memcpy(&choice->algorithm, &algorithm, sizeof algorithm);
+        choice->workspace = algorithm.workspace;
+        choice->waves = 1;
+        choice->state = *found == UNUSABLE ? LT_NOT_SUPPORTED : 0;
+    }
     return 0;
 }
 
@@ -388,7 +392,8 @@ static bool algorithm_fits(const Matmul *m) {
         if ((uintptr_t)at[i] % algorithm->alignment[i]) return false;
     return algorithm->mark == ALGORITHM_MARK && algorithm->epilogue == m->product.epilogue &&
            algorithm->compute == m->product.compute && algorithm->rows == m->d.rows &&
-           algorithm->columns == m->d.columns && algorithm->workspace <= m->workspace_bytes;
+           algorithm->columns == m->d.columns && algorithm->workspace <= m->workspace_bytes &&
+           algorithm->number != UNUSABLE;
 }
 
 LtStatus cublasLtMatmul(LtHandle handle, LtProduct product, const void *alpha, const void *a,
@@ -416,5 +421,6 @@ LtStatus cublasLtMatmul(LtHandle handle, LtProduct product, const void *alpha, c
     if (m.product.epilogue & LT_EPILOGUE_BIAS && !m.product.bias) return LT_INVALID_VALUE;
     if (!algorithm_fits(&m)) return LT_INVALID_VALUE;
     if (emu_planted("product")) return LT_ALLOC_FAILED;
+    if ((long)m.algorithm.number == emu_setting("refused_algorithm", -1)) return LT_NOT_SUPPORTED;
     return emu_enqueue(stream, "product", [=]() -> CuResult { return run(&m); }) ? LT_EXECUTION_FAILED : 0;
 }
