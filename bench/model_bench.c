@@ -118,7 +118,8 @@ static void compile(Bench *bench, Subject *subject, const SessionOptions *sessio
                                  .state_count = bench->states.count,
                                  .state = bench->states.at,
                                  .tuning = request->tuning,
-                                 .precision = request->precision};
+                                 .precision = request->precision,
+                                 .no_dropout = request->no_dropout};
     subject->status = sn_session_compile(bench->model, &options, session, &subject->program);
 }
 

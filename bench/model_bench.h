@@ -35,6 +35,7 @@ typedef struct BenchRequest {
     const char *device; /* NULL: the usual one */
     const char *tuning; /* a file; NULL: none */
     sn_Precision precision;
+    bool no_dropout;
     int64_t memory_limit;
     Budget budget; /* of training: the compiled mode is measured without it and with it */
     bool kernels, memory;

@@ -27,6 +27,7 @@ static Status read_request(Cli *cli, BenchRequest *request) {
     request->device = sn_option_text(options, OPTION_DEVICE, NULL);
     request->tuning = sn_option_text(options, OPTION_TUNING, NULL);
     request->precision = sn_option_precision(options);
+    request->no_dropout = sn_option_given(options, OPTION_NO_DROPOUT);
     request->memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0);
     request->kernels = sn_option_given(options, OPTION_KERNELS);
     request->budget = (Budget){sn_option_integer(options, OPTION_MEMORY_BUDGET, 0),

@@ -80,7 +80,8 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
                                  .state_count = states.count,
                                  .state = states.at,
                                  .tuning = sn_option_text(options, OPTION_TUNING, NULL),
-                                 .precision = sn_option_precision(options)};
+                                 .precision = sn_option_precision(options),
+                                 .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
     SessionOptions session = {.pipeline.training = request->training};
     sn_Program *program;
     TRY(sn_session_compile(model, &compile, &session, &program));

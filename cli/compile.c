@@ -132,7 +132,8 @@ static Status compile_model(Cli *cli, const sn_Model *model) {
                                  .state_count = states.count,
                                  .state = states.at,
                                  .tuning = sn_option_text(options, OPTION_TUNING, NULL),
-                                 .precision = sn_option_precision(options)};
+                                 .precision = sn_option_precision(options),
+                                 .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
     PipelineResult result = {0};
     SessionOptions session = {.result = &result};
     sn_Program *program;

@@ -85,6 +85,8 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_PRECISION] = {"--matmul-precision", KIND_CHOICE, "highest|high|medium",
                           "products of f32 on a GPU: in f32 (highest, the default) or with operands in TF32",
                           "highest,high,medium"},
+    [OPTION_NO_DROPOUT] = {"--no-dropout", KIND_FLAG, NULL,
+                           "Dropout nodes drop nothing, also where their training_mode is true"},
     [OPTION_THREADS] = {"--threads", KIND_INTEGER, "N", "threads (as many as this process may use)",
                         .least = 1, .most = 4096},
     [OPTION_MEMORY_LIMIT] = {"--memory-limit", KIND_BYTES, "BYTES",

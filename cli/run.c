@@ -314,7 +314,8 @@ static Status run_model(Cli *cli, const sn_Model *model) {
                                  .state_count = states.count,
                                  .state = states.at,
                                  .tuning = sn_option_text(options, OPTION_TUNING, NULL),
-                                 .precision = sn_option_precision(options)};
+                                 .precision = sn_option_precision(options),
+                                 .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
     sn_Program *program;
     TRY(sn_compile(model, &compile, &program));
     Status status = run_program(cli, model, program, &inputs, &expected);

@@ -5,7 +5,17 @@
  * half of a state, so that a training that goes on does so with the masks that were due. It counts runs, not updates:
  * runs whose gradients are summed, or whose update is left out, have masks of their own. */
 #include "expand.h"
+#include "pass.h"
 #include "train.h"
+
+void sn_dropout_ignore(Graph *graph) {
+    for (Node *node = graph->body->first; node; node = node->next) {
+        if (node->op != SN_OP_DROPOUT) continue;
+        AttrDropout *attr = SN_NEW(graph->arena, AttrDropout);
+        *attr = (AttrDropout){.ratio = ((const AttrDropout *)node->attr)->ratio, .never = true};
+        node->attr = attr;
+    }
+}
 
 static bool drops(const Training *training, const AttrDropout *attr) {
     if (!training->model_dropout) return training->dropout > 0;

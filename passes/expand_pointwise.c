@@ -73,8 +73,8 @@ Value *sn_expand_dropout(Builder *b, Node *node) {
     Value *x = node->input[0], *state = node->input_count > 1 ? node->input[1] : NULL;
     Type type = x->type;
     if (!state && attr->always) {
-        b->status = sn_fail(SN_UNSUPPORTED,
-                            "unsupported: a dropout whose training_mode is true, outside of a training");
+        b->status = sn_fail(SN_UNSUPPORTED, "unsupported: a dropout whose training_mode is true, outside of "
+                                            "a training (--no-dropout leaves it out)");
         return NULL;
     }
     Value *gone = NULL, *y = x;

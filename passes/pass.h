@@ -83,6 +83,7 @@ typedef struct PipelineOptions {
     struct RematReport *remat;         /* of remat; NULL: not wanted */
     int extent_count;
     const sn_Extent *extent; /* what symbols are reckoned to be where a choice depends on it */
+    bool no_dropout;         /* nothing is dropped, whatever the model says */
     const char *stop_after;  /* name of the last pass to run, or NULL */
 } PipelineOptions;
 
@@ -90,6 +91,9 @@ typedef struct PipelineResult {
     SN_VEC(PassRecord) record;
     Remarks remarks;
 } PipelineResult;
+
+/* Dropout nodes are not to drop, unless a training has a share for all of them. */
+void sn_dropout_ignore(Graph *graph);
 
 /* Runs the order for the mode on the graph in place. `arena` holds records and remarks. */
 Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const PipelineOptions *options,

@@ -118,6 +118,7 @@ Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const Pipel
                    PipelineResult *result) {
     int64_t spent = 0;
     result->remarks.arena = arena;
+    if (options->no_dropout) sn_dropout_ignore(graph);
     Pass pass = {.target = target,
                  .eager = options->eager,
                  .limit = options->limit ? options->limit : INT64_MAX,

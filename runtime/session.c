@@ -204,6 +204,7 @@ static Status compile_model(CompileRequest *request) {
         return sn_fail(SN_INVALID, "a training step keeps its own states: none can be named");
     pipeline.state_count = options->state_count;
     pipeline.state = options->state;
+    pipeline.no_dropout = options->no_dropout != 0;
 #ifndef NDEBUG
     pipeline.verify = true;
 #endif

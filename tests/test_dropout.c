@@ -177,24 +177,42 @@ static double first_loss(const char *text, double dropout, const char *cache) {
     return loss;
 }
 
+static const char always[] =
+    "graph \"always\" stage imported\n"
+    "input %0 \"x\": f32[23, 37]\n"
+    "%1 \"w\" = constant {tensor = f32[23, 37] recipe 0 scale 0 offset 1} : f32[23, 37]\n"
+    "%2 = mul(%0, %1) : f32[23, 37]\n"
+    "%3 = dropout(%2) {ratio = 0.5, number = 0, always = true} : f32[23, 37]\n"
+    "output %3 \"y\"\n";
+
 static void rates_are_for_all_nodes(void **state) {
     double loss = 0;
     for (int i = 0; i < COUNT; i++) loss += is_kept(0, 1, i, 0.5) && is_kept(0, 2, i, 0.5) ? 16.0 / COUNT : 0;
     assert_true(fabs(first_loss(model, 0.5, *state) - loss) < 1e-5 * loss);
     assert_true(first_loss(model, -1, *state) == 1);
-    static const char always[] =
-        "graph \"always\" stage imported\n"
-        "input %0 \"x\": f32[23, 37]\n"
-        "%1 \"w\" = constant {tensor = f32[23, 37] recipe 0 scale 0 offset 1} : f32[23, 37]\n"
-        "%2 = mul(%0, %1) : f32[23, 37]\n"
-        "%3 = dropout(%2) {ratio = 0.5, number = 0, always = true} : f32[23, 37]\n"
-        "output %3 \"y\"\n";
     assert_true(fabs(first_loss(always, 0, *state) - 2) < 0.5);
     assert_true(first_loss(always, -1, *state) == 1);
     sn_Program *program;
     assert_fails(try_program(always, NULL, false, NULL, 1, *state, &program), SN_UNSUPPORTED,
                  "outside of a training");
     sn_program_free(program);
+}
+
+static void models_run_without(void **state) {
+    (void)state;
+    Arena *arena = sn_arena_new();
+    Graph *graph;
+    Target target;
+    PipelineOptions options = {.verify = true, .no_dropout = true};
+    PipelineResult result = {0};
+    Array *x = sn_array_new(arena, SN_F32, 2, (int64_t[]){ROWS, WIDTH}), *y;
+    for (int i = 0; i < COUNT; i++) x->f[i] = i;
+    sn_target_cpu(&target, 64, 32, 32 << 10, 1 << 20);
+    assert_ok(sn_graph_parse(arena, always, strlen(always), &graph));
+    assert_ok(sn_pipeline(arena, graph, &target, &options, &result));
+    assert_ok(sn_eval_graph(arena, graph, false, (const Array *[]){x}, &y));
+    assert_memory_equal(x->f, y->f, COUNT * sizeof *x->f);
+    sn_arena_free(arena);
 }
 
 static void there_must_be_something_to_drop(void **state) {
@@ -236,9 +254,10 @@ static void masks_are_outputs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_way_drops_the_same),        cmocka_unit_test(what_goes_on_drops_what_was_due),
-        cmocka_unit_test(evaluation_drops_nothing),        cmocka_unit_test(rates_are_for_all_nodes),
-        cmocka_unit_test(there_must_be_something_to_drop), cmocka_unit_test(masks_are_outputs),
+        cmocka_unit_test(every_way_drops_the_same), cmocka_unit_test(what_goes_on_drops_what_was_due),
+        cmocka_unit_test(evaluation_drops_nothing), cmocka_unit_test(rates_are_for_all_nodes),
+        cmocka_unit_test(models_run_without),       cmocka_unit_test(there_must_be_something_to_drop),
+        cmocka_unit_test(masks_are_outputs),
     };
     return cmocka_run_group_tests(tests, use_libraries, remove_cache);
 }

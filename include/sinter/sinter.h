@@ -101,6 +101,7 @@ typedef struct sn_CompileOptions {
     const sn_State *state; /* read by sn_compile only */
     const char *tuning;    /* a file of measured choices, as `sinter tune` writes it; NULL: none */
     sn_Precision precision;
+    int no_dropout; /* Dropout nodes drop nothing, also where their training_mode is true */
 } sn_CompileOptions;
 
 sn_Error *sn_compile(const sn_Model *model, const sn_CompileOptions *options, sn_Program **out);
