@@ -76,6 +76,10 @@ static int use_number(Emit *emit, Dim dim) {
     return number;
 }
 
+const char *sn_emit_given(Emit *emit, Dim dim) {
+    return sn_arena_printf(emit->arena, "s%d", use_number(emit, dim));
+}
+
 const char *sn_emit_buffer(Emit *emit, int buffer) {
     int i = 0;
     while (i < emit->buffers.count && emit->buffers.at[i] != buffer) i++;

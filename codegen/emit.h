@@ -55,6 +55,9 @@ void sn_emit_locals(const Emit *emit, Text *out);
  * lane. */
 const char *sn_emit_dim(Emit *emit, Dim dim, const char *lane);
 
+/* A Dim without axes as a number that the launch gives, also where it is constant. */
+const char *sn_emit_given(Emit *emit, Dim dim);
+
 /* The name of a buffer's pointer, which becomes a local. */
 const char *sn_emit_buffer(Emit *emit, int buffer);
 

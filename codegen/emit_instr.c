@@ -428,6 +428,9 @@ void sn_emit_instr(Emit *emit, const Instr *instr) {
     case SN_INSTR_DIM:
         emit_dim_value(emit, instr, vector);
         break;
+    case SN_INSTR_GIVEN:
+        define(emit, instr, vector, sn_emit_given(emit, instr->dim));
+        break;
     case SN_INSTR_LESS:
         emit_less(emit, instr, vector);
         break;

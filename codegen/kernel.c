@@ -116,8 +116,9 @@ static void print_dims(Text *text, const KernelIr *kernel, const char *name, con
 }
 
 static void print_instr(Text *text, const KernelIr *kernel, const Instr *instr) {
-    static const char *const name[SN_INSTR_KIND_COUNT] = {
-        "literal", "dim", "less", "load", "call", "cast", "index", "checked", "reduced", "running", "hole"};
+    static const char *const name[SN_INSTR_KIND_COUNT] = {"literal", "dim",     "given",   "less",
+                                                          "load",    "call",    "cast",    "index",
+                                                          "checked", "reduced", "running", "hole"};
     sn_text_add(text, "    v%d: %s = %s", instr->id, sn_dtype_name(instr->dtype), name[instr->kind]);
     if (instr->function) sn_text_add(text, " %s", instr->function);
     if (instr->kind == SN_INSTR_LITERAL)

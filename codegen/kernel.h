@@ -18,6 +18,7 @@ enum { SN_INDEX_AXIS = 4096 };
 typedef enum InstrKind {
     SN_INSTR_LITERAL, /* number (floats) or integer */
     SN_INSTR_DIM,     /* the value of `dim`, i64 */
+    SN_INSTR_GIVEN,   /* the same, of a constant that is no part of the text: the launch gives it */
     SN_INSTR_LESS,    /* bool: dim < limit */
     SN_INSTR_LOAD,    /* buffer[dim]; zero where the guard is false */
     SN_INSTR_CALL,    /* function(arg…) on `operand`s */

@@ -377,6 +377,17 @@ static Instr *pull_pointwise(Lower *lower, const Node *node, const Value *value,
     return make(lower, &proto);
 }
 
+static Instr *pull_random(Lower *lower, const Node *node, const Value *value, const Dim *index) {
+    Instr *arg[3];
+    for (int i = 0; i < 3; i++) arg[i] = sn_lower_pull(lower, node->input[i], index);
+    Dim number = sn_dim(lower->dims, ((const AttrRandom *)node->attr)->number);
+    Instr *given = make(lower, &(Instr){.kind = SN_INSTR_GIVEN, .dtype = SN_I64, .dim = number});
+    Instr *streams = sn_lower_literal(lower, SN_I64, 0, SN_DROPOUT_NODES);
+    arg[1] = sn_lower_call(lower, "mul", SN_I64, SN_I64, 2, (Instr *[]){arg[1], streams});
+    arg[1] = sn_lower_call(lower, "add", SN_I64, SN_I64, 2, (Instr *[]){arg[1], given});
+    return sn_lower_call(lower, scalar_function[node->op], value->type.dtype, SN_I64, 3, arg);
+}
+
 /* Where the kernel itself stores the result, this reads what is not stored, or computes it anew. */
 static Instr *pull_append(Lower *lower, const Node *node, const Value *value, const Dim *index) {
     const AttrAppend *attr = node->attr;
@@ -408,6 +419,7 @@ static PullFunction *const pull[SN_OP_COUNT] = {
     [SN_OP_GATHER_ND] = pull_gather_nd,
     [SN_OP_GATHER_ELEMENTS] = pull_gather_elements,
     [SN_OP_CAST] = pull_cast,
+    [SN_OP_RANDOM] = pull_random,
 };
 
 static Instr *pull_value(Lower *lower, const Value *value, const Dim *index) {

@@ -69,6 +69,9 @@ INFO(gelu, AttrGelu);
 static const Field alpha_field[] = {FIELD(AttrAlpha, alpha, FLOAT)};
 INFO(alpha, AttrAlpha);
 
+static const Field random_field[] = {FIELD(AttrRandom, number, INT64)};
+INFO(random, AttrRandom);
+
 static const Field dropout_field[] = {FIELD(AttrDropout, ratio, FLOAT), FIELD(AttrDropout, number, INT64),
                                       OPTION(AttrDropout, always, BOOL), OPTION(AttrDropout, never, BOOL)};
 INFO(dropout, AttrDropout);

@@ -113,6 +113,12 @@ typedef struct AttrAlpha {
     double alpha;
 } AttrAlpha;
 
+/* random(seed, run, index), all i64: sn_random_word of number.h in stream run·2^20 + number, as u32. Kernels get the number
+ * when they are launched: those of equal layers are one. */
+typedef struct AttrRandom {
+    int64_t number; /* below 2^20 */
+} AttrRandom;
+
 /* dropout(x, state?): each element is 0 with probability `ratio` (below 1) and x/(1 − ratio) otherwise. state is i64 [2]: a
  * seed, and the number of the run. Element i is dropped where
  * sn_random_word(seed, run·2^20 + number, i) < ratio·2^32, rounded and below 2^32; with a negative run none is. Without a state this is x
@@ -228,7 +234,8 @@ typedef struct AttrInfo {
 extern const AttrInfo sn_attr_none, sn_attr_constant, sn_attr_dims, sn_attr_iota, sn_attr_cast, sn_attr_view,
     sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_scatter, sn_attr_pad, sn_attr_scan,
     sn_attr_reduce, sn_attr_norm, sn_attr_cross_entropy, sn_attr_gelu, sn_attr_alpha, sn_attr_trilu,
-    sn_attr_rotary, sn_attr_attention, sn_attr_dropout, sn_attr_contract, sn_attr_pack, sn_attr_cluster;
+    sn_attr_rotary, sn_attr_attention, sn_attr_random, sn_attr_dropout, sn_attr_contract, sn_attr_pack,
+    sn_attr_cluster;
 
 bool sn_attr_equal(const AttrInfo *info, const void *a, const void *b);
 

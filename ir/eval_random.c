@@ -9,7 +9,8 @@ Status sn_eval_random(Eval *eval, const Node *node) {
     if (out->count == 0) return NULL;
     Walk walk = sn_walk_start(out->rank, out->extent, 3, operand);
     do {
-        uint64_t seed = (uint64_t)operand[0]->i[walk.in[0]], stream = (uint64_t)operand[1]->i[walk.in[1]];
+        uint64_t seed = (uint64_t)operand[0]->i[walk.in[0]], run = (uint64_t)operand[1]->i[walk.in[1]];
+        uint64_t stream = run * SN_DROPOUT_NODES + (uint64_t)((const AttrRandom *)node->attr)->number;
         out->i[walk.at] = sn_random_word(seed, stream, (uint64_t)operand[2]->i[walk.in[2]]);
     } while (sn_walk_next(&walk));
     return NULL;

@@ -320,6 +320,9 @@ Status sn_infer_random(Infer *infer, Node *node) {
         if (node->input[k]->type.dtype != SN_I64)
             return sn_fail(SN_INVALID, "input %d is %s, not i64", k,
                            sn_dtype_name(node->input[k]->type.dtype));
+    int64_t number = ((const AttrRandom *)node->attr)->number;
+    if (number < 0 || number >= SN_DROPOUT_NODES)
+        return sn_fail(SN_INVALID, "there is no stream number %lld", (long long)number);
     return sn_infer_set_broadcast(infer, node, SN_U32);
 }
 

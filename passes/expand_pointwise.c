@@ -58,9 +58,7 @@ static Value *dropped(Builder *b, Type type, int64_t number, Value *seed, Value 
     AttrIota position = {SN_I64, sn_type_count(dims, type), sn_dim(dims, 0), sn_dim(dims, 1)};
     Value *index = sn_build(b, SN_OP_IOTA, &position, 0, NULL);
     index = sn_build_reshape(b, index, type.rank, type.dim);
-    Value *stream = op_scalar(b, SN_OP_MUL, run, SN_DROPOUT_NODES);
-    stream = op_scalar(b, SN_OP_ADD, stream, (double)number);
-    return op2(b, SN_OP_LESS, sn_build3(b, SN_OP_RANDOM, NULL, seed, stream, index), limit);
+    return op2(b, SN_OP_LESS, sn_build3(b, SN_OP_RANDOM, &(AttrRandom){number}, seed, run, index), limit);
 }
 
 static Value *element(Builder *b, Value *list, int64_t at) {

@@ -232,6 +232,35 @@ static void there_must_be_something_to_drop(void **state) {
     assert_fails(sn_training_read(&wrong, &training), SN_INVALID, "dropout of 1");
 }
 
+/* ---- equal layers ---- */
+
+static int kernels_of(int layers, const char *cache) {
+    Arena *arena = sn_arena_new();
+    Text text = sn_text(arena);
+    sn_text_add(&text, "graph \"layers\" stage imported\ninput %%0 \"x\": f32[23, 37]\n");
+    for (int i = 0, x = 0; i < layers; i++, x = 3 * i) {
+        sn_text_add(
+            &text,
+            "%%%d \"w%d\" = constant {tensor = f32[37, 37] recipe %d scale 0.1 offset 0} : f32[37, 37]\n",
+            3 * i + 1, i, i);
+        sn_text_add(&text, "%%%d = matmul(%%%d, %%%d) : f32[23, 37]\n", 3 * i + 2, x, 3 * i + 1);
+        sn_text_add(&text, "%%%d = dropout(%%%d) {ratio = 0.1, number = 0} : f32[23, 37]\n", 3 * i + 3,
+                    3 * i + 2);
+    }
+    sn_text_add(&text, "output %%%d \"y\"\n", 3 * layers);
+    Training training = squared(0);
+    sn_Program *program;
+    assert_ok(try_program(sn_text_string(&text), &training, false, NULL, 1, cache, &program));
+    int count = program->plan->kernel_count;
+    sn_program_free(program);
+    sn_arena_free(arena);
+    return count;
+}
+
+static void equal_layers_share_kernels(void **state) {
+    assert_int_equal(kernels_of(3, *state), kernels_of(5, *state));
+}
+
 /* ---- the mask as an output, and half precision ---- */
 
 static void masks_are_outputs(void **state) {
@@ -254,10 +283,10 @@ static void masks_are_outputs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_way_drops_the_same), cmocka_unit_test(what_goes_on_drops_what_was_due),
-        cmocka_unit_test(evaluation_drops_nothing), cmocka_unit_test(rates_are_for_all_nodes),
-        cmocka_unit_test(models_run_without),       cmocka_unit_test(there_must_be_something_to_drop),
-        cmocka_unit_test(masks_are_outputs),
+        cmocka_unit_test(every_way_drops_the_same),   cmocka_unit_test(what_goes_on_drops_what_was_due),
+        cmocka_unit_test(evaluation_drops_nothing),   cmocka_unit_test(rates_are_for_all_nodes),
+        cmocka_unit_test(models_run_without),         cmocka_unit_test(there_must_be_something_to_drop),
+        cmocka_unit_test(equal_layers_share_kernels), cmocka_unit_test(masks_are_outputs),
     };
     return cmocka_run_group_tests(tests, use_libraries, remove_cache);
 }

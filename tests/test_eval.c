@@ -474,11 +474,12 @@ static void random_words_and_dropout(void **state) {
     Arena *arena = *state;
     const Array *index = I("8", 0, 1, 2, 3, 4, 5, 6, 7), *x = F("2 4", 3, 6, -3, 9, 12, 15, 18, 21);
     AttrDropout attr = {.ratio = 0.25, .number = 3};
-    expect(arena, SN_OP_RANDOM, NULL,
+    expect(arena, SN_OP_RANDOM, &(AttrRandom){3},
            ARRAY(SN_U32, "8", 1056782501, 4093777750, 1384206340, 3367815482, 1384891795, 2655364969,
                  247205162, 918869983),
-           I("", 7), I("", (5 << 20) + 3), index);
-    expect(arena, SN_OP_RANDOM, NULL, ARRAY(SN_U32, "1", 3446981951), I("1", -3), I("1", -1), I("1", -2));
+           I("", 7), I("", 5), index);
+    expect(arena, SN_OP_RANDOM, &(AttrRandom){(1 << 20) - 1}, ARRAY(SN_U32, "1", 3446981951), I("1", -3),
+           I("1", -1), I("1", -2));
     expect(arena, SN_OP_DROPOUT, &attr, F("2 4", 0, 8, -4, 12, 16, 20, 0, 0), x, I("2", 7, 5), NULL);
     expect(arena, SN_OP_DROPOUT, &attr, x, x, I("2", 7, -1), NULL);
     expect(arena, SN_OP_DROPOUT, &attr, x, x, NULL, NULL);
