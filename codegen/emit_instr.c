@@ -182,8 +182,8 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
     if (masked && whole) {
         sn_emit_line(emit, "%s v%d = {0};", type, instr->id);
         sn_emit_line(emit, "if (sn_all(v%d)) v%d = %s;", instr->guard->id, instr->id, load);
-        sn_emit_line(emit, "else for (int64_t l = 0; l < SN_LANES; l++)%s v%d[l] = %s;", lane_test, instr->id,
-                     lane_value);
+        sn_emit_line(emit, "else if (sn_any(v%d)) for (int64_t l = 0; l < SN_LANES; l++)%s v%d[l] = %s;",
+                     instr->guard->id, lane_test, instr->id, lane_value);
     } else if (masked) {
         emit_lanes(emit, instr, lane_test, lane_value);
     } else {

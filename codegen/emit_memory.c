@@ -180,11 +180,12 @@ static void go_far(void *user, Instr *index) {
 }
 
 /* In strips: of what a load has in one piece for a whole strip, the next strip's, in the order in which it lies in memory
- * and not in that of the rows: processors fetch such a piece far better. Of what lies in runs of a strip's rows, the next
- * run. */
+ * and not in that of the rows: processors fetch such a piece far better. */
 static void read_strip(Emit *emit) {
     Dims *dims = emit->kernel->dims;
-    Dim strip = emit->nest->strip, other = emit->nest->parallel.at[emit->nest->parallel.count - 2];
+    int at = 0;
+    while (emit->nest->parallel.at[at] != emit->nest->strip) at++;
+    Dim strip = emit->nest->strip, other = emit->nest->parallel.at[at + 1];
     int s = (int)strip->value, o = (int)other->value;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
@@ -193,14 +194,11 @@ static void read_strip(Emit *emit) {
                        sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1) &&
                        sn_dim_affine(dims, instr->dim, strip, &by[0], &rest) &&
                        sn_dim_affine(dims, rest, other, &by[1], &rest);
-        if (!vectors || sn_dim_equals(by[1], 0)) continue;
-        bool piece = by[0] == sn_dim_mul(dims, by[1], other->operand[0]);
+        if (!vectors || sn_dim_equals(by[1], 0) || by[0] != sn_dim_mul(dims, by[1], other->operand[0]))
+            continue;
         sn_emit_line(emit, "{");
         emit->indent++;
-        if (piece)
-            sn_emit_line(emit, "const int64_t there = i%d * strip + j, next = i%d - j + strip;", o, s);
-        else
-            sn_emit_line(emit, "const int64_t there = i%d + 1, next = i%d;", o, s);
+        sn_emit_line(emit, "const int64_t there = i%d * strip + j, next = i%d - j + strip;", o, s);
         sn_emit_line(emit, "const int64_t i%d = there, i%d = next;", o, s);
         sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", sn_emit_buffer(emit, instr->buffer),
                      sn_emit_dim(emit, instr->dim, NULL));

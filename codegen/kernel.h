@@ -136,8 +136,8 @@ typedef struct Nest {
     Dim tile; /* PARALLEL mode: the last axis of rows, of which a vector's worth (CUDA: Block.tile) is worked on
                     together, because loads that are no vectors along the vector axis are vectors along it; NULL:
                     none */
-    Dim strip; /* CPU, PARALLEL mode: the last but one axis of rows, of which SN_STRIP_ROWS are worked on at each point
-                  of the last one, because a load and a store disagree about which of the two is the faster; NULL: none */
+    Dim strip; /* CPU, PARALLEL mode: an axis of rows, of which SN_STRIP_ROWS are worked on at each point of those behind
+                  it, because what is read lies together for that many; NULL: none */
     Dim piece; /* the parallel axis over equal pieces of a reduced one; NULL: none is cut */
     Dim cut;   /* with it: the reduced axis inside a piece … */
     Dim whole; /* … and the extent of all pieces together, where the last one ends */
@@ -230,7 +230,7 @@ Dim sn_schedule_product(Dims *dims, const Axes *axes, int count);
 
 /* ---- strip.c ---- */
 
-/* Chooses nest->strip, and makes it the last but one axis of rows. */
+/* Orders two axes of rows that change places, and chooses nest->strip. */
 void sn_schedule_strip(KernelIr *kernel, Nest *nest);
 
 /* ---- split.c ---- */

@@ -81,10 +81,39 @@ static void put_axes(Arena *arena, Axes *axes, int k, Dim outer, Dim inner) {
     *axes = now;
 }
 
+/* The same for comparisons of `axis` itself: behind the split they compare the outer axis, and so are the same in all
+ * lanes. Short vectors are not worth it. */
+static void find_limit(Dims *dims, const Nest *nest, Dim axis, Dim *best) {
+    enum { SHORT = 16 };
+    Dim quotient;
+    int64_t limit;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (instr->kind == SN_INSTR_LESS && instr->dim == axis && sn_dim_is(instr->limit, &limit) &&
+            limit >= SHORT && (!*best || limit < weight(*best)) &&
+            sn_dim_divides(dims, instr->limit, extent(axis), &quotient))
+            *best = instr->limit;
+    }
+}
+
+/* whole < limit, where whole = outer · divisor + something below the divisor. */
+static void split_limits(Dims *dims, Nest *nest, Dim whole, Dim outer, Dim divisor) {
+    Dim quotient;
+    for (int i = 0; i < nest->instr.count; i++) {
+        Instr *instr = nest->instr.at[i];
+        if (instr->kind != SN_INSTR_LESS || instr->dim != whole ||
+            !sn_dim_divides(dims, divisor, instr->limit, &quotient))
+            continue;
+        instr->dim = outer;
+        instr->limit = quotient;
+    }
+}
+
 static bool split_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
     for (int k = 0; k < axes->count && axes->count < MAX_AXES; k++) {
         Dim axis = axes->at[k], divisor = NULL, quotient;
         for (int i = 0; i < slots.count; i++) find_divisor(kernel->dims, *slots.at[i], axis, &divisor);
+        if (!divisor && kernel->target->kind == SN_TARGET_CPU) find_limit(kernel->dims, nest, axis, &divisor);
         if (!divisor || !sn_dim_divides(kernel->dims, divisor, extent(axis), &quotient)) continue;
         if (quotient->kind == SN_DIM_CONST && quotient->value <= 1) continue; /* nothing is split off */
         int number = sn_schedule_free_number(nest);
@@ -92,6 +121,7 @@ static bool split_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
         Dim inner = sn_dim_axis(kernel->dims, number + 1, divisor);
         Dim whole = sn_dim_add(kernel->dims, sn_dim_mul(kernel->dims, outer, divisor), inner);
         replace(kernel, slots, &axis, &whole, 1);
+        split_limits(kernel->dims, nest, whole, outer, divisor);
         put_axes(kernel->arena, axes, k, outer, inner);
         return true;
     }

@@ -53,6 +53,10 @@ const RowsCase sn_rows_cases[] = {
      "symbol N at_least 1\ninput %0 \"x\": f32[N, 256, 768]\n%9 = view(%0) {extent = [N, 12, 256, 64], "
      "index = [i0, i2, 64*i1 + i3]}\noutput %9 \"z\"\n",
      786432, 0, 0, 0},
+    {"head merge",
+     "symbol N at_least 1\ninput %0 \"x\": f32[N, 12, 256, 64]\n%9 = view(%0) {extent = [N, 256, 12, 64], "
+     "index = [i0, i2, i1, i3]}\noutput %9 \"z\"\n",
+     786432, 0, 0, 0},
     {"head split, keys transposed",
      "symbol N at_least 1\ninput %0 \"x\": f32[N, 256, 768]\n%9 = view(%0) {extent = [N, 12, 64, 256], "
      "index = [i0, i3, 64*i1 + i2]}\noutput %9 \"z\"\n",
