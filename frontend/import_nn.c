@@ -41,6 +41,74 @@ Value *sn_import_elu(Call *c) {
     return where_negative(c, sn_build2(b, SN_OP_MUL, NULL, power, sn_call_scalar(c, x->type.dtype, alpha)));
 }
 
+/* max(0, min(1, alpha·x + beta)); a NaN stays one. */
+static Value *hard_sigmoid(Call *c, double alpha, double beta) {
+    Builder *b = c->builder;
+    Value *x = c->input[0];
+    DType dtype = x->type.dtype;
+    Value *line = sn_build2(b, SN_OP_MUL, NULL, x, sn_call_scalar(c, dtype, alpha));
+    line = sn_build2(b, SN_OP_ADD, NULL, line, sn_call_scalar(c, dtype, beta));
+    line = sn_build2(b, SN_OP_MIN, NULL, line, sn_call_scalar(c, dtype, 1));
+    return sn_build2(b, SN_OP_MAX, NULL, line, sn_call_scalar(c, dtype, 0));
+}
+
+Value *sn_import_hard_sigmoid(Call *c) {
+    double alpha = sn_call_float(c, "alpha", (double)0.2f);
+    return hard_sigmoid(c, alpha, sn_call_float(c, "beta", 0.5));
+}
+
+Value *sn_import_hard_swish(Call *c) {
+    return sn_build2(c->builder, SN_OP_MUL, NULL, c->input[0], hard_sigmoid(c, 1.0 / 6, 0.5));
+}
+
+/* gamma·x, and below zero gamma·alpha·(e^x - 1). */
+Value *sn_import_selu(Call *c) {
+    Builder *b = c->builder;
+    Value *x = c->input[0];
+    DType dtype = x->type.dtype;
+    double alpha = sn_call_float(c, "alpha", 1.67326319217681884765625);
+    double gamma = sn_call_float(c, "gamma", 1.05070102214813232421875);
+    Value *power =
+        sn_build2(b, SN_OP_SUB, NULL, sn_build1(b, SN_OP_EXP, NULL, x), sn_call_scalar(c, dtype, 1));
+    Value *y = where_negative(c, sn_build2(b, SN_OP_MUL, NULL, power, sn_call_scalar(c, dtype, alpha)));
+    return sn_build2(b, SN_OP_MUL, NULL, y, sn_call_scalar(c, dtype, gamma));
+}
+
+/* x, and below zero alpha·(e^(x/alpha) - 1). */
+Value *sn_import_celu(Call *c) {
+    Builder *b = c->builder;
+    Value *x = c->input[0];
+    DType dtype = x->type.dtype;
+    Value *alpha = sn_call_scalar(c, dtype, sn_call_float(c, "alpha", 1));
+    Value *power = sn_build1(b, SN_OP_EXP, NULL, sn_build2(b, SN_OP_DIV, NULL, x, alpha));
+    power = sn_build2(b, SN_OP_SUB, NULL, power, sn_call_scalar(c, dtype, 1));
+    return where_negative(c, sn_build2(b, SN_OP_MUL, NULL, alpha, power));
+}
+
+Value *sn_import_prelu(Call *c) {
+    return where_negative(c, sn_build2(c->builder, SN_OP_MUL, NULL, c->input[0], c->input[1]));
+}
+
+/* x·tanh(log(1 + e^x)) */
+Value *sn_import_mish(Call *c) {
+    Value *plus = sn_build1(c->builder, SN_OP_SOFTPLUS, NULL, c->input[0]);
+    return sn_build2(c->builder, SN_OP_MUL, NULL, c->input[0], sn_build1(c->builder, SN_OP_TANH, NULL, plus));
+}
+
+/* x/(1 + |x|) */
+Value *sn_import_softsign(Call *c) {
+    Value *x = c->input[0], *size = sn_build1(c->builder, SN_OP_ABS, NULL, x);
+    size = sn_build2(c->builder, SN_OP_ADD, NULL, size, sn_call_scalar(c, x->type.dtype, 1));
+    return sn_build2(c->builder, SN_OP_DIV, NULL, x, size);
+}
+
+Value *sn_import_thresholded_relu(Call *c) {
+    Value *x = c->input[0];
+    Value *alpha = sn_call_scalar(c, x->type.dtype, sn_call_float(c, "alpha", 1));
+    Value *above = sn_build2(c->builder, SN_OP_LESS, NULL, alpha, x);
+    return sn_build3(c->builder, SN_OP_WHERE, NULL, above, x, sn_call_scalar(c, x->type.dtype, 0));
+}
+
 /* The mask says what was kept. */
 static Value *dropout(Call *c, AttrDropout attr) {
     Value *x = c->input[0];
@@ -145,6 +213,79 @@ Value *sn_import_rms_norm(Call *c) {
     Value *normal = sn_build2(c->builder, SN_OP_RMS_NORM, &attr, sn_build_cast(c->builder, x, wide),
                               sn_build_cast(c->builder, scale, wide));
     return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, normal, result);
+}
+
+/* A vector of one number a channel, beside [N, C, D...]. */
+static Value *by_channel(Call *c, Value *vector, int rank) {
+    return rank > 2 ? sn_call_unsqueeze(c, vector, 1, rank - 2) : vector;
+}
+
+/* As it is without training: (x - mean)/√(variance + epsilon)·scale + bias, the factors of a channel put together. */
+Value *sn_import_batch_norm(Call *c) {
+    Builder *b = c->builder;
+    Value *x = c->input[0];
+    int rank = x->type.rank;
+    double epsilon = sn_call_float(c, "epsilon", (double)1e-5f);
+    sn_call_ignore(c, "momentum");
+    if (sn_call_int(c, "training_mode", 0) != 0) return sn_call_unsupported(c, "training_mode");
+    if (sn_call_int(c, "spatial", 1) != 1) return sn_call_unsupported(c, "statistics of every element");
+    for (int k = 1; k < c->output_count; k++)
+        if (sn_call_wants(c, k)) return sn_call_unsupported(c, "outputs beside the first");
+    if (rank < 2) return sn_call_invalid(c, "an input of rank %d", rank);
+    DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
+    Value *part[4]; /* scale, bias, mean, variance */
+    for (int k = 0; k < 4; k++) part[k] = by_channel(c, sn_build_cast(b, c->input[1 + k], wide), rank);
+    Value *spread = sn_build2(b, SN_OP_ADD, NULL, part[3], sn_call_scalar(c, wide, epsilon));
+    Value *factor = sn_build2(b, SN_OP_DIV, NULL, part[0], sn_build1(b, SN_OP_SQRT, NULL, spread));
+    Value *y = sn_build2(b, SN_OP_SUB, NULL, sn_build_cast(b, x, wide), part[2]);
+    y = sn_build2(b, SN_OP_ADD, NULL, sn_build2(b, SN_OP_MUL, NULL, y, factor), part[1]);
+    return sn_call_failed(c) ? NULL : sn_build_cast(b, y, dtype);
+}
+
+/* [N, groups, everything else], each row brought to mean 0 and variance 1. */
+static Value *normal_groups(Call *c, Dim groups, double epsilon) {
+    Value *x = c->input[0];
+    Dims *dims = c->dims;
+    Dim rest = sn_dim(dims, 1);
+    if (x->type.rank < 3) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
+    for (int k = 2; k < x->type.rank; k++) rest = sn_dim_mul(dims, rest, x->type.dim[k]);
+    rest = sn_dim_mul(dims, rest, sn_dim_floordiv(dims, x->type.dim[1], groups));
+    Value *rows = sn_build_reshape(c->builder, x, 3, (Dim[]){x->type.dim[0], groups, rest});
+    Value *one = sn_build_expand(c->builder, sn_call_scalar(c, x->type.dtype, 1), 1, &rest);
+    return sn_call_failed(c) ? NULL
+                             : sn_build2(c->builder, SN_OP_LAYER_NORM, &(AttrNorm){2, epsilon}, rows, one);
+}
+
+/* x·scale + bias, vectors along axis 1. */
+static Value *scaled(Call *c, Value *x, Value *scale, Value *bias) {
+    if (sn_call_failed(c)) return NULL;
+    int rank = x->type.rank;
+    Value *y = sn_build2(c->builder, SN_OP_MUL, NULL, x, by_channel(c, scale, rank));
+    return sn_build2(c->builder, SN_OP_ADD, NULL, y, by_channel(c, bias, rank));
+}
+
+Value *sn_import_instance_norm(Call *c) {
+    Type type = c->input[0]->type;
+    double epsilon = sn_call_float(c, "epsilon", (double)1e-5f);
+    if (type.rank < 3) return sn_call_invalid(c, "an input of rank %d", type.rank);
+    Value *y = normal_groups(c, type.dim[1], epsilon);
+    y = scaled(c, y, c->input[1], c->input[2]);
+    return y ? sn_build_reshape(c->builder, y, type.rank, type.dim) : NULL;
+}
+
+/* Scale and bias are one a channel; one a group (the parameter) before opset 21. */
+Value *sn_import_group_norm(Call *c) {
+    Type type = c->input[0]->type;
+    double epsilon = sn_call_float(c, "epsilon", (double)1e-5f);
+    int64_t groups = sn_call_int(c, "num_groups", 0), channels;
+    if (sn_call_int(c, "stash_type", 1) != 1) return sn_call_unsupported(c, "stash_type other than f32");
+    if (groups < 1 || type.rank < 3) return sn_call_invalid(c, "%lld groups", (long long)groups);
+    if (sn_dim_is(type.dim[1], &channels) && channels % groups != 0)
+        return sn_call_invalid(c, "%lld channels in %lld groups", (long long)channels, (long long)groups);
+    Value *y = normal_groups(c, sn_dim(c->dims, groups), epsilon);
+    if (c->row->parameter) y = scaled(c, y, c->input[1], c->input[2]);
+    if (y) y = sn_build_reshape(c->builder, y, type.rank, type.dim);
+    return c->row->parameter ? y : scaled(c, y, c->input[1], c->input[2]);
 }
 
 /* ---- com.microsoft ---- */

@@ -708,6 +708,121 @@ def fed_inputs(case):
             if value is not None and not isinstance(value, Constant)}
 
 
+@operator("Conv")
+def convolution(name, version):
+    image, line = numbers("x", (2, 4, 7, 9)), numbers("x", (2, 4, 13))
+    filters, groups = Constant(numbers("w", (5, 4, 3, 2))), Constant(numbers("w", (6, 2, 3, 3)))
+    yield Case("plain", [image, filters])
+    yield Case("bias", [image, filters, Constant(numbers("b", (5,)))])
+    yield Case("padded", [image, filters], {"pads": [1, 0, 2, 1], "strides": [2, 3], "dilations": [2, 1]})
+    yield Case("groups", [image, groups], {"group": 2, "pads": [1, 1, 1, 1]})
+    yield Case("depthwise", [image, Constant(numbers("w", (4, 1, 3, 3)))], {"group": 4, "strides": [2, 2]})
+    yield Case("multiplier", [image, Constant(numbers("w", (8, 1, 2, 2)))], {"group": 4})
+    yield Case("patches", [image, Constant(numbers("w", (5, 4, 3, 3))), Constant(numbers("b", (5,)))],
+               {"strides": [3, 3]})
+    yield Case("line", [line, Constant(numbers("w", (3, 4, 3)))], {"pads": [1, 1], "strides": [2]})
+    yield Case("line_run_time_weights", [line, numbers("w", (3, 4, 1)), numbers("b", (3,))])
+    yield Case("volume", [numbers("x", (1, 2, 4, 5, 3)), Constant(numbers("w", (2, 2, 2, 2, 2)))])
+    yield Case("same_upper", [image, filters], {"auto_pad": "SAME_UPPER", "strides": [2, 2]})
+    yield Case("same_lower", [image, filters], {"auto_pad": "SAME_LOWER", "strides": [2, 2]})
+    yield Case("f64", [numbers("x", (1, 2, 5), F64), Constant(numbers("w", (2, 2, 3), F64))])
+
+
+@operator("MaxPool", "AveragePool")
+def pools(name, version):
+    image = numbers("x", (2, 3, 7, 9))
+    yield Case("plain", [image], {"kernel_shape": [3, 2]})
+    yield Case("strided", [image], {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1]})
+    yield Case("line", [numbers("x", (2, 3, 10))], {"kernel_shape": [4], "strides": [2]})
+    yield Case("same", [image], {"kernel_shape": [3, 3], "strides": [2, 2], "auto_pad": "SAME_UPPER"})
+    if version >= 10:
+        yield Case("ceil", [image], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})
+        yield Case("ceil_padded", [image], {"kernel_shape": [3, 4], "strides": [3, 3], "pads": [1, 1, 1, 1],
+                                            "ceil_mode": 1})
+    if name == "AveragePool":
+        yield Case("padding_counts", [image], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1})
+    if name == "MaxPool" and version >= 10:
+        yield Case("dilated", [image], {"kernel_shape": [2, 3], "dilations": [2, 2]})
+    if name == "MaxPool" and version >= 12:
+        yield Case("i8", [numbers("x", (1, 2, 5), I8, -9, -1)], {"kernel_shape": [3], "pads": [1, 1]})
+
+
+@operator("GlobalMaxPool", "GlobalAveragePool")
+def global_pools(name, version):
+    yield Case("image", [numbers("x", (2, 3, 4, 5))])
+    yield Case("line", [numbers("x", (2, 3, 7))])
+
+
+@operator("BatchNormalization")
+def batch_norm(name, version):
+    def case(label, shape, dtype=F32, **attributes):
+        vector = [numbers(part, (shape[1],), dtype) for part in ("scale", "bias", "mean")]
+        spread = numbers("variance", (shape[1],), dtype, 0.2, 2)
+        return Case(label, [numbers("x", shape, dtype), *map(Constant, [*vector, spread])], attributes)
+
+    yield case("image", (2, 3, 4, 5))
+    yield case("matrix", (4, 3), epsilon=0.01)
+    yield case("line", (2, 5, 7), F64)
+
+
+@operator("InstanceNormalization")
+def instance_norm(name, version):
+    yield Case("image", [numbers("x", (2, 3, 4, 5)), numbers("scale", (3,)), numbers("bias", (3,))])
+    yield Case("line", [numbers("x", (2, 3, 9)), numbers("scale", (3,)), numbers("bias", (3,))], {"epsilon": 0.01})
+
+
+@operator("TopK")
+def top_k(name, version):
+    rows, ties = numbers("x", (3, 11)), np.array([[2, 1, 2, 0, 2, 1]], F32)
+
+    def case(label, x, count, **attributes):
+        if version < 10:
+            return Case(label, [x], {"k": count, **attributes}, outputs=2)
+        return Case(label, [x, Constant(np.array([count], I64))], attributes, outputs=2)
+
+    yield case("rows", rows, 4)
+    yield case("columns", rows, 2, axis=0)
+    yield case("ties", ties, 5)
+    yield case("all", numbers("x", (2, 3, 5)), 3, axis=1)
+    yield case("infinite", np.array([np.inf, -np.inf, 0, -np.inf, np.inf], F32), 4)
+    if version >= 11:
+        yield case("smallest", rows, 4, largest=0)
+        yield case("i64", numbers("x", (2, 9), I64, -50, 50), 3)
+
+
+@operator("OneHot")
+def one_hot(name, version):
+    depth = Constant(np.array(5, I64))
+    indices = np.array([[0, 4, 2], [3, 1, 1]], I64)
+    yield Case("last", [indices, depth, np.array([0.5, 2], F32)])
+    yield Case("first", [indices, Constant(np.array([5], I64)), np.array([0, 1], F32)], {"axis": 0})
+    yield Case("floats", [indices.astype(F32), Constant(np.array(5, F32)), np.array([0, 1], F32)])
+    if version >= 11:
+        yield Case("negative", [indices - 5, depth, np.array([0, 1], I64)], {"axis": 1})
+        yield Case("outside", [np.array([-6, 5, 9, -5], I64), depth, np.array([-1, 1], F32)])
+
+
+@operator("EyeLike")
+def eye_like(name, version):
+    yield Case("wide", [numbers("x", (3, 5))])
+    yield Case("above", [numbers("x", (4, 3))], {"k": 1})
+    yield Case("below", [numbers("x", (3, 4), I64)], {"k": -1, "dtype": 1})
+
+
+@operator("HardSigmoid", "HardSwish", "Selu", "Celu", "Mish", "Softsign", "ThresholdedRelu")
+def more_activations(name, version):
+    yield Case("f32", [numbers(name, (3, 17), F32, -6, 6)])
+    yield Case("edges", [np.array([-np.inf, -3, -0.0, 0, 1, 3, 100, np.inf], F32)])
+    if name in ("HardSigmoid", "Selu", "Celu", "ThresholdedRelu"):
+        yield Case("alpha", [numbers(name, (9,))], {"alpha": 0.7})
+
+
+@operator("PRelu")
+def prelu(name, version):
+    yield Case("channels", [numbers("x", (2, 3, 4)), Constant(numbers("slope", (3, 1)))])
+    yield Case("scalar", [numbers("x", (5,)), Constant(numbers("slope", (1,)))])
+
+
 def reference_results(model, case):
     """onnxruntime's results and its name; the reference evaluator's where it has no kernel for the model."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state

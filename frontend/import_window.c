@@ -1,0 +1,293 @@
+/* Windows that slide over the spatial axes of an [N, C, D...] tensor: convolutions as matrix products, and pools.
+ *
+ * The windows are a view [N, C, position..., element...] of the padded input; nothing is copied where a kernel reads it. */
+#include "import.h"
+
+#include <math.h>
+
+enum { MOST_SPATIAL = (SN_MAX_RANK - 3) / 2 }; /* as many positions, elements, batch, group and channel */
+
+/* One spatial axis. */
+typedef struct Slide {
+    int64_t kernel, stride, dilation;
+    Dim before, after; /* padding */
+    Dim count;         /* positions */
+    Dim beyond; /* elements past the padding that the last position reaches when counts are rounded up */
+} Slide;
+
+typedef struct Windows {
+    int spatial;
+    Slide axis[MOST_SPATIAL];
+} Windows;
+
+/* ---- attributes ---- */
+
+/* A list with an entry for each spatial axis (twice that for pads), each at least `least`. NULL where it is
+ * absent or wrong. */
+static const int64_t *spatial_list(Call *c, const char *name, int wanted, int64_t least) {
+    int count;
+    const int64_t *list = sn_call_int_list(c, name, &count);
+    if (!list) return NULL;
+    if (count != wanted) sn_call_invalid(c, "%d %s instead of %d", count, name, wanted);
+    for (int k = 0; k < count && !sn_call_failed(c); k++)
+        if (list[k] < least || list[k] > INT32_MAX)
+            sn_call_invalid(c, "%lld in %s", (long long)list[k], name);
+    return sn_call_failed(c) ? NULL : list;
+}
+
+/* How many elements a window spans. */
+static int64_t reach(const Slide *s) {
+    return (s->kernel - 1) * s->dilation + 1;
+}
+
+/* auto_pad SAME_*: as many positions as strides fit, rounded up; an odd padding is longer at the end, or with `lower` at the
+ * start. */
+static void pad_same(Dims *dims, Slide *s, Dim length, bool lower) {
+    Dim zero = sn_dim(dims, 0), stride = sn_dim(dims, s->stride);
+    Dim last = sn_dim_mul(dims, sn_dim_addc(dims, sn_dim_ceildiv(dims, length, stride), -1), stride);
+    Dim total = sn_dim_max(dims, sn_dim_sub(dims, sn_dim_addc(dims, last, reach(s)), length), zero);
+    Dim less = sn_dim_floordiv(dims, total, sn_dim(dims, 2)), more = sn_dim_sub(dims, total, less);
+    s->before = lower ? more : less;
+    s->after = lower ? less : more;
+}
+
+/* Counts are rounded up where `ceil` says so, but no window starts in the padding at the end. */
+static void count_positions(Dims *dims, Slide *s, Dim length, bool ceil) {
+    Dim zero = sn_dim(dims, 0), stride = sn_dim(dims, s->stride);
+    Dim padded = sn_dim_add(dims, s->before, length);
+    Dim free = sn_dim_addc(dims, sn_dim_add(dims, padded, s->after), -reach(s));
+    s->beyond = zero;
+    if (!ceil) {
+        s->count = sn_dim_addc(dims, sn_dim_floordiv(dims, free, stride), 1);
+        return;
+    }
+    s->count = sn_dim_min(dims, sn_dim_addc(dims, sn_dim_ceildiv(dims, free, stride), 1),
+                          sn_dim_ceildiv(dims, padded, stride));
+    Dim last = sn_dim_mul(dims, sn_dim_addc(dims, s->count, -1), stride);
+    s->beyond = sn_dim_max(dims, sn_dim_sub(dims, last, free), zero);
+}
+
+/* The attributes that say how windows slide over x; kernel_shape by `kernel` where the weights tell it. */
+static bool read_windows(Call *c, const Value *x, const int64_t *kernel, bool ceil, Windows *w) {
+    *w = (Windows){.spatial = x->type.rank - 2};
+    int n = w->spatial;
+    if (n < 1) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
+    if (n > MOST_SPATIAL) return sn_call_unsupported(c, "%d spatial axes", n);
+    const char *how = sn_call_string(c, "auto_pad", "NOTSET");
+    const int64_t *shape = spatial_list(c, "kernel_shape", n, 1), *pads = spatial_list(c, "pads", 2 * n, 0);
+    const int64_t *strides = spatial_list(c, "strides", n, 1),
+                  *dilations = spatial_list(c, "dilations", n, 1);
+    bool lower = strcmp(how, "SAME_LOWER") == 0, same = lower || strcmp(how, "SAME_UPPER") == 0;
+    bool valid = strcmp(how, "VALID") == 0;
+    if (!same && !valid && strcmp(how, "NOTSET") != 0) sn_call_invalid(c, "auto_pad is \"%.16s\"", how);
+    if (sn_call_failed(c)) return false;
+    if (!shape && !kernel) return sn_call_invalid(c, "kernel_shape is missing");
+    for (int k = 0; k < n; k++) {
+        Slide *s = &w->axis[k];
+        Dim length = x->type.dim[2 + k];
+        if (shape && kernel && shape[k] != kernel[k])
+            return sn_call_invalid(c, "kernel_shape is not the weights'");
+        s->kernel = kernel ? kernel[k] : shape[k];
+        s->stride = strides ? strides[k] : 1;
+        s->dilation = dilations ? dilations[k] : 1;
+        s->before = sn_dim(c->dims, pads && !valid ? pads[k] : 0);
+        s->after = sn_dim(c->dims, pads && !valid ? pads[n + k] : 0);
+        if (same) pad_same(c->dims, s, length, lower);
+        count_positions(c->dims, s, length, ceil && !same);
+        int64_t most;
+        if (sn_dim_upper(c->dims, s->count, &most) && most < 0)
+            return sn_call_invalid(c, "a window of %lld that is longer than its axis", (long long)reach(s));
+    }
+    return true;
+}
+
+/* ---- views ---- */
+
+/* x with `before` and `after` of each spatial axis, or, with `beyond`, what lies past those. */
+static Value *padded(Call *c, Value *x, const Windows *w, bool beyond, double value) {
+    if (sn_call_failed(c)) return NULL;
+    Dim zero = sn_dim(c->dims, 0), before[SN_MAX_RANK], after[SN_MAX_RANK];
+    bool any = false;
+    for (int k = 0; k < x->type.rank; k++) {
+        const Slide *s = k < 2 ? NULL : &w->axis[k - 2];
+        before[k] = s && !beyond ? s->before : zero;
+        after[k] = !s ? zero : beyond ? s->beyond : s->after;
+        any = any || before[k] != zero || after[k] != zero;
+    }
+    AttrPad attr = {x->type.rank, before, after, value};
+    return any ? sn_build1(c->builder, SN_OP_PAD, &attr, x) : x;
+}
+
+/* [N, C, position..., element...] of a padded input. */
+static Value *windows_of(Call *c, Value *x, const Windows *w) {
+    if (sn_call_failed(c)) return NULL;
+    Arena *arena = c->import->graph->arena;
+    int n = w->spatial, rank = 2 + 2 * n;
+    Dim *extent = SN_ARRAY(arena, Dim, rank), *index = SN_ARRAY(arena, Dim, 2 + n);
+    for (int k = 0; k < 2; k++) extent[k] = x->type.dim[k];
+    for (int k = 0; k < n; k++) {
+        extent[2 + k] = w->axis[k].count;
+        extent[2 + n + k] = sn_dim(c->dims, w->axis[k].kernel);
+    }
+    Dim *axis = sn_view_axes(c->dims, arena, rank, extent);
+    for (int k = 0; k < 2; k++) index[k] = axis[k];
+    for (int k = 0; k < n; k++)
+        index[2 + k] = sn_dim_add(c->dims, sn_dim_mulc(c->dims, axis[2 + k], w->axis[k].stride),
+                                  sn_dim_mulc(c->dims, axis[2 + n + k], w->axis[k].dilation));
+    AttrView attr = {rank, extent, 2 + n, index};
+    return sn_build1(c->builder, SN_OP_VIEW, &attr, x);
+}
+
+/* The elements of each window put together by a reduction: [N, C, position...]. */
+static Value *reduce_windows(Call *c, OpCode op, Value *windows, int spatial) {
+    int64_t axes[MOST_SPATIAL];
+    for (int k = 0; k < spatial; k++) axes[k] = 2 + spatial + k;
+    return sn_call_reduce(c, op, windows, spatial, axes, false);
+}
+
+/* ---- convolution ---- */
+
+typedef struct Conv {
+    Windows windows;
+    Value *weight;
+    Dim filters, channels; /* the weight's first two extents */
+    int64_t groups;
+} Conv;
+
+/* Positions, elements of a filter. */
+static Dim product_of(Call *c, const Windows *w, bool positions) {
+    Dim product = sn_dim(c->dims, 1);
+    for (int k = 0; k < w->spatial; k++)
+        product =
+            sn_dim_mul(c->dims, product, positions ? w->axis[k].count : sn_dim(c->dims, w->axis[k].kernel));
+    return product;
+}
+
+/* One filter a channel: a sum over each window, with no product worth the name. */
+static Value *depthwise(Call *c, const Conv *conv, Value *windows) {
+    int n = conv->windows.spatial;
+    Dim extent[SN_MAX_RANK];
+    if (sn_call_failed(c)) return NULL;
+    extent[0] = conv->filters;
+    for (int k = 0; k < n; k++) {
+        extent[1 + k] = sn_dim(c->dims, 1);
+        extent[1 + n + k] = sn_dim(c->dims, conv->windows.axis[k].kernel);
+    }
+    DType dtype = windows->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
+    Value *filter = sn_build_reshape(c->builder, conv->weight, 1 + 2 * n, extent);
+    Value *terms = sn_build2(c->builder, SN_OP_MUL, NULL, sn_build_cast(c->builder, windows, wide),
+                             sn_build_cast(c->builder, filter, wide));
+    Value *sum = reduce_windows(c, SN_OP_REDUCE_SUM, terms, n);
+    return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, sum, dtype);
+}
+
+/* windows[N, G, positions, C/G·elements] · weight[G, C/G·elements, M/G], as [N, M, positions]. */
+static Value *as_product(Call *c, const Conv *conv, Value *windows) {
+    const Windows *w = &conv->windows;
+    int n = w->spatial, order[SN_MAX_RANK];
+    if (sn_call_failed(c)) return NULL;
+    Dim batch = windows->type.dim[0], groups = sn_dim(c->dims, conv->groups);
+    Dim each = sn_dim_floordiv(c->dims, conv->filters, groups), positions = product_of(c, w, true);
+    Dim elements = sn_dim_mul(c->dims, conv->channels, product_of(c, w, false));
+    Dim split[SN_MAX_RANK] = {batch, groups, conv->channels};
+    for (int k = 0; k < 2 * n; k++) split[3 + k] = windows->type.dim[2 + k];
+    order[0] = 0, order[1] = 1, order[2 + n] = 2;
+    for (int k = 0; k < n; k++) order[2 + k] = 3 + k, order[3 + n + k] = 3 + n + k;
+    Value *rows = sn_build_reshape(c->builder, windows, 3 + 2 * n, split);
+    if (rows) rows = sn_build_transpose(c->builder, rows, order);
+    if (rows) rows = sn_build_reshape(c->builder, rows, 4, (Dim[]){batch, groups, positions, elements});
+    Value *filters = sn_build_reshape(c->builder, conv->weight, 3, (Dim[]){groups, each, elements});
+    if (filters) filters = sn_build_transpose(c->builder, filters, (int[]){0, 2, 1});
+    Value *y = rows && filters ? sn_build2(c->builder, SN_OP_MATMUL, NULL, rows, filters) : NULL;
+    if (y) y = sn_build_transpose(c->builder, y, (int[]){0, 1, 3, 2});
+    return y ? sn_build_reshape(c->builder, y, 3, (Dim[]){batch, conv->filters, positions}) : NULL;
+}
+
+static bool read_conv(Call *c, Conv *conv) {
+    Value *x = c->input[0], *weight = c->input[1];
+    int rank = x->type.rank;
+    int64_t kernel[SN_MAX_RANK], channels, filters;
+    if (weight->type.rank != rank || rank < 3)
+        return sn_call_invalid(c, "weights of rank %d and an input of rank %d", weight->type.rank, rank);
+    for (int k = 2; k < rank; k++)
+        if (!sn_dim_is(weight->type.dim[k], &kernel[k - 2]))
+            return sn_call_unsupported(c, "weights of a size that is not known");
+    *conv = (Conv){.weight = weight, .filters = weight->type.dim[0], .channels = weight->type.dim[1]};
+    conv->groups = sn_call_int(c, "group", 1);
+    if (conv->groups < 1) return sn_call_invalid(c, "group is %lld", (long long)conv->groups);
+    Dim taken = sn_dim_mulc(c->dims, conv->channels, conv->groups);
+    if (sn_dim_ne(c->dims, x->type.dim[1], taken)) {
+        if (sn_dim_is(x->type.dim[1], &channels) && sn_dim_is(conv->channels, &filters))
+            return sn_call_invalid(c, "%lld channels for %lld groups of %lld", (long long)channels,
+                                   (long long)conv->groups, (long long)filters);
+        return sn_call_invalid(c, "channels that are not the weights'");
+    }
+    if (sn_dim_is(conv->filters, &filters) && filters % conv->groups != 0)
+        return sn_call_invalid(c, "%lld filters in %lld groups", (long long)filters, (long long)conv->groups);
+    return read_windows(c, x, kernel, false, &conv->windows);
+}
+
+Value *sn_import_conv(Call *c) {
+    Conv conv;
+    if (!read_conv(c, &conv)) return NULL;
+    const Windows *w = &conv.windows;
+    Value *x = c->input[0], *bias = sn_call_input(c, 2);
+    Dim extent[SN_MAX_RANK] = {x->type.dim[0], conv.filters};
+    for (int k = 0; k < w->spatial; k++) extent[2 + k] = w->axis[k].count;
+    Value *windows = windows_of(c, padded(c, x, w, false, 0), w);
+    bool alone = sn_dim_equals(conv.channels, 1) && sn_dim_equals(conv.filters, conv.groups);
+    Value *y = alone && conv.groups > 1 ? depthwise(c, &conv, windows) : as_product(c, &conv, windows);
+    if (bias && sn_call_failed(c)) return NULL;
+    if (bias) bias = sn_call_unsqueeze(c, bias, 1, y->type.rank - 2);
+    if (bias) y = sn_build2(c->builder, SN_OP_ADD, NULL, y, bias);
+    return y ? sn_build_reshape(c->builder, y, 2 + w->spatial, extent) : NULL;
+}
+
+/* ---- pools ---- */
+
+/* What no element is less than. */
+static double least_of(DType dtype) {
+    if (sn_dtype_is_float(dtype)) return -INFINITY;
+    return dtype == SN_I8 ? INT8_MIN : dtype == SN_U8 ? 0 : INT32_MIN;
+}
+
+Value *sn_import_max_pool(Call *c) {
+    Windows w;
+    Value *x = c->input[0];
+    bool ceil = sn_call_int(c, "ceil_mode", 0) != 0;
+    sn_call_ignore(c, "storage_order"); /* of the indices */
+    if (sn_call_wants(c, 1)) return sn_call_unsupported(c, "the output Indices");
+    if (!read_windows(c, x, NULL, ceil, &w)) return NULL;
+    double least = least_of(x->type.dtype);
+    Value *all = padded(c, padded(c, x, &w, false, least), &w, true, least);
+    return reduce_windows(c, SN_OP_REDUCE_MAX, windows_of(c, all, &w), w.spatial);
+}
+
+/* The sum of each window over the number of its elements that count: those of x, and its padding where count_include_pad
+ * says so. */
+Value *sn_import_average_pool(Call *c) {
+    Windows w;
+    Value *x = c->input[0];
+    bool ceil = sn_call_int(c, "ceil_mode", 0) != 0, include = sn_call_int(c, "count_include_pad", 0) != 0;
+    if (!read_windows(c, x, NULL, ceil, &w)) return NULL;
+    DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
+    Dim extent[SN_MAX_RANK];
+    for (int k = 0; k < x->type.rank; k++) extent[k] = k < 2 ? sn_dim(c->dims, 1) : x->type.dim[k];
+    Value *ones = sn_build_expand(c->builder, sn_call_scalar(c, wide, 1), x->type.rank, extent);
+    Value *counted = padded(c, padded(c, ones, &w, false, include), &w, true, 0);
+    Value *all = padded(c, padded(c, sn_build_cast(c->builder, x, wide), &w, false, 0), &w, true, 0);
+    Value *count = reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, counted, &w), w.spatial);
+    Value *sum = reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, all, &w), w.spatial);
+    if (sn_call_failed(c)) return NULL;
+    return sn_build_cast(c->builder, sn_build2(c->builder, SN_OP_DIV, NULL, sum, count), dtype);
+}
+
+/* The parameter is the reduction. */
+Value *sn_import_global_pool(Call *c) {
+    Value *x = c->input[0];
+    int64_t axes[SN_MAX_RANK];
+    int count = x->type.rank - 2;
+    if (count < 1) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
+    for (int k = 0; k < count; k++) axes[k] = 2 + k;
+    return sn_call_reduce(c, (OpCode)c->row->parameter, x, count, axes, true);
+}
