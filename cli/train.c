@@ -113,7 +113,8 @@ static Status read_options(Run *run) {
     options->compile = (sn_CompileOptions){.size = sizeof options->compile,
                                            .device = option_text(run, OPTION_DEVICE),
                                            .threads = (int)option_integer(run, OPTION_THREADS, 0),
-                                           .precision = sn_option_precision(given)};
+                                           .precision = sn_option_precision(given),
+                                           .tuning = sn_option_text(given, OPTION_TUNING, NULL)};
     if (strcmp(sn_option_text(given, OPTION_MODE, ""), "eager") == 0) options->compile.mode = SN_EAGER;
     if (!run->out && !run->checkpoint)
         return sn_cli_usage(run->cli, "-o FILE is missing, or --checkpoint FILE: nothing would be left");

@@ -1,10 +1,12 @@
-/* Every kernel of every model of tests/models, compiled and eager, through the real NVRTC where one is installed: it compiles without
+/* Every kernel of every model of tests/models, compiled and eager, and of a training step, through the real NVRTC where one is installed: it compiles without
  * a warning, and stays within the registers, spilled bytes and bytes of stack that cuda_budget.txt grants its kind. The
  * numbers there only ever become smaller; with SINTER_WRITE_BUDGET=FILE this test writes what it measured. */
 #include "compile.h"
 #include "cuda/libraries.h"
 #include "load.h"
 #include "map.h"
+#include "training.h"
+#include "zoo.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -71,18 +73,26 @@ static void add_kernel(Work *work, int architecture, ClusterKind kind, const Ker
     }
 }
 
+/* Products and attention of a training step are like those of the models, which are compiled for all anyway. */
+static bool is_known(const Node *cluster, int architecture) {
+    ClusterKind kind = ((const AttrCluster *)cluster->attr)->kind;
+    return architecture > 0 && kind != SN_CLUSTER_MAP && kind != SN_CLUSTER_REDUCE &&
+           kind != SN_CLUSTER_SCATTER;
+}
+
 /* Kernels of what this target has none for are another test's matter. */
-static void add_graph(Work *work, Arena *arena, int architecture, const Graph *imported, bool eager) {
+static void add_graph(Work *work, Arena *arena, int architecture, const Graph *imported, bool eager,
+                      const Training *training) {
     Target target = {0};
     Graph *graph;
     Ledger ledger = {0};
-    PipelineOptions options = {.eager = eager};
+    PipelineOptions options = {.eager = eager, .training = training};
     sn_target_cuda(&target, architectures[architecture].sm);
     Status status = sn_compile_graph(arena, imported, &target, &options, NULL, &ledger, &graph);
     if (status) fail_msg("%s", sn_error_message(status));
     for (const Node *node = graph->body->first; node; node = node->next) {
         Kernel *kernel;
-        if (node->op != SN_OP_CLUSTER) continue;
+        if (node->op != SN_OP_CLUSTER || (training && is_known(node, architecture))) continue;
         status = sn_codegen(arena, graph->dims, node, &target, &kernel);
         if (!status) add_kernel(work, architecture, ((const AttrCluster *)node->attr)->kind, kernel);
         sn_error_free(status);
@@ -96,8 +106,39 @@ static void add_model(Work *work, const char *path, bool operators) {
     Status status = sn_load_onnx(arena, path, NULL, &imported, NULL);
     for (int i = 0; i < ARCHITECTURES && !status; i++)
         for (int eager = 0; eager < 2; eager++)
-            if (architectures[i].operators || !operators) add_graph(work, arena, i, imported, eager);
+            if (architectures[i].operators || !operators) add_graph(work, arena, i, imported, eager, NULL);
     sn_error_free(status); /* of those in unsupported.txt */
+    sn_arena_free(arena);
+}
+
+/* What a training step has besides; layers are like one another. */
+static void add_training(Work *work) {
+    static const ZooOptions sizes = {.layers = 1,
+                                     .d_model = 64,
+                                     .heads = 2,
+                                     .kv_heads = 1,
+                                     .d_ff = 96,
+                                     .vocab = 1000,
+                                     .context = 64,
+                                     .opset = 17,
+                                     .dtype = SN_F32};
+    Arena *arena = sn_arena_new();
+    Graph *imported;
+    Writer *writer;
+    Training training;
+    char path[] = "/tmp/sinter-test-XXXXXX";
+    const sn_TrainingOptions options = {
+        .size = sizeof options, .loss = SN_LOSS_CLASSES, .clip_norm = 1, .skip_nonfinite = 1};
+    int file = mkstemp(path);
+    assert_true(arena && file >= 0);
+    Status status = sn_zoo_build(arena, "llama", &sizes, &writer);
+    if (!status) status = sn_writer_save(writer, path, false, NULL, NULL);
+    if (!status) status = sn_load_onnx(arena, path, NULL, &imported, NULL);
+    if (!status) status = sn_training_read(&options, &training);
+    if (status) fail_msg("%s", sn_error_message(status));
+    for (int i = 0; i < ARCHITECTURES; i++) add_graph(work, arena, i, imported, false, &training);
+    unlink(path);
+    close(file);
     sn_arena_free(arena);
 }
 
@@ -194,9 +235,9 @@ static Use largest(Use a, Use b) {
                  a.spilled > b.spilled ? a.spilled : b.spilled, a.stack > b.stack ? a.stack : b.stack};
 }
 
-typedef Use Budget[ARCHITECTURES][SN_CLUSTER_KIND_COUNT];
+typedef Use Grants[ARCHITECTURES][SN_CLUSTER_KIND_COUNT];
 
-static void read_budget(Budget budget) {
+static void read_budget(Grants budget) {
     char architecture[16], kind[32], line[256];
     Use use;
     FILE *file = fopen(SN_TESTS "/cuda_budget.txt", "r");
@@ -214,7 +255,7 @@ static void read_budget(Budget budget) {
     fclose(file);
 }
 
-static void write_budget(Budget measured, const char *path) {
+static void write_budget(Grants measured, const char *path) {
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file,
@@ -228,7 +269,7 @@ static void write_budget(Budget measured, const char *path) {
 }
 
 /* How many kernels are over their budget; what each kind needs is in `measured`. */
-static int count_excess(const Work *work, Budget budget, Budget measured) {
+static int count_excess(const Work *work, Grants budget, Grants measured) {
     int excess = 0;
     for (int i = 0; i < work->entry.count; i++) {
         const Entry *entry = work->entry.at[i];
@@ -267,7 +308,7 @@ static void kernels_stay_within_their_budget(void **state) {
     (void)state;
     Work work = {.arena = sn_arena_new()};
     const char *path, *write_to = getenv("SINTER_WRITE_BUDGET");
-    static Budget budget, measured;
+    static Grants budget, measured;
     assert_non_null(work.arena);
     Status status = sn_cuda_open_nvrtc(work.arena, &work.nvrtc, &path);
     if (status) {
@@ -280,6 +321,7 @@ static void kernels_stay_within_their_budget(void **state) {
     work.seen_anywhere = sn_map_new(work.arena);
     add_folder(&work, SN_TESTS "/models", false);
     add_folder(&work, SN_TESTS "/models/ops", true);
+    add_training(&work);
     compile_in_parallel(&work);
     if (work.complaint) fail_msg("%s", work.complaint);
     read_budget(budget);
