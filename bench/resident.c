@@ -1,8 +1,10 @@
 #include "resident.h"
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
 int64_t sn_resident_bytes(void) {
+    malloc_trim(0);
     long long size, resident, of_files;
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file) return 0;

@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* Bytes of it that are there and come from no file; 0 where the system does not say. */
+/* Bytes of it that are there and come from no file; 0 where the system does not say. What the process has freed is
+ * given back first, so that memory that is taken again counts as growth. */
 int64_t sn_resident_bytes(void);
 
 #endif

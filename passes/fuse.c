@@ -54,6 +54,7 @@ Value *sn_fusion_look_through(Fusion *fusion, Value *value, IndexMap *map) {
 
 typedef struct Walk {
     Fusion *fusion;
+    const Part *goal;
     SN_VEC(Part *) open;
 } Walk;
 
@@ -61,12 +62,13 @@ static void walk_source(void *user, Value *source) {
     Walk *walk = user;
     Part *part = source->producer ? sn_fusion_part(walk->fusion, source->producer) : NULL;
     if (!part || part->visit == walk->fusion->walk) return;
+    if (part->late < walk->goal->late) return; /* it cannot depend on the goal */
     part->visit = walk->fusion->walk;
     sn_push(walk->fusion->pass->arena, &walk->open, part);
 }
 
 bool sn_fusion_depends(Fusion *fusion, Part *from, const Part *goal) {
-    Walk walk = {.fusion = fusion};
+    Walk walk = {.fusion = fusion, .goal = goal};
     from->visit = ++fusion->walk;
     sn_push(fusion->pass->arena, &walk.open, from);
     while (walk.open.count > 0) {
@@ -275,11 +277,6 @@ static Part *choose_part(Fusion *fusion, Node *node) {
 
 /* ---- drawing in producers ---- */
 
-void sn_fusion_join(Fusion *fusion, Part *part, Part *from) {
-    for (int i = 0; i < from->node.count; i++) sn_push(fusion->pass->arena, &part->node, from->node.at[i]);
-    from->into = part;
-}
-
 bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from) {
     return part->setup == from->setup && part->phase == from->phase &&
            (!fusion->pass->eager || part->group == from->group) &&
@@ -413,8 +410,12 @@ bool sn_fuse(Pass *pass, Graph *graph) {
     fusion.of_node = SN_ARRAY(pass->arena, Part *, nodes);
     fusion.index_depth = SN_ARRAY(pass->arena, signed char, nodes);
     fusion.owned = SN_ARRAY(pass->arena, bool, nodes);
-    for (Node *node = graph->body->first; node; node = node->next)
+    fusion.place = SN_ARRAY(pass->arena, int, nodes);
+    int place = 0;
+    for (Node *node = graph->body->first; node; node = node->next) {
+        fusion.place[node->id] = place++;
         fusion.index_depth[node->id] = (signed char)index_depth(&fusion, node);
+    }
     own_views(&fusion);
     for (Node *node = graph->body->first; node; node = node->next) {
         if (node->op == SN_OP_CONSTANT || sn_fusion_is_free(&fusion, node)) continue;

@@ -18,6 +18,8 @@ typedef struct Part {
     Type domain;         /* shape of the loop: the reduced value's full shape for REDUCE */
     const AttrReduce *reduce; /* REDUCE: the axes */
     int visit;                /* stamp of the last walk */
+    int late; /* the last place in the graph of a node of the part, or of a part that it depends on */
+    SN_VEC(struct Part *) reader; /* parts that read what it makes, when each node was placed */
 } Part;
 
 typedef struct Fusion {
@@ -25,6 +27,7 @@ typedef struct Fusion {
     Graph *graph;
     SN_VEC(Part *) part;
     Part **of_node; /* by node id; NULL: a free node */
+    int *place;     /* by node id: its position in the graph */
     signed char
         *index_depth; /* by node id: > 0 when it is made of positions, shape values and scalars alone */
     bool *owned;      /* by node id: a view that some part must store, not absorb */
@@ -46,6 +49,9 @@ void sn_fusion_sources(Fusion *fusion, const Node *node, SourceVisitor *visit, v
 /* A new, empty part with the node's kind, group, phase and loop; and a node put last into a part. */
 Part *sn_fusion_new_part(Fusion *fusion, Node *node);
 void sn_fusion_place(Fusion *fusion, Node *node, Part *part);
+
+/* Puts the nodes of `from` into `part`. */
+void sn_fusion_join(Fusion *fusion, Part *part, Part *from);
 
 /* ---- fuse.c: what may go together ---- */
 
@@ -70,7 +76,6 @@ bool sn_fusion_takes_prologue(const Part *part, const Node *node);
 
 /* They run at the same time, belong to one operator in the eager order, and make no kernel too large. */
 bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from);
-void sn_fusion_join(Fusion *fusion, Part *part, Part *from);
 
 /* ---- fuse_merge.c ---- */
 

@@ -48,11 +48,44 @@ Part *sn_fusion_new_part(Fusion *fusion, Node *node) {
     Part *part = SN_NEW(fusion->pass->arena, Part);
     *part =
         (Part){.id = fusion->part.count, .group = node->group, .phase = node->phase, .setup = node->setup};
+    part->late = -1;
     part->kind = SN_CLUSTER_MAP;
     part->domain = node->output[0]->type;
     take_kind(part, node);
     sn_push(fusion->pass->arena, &fusion->part, part);
     return part;
+}
+
+/* ---- what depends on what ----
+ *
+ * A part is as late as the latest of what it depends on. So one that is less late than another does not depend on it,
+ * and of a long graph only the end is walked to see that. */
+
+static void be_late(Fusion *fusion, Part *part, int late) {
+    SN_VEC(Part *) open = {0};
+    sn_push(fusion->pass->arena, &open, part);
+    while (open.count > 0) {
+        part = open.at[--open.count];
+        while (part->into) part = part->into;
+        if (part->late >= late) continue;
+        part->late = late;
+        for (int i = 0; i < part->reader.count; i++) sn_push(fusion->pass->arena, &open, part->reader.at[i]);
+    }
+}
+
+typedef struct Placing {
+    Fusion *fusion;
+    Part *part;
+} Placing;
+
+static void note_source(void *user, Value *source) {
+    const Placing *placing = user;
+    Part *from = source->producer ? sn_fusion_part(placing->fusion, source->producer) : NULL;
+    if (!from || from == placing->part) return;
+    int count = from->reader.count;
+    if (!count || from->reader.at[count - 1] != placing->part)
+        sn_push(placing->fusion->pass->arena, &from->reader, placing->part);
+    be_late(placing->fusion, placing->part, from->late);
 }
 
 void sn_fusion_place(Fusion *fusion, Node *node, Part *part) {
@@ -62,4 +95,17 @@ void sn_fusion_place(Fusion *fusion, Node *node, Part *part) {
     }
     sn_push(fusion->pass->arena, &part->node, node);
     fusion->of_node[node->id] = part;
+    Placing placing = {fusion, part};
+    be_late(fusion, part, fusion->place[node->id]);
+    sn_fusion_sources(fusion, node, note_source, &placing);
+}
+
+void sn_fusion_join(Fusion *fusion, Part *part, Part *from) {
+    int late = part->late > from->late ? part->late : from->late;
+    for (int i = 0; i < from->node.count; i++) sn_push(fusion->pass->arena, &part->node, from->node.at[i]);
+    for (int i = 0; i < from->reader.count; i++)
+        sn_push(fusion->pass->arena, &part->reader, from->reader.at[i]);
+    from->into = part;
+    part->late = late;
+    for (int i = 0; i < part->reader.count; i++) be_late(fusion, part->reader.at[i], late);
 }
