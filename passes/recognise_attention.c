@@ -206,10 +206,11 @@ static Node *softmax_of(Value *value, bool *zero_rows) {
     return sn_value_use_count(value) == (*zero_rows ? 2 : 1) ? softmax : NULL;
 }
 
-static bool same_batch(const Value *a, const Value *b) {
-    for (int i = 0; i < a->type.rank - 2; i++)
-        if (a->type.dim[i] != b->type.dim[i]) return false;
-    return true;
+/* k or v has q's batches, and q's heads or one that they all share. */
+static bool fits_batch(const Value *q, const Value *other) {
+    int rank = q->type.rank;
+    if (other->type.dim[0] != q->type.dim[0]) return false;
+    return rank == 3 || other->type.dim[1] == q->type.dim[1] || sn_dim_equals(other->type.dim[1], 1);
 }
 
 Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
@@ -223,7 +224,7 @@ Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
     if ((rank != 3 && rank != 4) || k->type.rank != rank || scores.q->type.rank != rank) return NULL;
     scores.q = take_factor(scores.q, &scores.scale);
     k = take_factor(k, &scores.scale);
-    if (!same_batch(scores.q, k) || !same_batch(scores.q, v)) {
+    if (!fits_batch(scores.q, k) || !fits_batch(scores.q, v)) {
         sn_pass_remark(pass, node->origin, false, "attention with broadcast batch axes stays as it is");
         return NULL;
     }
@@ -236,6 +237,7 @@ Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
     if (!k || !v) return NULL;
     Value *input[4] = {with_head_axis(b, scores.q), group_heads(b, k), group_heads(b, v), bias};
     if (input[1]->type.dim[1] != input[2]->type.dim[1]) input[1] = k, input[2] = v;
+    if (input[1]->type.dim[1] != input[2]->type.dim[1]) return NULL;
     Value *out = sn_build(b, SN_OP_ATTENTION, &attr, bias ? 4 : 3, input);
     return out ? sn_build_reshape(b, out, rank, node->output[0]->type.dim) : NULL;
 }
