@@ -6,13 +6,16 @@
 #include "autodiff.h"
 #include "pass.h"
 
+/* Gradients of gradients of … make graphs several times as large each; a file may ask for more than there is room for. */
+enum { MOST_NODES = 1 << 20 };
+
 typedef struct Copy {
     Graph *graph;
     Arena *scratch;
     Builder b;     /* before the gradient */
     Value **value; /* by id: what stands for a value in the copy; NULL: itself */
     bool *wanted;  /* by id of a value: y depends on it */
-    int values;
+    int nodes;     /* before there were copies; their values and no others are in these lists */
 } Copy;
 
 /* The value itself, by a node of its own. */
@@ -39,22 +42,23 @@ static void copy_node(Copy *copy, const Node *node) {
         if (!copy->value[node->output[k]->id]) copy->value[node->output[k]->id] = made->output[k];
 }
 
+/* Whether y depends on a result of this node, one of the model's own, that is not replaced. */
+static bool is_wanted(const Copy *copy, const Node *node) {
+    for (int k = 0; node->id < copy->nodes && k < node->output_count; k++)
+        if (copy->wanted[node->output[k]->id] && !copy->value[node->output[k]->id]) return true;
+    return false;
+}
+
 /* Copies what lies between the named values and y, which come before `end`. */
 static void copy_between(Copy *copy, const Value *y, const Node *end) {
     copy->wanted[y->id] = true;
     for (const Node *node = end->previous; node; node = node->previous) {
-        bool any = false;
-        for (int k = 0; k < node->output_count; k++) any |= copy->wanted[node->output[k]->id];
-        for (int k = 0; any && k < node->input_count; k++)
+        if (!is_wanted(copy, node)) continue;
+        for (int k = 0; k < node->input_count; k++)
             if (node->input[k]) copy->wanted[node->input[k]->id] = true;
     }
-    for (const Node *node = copy->graph->body->first; node != end && !copy->b.status; node = node->next) {
-        bool any = false;
-        for (int k = 0; k < node->output_count; k++)
-            any |= node->output[k]->id < copy->values && copy->wanted[node->output[k]->id] &&
-                   !copy->value[node->output[k]->id];
-        if (any && reads_copied(copy, node)) copy_node(copy, node);
-    }
+    for (const Node *node = copy->graph->body->first; node != end && !copy->b.status; node = node->next)
+        if (is_wanted(copy, node) && reads_copied(copy, node)) copy_node(copy, node);
 }
 
 /* The phases of a step are not those of a model's own arithmetic. */
@@ -70,7 +74,7 @@ static Status replace(Pass *pass, Graph *graph, Node *node) {
                  .b = sn_builder_before(graph, node),
                  .value = SN_ARRAY(pass->arena, Value *, graph->next_value),
                  .wanted = SN_ARRAY(pass->arena, bool, graph->next_value),
-                 .values = graph->next_value};
+                 .nodes = graph->next_node};
     Value **by = SN_ARRAY(pass->arena, Value *, count), **gradient = SN_ARRAY(pass->arena, Value *, of);
     for (int k = 0; k < count; k++) {
         by[k] = leaf(&copy, node->input[1 + count + k]);
@@ -98,7 +102,10 @@ bool sn_differentiate(Pass *pass, Graph *graph) {
             node = node->next;
             continue;
         }
-        pass->status = replace(pass, graph, node);
+        pass->status =
+            graph->next_node < MOST_NODES
+                ? replace(pass, graph, node)
+                : sn_fail(SN_UNSUPPORTED, "unsupported: gradients of more than %d nodes", MOST_NODES);
         pass->rewrites++;
         changed = true;
         node = graph->body->first;
