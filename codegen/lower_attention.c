@@ -300,10 +300,8 @@ Status sn_lower_attention(KernelIr *kernel) {
     bool cpu = kernel->target->kind == SN_TARGET_CPU;
     if (a.node->op == SN_OP_ATTENTION)
         TRY(cpu ? lower_cpu(&a) : sn_lower_attention_cuda(&a));
-    else if (cpu)
-        TRY(sn_lower_attention_backward(&a));
     else
-        return sn_fail(SN_UNSUPPORTED, "attention_backward on a GPU");
+        TRY(cpu ? sn_lower_attention_backward(&a) : sn_lower_attention_backward_cuda(&a));
     kernel->use = a.use;
     kernel->flops = operations(&a);
     return NULL;

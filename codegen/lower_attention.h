@@ -59,8 +59,23 @@ bool sn_attention_statistic(Attention *attention, const char *name);
 /* Memory for what items of few rows leave to the second round, and the hole that gives addresses in it. */
 void sn_attention_scratch(Attention *attention, const char *name, Dim floats);
 
-/* The lowering of attention_backward to codegen/device/attention_backward.h. */
+/* The holes `name` that store what the cluster has of the gradients of queries, keys and values: *stores is
+ * SN_BACKWARD_STORES of attention_backward.h. */
+Status sn_attention_slopes(Attention *attention, const char *const name[3], int *stores);
+
+/* What a GPU's operands are and how they are multiplied: SnAttentionKind of attention.cuh. */
+typedef enum AttentionKind {
+    SN_ATTENTION_F32,
+    SN_ATTENTION_TF32,
+    SN_ATTENTION_BF16,
+    SN_ATTENTION_F16
+} AttentionKind;
+
+AttentionKind sn_attention_kind(const Attention *attention);
+
+/* The lowerings of attention_backward to codegen/device/attention_backward.h and .cuh. */
 Status sn_lower_attention_backward(Attention *attention);
+Status sn_lower_attention_backward_cuda(Attention *attention);
 
 /* The lowering to codegen/device/attention.cuh. */
 Status sn_lower_attention_cuda(Attention *attention);

@@ -31,9 +31,10 @@ static int64_t round_up(int64_t x, int64_t unit) {
 /* Columns of a step: with their sums, and scores by some rows, they take half of the second-level cache. Best is a multiple
  * of the tile's rows too. */
 static int64_t choose_columns(const Attention *a, Tile tile, int64_t panel) {
-    enum { LEAST_CACHE = 1 << 19, MOST = 512 };
+    enum { LEAST_CACHE = 1 << 19, MOST_CACHE = 1 << 21, MOST = 512 };
     const Target *target = a->lower.kernel->target;
     int64_t cache = target->l2_bytes > LEAST_CACHE ? target->l2_bytes : LEAST_CACHE;
+    if (cache > MOST_CACHE) cache = MOST_CACHE; /* all of it lies on the stack */
     int64_t each = 4 * (3 * a->D + 2 * a->DV + 2 * BLOCKS * tile.rows);
     int64_t columns = cache / 2 / each, unit = common_multiple(panel, tile.rows);
     if (columns > MOST) columns = MOST;
@@ -65,9 +66,7 @@ static Dim count_items(Attention *a, const Cut *cut) {
     return sn_dim_mulc(dims, sn_dim_mul(dims, rows, cut->parts), cut->padded);
 }
 
-/* Returns which of the gradients are stored: SN_BACKWARD_STORES. */
-static Status add_results(Attention *a, int *stores) {
-    static const char *const name[3] = {"sn_output", "sn_key_slope", "sn_value_slope"};
+Status sn_attention_slopes(Attention *a, const char *const name[3], int *stores) {
     const Region *body = a->lower.cluster->body;
     HoleSpec spec[3];
     for (int k = 0; k < 3; k++) {
@@ -111,6 +110,7 @@ Status sn_lower_attention_backward(Attention *a) {
     static const AttentionOperand operand[] = {
         {0, "sn_query", NULL, "h", "i"}, {1, "sn_key", NULL, "g", "j"},       {2, "sn_value", NULL, "g", "j"},
         {3, "sn_slope", NULL, "h", "i"}, {4, "sn_statistic", NULL, "h", "i"}, {5, "sn_sum", NULL, "h", "i"}};
+    static const char *const result[3] = {"sn_output", "sn_key_slope", "sn_value_slope"};
     if (a->D > SN_ATTENTION_BACKWARD_WIDEST || a->DV > SN_ATTENTION_BACKWARD_WIDEST)
         return sn_fail(SN_UNSUPPORTED, "attention_backward with a head that is more than %d wide",
                        SN_ATTENTION_BACKWARD_WIDEST);
@@ -118,7 +118,7 @@ Status sn_lower_attention_backward(Attention *a) {
     for (int i = 0; i < 6; i++) sn_attention_read(a, &operand[i]);
     if (a->bias) sn_attention_score(a, "sn_score", a->attr->causal);
     TRY(a->lower.status);
-    TRY(add_results(a, &stores));
+    TRY(sn_attention_slopes(a, result, &stores));
     a->use->masks = a->use->maths = true;
     a->use->causal = a->attr->causal ? a->attr->offset : NULL;
     a->use->unmasked = a->bias == NULL;

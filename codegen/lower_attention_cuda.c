@@ -5,12 +5,9 @@
  * tiles, of which they would fill a part. */
 enum { THREADS = 128, WARPS = 4, FEW = 8 };
 
-/* SnAttentionKind. */
-typedef enum Kind { KIND_F32, KIND_TF32, KIND_BF16, KIND_F16 } Kind;
-
 /* How a block works: SnAttentionShape of attention.cuh and SnAttentionFew of attention_few.cuh. */
 typedef struct Cut {
-    Kind kind;
+    AttentionKind kind;
     int height, width;       /* of the tiles; 0: there are none that fit */
     int share;               /* rows in the registers of a block of few rows */
     int64_t many, few;       /* bytes of shared memory: of a block; of a row of few */
@@ -19,10 +16,10 @@ typedef struct Cut {
     Dim chunk, chunks, base; /* columns of a chunk of few rows; how many; blocks of few rows a chunk */
 } Cut;
 
-static Kind kind_of(const Attention *a) {
-    if (a->q.dtype == SN_BF16) return KIND_BF16;
-    if (a->q.dtype == SN_F16) return KIND_F16;
-    return a->lower.kernel->target->precision == SN_PRECISION_HIGHEST ? KIND_F32 : KIND_TF32;
+AttentionKind sn_attention_kind(const Attention *a) {
+    if (a->q.dtype == SN_BF16) return SN_ATTENTION_BF16;
+    if (a->q.dtype == SN_F16) return SN_ATTENTION_F16;
+    return a->lower.kernel->target->precision == SN_PRECISION_HIGHEST ? SN_ATTENTION_F32 : SN_ATTENTION_TF32;
 }
 
 static int64_t round_up(int64_t x, int64_t unit) {
@@ -30,12 +27,12 @@ static int64_t round_up(int64_t x, int64_t unit) {
 }
 
 /* Bytes of shared memory of a block with such tiles. */
-static int64_t tile_bytes(const Attention *a, Kind kind, int height, int width) {
-    int64_t element = kind < KIND_BF16 ? 4 : 2, piece = 16 / element;
-    int64_t depth = round_up(a->D, 2 * piece), out = round_up(a->DV, kind == KIND_F32    ? 32
-                                                                     : kind == KIND_TF32 ? 8
-                                                                                         : 16);
-    int64_t rows = 64 * height, weights = kind == KIND_F32 ? rows * (width + 8) : 0;
+static int64_t tile_bytes(const Attention *a, AttentionKind kind, int height, int width) {
+    int64_t element = kind < SN_ATTENTION_BF16 ? 4 : 2, piece = 16 / element;
+    int64_t depth = round_up(a->D, 2 * piece), out = round_up(a->DV, kind == SN_ATTENTION_F32    ? 32
+                                                                     : kind == SN_ATTENTION_TF32 ? 8
+                                                                                                 : 16);
+    int64_t rows = 64 * height, weights = kind == SN_ATTENTION_F32 ? rows * (width + 8) : 0;
     int64_t tiles = element * ((rows + width) * (depth + piece) + width * (out + piece) + weights);
     int64_t stage = 4 * WARPS * 16 * (out + 8);
     return tiles > stage ? tiles : stage;
@@ -43,11 +40,11 @@ static int64_t tile_bytes(const Attention *a, Kind kind, int height, int width) 
 
 /* Whether a thread has registers for its outputs, scores and the queries that it keeps (KEEPS of attention_tensor.cuh),
  * beside what operands and addresses take, and a score hole. */
-static bool fits_registers(const Attention *a, Kind kind, int height, int width) {
-    int64_t step = kind == KIND_TF32 ? 8 : 16, steps = round_up(a->D, step) / step;
-    int64_t kept = kind != KIND_F32 && steps * height <= 8 ? 4 * steps * height : 0;
-    int64_t held = height * (round_up(a->DV, kind == KIND_F32 ? 32 : step) + width) / 2 + kept;
-    return held + (a->bias ? 40 : 0) <= (kind == KIND_F32 ? 160 : 176);
+static bool fits_registers(const Attention *a, AttentionKind kind, int height, int width) {
+    int64_t step = kind == SN_ATTENTION_TF32 ? 8 : 16, steps = round_up(a->D, step) / step;
+    int64_t kept = kind != SN_ATTENTION_F32 && steps * height <= 8 ? 4 * steps * height : 0;
+    int64_t held = height * (round_up(a->DV, kind == SN_ATTENTION_F32 ? 32 : step) + width) / 2 + kept;
+    return held + (a->bias ? 40 : 0) <= (kind == SN_ATTENTION_F32 ? 160 : 176);
 }
 
 /* The largest tiles of which two blocks fit on a processor, or else one. */
@@ -66,7 +63,7 @@ static void choose_tiles(const Attention *a, Cut *cut) {
 /* Rows of a block of few rows, whose sums, of all threads, lie in shared memory: 32 KB of them. */
 static void choose_share(const Attention *a, Cut *cut) {
     enum { MOST = 8, FLOATS = 64 }; /* rows; outputs of a thread */
-    int64_t piece = cut->kind < KIND_BF16 ? 4 : 8, wide = a->D > a->DV ? a->D : a->DV, lanes = 1;
+    int64_t piece = cut->kind < SN_ATTENTION_BF16 ? 4 : 8, wide = a->D > a->DV ? a->D : a->DV, lanes = 1;
     while (lanes < 32 && lanes * piece < wide) lanes *= 2;
     int64_t key = round_up(a->D, lanes * piece), value = round_up(a->DV, lanes * piece) / lanes;
     int64_t share = FLOATS / value;
@@ -141,7 +138,7 @@ static void set_driver(Attention *a, const Cut *cut) {
                          a->k.dim[2], offset,      cut->chunk,  cut->chunks};
     Text numbers = sn_text(kernel->arena);
     for (int i = 0; i < 8; i++) sn_text_add(&numbers, "%s, ", sn_template_number(kernel, use, size[i]));
-    bool tensor = cut->kind != KIND_F32;
+    bool tensor = cut->kind != SN_ATTENTION_F32;
     const char *const file[5] = {"tensor.cuh", "attention.cuh", "attention_many.cuh",
                                  tensor ? "attention_tensor.cuh" : "attention_fma.cuh", "attention_few.cuh"};
     for (int i = 0; i < 5; i++) use->file[i] = file[i];
@@ -170,7 +167,7 @@ Status sn_lower_attention_cuda(Attention *a) {
     output.takes_value = true;
     TRY(sn_hole_store(&a->lower, a->use, &output, sn_attention_stand, NULL));
     bool statistics = sn_attention_statistic(a, "statistics");
-    Cut cut = {.kind = kind_of(a)};
+    Cut cut = {.kind = sn_attention_kind(a)};
     choose_tiles(a, &cut);
     choose_share(a, &cut);
     choose_chunks(a, &cut);

@@ -165,8 +165,13 @@ typedef struct AttrAttention {
  * ds = p∘(dy·vᵀ − sums): dq = scale·ds·k, dk = scale·dsᵀ·q, dv = pᵀ·dy, the last two summed over the query heads of a
  * key head. After Dao et al., "FlashAttention" (2022). */
 
-/* The widest heads of the tiled kernels: of that width, the rows of a work item take 1.5 MB of the stack. */
-enum { SN_ATTENTION_WIDEST = 2048, SN_ATTENTION_BACKWARD_WIDEST = 512 };
+/* The widest heads of the tiled kernels: of that width, a work item takes 1.5 MB of the stack, and of gradients up to 2 MB;
+ * on a GPU these are kept in registers. */
+enum {
+    SN_ATTENTION_WIDEST = 2048,
+    SN_ATTENTION_BACKWARD_WIDEST = 512,
+    SN_ATTENTION_BACKWARD_WIDEST_CUDA = 128
+};
 
 /* contract(a, b): a [batch…, M, K], b [batch…, K, N] -> [batch…, M, N], batch extents equal. When `packed`, b
  * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. */

@@ -19,10 +19,9 @@ Value *sn_expand_none(Builder *builder, Node *node) {
 /* The tiled kernel of a direct composite computes in f32, with its row widths compiled in. */
 static bool fits_tiled_kernel(const Pass *pass, const Node *node) {
     int64_t width, widest = SN_ATTENTION_WIDEST;
-    if (node->op == SN_OP_ATTENTION_BACKWARD) {
-        if (pass->target->kind != SN_TARGET_CPU) return false;
-        widest = SN_ATTENTION_BACKWARD_WIDEST;
-    }
+    if (node->op == SN_OP_ATTENTION_BACKWARD)
+        widest = pass->target->kind == SN_TARGET_CPU ? SN_ATTENTION_BACKWARD_WIDEST
+                                                     : SN_ATTENTION_BACKWARD_WIDEST_CUDA;
     for (int k = 0; k < node->input_count && k < 3; k++) {
         Type type = node->input[k]->type;
         if (type.dtype == SN_F64 || !sn_dim_is(type.dim[type.rank - 1], &width) || width < 1 ||

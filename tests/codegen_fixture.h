@@ -73,10 +73,13 @@ static inline Type shape(Case *c, DType dtype, const char *text) {
     return (Type){dtype, rank, dim};
 }
 
-static inline Value *param(Case *c, DType dtype, const char *text) {
-    Type type = shape(c, dtype, text);
+static inline Value *param_of(Case *c, Type type) {
     sn_graph_input(c->graph, "x", type);
     return sn_region_param(c->cluster->body, type, NULL);
+}
+
+static inline Value *param(Case *c, DType dtype, const char *text) {
+    return param_of(c, shape(c, dtype, text));
 }
 
 static inline Value *apply(Case *c, OpCode op, const void *attr, Value *a, Value *b) {

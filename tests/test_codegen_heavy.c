@@ -264,14 +264,16 @@ static void split_attention(void **state) {
  * row sees), grouped heads, values of another width, and a mask, a bias, or rows whose maximum is −∞. */
 static void attention_gradients(void **state) {
     (void)state;
-    static const char *const keys[] = {"B, 2, T, 20", "B, 2, T + 699, 20", "B, 6, 3, 20", "B, 2, T + 40, 20"};
+    static const char *const keys[] = {"B, 2, T, 20", "B, 2, T + 699, 20", "B, 6, 3, 130",
+                                       "B, 2, T + 40, 20"};
     static const char *const values[] = {"B, 2, T, 24", "B, 2, T + 699, 24", "B, 6, 3, 24",
                                          "B, 2, T + 40, 24"};
     for (int kind = 0; kind < 4; kind++) {
         Case *c = begin_case(SN_CLUSTER_ATTENTION);
         AttrAttention attr = {.scale = 0.25, .causal = kind != 3};
         if (attr.causal) attr.offset = sn_dim(c->graph->dims, kind == 1 ? 699 : kind == 2 ? -2 : 0);
-        Value *q = param(c, SN_F32, "B, 6, T, 20"), *dy = param(c, SN_F32, "B, T, 6*24");
+        Value *q = param(c, SN_F32, kind == 2 ? "B, 6, T, 130" : "B, 6, T, 20"),
+              *dy = param(c, SN_F32, "B, T, 6*24");
         Value *statistic = param(c, SN_F32, "B, 6, T, 2"), *sums = param(c, SN_F32, "B, 6, T, 1");
         dy = transpose(c, reshape(c, dy, "B, T, 6, 24"), (int[]){0, 2, 1, 3});
         if (kind == 0) {

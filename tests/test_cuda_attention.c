@@ -1,5 +1,6 @@
-/* Attention in CUDA text, run on the emulator: equal to the interpreter for random shapes, every kind of mask and
- * every kind of product, in several orders of the threads. */
+/* Attention in CUDA text, run on the emulator: equal to the interpreter for
+ * random shapes, every kind of mask and every kind of product, in several
+ * orders of the threads. */
 #include "codegen_fixture.h"
 #include "emulator/launch.h"
 
@@ -78,8 +79,8 @@ static int64_t value_of(Dim dim, const int64_t *symbols) {
     return value;
 }
 
-/* The launch of `items` blocks, and that of the blocks `after` them. False when the emulator found something, which it
- * says in `message`. */
+/* The launch of `items` blocks, and that of the blocks `after` them. False when
+ * the emulator found something, which it says in `message`. */
 static bool launch_kernel(Fixture *f, const Kernel *kernel, void *call, const int64_t *symbols,
                           EmuOrder order, uint64_t *words, int count, char *message) {
     int64_t items = value_of(kernel->items, symbols), after = value_of(kernel->after, symbols);
@@ -175,8 +176,9 @@ static void check_case(Fixture *f, Case *c, const Kernel *kernel, void *unit, co
 
 /* ---- cases ---- */
 
-/* `bias`: its shape, or NULL; `masks`: it is of bools; `lowest`: see lowest_where(). `causal`: with the offset that makes
- * the last row see all. `sums`: with the logarithms of the rows' sums. `side`: see operands(). */
+/* `bias`: its shape, or NULL; `masks`: it is of bools; `lowest`: see
+ * lowest_where(). `causal`: with the offset that makes the last row see all.
+ * `sums`: with the logarithms of the rows' sums. `side`: see operands(). */
 typedef struct Shape {
     const char *q, *k, *v, *bias;
     bool masks, lowest, causal, zero, side, sums;
@@ -209,7 +211,8 @@ static void operands(Case *c, const Shape *s, DType dtype, Value **x) {
     }
 }
 
-/* A mask as models have it that add one: zeros, and the lowest number there is. */
+/* A mask as models have it that add one: zeros, and the lowest number there is.
+ */
 static Value *lowest_where(Case *c, DType dtype, const char *extents) {
     Value *masked = param(c, SN_BOOL, extents);
     double lowest = dtype == SN_F32 ? -0x1.fffffep127 : -0x1.fep127;
@@ -249,6 +252,40 @@ static void add_case(Cases *cases, const Shape *s, DType dtype, Precision precis
     assert_ok(c->b.status);
     if (s->sums) node = with_sums(c, node);
     for (int i = 0; i < node->output_count; i++) result(c, node->output[i]);
+    cases->at[cases->count] = c;
+    cases->kernel[cases->count++] = generate(c);
+}
+
+/* The gradients, from statistics of any kind and rows whose maximum is −∞;
+ * `stores`: a bit for each. */
+static void add_gradients(Cases *cases, const Shape *s, DType dtype, Precision precision, int stores) {
+    Case *c = begin_case(SN_CLUSTER_ATTENTION);
+    assert_true(cases->count < MAX_CASES);
+    sn_target_cuda(&c->target, stores == 7 ? 90 : 86);
+    c->target.precision = precision;
+    c->tolerance = dtype != SN_F32 ? 6e-3 : precision == SN_PRECISION_HIGHEST ? 4e-6 : 1e-3;
+    c->graph->name =
+        sn_arena_printf(c->arena, "gradients of %s %s precision %d", s->q, sn_dtype_name(dtype), precision);
+    Value *x[7];
+    operands(c, s, dtype, x);
+    Type row = {SN_F32, 4, SN_ARRAY(c->arena, Dim, 4)}, slope = {dtype, 4, SN_ARRAY(c->arena, Dim, 4)};
+    memcpy((Dim *)row.dim, x[0]->type.dim, 4 * sizeof(Dim)),
+        memcpy((Dim *)slope.dim, row.dim, 4 * sizeof(Dim));
+    ((Dim *)row.dim)[3] = sn_dim(c->graph->dims, 2), ((Dim *)slope.dim)[3] = x[2]->type.dim[3];
+    x[3] = param_of(c, slope);
+    Value *any = param_of(c, row);
+    Value *seen =
+        two(c, SN_OP_LESS, slice(c, any, 3, 0, "1", 1), number(c, 0.9, slice(c, any, 3, 0, "1", 1)));
+    x[4] = sn_build3(&c->b, SN_OP_WHERE, NULL, spread(c, seen, any), any, number(c, -INFINITY, any));
+    x[5] = slice(c, param_of(c, row), 3, 0, "1", 1);
+    if (s->bias) x[6] = param(c, s->masks ? SN_BOOL : dtype, s->bias);
+    AttrAttention attr = {.scale = s->scale, .causal = s->causal};
+    if (s->causal) attr.offset = sn_dim_sub(c->graph->dims, x[1]->type.dim[2], x[0]->type.dim[2]);
+    Node *node = sn_build(&c->b, SN_OP_ATTENTION_BACKWARD, &attr, s->bias ? 7 : 6, x)->producer;
+    assert_ok(c->b.status);
+    if (stores & 1) result(c, transpose(c, node->output[0], (int[]){0, 2, 1, 3}));
+    for (int k = 1; k < 3; k++)
+        if (stores >> k & 1) result(c, node->output[k]);
     cases->at[cases->count] = c;
     cases->kernel[cases->count++] = generate(c);
 }
@@ -301,7 +338,23 @@ static void test_kind(Fixture *f, DType dtype, Precision precision, size_t count
     run_cases(f, &cases, SIZES, sizes);
 }
 
-/* Of few rows chunks, which a second round puts together; heads that are too wide for tiles. */
+/* In f32 and TF32 with grouped heads; so wide in f32 that what streams is not
+ * on its way meanwhile; rows that see nothing. */
+static void gradients(void **state) {
+    static const Shape wide = {"B, 1, T + 6, 100", "B, 1, T, 100", "B, 1, T, 100", .scale = 0.1,
+                               .causal = true};
+    Cases cases = {0};
+    add_gradients(&cases, &shapes[1], SN_BF16, SN_PRECISION_HIGHEST, 7);
+    add_gradients(&cases, &shapes[2], SN_F32, SN_PRECISION_HIGHEST, 7);
+    add_gradients(&cases, &shapes[2], SN_F32, SN_PRECISION_HIGH, 7);
+    add_gradients(&cases, &wide, SN_F32, SN_PRECISION_HIGHEST, 6);
+    add_gradients(&cases, &shapes[4], SN_F16, SN_PRECISION_HIGHEST, 3);
+    add_gradients(&cases, &shapes[5], SN_BF16, SN_PRECISION_HIGHEST, 5);
+    run_cases(*state, &cases, SIZES, sizes);
+}
+
+/* Of few rows chunks, which a second round puts together; heads that are too
+ * wide for tiles. */
 static void few_rows(void **state) {
     static const Shape few[] = {
         {"B, 4, 1, 64", "B, 2, T + 300, 64", "B, 2, T + 300, 64", .scale = 0.125, .causal = true,
@@ -316,7 +369,8 @@ static void few_rows(void **state) {
     run_cases(*state, &cases, 3, sizes);
 }
 
-/* Rows of which all is masked see all columns alike, and what is masked in a row takes no part in it. */
+/* Rows of which all is masked see all columns alike, and what is masked in a
+ * row takes no part in it. */
 static void lowest_numbers(void **state) {
     static const Shape lowest[] = {
         {"B, 4, 2, 64", "B, 2, T + 300, 64", "B, 2, T + 300, 64", "B, 1, 1, T + 300", .scale = 0.125},
@@ -345,7 +399,8 @@ static void products_in_f16(void **state) {
     test_kind(*state, SN_F16, SN_PRECISION_HIGHEST, 3);
 }
 
-/* A fault planted in the text: `from` becomes `to` behind the place that `behind` says. */
+/* A fault planted in the text: `from` becomes `to` behind the place that
+ * `behind` says. */
 typedef struct Fault {
     DType dtype;
     const char *behind, *from, *to;
@@ -421,10 +476,15 @@ static void random_heads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_in_f32),  cmocka_unit_test(products_in_tf32),
-        cmocka_unit_test(products_in_bf16), cmocka_unit_test(products_in_f16),
-        cmocka_unit_test(few_rows),         cmocka_unit_test(lowest_numbers),
-        cmocka_unit_test(random_heads),     cmocka_unit_test(planted_faults_are_noticed),
+        cmocka_unit_test(gradients),
+        cmocka_unit_test(products_in_f32),
+        cmocka_unit_test(products_in_tf32),
+        cmocka_unit_test(products_in_bf16),
+        cmocka_unit_test(products_in_f16),
+        cmocka_unit_test(few_rows),
+        cmocka_unit_test(lowest_numbers),
+        cmocka_unit_test(random_heads),
+        cmocka_unit_test(planted_faults_are_noticed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -256,6 +256,45 @@ static Case *make_attention(const Heads *h, int sm) {
     return c;
 }
 
+static Case *make_gradients(const Heads *h, int sm) {
+    Case *c = begin_case(SN_CLUSTER_ATTENTION);
+    sn_target_cuda(&c->target, sm);
+    c->target.precision = h->precision;
+    Value *x[7] = {param(c, h->dtype, h->q),
+                   param(c, h->dtype, h->k),
+                   param(c, h->dtype, h->v),
+                   param(c, h->dtype, h->q),
+                   param(c, SN_F32, "B, 8, T, 2"),
+                   param(c, SN_F32, "B, 8, T, 1"),
+                   h->bias ? param(c, h->dtype, h->bias) : NULL};
+    AttrAttention attr = {.scale = 0.25, .causal = h->causal};
+    if (h->causal) attr.offset = sn_dim(c->graph->dims, 0);
+    const Value *first = sn_build(&c->b, SN_OP_ATTENTION_BACKWARD, &attr, h->bias ? 7 : 6, x);
+    assert_ok(c->b.status);
+    for (int i = 0; i < 3; i++) result(c, first->producer->output[i]);
+    return c;
+}
+
+static const Heads sloped[] = {
+    {SN_F32, SN_PRECISION_HIGHEST, "B, 8, T, 128", "B, 8, T, 128", "B, 8, T, 128", "B, 1, 1, T", false},
+    {SN_F32, SN_PRECISION_HIGH, "B, 8, T, 128", "B, 2, T, 128", "B, 2, T, 128", NULL, true},
+    {SN_BF16, SN_PRECISION_HIGHEST, "B, 8, T, 64", "B, 2, T, 64", "B, 2, T, 64", NULL, true},
+};
+
+static void gradients_of_attention_compile(void **state) {
+    (void)state;
+    Arena *arena = sn_arena_new();
+    Text text = sn_text(arena);
+    Map *seen = sn_map_new(arena);
+    for (size_t i = 0; i < sizeof sloped / sizeof *sloped; i++) {
+        Case *c = make_gradients(&sloped[i], 90);
+        add_kernel(&text, seen, generate(c));
+        sn_arena_free(c->arena);
+    }
+    compile_all(sn_text_string(&text), seen, 90);
+    sn_arena_free(arena);
+}
+
 static void attention_compiles(void **state) {
     (void)state;
     static const int target[] = {80, 89, 90};
@@ -278,7 +317,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_compile_for_sm_80), cmocka_unit_test(files_compile_for_sm_90),
         cmocka_unit_test(every_function_compiles), cmocka_unit_test(products_compile),
-        cmocka_unit_test(attention_compiles),
+        cmocka_unit_test(attention_compiles),      cmocka_unit_test(gradients_of_attention_compile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

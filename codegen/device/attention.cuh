@@ -101,6 +101,11 @@ template <class Use> struct SnAttentionShape {
                          WEIGHTS = VALUES + WIDTH * VALUE_LD;
 };
 
+/* Up to how many steps of the sum over d, times the height, a thread of attention_tensor.cuh keeps its queries. */
+template <class Use> struct SnAttentionKeeps {
+    static constexpr int STEPS = 8;
+};
+
 /* ---- operands ---- */
 
 template <class Use> struct SnAttentionQuery {

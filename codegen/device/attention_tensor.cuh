@@ -33,7 +33,7 @@ template <class Use> struct SnAttentionTensor {
                          OUT_TILES = Shape::OUT / 8;
     static constexpr int HELD = 2 * HEIGHT, ACROSS = 2 * TILES, BESIDE = 2 * OUT_TILES, SHARERS = 4;
     static constexpr int STEPS = Shape::DEPTH / (2 * Shape::PIECE); /* of the sum over d */
-    static constexpr bool KEEPS = STEPS * HEIGHT <= 8;
+    static constexpr bool KEEPS = STEPS * HEIGHT <= SnAttentionKeeps<Use>::STEPS;
     struct Kept {
         uint32_t query[KEEPS ? STEPS : 1][HEIGHT][4];
     };
