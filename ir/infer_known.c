@@ -476,10 +476,15 @@ void sn_infer_known(Graph *graph, Node *node) {
     KnownRule rule = known_rule[node->op];
     Value *value = node->output[0];
     Known known = {.graph = graph, .dims = graph->dims, .node = node, .dtype = value->type.dtype};
-    if (!rule || sn_dtype_is_float(known.dtype) || !shape_of(value->type, &known.shape)) return;
-    bool from_float = node->op == SN_OP_CAST && sn_dtype_is_float(node->input[0]->type.dtype);
-    for (int k = 0; k < node->input_count && !from_float; k++)
-        if (!node->input[k] || !node->input[k]->known) return;
+    if (sn_dtype_is_float(known.dtype) || !shape_of(value->type, &known.shape)) return;
+    bool of_floats = false, all_known = true;
+    for (int k = 0; k < node->input_count; k++) {
+        of_floats = of_floats || (node->input[k] && sn_dtype_is_float(node->input[k]->type.dtype));
+        all_known = all_known && node->input[k] && node->input[k]->known;
+    }
+    bool from_float = of_floats && node->op == SN_OP_CAST;
+    if (!of_floats && (!rule || !all_known)) return;
     known.out = SN_ARRAY(graph->arena, Dim, known.shape.count);
-    if (rule(&known)) value->known = known.out;
+    bool found = rule && (all_known || from_float) && rule(&known);
+    if (found || (of_floats && sn_infer_folded(graph, node, known.out))) value->known = known.out;
 }

@@ -37,4 +37,8 @@ void sn_infer_known(Graph *graph, Node *node);
  * value is provably that Dim (infer_ratio.c); may add checks to the graph. */
 bool sn_infer_truncated(Graph *graph, const Node *cast, int64_t element, Dim *out);
 
+/* The elements of output 0, integers or bool, where the node reads floats that follow from constants alone
+ * (infer_folded.c): as many as its type says, which has at most SN_KNOWN_MAX and no symbols. */
+bool sn_infer_folded(const Graph *graph, const Node *node, Dim *out);
+
 #endif

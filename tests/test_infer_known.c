@@ -43,6 +43,21 @@ static void known_values(void **state) {
     assert_known(f, sn_build(b, SN_OP_IOTA, &moving, 0, NULL), "T, T + 1");
 }
 
+static void integers_of_float_constants_are_known(void **state) {
+    Fixture *f = *state;
+    Builder *b = &f->builder;
+    Value *x = sn_build_scalar(b, SN_F32, 256), *half = sn_build_scalar(b, SN_F32, 0.5);
+    Value *root = sn_build2(b, SN_OP_POW, NULL, x, half);
+    assert_known(f, sn_build1(b, SN_OP_CAST, &(AttrCast){.to = SN_I64}, root), "16");
+    assert_known(f, sn_build2(b, SN_OP_LESS, NULL, half, sn_build1(b, SN_OP_EXP, NULL, half)), "1");
+    Dim eight = sn_dim(f->dims, 8);
+    Value *table = sn_build_expand(b, root, 1, &eight);
+    Value *sum = sn_build1(b, SN_OP_REDUCE_SUM, &(AttrReduce){1, (int64_t[]){0}}, table);
+    assert_known(f, sn_build1(b, SN_OP_CAST, &(AttrCast){.to = SN_I32}, sum), "128");
+    Value *length = sn_build_cast(b, dims(f, "T"), SN_F32);
+    assert_known(f, sn_build2(b, SN_OP_LESS, NULL, sn_build1(b, SN_OP_SQRT, NULL, length), x), "");
+}
+
 static void narrow_integers_are_known_when_they_fit(void **state) {
     Fixture *f = *state;
     Builder *b = &f->builder;
@@ -275,6 +290,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(known_values),
         TEST(narrow_integers_are_known_when_they_fit),
+        TEST(integers_of_float_constants_are_known),
         cmocka_unit_test(known_values_are_what_is_computed),
         cmocka_unit_test(sizes_through_floats),
         TEST(two_roundings_are_not_followed),
