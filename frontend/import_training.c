@@ -118,6 +118,10 @@ static Value *update_all(Call *c, UpdateFunction *function, int each) {
 }
 
 Value *sn_import_momentum(Call *c) {
+    static const char *const required[] = {"alpha", "beta", "mode", "norm_coefficient"};
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (!sn_call_has(c, required[i]))
+            return sn_call_invalid(c, "attribute \"%s\" is missing", required[i]);
     return update_all(c, momentum, 3);
 }
 
