@@ -190,7 +190,7 @@ static void choose_block(Gemm *gemm) {
     int rows = l2 >= 2 << 20 ? 128 : l2 >= 1 << 20 ? 64 : 32;
     gemm->panels = STEP;
     gemm->heights = rows / gemm->tile.rows;
-    gemm->piece = l2 >= 1 << 20 ? 768 : l2 >= 512 << 10 ? 384 : 256;
+    gemm->piece = l2 >= 1 << 20 ? 1024 : l2 >= 512 << 10 ? 384 : 256;
 }
 
 /* What a tuning file says about this product, or about what packs its weights. */
@@ -225,7 +225,7 @@ static Status lower_template(Gemm *gemm) {
     KernelIr *kernel = lower->kernel;
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
-    bool ahead = !a_across && read_address(gemm);
+    bool ahead = read_address(gemm);
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     choose_tile(gemm);
     if (gemm->mode && !read_panels(gemm))

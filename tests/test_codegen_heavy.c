@@ -78,25 +78,25 @@ static void types(void **state) {
 /* A packed weight, packed by the pack kernel of the same target. */
 static void packed(void **state) {
     (void)state;
-    static const DType types[] = {SN_F32, SN_BF16, SN_F16, SN_F64, SN_BF16};
-    static const char *const depth[] = {"40", "40", "40", "40", "41"};
-    for (int t = 0; t < 5; t++) {
+    enum { TYPES = 5 }; /* and then once more the first, its rows side by side */
+    static const DType types[] = {SN_F32, SN_BF16, SN_F16, SN_F64, SN_BF16, SN_F32};
+    static const char *const depth[] = {"40", "40", "40", "40", "41", "40"};
+    for (int t = 0; t <= TYPES; t++) {
         Case *p = begin_case(SN_CLUSTER_PACK), *c = begin_case(SN_CLUSTER_CONTRACT);
         char text[32];
         snprintf(text, sizeof text, "70, %s", depth[t]);
         Value *stored = param(p, types[t], text), *w = transpose(p, stored, (int[]){1, 0});
         result(p, apply(p, SN_OP_PACK, &(AttrPack){p->target.panel}, w, NULL));
         Kernel *pack = generate(p);
-        snprintf(text, sizeof text, "B, T, %s", depth[t]);
+        snprintf(text, sizeof text, t == TYPES ? "%s, B*T" : "B*T, %s", depth[t]);
         Value *x = param(c, types[t], text);
         Type type = p->cluster->output[0]->type;
         char panels[64];
         snprintf(panels, sizeof panels, "%lld, %s, %lld", (long long)type.dim[0]->value, depth[t],
                  (long long)c->target.panel);
         Value *b = param(c, types[t], panels);
-        snprintf(text, sizeof text, "B*T, %s", depth[t]);
         Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(c->graph->dims, 70)},
-                         reshape(c, x, text), b);
+                         t == TYPES ? transpose(c, x, (int[]){1, 0}) : x, b);
         result(c, reshape(c, y, "B, T, 70"));
         Kernel *kernel = generate(c);
 
@@ -109,10 +109,11 @@ static void packed(void **state) {
         two_runs.buffer[1] = one_run.buffer[1];
         launch(c, kernel, multiply, symbols, &two_runs, 1);
         Array *truth = sn_array_new(c->arena, types[t], 3, (const int64_t[]){3, 17, 70});
-        int64_t K = in[0]->extent[2];
+        int64_t M = 3 * 17, K = in[1]->extent[1];
         for (int64_t i = 0; i < truth->count; i++)
             for (int64_t k = 0; k < K; k++)
-                truth->f[i] += in[0]->f[i / 70 * K + k] * in[1]->f[i % 70 * K + k];
+                truth->f[i] +=
+                    in[0]->f[t == TYPES ? k * M + i / 70 : i / 70 * K + k] * in[1]->f[i % 70 * K + k];
         compare(c, truth, two_runs.buffer[2], "packed product");
         dlclose(handle[0]), dlclose(handle[1]);
         free(one_run.buffer[0]), free(one_run.buffer[1]), free(two_runs.buffer[0]), free(two_runs.buffer[2]);

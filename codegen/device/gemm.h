@@ -54,10 +54,16 @@
 #error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0"
 #endif
 
-#if SN_GEMM_A_STRIDE
-#define SN_GEMM_LDA SN_GEMM_A_STRIDE
+/* A height of A that is copied; its element (i, k) is at i * LDA + k * NEXT. */
+#if SN_GEMM_A_ALONG_M
+#define SN_GEMM_LDA    1
+#define SN_GEMM_NEXT   SN_TILE_MR
+#define SN_GEMM_HEIGHT (SN_GEMM_KC * SN_TILE_MR + SN_LANES)
 #else
-#define SN_GEMM_LDA (SN_GEMM_KC + SN_LANES) /* padded against cache set conflicts */
+#define SN_GEMM_LDA                                                                                          \
+    (SN_GEMM_A_STRIDE ? SN_GEMM_A_STRIDE : SN_GEMM_KC + SN_LANES) /* padded against set conflicts */
+#define SN_GEMM_NEXT   1
+#define SN_GEMM_HEIGHT (SN_TILE_MR * SN_GEMM_LDA)
 #endif
 #define SN_ALIGNED __attribute__((aligned(64)))
 
@@ -104,23 +110,27 @@ SN_INLINE void sn_epilogue_ahead(const SnContext *context, int64_t batch, int64_
 SN_INLINE const void *sn_gemm_a_pointer(const SnContext *context, int64_t batch, int64_t m, int64_t k);
 #endif
 
+#if SN_GEMM_A_ALONG_M
+/* out (count, MR): rows m .. m+rows of A, columns k .. k+count. Whole vectors of rows are stored, each over what the one
+ * before it has too much; behind the rows lies what the tile may read and nobody uses. */
+SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_t m, int64_t rows, int64_t M,
+                                 int64_t k, int64_t count, float *out) {
+    if (m + sn_ceil_div(rows, SN_LANES) * SN_LANES <= M) {
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t r = 0; r < rows; r += SN_LANES)
+                sn_store_f32_v(out + i * SN_TILE_MR + r, sn_gemm_a_v(context, batch, m + r, k + i));
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t r = 0; r < SN_TILE_MR; r++)
+            out[i * SN_TILE_MR + r] = r < rows ? sn_gemm_a_s(context, batch, m + r, k + i) : 0;
+}
+#else
 #define SN_GEMM_FAR 4 /* rows of A that are fetched ahead */
 /* out (height, LDA): rows m .. m+rows of A, columns k .. k+count; the rows to the height are zero. */
 SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_t m, int64_t rows, int64_t M,
                                  int64_t k, int64_t count, float *out) {
     int64_t whole = 0; /* columns already there */
-#if SN_GEMM_A_ALONG_M
-    for (; M >= SN_LANES && whole + SN_LANES <= count; whole += SN_LANES)
-        for (int64_t r = 0; r < rows; r += SN_LANES) {
-            SN_ALIGNED float square[SN_LANES * SN_LANES], turned[SN_LANES * SN_LANES];
-            int64_t first = m + r < M - SN_LANES ? m + r : M - SN_LANES; /* stay inside A */
-            for (int64_t l = 0; l < SN_LANES; l++)
-                sn_store_f32_v(square + l * SN_LANES, sn_gemm_a_v(context, batch, first, k + whole + l));
-            sn_transpose_square(square, turned, SN_LANES);
-            for (int64_t i = m + r - first, to = r; i < SN_LANES && to < rows; i++, to++)
-                sn_store_f32_v(out + to * SN_GEMM_LDA + whole, sn_load_f32_v(turned + i * SN_LANES));
-        }
-#else
     (void)M;
     for (int64_t r = 0; r < rows; r++)
         for (whole = 0; whole + SN_LANES <= count; whole += SN_LANES) {
@@ -129,13 +139,13 @@ SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_
 #endif
             sn_store_f32_v(out + r * SN_GEMM_LDA + whole, sn_gemm_a_v(context, batch, m + r, k + whole));
         }
-#endif
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = whole; i < count; i++)
             out[r * SN_GEMM_LDA + i] = sn_gemm_a_s(context, batch, m + r, k + i);
     for (int64_t r = rows; r < sn_tile_height(rows); r++)
         __builtin_memset(out + r * SN_GEMM_LDA, 0, (size_t)count * sizeof(float));
 }
+#endif
 
 /* sums (rows, lds) of rows m .. and columns n .. n+columns go to the epilogue, each once. */
 SN_OUTLINE void sn_gemm_finish(const SnContext *context, const float *sums, int64_t lds, int64_t batch,

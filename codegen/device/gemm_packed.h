@@ -39,13 +39,23 @@ SN_INLINE int sn_gemm_lies(const SnGemm *g, int64_t u) {
     return SN_GEMM_A_STRIDE && m + sn_tile_height(sn_gemm_first(g, u + 1) - m) <= g->M;
 }
 SN_INLINE float *sn_gemm_copy(const SnGemmRound *r, int64_t u, float *a) {
-    return a + (SN_GEMM_A_STRIDE ? 0 : (u - r->u0) * SN_TILE_MR * SN_GEMM_LDA);
+    return a + (SN_GEMM_A_STRIDE ? 0 : (u - r->u0) * SN_GEMM_HEIGHT);
 }
 SN_INLINE const float *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u, float *a) {
 #if SN_GEMM_A_STRIDE
     if (sn_gemm_lies(g, u)) return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k);
 #endif
     return sn_gemm_copy(r, u, a);
+}
+
+/* Fetches the part of tile `at` of the block of A that the next round copies. */
+SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int64_t at) {
+#if SN_GEMM_A_POINTER && SN_GEMM_A_ALONG_M
+    int64_t tiles = (r->u1 - r->u0) * (r->p1 - r->p0), end = sn_gemm_first(g, next->u1);
+    for (int64_t k = next->count * at / tiles; k < next->count * (at + 1) / tiles; k++)
+        for (int64_t m = sn_gemm_first(g, next->u0); m < end; m += SN_LANES)
+            __builtin_prefetch(sn_gemm_a_pointer(g->context, next->batch, m, next->k + k), 0, 2);
+#endif
 }
 
 /* Does a round, whose first panel was fetched before or not. Many heights meet a piece of a panel, and each of them
@@ -68,9 +78,11 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
             int64_t step = heights > 2 ? sn_ceil_div(bytes, heights) : height ? 64 : 0;
             float *sum =
                 sums + (g->pieces > 1 ? height * SN_TILE_MR * SN_GEMM_LDC + (p - r->p0) * SN_TILE_NR : 0);
-            sn_tile_stream(sn_tile_height(rows), r->count, sn_gemm_height(g, r, u, a), SN_GEMM_LDA, b, sum,
-                           SN_GEMM_LDC, r->k > 0, ahead + share * height, near ? step : 0);
+            sn_tile_stream(sn_tile_height(rows), r->count, sn_gemm_height(g, r, u, a), SN_GEMM_LDA,
+                           SN_GEMM_NEXT, b, sum, SN_GEMM_LDC, r->k > 0, ahead + share * height,
+                           near ? step : 0);
             near = 1;
+            sn_gemm_fetch(g, r, next, (p - r->p0) * heights + height);
             if (r->k + r->count >= g->K)
                 sn_gemm_finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, p * SN_TILE_NR,
                                sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
@@ -110,7 +122,7 @@ SN_INLINE SnGemmRound sn_gemm_behind(const SnGemm *g, const SnGemmRound *r, int6
 
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                             int64_t end) {
-    SN_ALIGNED float a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_TILE_MR * SN_GEMM_LDA];
+    SN_ALIGNED float a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
     SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
     SnGemm g = sn_gemm_shape(context, M, N, K);
     int64_t item = begin;

@@ -26,7 +26,7 @@
 
 /* The heights u0 .. u1 of the tile (at most SN_GEMM_JOIN) by the panels p0 .. p1 (at most SN_GEMM_PANELS). */
 SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p0, int64_t p1) {
-    SN_ALIGNED float a[SN_TILE_MR * SN_GEMM_LDA];
+    SN_ALIGNED float a[SN_GEMM_HEIGHT];
     SN_ALIGNED float sums[SN_GEMM_JOIN * SN_TILE_MR * SN_GEMM_LDC];
     SN_ALIGNED float packed[SN_GEMM_PANELS * SN_GEMM_KC * SN_TILE_NR];
     int64_t k = 0;
@@ -40,7 +40,8 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
             for (int64_t p = p0; p < p1; p++) {
                 const float *b = packed + (p - p0) * count * SN_TILE_NR;
                 float *sum = c + (p - p0) * SN_TILE_NR;
-                sn_tile(sn_tile_height(rows), count, a, SN_GEMM_LDA, b, sum, SN_GEMM_LDC, k > 0);
+                sn_tile(sn_tile_height(rows), count, a, SN_GEMM_LDA, SN_GEMM_NEXT, b, sum, SN_GEMM_LDC,
+                        k > 0);
                 if (k + count >= g->K)
                     sn_gemm_finish(g->context, sum, SN_GEMM_LDC, g->batch, m, rows, p * SN_TILE_NR,
                                    sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
@@ -54,12 +55,16 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
 /* A single row, columns n0 .. n1: packing would cost more than the product, so B is read where it lies, along
  * what is consecutive there. */
 SN_OUTLINE void sn_gemm_row(const SnGemm *g, int64_t n0, int64_t n1) {
-    SN_ALIGNED float a[SN_GEMM_LDA], sums[SN_GEMM_ROW * SN_TILE_NR];
+    SN_ALIGNED float a[SN_GEMM_KC + SN_LANES], sums[SN_GEMM_ROW * SN_TILE_NR];
     int64_t columns = n1 - n0, count;
     __builtin_memset(sums, 0, (size_t)columns * sizeof(float));
     for (int64_t k = 0; k < g->K; k += count) {
         count = sn_least(g->K - k, SN_GEMM_KC);
+#if SN_GEMM_A_ALONG_M
+        for (int64_t i = 0; i < count; i++) a[i] = sn_gemm_a_s(g->context, g->batch, 0, k + i);
+#else
         sn_gemm_gather_a(g->context, g->batch, 0, 1, g->M, k, count, a);
+#endif
 #if SN_GEMM_B_ALONG_K
         for (int64_t j = 0; j < columns; j++) {
             vf32 even = {0}, odd = {0};

@@ -212,7 +212,7 @@ SN_INLINE int64_t sn_tile_height(int64_t rows) {
 
 #define SN_TILE_CASE(n, fetch)                                                                               \
     case n:                                                                                                  \
-        sn_tile_rows(n, fetch, length, a, lda, b, c, ldc, accumulate, ahead, step);                          \
+        sn_tile_strided(n, fetch, length, a, lda, along, b, c, ldc, accumulate, ahead, step);                \
         break;
 #if SN_TILE_MR > 14
 #define SN_TILE_CASES(F, x) F(1, x) F(2, x) F(4, x) F(6, x) F(8, x) F(11, x) F(14, x) F(SN_TILE_MR, x)
@@ -232,10 +232,10 @@ SN_INLINE int64_t sn_tile_height(int64_t rows) {
 #define SN_TILE_CASES(F, x) F(1, x)
 #endif
 
-/* rows: a sn_tile_height. a: that many rows of `length` floats, lda apart (a constant at the call site makes
- * the addresses immediate); b: `length` rows of a panel, near; c: rows of NR floats, ldc apart. */
-SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64_t lda, const void *b,
-                       float *c, int64_t ldc, int accumulate) {
+/* rows: a sn_tile_height. a: that many rows of `length` floats, element (i, k) at i * lda + k * along (constants at the
+ * call site make the addresses immediate); b: `length` rows of a panel, near; c: rows of NR floats, ldc apart. */
+SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64_t lda, const int64_t along,
+                       const void *b, float *c, int64_t ldc, int accumulate) {
     const char *ahead = (const char *)0;
     const int64_t step = 0;
     switch (rows) { SN_TILE_CASES(SN_TILE_CASE, SN_TILE_FETCH_NONE) }
@@ -243,10 +243,12 @@ SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64
 
 /* The same for a b that comes from memory: fetched as it is read, or, where `step` is not 0, because b was
  * fetched before, with a line of `ahead` in each step of k (by tiles of the full height). */
-SN_INLINE void sn_tile_stream(int64_t rows, int64_t length, const float *a, const int64_t lda, const void *b,
-                              float *c, int64_t ldc, int accumulate, const char *ahead, int64_t step) {
+SN_INLINE void sn_tile_stream(int64_t rows, int64_t length, const float *a, const int64_t lda,
+                              const int64_t along, const void *b, float *c, int64_t ldc, int accumulate,
+                              const char *ahead, int64_t step) {
     if (rows == SN_TILE_MR && step) {
-        sn_tile_rows(SN_TILE_MR, SN_TILE_FETCH_AHEAD, length, a, lda, b, c, ldc, accumulate, ahead, step);
+        sn_tile_strided(SN_TILE_MR, SN_TILE_FETCH_AHEAD, length, a, lda, along, b, c, ldc, accumulate, ahead,
+                        step);
         return;
     }
     switch (rows) { SN_TILE_CASES(SN_TILE_CASE, SN_TILE_FETCH_STREAM) }
