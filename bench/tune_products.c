@@ -39,8 +39,10 @@ typedef struct Product {
 typedef struct Tuner {
     Arena *arena;
     const TuneRequest *request;
-    Target target; /* without any tuning: what is usual */
-    sn_Context *context;
+    Target target;       /* without any tuning: what is usual */
+    sn_Context *context; /* of the program at hand */
+    Tuning *tuning;
+    Table *table;
     SN_VEC(Product) product;
 } Tuner;
 
@@ -50,7 +52,8 @@ static bool same_key(const ProductKey *a, const ProductKey *b) {
            a->batch == b->batch && a->rows == b->rows && a->N == b->N && a->K == b->K && a->with == b->with;
 }
 
-static void find_products(Tuner *tuner, const Plan *plan) {
+static Status find_products(Tuner *tuner) {
+    const Plan *plan = tuner->context->program->plan;
     const int64_t *dim = tuner->context->binding->dim;
     for (int i = plan->setup_count; i < plan->launch_count; i++) {
         ProductKey key;
@@ -66,6 +69,7 @@ static void find_products(Tuner *tuner, const Plan *plan) {
         }
         tuner->product.at[at].launches++;
     }
+    return NULL;
 }
 
 static Status time_way(const Tuner *tuner, const Product *product, int way, double *least) {
@@ -132,35 +136,48 @@ static Status run_once(const Tuner *tuner) {
     return sn_context_run(tuner->context);
 }
 
-static Status tune(Tuner *tuner, const Plan *plan, Tuning *tuning, Table *table) {
-    TRY(run_once(tuner));
-    find_products(tuner, plan);
+static Status tune(Tuner *tuner) {
     for (int i = 0; i < tuner->product.count; i++) {
         Product *product = &tuner->product.at[i];
         if (tuner->request->progress)
             tuner->request->progress(
                 sn_arena_printf(tuner->arena, "product %d of %d", i + 1, tuner->product.count));
         TRY(measure(tuner, product));
-        settle(tuner, product, tuning, table);
+        settle(tuner, product, tuner->tuning, tuner->table);
     }
     return NULL;
 }
 
-Status sn_tune_products(Arena *arena, const TuneRequest *request, Tuning *tuning, Table *table) {
-    Tuner tuner = {.arena = arena, .request = request};
+/* Compiles the model, whose kernels `kernels` (may be NULL) is asked about, and lets `work` look at a run of it. */
+static Status with_run(Tuner *tuner, const Tuning *kernels, Status (*work)(Tuner *tuner)) {
+    const TuneRequest *request = tuner->request;
     sn_CompileOptions options = {.size = sizeof options,
                                  .device = request->device,
                                  .threads = request->threads,
                                  .precision = request->precision};
-    SessionOptions session = {.pipeline.training = request->training};
+    SessionOptions session = {.pipeline.training = request->training, .tuning = kernels};
     sn_Program *program;
     TRY(sn_session_compile(request->model, &options, &session, &program));
-    tuner.target = program->device->target;
+    tuner->target = program->device->target;
+    tuner->target.tuning = NULL;
     Status status = program->library || program->device->absent
-                        ? sn_context_new(program, NULL, &tuner.context)
+                        ? sn_context_new(program, NULL, &tuner->context)
                         : sn_fail(SN_UNSUPPORTED, "tuning on a GPU is unsupported without cuBLASLt");
-    if (!status) status = tune(&tuner, sn_program_plan(program), tuning, table);
-    sn_context_free(tuner.context);
+    if (!status) status = run_once(tuner);
+    if (!status) status = work(tuner);
+    sn_context_free(tuner->context);
+    tuner->context = NULL;
     sn_program_free(program);
     return status;
+}
+
+/* The kernels of all products are made as if they were to do large ones too. */
+Status sn_tune_products(Arena *arena, const TuneRequest *request, Tuning *tuning, Table *table) {
+    Tuner tuner = {.arena = arena, .request = request, .tuning = tuning, .table = table};
+    Tuning *kernels = sn_tuning_new(arena);
+    TRY(with_run(&tuner, NULL, find_products));
+    for (int i = 0; i < tuner.product.count; i++)
+        sn_tuning_set_product(arena, kernels, &tuner.target, &tuner.product.at[i].key, (ProductWay){false, 0},
+                              "");
+    return tuner.product.count ? with_run(&tuner, kernels, tune) : NULL;
 }

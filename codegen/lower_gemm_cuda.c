@@ -2,6 +2,7 @@
  * is decided when a shape is bound, by numbers that are Dims here: few rows, wide tiles, or narrow tiles whose K may be
  * split over blocks. */
 #include "lower_gemm.h"
+#include "tuning.h"
 
 /* SnGemmMath of gemm_math.cuh, with the threads of its blocks. */
 typedef enum Math { MATH_FMA, MATH_TF32, MATH_BF16, MATH_F16 } Math;
@@ -158,7 +159,8 @@ static bool is_even(const Gemm *gemm, const Plan *plan) {
     return plan->b.aligned && sn_dim_divides(dims, chunk, plan->b.along_k ? gemm->K : gemm->N, &quotient);
 }
 
-/* Large products are the library's where there is one, so that wide tiles would only take time to compile. */
+/* Large products are the library's where there is one and tuning does not say otherwise, so that wide tiles would only take
+ * time to compile. */
 static void plan_launch(const Gemm *gemm, bool library, Plan *plan) {
     Dims *dims = gemm->lower.dims;
     TemplateUse *use = gemm->use;
@@ -261,7 +263,8 @@ Status sn_lower_gemm_cuda(Gemm *gemm) {
     plan.even = is_even(gemm, &plan);
     bool whole = true;
     LibraryProduct *library = sn_gemm_library(gemm, &whole);
-    plan_launch(gemm, library != NULL, &plan);
+    bool by_library = library && !sn_tuning_wants_kernel(lower->kernel->target, gemm->N, gemm->K);
+    plan_launch(gemm, by_library, &plan);
     if (use->after) add_partial(gemm, &plan);
     use->defines = numbers_text(gemm, &plan);
     use->file[0] = "tensor.cuh", use->file[1] = "gemm_math.cuh";

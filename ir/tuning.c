@@ -60,10 +60,15 @@ static int by_product(const ProductKey *a, const ProductKey *b) {
     return order;
 }
 
+static int by_machine(const Machine *a, const Machine *b) {
+    int order = by_number(a->kind, b->kind);
+    for (int i = 0; i < 3 && !order; i++) order = by_number(a->number[i], b->number[i]);
+    return order;
+}
+
 static int by_entry(const void *left, const void *right) {
     const Entry *a = left, *b = right;
-    int order = by_number(a->machine.kind, b->machine.kind);
-    for (int i = 0; i < 3 && !order; i++) order = by_number(a->machine.number[i], b->machine.number[i]);
+    int order = by_machine(&a->machine, &b->machine);
     if (!order) order = by_number(a->kind, b->kind);
     if (!order) order = by_product(&a->product, &b->product);
     if (!order) order = by_number(a->key.dtype, b->key.dtype);
@@ -378,6 +383,23 @@ bool sn_tuning_gemm(const Target *target, DType dtype, Dim N, Dim K, GemmChoice 
     const Entry *entry = find(target->tuning, &like);
     if (entry) *choice = entry->choice;
     return entry != NULL;
+}
+
+static bool may_be(Dim dim, int64_t extent) {
+    int64_t known;
+    return !sn_dim_is(dim, &known) || known == extent;
+}
+
+bool sn_tuning_wants_kernel(const Target *target, Dim N, Dim K) {
+    const Machine machine = machine_of(target);
+    for (int i = 0; target->tuning && i < target->tuning->entry.count; i++) {
+        const Entry *entry = &target->tuning->entry.at[i];
+        if (entry->kind == ENTRY_PRODUCT && !entry->way.library &&
+            by_machine(&entry->machine, &machine) == 0 && may_be(N, entry->product.N) &&
+            may_be(K, entry->product.K))
+            return true;
+    }
+    return false;
 }
 
 int64_t sn_tuning_panel(const Target *target, DType dtype, Dim N, Dim K) {

@@ -88,6 +88,10 @@ void sn_tuning_drop_product(Tuning *tuning, const Target *target, const ProductK
 /* True, and *way, when the target's tuning has an entry. */
 bool sn_tuning_product(const Target *target, const ProductKey *key, ProductWay *way);
 
+/* Whether the tuning leaves products of that many columns and that depth to the generated kernel, whatever their other
+ * sizes: it then is one for large products too. */
+bool sn_tuning_wants_kernel(const Target *target, Dim N, Dim K);
+
 /* Of the line, as "bf16 f32 nt rows=1024 ... with=bias". */
 void sn_tuning_product_print(Text *text, const ProductKey *key);
 

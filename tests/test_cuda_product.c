@@ -322,6 +322,18 @@ static sn_Model *product_model(Arena *arena, const char *folder) {
     return model;
 }
 
+static bool has_wide_tiles(const sn_Model *model, const Tuning *tuning) {
+    sn_CompileOptions options = {.size = sizeof options, .device = "cuda", .threads = 1};
+    SessionOptions session = {.tuning = tuning};
+    sn_Program *program;
+    bool wide = false;
+    assert_ok(sn_session_compile(model, &options, &session, &program));
+    for (int i = 0; i < program->plan->kernel_count; i++)
+        wide |= strstr(program->plan->kernel[i]->source, "sn_gemm_tile<128, 128>(") != NULL;
+    sn_program_free(program);
+    return wide;
+}
+
 /* Every way is launched; which is the quickest is a matter of luck here. */
 static void tuning_measures_products(void **state) {
     Arena *arena = sn_arena_new();
@@ -342,6 +354,14 @@ static void tuning_measures_products(void **state) {
     Text text = sn_text(arena);
     sn_tuning_print(&text, tuning);
     assert_ok(sn_tuning_parse(arena, "t", sn_text_string(&text), &again));
+    /* A kernel that is to compute has a form for many rows, which one beside the library lacks. */
+    assert_false(has_wide_tiles(model, sn_tuning_new(arena)));
+    Target target;
+    sn_target_cuda(&target, 90);
+    target.processors = 4;
+    ProductKey key = {SN_F32, SN_F32, .batch = 1, .rows = 64, .N = 24, .K = 16};
+    sn_tuning_set_product(arena, tuning, &target, &key, (ProductWay){false, 0}, "");
+    if (!on_gpu()) assert_true(has_wide_tiles(model, tuning));
     if (!on_gpu()) {
         plant("refused_algorithm=3");
         assert_fails(sn_tune_products(arena, &request, tuning, &table), SN_DEVICE, "NOT_SUPPORTED");
