@@ -421,9 +421,18 @@ static void keep(KernelIr *kernel, Nest *nest, Instr *instr, int step) {
     sn_push(kernel->arena, &nest->scratch, scratch);
 }
 
+/* Whether a row is known to be too long for local arrays: then it is in no near cache any more when it comes to the next
+ * loop, and reading what was kept as well as writing it takes longer than computing it again. */
+static bool is_endless(const KernelIr *kernel, const Nest *nest) {
+    int64_t length;
+    return kernel->target->kind == SN_TARGET_CPU && nest->vector == SN_VECTOR_REDUCED &&
+           sn_dim_is(sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count), &length) &&
+           length > LOCAL_SCRATCH_BYTES / 4;
+}
+
 /* Values that are dear and needed in more than one loop over the row are computed once. */
 static void keep_dear_values(KernelIr *kernel, Nest *nest) {
-    if (nest->step.count < 2) return;
+    if (nest->step.count < 2 || is_endless(kernel, nest)) return;
     Uses uses = {0, SN_ARRAY(kernel->arena, int, nest->instr.count),
                  SN_ARRAY(kernel->arena, int, nest->instr.count)};
     find_uses(kernel, nest, &uses);

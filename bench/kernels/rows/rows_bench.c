@@ -1,13 +1,14 @@
 /* Kernels that memory bounds, each as a graph of its own: bytes read and written per second, beside the best of our
  * own non-temporal copies, which take turns with the runs of that very kernel.
  *
- *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-s]
+ *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-j] [-s]
  *
- * With -p stores go past the caches in kernels that write at least so many bytes (0: never). With -s the
- * kernels are shown instead of run. */
+ * With -p stores go past the caches in kernels that write at least so many bytes (0: never). With -j the tables
+ * are JSON. With -s the kernels are shown instead of run. */
 #include "clock.h"
 #include "context.h"
 #include "cpu/cpu.h"
+#include "environment.h"
 #include "guard.h"
 #include "number.h"
 #include "peaks.h"
@@ -24,7 +25,7 @@ typedef struct Options {
     int64_t bytes;
     int64_t stream; /* bytes written from which on stores go past the caches; -1: the target's */
     int threads, runs;
-    bool show;
+    bool show, json;
     const char *part;
 } Options;
 
@@ -181,25 +182,56 @@ static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *
     return status;
 }
 
-static void print_case(const Bench *b) {
+/* ---- the table ---- */
+
+enum { KERNEL, THREADS, SECONDS, RATE, COPY, SHARE, COLUMN_COUNT };
+
+static const Column columns[COLUMN_COUNT] = {
+    [KERNEL] = {"kernel", "kernel", SN_CELL_TEXT},
+    [THREADS] = {"threads", "threads", SN_CELL_COUNT},
+    [SECONDS] = {"min_s", "best", SN_CELL_SECONDS},
+    [RATE] = {"bytes_rate", "read + written bytes", SN_CELL_RATE},
+    [COPY] = {"copy_rate", "copied bytes", SN_CELL_RATE},
+    [SHARE] = {"copy_share", "of the copy", SN_CELL_SHARE},
+};
+
+static void add_row(Arena *arena, Table *table, const Bench *b) {
+    Cell *row = sn_table_row(arena, table);
     double rate = b->bytes / b->seconds;
-    printf("%-36s %8.2f ms %7.1f of %5.1f GB/s %5.0f %%\n", b->rows->name, b->seconds * 1e3, rate * 1e-9,
-           b->copy * 1e-9, 100 * rate / b->copy);
+    row[KERNEL] = sn_cell_text(arena, b->rows->name);
+    row[THREADS] = sn_cell_number(b->options->threads);
+    row[SECONDS] = sn_cell_number(b->seconds);
+    row[RATE] = sn_cell_number(rate);
+    row[COPY] = sn_cell_number(b->copy);
+    row[SHARE] = sn_cell_number(rate / b->copy);
 }
 
-static Status run_all(const Options *options, PeakMeter *meter) {
+static Status print(Arena *arena, const Options *options, const PeakMeter *meter, const Table *rows) {
+    Table environment = sn_environment_table(), peaks = sn_peaks_table();
+    Text text = sn_text(arena);
+    sn_environment_fill(arena, &environment, 1, options->runs);
+    sn_peaks_fill(arena, &peaks, sn_peak_meter_best(meter));
+    TRY(sn_report_print(&text, options->json ? SN_REPORT_JSON : SN_REPORT_MD,
+                        (const Table *const[]){&environment, &peaks, rows}, 3));
+    return fputs(sn_text_string(&text), stdout) < 0 ? sn_fail(SN_IO, "the output cannot be written") : NULL;
+}
+
+static Status run_all(Arena *arena, const Options *options, PeakMeter *meter) {
+    Table rows = {.name = "rows", .column = columns, .column_count = COLUMN_COUNT};
     for (int i = 0; i < sn_rows_case_count; i++) {
         Bench b;
         if (!strstr(sn_rows_cases[i].name, options->part)) continue;
         TRY(run_case(options, &sn_rows_cases[i], meter, &b));
-        if (!options->show) print_case(&b);
+        add_row(arena, &rows, &b);
     }
-    return NULL;
+    if (options->show) return NULL;
+    TRY(sn_peak_meter_memory(meter, true, NULL));
+    return print(arena, options, meter, &rows);
 }
 
 int main(int argc, char **argv) {
-    Options options = {64 << 20, -1, 1, 5, false, ""};
-    for (int c; (c = getopt(argc, argv, "m:t:n:k:p:s")) != -1;) {
+    Options options = {64 << 20, -1, 1, 5, false, false, ""};
+    for (int c; (c = getopt(argc, argv, "m:t:n:k:p:js")) != -1;) {
         if (c == 'm')
             options.bytes = (int64_t)strtol(optarg, NULL, 10) << 20;
         else if (c == 't')
@@ -210,20 +242,25 @@ int main(int argc, char **argv) {
             options.stream = strtol(optarg, NULL, 10);
         else if (c == 's')
             options.show = true;
+        else if (c == 'j')
+            options.json = true;
         else if (c == 'k')
             options.part = optarg;
         else
             return fprintf(stderr, "rows_bench [-m megabytes] [-t threads] [-n runs] [-k part of a name] [-p "
-                                   "bytes] [-s]\n"),
+                                   "bytes] [-j] [-s]\n"),
                    2;
     }
     if (options.bytes <= 0 || options.threads <= 0 || options.runs <= 0) return 2;
     PeakMeter *meter = NULL;
-    Status status = sn_peak_meter_new(options.threads, NULL, &meter);
-    if (!status) status = run_all(&options, meter);
+    Arena *arena = sn_arena_new();
+    Status status =
+        arena ? sn_peak_meter_new(options.threads, NULL, &meter) : sn_fail(SN_NO_MEMORY, "out of memory");
+    if (!status) status = run_all(arena, &options, meter);
     if (status) fprintf(stderr, "rows_bench: %s\n", sn_error_message(status));
     int code = status ? 1 : 0;
     sn_error_free(status);
     sn_peak_meter_free(meter);
+    sn_arena_free(arena);
     return code;
 }

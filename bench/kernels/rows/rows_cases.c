@@ -34,6 +34,7 @@ const RowsCase sn_rows_cases[] = {
     {"softmax 128", ONE("128") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 512, 0, 0, 0},
     {"softmax 1024", ONE("1024") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
     {"softmax 50257", ONE("50257") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 201028, 0, 0, 0},
+    {"softmax 128256", ONE("128256") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 513024, 0, 0, 0},
     {"softmax 4000001", ONE("4000001") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 16000004, 0, 0, 0},
     {"log softmax 50257", ONE("50257") "%9 = log_softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 201028, 0, 0, 0},
     {"row sums 1024", ONE("1024") "%9 = reduce_sum(%0) {axes = [1]}\noutput %9 \"z\"\n", 4096, 0, 0, 0},
