@@ -132,8 +132,7 @@ static float *train(Arena *arena, const sn_Program *program, int *count, int64_t
 }
 
 static void what_is_planned_is_taken(void **state) {
-    static const sn_TrainingOptions form[] = {
-        {.clip_norm = 1}, {.optimizer = SN_SGD, .momentum = 0.9}, {.accumulate = 2, .skip_nonfinite = 1}};
+    static const sn_TrainingOptions form[] = {{.clip_norm = 1}, {.accumulate = 2, .skip_nonfinite = 1}};
     for (size_t i = 0; i < sizeof form / sizeof *form; i++) {
         Training training = training_of(&form[i]);
         BudgetReport report;
@@ -155,7 +154,7 @@ static void what_is_planned_is_taken(void **state) {
 }
 
 static void budgets_are_kept(void **state) {
-    static const double share[] = {0.8, 0.6};
+    const double share = 0.6;
     Training training = training_of(&(sn_TrainingOptions){.clip_norm = 1});
     Arena *arena = sn_arena_new();
     BudgetReport report;
@@ -167,18 +166,17 @@ static void budgets_are_kept(void **state) {
     Needs without = report.with, before = without;
     float *expected = train(arena, program, &expected_count, &peak);
     sn_program_free(program);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2; i++) {
         /* The same again in bytes: exactly what it came to, of which nothing can be spared. */
-        Budget budget = {.share = share[i / 2]};
-        if (i % 2) budget = (Budget){.bytes = sn_needs_whole(&before)};
+        Budget budget = {.share = share};
+        if (i) budget = (Budget){.bytes = sn_needs_whole(&before)};
         program = program_of(&training, &budget, *state, &report, &status);
         assert_ok(status);
         assert_int_equal(report.without.activations, without.activations);
-        if (!(i % 2))
-            assert_true((double)report.with.activations <= budget.share * (double)without.activations);
-        if (i % 2) assert_true(sn_needs_whole(&report.with) <= budget.bytes);
+        if (!i) assert_true((double)report.with.activations <= budget.share * (double)without.activations);
+        if (i) assert_true(sn_needs_whole(&report.with) <= budget.bytes);
         assert_true(report.with.flops >= without.flops);
-        if (!(i % 2)) assert_true(report.with.flops >= before.flops); /* less memory costs more */
+        if (!i) assert_true(report.with.flops >= before.flops); /* less memory costs more */
         float *found = train(arena, program, &count, &peak);
         assert_int_equal(peak, sn_needs_whole(&report.with));
         assert_int_equal(count, expected_count);
