@@ -113,6 +113,13 @@ static int64_t find_stride(const Gemm *gemm, const Instr *load, const Dim *axes)
     return known && stride > 0 && stride <= STRIDE_MOST ? stride : 0;
 }
 
+/* SN_GEMM_A_STRIDE. A copy of rows has their stride too, so these must not overlap, as windows do. */
+static int64_t usable_stride(const Gemm *gemm) {
+    int64_t K, copied = gemm->piece;
+    if (sn_dim_is(gemm->K, &K) && K < copied) copied = K;
+    return gemm->mode && gemm->stride >= copied ? gemm->stride : 0;
+}
+
 /* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they
  * are. */
 static bool read_address(Gemm *gemm) {
@@ -248,9 +255,9 @@ static Status lower_template(Gemm *gemm) {
         kernel->arena,
         "%s#define SN_GEMM_B %d\n#define SN_GEMM_KC %d\n#define %s %d\n#define SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %d\n",
+        "#define SN_GEMM_A_STRIDE %lld\n",
         tile_defines(gemm), gemm->mode, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead, gemm->mode ? gemm->stride : 0);
+        gemm->heights, a_across, b_across, ahead, (long long)usable_stride(gemm));
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";

@@ -121,6 +121,23 @@ static void packed(void **state) {
     }
 }
 
+/* Rows that overlap in memory, as windows do, by a packed weight. */
+static void windows(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    Dims *dims = c->graph->dims;
+    char panels[64];
+    snprintf(panels, sizeof panels, "%lld, 32, %lld", (69 + (long long)c->target.panel) / c->target.panel,
+             (long long)c->target.panel);
+    Value *like = param(c, SN_F32, "B, T"), *x = param(c, SN_F32, "4*T + 28"), *w = param(c, SN_F32, panels);
+    Dim extent[2] = {like->type.dim[1], sn_dim(dims, 32)};
+    Dim start = sn_dim_mulc(dims, sn_dim_axis(dims, 0, extent[0]), 4);
+    Dim index = sn_dim_add(dims, start, sn_dim_axis(dims, 1, extent[1]));
+    Value *rows = apply(c, SN_OP_VIEW, &(AttrView){2, extent, 1, &index}, x, NULL);
+    result(c, apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(dims, 70)}, rows, w));
+    check(c, SIZES, sizes);
+}
+
 /* The kernel that packs a matrix "batch, rows, columns", read transposed or not; what it makes is compared with the
  * matrix, panel by panel. */
 static void pack_name(const char *shape, bool transposed, char *name) {
@@ -325,6 +342,7 @@ int main(void) {
         cmocka_unit_test(thin),
         cmocka_unit_test(types),
         cmocka_unit_test(packed),
+        cmocka_unit_test(windows),
         cmocka_unit_test(packs_of_all_sizes),
         cmocka_unit_test(prologue),
         cmocka_unit_test(scatters),
