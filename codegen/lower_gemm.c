@@ -191,13 +191,15 @@ static const char *tile_defines(const Gemm *gemm) {
                            gemm->tile.rows, gemm->tile.vectors, gemm->mode ? gemm->mode : 1);
 }
 
-/* A block of A, its sums and two pieces of a panel share the second-level cache. */
+/* A block of A, its sums and two pieces of a panel share the second-level cache. A piece that is all of K needs no sums
+ * and may be longer. */
 static void choose_block(Gemm *gemm) {
     int64_t l2 = gemm->lower.kernel->target->l2_bytes;
     int rows = l2 >= 2 << 20 ? 128 : l2 >= 1 << 20 ? 64 : 32;
     gemm->panels = STEP;
     gemm->heights = rows / gemm->tile.rows;
-    gemm->piece = l2 >= 1 << 20 ? 1024 : l2 >= 512 << 10 ? 384 : 256;
+    bool whole = sn_dim_le(gemm->lower.dims, gemm->K, sn_dim(gemm->lower.dims, 1024));
+    gemm->piece = l2 >= 1 << 20 ? (whole ? 1024 : 768) : l2 >= 512 << 10 ? 384 : 256;
 }
 
 /* What a tuning file says about this product, or about what packs its weights. */
