@@ -113,11 +113,12 @@ static int64_t find_stride(const Gemm *gemm, const Instr *load, const Dim *axes)
     return known && stride > 0 && stride <= STRIDE_MOST ? stride : 0;
 }
 
-/* SN_GEMM_A_STRIDE. A copy of rows has their stride too, so these must not overlap, as windows do. */
-static int64_t usable_stride(const Gemm *gemm) {
+/* SN_GEMM_A_STRIDE. A copy of rows has their stride too, so these must not overlap, as windows do; and those that are so
+ * short that they are copied side by side are not read as they lie. */
+static int64_t usable_stride(const Gemm *gemm, bool across) {
     int64_t K, copied = gemm->piece;
     if (sn_dim_is(gemm->K, &K) && K < copied) copied = K;
-    return gemm->mode && gemm->stride >= copied ? gemm->stride : 0;
+    return gemm->mode && !across && gemm->stride >= copied ? gemm->stride : 0;
 }
 
 /* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they
@@ -259,7 +260,7 @@ static Status lower_template(Gemm *gemm) {
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n",
         tile_defines(gemm), gemm->mode, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead, (long long)usable_stride(gemm));
+        gemm->heights, a_across, b_across, ahead, (long long)usable_stride(gemm, a_across));
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";

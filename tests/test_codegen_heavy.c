@@ -78,9 +78,9 @@ static void types(void **state) {
 /* A packed weight, packed by the pack kernel of the same target. */
 static void packed(void **state) {
     (void)state;
-    enum { TYPES = 5 }; /* and then once more the first, its rows side by side */
-    static const DType types[] = {SN_F32, SN_BF16, SN_F16, SN_F64, SN_BF16, SN_F32};
-    static const char *const depth[] = {"40", "40", "40", "40", "41", "40"};
+    enum { TYPES = 6 }; /* and then once more the first, its rows side by side */
+    static const DType types[] = {SN_F32, SN_BF16, SN_F16, SN_F64, SN_BF16, SN_F32, SN_F32};
+    static const char *const depth[] = {"40", "40", "40", "40", "41", "3", "40"};
     for (int t = 0; t <= TYPES; t++) {
         Case *p = begin_case(SN_CLUSTER_PACK), *c = begin_case(SN_CLUSTER_CONTRACT);
         char text[32];
