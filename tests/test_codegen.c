@@ -224,8 +224,6 @@ static void softmax_columns(void **state) {
     check(c, SIZES, sizes);
 }
 
-/* exp must be computed once an element: it is written once where rows are long enough to be read in vectors.
- */
 /* How often the loops of a softmax over rows of that shape compute exponentials, and whether they keep them. */
 static int exponentials(const char *shape_of_rows, bool *kept) {
     Case *c = begin_case(SN_CLUSTER_REDUCE);
@@ -240,6 +238,8 @@ static int exponentials(const char *shape_of_rows, bool *kept) {
     return count;
 }
 
+/* exp is computed once an element, unless rows are so long that keeping it takes longer: it is written once where they are
+ * read in vectors. */
 static void softmax_keeps(void **state) {
     (void)state;
     bool kept;
