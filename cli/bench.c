@@ -3,6 +3,20 @@
 #include "environment.h"
 #include "model_bench.h"
 
+static Status read_budget(Cli *cli, BenchRequest *request) {
+    const Options *options = &cli->options;
+    bool compiled = false;
+    for (int i = 0; i < request->mode_count; i++) compiled |= request->mode[i] == SN_COMPILED;
+    request->budget = (Budget){sn_option_integer(options, OPTION_MEMORY_BUDGET, 0),
+                               sn_option_number(options, OPTION_MEMORY_BUDGET, 0)};
+    request->memory = sn_option_given(options, OPTION_MEMORY) || sn_budget_given(&request->budget);
+    if (request->memory && !request->training)
+        return sn_cli_usage(cli, "--memory and --memory-budget are about steps of training: --phases step");
+    if (sn_budget_given(&request->budget) && !compiled)
+        return sn_cli_usage(cli, "--memory-budget is for --modes compiled: eager execution keeps all");
+    return NULL;
+}
+
 static Status read_request(Cli *cli, BenchRequest *request) {
     static const char *const modes[] = {"eager", "compiled"}, *const casts[] = {"none"};
     const Options *options = &cli->options;
@@ -30,12 +44,7 @@ static Status read_request(Cli *cli, BenchRequest *request) {
     request->no_dropout = sn_option_given(options, OPTION_NO_DROPOUT);
     request->memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0);
     request->kernels = sn_option_given(options, OPTION_KERNELS);
-    request->budget = (Budget){sn_option_integer(options, OPTION_MEMORY_BUDGET, 0),
-                               sn_option_number(options, OPTION_MEMORY_BUDGET, 0)};
-    request->memory = sn_option_given(options, OPTION_MEMORY) || sn_budget_given(&request->budget);
-    if (request->memory && !request->training)
-        return sn_cli_usage(cli, "--memory and --memory-budget are about steps of training: --phases step");
-    return NULL;
+    return read_budget(cli, request);
 }
 
 /* ---- the sweep ---- */

@@ -215,9 +215,21 @@ Value *sn_import_rms_norm(Call *c) {
     return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, normal, result);
 }
 
-/* A vector of one number a channel, beside [N, C, D...]. */
-static Value *by_channel(Call *c, Value *vector, int rank) {
+/* A vector of as many numbers as [N, C, D...] has channels (or groups), beside it. */
+static Value *by_channel(Call *c, Value *vector, int rank, Dim each) {
+    if (sn_call_failed(c)) return NULL;
+    if (vector->type.rank != 1) return sn_call_invalid(c, "a vector of rank %d", vector->type.rank);
+    Status status =
+        sn_graph_check(c->import->graph, SN_CHECK_EQUAL, vector->type.dim[0], each, c->builder->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "channels"));
     return rank > 2 ? sn_call_unsqueeze(c, vector, 1, rank - 2) : vector;
+}
+
+/* Statistics are measured and not learnt: a constant of the node, which an initializer becomes here, is no parameter. */
+static Value *measured(Call *c, Value *value) {
+    const Node *node = value->producer;
+    if (!node || node->op != SN_OP_CONSTANT) return value;
+    return sn_build_constant(c->builder, ((const AttrConstant *)node->attr)->tensor);
 }
 
 /* As it is without training: (x - mean)/√(variance + epsilon)·scale + bias, the factors of a channel put together. */
@@ -234,7 +246,10 @@ Value *sn_import_batch_norm(Call *c) {
     if (rank < 2) return sn_call_invalid(c, "an input of rank %d", rank);
     DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
     Value *part[4]; /* scale, bias, mean, variance */
-    for (int k = 0; k < 4; k++) part[k] = by_channel(c, sn_build_cast(b, c->input[1 + k], wide), rank);
+    for (int k = 0; k < 4; k++) {
+        Value *vector = k < 2 ? c->input[1 + k] : measured(c, c->input[1 + k]);
+        part[k] = by_channel(c, sn_build_cast(b, vector, wide), rank, x->type.dim[1]);
+    }
     Value *spread = sn_build2(b, SN_OP_ADD, NULL, part[3], sn_call_scalar(c, wide, epsilon));
     Value *factor = sn_build2(b, SN_OP_DIV, NULL, part[0], sn_build1(b, SN_OP_SQRT, NULL, spread));
     Value *y = sn_build2(b, SN_OP_SUB, NULL, sn_build_cast(b, x, wide), part[2]);
@@ -260,8 +275,9 @@ static Value *normal_groups(Call *c, Dim groups, double epsilon) {
 static Value *scaled(Call *c, Value *x, Value *scale, Value *bias) {
     if (sn_call_failed(c)) return NULL;
     int rank = x->type.rank;
-    Value *y = sn_build2(c->builder, SN_OP_MUL, NULL, x, by_channel(c, scale, rank));
-    return sn_build2(c->builder, SN_OP_ADD, NULL, y, by_channel(c, bias, rank));
+    Dim each = x->type.dim[1];
+    Value *y = sn_build2(c->builder, SN_OP_MUL, NULL, x, by_channel(c, scale, rank, each));
+    return sn_build2(c->builder, SN_OP_ADD, NULL, y, by_channel(c, bias, rank, each));
 }
 
 Value *sn_import_instance_norm(Call *c) {

@@ -110,6 +110,11 @@ static Value *update_all(Call *c, UpdateFunction *function, int each) {
         Type type = c->input[k]->type, first = c->input[2 + (k - 2) % count]->type;
         if (type.dtype != first.dtype || type.rank != first.rank)
             return sn_call_invalid(c, "input %d has not the type of its tensor", k);
+        for (int axis = 0; axis < type.rank; axis++) {
+            Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, type.dim[axis], first.dim[axis],
+                                           c->builder->origin);
+            if (status) return sn_call_latch(c, sn_status_prefix(status, "input %d", k));
+        }
     }
     Value *rate = c->input[0];
     Update u = {.c = c, .rate = rate, .count = sn_build_cast(c->builder, c->input[1], rate->type.dtype)};
@@ -143,6 +148,13 @@ static Value *named(Call *c, const char *name) {
     return value ? value : sn_call_unsupported(c, "the gradient of what is not supported");
 }
 
+static bool is_named_twice(const Value *const *value, int count) {
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < i; k++)
+            if (value[i] == value[k]) return true;
+    return false;
+}
+
 /* The inputs are values for the tensors that xs and then zs name; they need not be those tensors. */
 Value *sn_import_gradient(Call *c) {
     int of, beside;
@@ -161,6 +173,8 @@ Value *sn_import_gradient(Call *c) {
         input[1 + count + k] = c->input[k];
     }
     if (sn_call_failed(c)) return NULL;
+    if (is_named_twice((const Value *const *)input + 1, count))
+        return sn_call_unsupported(c, "a tensor that xs and zs name twice");
     Node *node = sn_build_node(c->builder, SN_OP_GRADIENT, NULL, 1 + 2 * count, input, of);
     for (int k = 0; node && k < c->output_count; k++) c->output[k] = node->output[k];
     return node ? node->output[0] : NULL;

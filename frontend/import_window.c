@@ -222,6 +222,9 @@ static bool read_conv(Call *c, Conv *conv) {
                                    (long long)conv->groups, (long long)filters);
         return sn_call_invalid(c, "channels that are not the weights'");
     }
+    Status status =
+        sn_graph_check(c->import->graph, SN_CHECK_EQUAL, x->type.dim[1], taken, c->builder->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "channels"));
     if (sn_dim_is(conv->filters, &filters) && filters % conv->groups != 0)
         return sn_call_invalid(c, "%lld filters in %lld groups", (long long)filters, (long long)conv->groups);
     return read_windows(c, x, kernel, false, &conv->windows);

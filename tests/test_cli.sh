@@ -252,6 +252,7 @@ expect 0 "speed-up" bench "$llama" "$folder/gpt2.onnx" --threads 1 --warmup 0 --
 expect 1 '"status": "unsupported"' bench "$llama" --autocast none,bf16 --threads 1 --warmup 0 --iters 1 -o json
 expect 0 '"phase": "forward+backward"' bench "$llama" --phases backward,forward+backward,step --threads 1 --warmup 1 --iters 2 -o json
 expect 0 '"planned_bytes"' bench "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1.5GiB -o json
+expect 2 'compiled' bench "$llama" --phases step --modes eager --memory-budget 1K
 expect 0 '"status": "OOM"' bench "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1K -o json
 expect 2 "steps of training" bench "$llama" --memory
 expect 0 'labels=1x16' bench "$llama" --phases step --optimizer sgd --clip 1 --logits logits --modes compiled --threads 1 --iters 1

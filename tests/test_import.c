@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { I32 = 6, BOOL = 9, FLOAT = 1, INT = 2, STRING = 3 };
+enum { I32 = 6, BOOL = 9, FLOAT = 1, INT = 2, STRING = 3, STRINGS = 8 };
 
 /* ---- small models ---- */
 
@@ -245,6 +245,99 @@ static void padding_values_are_exact(void **state) {
             NULL);
 }
 
+static void add_floats(Model *model, const char *name, const char *dims) {
+    Onnx__TensorProto *tensor = add_initializer(model, name, F32, 1);
+    int64_t *extent = SN_ARRAY(model->arena, int64_t, SN_MAX_RANK), count = 1;
+    tensor->n_dims = 0;
+    for (char *at = sn_arena_string(model->arena, dims); *at; at += *at == ',')
+        count *= extent[tensor->n_dims++] = strtol(at, &at, 10);
+    tensor->dims = extent;
+    set_raw(tensor, SN_ARRAY(model->arena, float, count), (size_t)count * sizeof(float));
+}
+
+static Model *batch_norm_model(Arena *arena, const char *x, const char *scale, const char *mean) {
+    Model *model = model_new(arena, 17);
+    add_input(model, "x", F32, x);
+    add_floats(model, "scale", scale);
+    add_floats(model, "mean", mean);
+    add_node(model, "BatchNormalization", "x scale scale mean mean", "y");
+    add_output(model, "y");
+    return model;
+}
+
+static Model *depthwise_model(Arena *arena, const char *x) {
+    Model *model = model_new(arena, 17);
+    add_input(model, "x", F32, x);
+    add_floats(model, "w", "3,1,2");
+    set_int(model, add_node(model, "Conv", "x w", "y"), "group", 3);
+    add_output(model, "y");
+    return model;
+}
+
+static bool checks_channels(const Graph *graph, int64_t count) {
+    Dim channels = graph->body->param.at[0]->type.dim[1], wanted = sn_dim(graph->dims, count);
+    for (int i = 0; i < graph->checks.count; i++) {
+        const Check *check = &graph->checks.at[i];
+        bool both =
+            (check->a == channels && check->b == wanted) || (check->a == wanted && check->b == channels);
+        if (check->kind == SN_CHECK_EQUAL && both) return true;
+    }
+    return false;
+}
+
+/* One channel, or a vector of one number, would be spread over the others. */
+static void channels_are_not_spread(void **state) {
+    Fixture *fixture = *state;
+    Arena *arena = fixture->arena;
+    Graph *graph;
+    refused(fixture, batch_norm_model(arena, "2,1,4", "3", "3"), SN_INVALID, "channels", NULL);
+    refused(fixture, batch_norm_model(arena, "2,3,4", "1", "3"), SN_INVALID, "channels", NULL);
+    refused(fixture, batch_norm_model(arena, "2,3,4", "3", "1"), SN_INVALID, "channels", NULL);
+    refused(fixture, batch_norm_model(arena, "2,3,4", "3", "1,3"), SN_INVALID, "rank 2", NULL);
+    loaded(fixture, batch_norm_model(arena, "2,n,4", "3", "3"), &graph);
+    assert_true(checks_channels(graph, 3));
+    refused(fixture, depthwise_model(arena, "2,1,4"), SN_INVALID, "channels", NULL);
+    loaded(fixture, depthwise_model(arena, "2,n,4"), &graph);
+    assert_true(checks_channels(graph, 3));
+}
+
+/* What a model has measured of its data is not trained: no constant of the file reaches the result as that. */
+static void statistics_are_no_weights(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, batch_norm_model(fixture->arena, "2,3,4", "3", "3"), &graph);
+    for (const Node *node = graph->body->first; node; node = node->next) {
+        const Value *value = node->output[0];
+        if (node->op != SN_OP_CONSTANT || node->origin || !value->name) continue;
+        assert_int_equal(value->users.count != 0, strcmp(value->name, "scale") == 0);
+    }
+}
+
+/* With two values for one name there would be two answers. */
+static void gradients_name_a_tensor_once(void **state) {
+    Fixture *fixture = *state;
+    static char domain[] = "ai.onnx.preview.training";
+    Model *model = model_new(fixture->arena, 17);
+    Onnx__OperatorSetIdProto training = ONNX__OPERATOR_SET_ID_PROTO__INIT,
+                             *both[] = {&model->opset, &training};
+    training.domain = domain;
+    training.version = 1;
+    model->proto.opset_import = both;
+    model->proto.n_opset_import = 2;
+    add_input(model, "x", F32, "1");
+    add_input(model, "z", F32, "1");
+    add_node(model, "Mul", "x x", "y");
+    Onnx__NodeProto *node = add_node(model, "Gradient", "x z", "a b");
+    node->domain = domain;
+    set_string(model, node, "y", "y");
+    Onnx__AttributeProto *xs = add_attribute(model, node, "xs", STRINGS);
+    xs->n_strings = 2;
+    xs->strings = SN_ARRAY(model->arena, ProtobufCBinaryData, 2);
+    for (int i = 0; i < 2; i++) xs->strings[i] = (ProtobufCBinaryData){1, (uint8_t *)"x"};
+    add_output(model, "b");
+    refused(fixture, model, SN_UNSUPPORTED, "twice", NULL);
+}
+
 /* Elements of shapes are gathered by indices of every rank there is. */
 static void shape_values_are_gathered_at_any_rank(void **state) {
     Fixture *fixture = *state;
@@ -278,6 +371,9 @@ int main(void) {
         TEST(bools_have_an_order_and_no_sum),
         TEST(old_clips_are_bounded),
         TEST(padding_values_are_exact),
+        TEST(channels_are_not_spread),
+        TEST(statistics_are_no_weights),
+        TEST(gradients_name_a_tensor_once),
         TEST(shape_values_are_gathered_at_any_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
