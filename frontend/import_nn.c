@@ -32,13 +32,20 @@ Value *sn_import_leaky_relu(Call *c) {
                           sn_build2(c->builder, SN_OP_MUL, NULL, x, sn_call_scalar(c, x->type.dtype, alpha)));
 }
 
-Value *sn_import_elu(Call *c) {
-    Value *x = c->input[0];
+/* e^(x/alpha) - 1 for x below zero, for use there alone. Of a large x the power would be infinite, and its gradient,
+ * which is to be left out, not a number. */
+static Value *power_below_zero(Call *c, double alpha) {
     Builder *b = c->builder;
-    double alpha = sn_call_float(c, "alpha", 1);
-    Value *power =
-        sn_build2(b, SN_OP_SUB, NULL, sn_build1(b, SN_OP_EXP, NULL, x), sn_call_scalar(c, x->type.dtype, 1));
-    return where_negative(c, sn_build2(b, SN_OP_MUL, NULL, power, sn_call_scalar(c, x->type.dtype, alpha)));
+    Value *x = c->input[0];
+    DType dtype = x->type.dtype;
+    Value *power = sn_build2(b, SN_OP_MIN, NULL, x, sn_call_scalar(c, dtype, 0));
+    if (alpha != 1) power = sn_build2(b, SN_OP_DIV, NULL, power, sn_call_scalar(c, dtype, alpha));
+    return sn_build2(b, SN_OP_SUB, NULL, sn_build1(b, SN_OP_EXP, NULL, power), sn_call_scalar(c, dtype, 1));
+}
+
+Value *sn_import_elu(Call *c) {
+    Value *alpha = sn_call_scalar(c, c->input[0]->type.dtype, sn_call_float(c, "alpha", 1));
+    return where_negative(c, sn_build2(c->builder, SN_OP_MUL, NULL, power_below_zero(c, 1), alpha));
 }
 
 /* max(0, min(1, alpha·x + beta)); a NaN stays one. */
@@ -68,21 +75,16 @@ Value *sn_import_selu(Call *c) {
     DType dtype = x->type.dtype;
     double alpha = sn_call_float(c, "alpha", 1.67326319217681884765625);
     double gamma = sn_call_float(c, "gamma", 1.05070102214813232421875);
-    Value *power =
-        sn_build2(b, SN_OP_SUB, NULL, sn_build1(b, SN_OP_EXP, NULL, x), sn_call_scalar(c, dtype, 1));
-    Value *y = where_negative(c, sn_build2(b, SN_OP_MUL, NULL, power, sn_call_scalar(c, dtype, alpha)));
+    Value *y = where_negative(
+        c, sn_build2(b, SN_OP_MUL, NULL, power_below_zero(c, 1), sn_call_scalar(c, dtype, alpha)));
     return sn_build2(b, SN_OP_MUL, NULL, y, sn_call_scalar(c, dtype, gamma));
 }
 
 /* x, and below zero alpha·(e^(x/alpha) - 1). */
 Value *sn_import_celu(Call *c) {
-    Builder *b = c->builder;
-    Value *x = c->input[0];
-    DType dtype = x->type.dtype;
-    Value *alpha = sn_call_scalar(c, dtype, sn_call_float(c, "alpha", 1));
-    Value *power = sn_build1(b, SN_OP_EXP, NULL, sn_build2(b, SN_OP_DIV, NULL, x, alpha));
-    power = sn_build2(b, SN_OP_SUB, NULL, power, sn_call_scalar(c, dtype, 1));
-    return where_negative(c, sn_build2(b, SN_OP_MUL, NULL, alpha, power));
+    double alpha = sn_call_float(c, "alpha", 1);
+    Value *factor = sn_call_scalar(c, c->input[0]->type.dtype, alpha);
+    return where_negative(c, sn_build2(c->builder, SN_OP_MUL, NULL, factor, power_below_zero(c, alpha)));
 }
 
 Value *sn_import_prelu(Call *c) {

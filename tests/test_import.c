@@ -1,5 +1,6 @@
 /* Rules of the importer: forms of operators that are easily taken for others, and what they have to refuse.
  */
+#include "autodiff.h"
 #include "frontend_fixture.h"
 
 #include <math.h>
@@ -338,6 +339,34 @@ static void gradients_name_a_tensor_once(void **state) {
     refused(fixture, model, SN_UNSUPPORTED, "twice", NULL);
 }
 
+static double slope_at(Fixture *fixture, const char *op, double x) {
+    Model *model = model_new(fixture->arena, 17);
+    Graph *graph;
+    Value *gradient;
+    add_input(model, "x", F32, "1");
+    add_node(model, op, "x", "y");
+    add_output(model, "y");
+    loaded(fixture, model, &graph);
+    Status status = sn_autodiff(graph, graph->body->result.at[0], 1, &graph->body->param.at[0], &gradient);
+    if (status) fail_msg("%s", sn_error_message(status));
+    sn_graph_output(graph, "slope", gradient);
+    Array *input = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){1}), *output[2];
+    input->f[0] = x;
+    status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){input}, output);
+    if (status) fail_msg("%s", sn_error_message(status));
+    return output[1]->f[0];
+}
+
+/* Even where the power that is for numbers below zero would be infinite. */
+static void slopes_of_large_numbers_are_finite(void **state) {
+    static const char *const op[] = {"Elu", "Selu", "Celu"};
+    static const double slope[] = {1, 1.05070102214813232421875, 1};
+    for (int i = 0; i < 3; i++) {
+        assert_true(fabs(slope_at(*state, op[i], 1000) - slope[i]) < 1e-6);
+        assert_true(fabs(slope_at(*state, op[i], -1000)) < 1e-6);
+    }
+}
+
 /* Elements of shapes are gathered by indices of every rank there is. */
 static void shape_values_are_gathered_at_any_rank(void **state) {
     Fixture *fixture = *state;
@@ -374,6 +403,7 @@ int main(void) {
         TEST(channels_are_not_spread),
         TEST(statistics_are_no_weights),
         TEST(gradients_name_a_tensor_once),
+        TEST(slopes_of_large_numbers_are_finite),
         TEST(shape_values_are_gathered_at_any_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
