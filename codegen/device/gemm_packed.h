@@ -44,6 +44,8 @@ SN_INLINE float *sn_gemm_copy(const SnGemmRound *r, int64_t u, float *a) {
 SN_INLINE const float *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u, float *a) {
 #if SN_GEMM_A_STRIDE
     if (sn_gemm_lies(g, u)) return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k);
+#else
+    (void)g;
 #endif
     return sn_gemm_copy(r, u, a);
 }
@@ -55,6 +57,8 @@ SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemm
     for (int64_t k = next->count * at / tiles; k < next->count * (at + 1) / tiles; k++)
         for (int64_t m = sn_gemm_first(g, next->u0); m < end; m += SN_LANES)
             __builtin_prefetch(sn_gemm_a_pointer(g->context, next->batch, m, next->k + k), 0, 2);
+#else
+    (void)g, (void)r, (void)next, (void)at;
 #endif
 }
 
