@@ -1,7 +1,7 @@
 /* Operators that compare positions: unit matrices, one-hot vectors, the largest elements. */
 #include "import.h"
 
-/* 0, 1, ... along an axis of a tensor of `rank`, which has `after` axes behind it. */
+/* 0, 1, ... along an axis that has `after` axes behind it. */
 static Value *positions(Call *c, Dim extent, int after) {
     AttrIota attr = {SN_I64, extent, sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
     Value *value = sn_build(c->builder, SN_OP_IOTA, &attr, 0, NULL);
