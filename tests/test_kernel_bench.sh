@@ -20,6 +20,7 @@ rows = [row for row in report["rows"] if row["who"] == "sinter"]
 assert len(rows) == int(sys.argv[2]), len(rows)
 assert all(row["flop_rate"] > 0 and row["median_s"] >= row["min_s"] > 0 for row in rows), rows
 assert {row["threads"] for row in rows} == {1, 2}, rows
+assert all(row["peak_share"] > 0 and 0 <= row["discarded"] <= 1 for row in rows), rows
 END
 }
 rows gemm_bench 4

@@ -5,7 +5,7 @@
  * A shape is batch, heads, queries, keys, width of a head. Keys and values come from memory in every run
  * where they are few: there are as many copies as no cache holds, each with a node of its own. A time is that
  * of one attention; work counts what the mask leaves. `of peak` is held against the float32 multiply-adds
- * that the same threads did between the turns, `of roofline` against the lesser of that and of what reading
+ * that the same threads did right before and after each turn that counts (sn_kernel_measure), `of roofline` against the lesser of that and of what reading
  * and writing the operands once at the measured read bandwidth allows. */
 #include "clock.h"
 #include "harness.h"
@@ -42,6 +42,7 @@ typedef enum AttentionColumn {
     ATTENTION_PEAK,
     ATTENTION_ROOF,
     ATTENTION_RATIO,
+    ATTENTION_DISCARDED,
     ATTENTION_COLUMNS
 } AttentionColumn;
 
@@ -61,6 +62,7 @@ static const Column attention_columns[ATTENTION_COLUMNS] = {
     [ATTENTION_PEAK] = {"peak_share", "of peak", SN_CELL_SHARE},
     [ATTENTION_ROOF] = {"roofline_share", "of roofline", SN_CELL_SHARE},
     [ATTENTION_RATIO] = {"ratio", "time by sinter's", SN_CELL_RATIO},
+    [ATTENTION_DISCARDED] = {"discarded", "discarded", SN_CELL_SHARE},
 };
 
 typedef struct Bench {
@@ -201,11 +203,12 @@ static void add_row(Bench *b, const char *who, const Timing *t, const Peaks *pea
     row[ATTENTION_MIN] = sn_cell_number(t->min / b->copies);
     row[ATTENTION_FLOPS] = sn_cell_number(rate);
     row[ATTENTION_BYTES] = sn_cell_number(traffic_of(s) / each);
-    row[ATTENTION_PEAK] = sn_cell_number(rate / peaks->fma);
+    row[ATTENTION_PEAK] = sn_cell_number(work_of(s) * b->copies / t->could);
     if (peaks->read > 0)
         row[ATTENTION_ROOF] =
             sn_cell_number(rate / fmin(peaks->fma, peaks->read * work_of(s) / traffic_of(s)));
     row[ATTENTION_RATIO] = sn_cell_number(t->median / ours->median);
+    row[ATTENTION_DISCARDED] = sn_cell_number(t->discarded);
 }
 
 /* ---- the cases ---- */

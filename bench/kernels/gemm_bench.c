@@ -5,7 +5,8 @@
  *   gemm_bench --shape 1024x3072x768 --threads 1,2
  *
  * A time is that of one product. `of peak` is held against the float32 multiply-adds that the same threads
- * did between the turns of the case; `of roofline` against the lesser of that and of what reading the
+ * did right before and right after each turn, and is the median over the turns that count (sn_kernel_measure);
+ * `discarded` is the share of those that do not; `of roofline` against the lesser of that and of what reading the
  * operands and the result once at the measured read bandwidth allows. */
 #include "clock.h"
 #include "harness.h"
@@ -40,6 +41,7 @@ typedef enum GemmColumn {
     GEMM_PEAK,
     GEMM_ROOF,
     GEMM_RATIO,
+    GEMM_DISCARDED,
     GEMM_COLUMNS
 } GemmColumn;
 
@@ -56,6 +58,7 @@ static const Column gemm_columns[GEMM_COLUMNS] = {
     [GEMM_PEAK] = {"peak_share", "of peak", SN_CELL_SHARE},
     [GEMM_ROOF] = {"roofline_share", "of roofline", SN_CELL_SHARE},
     [GEMM_RATIO] = {"ratio", "time by sinter's", SN_CELL_RATIO},
+    [GEMM_DISCARDED] = {"discarded", "discarded", SN_CELL_SHARE},
 };
 
 typedef enum SumColumn {
@@ -192,12 +195,13 @@ static void add_row(Gemm *g, const Shape *s, const char *who, const Timing *t, c
     row[GEMM_MIN] = sn_cell_number(t->min / g->copies);
     row[GEMM_FLOPS] = sn_cell_number(flops / each);
     row[GEMM_BYTES] = sn_cell_number(traffic(s) / each);
-    row[GEMM_PEAK] = sn_cell_number(flops / each / peaks->fma);
+    row[GEMM_PEAK] = sn_cell_number(flops * g->copies / t->could);
     if (peaks->read > 0) {
         double most = fmin(peaks->fma, peaks->read * flops / traffic(s));
         row[GEMM_ROOF] = sn_cell_number(flops / each / most);
     }
     row[GEMM_RATIO] = sn_cell_number(t->median / ours->median);
+    row[GEMM_DISCARDED] = sn_cell_number(t->discarded);
 }
 
 /* The mean of the logarithms, least and where, of one column over the rows of a participant. */

@@ -1,20 +1,12 @@
 #include "harness.h"
-#include "clock.h"
 #include "environment.h"
 #include "guard.h"
 #include "onnx_writer.h"
-#include "stats.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-static const double turn_seconds = 0.006; /* a turn is at least as long: the clock and the start are noise */
-static const double case_seconds = 1.5;   /* a participant's turns of one case, in all */
-
-enum { TURNS = 9, TURNS_LEAST = 3, TURNS_QUICK = 1, PAUSE_NANOSECONDS = 4000000 };
 
 /* ---- options ---- */
 
@@ -176,63 +168,6 @@ Status sn_kernel_model(KernelBench *bench, Writer *writer, sn_Model **out) {
     return sn_model_open(model_path(bench), out);
 }
 
-/* ---- measuring ---- */
-
-static void rest(void) {
-    nanosleep(&(struct timespec){.tv_nsec = PAUSE_NANOSECONDS}, NULL);
-}
-
-/* How often in a turn, and how many turns, from what one run takes. */
-static void plan_turns(const KernelBench *bench, double seconds, int *runs, int *turns) {
-    double each = seconds > 1e-7 ? seconds : 1e-7;
-    *runs = each >= turn_seconds ? 1 : (int)(turn_seconds / each) + 1;
-    double fit = case_seconds / (each * (*runs + 1));
-    *turns = fit < TURNS_LEAST ? TURNS_LEAST : fit > TURNS ? TURNS : (int)fit;
-    if (bench->quick) *turns = TURNS_QUICK;
-}
-
-/* One turn: a run that is not counted, since the others have emptied the caches and slowed the clock, then
- * the timed ones. */
-static Status take_turn(const Runner *runner, int runs, double *each) {
-    double seconds;
-    rest();
-    TRY(runner->run(runner->user, 1, &seconds));
-    TRY(runner->run(runner->user, runs, &seconds));
-    *each = seconds / runs;
-    return NULL;
-}
-
-Status sn_kernel_measure(KernelBench *bench, int at, bool memory, const Runner *runner, int count,
-                         Timing *timing, Peaks *peaks) {
-    double each[SN_KERNEL_RUNNERS_MOST][TURNS], fma[TURNS], read[TURNS];
-    int runs[SN_KERNEL_RUNNERS_MOST], turns = TURNS;
-    *peaks = (Peaks){.threads = bench->threads[at]};
-    for (int i = 0; i < count; i++) {
-        double seconds;
-        int wanted;
-        TRY(runner[i].run(runner[i].user, 1, &seconds));
-        TRY(runner[i].run(runner[i].user, 1, &seconds));
-        plan_turns(bench, seconds, &runs[i], &wanted);
-        if (wanted < turns) turns = wanted;
-    }
-    for (int turn = 0; turn < turns; turn++) {
-        rest();
-        TRY(sn_peak_meter_fma(bench->meter[at], &fma[turn]));
-        if (memory) TRY(sn_peak_meter_memory(bench->meter[at], false, &read[turn]));
-        for (int k = 0; k < count; k++) {
-            int i = turn % 2 ? count - 1 - k : k;
-            TRY(take_turn(&runner[i], runs[i], &each[i][turn]));
-        }
-    }
-    peaks->fma = sn_stats(fma, turns).median;
-    if (memory) peaks->read = sn_stats(read, turns).median;
-    for (int i = 0; i < count; i++) {
-        Stats stats = sn_stats(each[i], turns);
-        timing[i] = (Timing){stats.median, stats.min};
-    }
-    return NULL;
-}
-
 float *sn_kernel_random(int64_t count, uint64_t seed) {
     size_t bytes = ((size_t)count * sizeof(float) + 63) / 64 * 64;
     float *data = aligned_alloc(64, bytes ? bytes : 64);
@@ -251,7 +186,8 @@ float *sn_kernel_random(int64_t count, uint64_t seed) {
 
 Status sn_kernel_bench_print(KernelBench *bench, const Table *const *table, int count) {
     Table environment = sn_environment_table(), peaks = sn_peaks_table();
-    sn_environment_fill(bench->arena, &environment, 1, bench->quick ? TURNS_QUICK : TURNS);
+    sn_environment_fill(bench->arena, &environment, 1,
+                        bench->quick ? SN_KERNEL_TURNS_QUICK : SN_KERNEL_TURNS);
     for (int i = 0; i < bench->thread_count; i++)
         sn_peaks_fill(bench->arena, &peaks, sn_peak_meter_best(bench->meter[i]));
     const Table **all = SN_ARRAY(bench->arena, const Table *, count + 2);

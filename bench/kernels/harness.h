@@ -10,7 +10,13 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum { SN_KERNEL_THREADS_MOST = 8, SN_KERNEL_SHAPES_MOST = 128, SN_KERNEL_RUNNERS_MOST = 4 };
+enum {
+    SN_KERNEL_THREADS_MOST = 8,
+    SN_KERNEL_SHAPES_MOST = 128,
+    SN_KERNEL_RUNNERS_MOST = 4,
+    SN_KERNEL_TURNS = 15, /* that count, at most; where a run is long, fewer */
+    SN_KERNEL_TURNS_QUICK = 1,
+};
 
 /* A process that speaks the protocol of bench/peers/protocol.py. */
 typedef struct PeerProcess {
@@ -44,7 +50,11 @@ typedef struct Runner {
 } Runner;
 
 typedef struct Timing {
-    double median, min; /* seconds of one run */
+    double median, min; /* seconds of one run, of the turns that count */
+    double
+        could; /* FLOPs that the multiply-adds beside a turn would have done in one run's time: the median */
+    double
+        discarded; /* the share of the turns that do not count; 1 where so few did that all of them were taken */
 } Timing;
 
 /* Reads the options; prints a usage and returns false when they are wrong or help is asked for, *code then
@@ -55,8 +65,10 @@ bool sn_kernel_bench_options(KernelBench *bench, int count, char **words, const 
 Status sn_kernel_bench_open(KernelBench *bench);
 void sn_kernel_bench_close(KernelBench *bench);
 
-/* Times the runners in turns on threads[at]; the peaks of that meter are measured between the turns, reading
- * too when `memory`. *peaks: medians of this case, as the times are; its `copy` is not measured. */
+/* Times the runners in turns on threads[at] (turns.c). Right before and right after each turn the multiply-adds of
+ * the same threads are measured, and what the turn is held against is their mean. A turn does not count where the two differ by more
+ * than a few per cent, or where a thread was kept from its processor meanwhile; it is taken again, up to a bound.
+ * `memory`: reading is measured between the turns too. *peaks: medians of this case; its `copy` is not measured. */
 Status sn_kernel_measure(KernelBench *bench, int at, bool memory, const Runner *runner, int count,
                          Timing *timing, Peaks *peaks);
 
