@@ -60,6 +60,7 @@ static Status bind_inputs(Call *call, const Onnx__FunctionProto *function) {
         TRY(sn_scope_define(call->import, function->input[k], &binding));
         binding->defined = true;
         binding->value = sn_call_input(call, (int)k);
+        binding->narrow = binding->value ? call->narrow[k] : NULL;
         binding->absent = !binding->value;
     }
     return NULL;

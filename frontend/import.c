@@ -84,6 +84,8 @@ static Status bind_outputs(Call *call, bool unknown) {
         if (binding->unknown) continue;
         binding->value = materialise(import, call->output[k]);
         if (sn_call_failed(call)) return NULL;
+        const Narrow *narrow = call->says ? call->made : call->input_count > 0 ? call->narrow[0] : NULL;
+        if (narrow && narrow->held == binding->value->type.dtype) binding->narrow = narrow;
         if (!binding->value->name) binding->value->name = sn_arena_string(import->graph->arena, name);
     }
     return NULL;
@@ -126,7 +128,9 @@ static Status read_inputs(Call *call, bool *unknown) {
         const char *name = call->node->input[k];
         if (!*name) continue;
         TRY(sn_scope_resolve(call->import, name, &call->input[k]));
-        if (!call->input[k] && !sn_scope_find(call->import, name)->absent) *unknown = true;
+        const Binding *binding = sn_scope_find(call->import, name);
+        if (!call->input[k] && !binding->absent) *unknown = true;
+        call->narrow[k] = binding->narrow;
     }
     return NULL;
 }
@@ -198,6 +202,7 @@ static Status import_node(Import *import, const Onnx__NodeProto *node) {
         .opset = source->opset,
         .input = SN_ARRAY(import->scratch, Value *, node->n_input),
         .input_count = (int)node->n_input,
+        .narrow = SN_ARRAY(import->scratch, const Narrow *, node->n_input),
         .output = SN_ARRAY(import->scratch, Value *, node->n_output + 1),
         .output_count = (int)node->n_output,
         .read = SN_ARRAY(import->scratch, bool, node->n_attribute),
@@ -273,7 +278,8 @@ static Status import_outputs(Import *import, const Onnx__GraphProto *graph) {
         TRY(sn_status_prefix(sn_scope_resolve(import, info->name, &value), "output %s",
                              sn_import_quoted(import, info->name)));
         int declared = info->type && info->type->tensor_type ? info->type->tensor_type->elem_type : 0;
-        if (declared && declared != sn_dtype_onnx(value->type.dtype))
+        DType held = SN_BOOL;
+        if (declared && (!sn_narrow_held(declared, &held) || held != value->type.dtype))
             return sn_fail(SN_INVALID, "output %s: declared as element type %d, but it is %s",
                            sn_import_quoted(import, info->name), declared, sn_dtype_name(value->type.dtype));
         sn_graph_output(to, sn_arena_string(to->arena, info->name), value);

@@ -11,6 +11,7 @@
 #include "graph.h"
 #include "infer.h"
 #include "load.h"
+#include "narrow.h"
 #include "tensor.h"
 
 typedef struct Call Call;
@@ -32,6 +33,7 @@ typedef struct Binding {
     bool defined;                         /* else a node further down will */
     bool unknown;                         /* made by a node that is not supported */
     bool absent;                          /* an input of a function that its caller left out */
+    const Narrow *narrow; /* what the value's bytes hold, where that is narrower than a byte */
 } Binding;
 
 typedef struct Scope {
@@ -72,6 +74,9 @@ struct Call {
     int opset;
     Value **input; /* input_count entries; NULL: absent */
     int input_count;
+    const Narrow **narrow; /* of each input */
+    const Narrow *made;    /* of the outputs, where a rule says so; otherwise what input 0 is */
+    bool says;
     Value **output; /* a rule gives output 0 back and sets the others here; n_output entries */
     int output_count;
     bool *read; /* attributes that the rule asked for */
@@ -145,6 +150,9 @@ Value *sn_call_unsqueeze(Call *call, Value *value, int axis, int count);
 Value *sn_call_swap(Call *call, Value *value, int a, int b);
 /* A reduction that drops its axes. */
 Value *sn_call_reduce(Call *call, OpCode op, Value *value, int count, const int64_t *axes, bool keep);
+
+/* The node's convolution, of operands of one type; bias [M] or NULL (import_window.c). */
+Value *sn_call_conv(Call *call, Value *x, Value *weight, Value *bias);
 
 /* The graph of import->model into import->graph; the caller sets scratch, graph, weights and model. */
 Status sn_import_graph(Import *import);

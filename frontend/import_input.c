@@ -64,7 +64,7 @@ static Status import_input(const Inputs *inputs, const Onnx__ValueInfoProto *inf
     const Onnx__TensorShapeProto *shape = shape_of(info);
     if (!info->type || !info->type->tensor_type) return sn_fail(SN_UNSUPPORTED, "it is not a tensor");
     if (!shape) return sn_fail(SN_UNSUPPORTED, "its rank is not known");
-    if (!sn_dtype_from_onnx(info->type->tensor_type->elem_type, &type->dtype))
+    if (!sn_narrow_held(info->type->tensor_type->elem_type, &type->dtype))
         return sn_fail(SN_UNSUPPORTED, "element type %d", info->type->tensor_type->elem_type);
     if (shape->n_dim > SN_MAX_RANK) return sn_fail(SN_UNSUPPORTED, "rank %zu", shape->n_dim);
     Dim *dim = SN_ARRAY(graph->arena, Dim, shape->n_dim);
@@ -106,6 +106,7 @@ static Status bind_input(const Inputs *inputs, const Onnx__ValueInfoProto *info,
         return NULL;
     }
     TRY(status);
+    binding->narrow = sn_narrow(info->type->tensor_type->elem_type);
     binding->value = sn_graph_input(import->graph, sn_arena_string(import->graph->arena, info->name), type);
     return NULL;
 }

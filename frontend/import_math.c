@@ -89,23 +89,37 @@ Value *sn_import_where(Call *c) {
 
 /* ---- casts ---- */
 
-static Value *cast_to(Call *c, int64_t onnx) {
+/* What is left of an integer in so many bits: its lowest ones. */
+static Value *wrapped(Call *c, Value *value, const Narrow *narrow) {
+    Builder *b = c->builder;
+    double shift = narrow->held == SN_I8 ? 1 << (narrow->bits - 1) : 0;
+    Value *wide =
+        sn_build2(b, SN_OP_ADD, NULL, sn_build_cast(b, value, SN_I32), sn_call_scalar(c, SN_I32, shift));
+    wide = sn_build2(b, SN_OP_MOD, NULL, wide, sn_call_scalar(c, SN_I32, 1 << narrow->bits));
+    wide = sn_build2(b, SN_OP_SUB, NULL, wide, sn_call_scalar(c, SN_I32, shift));
+    return sn_call_failed(c) ? NULL : sn_build_cast(b, wide, narrow->held);
+}
+
+static Value *cast_to(Call *c, int64_t onnx, const Narrow *narrow) {
     DType to;
-    if (onnx < 0 || onnx > INT32_MAX || !sn_dtype_from_onnx((int)onnx, &to))
-        return sn_call_unsupported(c, "element type %lld", (long long)onnx);
+    c->says = true, c->made = narrow;
     /* They say what the 8-bit floats do, which are no element types here. */
     sn_call_ignore(c, "saturate");
     sn_call_ignore(c, "round_mode");
+    if (narrow) return c->narrow[0] == narrow ? c->input[0] : wrapped(c, c->input[0], narrow);
+    if (onnx < 0 || onnx > INT32_MAX || !sn_dtype_from_onnx((int)onnx, &to))
+        return sn_call_unsupported(c, "element type %lld", (long long)onnx);
     return sn_build_cast(c->builder, c->input[0], to);
 }
 
 Value *sn_import_cast(Call *c) {
     if (!sn_call_has(c, "to")) return sn_call_invalid(c, "attribute \"to\" is missing");
-    return cast_to(c, sn_call_int(c, "to", 0));
+    int64_t to = sn_call_int(c, "to", 0);
+    return cast_to(c, to, to < 0 || to > INT32_MAX ? NULL : sn_narrow((int)to));
 }
 
 Value *sn_import_cast_like(Call *c) {
-    return cast_to(c, sn_dtype_onnx(c->input[1]->type.dtype));
+    return cast_to(c, sn_dtype_onnx(c->input[1]->type.dtype), c->narrow[1]);
 }
 
 /* ---- products ---- */

@@ -6,10 +6,12 @@
 /* ---- constants ---- */
 
 Value *sn_import_constant(Call *c) {
+    const Onnx__TensorProto *proto = sn_call_tensor_proto(c, "value");
     Tensor *tensor = sn_call_tensor(c, "value");
     if (!tensor) tensor = sn_call_list_tensor(c, "value_floats", true);
     if (!tensor) tensor = sn_call_list_tensor(c, "value_ints", false);
     if (sn_call_failed(c)) return NULL;
+    c->says = true, c->made = tensor && proto ? sn_narrow(proto->data_type) : NULL;
     if (tensor) return sn_build_constant(c->builder, tensor);
     if (sn_call_has(c, "value_float")) return sn_call_scalar(c, SN_F32, sn_call_float(c, "value_float", 0));
     if (!sn_call_has(c, "value_int")) return sn_call_unsupported(c, "this kind of constant");

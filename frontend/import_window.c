@@ -173,7 +173,8 @@ static Value *depthwise(Call *c, const Conv *conv, Value *windows) {
         extent[1 + k] = sn_dim(c->dims, 1);
         extent[1 + n + k] = sn_dim(c->dims, conv->windows.axis[k].kernel);
     }
-    DType dtype = windows->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
+    DType dtype = windows->type.dtype;
+    DType wide = dtype == SN_F64 || !sn_dtype_is_float(dtype) ? dtype : SN_F32;
     Value *filter = sn_build_reshape(c->builder, conv->weight, 1 + 2 * n, extent);
     Value *terms = sn_build2(c->builder, SN_OP_MUL, NULL, sn_build_cast(c->builder, windows, wide),
                              sn_build_cast(c->builder, filter, wide));
@@ -203,8 +204,7 @@ static Value *as_product(Call *c, const Conv *conv, Value *windows) {
     return y ? sn_build_reshape(c->builder, y, 3, (Dim[]){batch, conv->filters, positions}) : NULL;
 }
 
-static bool read_conv(Call *c, Conv *conv) {
-    Value *x = c->input[0], *weight = c->input[1];
+static bool read_conv(Call *c, Value *x, Value *weight, Conv *conv) {
     int rank = x->type.rank;
     int64_t kernel[SN_MAX_RANK], channels, filters;
     if (weight->type.rank != rank || rank < 3)
@@ -230,11 +230,10 @@ static bool read_conv(Call *c, Conv *conv) {
     return read_windows(c, x, kernel, false, &conv->windows);
 }
 
-Value *sn_import_conv(Call *c) {
+Value *sn_call_conv(Call *c, Value *x, Value *weight, Value *bias) {
     Conv conv;
-    if (!read_conv(c, &conv)) return NULL;
+    if (!read_conv(c, x, weight, &conv)) return NULL;
     const Windows *w = &conv.windows;
-    Value *x = c->input[0], *bias = sn_call_input(c, 2);
     Dim extent[SN_MAX_RANK] = {x->type.dim[0], conv.filters};
     for (int k = 0; k < w->spatial; k++) extent[2 + k] = w->axis[k].count;
     Value *windows = windows_of(c, padded(c, x, w, false, 0), w);
@@ -244,6 +243,10 @@ Value *sn_import_conv(Call *c) {
     if (bias) bias = sn_call_unsqueeze(c, bias, 1, y->type.rank - 2);
     if (bias) y = sn_build2(c->builder, SN_OP_ADD, NULL, y, bias);
     return y ? sn_build_reshape(c->builder, y, 2 + w->spatial, extent) : NULL;
+}
+
+Value *sn_import_conv(Call *c) {
+    return sn_call_conv(c, c->input[0], c->input[1], sn_call_input(c, 2));
 }
 
 /* ---- pools ---- */

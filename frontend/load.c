@@ -62,11 +62,13 @@ static void fill_parameters(const Onnx__GraphProto *graph, ModelInfo *info) {
         const Onnx__TensorProto *tensor = graph->initializer[i];
         int64_t count = 1, bytes = 0;
         DType dtype;
-        bool known = sn_dtype_from_onnx(tensor->data_type, &dtype);
+        const Narrow *narrow = sn_narrow(tensor->data_type);
+        bool known = sn_narrow_held(tensor->data_type, &dtype);
         for (size_t k = 0; k < tensor->n_dims; k++)
             if (!sn_mul_i64(count, tensor->dims[k], &count)) count = INT64_MAX;
         if (count < 0) continue;
         if (known && !sn_mul_i64(count, sn_dtype_bytes(dtype), &bytes)) bytes = INT64_MAX;
+        if (narrow) bytes = sn_narrow_bytes(narrow, count);
         if (!sn_add_i64(info->parameter_count, count, &info->parameter_count))
             info->parameter_count = INT64_MAX;
         if (!sn_add_i64(info->parameter_bytes, bytes, &info->parameter_bytes))

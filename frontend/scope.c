@@ -53,6 +53,7 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out) {
         Tensor *tensor;
         TRY(sn_status_prefix(sn_tensor_import(import->weights, binding->initializer, &tensor),
                              "initializer %s", sn_import_quoted(import, name)));
+        binding->narrow = sn_narrow(binding->initializer->data_type);
         binding->value = build_initializer(import, tensor, name);
         if (!binding->value) {
             Status status = import->builder.status;

@@ -1,5 +1,6 @@
 #include "tensor.h"
 
+#include "narrow.h"
 #include "number.h"
 
 #include <errno.h>
@@ -168,24 +169,37 @@ static Status check_bools(const Tensor *tensor) {
     return NULL;
 }
 
-Status sn_tensor_import(Weights *weights, const Onnx__TensorProto *proto, Tensor **out) {
-    DType dtype;
-    if (!sn_dtype_from_onnx(proto->data_type, &dtype))
-        return sn_fail(SN_UNSUPPORTED, "unsupported: tensors of element type %d", proto->data_type);
-    if (proto->segment) return sn_fail(SN_UNSUPPORTED, "unsupported: a tensor in segments");
-    Tensor *tensor = SN_NEW(weights->tensors, Tensor);
-    TRY(read_shape(weights->tensors, proto, dtype, tensor));
+static Status import_payload(Weights *weights, const Onnx__TensorProto *proto, Tensor *tensor) {
     bool typed = proto->n_float_data || proto->n_double_data || proto->n_int64_data || proto->n_uint64_data ||
                  proto->n_int32_data || proto->n_string_data;
     bool external = proto->data_location == LOCATION_EXTERNAL;
     if (proto->has_raw + typed + external > 1)
         return sn_fail(SN_INVALID, "a tensor with data in several places");
-    if (external)
-        TRY(import_external(weights, proto, tensor));
-    else if (proto->has_raw)
-        TRY(import_raw(weights, proto, tensor));
-    else
-        TRY(import_typed(weights, proto, tensor));
+    if (external) return import_external(weights, proto, tensor);
+    return proto->has_raw ? import_raw(weights, proto, tensor) : import_typed(weights, proto, tensor);
+}
+
+/* Several elements lie in a byte; an element of the typed field is such a byte. */
+static Status import_narrow(Weights *weights, const Onnx__TensorProto *proto, const Narrow *narrow,
+                            Tensor *tensor) {
+    Tensor packed = {.dtype = SN_U8, .count = sn_narrow_bytes(narrow, tensor->count)};
+    TRY(import_payload(weights, proto, &packed));
+    if (packed.payload != SN_PAYLOAD_BYTES) return sn_fail(SN_INVALID, "a recipe of %d bits", narrow->bits);
+    uint8_t *bytes = sn_arena_array(weights->tensors, (size_t)tensor->count, 1);
+    sn_narrow_unpack(narrow, packed.bytes, tensor->count, bytes);
+    tensor->bytes = bytes;
+    return NULL;
+}
+
+Status sn_tensor_import(Weights *weights, const Onnx__TensorProto *proto, Tensor **out) {
+    DType dtype;
+    const Narrow *narrow = sn_narrow(proto->data_type);
+    if (!sn_narrow_held(proto->data_type, &dtype))
+        return sn_fail(SN_UNSUPPORTED, "unsupported: tensors of element type %d", proto->data_type);
+    if (proto->segment) return sn_fail(SN_UNSUPPORTED, "unsupported: a tensor in segments");
+    Tensor *tensor = SN_NEW(weights->tensors, Tensor);
+    TRY(read_shape(weights->tensors, proto, dtype, tensor));
+    TRY(narrow ? import_narrow(weights, proto, narrow, tensor) : import_payload(weights, proto, tensor));
     TRY(check_bools(tensor));
     *out = tensor;
     return NULL;

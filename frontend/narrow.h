@@ -1,0 +1,26 @@
+/* Integers of 2 and 4 bits. Inside they are held in bytes, one each, so that what follows from them has an element type
+ * of Sinter; what they were is known of a name while importing, where a result is to be one of them. */
+#ifndef SN_NARROW_H
+#define SN_NARROW_H
+
+#include "type.h"
+
+typedef struct Narrow {
+    int onnx; /* TensorProto.DataType */
+    int bits;
+    DType held;
+} Narrow;
+
+/* NULL: not an integer of 2 or 4 bits. */
+const Narrow *sn_narrow(int onnx);
+
+/* The element type that tensors of a file's element type have inside; false: there is none. */
+bool sn_narrow_held(int onnx, DType *out);
+
+/* The bytes of `count` elements where they lie packed, the first in the lowest bits. */
+int64_t sn_narrow_bytes(const Narrow *narrow, int64_t count);
+
+/* `out` holds one element a byte, with its sign. */
+void sn_narrow_unpack(const Narrow *narrow, const uint8_t *packed, int64_t count, uint8_t *out);
+
+#endif

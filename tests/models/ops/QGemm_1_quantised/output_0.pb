@@ -1,0 +1,1 @@
+By0JPg_ipgci`dcofi[c_pl_`fkV_]acRo^lYemR^bTfc^fdhkjmfhIgiTUmcbi\Wig]qfxd\uoYqbZiUtcrO

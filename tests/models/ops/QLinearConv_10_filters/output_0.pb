@@ -1,0 +1,1 @@
+By0J–c^ÄtdzerÄflÜPNTá|qqJcLcrdlr]]cia]bcqf_deadkuWfp[]cf`hf^egoy[|tNúdMd]GIOÑ]NUEhRWkdxcdV]boh]^cn_ZLaiÅ|hvPUreanog`e_cagjda]hef_`bijdagacdbcbhab\fahh[\Årc[[mid\^ntWe_]ag\jgbVORJwaicLVlTdxñ_xKlr_d]_m]a_b_X]ogd[`c`kcfiffdiccibi`cbDdX]uèU=iOsekâÖuAyzÄ;egYtZ`SIbjeâUzS`^YxnhvÄUujbainkhlnb_deciab_djcde[hgdfac_fbgdbgffdbZfakrgfXc]RlW`lZinYdZ`d[

@@ -1,0 +1,1 @@
+By0JÐecpkemfkpfhr]]_snjj[d\ekehkc^ejb^cesh`fgbemxXgr\^ehbih`gfilblj^we^eb\]_pc^a[f`ageleeZ^ahd^_ah`]U`eqodlXZic`ghd`c]b`kpd`Ykgg\^bnoe`i`debdbk_a_fbgf__umd_^igd_`jm]ea`bf`hfd`]^[mege\`h_fmxcm\ikceccicd`c`X^qif[adamdhjhheledkckadd[eacjsaYg_jNfhqokZllnXefbkbdYTaebuZnZ`_\lgdlqZkeaaegfdfha\dgcmaa]dnbdfUljehac\ibjeajeedc^fchmgf]c`Zi]bi_gj^d^bd_

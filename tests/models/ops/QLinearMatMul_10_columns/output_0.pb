@@ -1,0 +1,1 @@
+By0J_g[__dtggqUZYmxfQk[0Y|C_WgF~ae`ifdQKrˆYk‡mf\QhbzbmbCd[xe-VYTu\bchŒCam^nbjD\MoiHjTmp–€Kd]_ahW–e

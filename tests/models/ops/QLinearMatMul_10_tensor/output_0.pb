@@ -1,0 +1,1 @@
+By0J_gWbagujfmR>QÄ{gLkOL\ç<FTVgPu_i\tfeMNÜt^rxmk^KgcÄ[v_?cYvfI\S]tOddgÄ<WwSp_kHQZkmUj7muÜwEeWTalSëf@

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""Writes ops/OPERATOR_VERSION_CASE of quantised tensors, by onnxruntime, or by ONNX's reference evaluator where it has no
+kernel or the types are of 4 bits. As operators.py has them: every second case declares its input dims as symbols.
+    quantized.py [--into FOLDER] [--only TEXT]
+"""
+
+import argparse
+import os
+import shutil
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import vectors
+from operators import F16, F32, I32, I8, U8, Case, Constant, numbers
+
+I16, U16 = np.int16, np.uint16
+MICROSOFT = "com.microsoft"
+
+
+def scale(*values, dtype=F32):
+    return Constant(np.array(values if len(values) != 1 else values[0], dtype))
+
+
+def zero(*values, dtype=U8):
+    return Constant(np.array(values if len(values) != 1 else values[0], dtype))
+
+
+def four_bits(array, signed):
+    """A tensor of INT4 or UINT4 from integers."""
+    kind = TensorProto.INT4 if signed else TensorProto.UINT4
+    return helper.make_tensor("", kind, array.shape, array.flatten().tolist())
+
+
+# Halves of a step, both ends of the range, and what lies beyond.
+STEPS = np.array([[-0.25, 0.25, 0.75, 1.25, -0.75, 3], [60, -70, 63.5, -64, 1e9, -1e9]], F32)
+
+
+def linear_cases():
+    for version in (10, 13, 19, 21, 23):
+        yield "QuantizeLinear", version, Case("tensor", [STEPS, scale(0.5), zero(3)])
+        yield "QuantizeLinear", version, Case("signed", [STEPS, scale(0.5), zero(-1, dtype=I8)])
+        yield "DequantizeLinear", version, Case("tensor", [numbers("q", (3, 5), U8, 0, 255), scale(0.3), zero(120)])
+        yield "DequantizeLinear", version, Case("i32", [numbers("q", (7,), I32, -1e9, 1e9), scale(1e-4)])
+        if version >= 13:
+            yield "QuantizeLinear", version, Case(
+                "axis", [numbers("x", (2, 3, 5)), scale(0.1, 0.02, 0.5), zero(3, 128, 0)], {"axis": 1})
+            yield "QuantizeLinear", version, Case(
+                "run_time", [numbers("x", (4, 3)), np.array([0.1, 0.02, 0.5], F32), np.array([3, -8, 0], I8)], {"axis": -1})
+            yield "DequantizeLinear", version, Case(
+                "axis", [numbers("q", (2, 3, 4), I8, -128, 127), scale(0.1, 2, 0.5), zero(-3, 7, 0, dtype=I8)])
+        if version >= 19:
+            yield "DequantizeLinear", version, Case("f16", [numbers("q", (9,), I8, -128, 127), scale(0.3, dtype=F16)])
+        if version >= 21:
+            yield "QuantizeLinear", version, Case("i16", [numbers("x", (40,), F32, -9, 9), scale(2e-4), zero(9, dtype=I16)])
+            yield "QuantizeLinear", version, Case(
+                "blocks", [numbers("x", (3, 7)), Constant(numbers("s", (3, 3), F32, 0.1, 1))], {"axis": 1, "block_size": 3})
+            yield "QuantizeLinear", version, Case("type", [numbers("x", (8,)), scale(0.01)], {"output_dtype": TensorProto.INT8})
+            yield "DequantizeLinear", version, Case(
+                "blocks", [Constant(numbers("q", (5, 3), U8, 0, 255)), Constant(numbers("s", (3, 3), F32, 0.1, 1)),
+                           Constant(numbers("z", (3, 3), U8, 0, 255))], {"axis": 0, "block_size": 2})
+            for signed in (False, True):
+                q = numbers("q", (3, 5), I32, -8 if signed else 0, 7 if signed else 15)
+                yield "DequantizeLinear", version, Case(
+                    "i4" if signed else "u4", [four_bits(q, signed), scale(0.3), four_bits(q[0, :1].reshape(()), signed)])
+                yield "QuantizeLinear", version, Case(
+                    "to_i4" if signed else "to_u4", [STEPS, scale(0.5), four_bits(np.array(2), signed)])
+    for label, x in (("both", numbers("x", (3, 9))), ("above", numbers("x", (2, 5), F32, 1, 3)),
+                     ("below", numbers("x", (8,), F32, -5, -1)), ("nothing", np.zeros((3,), F32))):
+        yield "DynamicQuantizeLinear", 11, Case(label, [x], outputs=3)
+
+
+def product_cases():
+    a, b = numbers("a", (5, 37), U8, 0, 255), numbers("b", (37, 19), I8, -128, 127)
+    yield "MatMulInteger", 10, Case("plain", [a, Constant(b)])
+    yield "MatMulInteger", 10, Case("zeros", [a, Constant(b), np.array(120, U8), zero(-7, dtype=I8)])
+    yield "MatMulInteger", 10, Case("columns", [a, Constant(b), np.array([9], U8), Constant(numbers("z", (19,), I8, -9, 9))])
+    yield "MatMulInteger", 10, Case("largest", [np.full((2, 515), 255, U8), Constant(np.full((515, 3), -128, I8)),
+                                                np.array(0, U8), zero(127, dtype=I8)])
+    yield "MatMulInteger", 10, Case("batch", [numbers("a", (2, 3, 4, 8), U8, 0, 255), numbers("b", (3, 8, 5), U8, 0, 255),
+                                              np.array(3, U8), np.array(130, U8)])
+    for version in (10, 21):
+        yield "QLinearMatMul", version, Case("tensor", [a, scale(0.02), zero(120), Constant(b), scale(0.01), zero(3, dtype=I8),
+                                                        scale(0.3), zero(100)])
+        yield "QLinearMatMul", version, Case(
+            "columns", [a, scale(0.02), zero(120), Constant(b), Constant(numbers("s", (19,), F32, 0.001, 0.02)),
+                        Constant(numbers("z", (19,), I8, -5, 5)), scale(0.3), zero(100)])
+    x, w = numbers("x", (2, 4, 6, 7), U8, 0, 255), numbers("w", (6, 2, 3, 2), I8, -128, 127)
+    place = {"group": 2, "pads": [1, 0, 2, 1], "strides": [2, 1]}
+    yield "ConvInteger", 10, Case("groups", [x, Constant(w.astype(U8)), zero(99), zero(128)], place)
+    yield "ConvInteger", 10, Case("depthwise", [x, Constant(numbers("w", (4, 1, 3, 3), U8, 0, 255)), zero(3)], {"group": 4})
+    yield "QLinearConv", 10, Case("tensor", [x, scale(0.02), zero(120), Constant(w), scale(0.01), zero(3, dtype=I8),
+                                             scale(0.5), zero(100)], place)
+    yield "QLinearConv", 10, Case(
+        "filters", [x, scale(0.02), zero(120), Constant(w), Constant(numbers("s", (6,), F32, 0.001, 0.02)),
+                    Constant(np.zeros(6, I8)), scale(0.3), zero(100), Constant(numbers("b", (6,), I32, -5000, 5000))], place)
+
+
+def few_bits(label, K, N, bits, block, zeros, **more):
+    blocks, bytes_ = -(-K // block), block * bits // 8
+    inputs = [numbers("x" + label, (3, K)), Constant(numbers("q" + label, (N, blocks, bytes_), U8, 0, 255)),
+              Constant(numbers("s" + label, (N * blocks,), F32, 0.01, 0.1))]
+    if zeros == "packed":
+        inputs.append(Constant(numbers("z" + label, (N * -(-blocks * bits // 8),), U8, 0, 255)))
+    if zeros == "floats":
+        inputs.append(Constant(numbers("z" + label, (N, blocks), F32, 0, 15)))
+    return "MatMulNBits", 1, Case(label, inputs, {"K": K, "N": N, "bits": bits, "block_size": block, **more})
+
+
+def microsoft_cases():
+    yield few_bits("b4", 64, 24, 4, 32, None)
+    yield few_bits("b4_zeros", 96, 33, 4, 32, "packed")
+    yield few_bits("b4_partial", 83, 16, 4, 16, "packed")
+    yield few_bits("b4_floats", 64, 8, 4, 16, "floats")
+    yield few_bits("b8", 64, 24, 8, 32, "packed")
+    a, b = numbers("a", (5, 36), U8, 0, 255), Constant(numbers("b", (36, 16), I8, -128, 127))
+    bias, scales = Constant(numbers("bias", (16,))), Constant(numbers("s", (16,), F32, 0.001, 0.02))
+    yield "MatMulIntegerToFloat", 1, Case("columns", [a, b, np.array(0.02, F32), scales, np.array(120, U8),
+                                                      Constant(numbers("z", (16,), I8, -5, 5)), bias])
+    yield "MatMulIntegerToFloat", 1, Case("plain", [a, b, np.array(0.02, F32), scale(0.01)])
+    yield "DynamicQuantizeMatMul", 1, Case("columns", [numbers("x", (4, 36)), b, scales, None, bias])
+    yield "DynamicQuantizeMatMul", 1, Case("zero", [numbers("x", (2, 3, 36)), b, scale(0.01), zero(4, dtype=I8)])
+    gemm = [a, scale(0.02), zero(120), Constant(np.ascontiguousarray(b.array.T)), scale(0.01), zero(3, dtype=I8),
+            Constant(numbers("c", (16,), I32, -3000, 3000))]
+    yield "QGemm", 1, Case("number", gemm, {"transB": 1})
+    yield "QGemm", 1, Case("quantised", [*gemm, scale(0.3), zero(100)], {"transB": 1, "alpha": 0.5})
+    x, y = numbers("x", (3, 4), U8, 0, 255), numbers("y", (4,), U8, 0, 255)
+    for name in ("QLinearAdd", "QLinearMul"):
+        yield name, 1, Case("row", [x, scale(0.02), zero(120), y, scale(0.03), zero(90), scale(0.05), zero(128)])
+    yield "QLinearSigmoid", 1, Case("u8", [x, scale(0.03), zero(120), scale(1 / 256), zero(0)])
+    yield "QLinearSoftmax", 1, Case("u8", [x, scale(0.03), zero(120), scale(1 / 256), zero(0)], {"axis": -1, "opset": 13})
+    yield "QuantizeLinear", 1, Case("u16", [numbers("x", (9,)), scale(1e-4), zero(30000, dtype=U16)])
+
+
+def build(name, version, case, symbolic):
+    """A model of one node; initializers are the case's constants and 4-bit tensors."""
+    domain = MICROSOFT if version == 1 else ""
+    inputs, initializers, names = [], [], []
+    for letter, value in zip("abcdefghij", case.inputs):
+        names.append("" if value is None else letter)
+        if isinstance(value, TensorProto):
+            value.name = letter
+            initializers.append(value)
+        elif isinstance(value, Constant):
+            initializers.append(numpy_helper.from_array(value.array, letter))
+        elif value is not None:
+            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+            shape = [f"{letter}_{axis}" for axis in range(value.ndim)] if symbolic else value.shape
+            inputs.append(helper.make_tensor_value_info(letter, kind, shape))
+    outputs = [f"y{k}" for k in range(case.outputs)]
+    node = helper.make_node(name, names, outputs, domain=domain, **case.attributes)
+    values = [helper.make_empty_tensor_value_info(output) for output in outputs]
+    graph = helper.make_graph([node], f"{name}_{case.name}", inputs, values, initializers)
+    opsets = [helper.make_opsetid("", version if version > 1 else 17)]
+    if domain:
+        opsets.append(helper.make_opsetid(MICROSOFT, 1))
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10 if version >= 21 else 8)
+
+
+def run(model, fed):
+    try:
+        return vectors.run_onnxruntime(model, fed), "onnxruntime"
+    except Exception as problem:  # no kernel for this version or type
+        if any(entry.domain for entry in model.opset_import):
+            raise
+        print(model.graph.name, "by the reference evaluator:", str(problem).splitlines()[0][:90])
+        return vectors.run_reference(model, fed), "reference"
+
+
+def write_operator(into, name, version, case, symbolic):
+    four = next((v.data_type for v in case.inputs if isinstance(v, TensorProto)), 0) if name == "QuantizeLinear" else 0
+    model = build(name, version, case, symbolic)
+    for value in model.graph.output:
+        if four:
+            value.type.tensor_type.elem_type = four
+    if not four and version > 1:
+        model = onnx.shape_inference.infer_shapes(model)
+    fed = {letter: v for letter, v in zip("abcdefghij", case.inputs) if isinstance(v, np.ndarray)}
+    if version == 1:
+        kinds = {"MatMulNBits": F32, "QGemm": U8 if len(case.inputs) > 7 else F32, "QuantizeLinear": U16,
+                 "MatMulIntegerToFloat": F32, "DynamicQuantizeMatMul": F32}
+        model.graph.output[0].type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(kinds.get(name, U8)))
+    if four:
+        results = vectors.run_reference(model, fed)
+    else:
+        results, _ = run(model, fed)
+    for value in model.graph.output:
+        array = np.asarray(results[value.name])
+        shape = [f"{value.name}_{axis}" for axis in range(array.ndim)] if symbolic else array.shape
+        kind = four or helper.np_dtype_to_tensor_dtype(array.dtype)
+        value.CopyFrom(helper.make_tensor_value_info(value.name, kind, shape))
+    folder = os.path.join(into, f"{name}_{version}_{case.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    vectors.write_case(folder, fed, {key: np.asarray(value) for key, value in results.items()})
+    with open(os.path.join(folder, "model.onnx"), "wb") as file:
+        file.write(model.SerializeToString())
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--into", default=here)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    total, seen = 0, set()
+    for cases in (linear_cases, product_cases, microsoft_cases):
+        for name, version, case in cases():
+            if arguments.only not in f"{name}_{case.name}":
+                continue
+            if (name, case.name) in seen:  # an older version says the same
+                continue
+            seen.add((name, case.name))
+            write_operator(os.path.join(arguments.into, "ops"), name, version, case, total % 2 == 1)
+            total += 1
+    print(f"{total} cases")
+
+
+if __name__ == "__main__":
+    main()
