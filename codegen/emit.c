@@ -52,6 +52,10 @@ static const TypeNames type_names[SN_DTYPE_COUNT] = {
     [SN_F64] = {"f64", "double", "vf64", "double"},
 };
 
+bool sn_emit_is_vector(const Emit *emit, const Instr *instr) {
+    return emit->form != SN_FORM_SCALAR && instr->varying;
+}
+
 const char *sn_emit_compute(DType dtype) {
     return type_names[dtype].compute;
 }
@@ -177,63 +181,6 @@ const char *sn_emit_dim(Emit *emit, Dim dim, const char *lane) {
     const char *factors = factors_text(emit, dim, lane);
     if (sn_dim_equals(scale, 1)) return sn_arena_printf(emit->arena, "(%s)", factors);
     return sn_arena_printf(emit->arena, "(%s * %s)", sn_emit_dim(emit, scale, NULL), factors);
-}
-
-/* ---- placing ---- */
-
-typedef struct Needed {
-    unsigned char *flag;
-    int step;
-} Needed;
-
-static bool needed_enters(void *user, const Instr *instr) {
-    const Needed *needed = user;
-    return instr->scratch < 0 || needed->step <= instr->kept;
-}
-
-static void needed_visit(void *user, Instr *instr) {
-    const Needed *needed = user;
-    needed->flag[instr->id] = 1;
-}
-
-static void add_needed(Emit *emit, int step, unsigned char *flag) {
-    const Step *now = &emit->nest->step.at[step];
-    unsigned char *seen = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
-    Needed needed = {flag, step};
-    for (int i = 0; i < now->acc.count; i++) {
-        sn_instr_walk(emit->nest, now->acc.at[i]->value, seen, needed_enters, needed_visit, &needed);
-        sn_instr_walk(emit->nest, now->acc.at[i]->result, seen, needed_enters, needed_visit, &needed);
-    }
-    for (int i = 0; i < now->store.count; i++)
-        sn_instr_walk(emit->nest, now->store.at[i].value, seen, needed_enters, needed_visit, &needed);
-}
-
-void sn_emit_need(Emit *emit, Instr *value, unsigned char *needed) {
-    unsigned char *seen = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
-    Needed all = {needed, 0};
-    sn_instr_walk(emit->nest, value, seen, needed_enters, needed_visit, &all);
-}
-
-unsigned char *sn_emit_needed(Emit *emit, int step) {
-    unsigned char *flag = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
-    for (int i = 0; i < emit->nest->step.count; i++)
-        if (step < 0 || step == i) add_needed(emit, i, flag);
-    return flag;
-}
-
-static Place place_of(const Emit *emit, const Instr *instr) {
-    if (instr->reduced) return SN_PLACE_LOOP;
-    if (instr->varying && emit->form != SN_FORM_SCALAR) return SN_PLACE_VECTOR;
-    if (instr->varying) return emit->nest->vector == SN_VECTOR_PARALLEL ? SN_PLACE_VECTOR : SN_PLACE_LOOP;
-    return instr->rowwise ? SN_PLACE_ROW : SN_PLACE_ITEM;
-}
-
-void sn_emit_place(Emit *emit, Place place, int ready, const unsigned char *needed) {
-    for (int i = 0; i < emit->nest->instr.count; i++) {
-        const Instr *instr = emit->nest->instr.at[i];
-        if (!needed[i] || place_of(emit, instr) != place) continue;
-        if (place == SN_PLACE_LOOP || instr->ready == ready) sn_emit_instr(emit, instr);
-    }
 }
 
 /* ---- assembling ---- */

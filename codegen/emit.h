@@ -1,4 +1,4 @@
-/* Kernel IR to text. emit.c spells index expressions and places instructions, emit_instr.c spells these; both
+/* Kernel IR to text. emit.c spells index expressions, emit_instr.c instructions, which emit_place.c places; they
  * serve C and CUDA C++, whose preludes define functions of the same names. emit_c.c and emit_cuda.c build the
  * loops and the entry. */
 #ifndef SN_EMIT_H

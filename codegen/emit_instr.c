@@ -9,10 +9,6 @@ static bool is_narrow(DType dtype) {
 
 /* ---- operands ---- */
 
-bool sn_emit_is_vector(const Emit *emit, const Instr *instr) {
-    return emit->form != SN_FORM_SCALAR && instr->varying;
-}
-
 static const char *literal_text(Emit *emit, const Instr *instr) {
     double x = instr->number;
     bool wide = instr->dtype == SN_F64;

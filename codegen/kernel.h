@@ -203,15 +203,23 @@ void sn_find_in_place(const KernelIr *kernel, Kernel *out);
 /* Whether an instruction of the kernel can fail on its data. */
 bool sn_kernel_faults(const KernelIr *kernel);
 
+/* ---- schedule_facts.c ---- */
+
+/* The product of the extents of the first `count` axes. */
+Dim sn_schedule_product(Dims *dims, const Axes *axes, int count);
+
+/* Whether a load is of vectors along `axis` where those along the last parallel axis are scattered, *stride elements apart. */
+bool sn_schedule_crosses(Dims *dims, const Nest *nest, const Instr *instr, Dim axis, Dim *stride);
+
+/* A load that goes through a tile: vectors along nest->tile, transposed to the vector axis, whose lanes are *stride
+ * elements apart (may be NULL). */
+bool sn_schedule_tiled(Dims *dims, const Nest *nest, const Instr *instr, Dim *stride);
+
 /* ---- schedule.c ---- */
 
 /* Splits and merges axes, chooses the vector axis, places instructions, keeps dear values in row scratch,
  * cuts work items. */
 Status sn_schedule_nest(KernelIr *kernel, Nest *nest);
-
-/* A load that goes through a tile: vectors along nest->tile, transposed to the vector axis, whose lanes are *stride
- * elements apart (may be NULL). */
-bool sn_schedule_tiled(Dims *dims, const Nest *nest, const Instr *instr, Dim *stride);
 
 /* Chooses the vector axis and makes it the last of its kind. */
 void sn_schedule_vector(KernelIr *kernel, Nest *nest);
@@ -224,9 +232,6 @@ void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Di
 
 /* The least number that no axis of the nest has, nor any above it. */
 int sn_schedule_free_number(const Nest *nest);
-
-/* The product of the extents of the first `count` axes. */
-Dim sn_schedule_product(Dims *dims, const Axes *axes, int count);
 
 /* ---- strip.c ---- */
 

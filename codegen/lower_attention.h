@@ -1,4 +1,4 @@
-/* What the lowerings of attention to the CPU's and to the GPU's templates share. */
+/* What the lowerings of attention to the CPU's and to the GPU's templates share (attention_holes.c), and those lowerings. */
 #ifndef SN_LOWER_ATTENTION_H
 #define SN_LOWER_ATTENTION_H
 
@@ -77,7 +77,8 @@ AttentionKind sn_attention_kind(const Attention *attention);
 Status sn_lower_attention_backward(Attention *attention);
 Status sn_lower_attention_backward_cuda(Attention *attention);
 
-/* The lowering to codegen/device/attention.cuh. */
+/* The lowerings of attention to codegen/device/attention.h and .cuh. */
+Status sn_lower_attention_cpu(Attention *attention);
 Status sn_lower_attention_cuda(Attention *attention);
 
 #endif

@@ -66,24 +66,6 @@ static Dim count_items(Attention *a, const Cut *cut) {
     return sn_dim_mulc(dims, sn_dim_mul(dims, rows, cut->parts), cut->padded);
 }
 
-Status sn_attention_slopes(Attention *a, const char *const name[3], int *stores) {
-    const Region *body = a->lower.cluster->body;
-    HoleSpec spec[3];
-    for (int k = 0; k < 3; k++) {
-        spec[k] =
-            sn_attention_spec(name[k], k ? "g" : "h", k ? "j" : "i", "d", a->node->output[k]->type.dim, true);
-        spec[k].takes_value = true;
-    }
-    *stores = 0;
-    for (int k = 1; k < 3; k++)
-        if (sn_attention_store(a, k, &spec[k])) *stores |= 1 << k;
-    if (body->result.count > (*stores >> 1 & 1) + (*stores >> 2)) {
-        *stores |= 1;
-        TRY(sn_hole_store(&a->lower, a->use, &spec[0], sn_attention_stand, NULL));
-    }
-    return a->lower.status;
-}
-
 static void set_driver(Attention *a, const Cut *cut, int stores) {
     KernelIr *kernel = a->lower.kernel;
     TemplateUse *use = a->use;

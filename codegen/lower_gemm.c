@@ -1,5 +1,4 @@
-/* Contractions, and packing, on the CPU: the tile template with its operands and results as holes; element types
- * that the templates of no target accumulate (doubles, integers) are plain nests with a reduction. */
+/* Contractions, and packing, on the CPU: the tile template with its operands and results as holes. */
 #include "lower_gemm.h"
 
 #include "tuning.h"
@@ -12,51 +11,7 @@ enum {
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
-static bool narrow_float(DType dtype) {
-    return dtype == SN_F32 || dtype == SN_F16 || dtype == SN_BF16;
-}
-
-void sn_gemm_stand(void *user, const HoleAxes *axes, Dim *to) {
-    const Gemm *gemm = user;
-    Dims *dims = gemm->lower.dims;
-    Dim rest = axes->argument[0];
-    for (int i = gemm->rank - 3; i >= 0; i--) {
-        Dim extent = gemm->type.dim[i];
-        if (sn_dim_equals(extent, 0))
-            extent = sn_dim(dims, 1); /* nothing is run, but nothing is divided by 0 */
-        to[i] = sn_dim_mod(dims, rest, extent);
-        rest = sn_dim_floordiv(dims, rest, extent);
-    }
-    to[gemm->rank - 2] = axes->argument[1];
-    to[gemm->rank - 1] = axes->argument[2];
-}
-
-static Dim product(Dims *dims, Type type, int count) {
-    Dim result = sn_dim(dims, 1);
-    for (int i = 0; i < count; i++) result = sn_dim_mul(dims, result, type.dim[i]);
-    return result;
-}
-
 /* ---- operands ---- */
-
-Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns) {
-    Dim *extent = SN_ARRAY(gemm->lower.arena, Dim, gemm->rank);
-    for (int i = 0; i < gemm->rank - 2; i++) extent[i] = gemm->type.dim[i];
-    extent[gemm->rank - 2] = rows, extent[gemm->rank - 1] = columns;
-    return sn_view_axes(gemm->lower.dims, gemm->lower.arena, gemm->rank, extent);
-}
-
-bool sn_gemm_runs_across(Gemm *gemm, const Value *value, const Dim *axes) {
-    sn_lower_nest(&gemm->lower);
-    sn_lower_pull(&gemm->lower, value, axes);
-    Nest *nest = gemm->lower.nest;
-    gemm->lower.kernel->nest.count--; /* only looked at */
-    Dim across = axes[gemm->rank - 2], along = axes[gemm->rank - 1];
-    if (across->kind != SN_DIM_AXIS) return false;
-    if (along->kind != SN_DIM_AXIS) return true;
-    return sn_schedule_score(gemm->lower.kernel, nest, across) >
-           sn_schedule_score(gemm->lower.kernel, nest, along);
-}
 
 static bool read_operand(Gemm *gemm, const Value *value, const char *name, const char *rows, Dim row_extent,
                          const char *columns, Dim column_extent, bool rows_aligned) {
@@ -230,7 +185,18 @@ static void choose_tile(Gemm *gemm) {
     gemm->piece = 384;
 }
 
-static Status lower_template(Gemm *gemm) {
+bool sn_gemm_has_tiles(const Gemm *gemm) {
+    const KernelIr *kernel = gemm->lower.kernel;
+    if (!sn_gemm_is_narrow(gemm->type.dtype)) return false;
+    if (!gemm->attr->packed) return true;
+    const Type packed = gemm->node->input[1]->type;
+    bool empty = sn_dim_equals(sn_type_count(kernel->dims, packed), 0); /* then nothing is loaded */
+    int64_t panel;
+    return !empty && packed_mode(gemm) && sn_dim_is(packed.dim[packed.rank - 1], &panel) &&
+           panel == sn_tuning_panel(kernel->target, packed.dtype, gemm->N, gemm->K);
+}
+
+Status sn_lower_gemm_cpu(Gemm *gemm) {
     Lower *lower = &gemm->lower;
     KernelIr *kernel = lower->kernel;
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
@@ -273,107 +239,6 @@ static Status lower_template(Gemm *gemm) {
     gemm->use->together = gemm_together(gemm);
     kernel->use = gemm->use;
     return NULL;
-}
-
-/* ---- other element types: a plain nest ---- */
-
-typedef struct Plain {
-    ClusterFrame frame;
-    Acc *acc;
-} Plain;
-
-static Instr *plain_result(Lower *lower, const Value *value, const Dim *index) {
-    const Plain *plain = lower->user;
-    if (value->producer != plain->frame.anchor) return NULL;
-    for (int i = 0; i < plain->frame.domain.rank; i++)
-        if (index[i] != plain->frame.full[i]) {
-            sn_lower_fail(lower, "a product read at another element than its own");
-            return NULL;
-        }
-    return plain->acc->result;
-}
-
-/* The index of b's element (k, n), packed or not. */
-static Dim *right_index(const Gemm *gemm, const Dim *full, Dim k) {
-    Dims *dims = gemm->lower.dims;
-    Dim *at = SN_ARRAY(gemm->lower.arena, Dim, gemm->rank + 1);
-    for (int i = 0; i < gemm->rank - 2; i++) at[i] = full[i];
-    Dim n = full[gemm->rank - 1];
-    at[gemm->rank - 2] = k, at[gemm->rank - 1] = n;
-    if (gemm->attr->packed) {
-        Type type = gemm->node->input[1]->type;
-        Dim panel = type.dim[type.rank - 1];
-        at[gemm->rank - 2] = sn_dim_floordiv(dims, n, panel);
-        at[gemm->rank - 1] = k;
-        at[gemm->rank] = sn_dim_mod(dims, n, panel);
-    }
-    return at;
-}
-
-static Status lower_plain(Gemm *gemm) {
-    Lower *lower = &gemm->lower;
-    Plain *plain = SN_NEW(lower->arena, Plain);
-    const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &plain->frame);
-    if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
-    const Dim *full = plain->frame.full;
-    sn_lower_nest(lower);
-    Dim k = sn_dim_axis(lower->dims, gemm->rank, gemm->K);
-    for (int i = 0; i < gemm->rank; i++)
-        if (full[i]->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->parallel, full[i]);
-    if (k->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->reduced, k);
-    Dim *left = SN_ARRAY(lower->arena, Dim, gemm->rank);
-    for (int i = 0; i < gemm->rank - 1; i++) left[i] = full[i];
-    left[gemm->rank - 1] = k;
-    DType dtype = gemm->type.dtype;
-    Instr *factor[2] = {sn_lower_pull(lower, gemm->node->input[0], left),
-                        sn_lower_pull(lower, gemm->node->input[1], right_index(gemm, full, k))};
-    Acc *acc = SN_NEW(lower->arena, Acc);
-    *acc = (Acc){
-        .function = "add", .dtype = dtype, .value = sn_lower_call(lower, "mul", dtype, dtype, 2, factor)};
-    acc->result =
-        sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_REDUCED, .dtype = dtype, .acc = acc});
-    Step *loop = sn_nest_step(lower->kernel, lower->nest, true);
-    sn_push(lower->arena, &loop->acc, acc);
-    plain->acc = acc;
-    lower->anchor = plain_result;
-    lower->user = plain;
-    Step *step = sn_nest_step(lower->kernel, lower->nest, false);
-    const Region *body = lower->cluster->body;
-    for (int i = 0; i < body->result.count; i++) {
-        const Dim *at;
-        bool row;
-        if (!sn_cluster_place(lower->dims, lower->arena, &plain->frame, body->result.at[i], &at, &row))
-            return sn_fail(SN_UNSUPPORTED, "a result that is no invertible view of the product");
-        sn_lower_store(lower, step, i, body->result.at[i], at, at);
-    }
-    TRY(lower->status);
-    return sn_schedule_nest(lower->kernel, lower->nest);
-}
-
-Status sn_lower_contract(KernelIr *kernel) {
-    const Node *node = kernel->cluster->body->first;
-    while (node && node->op != SN_OP_CONTRACT) node = node->next;
-    if (!node) return sn_fail(SN_UNSUPPORTED, "a contraction cluster without a contraction");
-    Type type = node->output[0]->type, a = node->input[0]->type;
-    Gemm gemm = {
-        .lower = sn_lower(kernel), .node = node, .attr = node->attr, .rank = type.rank, .type = type};
-    gemm.use = SN_NEW(kernel->arena, TemplateUse);
-    gemm.batch = product(kernel->dims, type, type.rank - 2);
-    gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1], gemm.K = a.dim[a.rank - 1];
-    kernel->flops =
-        sn_dim_mulc(kernel->dims, sn_dim_mul(kernel->dims, sn_type_count(kernel->dims, type), gemm.K), 2);
-    if (kernel->target->kind == SN_TARGET_CUDA)
-        return narrow_float(type.dtype) && !gemm.attr->packed ? sn_lower_gemm_cuda(&gemm)
-                                                              : lower_plain(&gemm);
-    bool tiles = narrow_float(type.dtype);
-    int64_t panel;
-    if (gemm.attr->packed) {
-        const Type packed = node->input[1]->type;
-        bool empty = sn_dim_equals(sn_type_count(kernel->dims, packed), 0); /* then nothing is loaded */
-        tiles = tiles && !empty && packed_mode(&gemm) && sn_dim_is(packed.dim[packed.rank - 1], &panel) &&
-                panel == sn_tuning_panel(kernel->target, packed.dtype, gemm.N, gemm.K);
-    }
-    return tiles ? lower_template(&gemm) : lower_plain(&gemm);
 }
 
 /* ---- packing ---- */
@@ -478,12 +343,12 @@ Status sn_lower_pack(KernelIr *kernel) {
     Type type = node->input[0]->type;
     Gemm gemm = {.lower = sn_lower(kernel), .node = node, .rank = type.rank, .type = type};
     gemm.K = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1];
-    gemm.batch = product(kernel->dims, type, type.rank - 2);
+    gemm.batch = sn_gemm_product(kernel->dims, type, type.rank - 2);
     int64_t K;
     bool even = sn_dim_is(gemm.K, &K) && K % 2 == 0;
     int64_t panel = ((const AttrPack *)node->attr)->panel;
     bool tiles = panel == sn_tuning_panel(kernel->target, type.dtype, gemm.N, gemm.K) &&
-                 (type.dtype == SN_F32 || (even && narrow_float(type.dtype)));
+                 (type.dtype == SN_F32 || (even && sn_gemm_is_narrow(type.dtype)));
     if (!tiles) return sn_lower_map(kernel);
     gemm.use = SN_NEW(kernel->arena, TemplateUse);
     gemm.mode = type.dtype == SN_F32 ? 1 : type.dtype == SN_BF16 ? 2 : 3;

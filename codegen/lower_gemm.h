@@ -1,4 +1,4 @@
-/* What the lowerings of a contraction to the CPU's and to the GPU's templates share. */
+/* What the lowerings of a contraction to the CPU's and to the GPU's templates share (gemm_holes.c), and those lowerings. */
 #ifndef SN_LOWER_GEMM_H
 #define SN_LOWER_GEMM_H
 
@@ -24,6 +24,12 @@ typedef struct Gemm {
     int stride;          /* SN_GEMM_A_STRIDE */
 } Gemm;
 
+/* f32, f16 and bf16: what templates take, and accumulate in f32. */
+bool sn_gemm_is_narrow(DType dtype);
+
+/* The product of the first `count` extents. */
+Dim sn_gemm_product(Dims *dims, Type type, int count);
+
 /* The batch indices that the template's one batch number stands for, then the other two arguments. `gemm`: a Gemm. */
 void sn_gemm_stand(void *gemm, const HoleAxes *axes, Dim *to);
 
@@ -40,6 +46,12 @@ LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole);
 /* Adds the scratch buffer of the library's product, after all others of the kernel, and lowers the rest of the cluster
  * to kernel->rest. */
 Status sn_gemm_rest(const Gemm *gemm, LibraryProduct *product);
+
+/* Whether the CPU's template can compute it: by its types, and by how the packed operand lies. */
+bool sn_gemm_has_tiles(const Gemm *gemm);
+
+/* The lowering to codegen/device/gemm.h. Its tiles are there. */
+Status sn_lower_gemm_cpu(Gemm *gemm);
 
 /* The lowering to codegen/device/gemm.cuh, of f32, f16 and bf16. */
 Status sn_lower_gemm_cuda(Gemm *gemm);

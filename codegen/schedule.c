@@ -383,12 +383,6 @@ static void find_uses(KernelIr *kernel, Nest *nest, Uses *uses) {
     }
 }
 
-Dim sn_schedule_product(Dims *dims, const Axes *axes, int count) {
-    Dim result = sn_dim(dims, 1);
-    for (int i = 0; i < count; i++) result = sn_dim_mul(dims, result, extent(axes->at[i]));
-    return result;
-}
-
 static bool worth_keeping(const KernelIr *kernel, const Nest *nest, const Instr *instr) {
     if (kernel->target->kind == SN_TARGET_CUDA) return sn_schedule_block_keeps(nest, instr);
     return instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function) && instr->reduced &&
@@ -446,29 +440,6 @@ static void keep_dear_values(KernelIr *kernel, Nest *nest) {
 
 /* ---- tiles ---- */
 
-static void note_index(void *user, Instr *instr) {
-    (void)instr;
-    *(bool *)user = true;
-}
-
-/* Whether a load is of vectors along `axis` where those along the vector axis are scattered. */
-static bool crosses(Dims *dims, const Nest *nest, const Instr *instr, Dim axis, Dim *stride) {
-    static const bool has_tile[SN_DTYPE_COUNT] = {
-        [SN_F32] = true, [SN_F16] = true, [SN_BF16] = true, [SN_I32] = true};
-    Dim unit, rest;
-    bool indexed = false;
-    if (instr->kind != SN_INSTR_LOAD || instr->guard || instr->which || !has_tile[instr->dtype]) return false;
-    sn_dim_indices(nest, instr->dim, note_index, &indexed);
-    return !indexed && sn_dim_affine(dims, instr->dim, axis, &unit, &rest) && sn_dim_equals(unit, 1) &&
-           sn_dim_affine(dims, rest, nest->parallel.at[nest->parallel.count - 1], stride, &rest) &&
-           !sn_dim_equals(*stride, 0) && !sn_dim_equals(*stride, 1);
-}
-
-bool sn_schedule_tiled(Dims *dims, const Nest *nest, const Instr *instr, Dim *stride) {
-    Dim unwanted;
-    return nest->tile && crosses(dims, nest, instr, nest->tile, stride ? stride : &unwanted);
-}
-
 /* Makes the axis along which the first scattered load is of vectors the last one of rows. */
 static void choose_tile(KernelIr *kernel, Nest *nest) {
     Dim stride;
@@ -476,7 +447,8 @@ static void choose_tile(KernelIr *kernel, Nest *nest) {
     if (nest->vector != SN_VECTOR_PARALLEL || nest->reduced.count) return;
     for (int i = 0; i < nest->instr.count; i++)
         for (int k = 0; k + 1 < nest->parallel.count; k++) {
-            if (!crosses(kernel->dims, nest, nest->instr.at[i], nest->parallel.at[k], &stride)) continue;
+            if (!sn_schedule_crosses(kernel->dims, nest, nest->instr.at[i], nest->parallel.at[k], &stride))
+                continue;
             nest->tile = nest->parallel.at[k];
             for (; k + 2 < nest->parallel.count; k++) nest->parallel.at[k] = nest->parallel.at[k + 1];
             nest->parallel.at[nest->parallel.count - 2] = nest->tile;

@@ -2,7 +2,7 @@
  * V[b][g][j].
  *
  * Contract for the code generator: after vector.h, vector_math.h and tile.h (SN_TILE_B 1), in this order:
- * attention_score.h, attention.h, attention_few.h, attention_many.h. #defines before the text:
+ * attention_score.h, attention.h, attention_few.h, attention_many.h, attention_run.h. #defines before the text:
  *
  * - SN_ATTENTION_D, SN_ATTENTION_DV: head sizes of Q and K, and of V and O (DV is D when absent)
  *
@@ -105,11 +105,6 @@ SN_INLINE void sn_attention_statistics_s(const SnContext *context, float number,
                                          int64_t i, int64_t which);
 #endif
 
-/* Work items of rows that are many, or few; and one of the second round. */
-SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin, int64_t end);
-SN_OUTLINE void sn_attention_few(const SnContext *context, const SnAttention *p, int64_t begin, int64_t end);
-SN_OUTLINE void sn_attention_merge(const SnContext *context, const SnAttention *p, int64_t row);
-
 SN_INLINE int64_t sn_attention_chunks(const SnAttention *p) {
     return p->columns > SN_ATTENTION_CHUNK ? sn_attention_ceil(p->columns, SN_ATTENTION_CHUNK) : 1;
 }
@@ -153,14 +148,6 @@ SN_OUTLINE void sn_attention_finish(const SnContext *context, const float *out, 
 #else
     (void)maximum;
 #endif
-}
-
-SN_INLINE void sn_attention_run(const SnContext *context, const SnAttention *p, int64_t begin, int64_t end) {
-    int64_t first = sn_attention_items(p), last = end < first ? end : first;
-    if (begin < last && p->rows > SN_ATTENTION_FEW) sn_attention_many(context, p, begin, last);
-    if (begin < last && p->rows <= SN_ATTENTION_FEW) sn_attention_few(context, p, begin, last);
-    for (int64_t item = begin > first ? begin : first; item < end; item++)
-        sn_attention_merge(context, p, item - first);
 }
 
 #endif

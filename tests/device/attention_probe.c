@@ -15,6 +15,8 @@
 
 #include "attention_many.h"
 
+#include "attention_run.h"
+
 struct SnContext {
     const float *q, *k, *v, *bias;
     float *o, *partial;
