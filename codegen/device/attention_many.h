@@ -95,19 +95,22 @@ SN_OUTLINE void sn_attention_tile(int64_t rows, int64_t length, const float *a, 
         SN_ATTENTION_TILE(SN_TILE_MR);
 }
 
-/* Fetches the next few rows of what is ahead: called between two tiles, since a longer burst would wait for
- * the memory. */
+/* Fetches the next row of each operand ahead. Called between two tiles and beside each row's exponentials: that is often
+ * enough for all rows, and more of them at once would wait for each other. */
 SN_OUTLINE void sn_attention_fetch(SnAttentionAhead *a, const SnContext *context) {
 #if SN_ATTENTION_POINTER
-    for (int64_t end = a->j + 3; a->j < end && a->j < a->j1; a->j++) {
+    if (a->j < a->j1) {
         for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
             __builtin_prefetch(sn_key_pointer(context, a->b, a->g, a->j, d), 0, 3);
         for (int64_t d = 0; d < SN_ATTENTION_DV; d += 16)
             __builtin_prefetch(sn_value_pointer(context, a->b, a->g, a->j, d), 0, 3);
+        a->j++;
     }
-    for (int64_t end = a->i + 3; a->i < end && a->i < a->i1; a->i++)
+    if (a->i < a->i1) {
         for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
             __builtin_prefetch(sn_query_pointer(context, a->b, a->h, a->i, d), 0, 3);
+        a->i++;
+    }
 #else
     (void)a, (void)context;
 #endif
@@ -180,9 +183,11 @@ SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, i
         sn_store_f32_v(origin + r, zero);
         sn_store_f32_v(shrink + r, sn_attention_exp(before - zero));
     }
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows; r++) {
+        sn_attention_fetch(&t->ahead, t->context);
         sn_store_f32_v(square + r * SN_LANES, sn_attention_exponentials(t->scores + r * SN_ATTENTION_LDS,
                                                                         span.from, span.end, origin[r]));
+    }
     for (int64_t r = 0; r < rows; r += SN_LANES)
         sn_store_f32_v(sum + r, sn_load_f32_v(sum + r) * sn_load_f32_v(shrink + r) +
                                     sn_attention_sums(square + r * SN_LANES));
@@ -235,15 +240,15 @@ SN_INLINE int64_t sn_attention_locate(const SnAttention *p, int64_t item, int64_
     return (block + 1) * p->rows / blocks - *i;
 }
 
-/* What comes after the step at j: the next step of the item, or the first one of the item `next`, if any. */
-SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p, int64_t j, int64_t next,
-                                       int64_t end) {
+/* What comes after the step at j: the next step of the item, or the first one of the item `next`, if any. Behind the
+ * end of a range of items that is a guess: the thread's next range often begins there. */
+SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p, int64_t j, int64_t next) {
     SnAttentionAhead *a = &t->ahead;
     int64_t from = j + SN_ATTENTION_BN;
     *a = (SnAttentionAhead){.b = t->b, .h = t->h, .g = t->g, .j = from, .j1 = from + SN_ATTENTION_BN};
     if (from >= p->columns ||
         !sn_mask_tile(t->context, t->b, t->h, t->i0, t->i0 + t->rows, from, p->columns)) {
-        if (next == end) next--; /* what is near already */
+        if (next == sn_attention_items(p)) next--; /* what is near already */
         a->i1 = sn_attention_locate(p, next, &a->b, &a->h, &a->i);
         a->i1 += a->i;
         a->g = a->h / (p->heads / p->kv_heads);
@@ -271,7 +276,7 @@ SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p
             int state = sn_mask_tile(context, t.b, t.h, t.i0, t.i0 + t.rows, j, j + count);
             if (!state) continue;
             if (state == 1) count = sn_attention_seen(context, t.b, t.h, t.i0, t.rows, j, count);
-            sn_attention_look_ahead(&t, p, j, item + 1, end);
+            sn_attention_look_ahead(&t, p, j, item + 1);
             if (count) sn_attention_step(&t, j, count, state);
         }
         sn_attention_end(&t, p->columns);
