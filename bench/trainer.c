@@ -303,12 +303,40 @@ Status sn_trainer_resume(Trainer *trainer, const char *path, const char **option
     return NULL;
 }
 
-Status sn_trainer_export(Trainer *trainer, const char *file, const char *path) {
-    Arena *scratch = sn_arena_child(trainer->arena);
+static const Tensor *transposed(Arena *arena, const Tensor *from) {
+    Tensor *tensor = SN_NEW(arena, Tensor);
+    size_t size = (size_t)sn_dtype_bytes(from->dtype), rows = (size_t)from->extent[0],
+           columns = (size_t)from->extent[1];
+    int64_t *extent = SN_ARRAY(arena, int64_t, 2);
+    char *bytes = sn_arena_alloc(arena, rows * columns * size);
+    extent[0] = from->extent[1], extent[1] = from->extent[0];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < columns; k++)
+            memcpy(bytes + (k * rows + i) * size, (const char *)from->bytes + (i * columns + k) * size, size);
+    *tensor =
+        (Tensor){.dtype = from->dtype, .rank = 2, .extent = extent, .count = from->count, .bytes = bytes};
+    return tensor;
+}
+
+/* The weights by the names of all initializers that have them. */
+static Status write_model(Arena *arena, sn_Context *context, const char *file, const char *path) {
     int count;
     NamedTensor *state;
-    Status status = sn_checkpoint_states(scratch, trainer->context, &count, &state);
-    if (!status) status = sn_save_onnx(scratch, file, path, count, state);
+    SN_VEC(NamedTensor) weight = {0};
+    TRY(sn_checkpoint_states(arena, context, &count, &state));
+    for (int i = 0; i < count; i++) {
+        int copies;
+        const char *const *copy = sn_context_state_copies(context, i, &copies);
+        sn_push(arena, &weight, state[i]);
+        for (int k = 0; k < copies; k++)
+            sn_push(arena, &weight, ((NamedTensor){copy[k], transposed(arena, state[i].tensor)}));
+    }
+    return sn_save_onnx(arena, file, path, weight.count, weight.at);
+}
+
+Status sn_trainer_export(Trainer *trainer, const char *file, const char *path) {
+    Arena *scratch = sn_arena_child(trainer->arena);
+    Status status = write_model(scratch, trainer->context, file, path);
     sn_arena_free(scratch);
     return status;
 }

@@ -126,6 +126,9 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
         GraphState state = graph->states.at[i];
         state.name = copy_string(&clone, state.name);
         state.initial = copy_tensor(arena, state.initial);
+        const char **name = SN_ARRAY(arena, const char *, state.copy_count);
+        for (int k = 0; k < state.copy_count; k++) name[k] = copy_string(&clone, state.copy[k]);
+        state.copy = name;
         sn_push(arena, &copy->states, state);
     }
     for (int i = 0; i < graph->checks.count; i++) {

@@ -96,6 +96,8 @@ typedef struct GraphState {
     const char *name;
     int input, result;     /* positions in body->param and body->result */
     const Tensor *initial; /* what the first run finds */
+    int copy_count;
+    const char *const *copy; /* initializers that were its transpose, and stay so (passes/tied.c) */
 } GraphState;
 
 typedef enum Stage {

@@ -1,7 +1,7 @@
 /* Which constants of a model are its parameters.
  *
  * A file does not tell weights from other tables of floats. A parameter is an initializer, not the constant of a node;
- * it has more than one element; it is no mask (a table of zeros and ones, or with numbers of ten thousand and more); and
+ * it has more than one element, or is the bias of a product of one column; it is no mask (a table of zeros and ones, or with numbers of ten thousand and more); and
  * the loss depends on it other than through sines and cosines, of which the tables of rotary positions are made. Where
  * that is not right, lists of names say what is. */
 #include "train.h"
@@ -41,6 +41,19 @@ static bool looks_like_mask(const Tensor *tensor) {
     return binary && zero && one;
 }
 
+static bool is_bias(const Value *value) {
+    for (int i = 0; value->type.rank == 1 && i < value->users.count; i++) {
+        const Node *user = value->users.at[i];
+        if (!user || user->op != SN_OP_ADD) continue;
+        const Value *other = user->input[user->input[0] == value];
+        const Type *type = &other->type;
+        if (other->producer && other->producer->op == SN_OP_MATMUL && type->rank > 0 &&
+            sn_dim_equals(type->dim[type->rank - 1], 1))
+            return true;
+    }
+    return false;
+}
+
 static bool may_be_parameter(const Training *training, const Node *node) {
     const Value *value = node->output[0];
     if (node->op != SN_OP_CONSTANT || node->origin || !value->name || !sn_dtype_is_float(value->type.dtype))
@@ -48,12 +61,14 @@ static bool may_be_parameter(const Training *training, const Node *node) {
     if (sn_name_fits(training->frozen, value->name)) return false;
     if (training->trained) return sn_name_fits(training->trained, value->name);
     const Tensor *tensor = ((const AttrConstant *)node->attr)->tensor;
-    return tensor->count > 1 && !looks_like_mask(tensor);
+    return (tensor->count > 1 || is_bias(value)) && !looks_like_mask(tensor);
 }
 
 Value *sn_state_add(Graph *graph, const char *name, Type type, const Tensor *initial) {
     Value *value = sn_graph_input(graph, name, type);
-    sn_push(graph->arena, &graph->states, ((GraphState){name, graph->body->param.count - 1, -1, initial}));
+    sn_push(graph->arena, &graph->states,
+            ((GraphState){
+                .name = name, .input = graph->body->param.count - 1, .result = -1, .initial = initial}));
     return value;
 }
 
@@ -69,7 +84,7 @@ void sn_state_next(Graph *graph, const Value *value, Value *next) {
 Status sn_parameters_declare(Graph *graph, const Training *training) {
     for (Node *node = graph->body->first, *next; node; node = next) {
         next = node->next;
-        if (!may_be_parameter(training, node)) continue;
+        if (!may_be_parameter(training, node) || sn_parameter_tie(graph, node)) continue;
         Value *old = node->output[0];
         const char *name = old->name;
         old->name = NULL;

@@ -39,6 +39,10 @@ bool sn_name_fits(const char *patterns, const char *name);
  * (graph->states), before simplify could fold it into something else. */
 Status sn_parameters_declare(Graph *graph, const Training *training);
 
+/* Where the named constant `node` is the transpose of a parameter that was declared before: the parameter takes its place,
+ * transposed, and knows its name (GraphState.copy); the node is gone. */
+bool sn_parameter_tie(Graph *graph, Node *node);
+
 /* Numbers the dropout nodes that are to drop, and gives them their share; they are not simplified away then. SN_INVALID
  * where a share is asked for and the graph has no such node. */
 Status sn_dropout_choose(Graph *graph, const Training *training);

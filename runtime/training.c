@@ -105,6 +105,12 @@ const char *sn_context_state_name(const sn_Context *context, int index) {
     return state ? state->kept->name : "";
 }
 
+const char *const *sn_context_state_copies(const sn_Context *context, int index, int *count) {
+    const StateSlot *state = state_at(context, index);
+    *count = state ? state->kept->copy_count : 0;
+    return state ? state->kept->copy : NULL;
+}
+
 /* The state lies in its block, whatever the last run was. */
 static Status settle(sn_Context *context, int index, StateSlot **out) {
     StateSlot *state = *out = state_at(context, index);

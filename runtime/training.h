@@ -17,6 +17,9 @@ Status sn_training_inputs(Arena *arena, const Graph *imported, const Training *t
 int sn_context_state_count(const sn_Context *context);
 const char *sn_context_state_name(const sn_Context *context, int index);
 
+/* The names of further initializers of the model that are the transpose of a state; *count of them. */
+const char *const *sn_context_state_copies(const sn_Context *context, int index, int *count);
+
 /* A state as it is now; *out is valid until the next run. */
 Status sn_context_state_get(sn_Context *context, int index, sn_Tensor *out);
 

@@ -132,7 +132,11 @@ product = node("MatMul", ["x", "w"], "y") + initializer + port(11, "x", "batch",
 keeps = field(5, field(1, "keepdims") + field(3, 0) + field(20, 2))
 loss = (node("Sub", ["y", "t"], "d") + node("Mul", ["d", "d"], "s") + node("ReduceMean", ["s"], "total", keeps) +
         port(11, "t", "batch", 3) + port(12, "total"))
-for name, graph in ("product", product), ("loss", product + loss):
+def weight(name, value):
+    return field(5, b"".join(field(1, n) for n in value.shape) + field(2, 1) + field(8, name) + field(9, value.tobytes()))
+twice = (node("MatMul", ["x", "w"], "y") + node("MatMul", ["y", "turned"], "z") + weight("w", w) +
+         weight("turned", w.T.copy()) + port(11, "x", "batch", 6) + port(12, "z", "batch", 6))
+for name, graph in ("product", product), ("loss", product + loss), ("twice", twice):
     open(name + ".onnx", "wb").write(field(1, 8) + field(7, field(2, name) + graph) + field(8, field(2, 13)))
 target = x @ random.standard_normal((6, 3)).astype("f4")
 numpy.save("x.npy", x), numpy.save("t.npy", target), numpy.save("classes.npy", target.argmax(1))
@@ -147,6 +151,17 @@ import csv
 held = {file: [float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("mse", "output", "classes")}
 assert held["mse"][-1] < 1e-3 and held["classes"][-1] < 0.3 < held["classes"][0] + 0.2, held
 assert all(abs(a - b) < 1e-4 * (1 + a) for a, b in zip(held["mse"], held["output"])), held
+END
+"$SINTER" train twice.onnx --loss mse --examples targets=@x.npy "${of_x[@]}" --steps 20 -o both.onnx >/dev/null
+"$python" - <<'END' || say "a matrix and its transpose are no longer that"
+import numpy
+def weights(file):
+    data = open(file, "rb").read()
+    first = data.index(b"\x4a\x48", data.index(b"w\x4a\x48")) + 2
+    second = data.index(b"turned\x4a\x48") + 8
+    return (numpy.frombuffer(data[at:at + 72], "f4") for at in (first, second))
+(w, turned), (before, _) = weights("both.onnx"), weights("twice.onnx")
+assert (w.reshape(6, 3) == turned.reshape(3, 6).T).all() and abs(w - before).max() > 0.1
 END
 "$SINTER" train product.onnx --loss mse --examples targets=@t.npy "${of_x[@]}" --steps 300 --resume mse.ck -o again.onnx >/dev/null
 cmp mse.onnx again.onnx || say "a training of examples that goes on changes bits"

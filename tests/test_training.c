@@ -359,6 +359,71 @@ static void names_choose_parameters(void **state) {
     sn_program_free(program);
 }
 
+/* y = x·a·aᵀ + c with aᵀ as a matrix of its own, which follows a; and a bias of one element. */
+static const char twice[] =
+    "graph \"twice\" stage imported\n"
+    "symbol N\n"
+    "input %0 \"x\": f32[N, 3]\n"
+    "%1 \"a\" = constant {tensor = f32[3, 2] (0.5, -1, 0.25, 2, -0.75, 1)} : f32[3, 2]\n"
+    "%2 \"turned\" = constant {tensor = f32[2, 3] (0.5, 0.25, -0.75, -1, 2, 1)} : f32[2, 3]\n"
+    "%3 \"v\" = constant {tensor = f32[3, 1] (1, 1, 1)} : f32[3, 1]\n"
+    "%4 \"c\" = constant {tensor = f32[1] (0.5)} : f32[1]\n"
+    "%5 = matmul(%0, %1) : f32[N, 2]\n"
+    "%6 = matmul(%5, %2) : f32[N, 3]\n"
+    "%7 = matmul(%6, %3) : f32[N, 1]\n"
+    "%8 = add(%7, %4) : f32[N, 1]\n"
+    "output %8 \"y\"\n";
+
+/* The gradient by a of the mean of (x·a·aᵀ·v + c − t)² over rows, v being ones: that of u·aᵀ·v, u = Σ e·x of the errors e, is
+ * u ⊗ aᵀv + v ⊗ aᵀu. */
+static void gradient_of_twice(const float *a, double c, double gradient[7]) {
+    double u[3] = {0}, au[2] = {0}, av[2] = {0};
+    for (int k = 0; k < 7; k++) gradient[k] = 0;
+    for (int i = 0; i < 6; i++) av[i % 2] += (double)a[i];
+    for (int r = 0; r < ROWS; r++) {
+        double y = c - (double)target[r];
+        for (int i = 0; i < 6; i++) y += (double)x[3 * r + i / 2] * (double)a[i] * av[i % 2];
+        for (int k = 0; k < 3; k++) u[k] += 2 * y / ROWS * (double)x[3 * r + k];
+        gradient[6] += 2 * y / ROWS;
+    }
+    for (int i = 0; i < 6; i++) au[i % 2] += u[i / 2] * (double)a[i];
+    for (int i = 0; i < 6; i++) gradient[i] = u[i / 2] * av[i % 2] + au[i % 2];
+}
+
+static void a_matrix_and_its_transpose_are_one(void **state) {
+    Training training = squared();
+    training.optimizer = SN_OPTIMIZER_SGD;
+    training.frozen = "v";
+    training.decay = 0;
+    random_batch(3);
+    for (int eager = 0; eager < 2; eager++) {
+        sn_Program *program = program_of(twice, &training, eager, 1, *state);
+        sn_Context *context = make_context(program, 0);
+        static const float a[6] = {0.5f, -1, 0.25f, 2, -0.75f, 1};
+        double gradient[7];
+        sn_Tensor got;
+        int copies;
+        assert_int_equal(sn_context_state_count(context), 2);
+        assert_string_equal(sn_context_state_copies(context, 0, &copies)[0], "turned");
+        assert_int_equal(copies, 1);
+        sn_context_state_copies(context, 1, &copies);
+        assert_int_equal(copies, 0);
+        rate = 0.01f;
+        assert_ok(set_f32(context, X, 2, (int64_t[]){ROWS, 3}, x));
+        assert_ok(set_f32(context, TARGETS, 2, (int64_t[]){ROWS, 1}, target));
+        assert_ok(set_f32(context, RATE, 0, NULL, &rate));
+        assert_ok(sn_context_run(context));
+        gradient_of_twice(a, 0.5, gradient);
+        assert_ok(sn_context_state_get(context, state_named(context, "a"), &got));
+        for (int i = 0; i < 6; i++)
+            assert_near((double)((float *)got.data)[i], (double)a[i] - 0.01 * gradient[i], 1e-6);
+        assert_ok(sn_context_state_get(context, state_named(context, "c"), &got));
+        assert_near((double)*(float *)got.data, 0.5 - 0.01 * gradient[6], 1e-6);
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
 static void options_are_checked(void **state) {
     (void)state;
     Training training;
@@ -385,6 +450,7 @@ int main(void) {
         cmocka_unit_test(a_step_is_not_saved),
         cmocka_unit_test(phases_leave_out_updates),
         cmocka_unit_test(names_choose_parameters),
+        cmocka_unit_test(a_matrix_and_its_transpose_are_one),
         cmocka_unit_test(options_are_checked),
     };
     return cmocka_run_group_tests(tests, make_cache, remove_cache);
