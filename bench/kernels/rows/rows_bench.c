@@ -1,5 +1,10 @@
 /* Kernels that memory bounds, each as a graph of its own: bytes read and written per second, beside the best of our
- * own non-temporal copies, which take turns with the runs of that very kernel.
+ * own non-temporal copies and of our own loops that only read, which take turns with the runs of that very kernel.
+ *
+ * The roofline of a kernel is the longer of two times. Memory's: what it writes and as much of what it reads, at the
+ * rate of that copy, the rest of what it reads at the rate of that reading, and so what it must read twice because no
+ * second-level cache holds a row of it. Arithmetic's: what the same kernel takes for a part of the data that the
+ * second-level caches hold.
  *
  *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-j] [-s]
  *
@@ -40,9 +45,10 @@ typedef struct Bench {
     void *input[8];
     int64_t input_bytes[8];
     int input_count;
-    double bytes;   /* per run */
-    double seconds; /* of the best run */
-    double copy;    /* bytes a second, of the best copy between the runs */
+    double read, written; /* bytes per run */
+    double seconds;       /* of the best run */
+    double copy, reading; /* bytes a second, of the best copy and the best reading loop between the runs */
+    double near;          /* seconds that a run would take if the caches held the data; 0: not measured */
 } Bench;
 
 /* Appends AdamW's update of one parameter, of which the graph's only input is the gradient; states come last. */
@@ -111,6 +117,7 @@ static void fill(char *at, DType dtype, int64_t count, int64_t index_most) {
         memcpy(at + i * bytes, at, (size_t)((count - i < first ? count - i : first) * bytes));
 }
 
+/* Gives input `k` the shape that it has with the symbol at n; memory, when it comes first. */
 static Status set_input(Bench *b, const Graph *graph, int k, int64_t n) {
     const Value *value = graph->body->param.at[k];
     int64_t extent[SN_MAX_RANK], count = 1;
@@ -118,18 +125,27 @@ static Status set_input(Bench *b, const Graph *graph, int k, int64_t n) {
         TRY(sn_dim_eval(value->type.dim[i], &n, NULL, &extent[i]));
         count *= extent[i];
     }
-    b->input_bytes[k] = count * sn_dtype_bytes(value->type.dtype);
-    TRY(b->device->ops->alloc(b->device, b->input_bytes[k], &b->input[k]));
-    b->input_count = k + 1;
-    fill(b->input[k], value->type.dtype, count, b->rows->index_most);
+    if (k == b->input_count) {
+        b->input_bytes[k] = count * sn_dtype_bytes(value->type.dtype);
+        TRY(b->device->ops->alloc(b->device, b->input_bytes[k], &b->input[k]));
+        b->input_count = k + 1;
+        fill(b->input[k], value->type.dtype, count, b->rows->index_most);
+    }
     sn_Tensor tensor = {sn_dtype_onnx(value->type.dtype), value->type.rank, extent, b->input[k]};
     return sn_context_set_input(b->context, k, &tensor);
+}
+
+static Status set_inputs(Bench *b, int64_t n) {
+    const Graph *graph = b->program->plan->graph;
+    for (int k = 0; k < graph->body->param.count - graph->states.count; k++) TRY(set_input(b, graph, k, n));
+    return NULL;
 }
 
 static Status count_bytes(Bench *b) {
     const Plan *plan = b->program->plan;
     double read = 0, written = 0;
-    b->bytes = 28.0 * (double)size_of(b); /* gradient; parameter and both moments, read and written */
+    b->read = 16.0 * (double)size_of(b); /* gradient, parameter and both moments */
+    b->written = 12.0 * (double)size_of(b);
     if (!b->rows->body) return NULL;
     for (int k = 0; k < b->input_count; k++)
         if (k + 1 != b->rows->table) read += (double)b->input_bytes[k];
@@ -140,7 +156,38 @@ static Status count_bytes(Bench *b) {
         for (int i = 0; i < out.rank; i++) bytes *= (double)out.extent[i];
         written += bytes;
     }
-    b->bytes = read + written * (b->rows->table ? 2 : 1);
+    b->read = read + (b->rows->table ? written : 0);
+    b->written = written;
+    return NULL;
+}
+
+/* The best of a few dozen runs with the symbol at n. */
+static Status best_of_small(Bench *b, int64_t n, double *seconds) {
+    enum { RUNS = 40 };
+    TRY(set_inputs(b, n));
+    for (int i = 0; i <= RUNS; i++) {
+        double start = sn_clock();
+        TRY(sn_context_run(b->context));
+        double now = sn_clock() - start;
+        if (i <= 1 || now < *seconds) *seconds = now;
+    }
+    return NULL;
+}
+
+/* The time of all of it by that of as much as second-level caches hold, less what a launch costs: the difference to
+ * half as much, where that is not less than a row a thread. */
+static Status measure_near(Bench *b) {
+    const int64_t near = b->device->target.l2_bytes / 4 * 3; /* bytes read and written by a thread */
+    int64_t all = size_of(b), step = b->rows->multiple ? b->rows->multiple : 1;
+    int64_t each = (int64_t)((b->read + b->written) / (double)all), threads = b->options->threads;
+    int64_t half = near / 2 * threads / each / step * step, least = threads > step ? threads : step;
+    double one = 0, two = 0;
+    if (!b->rows->body || least * each > threads * near) return NULL;
+    bool halves = half >= least && 2 * half <= all;
+    if (halves) TRY(best_of_small(b, half, &one));
+    int64_t n = halves ? 2 * half : least < all ? least : all;
+    TRY(best_of_small(b, n, &two));
+    b->near = halves && two > one ? (two - one) * (double)all / (double)half : two * (double)all / (double)n;
     return NULL;
 }
 
@@ -154,19 +201,20 @@ static Status measure(void *argument) {
     Bench *b = argument;
     TRY(compile(b));
     if (b->options->show) return show(b);
-    const Graph *graph = b->program->plan->graph;
-    for (int k = 0; k < graph->body->param.count - graph->states.count; k++)
-        TRY(set_input(b, graph, k, size_of(b)));
+    TRY(set_inputs(b, size_of(b)));
     for (int i = 0; i <= b->options->runs; i++) {
-        double start = sn_clock(), copy;
+        double start = sn_clock(), copy, reading;
         TRY(sn_context_run(b->context));
         double seconds = sn_clock() - start;
         if (i == 1 || (i > 1 && seconds < b->seconds))
             b->seconds = seconds; /* the first one touches memory */
         TRY(sn_peak_meter_copy(b->meter, &copy));
         if (copy > b->copy) b->copy = copy;
+        TRY(sn_peak_meter_memory(b->meter, false, &reading));
+        if (reading > b->reading) b->reading = reading;
     }
-    return count_bytes(b);
+    TRY(count_bytes(b));
+    return measure_near(b);
 }
 
 static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *meter, Bench *b) {
@@ -184,7 +232,7 @@ static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *
 
 /* ---- the table ---- */
 
-enum { KERNEL, THREADS, SECONDS, RATE, COPY, SHARE, COLUMN_COUNT };
+enum { KERNEL, THREADS, SECONDS, RATE, COPY, SHARE, READING, NEAR, BOUND, ROOFLINE, COLUMN_COUNT };
 
 static const Column columns[COLUMN_COUNT] = {
     [KERNEL] = {"kernel", "kernel", SN_CELL_TEXT},
@@ -193,17 +241,36 @@ static const Column columns[COLUMN_COUNT] = {
     [RATE] = {"bytes_rate", "read + written bytes", SN_CELL_RATE},
     [COPY] = {"copy_rate", "copied bytes", SN_CELL_RATE},
     [SHARE] = {"copy_share", "of the copy", SN_CELL_SHARE},
+    [READING] = {"read_rate", "only read bytes", SN_CELL_RATE},
+    [NEAR] = {"near_s", "in caches", SN_CELL_SECONDS},
+    [BOUND] = {"bound", "bound", SN_CELL_TEXT},
+    [ROOFLINE] = {"roofline_share", "of the roofline", SN_CELL_SHARE},
 };
+
+/* Seconds that memory takes at least, and the name of what it does most of that time. Rows that are read twice come from
+ * memory the first time with nothing written. */
+static double memory_seconds(const Bench *b, const char **bound) {
+    double both = b->read < b->written ? b->read : b->written, again = b->rows->twice ? b->read : 0;
+    double copying = (both + b->written) / b->copy, reading = (b->read - both + again) / b->reading;
+    *bound = again > 0 ? "copy, rows read twice" : copying > reading ? "copy" : "reading";
+    return copying + reading;
+}
 
 static void add_row(Arena *arena, Table *table, const Bench *b) {
     Cell *row = sn_table_row(arena, table);
-    double rate = b->bytes / b->seconds;
+    const char *bound;
+    double rate = (b->read + b->written) / b->seconds, least = memory_seconds(b, &bound);
+    if (b->near > least) least = b->near, bound = "arithmetic";
     row[KERNEL] = sn_cell_text(arena, b->rows->name);
     row[THREADS] = sn_cell_number(b->options->threads);
     row[SECONDS] = sn_cell_number(b->seconds);
     row[RATE] = sn_cell_number(rate);
     row[COPY] = sn_cell_number(b->copy);
     row[SHARE] = sn_cell_number(rate / b->copy);
+    row[READING] = sn_cell_number(b->reading);
+    row[NEAR] = sn_cell_number(b->near);
+    row[BOUND] = sn_cell_text(arena, bound);
+    row[ROOFLINE] = sn_cell_number(least / b->seconds);
 }
 
 static Status print(Arena *arena, const Options *options, const PeakMeter *meter, const Table *rows) {

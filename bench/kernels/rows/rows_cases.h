@@ -2,6 +2,7 @@
 #ifndef SN_ROWS_CASES_H
 #define SN_ROWS_CASES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct RowsCase {
@@ -11,6 +12,8 @@ typedef struct RowsCase {
     int64_t multiple;   /* of which N is one; 0: 1 */
     int64_t index_most; /* integer inputs are in [0, index_most) */
     int table; /* 1 + the input of which as much is read as is written; 0: every input is read once */
+    bool
+        twice; /* rows are longer than half a second-level cache, and needed again when all of one has been read */
 } RowsCase;
 
 extern const RowsCase sn_rows_cases[];
