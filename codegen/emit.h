@@ -138,6 +138,20 @@ typedef struct RowShare {
  * `parts` parts as much as it has come forward. */
 void sn_emit_read_share(Emit *emit, const RowShare *share, int parts);
 
+/* ---- emit_tile.c: transposed loads of the C dialect ---- */
+
+/* Defines, for every load through a tile, what follows the item's rows in memory; axes are at its first row. */
+void sn_emit_bands(Emit *emit);
+
+/* Fills t<id> of every load through a tile: from `first` to where the rows of `store` (may be NULL) end. */
+void sn_emit_tiles(Emit *emit, const Store *store);
+
+/* Inside the loop over the rows of a tile: defines where the present one begins, as the vector axis, and ends: `end`. */
+void sn_emit_tile_range(Emit *emit, const Store *store);
+
+/* At a vector of these rows: fetches its share of what follows the item's rows in memory. */
+void sn_emit_band_ahead(Emit *emit);
+
 /* ---- the two dialects ---- */
 Status sn_emit_c(KernelIr *kernel, Kernel *out);
 Status sn_emit_cuda(KernelIr *kernel, Kernel *out);

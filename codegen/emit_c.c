@@ -304,63 +304,62 @@ static void emit_block(Emit *emit, const unsigned char *any) {
     close_loops(emit, 1);
 }
 
-/* Fills t<id> of every load that goes through a tile. */
-static void emit_tiles(Emit *emit) {
-    const char *n = emit->form == SN_FORM_VECTOR ? "SN_LANES" : "n";
-    Dim stride;
-    for (int i = 0; i < emit->nest->instr.count; i++) {
-        const Instr *instr = emit->nest->instr.at[i];
-        if (!sn_schedule_tiled(emit->kernel->dims, emit->nest, instr, &stride)) continue;
-        sn_emit_line(emit, "%s t%d[SN_LANES * SN_LANES] __attribute__((aligned(64)));",
-                     sn_emit_type(instr->dtype, false), instr->id);
-        sn_emit_line(emit, "sn_tile_%s(%s + %s, %s, %s, m, t%d);", sn_dtype_name(instr->dtype),
-                     sn_emit_buffer(emit, instr->buffer), sn_emit_dim(emit, instr->dim, NULL),
-                     sn_emit_dim(emit, stride, NULL), n, instr->id);
-    }
+/* The work of one vector of lanes. */
+static void emit_lanes(Emit *emit, const unsigned char *any) {
+    sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
+    emit_steps(emit);
 }
 
-/* The work of one vector of lanes; with a tile, of m rows. */
-static void emit_lanes(Emit *emit, const unsigned char *any) {
-    if (!emit->nest->tile) {
-        sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
-        emit_steps(emit);
-        return;
-    }
+/* The vectors of a row from where the vector axis is to `end`. */
+static void emit_vectors(Emit *emit, const unsigned char *any, const Store *aligned, const char *end) {
+    int k = axis_number(emit->vector_axis);
+    open_vectors(emit, aligned);
+    emit->form = SN_FORM_VECTOR;
+    sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", aligned ? "if (!head) " : "", k,
+                 end, k);
+    emit->indent++;
+    if (emit->nest->tile)
+        sn_emit_band_ahead(emit);
+    else
+        sn_emit_read_ahead(emit);
+    emit_lanes(emit, any);
+    close_loops(emit, 1);
+    open_partial(emit, aligned, k, end);
+    emit_lanes(emit, any);
+    close_partial(emit, aligned, k);
+    emit->form = SN_FORM_SCALAR;
+}
+
+static const Store *first_head_store(const Emit *emit) {
+    const Store *store = NULL;
+    for (int i = 0; i < emit->nest->step.count && !store; i++)
+        store = sn_emit_head_store(emit, &emit->nest->step.at[i]);
+    return store;
+}
+
+/* The m rows of a tile. */
+static void emit_tile(Emit *emit, const unsigned char *any) {
+    const Store *aligned = first_head_store(emit);
     int u = axis_number(emit->nest->tile);
-    emit_tiles(emit);
+    sn_emit_tiles(emit, aligned);
     sn_emit_line(emit, "for (int64_t j = 0; j < m; j++, i%d++) {", u);
     emit->indent++;
     sn_emit_place(emit, SN_PLACE_ROW, 0, any);
-    sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
-    emit_steps(emit);
+    sn_emit_tile_range(emit, aligned);
+    emit_vectors(emit, any, aligned, "end");
     close_loops(emit, 1);
     sn_emit_line(emit, "i%d -= m;", u);
 }
 
 /* SN_LANES rows (or elements) side by side, then what is left of them. */
 static void emit_columns(Emit *emit, const unsigned char *any) {
-    int k = axis_number(emit->vector_axis);
-    const Store *aligned = NULL;
-    /* Of the rows of a tile, each begins somewhere else. */
-    for (int i = 0; i < emit->nest->step.count && !aligned && !emit->nest->tile; i++)
-        aligned = sn_emit_head_store(emit, &emit->nest->step.at[i]);
-    sn_emit_line(emit, "int64_t i%d = first;", k);
+    const Store *aligned = first_head_store(emit);
+    sn_emit_line(emit, "int64_t i%d = first;", axis_number(emit->vector_axis));
     if (has_blocks(emit->nest)) {
         aligned = NULL; /* few results */
         emit_block(emit, any);
     }
-    open_vectors(emit, aligned);
-    emit->form = SN_FORM_VECTOR;
-    sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= last; i%d += SN_LANES) {", aligned ? "if (!head) " : "", k,
-                 k);
-    emit->indent++;
-    sn_emit_read_ahead(emit);
-    emit_lanes(emit, any);
-    close_loops(emit, 1);
-    open_partial(emit, aligned, k, "last");
-    emit_lanes(emit, any);
-    close_partial(emit, aligned, k);
-    emit->form = SN_FORM_SCALAR;
+    emit_vectors(emit, any, aligned, "last");
 }
 
 /* How many rows an axis moves on by, as text; NULL: one. */
@@ -438,7 +437,9 @@ static void emit_row(Emit *emit, const unsigned char *any) {
     const Nest *nest = emit->nest;
     if (!nest->tile) sn_emit_place(emit, SN_PLACE_ROW, 0, any);
     sn_emit_far_indices(emit);
-    if (nest->vector == SN_VECTOR_PARALLEL)
+    if (nest->tile)
+        emit_tile(emit, any);
+    else if (nest->vector == SN_VECTOR_PARALLEL)
         emit_columns(emit, any);
     else
         emit_steps(emit);
@@ -464,6 +465,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     sn_emit_past(emit);
     sn_emit_rows_ahead(emit);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
+    sn_emit_bands(emit);
     sn_emit_line(emit, "for (; row < rows; row++) {");
     emit->indent++;
     if (nest->cut) {
@@ -562,7 +564,7 @@ Status sn_emit_c(KernelIr *kernel, Kernel *out) {
     sn_text_add(&text, "%s\n", sn_device_text("memory.h"));
     for (int i = 0; i < kernel->nest.count; i++)
         if (kernel->nest.at[i]->tile) {
-            sn_text_add(&text, "%s\n", sn_device_text("transpose.h"));
+            sn_text_add(&text, "#define SN_BAND %d\n%s\n", SN_TILE_BAND, sn_device_text("transpose.h"));
             break;
         }
     sn_text_add(&text, "#define SN_PARTIAL(count)                              \\\n"

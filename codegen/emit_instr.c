@@ -141,8 +141,9 @@ static const char *source_text(Emit *emit, const Instr *instr, const char *lane)
 
 static void emit_load_vector(Emit *emit, const Instr *instr) {
     if (sn_schedule_tiled(emit->kernel->dims, emit->nest, instr, NULL)) {
-        sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * SN_LANES);",
-                     sn_emit_type(instr->dtype, true), instr->id, sn_emit_compute(instr->dtype), instr->id);
+        sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * SN_BAND_WIDTH + (i%d - first));",
+                     sn_emit_type(instr->dtype, true), instr->id, sn_emit_compute(instr->dtype), instr->id,
+                     (int)emit->vector_axis->value);
         return;
     }
     const char *type = sn_emit_type(instr->dtype, true), *name = sn_dtype_name(instr->dtype);

@@ -120,7 +120,10 @@ typedef struct Block {
 
 enum { SN_NARROW_ROW = 1024 };
 
-enum { SN_STRIP_ROWS = 8 };
+enum {
+    SN_STRIP_ROWS = 8,
+    SN_TILE_BAND = 64, /* CPU: rows of a tile's source in a work item, so that stores are of whole lines */
+};
 
 typedef struct Nest {
     Axes parallel, reduced;

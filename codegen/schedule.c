@@ -4,9 +4,7 @@ enum {
     ITEM_ELEMENTS = 16384,
     ITEM_COLUMNS = 256,
     SCATTERED_COLUMNS = 64,
-    TILE_COLUMNS =
-        32,         /* few rows of the source: what is read ahead of all of them stays in the first cache */
-    TILE_ITEMS = 4, /* long pieces of them */
+    TILE_ITEMS = 4, /* work items of bands of the source: two of them stay in the second-level cache */
     MAX_AXES = 16,
     LOCAL_SCRATCH_BYTES = 1 << 18 /* on the stack; what does not fit is memory of every work item's own */
 };
@@ -476,7 +474,7 @@ static bool has_scattered_load(KernelIr *kernel, const Nest *nest, Dim axis) {
 
 static int64_t chunk_elements(KernelIr *kernel, const Nest *nest, bool columns) {
     if (nest->reduced.count) return ITEM_COLUMNS;
-    if (nest->tile) return TILE_COLUMNS;
+    if (nest->tile) return SN_TILE_BAND;
     Dim last = columns ? nest->parallel.at[nest->parallel.count - 1] : NULL;
     return last && has_scattered_load(kernel, nest, last) ? SCATTERED_COLUMNS : ITEM_ELEMENTS;
 }
@@ -505,6 +503,10 @@ static void cut_items(KernelIr *kernel, Nest *nest) {
     }
     Dim work = at_least_one(kernel, row), most = sn_dim(dims, ITEM_ELEMENTS * (nest->tile ? TILE_ITEMS : 1));
     nest->grain = at_least_one(kernel, sn_dim_floordiv(dims, most, work));
+    if (nest->tile) { /* columns that lie together */
+        Dim squares = sn_dim_ceildiv(dims, extent(nest->tile), sn_dim(dims, lanes));
+        nest->grain = sn_dim_min(dims, nest->grain, at_least_one(kernel, squares));
+    }
     nest->items = sn_dim_ceildiv(dims, nest->rows, nest->grain);
     nest->chunk = NULL;
     if (columns && !sn_dim_le(dims, width, sn_dim(dims, chunk))) {

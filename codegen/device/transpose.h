@@ -1,8 +1,8 @@
-/* Tiles of SN_LANES by SN_LANES elements, transposed in registers: where vectors run across the rows of what is
- * loaded, neighbouring rows of the result share its lines. After vector.h.
+/* Bands of SN_BAND rows, transposed SN_LANES of their columns at a time by squares in registers: where vectors run across
+ * the rows of what is loaded. After vector.h and memory.h.
  *
- * sn_tile_T(p, stride, n, m, tile) puts element j of row k, p[k * stride + j], at tile[j * SN_LANES + k] for k < n and
- * j < m, both at most SN_LANES, as the compute type of T. */
+ * sn_tile_T(p, stride, n, m, tile) puts element j of row k, p[k * stride + j], at tile[j * SN_BAND_WIDTH + k] for k < n
+ * and j < m, both at most SN_LANES, as the compute type of T; elsewhere in the square of SN_LANES it leaves anything. */
 #ifndef SN_DEVICE_TRANSPOSE_H
 #define SN_DEVICE_TRANSPOSE_H
 
@@ -39,19 +39,49 @@
 #endif
 /* clang-format on */
 
-enum { SN_TILE_AHEAD = 256 }; /* bytes that the rows of a tile are read ahead */
+/* Of the row of a square: a band's worth, and as much again as brings each row of the result to a whole line. */
+enum { SN_BAND_WIDTH = SN_BAND + SN_LANES };
 
-#define SN_TILE_AHEAD_OF(k) __builtin_prefetch((const void *)((uintptr_t)(p + (k)*stride) + SN_TILE_AHEAD));
-#define SN_TILE_STORE(k)    __builtin_memcpy(tile + (k)*SN_LANES, &r##k, sizeof r##k);
+/* Of SN_BAND rows, the bytes that a work item will want next of each: fetched in the order in which they lie, a share
+ * with every vector that is stored, as processors do not foresee so many short runs. */
+typedef struct SnBand {
+    uintptr_t at;
+    int64_t done, bytes, stride, rows;
+} SnBand;
+
+SN_INLINE SnBand sn_band(const void *p, int64_t stride, int64_t bytes) {
+    return (SnBand){(uintptr_t)p, 0, bytes, stride, SN_BAND};
+}
+SN_INLINE void sn_band_fetch(SnBand *band, int64_t bytes) {
+    enum { LINE = 64 };
+    for (; band->rows > 0 && bytes > 0; bytes -= LINE) {
+        SN_AHEAD(band->at, band->done);
+        if ((band->done += LINE) < band->bytes) continue;
+        band->done = 0;
+        band->at += (uintptr_t)band->stride;
+        band->rows--;
+    }
+}
+/* Whether all rows of the result, `stride` bytes from each other, begin a line where the one at p does. */
+SN_INLINE int sn_band_even(const void *p, int64_t stride, uintptr_t past) {
+    return past || !(((uintptr_t)p | (uintptr_t)stride) & (SN_VECTOR_BYTES - 1));
+}
+/* Otherwise: where in a row of the result, at address p, the stores of the band that begins at `at` begin, and those of
+ * the one before it end, so that whole lines go past the caches. */
+SN_INLINE int64_t sn_band_begin(const void *p, int64_t at, int64_t width, int64_t size, uintptr_t past) {
+    return at == 0 ? 0 : sn_least_of(at + sn_stream_head(p, size, past), width);
+}
+
+#define SN_TILE_STORE(k) __builtin_memcpy(tile + (k)*SN_BAND_WIDTH, &r##k, sizeof r##k);
 #define SN_TILE(NAME, T, C)                                                                                  \
     SN_INLINE void sn_tile_##NAME(const T *p, int64_t stride, int64_t n, int64_t m, C *tile) {               \
+        T part[SN_LANES * SN_LANES];                                                                         \
         if (n < SN_LANES || m < SN_LANES) {                                                                  \
+            __builtin_memset(part, 0, sizeof part);                                                          \
             for (int64_t k = 0; k < n; k++)                                                                  \
-                for (int64_t j = 0; j < m; j++)                                                              \
-                    tile[j * SN_LANES + k] = sn_load_##NAME##_s(p + k * stride + j);                         \
-            return;                                                                                          \
+                __builtin_memcpy(part + k * SN_LANES, p + k * stride, (size_t)m * sizeof(T));                \
+            p = part, stride = SN_LANES;                                                                     \
         }                                                                                                    \
-        SN_ROWS(SN_TILE_AHEAD_OF)                                                                            \
         SN_ROWS(SN_LOAD_##NAME)                                                                              \
         SN_SWAPS                                                                                             \
         SN_ROWS(SN_TILE_STORE)                                                                               \

@@ -174,20 +174,22 @@ static Status best_of_small(Bench *b, int64_t n, double *seconds) {
     return NULL;
 }
 
-/* The time of all of it by that of as much as second-level caches hold, less what a launch costs: the difference to
- * half as much, where that is not less than a row a thread. */
+/* The least time of all of it that the time of as much as second-level caches hold, or of a half or a quarter of it, tells,
+ * where that is not less than a row a thread; threads do not have equal shares of all of these. */
 static Status measure_near(Bench *b) {
     const int64_t near = b->device->target.l2_bytes / 4 * 3; /* bytes read and written by a thread */
     int64_t all = size_of(b), step = b->rows->multiple ? b->rows->multiple : 1;
     int64_t each = (int64_t)((b->read + b->written) / (double)all), threads = b->options->threads;
-    int64_t half = near / 2 * threads / each / step * step, least = threads > step ? threads : step;
-    double one = 0, two = 0;
+    int64_t least = threads > step ? threads : step;
     if (!b->rows->body || least * each > threads * near) return NULL;
-    bool halves = half >= least && 2 * half <= all;
-    if (halves) TRY(best_of_small(b, half, &one));
-    int64_t n = halves ? 2 * half : least < all ? least : all;
-    TRY(best_of_small(b, n, &two));
-    b->near = halves && two > one ? (two - one) * (double)all / (double)half : two * (double)all / (double)n;
+    for (int part = 1; part <= 4; part *= 2) {
+        int64_t n = near / part * threads / each / step * step;
+        double seconds = 0;
+        n = n < least ? least : n < all ? n : all;
+        TRY(best_of_small(b, n, &seconds));
+        seconds *= (double)all / (double)n;
+        if (part == 1 || seconds < b->near) b->near = seconds;
+    }
     return NULL;
 }
 
