@@ -131,14 +131,15 @@ static Dim gemm_items(const Gemm *gemm) {
     return sn_dim_mul(dims, gemm->batch, gemm->mode ? blocks : if_more(dims, U, FEW, blocks, P));
 }
 
-/* The panels of a group, for one block of rows: sn_gemm_run of gemm_packed.h. */
-static Dim gemm_together(const Gemm *gemm) {
+/* What is lost where a range begins inside a block of rows is that the rows come again, piece by piece or to be copied: then the panels
+ * of a group belong together, for one block (sn_gemm_run of gemm_packed.h). */
+static Dim gemm_together(const Gemm *gemm, bool copied) {
     if (!gemm->mode) return NULL;
     Dims *dims = gemm->lower.dims;
     Dim steps = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, STEP * panel_columns(gemm)));
     Dim more = sn_dim_addc(dims, gemm->K, -gemm->piece);
-    Dim wide = if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), sn_dim(dims, 4 * GROUP / STEP));
-    return sn_dim_min(dims, steps, wide);
+    Dim whole = sn_dim(dims, copied ? 4 * GROUP / STEP : 1);
+    return sn_dim_min(dims, steps, if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), whole));
 }
 
 static const char *tile_defines(const Gemm *gemm) {
@@ -220,13 +221,14 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     HoleSpec ahead_of = epilogue;
     ahead_of.name = "sn_epilogue_ahead", ahead_of.takes_value = false;
     TRY(sn_hole_ahead(lower, gemm->use, &ahead_of, sn_gemm_stand, gemm));
+    int64_t stride = usable_stride(gemm, a_across);
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
         "%s#define SN_GEMM_B %d\n#define SN_GEMM_KC %d\n#define %s %d\n#define SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n",
         tile_defines(gemm), gemm->mode, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead, (long long)usable_stride(gemm, a_across));
+        gemm->heights, a_across, b_across, ahead, (long long)stride);
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";
@@ -236,7 +238,7 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
                                         sn_template_number(kernel, gemm->use, gemm->N),
                                         sn_template_number(kernel, gemm->use, gemm->K));
     gemm->use->items = gemm_items(gemm);
-    gemm->use->together = gemm_together(gemm);
+    gemm->use->together = gemm_together(gemm, !stride);
     kernel->use = gemm->use;
     return NULL;
 }

@@ -51,10 +51,8 @@ typedef struct Runner {
 
 typedef struct Timing {
     double median, min; /* seconds of one run, of the turns that count */
-    double
-        could; /* FLOPs that the multiply-adds beside a turn would have done in one run's time: the median */
-    double
-        discarded; /* the share of the turns that do not count; 1 where so few did that all of them were taken */
+    double could;       /* FLOPs that the multiply-adds beside a turn had done in a run's time: the median */
+    double discarded;   /* the share of the turns that were disturbed */
 } Timing;
 
 /* Reads the options; prints a usage and returns false when they are wrong or help is asked for, *code then
@@ -66,8 +64,9 @@ Status sn_kernel_bench_open(KernelBench *bench);
 void sn_kernel_bench_close(KernelBench *bench);
 
 /* Times the runners in turns on threads[at] (turns.c). Right before and right after each turn the multiply-adds of
- * the same threads are measured, and what the turn is held against is their mean. A turn does not count where the two differ by more
+ * the same threads are measured, and what the turn is held against is their mean. A turn is disturbed where the two differ by more
  * than a few per cent, or where a thread was kept from its processor meanwhile; it is taken again, up to a bound.
+ * What counts are the undisturbed turns, and where these are less than a fifth, or than three, the least disturbed ones.
  * `memory`: reading is measured between the turns too. *peaks: medians of this case; its `copy` is not measured. */
 Status sn_kernel_measure(KernelBench *bench, int at, bool memory, const Runner *runner, int count,
                          Timing *timing, Peaks *peaks);

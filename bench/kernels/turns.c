@@ -4,23 +4,33 @@
 #include "harness.h"
 #include "stats.h"
 #include <math.h>
+#include <stdlib.h>
 #include <time.h>
 
 static const double turn_seconds = 0.010; /* a turn is at least as long: the clock and the start are noise */
 static const double case_seconds = 1.5;   /* a participant's turns of one case, in all */
-static const double long_seconds = 0.1;   /* a run of this length needs none before it that is not counted */
 static const double peaks_differ =
     0.03;                               /* of the greater one: then the machine was not the same throughout */
 static const double absent_most = 0.01; /* of the time from the first peak to the second */
 
-enum { TURNS_LEAST = 3, TRIES = 4, TRIES_MOST = SN_KERNEL_TURNS * TRIES, PAUSE_NANOSECONDS = 4000000 };
+enum {
+    TURNS_LEAST = 3,
+    TRIES = 4, /* times the turns that are wanted */
+    TRIES_MOST = SN_KERNEL_TURNS * TRIES,
+    FEWEST = 5, /* one turn in so many is taken, even where fewer were undisturbed */
+    PAUSE_NANOSECONDS = 4000000
+};
+
+typedef struct Turn {
+    double each, could; /* as in Timing */
+    double disturbance; /* what differs, or was absent, by what may; at most 1: undisturbed */
+} Turn;
 
 /* The turns of one participant. */
 typedef struct Turns {
-    double usual;     /* seconds of a run, roughly */
-    int runs;         /* in a turn */
-    int count, clean; /* turns so far; `each` and `could` have the clean ones in front */
-    double each[TRIES_MOST], could[TRIES_MOST];
+    int runs; /* in a turn */
+    int count, clean;
+    Turn turn[TRIES_MOST];
 } Turns;
 
 static void rest(void) {
@@ -36,45 +46,45 @@ static void plan_turns(const KernelBench *bench, double seconds, int *runs, int 
     if (bench->quick) *turns = SN_KERNEL_TURNS_QUICK;
 }
 
-static void add_turn(Turns *turns, double each, double could, bool clean) {
-    int at = turns->count++;
-    if (clean) {
-        turns->each[at] = turns->each[turns->clean];
-        turns->could[at] = turns->could[turns->clean];
-        at = turns->clean++;
-    }
-    turns->each[at] = each;
-    turns->could[at] = could;
-}
-
-/* One turn: a run that is not counted, since the others have emptied the caches and slowed the clock, then the timed
- * ones between their peaks. */
+/* One turn. Where runs are short there is one before them that is not counted, since the others have emptied the
+ * caches and threads have to wake. */
 static Status take_turn(PeakMeter *meter, const Runner *runner, Turns *turns, double *peak) {
     double seconds, before, after;
     rest();
-    if (turns->usual < long_seconds) TRY(runner->run(runner->user, 1, &seconds));
     double absent = sn_absence(), start = sn_clock();
     TRY(sn_peak_meter_fma(meter, &before));
+    if (turns->runs > 1) TRY(runner->run(runner->user, 1, &seconds));
     TRY(runner->run(runner->user, turns->runs, &seconds));
     TRY(sn_peak_meter_fma(meter, &after));
-    double length = sn_clock() - start;
-    bool clean = fabs(before - after) <= peaks_differ * fmax(before, after) &&
-                 sn_absence() - absent <= absent_most * length;
+    double length = sn_clock() - start, differ = fabs(before - after) / fmax(before, after);
+    absent = (sn_absence() - absent) / length;
     *peak = 0.5 * (before + after);
-    add_turn(turns, seconds / turns->runs, seconds / turns->runs * *peak, clean);
+    Turn *turn = &turns->turn[turns->count++];
+    *turn = (Turn){.each = seconds / turns->runs,
+                   .could = seconds / turns->runs * *peak,
+                   .disturbance = fmax(differ / peaks_differ, absent / absent_most)};
+    turns->clean += turn->disturbance <= 1;
     return NULL;
 }
 
+static int by_disturbance(const void *a, const void *b) {
+    double x = ((const Turn *)a)->disturbance, y = ((const Turn *)b)->disturbance;
+    return x < y ? -1 : x > y;
+}
+
+/* Of the undisturbed turns, or of the least disturbed ones where these are few. */
 static Timing timing_of(Turns *turns) {
-    Timing timing = {.discarded = (double)(turns->count - turns->clean) / turns->count};
-    if (turns->clean < TURNS_LEAST && turns->clean < turns->count) {
-        turns->clean = turns->count;
-        timing.discarded = 1;
-    }
-    Stats each = sn_stats(turns->each, turns->clean);
-    timing.median = each.median, timing.min = each.min;
-    timing.could = sn_stats(turns->could, turns->clean).median;
-    return timing;
+    double each[TRIES_MOST], could[TRIES_MOST];
+    int count = turns->count, least = count / FEWEST;
+    if (least < TURNS_LEAST) least = count < TURNS_LEAST ? count : TURNS_LEAST;
+    int taken = turns->clean > least ? turns->clean : least;
+    qsort(turns->turn, (size_t)count, sizeof *turns->turn, by_disturbance);
+    for (int i = 0; i < taken; i++) each[i] = turns->turn[i].each, could[i] = turns->turn[i].could;
+    Stats stats = sn_stats(each, taken);
+    return (Timing){.median = stats.median,
+                    .min = stats.min,
+                    .could = sn_stats(could, taken).median,
+                    .discarded = (double)(count - turns->clean) / count};
 }
 
 /* Two runs that are not counted, and what they tell. */
@@ -83,7 +93,7 @@ static Status prepare(const KernelBench *bench, const Runner *runner, Turns *tur
     int count;
     TRY(runner->run(runner->user, 1, &seconds));
     TRY(runner->run(runner->user, 1, &seconds));
-    *turns = (Turns){.usual = seconds};
+    turns->count = turns->clean = 0;
     plan_turns(bench, seconds, &turns->runs, &count);
     if (count < *wanted) *wanted = count;
     return NULL;
