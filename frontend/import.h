@@ -158,12 +158,6 @@ Value *sn_call_conv(Call *call, Value *x, Value *weight, Value *bias);
 Status sn_import_graph(Import *import);
 Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
 
-/* Notes once, under `key`, the line of a report of what is not supported. */
-void sn_import_note(Import *import, const char *key, const char *line);
-
-/* The nodes of a list, in the scope that was entered. */
-Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node);
-
 /* ---- names (scope.c) ---- */
 
 Scope *sn_scope_new(Import *import, Scope *parent);
@@ -180,18 +174,35 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out);
 /* A name as messages show it. */
 const char *sn_import_quoted(Import *import, const char *name);
 
-/* ---- bodies (body.c) ---- */
+/* ---- what is not supported (problems.c) ---- */
 
-/* The nodes of a subgraph in a scope of its own, which sees the names around it; its outputs go to `out`. */
-Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Value **out);
-/* The function of the model that a node calls, or NULL; and its nodes in place of the call. */
+/* Notes once, under `key`, the line of a report of what is not supported. */
+void sn_import_note(Import *import, const char *key, const char *line);
+/* One line for each operator, opset and reason, with the first node as an example; the status is freed. */
+void sn_import_problem(Import *import, const SourceNode *node, Status status);
+/* Everything that was noted as one failure, if an input or what an output depends on is among it. */
+Status sn_import_report(Import *import, const Onnx__GraphProto *graph);
+/* How messages name a node, the same way as the builder does. */
+const char *sn_import_node_text(Import *import, const SourceNode *node);
+/* A failure without the node's name in front, where the builder has put it there. */
+Status sn_import_bare(Import *import, const SourceNode *node, Status status);
+
+/* ---- functions (functions.c) ---- */
+
+/* The function of the model that a node calls, or NULL. */
 const Onnx__FunctionProto *sn_import_find_function(const Import *import, const Onnx__NodeProto *node);
-Status sn_import_function(Call *call, const Onnx__FunctionProto *function);
 /* What an attribute that refers to the caller's stands for: NULL where the caller has none. */
 const Onnx__AttributeProto *sn_import_referred(const Import *import, const Onnx__AttributeProto *attribute);
 Map *sn_import_opsets(Import *import, size_t count, Onnx__OperatorSetIdProto *const *opset);
 /* ONNX's own operators may be written with the domain spelled out. */
 const char *sn_import_domain(const char *domain);
+
+/* ---- bodies (body.c) ---- */
+
+/* The nodes of a list, in the scope that was entered. */
+Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node);
+/* The nodes of a subgraph in a scope of its own, which sees the names around it; its outputs go to `out`. */
+Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Value **out);
 
 #define ONNX(domain, op, since, until, rule, ...) Value *rule(Call *call);
 #include "onnx.def"

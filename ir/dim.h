@@ -95,12 +95,8 @@ Dim sn_dim_truncdiv(Dims *dims, Dim a, Dim b);
 Dim sn_dim_mod(Dims *dims, Dim a, Dim b);
 Dim sn_dim_min(Dims *dims, Dim a, Dim b);
 Dim sn_dim_max(Dims *dims, Dim a, Dim b);
-static inline Dim sn_dim_addc(Dims *dims, Dim a, int64_t c) {
-    return sn_dim_add(dims, a, sn_dim(dims, c));
-}
-static inline Dim sn_dim_mulc(Dims *dims, Dim a, int64_t c) {
-    return sn_dim_mul(dims, a, sn_dim(dims, c));
-}
+Dim sn_dim_addc(Dims *dims, Dim a, int64_t c);
+Dim sn_dim_mulc(Dims *dims, Dim a, int64_t c);
 
 /* True and *value when the Dim is that constant. */
 bool sn_dim_is(Dim dim, int64_t *value);

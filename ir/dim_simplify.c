@@ -454,3 +454,11 @@ Dim sn_dim_min(Dims *dims, Dim a, Dim b) {
 Dim sn_dim_max(Dims *dims, Dim a, Dim b) {
     return extreme_known(dims, OP_MAX, SN_DIM_MAX, a, b);
 }
+
+Dim sn_dim_addc(Dims *dims, Dim a, int64_t c) {
+    return sn_dim_add(dims, a, sn_dim(dims, c));
+}
+
+Dim sn_dim_mulc(Dims *dims, Dim a, int64_t c) {
+    return sn_dim_mul(dims, a, sn_dim(dims, c));
+}

@@ -1,4 +1,4 @@
-/* The partition (fuse_parts.c) that fuse.c decides on and fuse_build.c turns into cluster nodes. Scratch of
+/* The partition (fuse_parts.c) that fuse_join.c and fuse_merge.c decide on and fuse_build.c turns into cluster nodes. Scratch of
  * the pass. */
 #ifndef SN_FUSE_INTERNAL_H
 #define SN_FUSE_INTERNAL_H
@@ -53,7 +53,7 @@ void sn_fusion_place(Fusion *fusion, Node *node, Part *part);
 /* Puts the nodes of `from` into `part`. */
 void sn_fusion_join(Fusion *fusion, Part *part, Part *from);
 
-/* ---- fuse.c: what may go together ---- */
+/* ---- fuse_join.c: what may go together ---- */
 
 /* The value that `value` shows through free views, which are composed into *map (of `value`'s shape). */
 Value *sn_fusion_look_through(Fusion *fusion, Value *value, IndexMap *map);
@@ -76,6 +76,9 @@ bool sn_fusion_takes_prologue(const Part *part, const Node *node);
 
 /* They run at the same time, belong to one operator in the eager order, and make no kernel too large. */
 bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from);
+
+/* Finds a part for every node of the graph. */
+Fusion sn_fusion_form(Pass *pass, Graph *graph);
 
 /* ---- fuse_merge.c ---- */
 

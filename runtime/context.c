@@ -47,12 +47,6 @@ sn_Error *sn_context_new(const sn_Program *program, const sn_ContextOptions *opt
     return status;
 }
 
-void sn_context_free_block(const sn_Context *context, Block *block) {
-    Device *device = context->program->device;
-    device->ops->free(device, block->at, block->bytes);
-    *block = (Block){0};
-}
-
 static void free_profile(sn_Context *context) {
     Device *device = context->program->device;
     if (context->marks) device->ops->marks_free(device, context->marks);
@@ -161,32 +155,6 @@ static Status bind(sn_Context *context, const Binding **out) {
 }
 
 /* ---- memory ---- */
-
-int64_t sn_context_side_bytes(const sn_Context *context) {
-    const Plan *plan = context->program->plan;
-    int64_t bytes = sn_states_bytes(context) + context->workspace.bytes;
-    for (int i = 0; i < plan->input_count; i++) bytes += context->input[i].staging.bytes;
-    for (int i = 0; i < plan->output_count; i++) bytes += context->output[i].copy.bytes;
-    return bytes;
-}
-
-static bool over_limit(const sn_Context *context, int64_t bytes, int64_t held) {
-    return context->memory_limit && bytes > context->memory_limit - held;
-}
-
-Status sn_context_grow(sn_Context *context, Block *block, int64_t bytes, int64_t held) {
-    if (block->bytes >= bytes && (block->at || !bytes) && !over_limit(context, block->bytes, held))
-        return NULL;
-    if (over_limit(context, bytes, held))
-        return sn_fail(SN_NO_MEMORY, "the run needs %lld bytes beside %lld, and the limit is %lld",
-                       (long long)bytes, (long long)held, (long long)context->memory_limit);
-    sn_context_free_block(context, block);
-    if (!bytes) return NULL;
-    Device *device = context->program->device;
-    TRY(device->ops->alloc(device, bytes, &block->at));
-    block->bytes = bytes;
-    return NULL;
-}
 
 static bool inside(const Block *block, const void *data) {
     return block->at && (uintptr_t)data - (uintptr_t)block->at < (uintptr_t)block->bytes;

@@ -89,7 +89,6 @@ struct sn_Context {
 /* The slots of the plan's states; their memory. */
 Status sn_states_init(sn_Context *context);
 void sn_states_free(sn_Context *context);
-int64_t sn_states_bytes(const sn_Context *context);
 bool sn_states_hold(const sn_Context *context, const void *data);
 
 /* Before binding: every cache has its contents and room for what the run appends to it. context->rank and
@@ -116,6 +115,8 @@ Status sn_states_place(sn_Context *context, const Binding *binding);
 
 /* After a run whose outputs are all at hand: what it made becomes the next run's input. */
 Status sn_states_hand_over(sn_Context *context, const Binding *binding);
+
+/* ---- context_memory.c ---- */
 
 /* Makes `block` at least `bytes` large; its contents are lost when it changes. `held`: the bytes of all other
  * blocks of the context. A block of an earlier run that is larger than the limit now allows is not kept. */

@@ -38,13 +38,6 @@ void sn_states_free(sn_Context *context) {
     free(context->state);
 }
 
-int64_t sn_states_bytes(const sn_Context *context) {
-    int64_t bytes = 0;
-    for (int i = 0; i < context->program->plan->state_count; i++)
-        bytes += context->state[i].current.bytes + context->state[i].next.bytes;
-    return bytes;
-}
-
 static bool inside(const Block *block, const void *data) {
     return block->at && (uintptr_t)data - (uintptr_t)block->at < (uintptr_t)block->bytes;
 }
