@@ -79,10 +79,23 @@ static Dim *bias_index(Lower *lower, Type bias, const Dim *axes, const Dim *exte
     return at;
 }
 
+/* The score behind the soft cap, where the template has none of its own. */
+static Instr *bend(Attention *attention, Instr *score) {
+    Lower *lower = &attention->lower;
+    if (attention->cap == 0 || lower->kernel->target->kind == SN_TARGET_CPU) return score;
+    Instr *inverse = sn_lower_literal(lower, SN_F32, 1 / attention->cap, 0);
+    Instr *cap = sn_lower_literal(lower, SN_F32, attention->cap, 0);
+    score = sn_lower_call(lower, "mul", SN_F32, SN_F32, 2, (Instr *[]){score, inverse});
+    score = sn_lower_call(lower, "tanh", SN_F32, SN_F32, 1, &score);
+    return sn_lower_call(lower, "mul", SN_F32, SN_F32, 2, (Instr *[]){score, cap});
+}
+
 static Instr *score(Attention *attention, const Dim *axes, bool causal) {
     Lower *lower = &attention->lower;
     const Value *bias = attention->bias;
     Instr *now = sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_HOLE_ARG, .dtype = SN_F32});
+    now = bend(attention, now);
+    if (!bias) return now;
     Instr *minus = sn_lower_literal(lower, SN_F32, -__builtin_inf(), 0), *keep = NULL;
     if (causal) {
         Dim bound = sn_dim_addc(lower->dims, sn_dim_add(lower->dims, axes[2], attention->attr->offset), 1);
@@ -167,6 +180,12 @@ void sn_attention_scratch(Attention *attention, const char *name, Dim floats) {
                  .buffer = sn_kernel_scratch(lower->kernel, SN_F32, sn_dim_mulc(lower->dims, floats, 4))});
     sn_hole_add(lower, use, &spec, false, &stands, load, stands.argument, stands.argument, 1);
     use->hole.at[use->hole.count - 1].address = true;
+}
+
+const char *sn_attention_factors(const Attention *a) {
+    double scale = a->cap == 0 ? a->attr->scale : a->attr->scale / a->cap;
+    return sn_arena_printf(a->lower.arena, ".scale = %af, .cap = %af", (double)(float)scale,
+                           (double)(float)a->cap);
 }
 
 int sn_attention_score_kind(const Attention *a) {

@@ -11,6 +11,7 @@ typedef struct Attention {
     const AttrAttention *attr;
     const Value *bias; /* NULL: none */
     bool adds;         /* the bias is added; otherwise it masks */
+    double cap;        /* 0: none */
     Type q, k, v;      /* (batch, head, row, d) */
     int64_t D, DV;
     Dim extent[4]; /* of the scores */
@@ -46,6 +47,9 @@ AttentionAddress sn_attention_address(Attention *attention, const AttentionOpera
 /* The hole of the scores, which adds the bias, or masks; with `causal` after the causal mask too. */
 void sn_attention_score(Attention *attention, const char *name, bool causal);
 
+/* The initialisers of `scale` and `cap` of the CPU's SnAttention. */
+const char *sn_attention_factors(const Attention *attention);
+
 /* How the CPU's templates mask scores: SN_ATTENTION_SCORE of attention.h. */
 int sn_attention_score_kind(const Attention *attention);
 
@@ -72,6 +76,9 @@ typedef enum AttentionKind {
 } AttentionKind;
 
 AttentionKind sn_attention_kind(const Attention *attention);
+
+/* The score hole of a GPU's templates: SCORE of attention.cuh. */
+int sn_attention_hole_kind(const Attention *attention);
 
 /* The lowerings of attention_backward to codegen/device/attention_backward.h and .cuh. */
 Status sn_lower_attention_backward(Attention *attention);

@@ -77,15 +77,16 @@ static void set_driver(Attention *a, const Cut *cut, int stores) {
     use->defines = sn_arena_printf(
         kernel->arena,
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
-        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_BACKWARD_COLUMNS %lld\n"
+        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define SN_BACKWARD_COLUMNS "
+        "%lld\n"
         "#define SN_BACKWARD_BLOCKS %d\n#define SN_BACKWARD_STORES %d\n",
         cut->tile.rows, cut->tile.vectors, (long long)a->D, (long long)a->DV, sn_attention_score_kind(a),
-        (long long)cut->columns, BLOCKS, stores);
+        a->cap != 0, (long long)cut->columns, BLOCKS, stores);
     use->driver = sn_arena_printf(
         kernel->arena,
         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = %s, .columns = "
-        "%s, .scale = %af};\n    sn_backward_run(context, &attention, %s, begin, end);",
-        number[0], number[1], number[2], number[3], number[4], (double)(float)a->attr->scale, number[5]);
+        "%s, %s};\n    sn_backward_run(context, &attention, %s, begin, end);",
+        number[0], number[1], number[2], number[3], number[4], sn_attention_factors(a), number[5]);
 }
 
 Status sn_lower_attention_backward(Attention *a) {

@@ -36,7 +36,7 @@ static bool fits_registers(const Attention *a, AttentionKind kind, int width) {
     if (kind != SN_ATTENTION_F32)
         kept = (depth / unit <= 4 ? depth / unit * 4 : 0) + (out / unit <= 4 ? out / unit * 4 : 0);
     int64_t held = (depth + out) / 2 + width + kept;
-    return held + (a->bias ? 24 : 0) <= 184;
+    return held + (a->bias || a->cap != 0 ? 24 : 0) <= 184;
 }
 
 /* The widest tiles of which two blocks fit on a processor, or else one. */
@@ -82,12 +82,10 @@ static void set_driver(Attention *a, const Cut *cut, int pointers, int pieces, i
         a->lower.arena,
         "    static constexpr int KIND = %d, D = %lld, DV = %lld, HEIGHT = 1, WIDTH = %d, STAGES = %d, "
         "STORES = "
-        "%d;\n    static constexpr int CAUSAL = %d, SCORE = %d, POINTER = %d, PIECES = %d;\n",
+        "%d;\n    static constexpr int CAUSAL = %d, SCORE = %d;\n    static constexpr float CAP = %af;\n    "
+        "static constexpr int POINTER = %d, PIECES = %d;\n",
         (int)cut->kind, (long long)a->D, (long long)a->DV, cut->width, cut->stages, stores, a->attr->causal,
-        a->adds   ? 2
-        : a->bias ? 1
-                  : 0,
-        pointers, pieces);
+        sn_attention_hole_kind(a), (double)(float)a->cap, pointers, pieces);
     use->driver = sn_arena_printf(kernel->arena,
                                   "const SnAttention attention = {%s%af};\n    "
                                   "sn_backward_run<KERNEL_NAMEUse, %s>(use, attention, block);",
@@ -109,7 +107,7 @@ Status sn_lower_attention_backward_cuda(Attention *a) {
         if (address >= SN_ADDRESS_AFFINE) pointers |= 1 << i;
         if (address == SN_ADDRESS_PIECES) pieces |= 1 << i;
     }
-    if (a->bias) sn_attention_score(a, "score", false);
+    if (sn_attention_hole_kind(a)) sn_attention_score(a, "score", false);
     TRY(a->lower.status);
     TRY(sn_attention_slopes(a, result, &stores));
     Cut cut = cut_of(a);

@@ -57,18 +57,18 @@ static void set_driver(Attention *a, Cut cut, bool pointers, bool statistics) {
     use->defines = sn_arena_printf(
         kernel->arena,
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
-        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_EMPTY_ZERO %d\n"
+        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define "
+        "SN_ATTENTION_EMPTY_ZERO %d\n"
         "#define SN_ATTENTION_BLOCKS %d\n#define SN_ATTENTION_FEW %d\n#define SN_ATTENTION_SHARE %d\n"
         "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
         "%d\n",
         cut.tile.rows, cut.tile.vectors, (long long)a->D, (long long)a->DV, sn_attention_score_kind(a),
-        a->attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
+        a->cap != 0, a->attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
-                        "%s, .columns = %s, .scale = "
-                        "%af};\n    sn_attention_run(context, &attention, begin, end);",
-                        number[0], number[1], number[2], number[3], number[4], (double)(float)a->attr->scale);
+                        "%s, .columns = %s, %s};\n    sn_attention_run(context, &attention, begin, end);",
+                        number[0], number[1], number[2], number[3], number[4], sn_attention_factors(a));
 }
 
 Status sn_lower_attention_cpu(Attention *a) {

@@ -16,6 +16,10 @@ typedef struct Cut {
     Dim chunk, chunks, base; /* columns of a chunk of few rows; how many; blocks of few rows a chunk */
 } Cut;
 
+int sn_attention_hole_kind(const Attention *a) {
+    return a->adds || a->cap != 0 ? 2 : a->bias ? 1 : 0;
+}
+
 AttentionKind sn_attention_kind(const Attention *a) {
     if (a->q.dtype == SN_BF16) return SN_ATTENTION_BF16;
     if (a->q.dtype == SN_F16) return SN_ATTENTION_F16;
@@ -44,7 +48,7 @@ static bool fits_registers(const Attention *a, AttentionKind kind, int height, i
     int64_t step = kind == SN_ATTENTION_TF32 ? 8 : 16, steps = round_up(a->D, step) / step;
     int64_t kept = kind != SN_ATTENTION_F32 && steps * height <= 8 ? 4 * steps * height : 0;
     int64_t held = height * (round_up(a->DV, kind == SN_ATTENTION_F32 ? 32 : step) + width) / 2 + kept;
-    return held + (a->bias ? 40 : 0) <= (kind == SN_ATTENTION_F32 ? 160 : 176);
+    return held + (a->bias || a->cap != 0 ? 40 : 0) <= (kind == SN_ATTENTION_F32 ? 160 : 176);
 }
 
 /* The largest tiles of which two blocks fit on a processor, or else one. */
@@ -115,19 +119,16 @@ static int forms_of(const Cut *cut) {
 
 static void set_numbers(Attention *a, const Cut *cut, int pointers, int pieces, bool statistics) {
     double scale = a->attr->scale;
-    a->use->defines =
-        sn_arena_printf(a->lower.arena,
-                        "    static constexpr int KIND = %d, D = %lld, DV = %lld, HEIGHT = %d, "
-                        "WIDTH = %d, FORMS = %d, FEW = %d, "
-                        "SHARE = %d;\n    static constexpr int CAUSAL = %d, SCORE = %d, SCALED "
-                        "= %d, ZERO = %d, POINTER = %d, PIECES = %d, "
-                        "STATISTICS = %d;\n",
-                        (int)cut->kind, (long long)a->D, (long long)a->DV, cut->height, cut->width,
-                        forms_of(cut), FEW, cut->share, a->attr->causal,
-                        a->adds   ? 2
-                        : a->bias ? 1
-                                  : 0,
-                        a->adds || !(scale > 0), a->attr->zero_rows, pointers, pieces, statistics);
+    a->use->defines = sn_arena_printf(
+        a->lower.arena,
+        "    static constexpr int KIND = %d, D = %lld, DV = %lld, HEIGHT = %d, "
+        "WIDTH = %d, FORMS = %d, FEW = %d, "
+        "SHARE = %d;\n    static constexpr int CAUSAL = %d, SCORE = %d, SCALED "
+        "= %d, ZERO = %d, POINTER = %d, PIECES = %d, "
+        "STATISTICS = %d;\n",
+        (int)cut->kind, (long long)a->D, (long long)a->DV, cut->height, cut->width, forms_of(cut), FEW,
+        cut->share, a->attr->causal, sn_attention_hole_kind(a),
+        sn_attention_hole_kind(a) == 2 || !(scale > 0), a->attr->zero_rows, pointers, pieces, statistics);
 }
 
 static void set_driver(Attention *a, const Cut *cut) {
@@ -161,7 +162,7 @@ Status sn_lower_attention_cuda(Attention *a) {
         if (address >= SN_ADDRESS_AFFINE) pointers |= 1 << i;
         if (address == SN_ADDRESS_PIECES) pieces |= 1 << i;
     }
-    if (a->bias) sn_attention_score(a, "score", false);
+    if (sn_attention_hole_kind(a)) sn_attention_score(a, "score", false);
     TRY(a->lower.status);
     HoleSpec output = sn_attention_spec("output", "h", "i", "d", a->node->output[0]->type.dim, true);
     output.takes_value = true;

@@ -98,48 +98,9 @@ static Value *mask_padding(Call *c, Value *mask, Value *length, const Heads *hea
     return sn_build3(b, SN_OP_WHERE, NULL, inside, mask, sn_call_scalar(c, dtype, -INFINITY));
 }
 
-/* [B, G, T, D] -> [B, G·n, T, D], each head n times in a row. */
-static Value *repeat_heads(Call *c, Value *x, Dim heads) {
-    if (sn_call_failed(c) || x->type.dim[1] == heads) return x;
-    const Dim *dim = x->type.dim;
-    Dim times;
-    if (!sn_dim_divides(c->dims, dim[1], heads, &times)) times = sn_dim_floordiv(c->dims, heads, dim[1]);
-    Dim wide[5] = {dim[0], dim[1], times, dim[2], dim[3]}, joined[4] = {dim[0], heads, dim[2], dim[3]};
-    Value *spread = sn_build_expand(c->builder, sn_call_unsqueeze(c, x, 2, 1), 5, wide);
-    return sn_call_failed(c) ? NULL : sn_build_reshape(c->builder, spread, 4, joined);
-}
-
-/* Column j <= row i + offset, [S, T]. */
-static Value *causal_mask(Call *c, const Heads *heads) {
-    Dim zero = sn_dim(c->dims, 0), one = sn_dim(c->dims, 1);
-    AttrIota rows = {SN_I64, heads->q->type.dim[2], heads->offset, one};
-    AttrIota columns = {SN_I64, heads->k->type.dim[2], zero, one};
-    Value *row = sn_build(c->builder, SN_OP_IOTA, &rows, 0, NULL);
-    Value *column = sn_build(c->builder, SN_OP_IOTA, &columns, 0, NULL);
-    return sn_build2(c->builder, SN_OP_LESS_EQUAL, NULL, column, sn_call_unsqueeze(c, row, 1, 1));
-}
-
-/* softmax(cap·tanh(scale·q·kᵀ / cap) + mask)·v, spelled out: the operator has no cap. */
-static Value *capped_attention(Call *c, const Heads *heads) {
-    Builder *b = c->builder;
-    DType dtype = heads->q->type.dtype;
-    Value *k = repeat_heads(c, heads->k, heads->q->type.dim[1]);
-    Value *v = repeat_heads(c, heads->v, heads->q->type.dim[1]);
-    Value *score = sn_build2(b, SN_OP_MATMUL, NULL, heads->q, sn_call_swap(c, k, 2, 3));
-    score = sn_build2(b, SN_OP_MUL, NULL, score, sn_call_scalar(c, dtype, heads->scale / heads->softcap));
-    score = sn_build1(b, SN_OP_TANH, NULL, score);
-    score = sn_build2(b, SN_OP_MUL, NULL, score, sn_call_scalar(c, dtype, heads->softcap));
-    Value *hidden = sn_call_scalar(c, dtype, -INFINITY);
-    if (heads->causal) score = sn_build3(b, SN_OP_WHERE, NULL, causal_mask(c, heads), score, hidden);
-    if (heads->mask && heads->mask->type.dtype == SN_BOOL)
-        score = sn_build3(b, SN_OP_WHERE, NULL, heads->mask, score, hidden);
-    else if (heads->mask)
-        score = sn_build2(b, SN_OP_ADD, NULL, score, heads->mask);
-    return sn_build2(b, SN_OP_MATMUL, NULL, sn_build1(b, SN_OP_SOFTMAX, &(AttrAxis){3}, score), v);
-}
-
-static Value *plain_attention(Call *c, const Heads *heads) {
-    AttrAttention attr = {.scale = heads->scale, .causal = heads->causal};
+/* cap·tanh(x / cap) is the same for either sign of the cap. */
+static Value *attention(Call *c, const Heads *heads) {
+    AttrAttention attr = {.scale = heads->scale, .causal = heads->causal, .softcap = fabs(heads->softcap)};
     if (heads->causal) attr.offset = heads->offset;
     Value *input[4] = {heads->q, heads->k, heads->v, heads->mask};
     return sn_build(c->builder, SN_OP_ATTENTION, &attr, heads->mask ? 4 : 3, input);
@@ -193,7 +154,7 @@ Value *sn_import_attention(Call *c) {
     heads.mask = mask_padding(c, heads.mask, sn_call_input(c, 6), &heads);
     if (c->output_count > 1) c->output[1] = heads.k;
     if (c->output_count > 2) c->output[2] = heads.v;
-    Value *result = heads.softcap != 0 ? capped_attention(c, &heads) : plain_attention(c, &heads);
+    Value *result = attention(c, &heads);
     if (sn_call_failed(c) || c->input[0]->type.rank == 4) return result;
     const Dim *dim = result->type.dim;
     Dim joined[3] = {dim[0], dim[2], sn_dim_mul(c->dims, dim[1], dim[3])};

@@ -84,7 +84,8 @@ INFO(rotary, AttrRotary);
 
 static const Field attention_field[] = {
     FIELD(AttrAttention, scale, FLOAT), OPTION(AttrAttention, causal, BOOL),
-    OPTION(AttrAttention, offset, DIM), OPTION(AttrAttention, zero_rows, BOOL)};
+    OPTION(AttrAttention, offset, DIM), OPTION(AttrAttention, zero_rows, BOOL),
+    OPTION(AttrAttention, softcap, FLOAT)};
 INFO(attention, AttrAttention);
 
 static const Field contract_field[] = {OPTION(AttrContract, packed, BOOL),

@@ -148,7 +148,8 @@ typedef struct AttrRotary {
 /* attention(q, k, v, bias?): q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G (query head h
  * reads key head h / (H/G)); bias broadcastable to [B, H, S, T], added to the scaled scores (a bool bias
  * keeps where true, −inf elsewhere). out [B, H, S, E] = softmax_T(scale·q·kᵀ + bias)·v; when `causal`, score
- * (i, j) counts only if j <= i + offset. `zero_rows`: a row with every score −inf gives 0 instead of NaN.
+ * (i, j) counts only if j <= i + offset. `zero_rows`: a row with every score −inf gives 0 instead of NaN. With a
+ * `softcap` c > 0 the scaled product x is c·tanh(x / c) before bias and masks.
  * Output 1, if there is one: of each row of scores the maximum m, and log Σ_T exp(score − m), [B, H, S, 2] in the
  * accumulator's dtype; −∞ both where all scores are. As one number the logarithm would be lost beside a maximum as
  * low as masks have it. */
@@ -157,13 +158,14 @@ typedef struct AttrAttention {
     bool causal;
     Dim offset; /* NULL unless causal */
     bool zero_rows;
+    double softcap; /* 0: none */
 } AttrAttention;
 
 /* attention_backward(q, k, v, dy, statistic, sums, bias?), with attention's attributes: the gradients of q, k and v, in
  * their types, for dy [B, H, S, E], that of attention's output o; statistic is its output 1, and sums [B, H, S, 1] are
  * Σ_E dy·o, in the accumulator's dtype. With p = exp(score − m − log Σ), 0 in a row whose m is −∞, and
- * ds = p∘(dy·vᵀ − sums): dq = scale·ds·k, dk = scale·dsᵀ·q, dv = pᵀ·dy, the last two summed over the query heads of a
- * key head. After Dao et al., "FlashAttention" (2022). */
+ * ds = p∘(dy·vᵀ − sums), with a soft cap times 1 − tanh²: dq = scale·ds·k, dk = scale·dsᵀ·q, dv = pᵀ·dy, the last two
+ * summed over the query heads of a key head. After Dao et al., "FlashAttention" (2022). */
 
 /* The widest heads of the tiled kernels: of that width, a work item takes 1.5 MB of the stack, and of gradients up to 2 MB;
  * on a GPU these are kept in registers. */

@@ -8,6 +8,7 @@ typedef struct Attention {
     int64_t offset;
     int64_t length; /* T */
     double *score;  /* T */
+    double *slope;  /* T: of the soft cap, 1 without one */
 } Attention;
 
 static int64_t at4(const Array *array, int64_t a, int64_t b, int64_t c, int64_t d) {
@@ -29,7 +30,18 @@ static Status begin(Eval *eval, const Node *node, int bias, Attention *attention
                              .bias = sn_eval_input(eval, node, bias)};
     attention->length = attention->k->extent[2];
     attention->score = SN_ARRAY(eval->arena, double, attention->length);
+    attention->slope = SN_ARRAY(eval->arena, double, attention->length);
     return attention->attr->causal ? sn_eval_dim(eval, attention->attr->offset, &attention->offset) : NULL;
+}
+
+/* The score of column j behind the soft cap. */
+static double capped(Attention *attention, int64_t j, double score) {
+    double cap = attention->attr->softcap;
+    attention->slope[j] = 1;
+    if (cap == 0) return score;
+    double bent = tanh(score / cap);
+    attention->slope[j] = 1 - bent * bent;
+    return cap * bent;
 }
 
 /* The scores of query row (b, h, i); gives the greatest. */
@@ -40,7 +52,8 @@ static double row_scores(Attention *attention, int64_t b, int64_t h, int64_t gro
         double score = 0;
         for (int64_t d = 0; d < q->extent[3]; d++)
             score += q->f[at4(q, b, h, i, d)] * k->f[at4(k, b, group, j, d)];
-        score = biased(attention->bias, score * attention->attr->scale, (int64_t[4]){b, h, i, j});
+        score = capped(attention, j, score * attention->attr->scale);
+        score = biased(attention->bias, score, (int64_t[4]){b, h, i, j});
         /* j > i + offset, without the sum. */
         if (attention->attr->causal && j - i > attention->offset) score = -INFINITY;
         attention->score[j] = score;
@@ -104,7 +117,8 @@ static void add_column(const Attention *attention, Gradients *to, const int64_t 
         dp += gradient * v->f[at4(v, row[0], group, j, e)];
         to->of[2]->f[at4(v, row[0], group, j, e)] += p * gradient;
     }
-    double ds = p * (dp - to->sums->f[at4(to->sums, row[0], row[1], row[2], 0)]) * attention->attr->scale;
+    double ds = p * (dp - to->sums->f[at4(to->sums, row[0], row[1], row[2], 0)]);
+    ds *= attention->slope[j] * attention->attr->scale;
     for (int64_t d = 0; d < q->extent[3]; d++) {
         int64_t of_q = at4(q, row[0], row[1], row[2], d), of_k = at4(k, row[0], group, j, d);
         to->of[0]->f[of_q] += ds * k->f[of_k];

@@ -1,6 +1,8 @@
 /* Types of attention and of its gradients. */
 #include "infer_rules.h"
 
+#include <math.h>
+
 static Status check_shapes(Infer *infer, const Node *node, const Dim *q, const Dim *k, const Dim *v) {
     TRY(sn_infer_equal_dim(infer, node, "the batches of q and k", q[0], k[0], NULL));
     TRY(sn_infer_equal_dim(infer, node, "the batches of k and v", k[0], v[0], NULL));
@@ -28,6 +30,8 @@ static Status check_operands(Infer *infer, const Node *node, const Value *bias) 
     }
     if (attr->causal && (!attr->offset || sn_dim_has_axis(attr->offset)))
         return sn_fail(SN_INVALID, "the causal offset is not a size");
+    if (!(attr->softcap >= 0) || isinf(attr->softcap))
+        return sn_fail(SN_INVALID, "a soft cap of %g", attr->softcap);
     const Dim *q = node->input[0]->type.dim, *k = node->input[1]->type.dim;
     TRY(check_shapes(infer, node, q, k, node->input[2]->type.dim));
     if (!bias) return NULL;

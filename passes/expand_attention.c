@@ -40,10 +40,17 @@ static Value *add_bias(Builder *b, Value *scores, Value *bias) {
     return sn_build3(b, SN_OP_WHERE, NULL, bias, scores, sn_build_scalar(b, scores->type.dtype, -INFINITY));
 }
 
-/* The scores [B, H, S, T] from the product q·kᵀ, in the accumulator's dtype: scaled, biased, −∞ where masked. */
-static Value *scores_of(Builder *b, const AttrAttention *attr, Value *bias, Value *product) {
+/* The scores [B, H, S, T] from the product q·kᵀ, in the accumulator's dtype: scaled, capped, biased, −∞ where masked.
+ * *bent is the soft cap's tanh, NULL without one. */
+static Value *scores_of(Builder *b, const AttrAttention *attr, Value *bias, Value *product, Value **bent) {
     Value *scores = product ? sn_build_cast(b, product, accumulator_dtype(product->type.dtype)) : NULL;
-    scores = op_scalar(b, SN_OP_MUL, scores, attr->scale);
+    double cap = attr->softcap;
+    *bent = NULL;
+    scores = op_scalar(b, SN_OP_MUL, scores, cap == 0 ? attr->scale : attr->scale / cap);
+    if (cap != 0) {
+        *bent = op1(b, SN_OP_TANH, scores);
+        scores = op_scalar(b, SN_OP_MUL, *bent, cap);
+    }
     scores = add_bias(b, scores, bias);
     return attr->causal ? mask_future(b, scores, attr->offset) : scores;
 }
@@ -88,7 +95,8 @@ Value *sn_expand_attention(Builder *b, Node *node) {
     b->group = graph->next_group++;
     Value *scores = contract(b, q, transposed);
     b->group = graph->next_group++;
-    scores = scores_of(b, attr, node->input_count > 3 ? node->input[3] : NULL, scores);
+    Value *bent;
+    scores = scores_of(b, attr, node->input_count > 3 ? node->input[3] : NULL, scores, &bent);
     if (node->output_count > 1) replace_statistic(b, node, scores);
     Value *p = score_softmax(b, scores, attr->zero_rows);
     if (p) p = sn_build_cast(b, p, q->type.dtype);
@@ -126,10 +134,10 @@ static Value *column_products(Builder *b, Value *x, Value *y, Dim groups) {
     return contract(b, transposed(b, by_group(b, x, groups)), by_group(b, y, groups));
 }
 
-/* exp(score − m − log Σ), 0 where masked and in rows whose maximum m is −∞. */
-static Value *probabilities(Builder *b, const AttentionOperands *of) {
+/* exp(score − m − log Σ), 0 where masked and in rows whose maximum m is −∞; *bent is that of scores_of. */
+static Value *probabilities(Builder *b, const AttentionOperands *of, Value **bent) {
     Dim zero = sn_dim(b->graph->dims, 0), one = sn_dim(b->graph->dims, 1);
-    Value *scores = scores_of(b, of->attr, of->bias, row_products(b, of->q, of->k));
+    Value *scores = scores_of(b, of->attr, of->bias, row_products(b, of->q, of->k), bent);
     Value *top = sn_build_slice(b, of->statistic, 3, zero, one, 1);
     Value *logarithm = sn_build_slice(b, of->statistic, 3, one, one, 1);
     Value *below = op2(b, SN_OP_SUB, scores, unless_lowest(b, top, top, INFINITY));
@@ -140,12 +148,14 @@ void sn_attention_gradients(Builder *b, const AttentionOperands *of, Value *grad
     DType dtype = of->q->type.dtype;
     Dim groups = of->k->type.dim[1];
     regroup(b);
-    Value *p = probabilities(b, of);
+    Value *bent, *p = probabilities(b, of, &bent);
     regroup(b);
     Value *dp = row_products(b, of->dy, of->v);
     if (dp) dp = sn_build_cast(b, dp, accumulator_dtype(dtype));
     Value *ds = gradient[3] = op2(b, SN_OP_MUL, p, op2(b, SN_OP_SUB, dp, of->sums));
-    Value *scaled = op_scalar(b, SN_OP_MUL, ds, of->attr->scale);
+    Value *inner = ds; /* of what the soft cap is of */
+    if (bent) inner = op2(b, SN_OP_SUB, ds, op2(b, SN_OP_MUL, ds, op2(b, SN_OP_MUL, bent, bent)));
+    Value *scaled = op_scalar(b, SN_OP_MUL, inner, of->attr->scale);
     if (b->status) return;
     scaled = sn_build_cast(b, scaled, dtype);
     regroup(b);

@@ -194,7 +194,7 @@ static Value *attention(Case *c, Value *q, Value *k, Value *v, Value *bias, Attr
     return result;
 }
 
-/* Self-attention on heads that lie side by side, its result put back side by side. */
+/* Self-attention on heads that lie side by side, its result put back side by side; with a soft cap where it is causal. */
 static void self_attention(void **state) {
     (void)state;
     for (int causal = 0; causal < 2; causal++) {
@@ -203,8 +203,10 @@ static void self_attention(void **state) {
         for (int i = 0; i < 3; i++)
             side[i] =
                 transpose(c, reshape(c, param(c, SN_F32, "B, T, 4*20"), "B, T, 4, 20"), (int[]){0, 2, 1, 3});
-        AttrAttention attr = {
-            .scale = 0.25, .causal = causal, .offset = causal ? sn_dim(c->graph->dims, 0) : NULL};
+        AttrAttention attr = {.scale = 0.25,
+                              .causal = causal,
+                              .offset = causal ? sn_dim(c->graph->dims, 0) : NULL,
+                              .softcap = causal ? 0.7 : 0};
         Value *y = attention(c, side[0], side[1], side[2], NULL, attr);
         result(c, reshape(c, transpose(c, y, (int[]){0, 2, 1, 3}), "B, T, 80"));
         check(c, SIZES, sizes);
@@ -245,7 +247,7 @@ static void statistics(void **state) {
     }
 }
 
-/* Cached keys (an offset), grouped heads, a mask by batch, and no row without a key. */
+/* Cached keys (an offset), grouped heads, a mask by batch, soft caps, and no row without a key. */
 static void cached_attention(void **state) {
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
@@ -255,7 +257,8 @@ static void cached_attention(void **state) {
         Value *bias = kind == 0   ? NULL
                       : kind == 1 ? param(c, SN_F32, "B, 1, 1, T + 5")
                                   : param(c, SN_BOOL, "T, T + 5");
-        AttrAttention attr = {.scale = 0.25, .causal = kind != 2, .zero_rows = true};
+        AttrAttention attr = {
+            .scale = 0.25, .causal = kind != 2, .zero_rows = true, .softcap = kind ? 0.5 : 0};
         if (attr.causal) attr.offset = sn_dim(c->graph->dims, 5);
         result(c, attention(c, q, k, v, bias, attr));
         check(c, SIZES, sizes);
@@ -271,7 +274,7 @@ static void split_attention(void **state) {
         Value *q = param(c, SN_F32, "B, 6, T, 64"),
               *k = param(c, SN_F32, kind == 1 ? "B, 6, T + 699, 64" : "B, 2, T + 699, 64"),
               *v = param(c, SN_F32, heads), *bias = kind == 2 ? param(c, SN_BOOL, "B, 1, 1, T + 699") : NULL;
-        AttrAttention attr = {.scale = 0.0625, .causal = kind < 2, .zero_rows = true};
+        AttrAttention attr = {.scale = 0.0625, .causal = kind < 2, .zero_rows = true, .softcap = kind / 2};
         if (attr.causal) attr.offset = sn_dim(c->graph->dims, 699);
         result(c, attention(c, q, k, v, bias, attr));
         check(c, 3, sizes);
@@ -288,7 +291,7 @@ static void attention_gradients(void **state) {
                                          "B, 2, T + 40, 24"};
     for (int kind = 0; kind < 4; kind++) {
         Case *c = begin_case(SN_CLUSTER_ATTENTION);
-        AttrAttention attr = {.scale = 0.25, .causal = kind != 3};
+        AttrAttention attr = {.scale = 0.25, .causal = kind != 3, .softcap = kind % 2 ? 0.6 : 0};
         if (attr.causal) attr.offset = sn_dim(c->graph->dims, kind == 1 ? 699 : kind == 2 ? -2 : 0);
         Value *q = param(c, SN_F32, kind == 2 ? "B, 6, T, 130" : "B, 6, T, 20"),
               *dy = param(c, SN_F32, "B, T, 6*24");

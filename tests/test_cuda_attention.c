@@ -182,7 +182,7 @@ static void check_case(Fixture *f, Case *c, const Kernel *kernel, void *unit, co
 typedef struct Shape {
     const char *q, *k, *v, *bias;
     bool masks, lowest, causal, zero, side, sums;
-    double scale;
+    double scale, cap;
 } Shape;
 
 typedef struct Cases {
@@ -246,7 +246,7 @@ static void add_case(Cases *cases, const Shape *s, DType dtype, Precision precis
     x[3] = !s->bias    ? NULL
            : s->lowest ? lowest_where(c, dtype, s->bias)
                        : param(c, s->masks ? SN_BOOL : dtype, s->bias);
-    AttrAttention attr = {.scale = s->scale, .causal = s->causal, .zero_rows = s->zero};
+    AttrAttention attr = {.scale = s->scale, .causal = s->causal, .zero_rows = s->zero, .softcap = s->cap};
     if (s->causal) attr.offset = sn_dim_sub(c->graph->dims, x[1]->type.dim[2], x[0]->type.dim[2]);
     Node *node = sn_build(&c->b, SN_OP_ATTENTION, &attr, s->bias ? 4 : 3, x)->producer;
     assert_ok(c->b.status);
@@ -279,7 +279,7 @@ static void add_gradients(Cases *cases, const Shape *s, DType dtype, Precision p
     x[4] = sn_build3(&c->b, SN_OP_WHERE, NULL, spread(c, seen, any), any, number(c, -INFINITY, any));
     x[5] = slice(c, param_of(c, row), 3, 0, "1", 1);
     if (s->bias) x[6] = param(c, s->masks ? SN_BOOL : dtype, s->bias);
-    AttrAttention attr = {.scale = s->scale, .causal = s->causal};
+    AttrAttention attr = {.scale = s->scale, .causal = s->causal, .softcap = s->cap};
     if (s->causal) attr.offset = sn_dim_sub(c->graph->dims, x[1]->type.dim[2], x[0]->type.dim[2]);
     Node *node = sn_build(&c->b, SN_OP_ATTENTION_BACKWARD, &attr, s->bias ? 7 : 6, x)->producer;
     assert_ok(c->b.status);
@@ -320,13 +320,14 @@ enum { SIZES = sizeof sizes / sizeof *sizes };
 static const Shape shapes[] = {
     {"B, 2, T, 16", "B, 2, T, 16", "B, 2, T, 16", .scale = 0.25, .side = true},
     {"B, 2, T, 64", "B, 2, T, 64", "B, 2, T, 64", .scale = 0.125, .side = true, .causal = true, .sums = true},
-    {"B, 4, T, 20", "B, 2, T + 37, 20", "B, 2, T + 37, 11", "B, 1, 1, T + 37", .scale = 0.25, .causal = true},
+    {"B, 4, T, 20", "B, 2, T + 37, 20", "B, 2, T + 37, 11", "B, 1, 1, T + 37", .scale = 0.25, .cap = 0.8,
+     .causal = true},
     /* The first rows see nothing. */
     {"B, 2, T + 6, 32", "B, 2, T, 32", "B, 2, T, 32", .scale = 0.2, .causal = true},
     {"B, 2, T + 6, 32", "B, 2, T, 32", "B, 2, T, 32", .scale = -0.2, .causal = true, .zero = true,
      .sums = true},
     {"B, 2, T, 40", "B, 1, T + 3, 40", "B, 1, T + 3, 24", "T, T + 3", .masks = true, .zero = true,
-     .scale = 0.2},
+     .scale = 0.2, .cap = 0.5},
 };
 
 enum { SHAPES = sizeof shapes / sizeof *shapes };
@@ -358,7 +359,7 @@ static void gradients(void **state) {
 static void few_rows(void **state) {
     static const Shape few[] = {
         {"B, 4, 1, 64", "B, 2, T + 300, 64", "B, 2, T + 300, 64", .scale = 0.125, .causal = true,
-         .sums = true},
+         .sums = true, .cap = 1.5},
         {"B, 6, 3, 20", "B, 1, T + 300, 20", "B, 1, T + 300, 36", "B, 1, 3, T + 300", .scale = 0.2},
         {"B, 1, T, 600", "B, 1, T, 600", "B, 1, T, 520", .scale = 0.05, .zero = true, .causal = true},
     };

@@ -176,10 +176,11 @@ static Model *attention_model(Arena *arena, const char *lengths, double softcap)
     return model;
 }
 
-static bool has_tanh(const Graph *graph) {
-    for (const Node *node = graph->body->first; node; node = node->next)
-        if (node->op == SN_OP_TANH) return true;
-    return false;
+static double softcap_of(const Graph *graph) {
+    const Node *node = graph->body->first;
+    while (node && node->op != SN_OP_ATTENTION) node = node->next;
+    assert_non_null(node);
+    return ((const AttrAttention *)node->attr)->softcap;
 }
 
 static void attention_needs_a_list_of_lengths(void **state) {
@@ -195,9 +196,9 @@ static void caps_of_either_sign_count(void **state) {
     Fixture *fixture = *state;
     Graph *graph;
     loaded(fixture, attention_model(fixture->arena, "2", 0), &graph);
-    assert_false(has_tanh(graph));
+    assert_true(softcap_of(graph) == 0);
     loaded(fixture, attention_model(fixture->arena, "2", -2), &graph);
-    assert_true(has_tanh(graph));
+    assert_true(softcap_of(graph) == 2);
 }
 
 /* ---- others ---- */

@@ -8,7 +8,7 @@
  *   HEIGHT, WIDTH  a block works on 64·HEIGHT rows, WIDTH columns (a multiple of 16) at a time
  *   FORMS, FEW, SHARE  of attention_few.cuh
  *   CAUSAL   1: row i sees the columns j <= i + offset
- *   SCORE    0: no score hole; 1: the hole masks (returns its argument or -infinity); 2: the hole adds
+ *   SCORE    0: no score hole; 1: the hole masks (returns its argument or -infinity); 2: the hole adds, or caps
  *   SCALED   1: scores are multiplied by the scale before the hole and the maximum, otherwise in the exponential; it must
  *            be 1 when SCORE is 2 or the scale is not positive
  *   ZERO     1: a row of O whose scores are all -infinity is zero; 0: NaN, as Softmax has it
@@ -102,9 +102,7 @@ template <class Use> struct SnAttentionShape {
 };
 
 /* Up to how many steps of the sum over d, times the height, a thread of attention_tensor.cuh keeps its queries. */
-template <class Use> struct SnAttentionKeeps {
-    static constexpr int STEPS = 8;
-};
+template <class Use> struct SnAttentionKeeps { static constexpr int STEPS = 8; };
 
 /* ---- operands ---- */
 

@@ -10,6 +10,8 @@
  *   sn_mask_tile says 1; 2 the hole is called for every score (a bias); 3 no hole: a row sees the columns up
  *   to some last one, and sn_mask_tile is exact for a single row
  *
+ * - SN_ATTENTION_CAPPED: 1 scores are cap * tanh(scale * Q . K) before holes and masks; 0 (default) not
+ *
  * - SN_ATTENTION_EMPTY_ZERO: 1 a row of O whose scores are all -infinity is zero; 0 (default) NaN, as
  *   Softmax has it
  *
@@ -118,6 +120,14 @@ SN_INLINE int64_t sn_attention_items(const SnAttention *p) {
 SN_INLINE int64_t sn_attention_after(const SnAttention *p) {
     return p->rows <= SN_ATTENTION_FEW && sn_attention_chunks(p) > 1 ? p->batch * p->heads * p->rows : 0;
 }
+
+#if SN_ATTENTION_CAPPED
+/* The soft cap on the scores [from, end), whole vectors of them, in place. */
+SN_OUTLINE void sn_attention_bend(float *s, int64_t from, int64_t end, float cap) {
+    for (int64_t l = from; l < end; l += SN_LANES)
+        sn_store_f32_v(s + l, cap * sn_tanh_f32_v(sn_load_f32_v(s + l)));
+}
+#endif
 
 /* Exponentials of the scores [from, end), whole vectors of them, in place; returns their sum, lane by lane.
  */

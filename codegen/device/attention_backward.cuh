@@ -10,6 +10,7 @@
  * Use, the kernel's struct, has the numbers KIND, D, DV, CAUSAL, SCORE, POINTER and PIECES of attention.cuh (HEIGHT is 1),
  *   WIDTH    rows that stream at a time, a multiple of 16, at most 64
  *   STAGES   2: the next ones are on their way meanwhile; 1: they are not
+ *   CAP      a float: the score hole has a soft cap; 0: it has none
  *   STORES   a bit for each of dQ, dK, dV (1, 2, 4): it is stored
  * the holes query_s, key_s, value_s, score_s and addresses of attention.cuh, and
  *   float slope_s(b, h, i, d), const void *slope_pointer(b, h, i, d): dO (8 of POINTER and PIECES)
@@ -167,16 +168,18 @@ SN_DEVICE void sn_backward_weigh(const Use &use, const SnAttention &p, const SnB
             const int column = Layout::column(c), at_score = Layout::score_at(r, c);
             const int row = KEYS ? column : (int)threadIdx.x / 32 * 16 + Layout::row(r);
             float &score = one.score[at_score], &slope = two.score[at_score];
-            float weight = 0;
+            float weight = 0, bent = 0; /* bent: tanh of the soft cap */
             if constexpr (Use::SCORE == 0) {
                 if (column >= from && column < until) weight = sn_exp2_fast(score * factor - number[row]);
             } else if (column >= from && column < until) {
                 const int64_t other = tile.first + column;
+                if constexpr (Use::CAP != 0) bent = sn_tanh_f32_s(score * p.scale / Use::CAP);
                 score = use.score_s(score * p.scale, at.b, KEYS ? tile.head : at.h, KEYS ? other : own,
                                     KEYS ? own : other);
                 weight = sn_exp2_fast((score - number[row]) * log2e - number[SN_BACKWARD_ROWS + row]);
             }
-            score = weight * (slope - number[2 * SN_BACKWARD_ROWS + row]);
+            score =
+                weight * (slope - number[2 * SN_BACKWARD_ROWS + row]) * (Use::CAP != 0 ? 1 - bent * bent : 1);
             slope = weight;
         }
     }

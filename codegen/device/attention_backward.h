@@ -3,7 +3,7 @@
  * key head.
  *
  * Contract for the code generator: after vector.h, vector_math.h, tile.h (SN_TILE_B 1) and attention_score.h, then
- * attention_backward_step.h. #defines before the text: SN_ATTENTION_D, SN_ATTENTION_DV and SN_ATTENTION_SCORE as in attention.h, and
+ * attention_backward_step.h. #defines before the text: SN_ATTENTION_D, SN_ATTENTION_DV, SN_ATTENTION_SCORE and SN_ATTENTION_CAPPED as in attention.h, and
  *
  * - SN_BACKWARD_COLUMNS: keys of a step, a multiple of SN_TILE_NR
  *

@@ -75,10 +75,16 @@ SN_INLINE vf32 sn_attention_dots(const SnAttentionFew *t, int64_t r, int64_t j, 
 SN_FOLD(attention_most, sn_attention_larger, f32, float, vf32)
 
 /* The row's exponentials over the chunk, and their greatest score and sum. */
-SN_INLINE void sn_attention_few_softmax(SnAttentionFew *t, int64_t r, int64_t j, int64_t count) {
+SN_INLINE void sn_attention_few_softmax(SnAttentionFew *t, const SnAttention *p, int64_t r, int64_t j,
+                                        int64_t count) {
     float *s = t->scores + r * SN_ATTENTION_CHUNK;
     int state = sn_mask_tile(t->context, t->b, t->h[r], t->i[r], t->i[r] + 1, j, j + count);
     SnAttentionSpan span = {0, SN_ATTENTION_SCORE == 2 || state != 2 ? 0 : count, count};
+#if SN_ATTENTION_CAPPED
+    sn_attention_bend(s, 0, count, p->cap);
+#else
+    (void)p;
+#endif
     t->maximum[r] =
         sn_attention_most_f32(sn_attention_settle(t->context, s, t->b, t->h[r], t->i[r], j, count, &span));
     t->sum[r] =
@@ -119,11 +125,11 @@ SN_INLINE void sn_attention_weigh_row(SnAttentionFew *t, int64_t r, int64_t j, i
 }
 
 /* All the rows against the columns j .. j+count. */
-SN_OUTLINE void sn_attention_few_chunk(SnAttentionFew *t, int64_t j, int64_t count) {
+SN_OUTLINE void sn_attention_few_chunk(SnAttentionFew *t, const SnAttention *p, int64_t j, int64_t count) {
     for (int64_t l = 0; l < count; l += SN_LANES)
         for (int64_t r = 0; r < t->rows; r++)
             sn_store_f32_v(t->scores + r * SN_ATTENTION_CHUNK + l, sn_attention_dots(t, r, j, l, count));
-    for (int64_t r = 0; r < t->rows; r++) sn_attention_few_softmax(t, r, j, count);
+    for (int64_t r = 0; r < t->rows; r++) sn_attention_few_softmax(t, p, r, j, count);
     for (int64_t l = 0; l < count; l += SN_ATTENTION_AT_ONCE)
         for (int64_t r = 0; r < t->rows; r++) sn_attention_weigh_row(t, r, j, l, count);
 }
@@ -145,7 +151,7 @@ SN_OUTLINE void sn_attention_few(const SnContext *context, const SnAttention *p,
         int64_t j = chunk * SN_ATTENTION_CHUNK, left = p->columns - j;
         t.g = at % p->kv_heads, t.b = at / p->kv_heads;
         sn_attention_few_start(&t, p, share * SN_ATTENTION_SHARE);
-        sn_attention_few_chunk(&t, j, left < SN_ATTENTION_CHUNK ? left : SN_ATTENTION_CHUNK);
+        sn_attention_few_chunk(&t, p, j, left < SN_ATTENTION_CHUNK ? left : SN_ATTENTION_CHUNK);
         for (int64_t r = 0; r < t.rows; r++) {
             const float *out = t.out + r * SN_ATTENTION_LDO;
             if (chunks == 1) {

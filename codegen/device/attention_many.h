@@ -23,7 +23,7 @@ typedef struct SnAttentionItem {
     int64_t b, h, g, i0, rows, heights; /* rows of this item, from i0, cut into heights */
     SnAttentionAhead ahead;
     int started[SN_ATTENTION_BLOCKS]; /* the height has sums in `out` */
-    float scale;
+    float scale, cap;
     SN_ALIGNED_64 float maximum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS]; /* (height, row) */
     SN_ALIGNED_64 float sum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS];
     SN_ALIGNED_64 float scores[SN_TILE_MR * SN_ATTENTION_LDS];      /* (row, j) of one height */
@@ -171,6 +171,10 @@ SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, i
     float *maximum = t->maximum + u * SN_ATTENTION_SLOTS, *sum = t->sum + u * SN_ATTENTION_SLOTS;
     SN_ALIGNED_64 float square[SN_ATTENTION_SLOTS * SN_LANES] = {0}; /* a vector for each row */
     SN_ALIGNED_64 float origin[SN_ATTENTION_SLOTS], shrink[SN_ATTENTION_SLOTS];
+#if SN_ATTENTION_CAPPED
+    for (int64_t r = 0; r < rows; r++)
+        sn_attention_bend(t->scores + r * SN_ATTENTION_LDS, span.from, span.end, t->cap);
+#endif
     for (int64_t r = 0; r < rows; r++)
         sn_store_f32_v(square + r * SN_LANES,
                        sn_attention_settle(t->context, t->scores + r * SN_ATTENTION_LDS, t->b, t->h, i + r, j,
@@ -260,7 +264,7 @@ SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p,
 SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin,
                                   int64_t end) {
     SnAttentionItem t;
-    t.context = context, t.scale = p->scale;
+    t.context = context, t.scale = p->scale, t.cap = p->cap;
     /* Rows past those of a height are read by the tile; what comes of them is not used. */
     __builtin_memset(t.scores, 0, sizeof t.scores);
     __builtin_memset(t.front, 0, sizeof t.front);

@@ -9,6 +9,9 @@
 #ifndef SN_ATTENTION_SCORE
 #define SN_ATTENTION_SCORE 0
 #endif
+#ifndef SN_ATTENTION_CAPPED
+#define SN_ATTENTION_CAPPED 0
+#endif
 #if SN_TILE_B != 1
 #error "attention packs keys and values as f32: SN_TILE_B must be 1"
 #endif
@@ -26,7 +29,9 @@
 
 typedef struct SnAttention {
     int64_t batch, heads, kv_heads, rows, columns;
-    float scale;
+    float
+        scale; /* of products; with SN_ATTENTION_CAPPED of arguments of the tanh, that is, divided by the cap */
+    float cap;
 } SnAttention;
 
 SN_INLINE vf32 sn_query_v(const SnContext *context, int64_t b, int64_t h, int64_t i, int64_t d);
