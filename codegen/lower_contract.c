@@ -52,6 +52,7 @@ static Status lower_plain(Gemm *gemm) {
     DType dtype = gemm->type.dtype;
     Instr *factor[2] = {sn_lower_pull(lower, gemm->node->input[0], left),
                         sn_lower_pull(lower, gemm->node->input[1], right_index(gemm, full, k))};
+    factor[1] = sn_lower_cast(lower, factor[1], dtype, true);
     Acc *acc = SN_NEW(lower->arena, Acc);
     *acc = (Acc){
         .function = "add", .dtype = dtype, .value = sn_lower_call(lower, "mul", dtype, dtype, 2, factor)};

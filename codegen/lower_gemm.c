@@ -100,12 +100,12 @@ static bool read_address(Gemm *gemm) {
     return true;
 }
 
-/* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2) or f16 (3). */
+/* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2), f16 (3) or i8 (4). */
 static int packed_mode(const Gemm *gemm) {
     int64_t K;
     bool even = sn_dim_is(gemm->K, &K) && K % 2 == 0;
     DType dtype = gemm->node->input[1]->type.dtype;
-    if (dtype == SN_F32) return 1;
+    if (dtype == SN_F32 || dtype == SN_I8) return dtype == SN_F32 ? 1 : 4;
     return !even ? 0 : dtype == SN_BF16 ? 2 : 3;
 }
 

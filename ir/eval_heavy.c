@@ -18,8 +18,11 @@ static void multiply(Array *out, Matrix to, int64_t rows, int64_t columns, int64
         for (int64_t k = 0; k < length; k++) {
             int64_t at = to.start + m * to.step;
             int64_t left = a.start + m * a.step + k * a.stride, right = b.start + k * b.step;
-            for (int64_t n = 0; n < columns && out->f; n++)
-                out->f[at + n] += a.array->f[left] * b.array->f[right + n * b.stride];
+            for (int64_t n = 0; n < columns && out->f; n++) {
+                int64_t from = right + n * b.stride; /* packed integers are read as the numbers they are */
+                out->f[at + n] +=
+                    a.array->f[left] * (b.array->f ? b.array->f[from] : (double)b.array->i[from]);
+            }
             for (int64_t n = 0; n < columns && out->i; n++)
                 out->i[at + n] =
                     (int64_t)((uint64_t)out->i[at + n] +

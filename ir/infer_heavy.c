@@ -35,10 +35,15 @@ static Status check_packed(Infer *infer, const Node *node, Type b, Dim columns) 
     return sn_infer_equal_dim(infer, node, "the panels", panels, b.dim[b.rank - 3], NULL);
 }
 
+/* Panels may be narrower than an a of f32: of two bytes, or integers of one. */
+static bool is_narrower(DType a, DType b) {
+    return a == SN_F32 && (b == SN_BF16 || b == SN_F16 || b == SN_I8);
+}
+
 Status sn_infer_contract(Infer *infer, Node *node) {
     const AttrContract *attr = node->attr;
     Type a = node->input[0]->type, b = node->input[1]->type;
-    TRY(sn_infer_one_dtype(node));
+    if (!attr->packed || !is_narrower(a.dtype, b.dtype)) TRY(sn_infer_one_dtype(node));
     if (a.rank < 2 || b.rank != a.rank + attr->packed)
         return sn_fail(SN_INVALID, "operands of rank %d and %d%s", a.rank, b.rank,
                        attr->packed ? ", the second packed" : "");

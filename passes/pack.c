@@ -1,6 +1,6 @@
 /* Right operands of contractions are packed into the panels that the CPU kernel streams: constant ones once, in setup; in
  * a training step, large ones in each run, for one packing costs less than the many that a product without it does. */
-#include "pass.h"
+#include "narrow.h"
 
 #include "tuning.h"
 
@@ -24,14 +24,41 @@ static bool wants_packing(const Pass *pass, const Graph *graph, const Node *node
     return graph->states.count > 0 && b->type.dtype == SN_F32 && is_large(b);
 }
 
+/* Whether the kernel has panels of that element type for a matrix of so many rows, while the left operand is f32. */
+static bool has_panels(Dim rows, DType dtype) {
+    int64_t K;
+    if (!sn_dim_is(rows, &K)) return false;
+    return dtype == SN_I8 || K % 2 == 0; /* two rows share a word */
+}
+
+/* What is packed for b: b, or the narrow elements that it is made of. */
+static Value *packed_elements(Pass *pass, Builder *builder, Value *b, NarrowWeights *narrow) {
+    bool setup = b->producer && b->producer->setup;
+    if (!setup || !sn_narrow_weights(pass, builder->graph, b, narrow)) return b;
+    if (!has_panels(b->type.dim[b->type.rank - 2], narrow->dtype)) {
+        narrow->scaled = false;
+        return b;
+    }
+    sn_pass_remark(pass, builder->origin, true, "weights stay %s", sn_dtype_name(narrow->dtype));
+    return sn_narrow_elements(builder, b, narrow);
+}
+
 static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     Builder builder = sn_builder_before(graph, node);
-    Value *b = node->input[1];
+    NarrowWeights narrow = {SN_F32, false};
+    Value *whole = node->input[1], *b = packed_elements(pass, &builder, whole, &narrow);
+    pass->status = builder.status;
+    if (!b) return;
     const Dim *end = b->type.dim + b->type.rank;
     AttrPack pack = {sn_tuning_panel(pass->target, b->type.dtype, end[-1], end[-2])};
     AttrContract contract = {true, b->type.dim[b->type.rank - 1]};
     Value *panels = sn_build1(&builder, SN_OP_PACK, &pack, b);
     Value *product = sn_build2(&builder, SN_OP_CONTRACT, &contract, node->input[0], panels);
+    if (product && narrow.scaled) {
+        Value *factors = sn_narrow_factors(&builder, whole);
+        factors = factors ? sn_build_expand(&builder, factors, product->type.rank, product->type.dim) : NULL;
+        product = factors ? sn_build2(&builder, SN_OP_MUL, NULL, product, factors) : NULL;
+    }
     pass->status = builder.status;
     if (!product) return;
     sn_value_replace(node->output[0], product);

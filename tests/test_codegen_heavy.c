@@ -75,49 +75,65 @@ static void types(void **state) {
     }
 }
 
+typedef struct PackedCase {
+    DType left, panels;
+    int64_t depth;
+    bool turned; /* the rows of x lie side by side */
+} PackedCase;
+
+/* x [B·T, depth] by 70 columns; `size`: B and T. */
+static void check_packed(const PackedCase *t, const int64_t *size) {
+    Case *p = begin_case(SN_CLUSTER_PACK), *c = begin_case(SN_CLUSTER_CONTRACT);
+    char text[64];
+    snprintf(text, sizeof text, "70, %lld", (long long)t->depth);
+    p->low = -128, p->high = 127;
+    Value *stored = param(p, t->panels, text), *w = transpose(p, stored, (int[]){1, 0});
+    result(p, apply(p, SN_OP_PACK, &(AttrPack){p->target.panel}, w, NULL));
+    Kernel *pack = generate(p);
+    snprintf(text, sizeof text, t->turned ? "%lld, B*T" : "B*T, %lld", (long long)t->depth);
+    Value *x = param(c, t->left, text);
+    Type type = p->cluster->output[0]->type;
+    snprintf(text, sizeof text, "%lld, %lld, %lld", (long long)type.dim[0]->value, (long long)t->depth,
+             (long long)c->target.panel);
+    Value *b = param(c, t->panels, text);
+    Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(c->graph->dims, 70)},
+                     t->turned ? transpose(c, x, (int[]){1, 0}) : x, b);
+    result(c, reshape(c, y, "B, T, 70"));
+    Kernel *kernel = generate(c);
+
+    void *handle[2];
+    KernelFunction *do_pack = compile(pack, &handle[0]), *multiply = compile(kernel, &handle[1]);
+    Array *in[2] = {random_input(c, x, size, 1), random_input(p, stored, size, 2)};
+    Run one_run = {.buffer = {bytes_of(in[1])}}, two_runs = {.buffer = {bytes_of(in[0])}};
+    launch(p, pack, do_pack, size, &one_run, 1);
+    two_runs.buffer[1] = one_run.buffer[1];
+    launch(c, kernel, multiply, size, &two_runs, 1);
+    Array *truth = sn_array_new(c->arena, t->left, 3, (const int64_t[]){size[0], size[1], 70});
+    int64_t M = size[0] * size[1], K = t->depth;
+    for (int64_t i = 0; i < truth->count; i++)
+        for (int64_t k = 0; k < K; k++) {
+            int64_t at = i % 70 * K + k;
+            truth->f[i] += in[0]->f[t->turned ? k * M + i / 70 : i / 70 * K + k] *
+                           (in[1]->f ? in[1]->f[at] : (double)in[1]->i[at]);
+        }
+    compare(c, truth, two_runs.buffer[2], "packed product");
+    dlclose(handle[0]), dlclose(handle[1]);
+    free(one_run.buffer[0]), free(one_run.buffer[1]), free(two_runs.buffer[0]), free(two_runs.buffer[2]);
+    sn_arena_free(p->arena), sn_arena_free(c->arena);
+}
+
 /* A packed weight, packed by the pack kernel of the same target. */
 static void packed(void **state) {
     (void)state;
-    enum { TYPES = 6 }; /* and then once more the first, its rows side by side */
-    static const DType types[] = {SN_F32, SN_BF16, SN_F16, SN_F64, SN_BF16, SN_F32, SN_F32};
-    static const char *const depth[] = {"40", "40", "40", "40", "41", "3", "40"};
-    for (int t = 0; t <= TYPES; t++) {
-        Case *p = begin_case(SN_CLUSTER_PACK), *c = begin_case(SN_CLUSTER_CONTRACT);
-        char text[32];
-        snprintf(text, sizeof text, "70, %s", depth[t]);
-        Value *stored = param(p, types[t], text), *w = transpose(p, stored, (int[]){1, 0});
-        result(p, apply(p, SN_OP_PACK, &(AttrPack){p->target.panel}, w, NULL));
-        Kernel *pack = generate(p);
-        snprintf(text, sizeof text, t == TYPES ? "%s, B*T" : "B*T, %s", depth[t]);
-        Value *x = param(c, types[t], text);
-        Type type = p->cluster->output[0]->type;
-        char panels[64];
-        snprintf(panels, sizeof panels, "%lld, %s, %lld", (long long)type.dim[0]->value, depth[t],
-                 (long long)c->target.panel);
-        Value *b = param(c, types[t], panels);
-        Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(c->graph->dims, 70)},
-                         t == TYPES ? transpose(c, x, (int[]){1, 0}) : x, b);
-        result(c, reshape(c, y, "B, T, 70"));
-        Kernel *kernel = generate(c);
-
-        void *handle[2];
-        KernelFunction *do_pack = compile(pack, &handle[0]), *multiply = compile(kernel, &handle[1]);
-        const int64_t *symbols = (const int64_t[]){3, 17};
-        Array *in[2] = {random_input(c, x, symbols, 1), random_input(p, stored, symbols, 2)};
-        Run one_run = {.buffer = {bytes_of(in[1])}}, two_runs = {.buffer = {bytes_of(in[0])}};
-        launch(p, pack, do_pack, symbols, &one_run, 1);
-        two_runs.buffer[1] = one_run.buffer[1];
-        launch(c, kernel, multiply, symbols, &two_runs, 1);
-        Array *truth = sn_array_new(c->arena, types[t], 3, (const int64_t[]){3, 17, 70});
-        int64_t M = 3 * 17, K = in[1]->extent[1];
-        for (int64_t i = 0; i < truth->count; i++)
-            for (int64_t k = 0; k < K; k++)
-                truth->f[i] +=
-                    in[0]->f[t == TYPES ? k * M + i / 70 : i / 70 * K + k] * in[1]->f[i % 70 * K + k];
-        compare(c, truth, two_runs.buffer[2], "packed product");
-        dlclose(handle[0]), dlclose(handle[1]);
-        free(one_run.buffer[0]), free(one_run.buffer[1]), free(two_runs.buffer[0]), free(two_runs.buffer[2]);
-        sn_arena_free(p->arena), sn_arena_free(c->arena);
+    static const PackedCase cases[] = {
+        {SN_F32, SN_F32, 40, false}, {SN_F32, SN_F32, 40, true},   {SN_BF16, SN_BF16, 40, false},
+        {SN_F16, SN_F16, 40, false}, {SN_F64, SN_F64, 40, false},  {SN_BF16, SN_BF16, 41, false},
+        {SN_F32, SN_F32, 3, false},  {SN_F32, SN_BF16, 40, false}, {SN_F32, SN_F16, 40, false},
+        {SN_F32, SN_BF16, 41, true}, {SN_F32, SN_I8, 41, false},   {SN_F32, SN_I8, 1100, true},
+    };
+    for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
+        check_packed(&cases[t], (const int64_t[]){3, 17});
+        if (cases[t].panels == SN_I8) check_packed(&cases[t], (const int64_t[]){1, 3});
     }
 }
 

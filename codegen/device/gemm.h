@@ -3,7 +3,7 @@
  * packed as it is read.
  *
  * Contract for the code generator: after vector.h and tile.h. #defines before the text:
- *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16: panels of it (tile.h's SN_TILE_B
+ *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8: panels of it (tile.h's SN_TILE_B
  *                      is then the same)
  *   SN_GEMM_KC         K is cut into equal pieces of at most this, a multiple of 32; default 768, and 384 for
  *                      a B that is packed as it is read
@@ -21,7 +21,7 @@
  *   const void *sn_gemm_a_pointer(context, batch, m, k)               SN_GEMM_A_POINTER; may lie outside where
  *                                                                     it is only prefetched
  *   void sn_epilogue_ahead(context, batch, m, n)                      SN_GEMM_AHEAD; n may lie outside
- *   const void *sn_gemm_panels(context, batch)                        SN_GEMM_B 1 to 3
+ *   const void *sn_gemm_panels(context, batch)                        SN_GEMM_B 1 to 4
  *   void sn_epilogue_v(context, vf32 sum, batch, m, n), void sn_epilogue_s(context, float sum, batch, m, n)
  * The entry calls sn_gemm_run(context, M, N, K, begin, end).
  *

@@ -7,7 +7,8 @@
  * comes from memory once a block, while the piece before it is multiplied, and the sums of a block stay near
  * until K is done. All blocks of rows meet the panels of a group before the next group, so that these come from
  * the last-level cache.
- * Stack: 4 * HEIGHTS * MR * (KC + GROUP * NR + 2 * LANES) bytes, 400 KB with the defaults and 8 by 3, or
+ * Panels of i8 are widened a piece at a time where full tiles meet it, into KC * NR floats beside
+ * what the stack holds otherwise: 4 * HEIGHTS * MR * (KC + GROUP * NR + 2 * LANES) bytes, 400 KB with the defaults and 8 by 3, or
  * 4 * MR * (A_STRIDE + HEIGHTS * (GROUP * NR + LANES)), 700 KB with the longest rows. */
 #ifndef SN_DEVICE_GEMM_PACKED_H
 #define SN_DEVICE_GEMM_PACKED_H
@@ -62,11 +63,20 @@ SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemm
 #endif
 }
 
+#if SN_TILE_B == 4
+/* Rows of a panel as f32: once for the many heights that meet them. */
+SN_OUTLINE void sn_gemm_widen(const char *panel, int64_t count, float *wide) {
+    for (int64_t i = 0; i < count * SN_TILE_NR; i += SN_LANES)
+        sn_store_f32_v(wide + i, SN_CONVERT(sn_load_i8_v((const int8_t *)panel + i), vf32));
+}
+#endif
+
 /* Does a round, whose first panel was fetched before or not. Many heights meet a piece of a panel, and each of them
  * fetches its share of the next one; where they are so few that they would not fetch it in time, the first one reads
  * the piece as it comes. */
 SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int near,
-                              float *a, float *sums) {
+                              float *a, float *sums, float *wide) {
+    (void)wide;
     int64_t heights = r->u1 - r->u0, bytes = SN_TILE_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2);
     int64_t share = heights > 2 ? SN_TILE_PANEL_BYTES(r->count) / heights : 0;
     for (int64_t u = r->u0; u < r->u1; u++) {
@@ -77,14 +87,23 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
     for (int64_t p = r->p0; p < r->p1; p++) {
         const char *b = sn_gemm_panel(g, r, p);
         const char *ahead = p + 1 < r->p1 ? sn_gemm_panel(g, r, p + 1) : sn_gemm_panel(g, next, next->p0);
+#if SN_TILE_B == 4
+        if (heights > 2) sn_gemm_widen(b, r->count, wide);
+#endif
         for (int64_t u = r->u0; u < r->u1; u++) {
             int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m, height = u - r->u0;
             int64_t step = heights > 2 ? sn_ceil_div(bytes, heights) : height ? 64 : 0;
+            const void *from = b;
+            int here = near;
+#if SN_TILE_B == 4
+            here = heights > 2 && sn_tile_height(rows) == SN_TILE_MR; /* lower tiles widen as they read */
+            if (here) from = wide;
+#endif
             float *sum =
                 sums + (g->pieces > 1 ? height * SN_TILE_MR * SN_GEMM_LDC + (p - r->p0) * SN_TILE_NR : 0);
             sn_tile_stream(sn_tile_height(rows), r->count, sn_gemm_height(g, r, u, a), SN_GEMM_LDA,
-                           SN_GEMM_NEXT, b, sum, SN_GEMM_LDC, r->k > 0, ahead + share * height,
-                           near ? step : 0);
+                           SN_GEMM_NEXT, from, sum, SN_GEMM_LDC, r->k > 0, ahead + share * height,
+                           here ? step : 0);
             near = 1;
             sn_gemm_fetch(g, r, next, (p - r->p0) * heights + height);
             if (r->k + r->count >= g->K)
@@ -128,13 +147,18 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
                             int64_t end) {
     SN_ALIGNED float a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
     SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
+#if SN_TILE_B == 4
+    SN_ALIGNED float wide[SN_GEMM_KC * SN_TILE_NR];
+#else
+    float *const wide = (float *)0;
+#endif
     SnGemm g = sn_gemm_shape(context, M, N, K);
     int64_t item = begin;
     SnGemmRound r = {0}, next;
     if (begin < end) r = sn_gemm_begin(&g, &item, end);
     for (int near = 0; r.u0 < r.u1; near = 1, r = next) {
         next = sn_gemm_behind(&g, &r, &item, end);
-        sn_gemm_round(&g, &r, &next, near, a, sums);
+        sn_gemm_round(&g, &r, &next, near, a, sums, wide);
     }
 }
 

@@ -4,7 +4,8 @@
  *   SN_TILE_MR   rows of the tile, 1..16           SN_TILE_NV   vectors in a row of it, 1..4
  *                (when absent 8 by 3 for 64-byte vectors, else 6 by 2)
  *   SN_TILE_B    element of B: 1 f32 [k][NR], 2 bf16 [k/2][NR][2] (pairs of k side by side in a 32-bit word),
- *                3 f16 [k][NR]; an odd k is padded with a row of zeros for 2 and 3
+ *                3 f16 [k][NR]; an odd k is padded with a row of zeros for 2 and 3; 4 i8 [k][NR] where the tile
+ *                fetches b from memory, and otherwise what it was widened to, f32 [k][NR]
  * MR*NV accumulators, NV operands and one broadcast must fit the registers (32 with AVX-512, else 16).
  * Every element is summed in the order of k, whatever the rows of the tile. The accumulators are named
  * variables made by repetition, since GCC keeps an array of that size in memory. */
@@ -33,6 +34,8 @@
 /* The bytes of k rows of a panel of B. */
 #if SN_TILE_B == 1
 #define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * 4 * (k))
+#elif SN_TILE_B == 4
+#define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * (k))
 #else
 #define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * 2 * ((k) + (k) % 2))
 #endif
@@ -112,6 +115,13 @@
 
 #if SN_TILE_B == 1
 #define SN_TILE_OPERAND(i, j) vf32 b##j = sn_load_f32_v((const float *)b + k * SN_TILE_NR + (j)*SN_LANES);
+#elif SN_TILE_B == 4
+#define SN_TILE_WIDENED(i, j)                                                                                \
+    SN_CONVERT(sn_load_i8_v((const int8_t *)b + k * SN_TILE_NR + (j)*SN_LANES), vf32)
+#define SN_TILE_OPERAND(i, j)                                                                                \
+    vf32 b##j = fetch == SN_TILE_FETCH_STREAM                                                                \
+                    ? SN_TILE_WIDENED(i, j)                                                                  \
+                    : sn_load_f32_v((const float *)b + k * SN_TILE_NR + (j)*SN_LANES);
 #elif SN_TILE_B == 3
 #define SN_TILE_OPERAND(i, j) vf32 b##j = sn_load_f16_v((const uint16_t *)b + k * SN_TILE_NR + (j)*SN_LANES);
 #else

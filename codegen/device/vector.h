@@ -335,25 +335,81 @@ SN_INLINE uint16_t sn_to_f16_s(float x) {
     return sn_to_f16_v(sn_splat_f32(x))[0];
 }
 
+/* Bytes to integers of four bytes and back. GCC converts them element by element, and in two steps by halves, where one
+ * instruction does it. */
+#if !defined(__clang__) && SN_LANES == 16 && defined(__AVX512F__)
+typedef char SnBytes __attribute__((vector_size(16)));
+SN_INLINE vi32 sn_from_i8_v(vi8 x) {
+    return (vi32)__builtin_ia32_pmovsxbd512_mask((SnBytes)x, (vi32){0}, -1);
+}
+SN_INLINE vi32 sn_from_u8_v(vu8 x) {
+    return (vi32)__builtin_ia32_pmovzxbd512_mask((SnBytes)x, (vi32){0}, -1);
+}
+SN_INLINE vi8 sn_to_i8_v(vi32 x) {
+    return (vi8)__builtin_ia32_pmovdb512_mask(x, (SnBytes){0}, -1);
+}
+SN_INLINE vu8 sn_to_u8_v(vi32 x) {
+    return (vu8)sn_to_i8_v(x);
+}
+#else
+#if !defined(__clang__) && SN_LANES == 8 && defined(__AVX2__)
+typedef char SnBytes __attribute__((vector_size(16)));
+typedef int64_t SnPair __attribute__((vector_size(16)));
+SN_INLINE vi32 sn_from_i8_v(vi8 x) {
+    return (vi32)__builtin_ia32_pmovsxbd256((SnBytes)(SnPair){(int64_t)x, 0});
+}
+SN_INLINE vi32 sn_from_u8_v(vu8 x) {
+    return (vi32)__builtin_ia32_pmovzxbd256((SnBytes)(SnPair){(int64_t)x, 0});
+}
+#else
+SN_INLINE vi32 sn_from_i8_v(vi8 x) {
+    return SN_CONVERT(SN_CONVERT(x, vi16), vi32);
+}
+SN_INLINE vi32 sn_from_u8_v(vu8 x) {
+    return SN_CONVERT(SN_CONVERT(x, vu16), vi32);
+}
+#endif
+SN_INLINE vi8 sn_to_i8_v(vi32 x) {
+    return SN_CONVERT(SN_CONVERT(x, vi16), vi8);
+}
+SN_INLINE vu8 sn_to_u8_v(vi32 x) {
+    return SN_CONVERT(SN_CONVERT(x, vu16), vu8);
+}
+#endif
+SN_INLINE vi16 sn_to_i16_v(vi32 x) {
+    return SN_CONVERT(x, vi16);
+}
+SN_INLINE vu16 sn_to_u16_v(vi32 x) {
+    return SN_CONVERT(x, vu16);
+}
+SN_INLINE vi32 sn_from_i16_v(vi16 x) {
+    return SN_CONVERT(x, vi32);
+}
+SN_INLINE vi32 sn_from_u16_v(vu16 x) {
+    return SN_CONVERT(x, vi32);
+}
+
 /* Loads and stores of every storage type. WIDEN and NARROW take a storage vector or scalar to the compute
  * type and back. */
 #define SN_SAME_v(x)      (x)
 #define SN_SAME_s(x)      (x)
-#define SN_TO_I32_v(x)    SN_CONVERT(x, vi32)
-#define SN_TO_I32_s(x)    ((int32_t)(x))
-#define SN_FROM_MASK_v(x) SN_CONVERT(-(x), vu8)
+#define sn_from_i8_s(x)   ((int32_t)(x))
+#define sn_from_u8_s(x)   ((int32_t)(x))
+#define sn_from_i16_s(x)  ((int32_t)(x))
+#define sn_from_u16_s(x)  ((int32_t)(x))
+#define SN_FROM_MASK_v(x) sn_to_u8_v(-(x))
 #define SN_FROM_MASK_s(x) ((uint8_t) - (x))
-#define SN_TO_MASK_v(x)   (SN_CONVERT(x, vi32) != 0)
+#define SN_TO_MASK_v(x)   (sn_from_u8_v(x) != 0)
 #define SN_TO_MASK_s(x)   (-((x) != 0))
 #define SN_NARROW_WITH(NAME, T, SV)                                                                          \
     SN_INLINE SV sn_narrow_##NAME##_v(vi32 x) {                                                              \
-        return SN_CONVERT(x, SV);                                                                            \
+        return sn_to_##NAME##_v(x);                                                                          \
     }                                                                                                        \
     SN_INLINE T sn_narrow_##NAME##_s(int32_t x) {                                                            \
         return (T)x;                                                                                         \
     }                                                                                                        \
     SN_INLINE vi32 sn_wrap_##NAME##_v(vi32 x) {                                                              \
-        return SN_CONVERT(sn_narrow_##NAME##_v(x), vi32);                                                    \
+        return sn_from_##NAME##_v(sn_to_##NAME##_v(x));                                                      \
     }                                                                                                        \
     SN_INLINE int32_t sn_wrap_##NAME##_s(int32_t x) {                                                        \
         return (T)x;                                                                                         \
@@ -412,10 +468,10 @@ SN_MEMORY(f32, float, vf32, float, vf32, SN_SAME, SN_SAME)
 SN_MEMORY(f64, double, vf64, double, vf64, SN_SAME, SN_SAME)
 SN_MEMORY(f16, uint16_t, vu16, float, vf32, sn_from_f16, sn_to_f16)
 SN_MEMORY(bf16, uint16_t, vu16, float, vf32, sn_from_bf16, sn_to_bf16)
-SN_MEMORY(i8, int8_t, vi8, int32_t, vi32, SN_TO_I32, sn_narrow_i8)
-SN_MEMORY(u8, uint8_t, vu8, int32_t, vi32, SN_TO_I32, sn_narrow_u8)
-SN_MEMORY(i16, int16_t, vi16, int32_t, vi32, SN_TO_I32, sn_narrow_i16)
-SN_MEMORY(u16, uint16_t, vu16, int32_t, vi32, SN_TO_I32, sn_narrow_u16)
+SN_MEMORY(i8, int8_t, vi8, int32_t, vi32, sn_from_i8, sn_narrow_i8)
+SN_MEMORY(u8, uint8_t, vu8, int32_t, vi32, sn_from_u8, sn_narrow_u8)
+SN_MEMORY(i16, int16_t, vi16, int32_t, vi32, sn_from_i16, sn_narrow_i16)
+SN_MEMORY(u16, uint16_t, vu16, int32_t, vi32, sn_from_u16, sn_narrow_u16)
 SN_MEMORY(bool, uint8_t, vu8, int32_t, vi32, SN_TO_MASK, SN_FROM_MASK)
 SN_MEMORY(i32, int32_t, vi32, int32_t, vi32, SN_SAME, SN_SAME)
 SN_MEMORY(u32, uint32_t, vu32, uint32_t, vu32, SN_SAME, SN_SAME)

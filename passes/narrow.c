@@ -1,0 +1,207 @@
+#include "narrow.h"
+
+#include "view.h"
+
+#include <math.h>
+
+enum { DEEPEST = 16, MOST_TERMS = 8 }; /* operators looked through; operands of a join */
+
+/* ---- integers in floats ---- */
+
+typedef struct Range {
+    double least, most;
+} Range;
+
+/* Whether every element is a whole number, and which there may be. */
+static bool constant_range(const Tensor *tensor, Range *out) {
+    bool bytes = tensor->dtype == SN_I8 || tensor->dtype == SN_U8;
+    if (tensor->payload != SN_PAYLOAD_BYTES || (!bytes && tensor->count > 1 << 16)) return false;
+    *out = (Range){INFINITY, -INFINITY};
+    for (int64_t i = 0; i < tensor->count; i++) {
+        double x = tensor->dtype == SN_I8   ? ((const int8_t *)tensor->bytes)[i]
+                   : tensor->dtype == SN_U8 ? ((const uint8_t *)tensor->bytes)[i]
+                                            : sn_tensor_get(tensor, i);
+        if (x != trunc(x) || isinf(x)) return false;
+        if (x < out->least) out->least = x;
+        if (x > out->most) out->most = x;
+    }
+    return tensor->count > 0;
+}
+
+static bool find_range(const Value *value, int depth, Range *out);
+
+/* x mod c, and x / c, of integers that are not negative by a positive number. */
+static bool divided_range(const Node *node, int depth, Range *out) {
+    double by;
+    bool whole = sn_dtype_is_int(node->output[0]->type.dtype);
+    if (!whole || !sn_value_is_splat(node->input[1], &by) || by < 1) return false;
+    if (!find_range(node->input[0], depth + 1, out) || out->least < 0) return false;
+    if (node->op == SN_OP_MOD)
+        out->most = fmin(out->most, by - 1);
+    else
+        out->most = floor(out->most / by);
+    return true;
+}
+
+static bool joined_range(const Node *node, int depth, Range *out) {
+    *out = (Range){INFINITY, -INFINITY};
+    for (int k = 0; k < node->input_count; k++) {
+        Range part;
+        if (!find_range(node->input[k], depth + 1, &part)) return false;
+        out->least = fmin(out->least, part.least), out->most = fmax(out->most, part.most);
+    }
+    return true;
+}
+
+static bool find_range(const Value *value, int depth, Range *out) {
+    const Node *node = value->producer;
+    Range minus;
+    if (!node || depth > DEEPEST) return false;
+    switch ((int)node->op) {
+    case SN_OP_CONSTANT:
+        return constant_range(((const AttrConstant *)node->attr)->tensor, out);
+    case SN_OP_VIEW:
+        return find_range(node->input[0], depth + 1, out);
+    case SN_OP_CAST: /* of whole numbers as small as these to f32, which has them all */
+        return value->type.dtype == SN_F32 && find_range(node->input[0], depth + 1, out);
+    case SN_OP_CONCAT:
+        return joined_range(node, depth, out);
+    case SN_OP_MOD:
+    case SN_OP_DIV:
+        return divided_range(node, depth, out);
+    case SN_OP_SUB:
+        if (value->type.dtype != SN_F32 || !find_range(node->input[0], depth + 1, out) ||
+            !find_range(node->input[1], depth + 1, &minus))
+            return false;
+        *out = (Range){out->least - minus.most, out->most - minus.least};
+        return fabs(out->least) < 0x1p24 && fabs(out->most) < 0x1p24;
+    default:
+        return false;
+    }
+}
+
+/* ---- floats ---- */
+
+/* What every element is widened from; F32: that is not known. */
+static DType widened_from(const Value *value, int depth) {
+    const Node *node = value->producer;
+    if (!node || depth > DEEPEST) return SN_F32;
+    if (node->op == SN_OP_CAST) return node->input[0]->type.dtype;
+    if (node->op != SN_OP_VIEW && node->op != SN_OP_CONCAT) return SN_F32;
+    DType dtype = widened_from(node->input[0], depth + 1);
+    for (int k = 1; k < node->input_count; k++)
+        if (widened_from(node->input[k], depth + 1) != dtype) return SN_F32;
+    return dtype;
+}
+
+/* ---- factors ---- */
+
+/* The operand of a product that is a whole number: 0 or 1; -1: neither. */
+static int whole_operand(const Node *node) {
+    Range range;
+    for (int k = 0; k < 2; k++)
+        if (find_range(node->input[k], 0, &range)) return k;
+    return -1;
+}
+
+/* Whether the value is integers times factors, below views and joins. */
+static bool is_scaled(const Value *value, int depth, Range *range) {
+    const Node *node = value->producer;
+    if (!node || depth > DEEPEST) return false;
+    if (node->op == SN_OP_VIEW) return is_scaled(node->input[0], depth + 1, range);
+    if (node->op == SN_OP_CONCAT) {
+        *range = (Range){INFINITY, -INFINITY};
+        for (int k = 0; k < node->input_count; k++) {
+            Range part;
+            if (!is_scaled(node->input[k], depth + 1, &part)) return false;
+            range->least = fmin(range->least, part.least), range->most = fmax(range->most, part.most);
+        }
+        return node->input_count <= MOST_TERMS;
+    }
+    if (node->op != SN_OP_MUL) return false;
+    int whole = whole_operand(node);
+    return whole >= 0 && find_range(node->input[whole], 0, range);
+}
+
+/* Whether all elements along `axis` are equal. */
+static bool is_uniform(const Graph *graph, Arena *arena, const Value *value, int axis, int depth) {
+    const Node *node = value->producer;
+    double same;
+    if (sn_dim_equals(value->type.dim[axis], 1) || sn_value_is_splat(value, &same)) return true;
+    if (!node || depth > DEEPEST) return false;
+    if (node->op == SN_OP_VIEW) {
+        const AttrView *attr = node->attr;
+        Dim along = sn_view_axes(graph->dims, arena, attr->rank, attr->extent)[axis];
+        for (int i = 0; i < attr->source_rank; i++)
+            if (sn_dim_depends(attr->index[i], along) &&
+                (attr->index[i] != along || !is_uniform(graph, arena, node->input[0], i, depth + 1)))
+                return false;
+        return true;
+    }
+    bool through = node->op == SN_OP_CAST || node->op == SN_OP_MUL ||
+                   (node->op == SN_OP_CONCAT && ((const AttrAxis *)node->attr)->axis != axis);
+    for (int k = 0; through && k < node->input_count; k++)
+        through = is_uniform(graph, arena, node->input[k], axis, depth + 1);
+    return through;
+}
+
+/* Whether the factors are one for each column: `axis` is the rows' in `value`. */
+static bool is_by_column(const Graph *graph, Arena *arena, const Value *value, int axis, int depth) {
+    const Node *node = value->producer;
+    if (node->op == SN_OP_MUL) return is_uniform(graph, arena, node->input[!whole_operand(node)], axis, 0);
+    if (node->op == SN_OP_VIEW) {
+        const AttrView *attr = node->attr;
+        Dim along = sn_view_axes(graph->dims, arena, attr->rank, attr->extent)[axis];
+        int at = -1;
+        for (int i = 0; i < attr->source_rank; i++) {
+            if (!sn_dim_depends(attr->index[i], along)) continue;
+            if (at >= 0 || attr->index[i] != along) return false;
+            at = i;
+        }
+        return at < 0 || is_by_column(graph, arena, node->input[0], at, depth + 1);
+    }
+    for (int k = 0; k < node->input_count; k++)
+        if (!is_by_column(graph, arena, node->input[k], axis, depth + 1)) return false;
+    return ((const AttrAxis *)node->attr)->axis != axis;
+}
+
+bool sn_narrow_weights(Pass *pass, const Graph *graph, const Value *b, NarrowWeights *out) {
+    Range range;
+    if (b->type.dtype != SN_F32) return false;
+    *out = (NarrowWeights){widened_from(b, 0), false};
+    if (out->dtype == SN_BF16 || out->dtype == SN_F16) return true;
+    if (!find_range(b, 0, &range)) {
+        out->scaled = is_scaled(b, 0, &range) && is_by_column(graph, pass->arena, b, b->type.rank - 2, 0);
+        if (!out->scaled) return false;
+    }
+    if (fabs(range.least) > 256 || range.most > 256) return false;
+    bool byte = range.least >= -128 && range.most <= 127;
+    out->dtype = byte ? SN_I8 : SN_BF16; /* bf16 has all whole numbers up to 256 */
+    return true;
+}
+
+/* ---- the parts ---- */
+
+/* One side of the products below views and joins. */
+static Value *side(Builder *builder, Value *value, bool factors) {
+    Node *node = value->producer;
+    if (node->op == SN_OP_MUL) {
+        int whole = whole_operand(node);
+        return node->input[factors ? !whole : whole];
+    }
+    Value *part[MOST_TERMS];
+    for (int k = 0; k < node->input_count; k++) part[k] = side(builder, node->input[k], factors);
+    return sn_build(builder, node->op, node->attr, node->input_count, part);
+}
+
+Value *sn_narrow_elements(Builder *builder, Value *b, const NarrowWeights *weights) {
+    Value *elements = weights->scaled ? side(builder, b, false) : b;
+    return elements ? sn_build_cast(builder, elements, weights->dtype) : NULL;
+}
+
+Value *sn_narrow_factors(Builder *builder, Value *b) {
+    Dims *dims = builder->graph->dims;
+    Value *factors = side(builder, b, true);
+    if (!factors) return NULL;
+    return sn_build_slice(builder, factors, b->type.rank - 2, sn_dim(dims, 0), sn_dim(dims, 1), 1);
+}

@@ -1,0 +1,21 @@
+/* Constant matrices that setup would widen, found as the narrow elements that they are made of, so that products read these
+ * bytes and widen them in registers: elements of bf16 or f16 as they are, and integers with a factor for each column.
+ * Arithmetic that setup does on them (zero points, transposes, joins) is done there still. */
+#ifndef SN_NARROW_WEIGHTS_H
+#define SN_NARROW_WEIGHTS_H
+
+#include "pass.h"
+
+typedef struct NarrowWeights {
+    DType dtype; /* BF16, F16 or I8: each element, without its factor, is one of this type */
+    bool scaled; /* times a factor for each column */
+} NarrowWeights;
+
+/* Whether the f32 value b [batch…, K, N] is that. Says nothing about what is gained. */
+bool sn_narrow_weights(Pass *pass, const Graph *graph, const Value *b, NarrowWeights *out);
+
+/* The elements, in out->dtype; and the factors, f32 [batch…, 1, N] (where scaled). */
+Value *sn_narrow_elements(Builder *builder, Value *b, const NarrowWeights *weights);
+Value *sn_narrow_factors(Builder *builder, Value *b);
+
+#endif
