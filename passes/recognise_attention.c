@@ -1,4 +1,5 @@
-/* Attention: matmul(softmax(scale · matmul(q, kᵀ) + masks), v) on values of rank 3 or 4.
+/* Attention: matmul(softmax(scale · matmul(q, kᵀ) + masks), v) on values of rank 3 or 4, between which views may take batch
+ * and head together and apart; or with cap · tanh(scale · matmul(q, kᵀ) / cap) for what is scaled.
  *
  * The scores are followed from the softmax inwards. A mask that is causal alone becomes the attribute; every
  * other mask goes into the bias as it is, so that rows with nothing to attend to give what the file says.
@@ -16,12 +17,14 @@ typedef struct Mask {
     Value *value;
     bool select;
     double fill;
+    int rank; /* of the scores there */
 } Mask;
 
 typedef struct Scores {
     Value *q, *transposed_k;
-    Type type; /* of the product */
-    double scale;
+    Type type;            /* of the product */
+    Dim lead[2];          /* batch and head, where a view has them apart from values of rank 3; or NULL */
+    double scale, outer;  /* outer: what the tanh of a soft cap is multiplied by, 0 without one */
     Mask mask[MAX_MASKS]; /* the outermost first */
     int mask_count;
     /* A mask's fill is only as good as −infinity if the mask becomes the causal attribute. */
@@ -33,26 +36,54 @@ static bool absorbs(double fill) {
     return fill <= -1e30;
 }
 
-static bool leads_to_product(const Value *value, int depth) {
-    const Node *node = value->producer;
-    if (!node || depth == MAX_STEPS) return false;
-    if (node->op == SN_OP_MATMUL) return true;
-    if (node->op == SN_OP_WHERE)
-        return leads_to_product(node->input[1], depth + 1) || leads_to_product(node->input[2], depth + 1);
-    if (node->op == SN_OP_ADD || node->op == SN_OP_MUL)
-        return leads_to_product(node->input[0], depth + 1) || leads_to_product(node->input[1], depth + 1);
-    return node->op == SN_OP_DIV && leads_to_product(node->input[0], depth + 1);
+/* A view between [B·H, S, T] and [B, H, S, T]. */
+static bool regroups(Dims *dims, const Node *node) {
+    if (node->op != SN_OP_VIEW) return false;
+    Type from = node->input[0]->type, to = node->output[0]->type;
+    if (!(from.rank == 3 && to.rank == 4) && !(from.rank == 4 && to.rank == 3)) return false;
+    for (int k = 1; k <= 2; k++)
+        if (from.dim[from.rank - k] != to.dim[to.rank - k]) return false;
+    return sn_view_is_reshape(dims, node->attr, from.dim);
 }
 
-/* A mask that is scaled together with the scores is no bias. */
+static bool leads_to_product(Dims *dims, const Value *value, int depth) {
+    const Node *node = value->producer;
+    if (!node || depth == MAX_STEPS) return false;
+    int first = node->op == SN_OP_WHERE ? 1 : 0, last = first;
+    if (node->op == SN_OP_MATMUL) return true;
+    if (node->op == SN_OP_WHERE || node->op == SN_OP_ADD || node->op == SN_OP_MUL)
+        last = first + 1;
+    else if (node->op != SN_OP_DIV && node->op != SN_OP_TANH && !regroups(dims, node))
+        return false;
+    return leads_to_product(dims, node->input[first], depth + 1) ||
+           (last != first && leads_to_product(dims, node->input[last], depth + 1));
+}
+
+/* Whether what views say of batch and head agrees. */
+static bool set_lead(Scores *scores, Type four) {
+    if (!scores->lead[0]) scores->lead[0] = four.dim[0], scores->lead[1] = four.dim[1];
+    return scores->lead[0] == four.dim[0] && scores->lead[1] == four.dim[1];
+}
+
+static Value *step_view(Scores *scores, Node *node) {
+    Value *inner = node->input[0];
+    return set_lead(scores, inner->type.rank == 4 ? inner->type : node->output[0]->type) ? inner : NULL;
+}
+
+/* A mask that is scaled or capped together with the scores is no bias. */
 static Value *push_mask(Scores *scores, Mask mask, Value *inner) {
-    if (scores->mask_count == MAX_MASKS || scores->scale != 1) return NULL;
+    if (scores->mask_count == MAX_MASKS || scores->scale != 1 || scores->outer != 0) return NULL;
+    Type type = mask.value->type;
+    mask.rank = inner->type.rank;
+    if (mask.rank == 3 && type.rank == 3 && !sn_dim_equals(type.dim[0], 1) &&
+        type.dim[0] != inner->type.dim[0])
+        return NULL; /* whose batches are equal to the scores' only when they run */
     scores->mask[scores->mask_count++] = mask;
     return inner;
 }
 
-static Value *step_add(Scores *scores, Node *node) {
-    int inner = leads_to_product(node->input[0], 0) ? 0 : 1;
+static Value *step_add(Dims *dims, Scores *scores, Node *node) {
+    int inner = leads_to_product(dims, node->input[0], 0) ? 0 : 1;
     return push_mask(scores, (Mask){.value = node->input[1 - inner]}, node->input[inner]);
 }
 
@@ -70,7 +101,7 @@ static Value *step_where(Builder *b, Scores *scores, Node *node) {
                 sn_dim_le(b->graph->dims, sn_dim(b->graph->dims, 0), offset);
     if (!lone && !absorbs(fill)) return NULL;
     scores->needs_causal |= !absorbs(fill);
-    return push_mask(scores, (Mask){condition, true, fill}, inner);
+    return push_mask(scores, (Mask){condition, true, fill, 0}, inner);
 }
 
 static Value *step_scale(Scores *scores, Node *node) {
@@ -85,9 +116,32 @@ static Value *step_scale(Scores *scores, Node *node) {
     return inner;
 }
 
+static Value *step_tanh(Scores *scores, Node *node) {
+    if (scores->outer != 0 || !(scores->scale > 0)) return NULL;
+    scores->outer = scores->scale, scores->scale = 1;
+    return node->input[0];
+}
+
+static Value *step(Builder *b, Scores *scores, Node *node) {
+    Dims *dims = b->graph->dims;
+    if (!leads_to_product(dims, node->output[0], 0)) return NULL;
+    if (regroups(dims, node)) return step_view(scores, node);
+    Value *inner = NULL;
+    if (node->op == SN_OP_ADD)
+        inner = step_add(dims, scores, node);
+    else if (node->op == SN_OP_WHERE)
+        inner = step_where(b, scores, node);
+    else if (node->op == SN_OP_MUL || node->op == SN_OP_DIV)
+        inner = step_scale(scores, node);
+    else if (node->op == SN_OP_TANH)
+        inner = step_tanh(scores, node);
+    /* A mask must not widen the scores. */
+    return inner && sn_type_equal(inner->type, node->output[0]->type) ? inner : NULL;
+}
+
 /* Follows the softmax's input to the product; false when something else stands between. */
 static bool follow(Builder *b, Value *value, Scores *scores) {
-    for (int step = 0; step < MAX_STEPS && value && value->producer; step++) {
+    for (int steps = 0; steps < MAX_STEPS && value && value->producer; steps++) {
         Node *node = value->producer;
         if (node->op == SN_OP_MATMUL) {
             scores->type = node->output[0]->type;
@@ -95,24 +149,18 @@ static bool follow(Builder *b, Value *value, Scores *scores) {
             scores->transposed_k = node->input[1];
             return true;
         }
-        if (!leads_to_product(value, 0)) return false;
-        if (node->op == SN_OP_ADD)
-            value = step_add(scores, node);
-        else if (node->op == SN_OP_WHERE)
-            value = step_where(b, scores, node);
-        else if (node->op == SN_OP_MUL || node->op == SN_OP_DIV)
-            value = step_scale(scores, node);
-        else
-            return false;
+        value = step(b, scores, node);
     }
     return false;
 }
 
-/* q · c or k · c: the constant joins the scale. */
+/* q · c or k · c, or divided: the constant joins the scale. */
 static Value *take_factor(Value *value, double *scale) {
-    Node *mul = made_by(value, SN_OP_MUL);
+    Node *mul = made_by(value, SN_OP_MUL), *div = made_by(value, SN_OP_DIV);
     double number;
     Value *inner = mul ? sn_other_than_splat(mul, &number) : NULL;
+    if (div && sn_value_is_splat(div->input[1], &number) && number != 0)
+        inner = div->input[0], number = 1 / number;
     if (!inner || !sn_type_equal(inner->type, value->type)) return value;
     *scale *= number;
     return inner;
@@ -157,6 +205,31 @@ static Value *group_heads(Builder *b, Value *v) {
 }
 
 /* ---- building ---- */
+
+/* [B·H, S, X] as [B, H, S, X], where a view has batch and head apart; 1 in the place of B·H is so of both. */
+static Value *apart(Builder *b, const Scores *scores, Value *value) {
+    if (!value || !scores->lead[0] || value->type.rank != 3) return value;
+    const Dim *dim = value->type.dim;
+    bool one = sn_dim_equals(dim[0], 1);
+    Dim extent[4] = {one ? dim[0] : scores->lead[0], one ? dim[0] : scores->lead[1], dim[1], dim[2]};
+    return sn_build_reshape(b, value, 4, extent);
+}
+
+/* Brings all that the scores are made of to the same axes; false: they do not agree. */
+static bool set_apart(Builder *b, Scores *scores) {
+    Type *type = &scores->type;
+    if (!scores->lead[0]) return true;
+    if (type->rank == 4 && !set_lead(scores, *type)) return false;
+    for (int i = 0; i < scores->mask_count; i++)
+        if (scores->mask[i].rank == 3) scores->mask[i].value = apart(b, scores, scores->mask[i].value);
+    scores->q = apart(b, scores, scores->q);
+    scores->transposed_k = apart(b, scores, scores->transposed_k);
+    Dim *dim = SN_ARRAY(b->graph->arena, Dim, 4);
+    memcpy(dim, scores->lead, sizeof scores->lead);
+    memcpy(dim + 2, type->dim + type->rank - 2, 2 * sizeof *dim);
+    type->rank = 4, type->dim = dim;
+    return !b->status;
+}
 
 /* [N, S, X] as [N, 1, S, X] */
 static Value *with_head_axis(Builder *b, Value *value) {
@@ -213,22 +286,33 @@ static bool fits_batch(const Value *q, const Value *other) {
     return rank == 3 || other->type.dim[1] == q->type.dim[1] || sn_dim_equals(other->type.dim[1], 1);
 }
 
+/* The softmax's result where the node multiplies it by v, as it is or regrouped. */
+static Value *weights_of(Dims *dims, Scores *scores, const Node *node) {
+    Value *weights = node->input[0];
+    Node *view = weights->producer;
+    if (!view || !regroups(dims, view) || sn_value_use_count(weights) != 1) return weights;
+    return step_view(scores, view);
+}
+
 Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
     bool zero_rows;
-    Node *softmax = softmax_of(node->input[0], &zero_rows);
     Scores scores = {.scale = 1};
+    Node *softmax = softmax_of(weights_of(b->graph->dims, &scores, node), &zero_rows);
     if (!softmax || !follow(b, softmax->input[0], &scores)) return NULL;
-    if (!sn_type_equal(softmax->input[0]->type, scores.type)) return NULL; /* a mask widens the scores */
-    Value *v = node->input[1], *k = scores.transposed_k;
-    int rank = v->type.rank;
-    if ((rank != 3 && rank != 4) || k->type.rank != rank || scores.q->type.rank != rank) return NULL;
     scores.q = take_factor(scores.q, &scores.scale);
-    k = take_factor(k, &scores.scale);
+    scores.transposed_k = take_factor(scores.transposed_k, &scores.scale);
+    if (!set_apart(b, &scores)) return NULL;
+    Value *v = apart(b, &scores, node->input[1]), *k = scores.transposed_k;
+    int rank = scores.type.rank;
+    if ((rank != 3 && rank != 4) || !v || v->type.rank != rank || k->type.rank != rank ||
+        scores.q->type.rank != rank)
+        return NULL;
     if (!fits_batch(scores.q, k) || !fits_batch(scores.q, v)) {
         sn_pass_remark(pass, node->origin, false, "attention with broadcast batch axes stays as it is");
         return NULL;
     }
-    AttrAttention attr = {.scale = scores.scale, .zero_rows = zero_rows};
+    AttrAttention attr = {.scale = scores.scale, .zero_rows = zero_rows, .softcap = scores.outer};
+    if (scores.outer != 0) attr.scale *= scores.outer;
     Value *bias = combine_masks(b, &scores, &attr, rank);
     if (scores.needs_causal && !attr.causal) return NULL;
     static const int swap3[] = {0, 2, 1}, swap4[] = {0, 1, 3, 2};
@@ -239,5 +323,5 @@ Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
     if (input[1]->type.dim[1] != input[2]->type.dim[1]) input[1] = k, input[2] = v;
     if (input[1]->type.dim[1] != input[2]->type.dim[1]) return NULL;
     Value *out = sn_build(b, SN_OP_ATTENTION, &attr, bias ? 4 : 3, input);
-    return out ? sn_build_reshape(b, out, rank, node->output[0]->type.dim) : NULL;
+    return out ? sn_build_reshape(b, out, node->output[0]->type.rank, node->output[0]->type.dim) : NULL;
 }

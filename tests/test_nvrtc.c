@@ -231,15 +231,16 @@ typedef struct Heads {
     Precision precision;
     const char *q, *k, *v, *bias;
     bool causal;
+    double cap;
 } Heads;
 
 static const Heads heads[] = {
-    {SN_F32, SN_PRECISION_HIGHEST, "B, 12, T, 64", "B, 12, T, 64", "B, 12, T, 64", NULL, true},
-    {SN_F32, SN_PRECISION_HIGHEST, "B, 2, T, 2048", "B, 2, T, 2048", "B, 2, T, 2048", NULL, false},
-    {SN_F32, SN_PRECISION_HIGH, "B, 8, T, 128", "B, 2, T, 128", "B, 2, T, 128", NULL, true},
-    {SN_F16, SN_PRECISION_HIGHEST, "B, 8, T, 80", "B, 8, T, 80", "B, 8, T, 80", "B, 1, 1, T", false},
-    {SN_BF16, SN_PRECISION_HIGHEST, "B, 8, T, 128", "B, 2, T, 128", "B, 2, T, 128", NULL, true},
-    {SN_BF16, SN_PRECISION_HIGHEST, "B, 8, T, 256", "B, 2, T, 256", "B, 2, T, 256", NULL, false},
+    {SN_F32, SN_PRECISION_HIGHEST, "B, 12, T, 64", "B, 12, T, 64", "B, 12, T, 64", NULL, true, 0},
+    {SN_F32, SN_PRECISION_HIGHEST, "B, 2, T, 2048", "B, 2, T, 2048", "B, 2, T, 2048", NULL, false, 0},
+    {SN_F32, SN_PRECISION_HIGH, "B, 8, T, 128", "B, 2, T, 128", "B, 2, T, 128", NULL, true, 0},
+    {SN_F16, SN_PRECISION_HIGHEST, "B, 8, T, 80", "B, 8, T, 80", "B, 8, T, 80", "B, 1, 1, T", false, 30},
+    {SN_BF16, SN_PRECISION_HIGHEST, "B, 8, T, 128", "B, 2, T, 128", "B, 2, T, 128", NULL, true, 0},
+    {SN_BF16, SN_PRECISION_HIGHEST, "B, 8, T, 256", "B, 2, T, 256", "B, 2, T, 256", NULL, false, 50},
 };
 enum { HEADS = sizeof heads / sizeof *heads };
 
@@ -249,7 +250,7 @@ static Case *make_attention(const Heads *h, int sm) {
     c->target.precision = h->precision;
     Value *x[4] = {param(c, h->dtype, h->q), param(c, h->dtype, h->k), param(c, h->dtype, h->v),
                    h->bias ? param(c, h->dtype, h->bias) : NULL};
-    AttrAttention attr = {.scale = 0.25, .causal = h->causal};
+    AttrAttention attr = {.scale = 0.25, .causal = h->causal, .softcap = h->cap};
     if (h->causal) attr.offset = sn_dim(c->graph->dims, 0);
     result(c, sn_build(&c->b, SN_OP_ATTENTION, &attr, h->bias ? 4 : 3, x));
     assert_ok(c->b.status);
@@ -267,7 +268,7 @@ static Case *make_gradients(const Heads *h, int sm) {
                    param(c, SN_F32, "B, 8, T, 2"),
                    param(c, SN_F32, "B, 8, T, 1"),
                    h->bias ? param(c, h->dtype, h->bias) : NULL};
-    AttrAttention attr = {.scale = 0.25, .causal = h->causal};
+    AttrAttention attr = {.scale = 0.25, .causal = h->causal, .softcap = h->cap};
     if (h->causal) attr.offset = sn_dim(c->graph->dims, 0);
     const Value *first = sn_build(&c->b, SN_OP_ATTENTION_BACKWARD, &attr, h->bias ? 7 : 6, x);
     assert_ok(c->b.status);
@@ -276,9 +277,9 @@ static Case *make_gradients(const Heads *h, int sm) {
 }
 
 static const Heads sloped[] = {
-    {SN_F32, SN_PRECISION_HIGHEST, "B, 8, T, 128", "B, 8, T, 128", "B, 8, T, 128", "B, 1, 1, T", false},
-    {SN_F32, SN_PRECISION_HIGH, "B, 8, T, 128", "B, 2, T, 128", "B, 2, T, 128", NULL, true},
-    {SN_BF16, SN_PRECISION_HIGHEST, "B, 8, T, 64", "B, 2, T, 64", "B, 2, T, 64", NULL, true},
+    {SN_F32, SN_PRECISION_HIGHEST, "B, 8, T, 128", "B, 8, T, 128", "B, 8, T, 128", "B, 1, 1, T", false, 50},
+    {SN_F32, SN_PRECISION_HIGH, "B, 8, T, 128", "B, 2, T, 128", "B, 2, T, 128", NULL, true, 0},
+    {SN_BF16, SN_PRECISION_HIGHEST, "B, 8, T, 64", "B, 2, T, 64", "B, 2, T, 64", NULL, true, 50},
 };
 
 static void gradients_of_attention_compile(void **state) {
