@@ -168,6 +168,10 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_DROPOUT] = {"--dropout", KIND_TEXT, "RATE|model",
                         "share of elements that Dropout nodes drop; model: what they say, unless their "
                         "training_mode is false (model)"},
+    [OPTION_TRAINED] =
+        {"--trained", KIND_TEXT, "NAME,...",
+         "initializers to train, where * stands for any characters (those that look like weights)"},
+    [OPTION_FROZEN] = {"--frozen", KIND_TEXT, "NAME,...", "initializers that stay as they are (none)"},
     [OPTION_EVAL_EVERY] = {"--eval-every", KIND_INTEGER, "N",
                            "updates between held-out losses (a tenth of --steps)", .least = 1,
                            .most = INT64_MAX / 2},

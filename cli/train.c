@@ -86,6 +86,8 @@ static void read_training(Run *run) {
                                              .label_smoothing = option_number(run, OPTION_SMOOTHING, 0),
                                              .memory_budget = option_integer(run, OPTION_MEMORY_BUDGET, 0),
                                              .activation_share = option_number(run, OPTION_MEMORY_BUDGET, 0),
+                                             .trained = option_text(run, OPTION_TRAINED),
+                                             .frozen = option_text(run, OPTION_FROZEN),
                                              .seed = options->seed};
 }
 
@@ -135,13 +137,16 @@ static const char *describe_options(const Run *run) {
         run->cli->arena,
         "steps %lld\nbatch %lld\ncontext %lld\naccumulate %lld\nseed %llu\nheld-out %.17g\n"
         "lr %.17g\nmin-lr %.17g\nwarmup-steps %lld\nbeta1 %.17g\nbeta2 %.17g\neps %.17g\n"
-        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nloss %s\nmemory-budget %s\n",
+        "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nloss %s\nmemory-budget %s\n"
+        "trained %s\nfrozen %s\n",
         (long long)run->steps, (long long)o->batch, (long long)sn_trainer_length(run->trainer),
         (long long)o->accumulate, (unsigned long long)o->seed, o->held_out, o->schedule.peak,
         o->schedule.least, (long long)o->schedule.warmup, t->beta1, t->beta2, t->epsilon, t->weight_decay,
         t->clip_norm, t->label_smoothing, sn_option_text(&run->cli->options, OPTION_DROPOUT, "model"),
         sn_option_text(&run->cli->options, OPTION_LOSS, "cross_entropy"),
-        sn_option_text(&run->cli->options, OPTION_MEMORY_BUDGET, "none"));
+        sn_option_text(&run->cli->options, OPTION_MEMORY_BUDGET, "none"),
+        sn_option_text(&run->cli->options, OPTION_TRAINED, "usual"),
+        sn_option_text(&run->cli->options, OPTION_FROZEN, "none"));
 }
 
 /* Says what is different from how the checkpoint was made: the training goes on, but not as it would have. */

@@ -54,11 +54,15 @@ static bool is_bias(const Value *value) {
     return false;
 }
 
+/* An initializer of floats, and not the constant of a node. */
+static bool is_named(const Node *node) {
+    const Value *value = node->output[0];
+    return node->op == SN_OP_CONSTANT && !node->origin && value->name && sn_dtype_is_float(value->type.dtype);
+}
+
 static bool may_be_parameter(const Training *training, const Node *node) {
     const Value *value = node->output[0];
-    if (node->op != SN_OP_CONSTANT || node->origin || !value->name || !sn_dtype_is_float(value->type.dtype))
-        return false;
-    if (sn_name_fits(training->frozen, value->name)) return false;
+    if (!is_named(node)) return false;
     if (training->trained) return sn_name_fits(training->trained, value->name);
     const Tensor *tensor = ((const AttrConstant *)node->attr)->tensor;
     return (tensor->count > 1 || is_bias(value)) && !looks_like_mask(tensor);
@@ -82,8 +86,13 @@ void sn_state_next(Graph *graph, const Value *value, Value *next) {
 }
 
 Status sn_parameters_declare(Graph *graph, const Training *training) {
+    bool frozen = false;
     for (Node *node = graph->body->first, *next; node; node = next) {
         next = node->next;
+        if (is_named(node) && sn_name_fits(training->frozen, node->output[0]->name)) {
+            frozen = true;
+            continue;
+        }
         if (!may_be_parameter(training, node) || sn_parameter_tie(graph, node)) continue;
         Value *old = node->output[0];
         const char *name = old->name;
@@ -92,6 +101,8 @@ Status sn_parameters_declare(Graph *graph, const Training *training) {
         sn_value_replace(old, input);
         sn_node_remove(node);
     }
+    if (training->frozen && !frozen)
+        return sn_fail(SN_INVALID, "none of the names that are to be frozen is an initializer's");
     return graph->states.count ? NULL : sn_fail(SN_INVALID, "the model has no parameters to train");
 }
 

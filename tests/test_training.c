@@ -329,6 +329,20 @@ static void phases_leave_out_updates(void **state) {
     }
 }
 
+static void assert_refused(const Training *training, const char *part, const char *cache) {
+    sn_Program *program;
+    Graph *graph;
+    Plan *plan;
+    Ledger ledger = {0};
+    PipelineOptions options = {.training = training};
+    assert_ok(sn_program_open(sn_arena_new(), NULL, 1, cache, &program));
+    assert_ok(sn_graph_parse(program->arena, regression, strlen(regression), &graph));
+    assert_fails(
+        sn_compile_plan(program->arena, graph, &program->device->target, &options, NULL, &ledger, &plan),
+        SN_INVALID, part);
+    sn_program_free(program);
+}
+
 static void names_choose_parameters(void **state) {
     static const struct {
         const char *trained, *frozen;
@@ -346,17 +360,9 @@ static void names_choose_parameters(void **state) {
     }
     Training training = squared();
     training.frozen = "*";
-    sn_Program *program;
-    Graph *graph;
-    Plan *plan;
-    Ledger ledger = {0};
-    PipelineOptions options = {.training = &training};
-    assert_ok(sn_program_open(sn_arena_new(), NULL, 1, *state, &program));
-    assert_ok(sn_graph_parse(program->arena, regression, strlen(regression), &graph));
-    assert_fails(
-        sn_compile_plan(program->arena, graph, &program->device->target, &options, NULL, &ledger, &plan),
-        SN_INVALID, "no parameters");
-    sn_program_free(program);
+    assert_refused(&training, "no parameters", *state);
+    training.frozen = "W,none";
+    assert_refused(&training, "to be frozen", *state);
 }
 
 /* y = x·a·aᵀ + c with aᵀ as a matrix of its own, which follows a; and a bias of one element. */
