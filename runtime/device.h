@@ -120,6 +120,17 @@ typedef struct DeviceOps {
     bool (*library)(Device *device);
     Status (*product)(Device *device, const ProductArguments *arguments, bool *done);
 
+    /* A thread's work goes to one of two lanes, which run beside one another: `lane` says to which one (0, the first, or
+     * 1) launches and products go from here on; everything else belongs to the first. `post` puts post `number` (>= 0,
+     * below the number of launches or so) behind what has been started in the lane at hand, and `await` lets what is
+     * started in it from here on wait for that post, which was put since the last sync. The second lane begins with an
+     * `await` of a post of the first one, and the first one waits for all of it in the end, before anything else is
+     * started and before `recorded`; sync waits for both, and goes back to the first one. All three are NULL where
+     * nothing runs beside anything. */
+    Status (*lane)(Device *device, int lane);
+    Status (*post)(Device *device, int number);
+    Status (*await)(Device *device, int number);
+
     /* Between `record` and `recorded`, what the calling thread starts is kept and not run; it is launches
      * and products only. `recorded` puts it into *recording, in the place of what was there (NULL: nothing);
      * with `recording` NULL it is dropped. A recording refers to the addresses that it was made with.

@@ -1,5 +1,5 @@
+#include "beside.h"
 #include "clock.h"
-#include "context.h"
 
 Status sn_context_start(sn_Context *context, const Binding *binding, int index, int way, bool *done) {
     const sn_Program *program = context->program;
@@ -37,8 +37,7 @@ static Status launch(sn_Context *context, const Binding *binding, int index) {
 /* ---- compiled: one block, every value at its place ---- */
 
 static Status run_launches(sn_Context *context, const Binding *binding) {
-    for (int i = context->begin; i < context->end; i++) TRY(launch(context, binding, i));
-    return NULL;
+    return sn_beside_run(context, binding, launch);
 }
 
 static Status run_compiled(sn_Context *context, const Binding *binding) {

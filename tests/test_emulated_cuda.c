@@ -119,7 +119,7 @@ static int setup(void **state) {
     assert_int_equal(f->cu.cuMemAlloc_v2(&f->in, BYTES), SN_CU_INVALID_CONTEXT);
     assert_int_equal(f->cu.cuDevicePrimaryCtxRetain(&f->context, 0), 0);
     assert_int_equal(f->cu.cuCtxPushCurrent_v2(f->context), 0);
-    assert_int_equal(f->cu.cuStreamCreate(&f->stream, SN_CU_STREAM_NON_BLOCKING), 0);
+    assert_int_equal(f->cu.cuStreamCreateWithPriority(&f->stream, SN_CU_STREAM_NON_BLOCKING, 0), 0);
     assert_int_equal(compile(f, text, "sm_90a", &image, log), 0);
     assert_non_null(strstr(log, "Compiling entry function 'add' for 'sm_90a'"));
     assert_non_null(strstr(log, "0 bytes spill stores"));

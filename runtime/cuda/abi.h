@@ -51,6 +51,8 @@ enum {
     SN_CU_NOT_SUPPORTED = 801,
     SN_CU_STREAM_CAPTURE_UNSUPPORTED = 900,
     SN_CU_STREAM_CAPTURE_INVALIDATED = 901,
+    SN_CU_STREAM_CAPTURE_UNJOINED = 904,
+    SN_CU_STREAM_CAPTURE_ISOLATION = 905,
     SN_CU_GRAPH_EXEC_UPDATE_FAILURE = 910,
     SN_CU_UNKNOWN = 999,
 };
@@ -137,9 +139,11 @@ typedef struct CuCopy2D {
     X(CuResult, cuMemcpyDtoHAsync_v2, (void *to, CuAddress from, size_t bytes, CuStream stream))                       \
     X(CuResult, cuMemcpyDtoDAsync_v2, (CuAddress to, CuAddress from, size_t bytes, CuStream stream))                   \
     X(CuResult, cuMemcpy2DAsync_v2, (const CuCopy2D *copy, CuStream stream))                                           \
-    X(CuResult, cuStreamCreate, (CuStream *stream, unsigned flags))                                                    \
+    X(CuResult, cuCtxGetStreamPriorityRange, (int *least, int *greatest)) /* lower numbers go first */                 \
+    X(CuResult, cuStreamCreateWithPriority, (CuStream *stream, unsigned flags, int priority))                          \
     X(CuResult, cuStreamDestroy_v2, (CuStream stream))                                                                 \
     X(CuResult, cuStreamSynchronize, (CuStream stream))                                                                \
+    X(CuResult, cuStreamWaitEvent, (CuStream stream, CuEvent event, unsigned flags))                                   \
     X(CuResult, cuStreamBeginCapture_v2, (CuStream stream, unsigned mode))                                             \
     X(CuResult, cuStreamEndCapture, (CuStream stream, CuGraph *graph))                                                 \
     X(CuResult, cuEventCreate, (CuEvent *event, unsigned flags))                                                       \

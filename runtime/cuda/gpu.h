@@ -10,13 +10,17 @@
 
 enum { SN_STAGING_BYTES = 4 << 20, SN_STAGING_COUNT = 2 };
 
-/* A stream, lent to a thread from the first thing that it starts until it has waited for all of them: so
- * what a thread starts runs in order, and there are as many streams as threads that were at work at once. */
+/* A stream and one beside it, lent to a thread from the first thing that it starts until it has waited for all of them:
+ * so what a thread starts runs in order, and there are as many of them as threads that were at work at once. */
 typedef struct Lane {
     struct Lane *next;
     pthread_t thread;
     bool lent;
     CuStream stream;
+    CuStream beside; /* of a lower priority; NULL until something is to run there */
+    bool is_beside;  /* launches and products go there now */
+    CuEvent *post;   /* by their numbers; NULL: not needed yet */
+    int post_count;
     void *staging[SN_STAGING_COUNT]; /* pinned; NULL until something is copied */
     CuEvent copied[SN_STAGING_COUNT];
     unsigned turn; /* which of them is the next, modulo their number */
@@ -70,7 +74,14 @@ Status sn_cuda_lane_end(Cuda *cuda, Lane *lane);
 /* Both pieces of staging memory. */
 Status sn_cuda_lane_staging(Cuda *cuda, Lane *lane);
 
+/* Where launches and products go: the lane's stream, or the one beside it. */
+CuStream sn_cuda_lane_stream(const Lane *lane);
+
 Status sn_cuda_sync(Device *device);
+
+Status sn_cuda_turn(Device *device, int lane);
+Status sn_cuda_post(Device *device, int number);
+Status sn_cuda_await(Device *device, int number);
 
 /* When no thread uses one. */
 void sn_cuda_lanes_free(Cuda *cuda);

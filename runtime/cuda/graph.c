@@ -52,6 +52,7 @@ static Status end_capture(Cuda *cuda, Recording **recording) {
     Lane *lane;
     CuGraph graph = NULL;
     TRY(sn_cuda_lane(cuda, &lane));
+    lane->is_beside = false;
     Status status = SN_CU(cuda, cuStreamEndCapture, lane->stream, &graph);
     if (!status && recording) status = put_new(cuda, graph, recording);
     if (graph) cuda->driver.cuGraphDestroy(graph);

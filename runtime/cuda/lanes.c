@@ -11,10 +11,17 @@ static Lane *find_lane(Cuda *cuda, pthread_t self) {
     return unused;
 }
 
+/* What runs beside the rest takes the room that the rest leaves. */
+static Status new_stream(Cuda *cuda, bool beside, CuStream *out) {
+    int least, greatest;
+    TRY(SN_CU(cuda, cuCtxGetStreamPriorityRange, &least, &greatest));
+    return SN_CU(cuda, cuStreamCreateWithPriority, out, SN_CU_STREAM_NON_BLOCKING, beside ? least : greatest);
+}
+
 static Status new_lane(Cuda *cuda, Lane **out) {
     Lane *lane = calloc(1, sizeof *lane);
     if (!lane) return sn_fail(SN_NO_MEMORY, "out of memory for a stream");
-    Status status = SN_CU(cuda, cuStreamCreate, &lane->stream, SN_CU_STREAM_NON_BLOCKING);
+    Status status = new_stream(cuda, false, &lane->stream);
     if (status) {
         free(lane);
         return status;
@@ -37,8 +44,20 @@ Status sn_cuda_lane(Cuda *cuda, Lane **out) {
     return status;
 }
 
+CuStream sn_cuda_lane_stream(const Lane *lane) {
+    return lane->is_beside ? lane->beside : lane->stream;
+}
+
 Status sn_cuda_lane_end(Cuda *cuda, Lane *lane) {
     Status status = SN_CU(cuda, cuStreamSynchronize, lane->stream);
+    if (lane->beside) {
+        Status other = SN_CU(cuda, cuStreamSynchronize, lane->beside);
+        if (status)
+            sn_error_free(other);
+        else
+            status = other;
+    }
+    lane->is_beside = false;
     pthread_mutex_lock(&cuda->lock);
     lane->lent = false;
     pthread_mutex_unlock(&cuda->lock);
@@ -68,6 +87,68 @@ Status sn_cuda_lane_staging(Cuda *cuda, Lane *lane) {
     return NULL;
 }
 
+/* ---- beside the lane's stream ---- */
+
+static Status turn(Cuda *cuda, bool beside) {
+    Lane *lane;
+    TRY(sn_cuda_lane(cuda, &lane));
+    if (beside && !lane->beside) TRY(new_stream(cuda, true, &lane->beside));
+    lane->is_beside = beside;
+    return NULL;
+}
+
+Status sn_cuda_turn(Device *device, int number) {
+    Cuda *cuda = (Cuda *)device;
+    TRY(sn_cuda_enter(cuda));
+    Status status = turn(cuda, number != 0);
+    sn_cuda_leave(cuda);
+    return status;
+}
+
+/* Room for a post of that number, and an event for it. */
+static Status need_post(Cuda *cuda, Lane *lane, int number) {
+    if (number >= lane->post_count) {
+        int count = 2 * number + 1;
+        CuEvent *more = realloc(lane->post, (size_t)count * sizeof *more);
+        if (!more) return sn_fail(SN_NO_MEMORY, "out of memory for %d events", count);
+        memset(more + lane->post_count, 0, (size_t)(count - lane->post_count) * sizeof *more);
+        lane->post = more;
+        lane->post_count = count;
+    }
+    if (lane->post[number]) return NULL;
+    return SN_CU(cuda, cuEventCreate, &lane->post[number], SN_CU_EVENT_DISABLE_TIMING);
+}
+
+static Status put_post(Cuda *cuda, int number) {
+    Lane *lane;
+    TRY(sn_cuda_lane(cuda, &lane));
+    TRY(need_post(cuda, lane, number));
+    return SN_CU(cuda, cuEventRecord, lane->post[number], sn_cuda_lane_stream(lane));
+}
+
+Status sn_cuda_post(Device *device, int number) {
+    Cuda *cuda = (Cuda *)device;
+    TRY(sn_cuda_enter(cuda));
+    Status status = put_post(cuda, number);
+    sn_cuda_leave(cuda);
+    return status;
+}
+
+static Status await_post(Cuda *cuda, int number) {
+    Lane *lane;
+    TRY(sn_cuda_lane(cuda, &lane));
+    TRY(need_post(cuda, lane, number));
+    return SN_CU(cuda, cuStreamWaitEvent, sn_cuda_lane_stream(lane), lane->post[number], 0);
+}
+
+Status sn_cuda_await(Device *device, int number) {
+    Cuda *cuda = (Cuda *)device;
+    TRY(sn_cuda_enter(cuda));
+    Status status = await_post(cuda, number);
+    sn_cuda_leave(cuda);
+    return status;
+}
+
 void sn_cuda_lanes_free(Cuda *cuda) {
     for (Lane *lane = cuda->lanes, *next; lane; lane = next) {
         next = lane->next;
@@ -75,6 +156,10 @@ void sn_cuda_lanes_free(Cuda *cuda) {
             if (lane->staging[i]) cuda->driver.cuMemFreeHost(lane->staging[i]);
             if (lane->copied[i]) cuda->driver.cuEventDestroy_v2(lane->copied[i]);
         }
+        for (int i = 0; i < lane->post_count; i++)
+            if (lane->post[i]) cuda->driver.cuEventDestroy_v2(lane->post[i]);
+        free(lane->post);
+        if (lane->beside) cuda->driver.cuStreamDestroy_v2(lane->beside);
         cuda->driver.cuStreamDestroy_v2(lane->stream);
         free(lane);
     }

@@ -218,9 +218,10 @@ static Status start(Cuda *cuda, CuFunction function, const LaunchArguments *argu
     words.count++;
     Lane *lane;
     TRY(sn_cuda_lane(cuda, &lane));
-    TRY(start_grid(cuda, function, arguments, &words, 0, arguments->items, lane->stream));
+    CuStream stream = sn_cuda_lane_stream(lane);
+    TRY(start_grid(cuda, function, arguments, &words, 0, arguments->items, stream));
     if (arguments->after <= 0) return NULL;
-    return start_grid(cuda, function, arguments, &words, arguments->items, arguments->after, lane->stream);
+    return start_grid(cuda, function, arguments, &words, arguments->items, arguments->after, stream);
 }
 
 Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {

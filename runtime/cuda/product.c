@@ -295,7 +295,8 @@ static Status multiply(Cuda *cuda, const ProductArguments *p, Descriptors *made,
     TRY(sn_cuda_lane(cuda, &lane));
     return LT(cuda, cublasLtMatmul, cuda->lt_handle, made->product, &one, at.left, made->left, at.right,
               made->right, p->product->c.buffer >= 0 ? &one : &zero, at.c, made->c, (void *)(uintptr_t)at.d,
-              made->d, &choice.algorithm, p->workspace, (size_t)p->workspace_bytes, lane->stream);
+              made->d, &choice.algorithm, p->workspace, (size_t)p->workspace_bytes,
+              sn_cuda_lane_stream(lane));
 }
 
 Status sn_cuda_product(Device *device, const ProductArguments *p, bool *done) {

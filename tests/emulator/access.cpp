@@ -159,6 +159,7 @@ void emu_note(const void *address, long size, bool write) {
                       bytes);
     }
     Access now = access_now();
+    if (!shared) emu_touch(address, (size_t)size, write);
     for (long i = 0; i < size; i++) {
         note_byte(at + i, now, write, shared);
         if (shared) note_content(at + i, write);

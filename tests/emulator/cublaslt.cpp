@@ -372,6 +372,17 @@ static bool memory_is_sound(const Matmul *m) {
            (!adds || in_place || !overlap(m->d_at, d, m->c_at, extent(&m->c)));
 }
 
+/* For the check of what runs at once: whole operands, gaps between their columns included. */
+static void touch(const Matmul *m) {
+    emu_touch(m->a_at, extent(&m->a), false);
+    emu_touch(m->b_at, extent(&m->b), false);
+    if (m->beta != 0) emu_touch(m->c_at, extent(&m->c), false);
+    if (m->product.epilogue & LT_EPILOGUE_BIAS)
+        emu_touch(m->product.bias, m->d.rows * type_bytes(m->d.type), false);
+    emu_touch(m->d_at, extent(&m->d), true);
+    if (m->algorithm.workspace) emu_touch(m->workspace, m->algorithm.workspace, true);
+}
+
 static CuResult run(const Matmul *m) {
     if (!memory_is_sound(m)) {
         emu_say(
@@ -380,6 +391,7 @@ static CuResult run(const Matmul *m) {
         return SN_CU_ILLEGAL_ADDRESS;
     }
     if (m->algorithm.workspace) memset(m->workspace, EMU_FILL, m->algorithm.workspace);
+    touch(m);
     for (int64_t batch = 0; batch < m->d.batch; batch++) multiply_batch(m, batch);
     return SN_CU_SUCCESS;
 }

@@ -14,6 +14,7 @@ SN_CUDA_DRIVER(EMU_DECLARE)
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -24,30 +25,56 @@ static const CuResult CU_INVALID_DEVICE = 101, CU_INVALID_HANDLE = 400, CU_NOT_R
 
 /* ---- objects ---- */
 
+/* Operations by their numbers; see order.cpp. */
+typedef std::vector<bool> Known;
+
 struct Operation {
-    const char *kind; /* of a node: "kernel", "copy", ... */
+    const char *kind; /* of a node: "kernel", "copy", ...; NULL: it touches no memory and knows the stream */
+    std::string name; /* of a kernel */
     std::function<CuResult()> run;
+    Known told; /* what the host knew to have ended when it was enqueued */
+};
+
+/* A node of a graph, and those that come before it. */
+struct Node {
+    Operation operation;
+    std::vector<size_t> before;
 };
 
 struct CUstream_st {
     std::deque<Operation> pending;
-    bool capturing, invalid; /* invalid: the capture has met what cannot be captured */
+    Known known; /* what has ended before that which follows */
+    /* ---- while it is captured ---- */
+    CuStream origin;              /* the stream that the capture began with; NULL: it is not captured */
+    std::vector<size_t> frontier; /* the nodes that the next one comes after */
+    /* ---- of an origin ---- */
+    bool invalid;     /* the capture has met what cannot be captured */
+    unsigned capture; /* its number among all */
     std::thread::id capturer;
-    std::vector<Operation> captured;
+    std::vector<Node> captured;
+};
+
+/* One record of an event. */
+struct Post {
+    CuStream stream; /* NULL: it was captured, or the stream is gone */
+    bool done;
+    double seconds;
+    Known known;
+    unsigned capture; /* 0: none */
+    std::vector<size_t> frontier;
 };
 
 struct CUevent_st {
-    CuStream stream; /* of its last record; NULL: none yet */
-    bool done, timed;
-    double seconds;
+    std::shared_ptr<Post> post; /* NULL: not recorded yet */
+    bool timed;
 };
 
 struct CUgraph_st {
-    std::vector<Operation> node;
+    std::vector<Node> node; /* in an order that is possible */
 };
 
 struct CUgraphExec_st {
-    std::vector<Operation> node;
+    std::vector<Node> node;
 };
 
 /* ---- the one device and its context ---- */
@@ -57,6 +84,7 @@ struct Driver {
     bool initialised;
     int retained;  /* how often the primary context is */
     CuResult lost; /* why no call succeeds any more; 0: they do */
+    Known known;   /* what the host knows to have ended */
     std::set<CuStream> streams;
     std::set<CuEvent> events;
     std::set<CuModule> modules;
@@ -84,7 +112,8 @@ bool emu_has_context();
 /* ---- streams ---- */
 
 /* Enqueues, or adds to the graph that the stream captures. Also what cuBLASLt's emulation does. */
-CuResult emu_enqueue(CuStream stream, const char *kind, std::function<CuResult()> run);
+CuResult emu_enqueue(CuStream stream, const char *kind, std::function<CuResult()> run,
+                     const std::string &name = "");
 
 /* Does all that is pending: of one stream, or of all. The first failure loses the context. */
 CuResult emu_finish(CuStream stream);
@@ -92,6 +121,21 @@ CuResult emu_finish_all();
 
 /* The stream that the calling thread captures; NULL: none. */
 CuStream emu_captured_here();
+
+/* ---- order.cpp: what touches the same bytes must be ordered ---- */
+
+/* Adds the second to the first. */
+void emu_know(Known *known, const Known &more);
+
+/* Runs an operation behind those of *known, to which it is added. With the setting `races`, the failure of one that
+ * touches what another touches that is not in *known. */
+CuResult emu_run_ordered(const Operation &operation, Known *known);
+
+/* What ends before everything that is enqueued from here on need not be compared any more. */
+void emu_forget_order();
+
+/* Memory that the operation that runs touches. */
+void emu_touch(const void *at, size_t bytes, bool write);
 
 /* ---- memory ---- */
 

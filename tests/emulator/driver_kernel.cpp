@@ -250,5 +250,6 @@ CuResult cuLaunchKernel(CuFunction function, unsigned grid_x, unsigned grid_y, u
                 function->entry->args_bytes);
         return excess;
     }
-    return emu_enqueue(stream, "kernel", [=]() -> CuResult { return run_kernel(&launch); });
+    return emu_enqueue(
+        stream, "kernel", [=]() -> CuResult { return run_kernel(&launch); }, function->name);
 }

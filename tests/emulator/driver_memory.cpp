@@ -114,6 +114,7 @@ CuResult cuMemcpyHtoDAsync_v2(CuAddress to, const void *from, size_t bytes, CuSt
     Source source(from, bytes);
     return enqueue_with_host(stream, from, bytes, false, [=]() -> CuResult {
         if (!is_device(to, bytes)) return SN_CU_ILLEGAL_ADDRESS;
+        emu_touch((void *)to, bytes, true);
         memcpy((void *)to, source.bytes(), bytes);
         return SN_CU_SUCCESS;
     });
@@ -126,6 +127,7 @@ CuResult cuMemcpyDtoHAsync_v2(void *to, CuAddress from, size_t bytes, CuStream s
     if (emu_planted("copy")) return SN_CU_ILLEGAL_ADDRESS;
     return enqueue_with_host(stream, to, bytes, true, [=]() -> CuResult {
         if (!is_device(from, bytes)) return SN_CU_ILLEGAL_ADDRESS;
+        emu_touch((void *)from, bytes, false);
         memcpy(to, (const void *)from, bytes);
         return SN_CU_SUCCESS;
     });
@@ -137,6 +139,8 @@ CuResult cuMemcpyDtoDAsync_v2(CuAddress to, CuAddress from, size_t bytes, CuStre
     if (!is_device(from, bytes) || !is_device(to, bytes)) return SN_CU_INVALID_VALUE;
     return emu_enqueue(stream, "copy", [=]() -> CuResult {
         if (!is_device(from, bytes) || !is_device(to, bytes)) return SN_CU_ILLEGAL_ADDRESS;
+        emu_touch((void *)from, bytes, false);
+        emu_touch((void *)to, bytes, true);
         memmove((void *)to, (const void *)from, bytes);
         return SN_CU_SUCCESS;
     });
@@ -169,8 +173,11 @@ CuResult cuMemcpy2DAsync_v2(const CuCopy2D *copy, CuStream stream) {
     CuResult result = emu_enqueue(stream, "copy", [=]() -> CuResult {
         if (seen && (!emu_device_sees(from, from_bytes) || !emu_device_sees(to, to_bytes)))
             return SN_CU_ILLEGAL_ADDRESS;
-        for (size_t row = 0; row < kept.height; row++)
+        for (size_t row = 0; row < kept.height; row++) {
+            emu_touch(from + row * kept.from_pitch, kept.width, false);
+            emu_touch(to + row * kept.to_pitch, kept.width, true);
             memcpy(to + row * kept.to_pitch, from + row * kept.from_pitch, kept.width);
+        }
         return SN_CU_SUCCESS;
     });
     return result || seen ? result : emu_finish(stream);

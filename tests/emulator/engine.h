@@ -78,6 +78,9 @@ void emu_access_shared(int piece, const void *start, size_t bytes);
 /* An access of the thread that runs; nothing unless emu_checked. */
 void emu_note(const void *address, long bytes, bool write);
 
+/* The same for the order of operations (order.cpp). */
+void emu_touch(const void *at, size_t bytes, bool write);
+
 /* Bytes of shared memory whose content is under way and cannot be read before they are written. */
 void emu_note_pending(const void *address, long bytes);
 
