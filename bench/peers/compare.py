@@ -82,6 +82,11 @@ class Peer:
             pass
         return None
 
+    def finish(self):
+        """Ends the process; what is known of its memory is kept."""
+        self.peak = self.peak_bytes()
+        self.stop()
+
     def stop(self):
         if self.process.poll() is None:
             try:
@@ -103,6 +108,9 @@ def parse_arguments():
     parser.add_argument("--torch-modes", default="eager,default", metavar="MODES",
                         help="of PyTorch: eager, and modes of torch.compile (%(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of sinter and PyTorch")
+    parser.add_argument("--torch-device", choices=("cpu", "cuda"), help="of PyTorch, where it is another one")
+    parser.add_argument("--one-by-one", action="store_true",
+                        help="each ends before the next one starts: where they do not fit into memory together")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="another participant")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x256")
@@ -153,7 +161,8 @@ def participants(arguments):
             name = {"eager": "torch eager", "default": "torch.compile"}.get(mode, f"torch.compile {mode}")
             extra = [] if mode == "eager" else ["--compile", mode]
             # Its one input is the model's first.
-            commands[name] = [*script, *model, *device, *common, *shapes[:2], *extra]
+            there = ["--device", arguments.torch_device] if arguments.torch_device else device
+            commands[name] = [*script, *model, *there, *common, *shapes[:2], *extra]
             versions[name] = [*script, "--version"]
     for text in arguments.peer:
         name, _, command = text.partition("=")
@@ -191,6 +200,7 @@ def describe_environment(arguments, versions):
         "system": f"{platform.system()} {platform.release()}", "threads": arguments.threads,
         "malloc": MALLOC, "load_before": os.getloadavg()[0], "versions": found,
         "warmup": arguments.warmup, "rounds": arguments.rounds, "runs_per_round": arguments.runs,
+        "one_by_one": arguments.one_by_one,
         "model": os.path.basename(arguments.model) if arguments.model else None, "shapes": arguments.shape,
     }
 
@@ -223,6 +233,42 @@ def take_turns(peers, arguments):
         print(f"round {turn + 1} of {arguments.rounds}", file=sys.stderr)
 
 
+def start_peer(name, command, arguments):
+    # OMP_NUM_THREADS holds for the peers that read it; the others take --threads.
+    settings = {**os.environ, "GLIBC_TUNABLES": MALLOC, "OMP_NUM_THREADS": str(arguments.threads)}
+    peer = Peer(name, command, settings)
+    try:
+        peer.start(arguments.warmup)
+    except PeerError:
+        peer.stop()
+        raise
+    print(f"{name}: first result after {peer.first_result:.2f} s", file=sys.stderr)
+    return peer
+
+
+def run_peers(commands, arguments, peers, missing):
+    """Appends who took part to PEERS, and rows for those who could not to MISSING."""
+    for name, command in commands.items():
+        try:
+            peer = start_peer(name, command, arguments)
+            peers.append(peer)
+            if arguments.one_by_one:
+                take_turns([peer], arguments)
+                peer.finish()
+        except PeerError as problem:
+            if not arguments.keep_going:
+                raise
+            missing.append({"name": name, "status": status_of(str(problem)), "message": str(problem)})
+            if peers and peers[-1].name == name:
+                peers.pop().stop()
+    if not peers:
+        raise PeerError("; ".join(row["message"] for row in missing))
+    if not arguments.one_by_one:
+        take_turns(peers, arguments)
+        for peer in peers:
+            peer.finish()
+
+
 def summarise(peer, first):
     times = [seconds for turn in peer.rounds for seconds in turn]
     ratios = [statistics.median(a) / statistics.median(b) for a, b in zip(peer.rounds, first.rounds)]
@@ -230,7 +276,7 @@ def summarise(peer, first):
         "name": peer.name, "median_s": statistics.median(times), "mean_s": statistics.fmean(times),
         "std_s": statistics.stdev(times) if len(times) > 1 else 0.0, "min_s": min(times),
         "ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
-        "first_result_s": peer.first_result, "peak_bytes": peer.peak_bytes(),
+        "first_result_s": peer.first_result, "peak_bytes": peer.peak,
         "times_s": peer.rounds,
     }
 
@@ -270,22 +316,7 @@ def main():
         if arguments.check:
             check_outputs(arguments, commands)
             environment["outputs_compared"] = True
-        for name, command in commands.items():
-            # OMP_NUM_THREADS holds for the peers that read it; the others take --threads.
-            settings = {**os.environ, "GLIBC_TUNABLES": MALLOC, "OMP_NUM_THREADS": str(arguments.threads)}
-            peers.append(Peer(name, command, settings))
-            try:
-                peers[-1].start(arguments.warmup)
-            except PeerError as problem:
-                if not arguments.keep_going:
-                    raise
-                missing.append({"name": name, "status": status_of(str(problem)), "message": str(problem)})
-                peers.pop().stop()
-                continue
-            print(f"{name}: first result after {peers[-1].first_result:.2f} s", file=sys.stderr)
-        if not peers:
-            raise PeerError("; ".join(row["message"] for row in missing))
-        take_turns(peers, arguments)
+        run_peers(commands, arguments, peers, missing)
         rows = [summarise(peer, peers[0]) for peer in peers]
     except PeerError as problem:
         print(f"compare: {problem}", file=sys.stderr)

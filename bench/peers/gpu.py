@@ -6,16 +6,22 @@ whole can be done in pieces.
     gpu.py --sinter build/sinter --torch python3 --out FOLDER --cases forward-S,forward-2p7 [--limit SECONDS]
     gpu.py --out FOLDER --cases none              only the tables of what is there
 
-Cases are named GROUP-SIZE-PRECISION or shorter: `forward-S` is all precisions of it, `train` all sizes.
-A ratio is PyTorch's time by sinter's, the median over interleaved rounds: above 1 sinter is faster.
+With --pack FILE all of FOLDER is put into one archive after every case. --small is a rehearsal without a GPU: tiny models,
+PyTorch on the processor, sinter on whatever libraries it finds.
+
+Cases are named GROUP-SIZE-PRECISION or shorter: `forward-S` is all precisions of it, `train` all sizes. They are run in
+the order that they are named in. A ratio is PyTorch's time by sinter's, the median over rounds: above 1 sinter is faster.
+The participants of a case run one after the other, so that each has the memory of the GPU for itself.
 """
 
 import argparse
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -26,11 +32,13 @@ ORDER = ("S", "2p7", "M", "L", "XL")
 VOCAB, BATCH, CONTEXT = 10000, 4, 256
 CONTEXTS = (128, 512, 1024)
 # precision -> dtype of the weights, matmul precision
-PRECISIONS = {"f32": ("f32", "highest"), "tf32": ("f32", "high"), "bf16": ("bf16", "highest")}
+PRECISIONS = {"bf16": ("bf16", "highest"), "f32": ("f32", "highest"), "tf32": ("f32", "high")}
 PHASES = ("forward", "backward", "forward+backward", "step")
 WARMUPS = (0, 1, 5)
-GPT2 = "--layers 12 --d-model 768 --heads 12 --d-ff 3072 --vocab 50257 --context 1024"
+GPT2 = {"layers": 12, "d-model": 768, "heads": 12, "d-ff": 3072, "vocab": 50257, "context": 1024}
 PAST = 512
+PEAK_ELEMENTS, PEAK_SIZE = 1 << 30, 8192
+LEAST_SECONDS = 45  # with less time left no case is begun
 
 
 def all_cases():
@@ -39,7 +47,7 @@ def all_cases():
     names += [f"decode-gpt2-{precision}" for precision in ("f32", "bf16")]
     names += [f"kernels-{size}-{precision}" for size in ("S", "2p7") for precision in PRECISIONS]
     names += [f"train-{size}-{precision}-{phase}" for size in ORDER for precision in PRECISIONS for phase in PHASES]
-    names += ["warmup-S-f32"]
+    names += ["warmup-S-f32"] + [f"autotune-S-{precision}" for precision in PRECISIONS]
     names += [f"contexts-{size}-{precision}-{phase}-{context}" for context in CONTEXTS for size in ORDER
               for precision in ("f32", "bf16") for phase in ("forward", "step")]
     return names
@@ -52,15 +60,32 @@ def parse_arguments():
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument("--models", default="build/gpu-models", help="where the models are written (%(default)s)")
     parser.add_argument("--cases", default=",".join(all_cases()), help="names, or beginnings of names")
-    parser.add_argument("--limit", type=float, default=500, help="no case is begun after so many seconds (%(default)s)")
+    parser.add_argument("--limit", type=float, default=500, help="seconds; a case that is at work then is given up (%(default)s)")
+    parser.add_argument("--pack", metavar="FILE", help="an archive (.tar.gz) of the results, made anew after each case")
+    parser.add_argument("--small", action="store_true", help="a rehearsal without a GPU")
     arguments = parser.parse_args()
     wanted = [] if arguments.cases == "none" else arguments.cases.split(",")
-    arguments.cases = [name for part in wanted for name in all_cases() if name == part or name.startswith(part + "-")]
+    found = (name for part in wanted for name in all_cases() if name == part or name.startswith(part + "-"))
+    arguments.cases = list(dict.fromkeys(found))
     if len(wanted) and not arguments.cases:
         parser.error("no such case")
     if arguments.cases and not arguments.sinter:
         parser.error("--sinter is needed to measure")
+    if arguments.small:
+        be_small()
     return arguments
+
+
+def be_small():
+    """Sizes with which an emulated GPU takes seconds."""
+    global BATCH, CONTEXT, VOCAB, PAST, PEAK_ELEMENTS, PEAK_SIZE, WARMUPS, LEAST_SECONDS
+    BATCH, CONTEXT, VOCAB, PAST, PEAK_ELEMENTS, PEAK_SIZE, WARMUPS, LEAST_SECONDS = 1, 16, 64, 8, 1 << 16, 64, (0, 1), 1
+    SIZES.update((name, (32, 48, 1, 2)) for name in SIZES)
+    GPT2.update({"layers": 1, "d-model": 32, "heads": 2, "d-ff": 48, "vocab": 64, "context": 32})
+
+
+def options_text(sizes):
+    return " ".join(f"--{name} {value}" for name, value in sizes.items())
 
 
 def llama_options(size):
@@ -77,23 +102,41 @@ def make_model(arguments, kind, options, dtype, more=()):
     return path
 
 
+def limited(arguments, command, **more):
+    """What it says on STDOUT, if that is a pipe. With the time that is left it ends, and all that it has started."""
+    process = subprocess.Popen(command, start_new_session=True, **more)
+    try:
+        said, _ = process.communicate(timeout=max(arguments.end - time.monotonic(), 1))
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return said
+
+
 def compare(arguments, model, shapes, torch_model, result, *, sinter="", modes="eager,default", rounds=5, runs=10):
+    if arguments.small:
+        rounds, runs = 2, 1
     command = [sys.executable, os.path.join(HERE, "compare.py"), model, "--device", "cuda", "--sinter", arguments.sinter,
                "--mode", "compiled,eager", "--torch", arguments.torch, "--torch-model", torch_model, "--torch-modes", modes,
-               "--warmup", "5", "--rounds", str(rounds), "--runs", str(runs), "--json", result]
+               "--warmup", "1" if arguments.small else "5", "--rounds", str(rounds), "--runs", str(runs), "--json", result + ".part",
+               "--one-by-one", "--keep-going", *(["--torch-device", "cpu"] if arguments.small else [])]
     for shape in shapes:
         command += ["--shape", shape]
     if sinter:
         command.append(f"--sinter-options={sinter}")
-    subprocess.run([*command, "--keep-going"], check=True)
+    limited(arguments, command)
+    os.replace(result + ".part", result)
 
 
-def forward(arguments, size, precision, result):
+def forward(arguments, size, precision, result, modes="eager,default"):
     dtype, matmul = PRECISIONS[precision]
     options = llama_options(size)
     compare(arguments, make_model(arguments, "llama", options, dtype), [f"input_ids={BATCH}x{CONTEXT}"],
             f"--kind llama {options} --dtype {dtype} --matmul-precision {matmul}", result,
-            sinter=f"--matmul-precision {matmul}", modes="eager,default,max-autotune" if size == "S" else "eager,default")
+            sinter=f"--matmul-precision {matmul}", modes=modes)
 
 
 def train(arguments, size, precision, phase, result, context=CONTEXT):
@@ -112,9 +155,9 @@ def warmup(arguments, size, precision, result):
     for count in WARMUPS:
         command = [arguments.sinter, "bench", model, "--device", "cuda", "--matmul-precision", matmul, "--modes",
                    "compiled,eager", "--phases", ",".join(PHASES), "--shape", f"input_ids={BATCH}x{CONTEXT}", "--warmup",
-                   str(count), "--iters", "10", "-o", "json"]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found[str(count)] = json.loads(answer.stdout)["rows"]
+                   str(count), "--iters", "2" if arguments.small else "10", "-o", "json"]
+        answer = limited(arguments, command, stdout=subprocess.PIPE, text=True)
+        found[str(count)] = json.loads(answer)["rows"]
     with open(result + ".part", "w", encoding="utf-8") as file:
         json.dump({"warmup": found}, file, indent=1)
     os.replace(result + ".part", result)
@@ -122,9 +165,10 @@ def warmup(arguments, size, precision, result):
 
 def decode(arguments, precision, result):
     dtype, matmul = PRECISIONS[precision]
-    model = make_model(arguments, "gpt2", GPT2, dtype, ["--kv-cache"])
-    shapes = ["input_ids=1x1"] + [f"past.{layer}.{what}=1x12x{PAST}x64" for layer in range(12) for what in ("key", "value")]
-    compare(arguments, model, shapes, f"--kind gpt2 {GPT2} --past {PAST} --dtype {dtype} --matmul-precision {matmul}", result,
+    model = make_model(arguments, "gpt2", options_text(GPT2), dtype, ["--kv-cache"])
+    cache = f"1x{GPT2['heads']}x{PAST}x{GPT2['d-model'] // GPT2['heads']}"
+    shapes = ["input_ids=1x1"] + [f"past.{layer}.{what}={cache}" for layer in range(GPT2["layers"]) for what in ("key", "value")]
+    compare(arguments, model, shapes, f"--kind gpt2 {options_text(GPT2)} --past {PAST} --dtype {dtype} --matmul-precision {matmul}", result,
             sinter=f"--matmul-precision {matmul} --state past.*=present.*", runs=30)
 
 
@@ -133,60 +177,82 @@ def kernels(arguments, size, precision, result):
     dtype, matmul = PRECISIONS[precision]
     model = make_model(arguments, "llama", llama_options(size), dtype)
     command = [arguments.sinter, "bench", model, "--device", "cuda", "--matmul-precision", matmul, "--modes", "compiled,eager",
-               "--shape", f"input_ids={BATCH}x{CONTEXT}", "--warmup", "5", "--iters", "20", "--kernels", "-o", "json"]
+               "--shape", f"input_ids={BATCH}x{CONTEXT}", "--warmup", "1" if arguments.small else "5", "--iters",
+               "2" if arguments.small else "20", "--kernels", "-o", "json"]
     with open(result + ".part", "w", encoding="utf-8") as file:
-        subprocess.run(command, check=True, stdout=file)
+        limited(arguments, command, stdout=file)
     os.replace(result + ".part", result)
 
 
 PEAKS = r"""
-import json, sys, torch
+import json, sys, time, torch
+device, elements, size = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 def timed(run, count=20):
     for _ in range(3): run()
     times = []
     for _ in range(count):
+        if device == "cpu":
+            begin = time.perf_counter(); run(); times.append(time.perf_counter() - begin)
+            continue
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record(); run(); end.record(); end.synchronize()
         times.append(begin.elapsed_time(end) / 1e3)
     return sorted(times)[count // 2]
-found = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda}
-a = torch.randn(1 << 30, device="cuda"); b = torch.empty_like(a)
+found = {"gpu": torch.cuda.get_device_name() if device == "cuda" else device, "torch": torch.__version__, "cuda": torch.version.cuda}
+a = torch.randn(elements, device=device); b = torch.empty_like(a)
 found["copy_bytes_s"] = 2 * a.numel() * 4 / timed(lambda: b.copy_(a))
 del a, b
 for name, dtype, precision in (("f32", torch.float32, "highest"), ("tf32", torch.float32, "high"), ("bf16", torch.bfloat16, "highest")):
     torch.set_float32_matmul_precision(precision)
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
-    found[name + "_flop_s"] = 2 * 8192**3 / timed(lambda: a @ b, 10)
-json.dump(found, open(sys.argv[1], "w"), indent=1)
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    found[name + "_flop_s"] = 2 * size**3 / timed(lambda: a @ b, 10)
+with open(sys.argv[1], "w", encoding="utf-8") as file: json.dump(found, file, indent=1)
 """
 
 
 def run_case(arguments, name, result):
     group, *rest = name.split("-")
     if group == "peaks":
-        subprocess.run([arguments.torch, "-c", PEAKS, result], check=True)
+        device = "cpu" if arguments.small else "cuda"
+        limited(arguments, [arguments.torch, "-c", PEAKS, result, device, str(PEAK_ELEMENTS), str(PEAK_SIZE)])
     else:
         {"forward": forward, "decode": lambda a, _, p, r: decode(a, p, r), "kernels": kernels, "train": train,
-         "warmup": warmup, "contexts": lambda a, s, p, phase, context, r: train(a, s, p, phase, r, int(context))}[group](
+         "warmup": warmup, "autotune": lambda a, s, p, r: forward(a, s, p, r, "max-autotune"), "contexts": lambda a, s, p, phase, context, r: train(a, s, p, phase, r, int(context))}[group](
             arguments, *rest, result)
 
 
 def measure_all(arguments):
     """Names of what failed or was not begun."""
-    missing, begin = [], time.monotonic()
+    missing = []
+    arguments.end = time.monotonic() + arguments.limit
     for name in arguments.cases:
         result = os.path.join(arguments.out, name + ".json")
         if os.path.exists(result):
             continue
-        if time.monotonic() - begin > arguments.limit:
+        if arguments.end - time.monotonic() < LEAST_SECONDS:
             missing.append(f"{name} (no time left)")
             continue
         print(f"== {name}", file=sys.stderr)
         try:
             run_case(arguments, name, result)
+        except subprocess.TimeoutExpired:
+            missing.append(f"{name} (no time left)")
         except (subprocess.CalledProcessError, OSError) as problem:
-            missing.append(f"{name} ({problem})")
+            missing.append(f"{name} ({str(problem)[-200:]})")
+        pack(arguments)
     return missing
+
+
+def pack(arguments):
+    """In one move, so that an archive that is there is whole."""
+    if not arguments.pack:
+        return
+    part = arguments.pack + ".part"
+    with tarfile.open(part, "w:gz") as archive:
+        for name in sorted(os.listdir(arguments.out)):
+            if name.endswith((".json", ".log", ".csv", ".txt", ".md")):
+                archive.add(os.path.join(arguments.out, name), arcname=name)
+    os.replace(part, arguments.pack)
 
 
 # ---- tables ----
@@ -212,7 +278,7 @@ def forward_flops(size):
 def floor_share(name, seconds, peaks):
     group, size, precision, *_ = name.split("-")
     rate = (peaks or {}).get(f"{precision}_flop_s")
-    return f"{100 * forward_flops(size) / rate / seconds:.0f} %" if group == "forward" and rate else ""
+    return f"{100 * forward_flops(size) / rate / seconds:.0f} %" if group in ("forward", "autotune") and rate else ""
 
 
 def print_times(results):
@@ -228,7 +294,8 @@ def print_times(results):
             continue
         rows = {row["name"]: row for row in report["rows"] if "median_s" in row}
         cells = [f"{1e3 * rows[who]['median_s']:.3f}" if who in rows else "" for who in names]
-        ratio = f"{rows['torch.compile']['ratio']:.2f}" if {"torch.compile", "sinter compiled"} <= set(rows) else ""
+        compiled = next((rows[who] for who in names[3:] if who in rows), None)
+        ratio = f"{compiled['ratio']:.2f}" if compiled and "sinter compiled" in rows else ""
         both = "sinter eager" in rows and "torch eager" in rows
         eager = f"{rows['torch eager']['median_s'] / rows['sinter eager']['median_s']:.2f}" if both else ""
         share = floor_share(name, rows["sinter compiled"]["median_s"], peaks) if "sinter compiled" in rows else ""
@@ -294,6 +361,7 @@ def main():
     print_times(results)
     print_kernels(results)
     write_r1(results, os.path.join(arguments.out, "r1.csv"))
+    pack(arguments)
     for name in missing:
         print(f"missing: {name}")
     return 1 if missing else 0
