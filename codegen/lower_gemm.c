@@ -131,8 +131,8 @@ static Dim gemm_items(const Gemm *gemm) {
     return sn_dim_mul(dims, gemm->batch, gemm->mode ? blocks : if_more(dims, U, FEW, blocks, P));
 }
 
-/* What is lost where a range begins inside a block of rows is that the rows come again, piece by piece or to be copied: then the panels
- * of a group belong together, for one block (sn_gemm_run of gemm_packed.h). */
+/* Where a range that begins inside a block of rows would fetch them again, piece by piece or to be copied, the panels of a group belong
+ * together, for one block (sn_gemm_run of gemm_packed.h). */
 static Dim gemm_together(const Gemm *gemm, bool copied) {
     if (!gemm->mode) return NULL;
     Dims *dims = gemm->lower.dims;

@@ -90,7 +90,7 @@ SN_INLINE const void *sn_attention_partial(const SnContext *x, int64_t at) {
     return x->partial + at;
 }
 SN_INLINE SnAttention shape(const int64_t *s) {
-    return (SnAttention){s[0], s[1], s[2], s[3], s[4], 1 / __builtin_sqrtf(SN_ATTENTION_D)};
+    return (SnAttention){s[0], s[1], s[2], s[3], s[4], 1 / __builtin_sqrtf(SN_ATTENTION_D), 0};
 }
 int attend(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end);
 int attend(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {
