@@ -64,7 +64,7 @@ static Status emit(KernelIr *kernel, Kernel **out) {
     TRY(kernel->target->kind == SN_TARGET_CPU ? sn_emit_c(kernel, result) : sn_emit_cuda(kernel, result));
     count_work(kernel);
     sn_find_in_place(kernel, result);
-    result->faults = sn_kernel_faults(kernel);
+    sn_find_faults(kernel, result);
     result->input_count = kernel->input_count;
     result->output_count = kernel->output_count;
     result->scratch_count = kernel->buffer.count - kernel->input_count - kernel->output_count;

@@ -53,7 +53,8 @@ typedef struct Kernel {
     int in_place_count;
     const InPlace *in_place;
 
-    bool faults; /* its data can make it fail */
+    int fault_count;
+    const int *fault; /* what its data can make it return: 1 + the index of a node in the cluster's body */
 
     Dim flops,
         bytes; /* work and memory traffic of one run (unmasked work only), for reports; NULL when not known */

@@ -139,9 +139,13 @@ void sn_find_in_place(const KernelIr *kernel, Kernel *out) {
     out->in_place_count = pairs.count;
 }
 
-bool sn_kernel_faults(const KernelIr *kernel) {
+void sn_find_faults(const KernelIr *kernel, Kernel *out) {
+    SN_VEC(int) fault = {0};
     for (int n = 0; n < kernel->nest.count; n++)
-        for (int i = 0; i < kernel->nest.at[n]->instr.count; i++)
-            if (kernel->nest.at[n]->instr.at[i]->fault) return true;
-    return false;
+        for (int i = 0; i < kernel->nest.at[n]->instr.count; i++) {
+            int code = kernel->nest.at[n]->instr.at[i]->fault;
+            if (code) sn_push(kernel->arena, &fault, code);
+        }
+    out->fault = fault.at;
+    out->fault_count = fault.count;
 }

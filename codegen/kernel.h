@@ -203,8 +203,8 @@ void sn_kernel_print(Text *text, const KernelIr *kernel);
 /* Fills in out->in_place of a kernel that has been emitted. */
 void sn_find_in_place(const KernelIr *kernel, Kernel *out);
 
-/* Whether an instruction of the kernel can fail on its data. */
-bool sn_kernel_faults(const KernelIr *kernel);
+/* Fills in out->fault: by which instructions the kernel can fail on its data. */
+void sn_find_faults(const KernelIr *kernel, Kernel *out);
 
 /* ---- schedule_facts.c ---- */
 

@@ -22,12 +22,18 @@ static Status start(sn_Context *context, const Binding *binding, int index) {
     return done ? NULL : sn_context_start(context, binding, index, 0, &done);
 }
 
+/* Updates run as soon as they can, between launches of the backward pass, which may be wanted alone. */
+static bool is_left_out(const sn_Context *context, int index) {
+    return context->program->plan->launch[index].cluster->phase > context->last_phase;
+}
+
 /* A fault that is known at once ends the run; what comes later is found at its end. */
 static Status launch(sn_Context *context, const Binding *binding, int index) {
     Device *device = context->program->device;
     bool timed = context->profile && !context->marks;
     double begin = timed ? device->ops->clock(device) : 0;
     if (context->marks) TRY(device->ops->mark(device, context->marks, index));
+    if (is_left_out(context, index)) return NULL;
     context->reached = index;
     TRY(start(context, binding, index));
     if (timed) sn_profile_add(context->profile, index, device->ops->clock(device) - begin, binding->dim);
@@ -95,7 +101,7 @@ static Status find_fault(const sn_Context *context) {
 
 static bool may_fail_before_updates(const Plan *plan) {
     for (int i = plan->setup_count; i < plan->update_first; i++)
-        if (plan->launch[i].kernel->faults) return true;
+        if (plan->launch[i].fails) return true;
     return false;
 }
 
@@ -105,7 +111,8 @@ static Status run_part(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Device *device = context->program->device;
     int begin = context->begin, end = context->end, update = plan->update_first;
-    if (device->host_memory || update < begin || update >= end || !may_fail_before_updates(plan))
+    if (device->host_memory || update < begin || update >= end || is_left_out(context, update) ||
+        !may_fail_before_updates(plan))
         return run_in_mode(context, binding);
     context->end = update;
     TRY(run_in_mode(context, binding));
@@ -123,19 +130,30 @@ static Status run_part(sn_Context *context, const Binding *binding) {
     return NULL;
 }
 
-/* Each phase for itself: launches are in their order. */
-static Status run_phases(sn_Context *context, const Binding *binding) {
+/* Launches that follow one another in one phase; those that are left out are of any. */
+static Phase next_of_a_phase(sn_Context *context) {
     const Plan *plan = context->program->plan;
+    Phase phase = SN_PHASE_COUNT;
+    context->begin = context->end;
+    for (int i = context->begin; i < plan->launch_count; i++) {
+        if (is_left_out(context, i)) continue;
+        if (phase == SN_PHASE_COUNT) phase = plan->launch[i].cluster->phase;
+        if (phase != plan->launch[i].cluster->phase) break;
+        context->end = i + 1;
+    }
+    return phase;
+}
+
+/* With a wait wherever the phase changes. */
+static Status run_phases(sn_Context *context, const Binding *binding) {
     Device *device = context->program->device;
-    for (Phase phase = SN_PHASE_FORWARD; phase <= context->last_phase && phase < SN_PHASE_COUNT; phase++) {
-        context->begin = context->end;
-        while (context->end < plan->launch_count && plan->launch[context->end].cluster->phase <= phase)
-            context->end++;
+    for (;;) {
+        Phase phase = next_of_a_phase(context);
+        if (phase == SN_PHASE_COUNT) return NULL;
         double begin = device->ops->clock(device);
         TRY(run_part(context, binding));
-        context->phase_seconds[phase] = device->ops->clock(device) - begin;
+        context->phase_seconds[phase] += device->ops->clock(device) - begin;
     }
-    return NULL;
 }
 
 static Status start_all(sn_Context *context, const Binding *binding) {

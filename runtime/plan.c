@@ -1,5 +1,6 @@
 #include "plan.h"
 #include "cluster_key.h"
+#include "plan_order.h"
 
 typedef struct Planner {
     Arena *arena;
@@ -10,6 +11,7 @@ typedef struct Planner {
     SN_VEC(PlanValue) value;
     SN_VEC(PlanLaunch) launch;
     SN_VEC(const Kernel *) kernel;
+    SN_VEC(PlanStep) step;
     SN_VEC(Dim) dim;
     Map *dim_at, *kernel_at; /* position + 1 */
     Map *by_key;             /* kernels by sn_cluster_key */
@@ -170,7 +172,9 @@ static const PlanProduct *plan_product(Planner *p, const PlanLaunch *launch) {
     return product;
 }
 
-static Status plan_cluster(Planner *p, const Node *cluster, const Kernel *kernel) {
+static Status plan_step(Planner *p, const PlanStep *step) {
+    const Node *cluster = step->cluster;
+    const Kernel *kernel = step->kernel;
     TRY(check_kernel(kernel, cluster));
     int at = p->launch.count, inputs = kernel->input_count, outputs = kernel->output_count;
     int count = inputs + outputs + kernel->scratch_count;
@@ -184,6 +188,7 @@ static Status plan_cluster(Planner *p, const Node *cluster, const Kernel *kernel
     for (int i = 0; i < kernel->scratch_count; i++)
         buffer[inputs + outputs + i] = add_scratch(p, kernel->scratch_bytes[i], at);
     PlanLaunch launch = kernel_launch(p, cluster, kernel, count, buffer);
+    launch.fails = step->fails;
     launch.product = plan_product(p, &launch);
     sn_push(p->arena, &p->launch, launch);
     return NULL;
@@ -202,16 +207,31 @@ static Status make_kernel(Planner *p, const Node *cluster, const Kernel **out) {
     return NULL;
 }
 
-static Status add_launches(Planner *p, bool setup, Phase phase) {
+static Status add_steps(Planner *p, bool setup, Phase phase) {
     for (const Node *node = p->graph->body->first; node; node = node->next) {
         if (node->op == SN_OP_CONSTANT) continue;
         if (node->op != SN_OP_CLUSTER)
             return sn_fail(SN_INTERNAL, "%s outside of a cluster in a fused graph", sn_op(node->op)->text);
         if (node->setup != setup || (!setup && node->phase != phase)) continue;
-        const Kernel *kernel;
-        Status status = make_kernel(p, node, &kernel);
-        if (!status) status = plan_cluster(p, node, kernel);
+        PlanStep step = {.cluster = node};
+        Status status = make_kernel(p, node, &step.kernel);
         if (status) return sn_status_prefix(status, "%s", sn_origin_text(p->arena, node->origin));
+        sn_push(p->arena, &p->step, step);
+    }
+    return NULL;
+}
+
+/* No phase depends on a later one. */
+static Status add_launches(Planner *p, Plan *plan) {
+    TRY(add_steps(p, true, SN_PHASE_FORWARD));
+    plan->setup_count = p->step.count;
+    for (Phase phase = SN_PHASE_FORWARD; phase <= SN_PHASE_UPDATE; phase++) TRY(add_steps(p, false, phase));
+    sn_plan_find_failures(p->arena, p->step.at, p->step.count);
+    if (!plan->eager) sn_plan_order(p->arena, p->graph, p->step.at, p->step.count);
+    for (int i = 0; i < p->step.count; i++) {
+        Status status = plan_step(p, &p->step.at[i]);
+        const Origin *origin = p->step.at[i].cluster->origin;
+        if (status) return sn_status_prefix(status, "%s", sn_origin_text(p->arena, origin));
     }
     return NULL;
 }
@@ -296,11 +316,7 @@ Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool 
     plan->target = target;
     plan->eager = eager;
     add_inputs_and_constants(&p);
-    TRY(add_launches(&p, true, SN_PHASE_FORWARD));
-    plan->setup_count = p.launch.count;
-    /* No phase depends on a later one. Updates come when nothing is left that could fail on its data. */
-    for (Phase phase = SN_PHASE_FORWARD; phase <= SN_PHASE_UPDATE; phase++)
-        TRY(add_launches(&p, false, phase));
+    TRY(add_launches(&p, plan));
     TRY(add_outputs(&p, plan));
     if (sn_dims_overflowed(graph->dims)) return sn_fail(SN_INVALID, "a size of the model exceeds 64 bits");
     bury(&p, plan->setup_count);

@@ -59,7 +59,8 @@ typedef struct PlanLaunch {
     int param_start;                                  /* of its params among those of all launches */
     const int *param;                                 /* positions in Plan.dim, kernel->param_count of them */
     int items, after, together, shared, flops, bytes; /* positions in Plan.dim */
-    const PlanProduct *product;                       /* NULL: the library cannot */
+    bool fails;                 /* its data can make it fail, also where no launch before it has */
+    const PlanProduct *product; /* NULL: the library cannot */
     int dead_count;
     const int *dead; /* run values that nobody needs after this launch */
 } PlanLaunch;

@@ -39,7 +39,7 @@ void sn_plan_in_place(Arena *arena, Plan *plan) {
 
 static bool fails_from(const Plan *plan, int launch) {
     for (int i = launch; i < plan->launch_count; i++)
-        if (plan->launch[i].kernel->faults) return true;
+        if (plan->launch[i].fails) return true;
     return false;
 }
 

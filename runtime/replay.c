@@ -9,7 +9,7 @@ static Hash key_of(const sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Hash key = sn_hash_u64((Hash){0}, binding->number);
     key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->begin), (uint64_t)context->end);
-    key = sn_hash_u64(key, (uintptr_t)context->arena.at);
+    key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->last_phase), (uintptr_t)context->arena.at);
     key = sn_hash_u64(key, (uintptr_t)context->workspace.at);
     for (int i = 0; i < plan->value_count; i++)
         if (!sn_plan_value_in_run(&plan->value[i])) key = sn_hash_u64(key, (uintptr_t)context->address[i]);

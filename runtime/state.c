@@ -88,9 +88,9 @@ Status sn_states_sound(const sn_Context *context) {
 
 void sn_states_failed(sn_Context *context) {
     const Plan *plan = context->program->plan;
-    for (int i = 0; i < plan->state_count; i++)
-        if (context->state[i].in_place && context->reached >= plan->update_first)
-            context->state[i].spoilt = true;
+    bool begun = context->last_phase >= SN_PHASE_UPDATE && context->reached >= plan->update_first;
+    for (int i = 0; i < plan->state_count && begun; i++)
+        if (context->state[i].in_place) context->state[i].spoilt = true;
 }
 
 Status sn_states_place(sn_Context *context, const Binding *binding) {
