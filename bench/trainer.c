@@ -134,7 +134,7 @@ static Status choose_step(Trainer *trainer) {
     trainer->training.size = sizeof trainer->training;
     trainer->training.output = options->logits;
     trainer->training.accumulate = (int)options->accumulate;
-    trainer->training.skip_nonfinite = 1;
+    trainer->training.skip_nonfinite = !options->late;
     if (is_of_tokens(trainer))
         trainer->training.output = trainer->model->graph->output_name.at[trainer->language.logits];
     TRY(sn_training_read(&trainer->training, &training));
@@ -266,7 +266,7 @@ Status sn_trainer_run(Trainer *trainer, double *loss, bool *updated) {
     TRY(count_updates(trainer, &after));
     trainer->step++;
     *loss = sum / (double)runs;
-    *updated = trainer->counter == NO_STATE ? isfinite(*loss) : after > before;
+    *updated = trainer->counter == NO_STATE || options->late ? isfinite(*loss) : after > before;
     return NULL;
 }
 
@@ -287,10 +287,36 @@ Status sn_trainer_evaluate(Trainer *trainer, double *loss) {
 
 /* ---- files ---- */
 
+static bool is_finite(const Tensor *tensor) {
+    const uint32_t exponent = 0x7f800000;
+    bool finite = true;
+    if (tensor->dtype == SN_F32) {
+        const uint32_t *bits = (const void *)tensor->bytes;
+        for (int64_t i = 0; i < tensor->count; i++) finite &= (bits[i] & exponent) != exponent;
+    } else if (sn_dtype_is_float(tensor->dtype)) {
+        for (int64_t i = 0; i < tensor->count && finite; i++) finite = isfinite(sn_tensor_get(tensor, i));
+    }
+    return finite;
+}
+
+/* A gradient that is not finite is in the moments, before the next loss shows it. */
+static Status check_states(Trainer *trainer, Arena *scratch) {
+    int count;
+    NamedTensor *state;
+    if (!trainer->options->late) return NULL;
+    TRY(sn_checkpoint_states(scratch, trainer->context, &count, &state));
+    for (int i = 0; i < count; i++)
+        if (!is_finite(state[i].tensor))
+            return sn_fail(SN_FAULT, "step %lld: the state \"%s\" is not finite any more and is not saved",
+                           (long long)trainer->step, state[i].name);
+    return NULL;
+}
+
 Status sn_trainer_save(Trainer *trainer, const char *path, const char *options) {
     Arena *scratch = sn_arena_child(trainer->arena);
     Checkpoint checkpoint = {trainer->step, options};
-    Status status = sn_checkpoint_write(scratch, path, trainer->context, &checkpoint);
+    Status status = check_states(trainer, scratch);
+    if (!status) status = sn_checkpoint_write(scratch, path, trainer->context, &checkpoint);
     sn_arena_free(scratch);
     return status;
 }
@@ -336,7 +362,8 @@ static Status write_model(Arena *arena, sn_Context *context, const char *file, c
 
 Status sn_trainer_export(Trainer *trainer, const char *file, const char *path) {
     Arena *scratch = sn_arena_child(trainer->arena);
-    Status status = write_model(scratch, trainer->context, file, path);
+    Status status = check_states(trainer, scratch);
+    if (!status) status = write_model(scratch, trainer->context, file, path);
     sn_arena_free(scratch);
     return status;
 }

@@ -22,6 +22,8 @@ typedef struct TrainerOptions {
     int64_t accumulate;   /* runs of a step */
     int64_t eval_batches; /* batches of a held-out loss */
     uint64_t seed;        /* of the windows or examples that are drawn */
+    bool
+        late; /* updates do not wait to see whether all gradients are finite: they need not be there together */
     Schedule schedule;
     const char *logits; /* the output that the loss is about; NULL: the first that can be */
     int input_count;    /* of the model's other inputs; see inputs.h */
@@ -50,13 +52,14 @@ const BudgetReport *sn_trainer_budget(const Trainer *trainer);
 int64_t sn_trainer_step(const Trainer *trainer);
 
 /* Makes one step. *loss is the mean of its runs, before the update; *updated is false where that or a gradient was not
- * finite, and nothing was updated. */
+ * finite, and nothing was updated. Of `late`, it is false where the loss was not finite: then the states are lost. */
 Status sn_trainer_run(Trainer *trainer, double *loss, bool *updated);
 
 /* The mean loss over windows of the held-out part, always the same ones. */
 Status sn_trainer_evaluate(Trainer *trainer, double *loss);
 
-/* `options` is kept beside the states; see checkpoint.h. Resuming also sets the step. */
+/* `options` is kept beside the states; see checkpoint.h. Resuming also sets the step. Of `late`, neither a checkpoint nor a
+ * model is written of states that are not finite: SN_FAULT. */
 Status sn_trainer_save(Trainer *trainer, const char *path, const char *options);
 Status sn_trainer_resume(Trainer *trainer, const char *path, const char **options);
 

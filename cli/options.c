@@ -183,9 +183,10 @@ static const Row table[OPTION_COUNT] = {
                                  .most = INT64_MAX / 2},
     [OPTION_RESUME] = {"--resume", KIND_TEXT, "FILE", "go on from a checkpoint, to the same bits"},
     [OPTION_EXPORT] = {"--export", KIND_FLAG, NULL, "write -o with every checkpoint, not only at the end"},
-    [OPTION_ON_NAN] = {"--on-nan", KIND_CHOICE, "stop|skip",
-                       "where a loss or gradient is not finite: end, or leave the update out (stop)",
-                       "stop,skip"},
+    [OPTION_ON_NAN] = {"--on-nan", KIND_CHOICE, "stop|skip|late",
+                       "where a loss or gradient is not finite: end, leave the update out, or end when the "
+                       "weights are lost, which takes less memory (stop)",
+                       "stop,skip,late"},
     [OPTION_TRAIN_FORMAT] = {"--format", KIND_CHOICE, "md|csv|json", "a table at the end instead of lines",
                              "md,csv,json"},
 

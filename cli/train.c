@@ -99,7 +99,7 @@ static Status read_options(Run *run) {
     run->steps = option_integer(run, OPTION_TRAIN_STEPS, STEPS_USUAL);
     run->eval_every = option_integer(run, OPTION_EVAL_EVERY, (run->steps + EVALS_USUAL - 1) / EVALS_USUAL);
     run->checkpoint_every = option_integer(run, OPTION_CHECKPOINT_EVERY, run->steps);
-    run->stop_on_nan = strcmp(sn_option_text(given, OPTION_ON_NAN, "stop"), "stop") == 0;
+    run->stop_on_nan = strcmp(sn_option_text(given, OPTION_ON_NAN, "stop"), "skip") != 0;
     run->export_often = sn_option_given(given, OPTION_EXPORT);
     run->tables = sn_option_given(given, OPTION_TRAIN_FORMAT);
     *options = (TrainerOptions){.data = option_text(run, OPTION_TOKEN_DATA),
@@ -111,6 +111,7 @@ static Status read_options(Run *run) {
                                 .accumulate = option_integer(run, OPTION_ACCUMULATE, 1),
                                 .eval_batches = option_integer(run, OPTION_EVAL_BATCHES, EVAL_BATCHES_USUAL),
                                 .seed = (uint64_t)option_integer(run, OPTION_SEED, 0),
+                                .late = strcmp(sn_option_text(given, OPTION_ON_NAN, ""), "late") == 0,
                                 .logits = option_text(run, OPTION_LOGITS)};
     options->compile = (sn_CompileOptions){.size = sizeof options->compile,
                                            .device = option_text(run, OPTION_DEVICE),
@@ -293,6 +294,12 @@ static Status stop(Run *run) {
 /* The states are those of the last step that counted, and so is the checkpoint. */
 static Status stop_at_nan(Run *run, double loss) {
     long long step = (long long)sn_trainer_step(run->trainer);
+    if (run->options.late)
+        return sn_fail(
+            SN_FAULT,
+            "step %lld: the loss (%g) is not finite, and the weights are lost: --on-nan late keeps "
+            "none but those of earlier checkpoints",
+            step, loss);
     if (run->checkpoint) TRY(sn_trainer_save(run->trainer, run->checkpoint, run->text));
     const char *further =
         run->checkpoint ? sn_arena_printf(run->cli->arena, ", --resume %s goes on behind it", run->checkpoint)

@@ -236,6 +236,16 @@ refused 1 "--resume bad.ck goes on behind it" "${short[@]}" --data text.txt --lr
 "$SINTER" "${short[@]}" --data text.txt --lr 1e30 --on-nan skip --checkpoint bad.ck --resume bad.ck >out 2>err
 cmp skipped.ck bad.ck || say "what a step that is not finite leaves is not what was before it"
 
+# Updates that do not wait for all gradients: the same bits; when something is not finite, no file is made of what is left.
+refused 1 "the weights are lost" "${short[@]}" --data text.txt --lr 1e30 --on-nan late --checkpoint lost.ck
+refused 1 "is not finite any more and is not saved" "${short[@]}" --data text.txt --lr 1e39 --on-nan late \
+    --checkpoint lost.ck --checkpoint-every 1 --held-out 0
+[[ ! -e lost.ck ]] || say "lost weights were written"
+for when in stop late; do
+    "$SINTER" "${short[@]}" --data text.txt --on-nan $when -o $when.onnx --checkpoint $when.ck >out 2>err || say "$(cat err)"
+done
+cmp stop.onnx late.onnx && cmp stop.ck late.ck || say "updates that do not wait come to other bits"
+
 # A disk that is full: the old checkpoint stays whole.
 cp first.ck kept.ck
 (trap "" XFSZ; ulimit -f 100; "$SINTER" "${learn[@]}" --checkpoint kept.ck >out 2>err) && say "a full disk is no error"
