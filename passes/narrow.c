@@ -53,7 +53,12 @@ static bool joined_range(const Node *node, int depth, Range *out) {
     return true;
 }
 
-static bool find_range(const Value *value, int depth, Range *out) {
+static bool is_wide(DType dtype) {
+    return dtype == SN_F32 || dtype == SN_I32;
+}
+
+/* By what computes the value. */
+static bool computed_range(const Value *value, int depth, Range *out) {
     const Node *node = value->producer;
     Range minus;
     if (!node || depth > DEEPEST) return false;
@@ -62,15 +67,15 @@ static bool find_range(const Value *value, int depth, Range *out) {
         return constant_range(((const AttrConstant *)node->attr)->tensor, out);
     case SN_OP_VIEW:
         return find_range(node->input[0], depth + 1, out);
-    case SN_OP_CAST: /* of whole numbers as small as these to f32, which has them all */
-        return value->type.dtype == SN_F32 && find_range(node->input[0], depth + 1, out);
+    case SN_OP_CAST: /* of whole numbers as small as these to f32 or i32, which have them all */
+        return is_wide(value->type.dtype) && find_range(node->input[0], depth + 1, out);
     case SN_OP_CONCAT:
         return joined_range(node, depth, out);
     case SN_OP_MOD:
     case SN_OP_DIV:
         return divided_range(node, depth, out);
     case SN_OP_SUB:
-        if (value->type.dtype != SN_F32 || !find_range(node->input[0], depth + 1, out) ||
+        if (!is_wide(value->type.dtype) || !find_range(node->input[0], depth + 1, out) ||
             !find_range(node->input[1], depth + 1, &minus))
             return false;
         *out = (Range){out->least - minus.most, out->most - minus.least};
@@ -78,6 +83,20 @@ static bool find_range(const Value *value, int depth, Range *out) {
     default:
         return false;
     }
+}
+
+static bool find_range(const Value *value, int depth, Range *out) {
+    DType dtype = value->type.dtype;
+    if (computed_range(value, depth, out)) return true;
+    *out = dtype == SN_U8 ? (Range){0, UINT8_MAX} : (Range){INT8_MIN, INT8_MAX};
+    return dtype == SN_U8 || dtype == SN_I8;
+}
+
+bool sn_whole_range(const Value *value, double *least, double *most) {
+    Range range;
+    if (!find_range(value, 0, &range)) return false;
+    *least = range.least, *most = range.most;
+    return true;
 }
 
 /* ---- floats ---- */

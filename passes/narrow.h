@@ -11,6 +11,9 @@ typedef struct NarrowWeights {
     bool scaled; /* times a factor for each column */
 } NarrowWeights;
 
+/* Whether every element of the value is a whole number, of an element type that has it exactly, and between which two. */
+bool sn_whole_range(const Value *value, double *least, double *most);
+
 /* Whether the f32 value b [batch…, K, N] is that. Says nothing about what is gained. */
 bool sn_narrow_weights(Pass *pass, const Graph *graph, const Value *b, NarrowWeights *out);
 

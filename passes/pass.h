@@ -50,12 +50,13 @@ bool sn_simplify(Pass *pass, Graph *graph);      /* folding, CSE, algebra, view 
 bool sn_recognise(Pass *pass, Graph *graph);     /* composites from decomposed exports */
 bool sn_parameters(Pass *pass, Graph *graph);    /* training: the weights become inputs and states */
 bool sn_make_step(Pass *pass, Graph *graph);     /* training: loss, gradients, updates */
-bool sn_merge(Pass *pass, Graph *graph);  /* sibling contractions with one input and constant weights */
-bool sn_append(Pass *pass, Graph *graph); /* states that only grow, in place: concat to append */
-bool sn_expand(Pass *pass, Graph *graph); /* composites to primitives; stage becomes EXPANDED */
-bool sn_remat(Pass *pass, Graph *graph);  /* what backward needs: kept or computed again */
-bool sn_pack(Pass *pass, Graph *graph);   /* constant right operands of contractions packed in setup */
-bool sn_fuse(Pass *pass, Graph *graph);   /* clusters; stage becomes FUSED; honours pass->eager */
+bool sn_merge(Pass *pass, Graph *graph);    /* sibling contractions with one input and constant weights */
+bool sn_append(Pass *pass, Graph *graph);   /* states that only grow, in place: concat to append */
+bool sn_expand(Pass *pass, Graph *graph);   /* composites to primitives; stage becomes EXPANDED */
+bool sn_integers(Pass *pass, Graph *graph); /* products of small integers as exact ones of floats */
+bool sn_remat(Pass *pass, Graph *graph);    /* what backward needs: kept or computed again */
+bool sn_pack(Pass *pass, Graph *graph);     /* constant right operands of contractions packed in setup */
+bool sn_fuse(Pass *pass, Graph *graph);     /* clusters; stage becomes FUSED; honours pass->eager */
 
 /* Sets `setup` on every node: true for what constants alone decide, which runs once. Eager frameworks
  * recompute it, so in the eager order nothing is. */

@@ -17,6 +17,7 @@ static const Row compiled_order[] = {
     {"simplify", sn_simplify},
     {"expand", sn_expand},
     {"simplify", sn_simplify},
+    {"integers", sn_integers},
     {"remat", sn_remat},
     {"pack", sn_pack},
     {"fuse", sn_fuse},
@@ -26,14 +27,9 @@ static const Row compiled_order[] = {
 /* Eager is the same program with each operator kept to itself: no merging of siblings, no packed weights;
  * fuse joins only what one operator of the model is made of. */
 static const Row eager_order[] = {
-    {"differentiate", sn_differentiate},
-    {"simplify", sn_simplify},
-    {"recognise", sn_recognise},
-    {"simplify", sn_simplify},
-    {"expand", sn_expand},
-    {"simplify", sn_simplify},
-    {"fuse", sn_fuse},
-    {0},
+    {"differentiate", sn_differentiate}, {"simplify", sn_simplify}, {"recognise", sn_recognise},
+    {"simplify", sn_simplify},           {"expand", sn_expand},     {"simplify", sn_simplify},
+    {"integers", sn_integers},           {"fuse", sn_fuse},         {0},
 };
 
 /* A training step. Weights change from run to run, so nothing is merged or packed of them. */
