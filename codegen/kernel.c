@@ -18,7 +18,9 @@ int sn_kernel_scratch(KernelIr *kernel, DType dtype, Dim bytes) {
 }
 
 bool sn_function_is_costly(const char *fn) {
-    static const char *const costly[] = {"exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "pow"};
+    static const char *const costly[] = {"exp",   "log",   "sin",   "cos",     "tanh", "erf",
+                                         "tan",   "sinh",  "cosh",  "asin",    "acos", "atan",
+                                         "asinh", "acosh", "atanh", "sigmoid", "pow"};
     for (size_t i = 0; i < sizeof costly / sizeof *costly; i++)
         if (strcmp(fn, costly[i]) == 0) return true;
     return false;

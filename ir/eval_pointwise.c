@@ -58,6 +58,9 @@ static double float_softplus(double x) {
 static int64_t int_not(int64_t x) {
     return !x;
 }
+static int64_t int_bit_not(int64_t x) {
+    return ~x;
+}
 
 Status sn_eval_neg(Eval *eval, const Node *node) {
     return unary(eval, node, float_neg, int_neg);
@@ -93,6 +96,33 @@ Status sn_eval_sin(Eval *eval, const Node *node) {
 Status sn_eval_cos(Eval *eval, const Node *node) {
     return unary(eval, node, cos, NULL);
 }
+Status sn_eval_tan(Eval *eval, const Node *node) {
+    return unary(eval, node, tan, NULL);
+}
+Status sn_eval_sinh(Eval *eval, const Node *node) {
+    return unary(eval, node, sinh, NULL);
+}
+Status sn_eval_cosh(Eval *eval, const Node *node) {
+    return unary(eval, node, cosh, NULL);
+}
+Status sn_eval_asin(Eval *eval, const Node *node) {
+    return unary(eval, node, asin, NULL);
+}
+Status sn_eval_acos(Eval *eval, const Node *node) {
+    return unary(eval, node, acos, NULL);
+}
+Status sn_eval_atan(Eval *eval, const Node *node) {
+    return unary(eval, node, atan, NULL);
+}
+Status sn_eval_asinh(Eval *eval, const Node *node) {
+    return unary(eval, node, asinh, NULL);
+}
+Status sn_eval_acosh(Eval *eval, const Node *node) {
+    return unary(eval, node, acosh, NULL);
+}
+Status sn_eval_atanh(Eval *eval, const Node *node) {
+    return unary(eval, node, atanh, NULL);
+}
 Status sn_eval_tanh(Eval *eval, const Node *node) {
     return unary(eval, node, tanh, NULL);
 }
@@ -104,6 +134,9 @@ Status sn_eval_sigmoid(Eval *eval, const Node *node) {
 }
 Status sn_eval_not(Eval *eval, const Node *node) {
     return unary(eval, node, NULL, int_not);
+}
+Status sn_eval_bit_not(Eval *eval, const Node *node) {
+    return unary(eval, node, NULL, int_bit_not);
 }
 Status sn_eval_relu(Eval *eval, const Node *node) {
     return unary(eval, node, float_relu, int_relu);
@@ -322,6 +355,22 @@ static bool int_xor(DType dtype, int64_t a, int64_t b, int64_t *out) {
     return true;
 }
 
+static bool int_bit_and(DType dtype, int64_t a, int64_t b, int64_t *out) {
+    (void)dtype;
+    *out = a & b;
+    return true;
+}
+static bool int_bit_or(DType dtype, int64_t a, int64_t b, int64_t *out) {
+    (void)dtype;
+    *out = a | b;
+    return true;
+}
+static bool int_bit_xor(DType dtype, int64_t a, int64_t b, int64_t *out) {
+    (void)dtype;
+    *out = a ^ b;
+    return true;
+}
+
 Status sn_eval_add(Eval *eval, const Node *node) {
     return binary(eval, node, float_add, int_add);
 }
@@ -396,6 +445,16 @@ Status sn_eval_less_equal(Eval *eval, const Node *node) {
 }
 
 /* ---- three inputs ---- */
+
+Status sn_eval_bit_and(Eval *eval, const Node *node) {
+    return binary(eval, node, NULL, int_bit_and);
+}
+Status sn_eval_bit_or(Eval *eval, const Node *node) {
+    return binary(eval, node, NULL, int_bit_or);
+}
+Status sn_eval_bit_xor(Eval *eval, const Node *node) {
+    return binary(eval, node, NULL, int_bit_xor);
+}
 
 Status sn_eval_where(Eval *eval, const Node *node) {
     const Array *operand[3];

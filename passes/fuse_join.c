@@ -15,8 +15,11 @@ enum { MAX_PART_NODES = 64, MAX_RECOMPUTED_NODES = 8, MAX_INDEX_DEPTH = 24 };
 
 static bool is_cheap(OpCode op) {
     static const bool costly[SN_OP_COUNT] = {
-        [SN_OP_EXP] = true,  [SN_OP_LOG] = true, [SN_OP_SIN] = true, [SN_OP_COS] = true,
-        [SN_OP_TANH] = true, [SN_OP_ERF] = true, [SN_OP_POW] = true, [SN_OP_SIGMOID] = true,
+        [SN_OP_EXP] = true,   [SN_OP_LOG] = true,  [SN_OP_SIN] = true,   [SN_OP_COS] = true,
+        [SN_OP_TANH] = true,  [SN_OP_ERF] = true,  [SN_OP_POW] = true,   [SN_OP_SIGMOID] = true,
+        [SN_OP_TAN] = true,   [SN_OP_SINH] = true, [SN_OP_COSH] = true,  [SN_OP_ASIN] = true,
+        [SN_OP_ACOS] = true,  [SN_OP_ATAN] = true, [SN_OP_ASINH] = true, [SN_OP_ACOSH] = true,
+        [SN_OP_ATANH] = true,
     };
     return !costly[op];
 }

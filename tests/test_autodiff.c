@@ -78,11 +78,17 @@ static Value *pointwise(Maker *m, OpCode op) {
     if (op == SN_OP_SILU) attr.alpha.alpha = chance(m, 50) ? 1 : 1.7;
     bool positive = op == SN_OP_SQRT || op == SN_OP_RSQRT || op == SN_OP_LOG || op == SN_OP_RECIPROCAL ||
                     op == SN_OP_DIV || op == SN_OP_POW || op == SN_OP_FMOD;
+    bool below_one = op == SN_OP_ASIN || op == SN_OP_ACOS || op == SN_OP_ATANH;
     bool narrow = chance(m, 50);
     Value *input[3];
     for (int k = 0; k < info->in_min; k++) {
         input[k] = in(m, k == narrow ? "A 3" : "2 1 3");
         if (positive) input[k] = away_from_zero(m, input[k]);
+        if (below_one)
+            input[k] = CALL(SN_OP_MUL, NULL, CALL(SN_OP_TANH, NULL, input[k]), scalar(m, input[k], 0.9));
+        if (op == SN_OP_TAN) input[k] = CALL(SN_OP_TANH, NULL, input[k]);
+        if (op == SN_OP_ACOSH)
+            input[k] = CALL(SN_OP_ADD, NULL, away_from_zero(m, input[k]), scalar(m, input[k], 1));
     }
     if (op == SN_OP_WHERE) input[0] = sn_build2(&m->b, SN_OP_LESS, NULL, input[0], scalar(m, input[1], 0));
     return sn_build(&m->b, op, &attr, info->in_min, input);

@@ -152,6 +152,18 @@ static void float_functions(void **state) {
     }
 }
 
+static void trigonometry(void **state) {
+    (void)state;
+    static const OpCode unary[] = {SN_OP_TAN,  SN_OP_SINH,  SN_OP_COSH,  SN_OP_ASIN, SN_OP_ACOS,
+                                   SN_OP_ATAN, SN_OP_ASINH, SN_OP_ACOSH, SN_OP_ATANH};
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    for (int t = 0; t < 2; t++) {
+        Value *x = param(c, t ? SN_F32 : SN_F64, "T");
+        for (size_t i = 0; i < sizeof unary / sizeof *unary; i++) result(c, one(c, unary[i], x));
+    }
+    check(c, 3, (const int64_t[]){1, 17, 1000});
+}
+
 static void integer_functions(void **state) {
     (void)state;
     static const OpCode binary[] = {SN_OP_ADD,   SN_OP_SUB,  SN_OP_MUL,       SN_OP_DIV,
@@ -166,6 +178,10 @@ static void integer_functions(void **state) {
         result(c, two(c, SN_OP_POW, other, two(c, SN_OP_MIN, other, number(c, 9, x))));
         result(c, one(c, SN_OP_ABS, x));
         result(c, one(c, SN_OP_SIGN, x));
+        result(c, one(c, SN_OP_BIT_NOT, x));
+        result(c, two(c, SN_OP_BIT_AND, x, y));
+        result(c, two(c, SN_OP_BIT_OR, x, y));
+        result(c, two(c, SN_OP_BIT_XOR, x, y));
         if (sn_dtype_is_signed(types[t])) result(c, one(c, SN_OP_NEG, x));
         c->low = sn_dtype_is_signed(types[t]) ? -120 : 0, c->high = 120;
         check(c, 3, (const int64_t[]){1, 17, 1000});
@@ -346,25 +362,16 @@ static void names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elementwise),
-        cmocka_unit_test(views),
-        cmocka_unit_test(pieces),
-        cmocka_unit_test(gathers),
-        cmocka_unit_test(nothing),
-        cmocka_unit_test(faults),
-        cmocka_unit_test(sources),
-        cmocka_unit_test(float_functions),
-        cmocka_unit_test(integer_functions),
-        cmocka_unit_test(casts),
-        cmocka_unit_test(logic),
-        cmocka_unit_test(softmax_rows),
-        cmocka_unit_test(softmax_columns),
-        cmocka_unit_test(softmax_keeps),
-        cmocka_unit_test(layer_norm),
-        cmocka_unit_test(reductions),
-        cmocka_unit_test(reduced_axes),
-        cmocka_unit_test(scans),
-        cmocka_unit_test(names),
+        cmocka_unit_test(elementwise),   cmocka_unit_test(views),
+        cmocka_unit_test(pieces),        cmocka_unit_test(gathers),
+        cmocka_unit_test(nothing),       cmocka_unit_test(faults),
+        cmocka_unit_test(sources),       cmocka_unit_test(float_functions),
+        cmocka_unit_test(trigonometry),  cmocka_unit_test(integer_functions),
+        cmocka_unit_test(casts),         cmocka_unit_test(logic),
+        cmocka_unit_test(softmax_rows),  cmocka_unit_test(softmax_columns),
+        cmocka_unit_test(softmax_keeps), cmocka_unit_test(layer_norm),
+        cmocka_unit_test(reductions),    cmocka_unit_test(reduced_axes),
+        cmocka_unit_test(scans),         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

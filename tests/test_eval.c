@@ -157,6 +157,16 @@ static void float_functions(void **state) {
            F("5", -0.909297426826, -0.479425538604, 0, 0.479425538604, 0.909297426826), x, NULL, NULL);
     expect(arena, SN_OP_COS, NULL, F("5", -0.416146836547, 0.87758256189, 1, 0.87758256189, -0.416146836547),
            x, NULL, NULL);
+    const Array *h = F("2", -0.5, 0.25);
+    expect(arena, SN_OP_TAN, NULL, F("2", -0.5463024898438, 0.255341921221), h, NULL, NULL);
+    expect(arena, SN_OP_SINH, NULL, F("2", -0.5210953054937, 0.2526123168082), h, NULL, NULL);
+    expect(arena, SN_OP_COSH, NULL, F("2", 1.127625965206, 1.03141309988), h, NULL, NULL);
+    expect(arena, SN_OP_ASIN, NULL, F("2", -0.5235987755983, 0.2526802551421), h, NULL, NULL);
+    expect(arena, SN_OP_ACOS, NULL, F("2", 2.094395102393, 1.318116071653), h, NULL, NULL);
+    expect(arena, SN_OP_ATAN, NULL, F("2", -0.4636476090008, 0.2449786631269), h, NULL, NULL);
+    expect(arena, SN_OP_ASINH, NULL, F("2", -0.4812118250596, 0.2474664615473), h, NULL, NULL);
+    expect(arena, SN_OP_ATANH, NULL, F("2", -0.5493061443341, 0.255412811883), h, NULL, NULL);
+    expect(arena, SN_OP_ACOSH, NULL, F("3", 0, 1.566799236972, NAN), F("3", 1, 2.5, 0.5), NULL, NULL);
     expect(arena, SN_OP_TANH, NULL, F("5", -0.964027580076, -0.46211715726, 0, 0.46211715726, 0.964027580076),
            x, NULL, NULL);
     expect(arena, SN_OP_ERF, NULL,
@@ -211,6 +221,10 @@ static void integer_arithmetic(void **state) {
     expect(arena, SN_OP_SIGN, NULL, I("3", -1, 0, 1), I("3", -5, 0, 5), NULL, NULL);
     expect(arena, SN_OP_RELU, NULL, I("3", 0, 0, 5), I("3", -5, 0, 5), NULL, NULL);
     expect(arena, SN_OP_NOT, NULL, B("2", 1, 0), B("2", 0, 1), NULL, NULL);
+    expect(arena, SN_OP_BIT_NOT, NULL, I("3", -1, 0, -6), I("3", 0, -1, 5), NULL, NULL);
+    expect(arena, SN_OP_BIT_AND, NULL, I("2", 8, 5), I("2", 12, -1), I("2", 10, 5), NULL);
+    expect(arena, SN_OP_BIT_OR, NULL, I("2", 14, -1), I("2", 12, -1), I("2", 10, 5), NULL);
+    expect(arena, SN_OP_BIT_XOR, NULL, I("2", 6, -6), I("2", 12, -1), I("2", 10, 5), NULL);
     const Array *p = B("4", 0, 0, 1, 1), *q = B("4", 0, 1, 0, 1);
     expect(arena, SN_OP_AND, NULL, B("4", 0, 0, 0, 1), p, q, NULL);
     expect(arena, SN_OP_OR, NULL, B("4", 0, 1, 1, 1), p, q, NULL);

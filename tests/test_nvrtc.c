@@ -125,10 +125,11 @@ static void files_compile_for_sm_90(void **state) {
 /* ---- every function ---- */
 
 static void add_every_function(Case *c, DType dtype) {
-    static const OpCode of_floats[] = {SN_OP_NEG,   SN_OP_ABS,  SN_OP_SIGN,  SN_OP_FLOOR,      SN_OP_CEIL,
-                                       SN_OP_ROUND, SN_OP_SQRT, SN_OP_RSQRT, SN_OP_RECIPROCAL, SN_OP_LOG,
-                                       SN_OP_SIN,   SN_OP_COS,  SN_OP_ERF,   SN_OP_SIGMOID,    SN_OP_ISNAN,
-                                       SN_OP_ISINF, SN_OP_EXP,  SN_OP_TANH};
+    static const OpCode of_floats[] = {
+        SN_OP_TAN,   SN_OP_SINH,    SN_OP_COSH,  SN_OP_ASIN,       SN_OP_ACOS, SN_OP_ATAN,  SN_OP_ASINH,
+        SN_OP_ACOSH, SN_OP_ATANH,   SN_OP_NEG,   SN_OP_ABS,        SN_OP_SIGN, SN_OP_FLOOR, SN_OP_CEIL,
+        SN_OP_ROUND, SN_OP_SQRT,    SN_OP_RSQRT, SN_OP_RECIPROCAL, SN_OP_LOG,  SN_OP_SIN,   SN_OP_COS,
+        SN_OP_ERF,   SN_OP_SIGMOID, SN_OP_ISNAN, SN_OP_ISINF,      SN_OP_EXP,  SN_OP_TANH};
     static const OpCode of_integers[] = {SN_OP_ABS, SN_OP_SIGN};
     static const OpCode of_two[] = {SN_OP_ADD,   SN_OP_SUB,  SN_OP_MUL,       SN_OP_DIV,
                                     SN_OP_POW,   SN_OP_FMOD, SN_OP_MIN,       SN_OP_MAX,

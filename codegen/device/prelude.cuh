@@ -272,6 +272,33 @@ SN_DEVICE int32_t sn_wrap_u16_s(int32_t x) {
     SN_DEVICE C sn_cos_##TYPE##_s(C x) {                                                                     \
         return cos##F(x);                                                                                    \
     }                                                                                                        \
+    SN_DEVICE C sn_tan_##TYPE##_s(C x) {                                                                     \
+        return tan##F(x);                                                                                    \
+    }                                                                                                        \
+    SN_DEVICE C sn_sinh_##TYPE##_s(C x) {                                                                    \
+        return sinh##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_cosh_##TYPE##_s(C x) {                                                                    \
+        return cosh##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_asin_##TYPE##_s(C x) {                                                                    \
+        return asin##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_acos_##TYPE##_s(C x) {                                                                    \
+        return acos##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_atan_##TYPE##_s(C x) {                                                                    \
+        return atan##F(x);                                                                                   \
+    }                                                                                                        \
+    SN_DEVICE C sn_asinh_##TYPE##_s(C x) {                                                                   \
+        return asinh##F(x);                                                                                  \
+    }                                                                                                        \
+    SN_DEVICE C sn_acosh_##TYPE##_s(C x) {                                                                   \
+        return acosh##F(x);                                                                                  \
+    }                                                                                                        \
+    SN_DEVICE C sn_atanh_##TYPE##_s(C x) {                                                                   \
+        return atanh##F(x);                                                                                  \
+    }                                                                                                        \
     SN_DEVICE C sn_tanh_##TYPE##_s(C x) {                                                                    \
         return tanh##F(x);                                                                                   \
     }                                                                                                        \

@@ -152,6 +152,29 @@ def unary(name, version):
         yield Case("alpha", [numbers(name, (3, 5))], {"alpha": 1.702})
 
 
+INVERSE = {"Asin": (-0.9, 0.9), "Acos": (-0.9, 0.9), "Acosh": (1.0, 5.0), "Atanh": (-0.9, 0.9)}
+
+
+@operator("Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh")
+def trigonometry(name, version):
+    low, high = INVERSE.get(name, (-1.4, 1.4))
+    yield Case("f32", [numbers(name, (3, 7), F32, low, high)])
+    special = {"Acosh": [1, 1e9, 0, np.nan]}.get(name, [0, -1, 1, 1e-6, np.nan])
+    yield Case("special", [np.array(special, F32)])
+
+
+@operator("BitwiseAnd", "BitwiseOr", "BitwiseXor")
+def bits(name, version):
+    yield Case("i32", [numbers("a", (2, 3), I32, -99, 99), numbers("b", (3,), I32, -99, 99)])
+    yield Case("u8", [numbers("a", (5,), U8, 0, 255), numbers("b", (5,), U8, 0, 255)])
+
+
+@operator("BitwiseNot")
+def bits_inverted(name, version):
+    yield Case("i64", [numbers("a", (2, 3), I64, -99, 99)])
+    yield Case("u8", [numbers("a", (5,), U8, 0, 255)])
+
+
 @operator("Min", "Max")
 def extremes(name, version):
     yield Case("two", [numbers("a", (2, 3)), numbers("b", (3,))])
@@ -480,6 +503,42 @@ def trilu(name, version):
     yield Case("i64", [numbers("x", (3, 3), I64)], {"upper": 0})
     yield Case("run_time", [x, np.array(1, I64)], {"upper": 1})
     yield Case("infinity", [np.full((3, 3), -np.inf, F32), scalar(1)], {"upper": 1})
+
+
+@operator("ScatterND")
+def scatter_nd(name, version):
+    x = numbers("x", (4, 3))
+    yield Case("elements", [x, np.array([[0, 1], [-1, 2]], I64), numbers("u", (2,))])
+    yield Case("rows", [x, Constant(np.array([[2], [0]], I64)), numbers("u", (2, 3))])
+    box = np.stack(np.meshgrid([1, 2], [0, 1, 2, 3, 4], [0, 1, 2], indexing="ij"), -1).astype(I64)
+    yield Case("box", [numbers("x", (4, 5, 6)), Constant(box), numbers("u", (2, 5, 3))])
+    turned = np.moveaxis(box, 0, 1)
+    yield Case("box_turned", [numbers("x", (4, 5, 6)), Constant(turned), numbers("u", (5, 2, 3))])
+    yield Case("last_of_equal", [numbers("x", (4,), I64), np.array([[1], [3], [1], [-3]], I64), numbers("u", (4,), I64)])
+    if version >= 16:
+        for how in ("add", "mul") + (("min", "max") if version >= 18 else ()):
+            yield Case(how, [x, Constant(np.array([[1], [3], [1]], I64)), numbers("u", (3, 3))], {"reduction": how})
+
+
+@operator("ScatterElements", "Scatter")
+def scatter_elements(name, version):
+    if name == "Scatter" and version >= 11:
+        return  # it has another name since then
+    x, at = numbers("x", (3, 4)), np.array([[1, 0, 2], [0, 2, 1]], I64)
+    yield Case("axis0", [x, at, numbers("u", (2, 3))])
+    yield Case("axis1", [x, np.array([[1, 3], [0, 2], [2, 0]], I32), numbers("u", (3, 2))], {"axis": 1})
+    if version >= 16:
+        same = np.array([[1, -3, 1], [0, 0, 0], [3, 2, 3]], I64)
+        for how in ("add", "mul") + (("min", "max") if version >= 18 else ()):
+            yield Case(how, [x, same, numbers("u", (3, 3))], {"reduction": how, "axis": 1})
+
+
+@operator("TensorScatter")
+def tensor_scatter(name, version):
+    cache, update = numbers("x", (2, 3, 5, 2)), numbers("u", (2, 3, 2, 2))
+    yield Case("linear", [cache, update, np.array([0, 3], I64)])
+    yield Case("circular", [cache, update, np.array([4, 1], I64)], {"mode": "circular"})
+    yield Case("start", [cache[0], update[0]], {"axis": 1})
 
 
 # ---- reductions ----------------------------------------------------------------------------------------------
