@@ -1,6 +1,6 @@
-/* The nodes of a body, one at a time: of a graph, of the branch of an If, of a function of the model, which its call stands
+/* The nodes of a body, one at a time: of a graph, of the branch of an If, of the turns of a loop, of a function of the model, which its call stands
  * for. */
-#include "import.h"
+#include "sequence.h"
 
 #include <string.h>
 
@@ -9,7 +9,13 @@ enum { MAX_DEPTH = 32 /* of bodies inside bodies */ };
 /* ---- bodies in bodies ---- */
 
 /* Runs `nodes` in a scope of their own; the caller has entered the scope. */
-static Status import_body(Import *import, const Onnx__GraphProto *graph, Value **out) {
+static Status import_body(Import *import, const Onnx__GraphProto *graph, Value *const *input, Value **out) {
+    for (size_t i = 0; i < graph->n_input; i++) {
+        Binding *binding;
+        TRY(sn_scope_define(import, graph->input[i]->name, &binding));
+        binding->defined = true;
+        binding->value = input[i];
+    }
     TRY(sn_scope_initializers(import, graph));
     TRY(sn_import_nodes(import, graph->n_node, graph->node));
     for (size_t i = 0; i < graph->n_output; i++)
@@ -17,13 +23,15 @@ static Status import_body(Import *import, const Onnx__GraphProto *graph, Value *
     return NULL;
 }
 
-Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Value **out) {
+Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, int count, Value *const *input,
+                          Value **out) {
     if (import->depth == MAX_DEPTH) return sn_fail(SN_INVALID, "graphs nested too deeply");
-    if (graph->n_input > 0) return sn_fail(SN_INVALID, "a branch with inputs");
+    if (graph->n_input != (size_t)count)
+        return sn_fail(SN_INVALID, "a body of %zu inputs instead of %d", graph->n_input, count);
     Scope *outer = import->scope;
     import->scope = sn_scope_new(import, outer);
     import->depth++;
-    Status status = import_body(import, graph, out);
+    Status status = import_body(import, graph, input, out);
     import->depth--;
     import->scope = outer;
     return status;
@@ -124,6 +132,14 @@ static Status bind_outputs(Call *call, bool unknown) {
     return NULL;
 }
 
+/* A sequence goes where one is taken. */
+static Status check_sequences(const Call *call) {
+    for (int k = 0; k < call->input_count && call->row->parameter != SN_ROW_SEQUENCES; k++)
+        if (sn_sequence_of(call->import, call->input[k]))
+            return sn_fail(SN_INVALID, "input %d is a sequence", k);
+    return NULL;
+}
+
 static Status check_arity(const Call *call) {
     const ImportRow *row = call->row;
     if (call->input_count < row->in_min || (row->in_max >= 0 && call->input_count > row->in_max))
@@ -176,6 +192,7 @@ static Status run_rule(Call *call) {
     } else {
         TRY(find_row(call));
         TRY(check_arity(call));
+        TRY(check_sequences(call));
         call->output[0] = call->row->rule(call);
     }
     Status status = call->builder->status;

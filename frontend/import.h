@@ -17,6 +17,9 @@
 typedef struct Call Call;
 typedef Value *(*ImportRule)(Call *call);
 
+/* The parameter of rows whose inputs may be sequences. */
+enum { SN_ROW_SEQUENCES = -1 };
+
 /* A row of onnx.def. */
 typedef struct ImportRow {
     const char *domain, *op_type;
@@ -54,8 +57,9 @@ typedef struct Import {
     Builder builder;
     Weights *weights;
     const Onnx__ModelProto *model;
-    Map *opsets; /* domain -> const int64_t * */
-    Map *used;   /* names that a node reads or that are outputs */
+    Map *sequences; /* Value * -> Sequence * (sequence.h) */
+    Map *opsets;    /* domain -> const int64_t * */
+    Map *used;      /* names that a node reads or that are outputs */
     Scope *scope;
     const Caller *caller;
     int64_t max_nodes; /* functions count each time they are called */
@@ -154,6 +158,9 @@ Value *sn_call_reduce(Call *call, OpCode op, Value *value, int count, const int6
 /* The node's convolution, of operands of one type; bias [M] or NULL (import_window.c). */
 Value *sn_call_conv(Call *call, Value *x, Value *weight, Value *bias);
 
+/* Pad where mode is not "constant": pads as there, of `axes` or (NULL) of all. */
+Value *sn_import_pad_repeating(Call *call, const char *mode, const Dim *pads, int count, const int64_t *axes);
+
 /* The graph of import->model into import->graph; the caller sets scratch, graph, weights and model. */
 Status sn_import_graph(Import *import);
 Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
@@ -201,8 +208,10 @@ const char *sn_import_domain(const char *domain);
 
 /* The nodes of a list, in the scope that was entered. */
 Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node);
-/* The nodes of a subgraph in a scope of its own, which sees the names around it; its outputs go to `out`. */
-Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Value **out);
+/* The nodes of a subgraph in a scope of its own, which sees the names around it; `count` inputs, none of them NULL; its
+ * outputs go to `out`. */
+Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, int count, Value *const *input,
+                          Value **out);
 
 #define ONNX(domain, op, since, until, rule, ...) Value *rule(Call *call);
 #include "onnx.def"

@@ -1,5 +1,5 @@
 /* A model's graph: what of it is used, its inputs, nodes and outputs. */
-#include "import.h"
+#include "sequence.h"
 
 #include <string.h>
 
@@ -38,6 +38,9 @@ static Status import_outputs(Import *import, const Onnx__GraphProto *graph) {
         Value *value;
         TRY(sn_status_prefix(sn_scope_resolve(import, info->name, &value), "output %s",
                              sn_import_quoted(import, info->name)));
+        if (sn_sequence_of(import, value))
+            return sn_fail(SN_UNSUPPORTED, "unsupported: output %s is a sequence",
+                           sn_import_quoted(import, info->name));
         int declared = info->type && info->type->tensor_type ? info->type->tensor_type->elem_type : 0;
         DType held = SN_BOOL;
         if (declared && (!sn_narrow_held(declared, &held) || held != value->type.dtype))
@@ -52,6 +55,7 @@ Status sn_import_graph(Import *import) {
     const Onnx__GraphProto *graph = import->model->graph;
     import->used = sn_map_new(import->scratch);
     import->problems = sn_map_new(import->scratch);
+    import->sequences = sn_map_new(import->scratch);
     import->scope = sn_scope_new(import, NULL);
     import->builder = (Builder){.graph = import->graph, .region = import->graph->body};
     import->opsets = sn_import_opsets(import, import->model->n_opset_import, import->model->opset_import);

@@ -2,6 +2,7 @@
 #include "import.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- slices ---- */
 
@@ -190,24 +191,19 @@ static Value *pad(Call *c, const Dim *pads, int count, const int64_t *axes, doub
     return pads_any ? sn_build1(c->builder, SN_OP_PAD, &attr, x) : x;
 }
 
-static bool is_constant_mode(Call *c) {
-    const char *mode = sn_call_string(c, "mode", "constant");
-    if (strcmp(mode, "constant") == 0) return true;
-    sn_call_unsupported(c, "mode %.16s", mode);
-    return false;
-}
-
 Value *sn_import_pad_attribute(Call *c) {
     int count;
     const Dim *pads = sn_call_dim_list(c, "pads", 1, &count);
     double value = sn_call_float(c, "value", 0);
     if (!pads) return sn_call_invalid(c, "pads are missing");
-    return is_constant_mode(c) ? pad(c, pads, count, NULL, value) : NULL;
+    const char *mode = sn_call_string(c, "mode", "constant");
+    if (strcmp(mode, "constant") != 0) return sn_import_pad_repeating(c, mode, pads, count, NULL);
+    return pad(c, pads, count, NULL, value);
 }
 
 Value *sn_import_pad(Call *c) {
     int count, axis_count = 0;
-    if (!is_constant_mode(c)) return NULL;
+    const char *mode = sn_call_string(c, "mode", "constant");
     const Dim *pads = sn_call_dims(c, c->input[1], "pads", &count);
     double value = sn_call_input(c, 2) ? sn_call_number(c, c->input[2], "padding value") : 0;
     const int64_t *axes = sn_call_input(c, 3) ? sn_call_constants(c, c->input[3], "axes", &axis_count) : NULL;
@@ -215,6 +211,7 @@ Value *sn_import_pad(Call *c) {
     if (!sn_dtype_is_float(c->input[0]->type.dtype) && fabs(value) >= 0x1p53)
         return sn_call_unsupported(c, "a padding value of %g", value); /* a double may have rounded it */
     if (axes && axis_count * 2 != count) return sn_call_invalid(c, "%d pads for %d axes", count, axis_count);
+    if (strcmp(mode, "constant") != 0) return sn_import_pad_repeating(c, mode, pads, count, axes);
     return pad(c, pads, count, axes, value);
 }
 
@@ -271,7 +268,7 @@ Value *sn_import_if(Call *c) {
     if ((int)branch->n_output != c->output_count)
         return sn_call_invalid(c, "a branch of %zu outputs", branch->n_output);
     Builder builder = *c->builder;
-    Status status = sn_import_subgraph(c->import, branch, c->output);
+    Status status = sn_import_subgraph(c->import, branch, 0, NULL, c->output);
     *c->builder = builder;
     if (status) return sn_call_latch(c, status);
     return c->output[0];

@@ -297,3 +297,40 @@ Value *sn_import_global_pool(Call *c) {
     for (int k = 0; k < count; k++) axes[k] = 2 + k;
     return sn_call_reduce(c, (OpCode)c->row->parameter, x, count, axes, true);
 }
+
+/* ---- norms ---- */
+
+/* |x|^p; the rules below take the p-th root of its sums. */
+static Value *powers(Call *c, Value *x, int64_t p) {
+    x = sn_build1(c->builder, SN_OP_ABS, NULL, x);
+    if (p == 1 || sn_call_failed(c)) return x;
+    return sn_build2(c->builder, SN_OP_POW, NULL, x, sn_call_scalar(c, x->type.dtype, (double)p));
+}
+
+static Value *root(Call *c, Value *sum, int64_t p) {
+    if (p == 1 || sn_call_failed(c)) return sum;
+    return sn_build2(c->builder, SN_OP_POW, NULL, sum, sn_call_scalar(c, sum->type.dtype, 1 / (double)p));
+}
+
+Value *sn_import_lp_pool(Call *c) {
+    Windows w;
+    Value *x = c->input[0];
+    int64_t p = sn_call_int(c, "p", 2);
+    bool ceil = sn_call_int(c, "ceil_mode", 0) != 0;
+    if (p < 1) return sn_call_invalid(c, "p is %lld", (long long)p);
+    if (!read_windows(c, x, NULL, ceil, &w)) return NULL;
+    DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
+    Value *each = powers(c, sn_build_cast(c->builder, x, wide), p);
+    Value *all = padded(c, padded(c, each, &w, false, 0), &w, true, 0);
+    Value *norm = root(c, reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, all, &w), w.spatial), p);
+    return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, norm, dtype);
+}
+
+Value *sn_import_global_lp_pool(Call *c) {
+    Value *x = c->input[0];
+    int64_t axes[SN_MAX_RANK], p = sn_call_int(c, "p", 2);
+    int count = x->type.rank - 2;
+    if (count < 1 || p < 1) return sn_call_invalid(c, "rank %d, p %lld", x->type.rank, (long long)p);
+    for (int k = 0; k < count; k++) axes[k] = 2 + k;
+    return root(c, sn_call_reduce(c, SN_OP_REDUCE_SUM, powers(c, x, p), count, axes, true), p);
+}

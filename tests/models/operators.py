@@ -541,6 +541,166 @@ def tensor_scatter(name, version):
     yield Case("start", [cache[0], update[0]], {"axis": 1})
 
 
+@operator("DepthToSpace", "SpaceToDepth")
+def blocks(name, version):
+    x = numbers("x", (2, 8, 2, 3) if name == "DepthToSpace" else (2, 3, 4, 6))
+    yield Case("plain", [x], {"blocksize": 2})
+    if name == "DepthToSpace" and version >= 11:
+        yield Case("crd", [x], {"blocksize": 2, "mode": "CRD"})
+
+
+@operator("CenterCropPad")
+def center_crop_pad(name, version):
+    yield Case("both", [numbers("x", (5, 4, 7)), ints(2, 7, 7)])
+    yield Case("axes", [numbers("x", (5, 4, 7)), ints(8, 4)], {"axes": [0, -1]})
+
+
+@operator("ReverseSequence")
+def reverse_sequence(name, version):
+    x = numbers("x", (4, 3, 2))
+    yield Case("time_first", [x, np.array([4, 1, 2], I64)])
+    yield Case("batch_first", [x, np.array([3, 1, 2, 2], I64)], {"batch_axis": 0, "time_axis": 1})
+
+
+@operator("Resize")
+def resize(name, version):
+    x = numbers("x", (1, 2, 4, 5))
+    scales = Constant(np.array([1, 1, 2, 0.6], F32))
+    if version < 11:
+        yield Case("nearest", [x, scales], {"mode": "nearest"})
+        yield Case("linear", [x, Constant(np.array([1, 1, 2, 0.5], F32))], {"mode": "linear"})
+        return
+    roi = Constant(np.zeros((0,), F32))
+    for mode in ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"):
+        yield Case(f"nearest_{mode}", [x, roi, scales], {"coordinate_transformation_mode": mode})
+        yield Case(f"linear_{mode}", [x, roi, Constant(np.array([1, 1, 3, 0.5], F32))],
+                   {"coordinate_transformation_mode": mode, "mode": "linear"})
+    yield Case("cubic", [x, roi, Constant(np.zeros((0,), F32)), ints(1, 2, 7, 3)], {"mode": "cubic"})
+    crop = Constant(np.array([0, 0, 0.2, 0.4, 1, 1, 0.9, 1.5], F32))
+    attributes = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 9.0}
+    yield Case("crop", [x, crop, Constant(np.zeros((0,), F32)), ints(1, 2, 3, 6)], attributes)
+    if version >= 18:
+        yield Case("antialias", [x, None, Constant(np.array([0.5, 0.6], F32))],
+                   {"mode": "linear", "antialias": 1, "axes": [2, 3]})
+
+
+@operator("Upsample")
+def upsample(name, version):
+    x = numbers("x", (1, 2, 3, 2))
+    if version < 10:
+        yield Case("nearest", [x, Constant(np.array([1, 1, 2, 3], F32))])
+        yield Case("linear", [x, Constant(np.array([1, 1, 2, 2], F32))], {"mode": "linear"})
+
+
+@operator("ConvTranspose")
+def conv_transpose(name, version):
+    x, w = numbers("x", (2, 4, 5, 3)), numbers("w", (4, 3, 3, 2))
+    yield Case("plain", [x, w, numbers("b", (3,))])
+    yield Case("strides", [x, Constant(w)], {"strides": [2, 3], "pads": [1, 0, 2, 1], "output_padding": [1, 0]})
+    yield Case("groups", [x, w], {"group": 2, "dilations": [2, 1], "strides": [2, 1]})
+    yield Case("shape", [x, Constant(w)], {"output_shape": [10, 8], "strides": [2, 2]})
+    yield Case("same", [x, w], {"auto_pad": "SAME_UPPER", "strides": [2, 2]})
+    yield Case("one_axis", [numbers("x", (1, 2, 4)), Constant(numbers("w", (2, 2, 3)))], {"strides": [4]})
+
+
+@operator("Col2Im")
+def col2im(name, version):
+    yield Case("overlap", [numbers("x", (2, 12, 6)), ints(4, 5), ints(2, 3)], {"pads": [0, 0, 0, 0], "strides": [2, 1]})
+    yield Case("pads", [numbers("x", (1, 8, 9)), ints(4, 4), ints(2, 2)],
+               {"pads": [1, 0, 1, 0], "strides": [2, 1], "dilations": [1, 1]})
+
+
+@operator("LpPool")
+def lp_pool(name, version):
+    yield Case("two", [numbers("x", (1, 2, 5, 6))], {"kernel_shape": [2, 3], "strides": [2, 1]})
+    yield Case("three", [numbers("x", (1, 2, 7))], {"kernel_shape": [3], "p": 3, "pads": [1, 1]})
+
+
+@operator("GlobalLpPool")
+def global_lp_pool(name, version):
+    yield Case("one", [numbers("x", (2, 3, 4, 5))], {"p": 1})
+
+
+@operator("LRN")
+def local_response(name, version):
+    yield Case("odd", [numbers("x", (2, 5, 3, 2))], {"size": 3, "alpha": 0.5})
+    yield Case("all", [numbers("x", (1, 4, 2, 2))], {"size": 7, "beta": 0.5, "bias": 2.0})
+
+
+@operator("LpNormalization")
+def lp_normalization(name, version):
+    yield Case("two", [numbers("x", (3, 4))], {"axis": 1})
+    yield Case("one", [numbers("x", (3, 4, 2))], {"axis": 1, "p": 1})
+
+
+@operator("MeanVarianceNormalization")
+def mean_variance(name, version):
+    yield Case("usual", [numbers("x", (2, 3, 4, 5))])
+    yield Case("axes", [numbers("x", (2, 3, 4))], {"axes": [0, 2]})
+
+
+@operator("Hardmax")
+def hardmax(name, version):
+    x = np.array([[1, 3, 3], [2, -1, 2]], F32)
+    yield Case("ties", [x])
+    yield Case("axis", [numbers("x", (2, 3, 4))], {"axis": 1})
+
+
+@operator("Shrink")
+def shrink(name, version):
+    yield Case("soft", [numbers("x", (3, 5))], {"lambd": 1.5, "bias": 1.5})
+
+
+@operator("BitShift")
+def bit_shift(name, version):
+    x, by = np.array([1, 200, 255, 16], U8), np.array([7, 1, 0, 4], U8)
+    yield Case("left", [x, by], {"direction": "LEFT"})
+    yield Case("right", [x, by], {"direction": "RIGHT"})
+
+
+@operator("HannWindow", "HammingWindow", "BlackmanWindow")
+def window(name, version):
+    yield Case("periodic", [scalar(9)])
+    yield Case("symmetric", [scalar(8)], {"periodic": 0})
+
+
+@operator("DFT")
+def fourier(name, version):
+    axis = {"axis": 1} if version < 20 else {}
+    last = [None, scalar(1)] if version >= 20 else []
+    yield Case("real", [numbers("x", (2, 6, 1)), *last], {**axis, "onesided": 1})
+    yield Case("complex", [numbers("x", (2, 5, 3, 2)), *last], axis)
+    yield Case("inverse", [numbers("x", (1, 8, 2)), *last], {**axis, "inverse": 1})
+
+
+def body(nodes, inputs, outputs, initializers=()):
+    def named(names):
+        return [helper.make_tensor_value_info(name, kind, None) for name, kind in names]
+
+    return helper.make_graph(nodes, "body", named(inputs), named(outputs), list(initializers))
+
+
+@operator("Loop")
+def loop(name, version):
+    f, b, i = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
+    grows = body([helper.make_node("Cast", ["i"], ["k"], to=f), helper.make_node("Mul", ["x", "k"], ["y"]),
+                  helper.make_node("Add", ["y", "x"], ["x_out"]), helper.make_node("Identity", ["go"], ["go_out"])],
+                 [("i", i), ("go", b), ("x", f)], [("go_out", b), ("x_out", f), ("y", f)])
+    yield Case("turns", [scalar(4), scalar(True, BOOL), numbers("x", (2, 3))], {"body": grows}, 2)
+
+
+@operator("Scan")
+def scan(name, version):
+    f = TensorProto.FLOAT
+    sums = body([helper.make_node("Add", ["s", "x"], ["s_out"]), helper.make_node("Mul", ["s_out", "x"], ["y"])],
+                [("s", f), ("x", f)], [("s_out", f), ("y", f)])
+    yield Case("sums", [numbers("s", (3,)), numbers("x", (4, 3))], {"body": sums, "num_scan_inputs": 1}, 2)
+    if version >= 9:
+        turned = {"body": sums, "num_scan_inputs": 1, "scan_input_axes": [1], "scan_input_directions": [1],
+                  "scan_output_axes": [1]}
+        yield Case("backwards", [numbers("s", (3,)), Constant(numbers("x", (3, 4)))], turned, 2)
+
+
 # ---- reductions ----------------------------------------------------------------------------------------------
 
 

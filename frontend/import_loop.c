@@ -1,0 +1,179 @@
+/* Loops whose number of turns is known: each turn's nodes are written out. */
+#include "import_compose.h"
+
+enum { MOST_TURNS = 1 << 16 }; /* the nodes that they make are counted anyway */
+
+/* One parameter or result of a body for each; a body says how many. */
+typedef struct Loop {
+    Call *c;
+    const Onnx__GraphProto *body;
+    int carried, kept; /* values that go from turn to turn, and those of which each turn's is kept */
+    Value **in, **out; /* of the body */
+    struct {
+        Value **at;
+        int count, capacity;
+    } * list; /* `kept` of them */
+} Loop;
+
+static bool start_loop(Loop *loop, int carried, int kept) {
+    Arena *scratch = loop->c->import->scratch;
+    loop->carried = carried, loop->kept = kept;
+    loop->in = SN_ARRAY(scratch, Value *, loop->body->n_input + 1);
+    loop->out = SN_ARRAY(scratch, Value *, loop->body->n_output + 1);
+    loop->list = sn_arena_alloc(scratch, sizeof *loop->list * (size_t)(kept + 1));
+    for (int k = 0; k < kept; k++) loop->list[k].at = NULL, loop->list[k].count = loop->list[k].capacity = 0;
+    return true;
+}
+
+/* False after a failure, and where the body has a node that is not supported. */
+static bool run_body(Loop *loop, int first_kept) {
+    Call *c = loop->c;
+    Builder builder = *c->builder;
+    int refused = c->import->refused;
+    Status status = sn_import_subgraph(c->import, loop->body, (int)loop->body->n_input, loop->in, loop->out);
+    *c->builder = builder;
+    if (status) sn_call_latch(c, status);
+    if (status || c->import->refused > refused) return false;
+    for (int k = 0; k < loop->kept; k++)
+        sn_push(c->import->scratch, &loop->list[k], loop->out[first_kept + k]);
+    return true;
+}
+
+/* The turns' values side by side along a new axis. */
+static Value *stacked(Loop *loop, int k, int64_t axis, bool reverse) {
+    Call *c = loop->c;
+    int count = loop->list[k].count;
+    if (count == 0) return sn_call_unsupported(c, "results of no turns");
+    Value **part = SN_ARRAY(c->import->scratch, Value *, count);
+    int at = sn_call_axis(c, axis, loop->list[k].at[0]->type.rank + 1);
+    for (int i = 0; i < count && !sn_call_failed(c); i++)
+        part[reverse ? count - 1 - i : i] = sn_call_unsqueeze(c, loop->list[k].at[i], at, 1);
+    return join(c, at, count, part);
+}
+
+/* ---- Loop ---- */
+
+static bool goes_on(Call *c, const Value *condition) {
+    double value = 1;
+    if (condition && !sn_value_is_splat(condition, &value))
+        sn_call_unsupported(c, "a condition that is only known in a run");
+    return value != 0 && !sn_call_failed(c);
+}
+
+static Value *turn_number(Call *c, int64_t turn) {
+    Dim number = sn_dim(c->dims, turn);
+    return sn_build_dims(c->builder, 1, &number, true);
+}
+
+static bool run_turns(Loop *loop, int64_t turns, Value *condition) {
+    Call *c = loop->c;
+    for (int64_t turn = 0; turn < turns; turn++) {
+        if (!goes_on(c, condition)) return !sn_call_failed(c);
+        if (turn == MOST_TURNS) return sn_call_unsupported(c, "more than %d turns", MOST_TURNS);
+        loop->in[0] = turn_number(c, turn);
+        loop->in[1] = condition ? condition : sn_build_scalar(c->builder, SN_BOOL, 1);
+        if (sn_call_failed(c) || !run_body(loop, 1 + loop->carried)) return false;
+        condition = loop->out[0];
+        for (int k = 0; k < loop->carried; k++) loop->in[2 + k] = loop->out[1 + k];
+    }
+    return true;
+}
+
+Value *sn_import_loop(Call *c) {
+    Loop loop = {.c = c, .body = sn_call_graph(c, "body")};
+    if (sn_call_failed(c)) return NULL;
+    int carried = c->input_count > 2 ? c->input_count - 2 : 0, outputs = (int)loop.body->n_output;
+    if ((int)loop.body->n_input != carried + 2 || outputs < 1 + carried || c->output_count != outputs - 1)
+        return sn_call_invalid(c, "a body of %zu inputs and %d outputs", loop.body->n_input, outputs);
+    int64_t turns = INT64_MAX;
+    int count = 0;
+    const Value *limit = sn_call_input(c, 0);
+    const int64_t *given = limit ? sn_call_constants(c, limit, "number of turns", &count) : NULL;
+    if (sn_call_failed(c)) return NULL;
+    if (limit && count != 1) return sn_call_invalid(c, "%d numbers of turns", count);
+    if (given) turns = given[0];
+    if (!start_loop(&loop, carried, outputs - 1 - carried)) return NULL;
+    for (int k = 0; k < carried; k++) {
+        loop.in[2 + k] = c->input[2 + k];
+        if (!loop.in[2 + k]) return sn_call_invalid(c, "input %d is missing", 2 + k);
+    }
+    if (!run_turns(&loop, turns, sn_call_input(c, 1))) return NULL;
+    for (int k = 0; k < carried; k++) c->output[k] = loop.in[2 + k];
+    for (int k = 0; k < loop.kept; k++)
+        if (sn_call_wants(c, carried + k)) c->output[carried + k] = stacked(&loop, k, 0, false);
+    return c->output[0];
+}
+
+/* ---- Scan ---- */
+
+/* Entry k of an attribute with `count` entries; 0 where it is absent. */
+static int64_t entry(Call *c, const char *name, int count, int k) {
+    int given;
+    const int64_t *list = sn_call_int_list(c, name, &given);
+    if (list && given != count) sn_call_invalid(c, "%d %s instead of %d", given, name, count);
+    return list && k < given ? list[k] : 0;
+}
+
+static Value *element_of(Call *c, Value *x, int axis, int64_t turn) {
+    x = slice(c, x, axis, sn_dim(c->dims, turn), sn_dim(c->dims, 1));
+    if (sn_call_failed(c)) return NULL;
+    Dim extent[SN_MAX_RANK];
+    for (int k = 0; k < x->type.rank; k++)
+        if (k != axis) extent[k - (k > axis)] = x->type.dim[k];
+    return reshape(c, x, x->type.rank - 1, extent);
+}
+
+/* Every input that is scanned has as many elements. */
+static int64_t scan_length(Call *c, int states, int scanned) {
+    int64_t length = 0, own;
+    for (int k = 0; k < scanned && !sn_call_failed(c); k++) {
+        const Value *x = c->input[states + k];
+        int axis = sn_call_axis(c, entry(c, "scan_input_axes", scanned, k), x->type.rank);
+        if (sn_call_failed(c)) return 0;
+        if (!sn_dim_is(x->type.dim[axis], &own))
+            sn_call_unsupported(c, "a number of turns that is not known");
+        else if (k > 0 && own != length)
+            sn_call_invalid(c, "inputs of different lengths");
+        length = own;
+    }
+    if (length > MOST_TURNS) sn_call_unsupported(c, "more than %d turns", MOST_TURNS);
+    return length;
+}
+
+static bool run_scan(Loop *loop, int scanned) {
+    Call *c = loop->c;
+    int states = loop->carried;
+    int64_t length = scan_length(c, states, scanned);
+    for (int k = 0; k < states; k++) loop->in[k] = c->input[k];
+    for (int64_t turn = 0; turn < length; turn++) {
+        for (int k = 0; k < scanned && !sn_call_failed(c); k++) {
+            Value *x = c->input[states + k];
+            int axis = sn_call_axis(c, entry(c, "scan_input_axes", scanned, k), x->type.rank);
+            bool reverse = entry(c, "scan_input_directions", scanned, k) != 0;
+            loop->in[states + k] = element_of(c, x, axis, reverse ? length - 1 - turn : turn);
+        }
+        if (sn_call_failed(c) || !run_body(loop, states)) return false;
+        for (int k = 0; k < states; k++) loop->in[k] = loop->out[k];
+    }
+    return !sn_call_failed(c);
+}
+
+Value *sn_import_scan(Call *c) {
+    Loop loop = {.c = c, .body = sn_call_graph(c, "body")};
+    int64_t scanned = sn_call_int(c, "num_scan_inputs", 0);
+    if (sn_call_failed(c)) return NULL;
+    int64_t states = c->input_count - scanned;
+    int outputs = (int)loop.body->n_output;
+    if (scanned < 1 || states < 0 || (int)loop.body->n_input != c->input_count || outputs < states ||
+        c->output_count != outputs)
+        return sn_call_invalid(c, "a body of %zu inputs and %d outputs", loop.body->n_input, outputs);
+    if (!start_loop(&loop, (int)states, outputs - (int)states) || !run_scan(&loop, (int)scanned)) return NULL;
+    for (int k = 0; k < loop.carried; k++) c->output[k] = loop.in[k];
+    for (int k = 0; k < loop.kept; k++) {
+        int64_t axis = entry(c, "scan_output_axes", loop.kept, k);
+        bool reverse = entry(c, "scan_output_directions", loop.kept, k) != 0;
+        if (sn_call_wants(c, loop.carried + k))
+            c->output[loop.carried + k] = stacked(&loop, k, axis, reverse);
+    }
+    return c->output[0];
+}

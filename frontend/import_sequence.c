@@ -1,0 +1,131 @@
+/* Operators on sequences: what they give is known at once, and no node is made for it. */
+#include "sequence.h"
+
+#include "import_compose.h"
+
+/* The value that stands for a sequence of `count` places to be filled, which go to *element. */
+static Value *new_sequence(Call *c, int count, Value ***element) {
+    Value *stand = sn_build_dims(c->builder, 0, NULL, false);
+    if (!stand) return NULL;
+    Sequence *sequence = SN_NEW(c->import->scratch, Sequence);
+    *sequence = (Sequence){count, SN_ARRAY(c->import->scratch, Value *, count + 1)};
+    *sn_map_at(c->import->sequences, &stand, sizeof stand) = sequence;
+    *element = sequence->element;
+    return stand;
+}
+
+static const Sequence *sequence_input(Call *c) {
+    const Sequence *sequence = sn_sequence_of(c->import, c->input[0]);
+    if (!sequence) sn_call_unsupported(c, "a sequence that is only known in a run");
+    return sequence;
+}
+
+/* The place that input k names among `count`; `missing` where it is absent. */
+static int place(Call *c, int k, int count, int missing) {
+    int given;
+    if (!sn_call_input(c, k) || sn_call_failed(c)) return missing;
+    const int64_t *at = sn_call_constants(c, c->input[k], "position", &given);
+    if (sn_call_failed(c)) return 0;
+    int64_t index = given == 1 ? at[0] < 0 ? at[0] + count : at[0] : -1;
+    if (index < 0 || index >= count) sn_call_invalid(c, "a position outside of the sequence");
+    return (int)index;
+}
+
+Value *sn_import_sequence_empty(Call *c) {
+    Value **element;
+    sn_call_ignore(c, "dtype");
+    return new_sequence(c, 0, &element);
+}
+
+Value *sn_import_sequence_construct(Call *c) {
+    Value **element, *made = new_sequence(c, c->input_count, &element);
+    for (int k = 0; made && k < c->input_count; k++) element[k] = c->input[k];
+    return made;
+}
+
+Value *sn_import_sequence_insert(Call *c) {
+    const Sequence *from = sequence_input(c);
+    if (!from) return NULL;
+    Value **element, *made = new_sequence(c, from->count + 1, &element);
+    int at = place(c, 2, from->count + 1, from->count);
+    for (int k = 0; made && k <= from->count; k++)
+        element[k] = k == at ? c->input[1] : from->element[k - (k > at)];
+    return sn_call_failed(c) ? NULL : made;
+}
+
+Value *sn_import_sequence_erase(Call *c) {
+    const Sequence *from = sequence_input(c);
+    if (!from || from->count == 0) return from ? sn_call_invalid(c, "an empty sequence") : NULL;
+    Value **element, *made = new_sequence(c, from->count - 1, &element);
+    int at = place(c, 1, from->count, from->count - 1);
+    for (int k = 0; made && k < from->count - 1; k++) element[k] = from->element[k + (k >= at)];
+    return sn_call_failed(c) ? NULL : made;
+}
+
+Value *sn_import_sequence_at(Call *c) {
+    const Sequence *from = sequence_input(c);
+    int at = from ? place(c, 1, from->count, 0) : 0;
+    return sn_call_failed(c) ? NULL : from->element[at];
+}
+
+Value *sn_import_sequence_length(Call *c) {
+    const Sequence *from = sequence_input(c);
+    Dim count = sn_dim(c->dims, from ? from->count : 0);
+    return sn_build_dims(c->builder, 1, &count, true);
+}
+
+Value *sn_import_concat_from_sequence(Call *c) {
+    const Sequence *from = sequence_input(c);
+    bool stacks = sn_call_int(c, "new_axis", 0) != 0;
+    if (!from) return NULL;
+    if (from->count == 0) return sn_call_invalid(c, "an empty sequence");
+    int axis = sn_call_axis(c, sn_call_int(c, "axis", 0), from->element[0]->type.rank + stacks);
+    Value **part = SN_ARRAY(c->import->scratch, Value *, from->count);
+    for (int k = 0; k < from->count; k++)
+        part[k] = stacks ? sn_call_unsqueeze(c, from->element[k], axis, 1) : from->element[k];
+    return join(c, axis, from->count, part);
+}
+
+/* ---- splits ---- */
+
+/* The extents of the parts: as given, or equal ones but for the last. */
+static const int64_t *part_sizes(Call *c, int64_t extent, int *count) {
+    const Value *split = sn_call_input(c, 1);
+    int64_t each = 1, *size;
+    if (split && split->type.rank > 0) return sn_call_constants(c, split, "split", count);
+    if (split) {
+        const int64_t *given = sn_call_constants(c, split, "split", count);
+        if (!given) return NULL;
+        each = given[0];
+    }
+    if (each < 1) sn_call_invalid(c, "parts of %lld", (long long)each);
+    int64_t parts = sn_call_failed(c) ? 0 : (extent + each - 1) / each;
+    if (parts > 4096) sn_call_unsupported(c, "%lld parts", (long long)parts);
+    if (sn_call_failed(c)) return NULL;
+    size = SN_ARRAY(c->import->scratch, int64_t, parts);
+    for (int64_t k = 0; k < parts; k++) size[k] = k < parts - 1 ? each : extent - each * (parts - 1);
+    *count = (int)parts;
+    return size;
+}
+
+Value *sn_import_split_to_sequence(Call *c) {
+    Value *x = c->input[0], **element;
+    int axis = sn_call_axis(c, sn_call_int(c, "axis", 0), x->type.rank), count = 0;
+    bool keep = sn_call_int(c, "keepdims", 1) != 0 || sn_call_input(c, 1);
+    int64_t extent, total = 0;
+    if (sn_call_failed(c)) return NULL;
+    if (!sn_dim_is(x->type.dim[axis], &extent))
+        return sn_call_unsupported(c, "a number of parts that is not known");
+    const int64_t *size = part_sizes(c, extent, &count);
+    Value *made = sn_call_failed(c) ? NULL : new_sequence(c, count, &element);
+    for (int k = 0; made && k < count; k++) {
+        Value *part = slice(c, x, axis, sn_dim(c->dims, total), sn_dim(c->dims, size[k]));
+        Dim left[SN_MAX_RANK];
+        for (int d = 0; d < x->type.rank; d++)
+            if (d != axis) left[d - (d > axis)] = x->type.dim[d];
+        element[k] = keep ? part : reshape(c, part, x->type.rank - 1, left);
+        total += size[k];
+    }
+    if (made && total != extent) return sn_call_invalid(c, "parts of %lld in all", (long long)total);
+    return sn_call_failed(c) ? NULL : made;
+}

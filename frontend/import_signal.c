@@ -1,0 +1,110 @@
+/* Windows of signal processing and discrete Fourier transforms. */
+#include "import_compose.h"
+
+#include <math.h>
+
+/* ---- windows: a0 - a1·cos(2πn/N) + a2·cos(4πn/N) ---- */
+
+/* Harris, "On the use of windows for harmonic analysis with the discrete Fourier transform" (1978). */
+static const double weights[3][3] = {{0.5, 0.5, 0}, {25.0 / 46, 21.0 / 46, 0}, {0.42, 0.5, 0.08}};
+
+/* The parameter: 0 Hann, 1 Hamming, 2 Blackman. */
+Value *sn_import_cosine_window(Call *c) {
+    const double *a = weights[c->row->parameter];
+    DType dtype;
+    int64_t code = sn_call_int(c, "output_datatype", sn_dtype_onnx(SN_F32));
+    bool periodic = sn_call_int(c, "periodic", 1) != 0;
+    Dim size = sn_call_dim(c, c->input[0], "size");
+    if (code < 0 || code > INT32_MAX || !sn_dtype_from_onnx((int)code, &dtype))
+        return sn_call_unsupported(c, "element type %lld", (long long)code);
+    Dim period = periodic ? size : sn_dim_addc(c->dims, size, -1);
+    Value *part = op2(c, SN_OP_DIV, count_up(c, SN_F64, size, 0), size_number(c, period, SN_F64));
+    Value *angle = op_number(c, SN_OP_MUL, part, 2 * M_PI);
+    Value *once = op_number(c, SN_OP_MUL, op1(c, SN_OP_COS, angle), -a[1]);
+    Value *window = op_number(c, SN_OP_ADD, once, a[0]);
+    if (a[2] != 0) {
+        Value *twice = op1(c, SN_OP_COS, op_number(c, SN_OP_MUL, angle, 2));
+        window = op2(c, SN_OP_ADD, window, op_number(c, SN_OP_MUL, twice, a[2]));
+    }
+    return cast(c, window, dtype);
+}
+
+/* ---- Fourier transforms ---- */
+
+typedef struct Transform {
+    int axis;
+    Dim length, results;
+    bool inverse;
+} Transform;
+
+/* [length, results]: cos or sin of 2πnk/length. The product is reduced before it is rounded. */
+static Value *waves(Call *c, const Transform *t, OpCode function, DType dtype) {
+    Value *n = count_up(c, SN_I64, t->length, 1), *k = count_up(c, SN_I64, t->results, 0);
+    Value *turn = op2(c, SN_OP_MOD, op2(c, SN_OP_MUL, n, k), size_number(c, t->length, SN_I64));
+    Value *part = op2(c, SN_OP_DIV, cast(c, turn, SN_F64), size_number(c, t->length, SN_F64));
+    return cast(c, op1(c, function, op_number(c, SN_OP_MUL, part, 2 * M_PI)), dtype);
+}
+
+/* The real (0) or imaginary (1) part, its signal axis the last one and of the transform's length. */
+static Value *part_of(Call *c, Value *x, int part, const Transform *t) {
+    if (sn_call_failed(c)) return NULL;
+    int rank = x->type.rank - 1;
+    x = slice(c, x, rank, sn_dim(c->dims, part), sn_dim(c->dims, 1));
+    x = sn_call_failed(c) ? NULL : reshape(c, x, rank, x->type.dim);
+    if (t->axis != rank - 1) x = sn_call_swap(c, x, t->axis, rank - 1);
+    if (sn_call_failed(c)) return NULL;
+    Dim zero = sn_dim(c->dims, 0), more = sn_dim_sub(c->dims, t->length, x->type.dim[rank - 1]);
+    if (sn_dim_le(c->dims, more, zero)) return slice(c, x, rank - 1, zero, t->length);
+    Dim before[SN_MAX_RANK], after[SN_MAX_RANK];
+    for (int k = 0; k < rank; k++) before[k] = zero, after[k] = k == rank - 1 ? more : zero;
+    return sn_build1(c->builder, SN_OP_PAD, &(AttrPad){rank, before, after, 0}, x);
+}
+
+static Value *transform(Call *c, Value *x, const Transform *t) {
+    DType dtype = x->type.dtype, wide = wide_type(dtype);
+    int rank = x->type.rank - 1;
+    bool complex = sn_dim_equals(x->type.dim[rank], 2);
+    x = cast(c, x, wide);
+    Value *cosine = waves(c, t, SN_OP_COS, wide), *sine = waves(c, t, SN_OP_SIN, wide);
+    if (!t->inverse) sine = op1(c, SN_OP_NEG, sine);
+    Value *real = part_of(c, x, 0, t), *part[2];
+    part[0] = op2(c, SN_OP_MATMUL, real, cosine), part[1] = op2(c, SN_OP_MATMUL, real, sine);
+    if (complex) {
+        Value *imaginary = part_of(c, x, 1, t);
+        part[0] = op2(c, SN_OP_SUB, part[0], op2(c, SN_OP_MATMUL, imaginary, sine));
+        part[1] = op2(c, SN_OP_ADD, part[1], op2(c, SN_OP_MATMUL, imaginary, cosine));
+    }
+    for (int k = 0; k < 2; k++) {
+        if (t->inverse) part[k] = op2(c, SN_OP_DIV, part[k], size_number(c, t->length, wide));
+        if (t->axis != rank - 1) part[k] = sn_call_swap(c, part[k], t->axis, rank - 1);
+        part[k] = sn_call_unsqueeze(c, part[k], rank, 1);
+    }
+    return cast(c, join(c, rank, 2, part), dtype);
+}
+
+/* As products with matrices of cosines and sines: signals are short. The parameter: the axis is an attribute. */
+Value *sn_import_dft(Call *c) {
+    Value *x = c->input[0];
+    int rank = x->type.rank - 1;
+    bool onesided = sn_call_int(c, "onesided", 0) != 0;
+    Transform t = {.inverse = sn_call_int(c, "inverse", 0) != 0};
+    int64_t axis = c->row->parameter ? sn_call_int(c, "axis", 1) : -2, parts;
+    if (!c->row->parameter && sn_call_input(c, 2)) axis = (int64_t)sn_call_number(c, c->input[2], "axis");
+    if (rank < 1) return sn_call_invalid(c, "an input of rank %d", rank + 1);
+    t.axis = sn_call_axis(c, axis, rank + 1);
+    if (sn_call_failed(c)) return NULL;
+    if (t.axis == rank) return sn_call_invalid(c, "a transform of the real and the imaginary part");
+    if (!sn_dim_is(x->type.dim[rank], &parts))
+        return sn_call_unsupported(c, "numbers not known to be complex");
+    if (parts != 1 && parts != 2) return sn_call_invalid(c, "numbers of %lld parts", (long long)parts);
+    if (onesided && (t.inverse || parts == 2))
+        return sn_call_unsupported(c, "a transform of half a spectrum");
+    t.length = sn_call_input(c, 1) ? sn_call_dim(c, c->input[1], "length") : x->type.dim[t.axis];
+    Dim two = sn_dim(c->dims, 2);
+    t.results = onesided ? sn_dim_addc(c->dims, sn_dim_floordiv(c->dims, t.length, two), 1) : t.length;
+    if (sn_call_failed(c)) return NULL;
+    if (!sn_dim_le(c->dims, t.length, x->type.dim[t.axis]) &&
+        !sn_dim_le(c->dims, x->type.dim[t.axis], t.length))
+        return sn_call_unsupported(c, "a length not known to be shorter or longer than the signal");
+    return transform(c, x, &t);
+}
