@@ -43,12 +43,16 @@ static int64_t tile_bytes(const Attention *a, AttentionKind kind, int height, in
 }
 
 /* Whether a thread has registers for its outputs, scores and the queries that it keeps (KEEPS of attention_tensor.cuh),
- * beside what operands and addresses take, and a score hole. */
+ * beside what operands and addresses take, and a score hole: for the older capabilities the assembler has what a hole
+ * loads for all of a thread's scores in registers at once. */
 static bool fits_registers(const Attention *a, AttentionKind kind, int height, int width) {
     int64_t step = kind == SN_ATTENTION_TF32 ? 8 : 16, steps = round_up(a->D, step) / step;
-    int64_t kept = kind != SN_ATTENTION_F32 && steps * height <= 8 ? 4 * steps * height : 0;
-    int64_t held = height * (round_up(a->DV, kind == SN_ATTENTION_F32 ? 32 : step) + width) / 2 + kept;
-    return held + (a->bias || a->cap != 0 ? 40 : 0) <= (kind == SN_ATTENTION_F32 ? 160 : 176);
+    bool full = kind == SN_ATTENTION_F32, old = a->lower.kernel->target->sm < 90;
+    int64_t kept = !full && steps * height <= 8 ? 4 * steps * height : 0;
+    int64_t held = height * (round_up(a->DV, full ? 32 : step) + width) / 2 + kept;
+    bool scores = a->bias || a->cap != 0;
+    int64_t score = !scores ? 0 : full && old ? height * width / 2 + 4 : 40;
+    return held + score <= (full ? 160 : 176);
 }
 
 /* The largest tiles of which two blocks fit on a processor, or else one. */
