@@ -118,7 +118,7 @@ def limited(arguments, command, **more):
 
 def compare(arguments, model, shapes, torch_model, result, *, sinter="", modes="eager,default", rounds=5, runs=10):
     if arguments.small:
-        rounds, runs = 2, 1
+        rounds, runs, modes = 2, 1, modes if "forward-S-f32" in result else "eager"
     command = [sys.executable, os.path.join(HERE, "compare.py"), model, "--device", "cuda", "--sinter", arguments.sinter,
                "--mode", "compiled,eager", "--torch", arguments.torch, "--torch-model", torch_model, "--torch-modes", modes,
                "--warmup", "1" if arguments.small else "5", "--rounds", str(rounds), "--runs", str(runs), "--json", result + ".part",
