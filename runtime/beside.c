@@ -85,7 +85,8 @@ Status sn_beside_run(sn_Context *context, const Binding *binding,
     BesideStep *step = NULL;
     int last;
     /* Times of single launches are those of launches that have the device for themselves. */
-    if (context->program->device->ops->lane && !context->profile &&
+    bool whole = context->last_phase > SN_PHASE_BACKWARD; /* otherwise updates are left out */
+    if (context->program->device->ops->lane && !context->profile && whole &&
         has_both(plan, context->begin, context->end)) {
         step = calloc((size_t)context->end, sizeof *step);
         if (!step) return sn_fail(SN_NO_MEMORY, "out of memory for the order of %d launches", context->end);
