@@ -2,6 +2,7 @@
 #include "autodiff.h"
 #include "gradients.h"
 #include "infer.h"
+#include "view.h"
 
 static GradientRule *const rules[SN_OP_COUNT] = {
 #define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, eval, expand,    \
@@ -85,17 +86,26 @@ Value *sn_gradient_transpose(Builder *b, Value *x) {
     return sn_build_transpose(b, x, permutation);
 }
 
+/* Whether an operand of type `to` is broadcast to `from` along axis i of it, or where that is known only when it runs. */
+static bool may_be_spread(Type from, Type to, int i) {
+    int lead = from.rank - to.rank;
+    return i >= lead && from.dim[i] != to.dim[i - lead] && !sn_dim_equals(to.dim[i - lead], 1);
+}
+
 /* `value` summed over the axes along which an operand of type `to` was broadcast. */
-static Value *sum_to(Grad *g, const Node *node, Value *value, Type to) {
+static Value *sum_to(Grad *g, Value *value, Type to) {
     Type from = value->type;
     AttrReduce attr = {0, SN_ARRAY(g->b.graph->arena, int64_t, from.rank)};
     int64_t *axes = (int64_t *)attr.axes;
     int lead = from.rank - to.rank;
     for (int i = 0; i < from.rank; i++) {
         if (i >= lead && from.dim[i] == to.dim[i - lead]) continue;
-        if (i >= lead && !sn_dim_equals(to.dim[i - lead], 1)) {
-            sn_gradient_fail(g, node, "whether an operand is broadcast is known only when it runs");
-            return NULL;
+        if (may_be_spread(from, to, i)) {
+            Graph *graph = g->b.graph;
+            IndexMap map =
+                sn_view_expand(graph->dims, graph->arena, to.rank, to.dim, from.rank, from.dim, NULL);
+            value = sn_build_cast(&g->b, value, accumulator_dtype(from.dtype));
+            return value ? sn_gradient_of_view(g, &map, to, value) : NULL;
         }
         if (i < lead || !sn_dim_equals(from.dim[i], 1)) axes[attr.count++] = i;
     }
@@ -109,7 +119,7 @@ static Value *sum_to(Grad *g, const Node *node, Value *value, Type to) {
 void sn_gradient_give(Grad *g, const Node *node, int k, Value *value) {
     if (g->b.status || !sn_gradient_wanted(g, node, k)) return;
     const Value *operand = node->input[k];
-    value = sum_to(g, node, value, operand->type);
+    value = sum_to(g, value, operand->type);
     value = value ? sn_build_cast(&g->b, value, gradient_dtype(g, operand)) : NULL;
     while (g->of.count <= operand->id) sn_push(g->scratch, &g->of, NULL);
     Value **sum = &g->of.at[operand->id];

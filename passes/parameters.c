@@ -1,8 +1,8 @@
 /* Which constants of a model are its parameters.
  *
  * A file does not tell weights from other tables of floats. A parameter is an initializer, not the constant of a node;
- * it has more than one element, or is the bias of a product of one column; it is no mask (a table of zeros and ones, or with numbers of ten thousand and more); and
- * the loss depends on it other than through sines and cosines, of which the tables of rotary positions are made. Where
+ * it has more than one element, or is the bias of a product of one column; it is no mask (a table of zeros and ones, or with numbers of ten thousand and more), and no
+ * positions (rows of evenly spaced numbers, as biases of attention are that grow with the distance); and the loss depends on it other than through sines and cosines, of which the tables of rotary positions are made. Where
  * that is not right, lists of names say what is. */
 #include "train.h"
 
@@ -41,6 +41,21 @@ static bool looks_like_mask(const Tensor *tensor) {
     return binary && zero && one;
 }
 
+/* Of at least four numbers a row, that are not all alike. */
+static bool looks_like_positions(const Tensor *tensor) {
+    int64_t length = tensor->rank ? tensor->extent[tensor->rank - 1] : 0;
+    if (tensor->payload != SN_PAYLOAD_BYTES || length < 4) return false;
+    bool grows = false;
+    for (int64_t row = 0; row < tensor->count; row += length) {
+        double first = sn_tensor_get(tensor, row), last = sn_tensor_get(tensor, row + length - 1);
+        double step = (last - first) / (double)(length - 1), near = 1e-6 * (fabs(first) + fabs(last));
+        for (int64_t i = 1; i < length; i++)
+            if (!(fabs(sn_tensor_get(tensor, row + i) - first - (double)i * step) <= near)) return false;
+        grows = grows || step != 0;
+    }
+    return grows;
+}
+
 static bool is_bias(const Value *value) {
     for (int i = 0; value->type.rank == 1 && i < value->users.count; i++) {
         const Node *user = value->users.at[i];
@@ -65,7 +80,7 @@ static bool may_be_parameter(const Training *training, const Node *node) {
     if (!is_named(node)) return false;
     if (training->trained) return sn_name_fits(training->trained, value->name);
     const Tensor *tensor = ((const AttrConstant *)node->attr)->tensor;
-    return (tensor->count > 1 || is_bias(value)) && !looks_like_mask(tensor);
+    return (tensor->count > 1 || is_bias(value)) && !looks_like_mask(tensor) && !looks_like_positions(tensor);
 }
 
 Value *sn_state_add(Graph *graph, const char *name, Type type, const Tensor *initial) {

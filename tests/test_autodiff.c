@@ -278,38 +278,23 @@ static Value *windows(Maker *m) {
     return view(m, in(m, "6"), 2, extent, &at);
 }
 
+/* Operands of B − 1 = 1 and min(A, 5) = 3 rows beside one of A = 3: which of them is spread is known when it runs. */
+static Value *perhaps_spread(Maker *m) {
+    Dims *dims = m->graph->dims;
+    Dim one = sn_dim_addc(dims, m->symbol[1], -1), same = sn_dim_min(dims, m->symbol[0], number(m, 5));
+    Value *first = sn_build_slice(&m->b, in(m, "5 3"), 0, number(m, 1), one, 1);
+    Value *second = sn_build_slice(&m->b, in(m, "5 3"), 0, number(m, 2), same, 1);
+    return CALL(SN_OP_MUL, NULL, CALL(SN_OP_MUL, NULL, in(m, "A 3"), first), second);
+}
+
 static CaseFunction *const cases[] = {
-    concat_case,
-    pad_case,
-    trilu_case,
-    gather_case,
-    gather_from_end,
-    gather_nd_case,
-    scatter_case,
-    reduce_sum_case,
-    reduce_max_case,
-    gather_elements_case,
-    reduce_min_case,
-    reduce_prod_case,
-    reduce_mean_case,
-    product_with_zeros,
-    cumsum_case,
-    softmax_case,
-    log_softmax_case,
-    layer_norm_case,
-    rms_norm_case,
-    matmul_case,
-    contract_case,
-    rotary_case,
-    attention_case,
-    cross_entropy_case,
-    random_moves,
-    view_with_gaps,
-    part_of_heads,
-    diagonal,
-    windows,
-    dropout_case,
-    attention_of_lowest,
+    perhaps_spread,       concat_case,         pad_case,         trilu_case,       gather_case,
+    gather_from_end,      gather_nd_case,      scatter_case,     reduce_sum_case,  reduce_max_case,
+    gather_elements_case, reduce_min_case,     reduce_prod_case, reduce_mean_case, product_with_zeros,
+    cumsum_case,          softmax_case,        log_softmax_case, layer_norm_case,  rms_norm_case,
+    matmul_case,          contract_case,       rotary_case,      attention_case,   cross_entropy_case,
+    random_moves,         view_with_gaps,      part_of_heads,    diagonal,         windows,
+    dropout_case,         attention_of_lowest,
 };
 
 /* ---- running them ---- */

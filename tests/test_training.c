@@ -16,6 +16,7 @@ static const char regression[] =
     "%2 \"b\" = constant {tensor = f32[2] (0.125, 0)} : f32[2]\n"
     "%3 \"angles\" = constant {tensor = f32[2] (0.1, 0.2)} : f32[2]\n"
     "%4 \"scale\" = constant {tensor = f32[1] (1.5)} : f32[1]\n"
+    "%12 \"distance\" = constant {tensor = f32[1, 4] (-0.3, -0.2, -0.1, 0)} : f32[1, 4]\n"
     "%5 \"mask\" = constant {tensor = f32[2] (-1e10, -1e9)} : f32[2]\n"
     "%6 = cos(%3) : f32[2]\n"
     "%7 = matmul(%0, %1) : f32[N, 2]\n"
@@ -23,7 +24,9 @@ static const char regression[] =
     "%9 = mul(%8, %6) : f32[N, 2]\n"
     "%10 = mul(%9, %4) : f32[N, 2]\n"
     "%11 = max(%10, %5) : f32[N, 2]\n"
-    "output %11 \"y\"\n";
+    "%13 = reduce_max(%12) {axes = [0, 1]} : f32[1, 1]\n"
+    "%14 = add(%11, %13) : f32[N, 2]\n"
+    "output %14 \"y\"\n";
 
 enum { X, TARGETS, RATE };
 enum { ROWS = 4, WEIGHTS = 6, BIASES = 2, PARAMETERS = WEIGHTS + BIASES };
@@ -348,7 +351,7 @@ static void names_choose_parameters(void **state) {
         const char *trained, *frozen;
         int count;
     } form[] = {
-        {NULL, NULL, 2}, {NULL, "w", 1}, {"*", NULL, 5}, {"scale,b", NULL, 2}, {"*a*", "mask,angles", 1}};
+        {NULL, NULL, 2}, {NULL, "w", 1}, {"*", NULL, 6}, {"scale,b", NULL, 2}, {"*a*", "mask,angles", 1}};
     for (size_t i = 0; i < sizeof form / sizeof *form; i++) {
         Training training = squared();
         training.trained = form[i].trained;
