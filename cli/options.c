@@ -168,6 +168,9 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_DROPOUT] = {"--dropout", KIND_TEXT, "RATE|model",
                         "share of elements that Dropout nodes drop; model: what they say, unless their "
                         "training_mode is false (model)"},
+    [OPTION_IGNORE_INDEX] = {"--ignore-index", KIND_INTEGER, "N",
+                             "labels of N do not count, as -100 in PyTorch (all count)", .least = -(1 << 30),
+                             .most = 1 << 30},
     [OPTION_TRAINED] =
         {"--trained", KIND_TEXT, "NAME,...",
          "initializers to train, where * stands for any characters (those that look like weights)"},
@@ -232,8 +235,9 @@ static bool parse_integer(const Row *row, const char *text, int64_t *out) {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
+    char first = text[text[0] == '-'];
     *out = value;
-    return *text >= '0' && *text <= '9' && !*end && !errno && value >= row->least && value <= row->most;
+    return first >= '0' && first <= '9' && !*end && !errno && value >= row->least && value <= row->most;
 }
 
 static bool parse_bytes(const char *text, int64_t *out) {

@@ -78,17 +78,20 @@ static void read_training(Run *run) {
                                    .least = option_number(run, OPTION_MIN_LR, rate),
                                    .warmup = option_integer(run, OPTION_WARMUP_STEPS, 0),
                                    .steps = run->steps};
-    options->training = (sn_TrainingOptions){.beta1 = chosen(run, OPTION_BETA1),
-                                             .beta2 = chosen(run, OPTION_BETA2),
-                                             .epsilon = chosen(run, OPTION_EPS),
-                                             .weight_decay = chosen(run, OPTION_WEIGHT_DECAY),
-                                             .clip_norm = option_number(run, OPTION_CLIP, 0),
-                                             .label_smoothing = option_number(run, OPTION_SMOOTHING, 0),
-                                             .memory_budget = option_integer(run, OPTION_MEMORY_BUDGET, 0),
-                                             .activation_share = option_number(run, OPTION_MEMORY_BUDGET, 0),
-                                             .trained = option_text(run, OPTION_TRAINED),
-                                             .frozen = option_text(run, OPTION_FROZEN),
-                                             .seed = options->seed};
+    options->training =
+        (sn_TrainingOptions){.beta1 = chosen(run, OPTION_BETA1),
+                             .beta2 = chosen(run, OPTION_BETA2),
+                             .epsilon = chosen(run, OPTION_EPS),
+                             .weight_decay = chosen(run, OPTION_WEIGHT_DECAY),
+                             .clip_norm = option_number(run, OPTION_CLIP, 0),
+                             .label_smoothing = option_number(run, OPTION_SMOOTHING, 0),
+                             .memory_budget = option_integer(run, OPTION_MEMORY_BUDGET, 0),
+                             .activation_share = option_number(run, OPTION_MEMORY_BUDGET, 0),
+                             .has_ignore_index = sn_option_given(&run->cli->options, OPTION_IGNORE_INDEX),
+                             .ignore_index = option_integer(run, OPTION_IGNORE_INDEX, 0),
+                             .trained = option_text(run, OPTION_TRAINED),
+                             .frozen = option_text(run, OPTION_FROZEN),
+                             .seed = options->seed};
 }
 
 static Status read_options(Run *run) {
@@ -139,7 +142,7 @@ static const char *describe_options(const Run *run) {
         "steps %lld\nbatch %lld\ncontext %lld\naccumulate %lld\nseed %llu\nheld-out %.17g\n"
         "lr %.17g\nmin-lr %.17g\nwarmup-steps %lld\nbeta1 %.17g\nbeta2 %.17g\neps %.17g\n"
         "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nloss %s\nmemory-budget %s\n"
-        "trained %s\nfrozen %s\n",
+        "trained %s\nfrozen %s\nignore-index %s\n",
         (long long)run->steps, (long long)o->batch, (long long)sn_trainer_length(run->trainer),
         (long long)o->accumulate, (unsigned long long)o->seed, o->held_out, o->schedule.peak,
         o->schedule.least, (long long)o->schedule.warmup, t->beta1, t->beta2, t->epsilon, t->weight_decay,
@@ -147,7 +150,8 @@ static const char *describe_options(const Run *run) {
         sn_option_text(&run->cli->options, OPTION_LOSS, "cross_entropy"),
         sn_option_text(&run->cli->options, OPTION_MEMORY_BUDGET, "none"),
         sn_option_text(&run->cli->options, OPTION_TRAINED, "usual"),
-        sn_option_text(&run->cli->options, OPTION_FROZEN, "none"));
+        sn_option_text(&run->cli->options, OPTION_FROZEN, "none"),
+        t->has_ignore_index ? sn_arena_printf(run->cli->arena, "%lld", (long long)t->ignore_index) : "none");
 }
 
 /* Says what is different from how the checkpoint was made: the training goes on, but not as it would have. */

@@ -12,6 +12,14 @@ cd "$folder"
 export SINTER_CACHE=$folder/cache
 say() { echo "FAILED: $*"; exit 1; }
 
+# refused STATUS PART WORD...
+refused() {
+    local status=$1 part=$2 got=0
+    shift 2
+    "$SINTER" "$@" >out 2>err || got=$?
+    [[ $got -eq $status && $(grep -c "^sinter: " err) -eq 1 ]] && grep -qF -- "$part" err || say "$*: status $got, $(cat err)"
+}
+
 # Sentences of a few words: something to be learnt in a hundred steps.
 python3 - <<'END'
 import random, struct
@@ -141,6 +149,7 @@ for name, graph in ("product", product), ("loss", product + loss), ("twice", twi
 target = x @ random.standard_normal((6, 3)).astype("f4")
 numpy.save("x.npy", x), numpy.save("t.npy", target), numpy.save("classes.npy", target.argmax(1))
 numpy.save("short.npy", target[:7])
+numpy.save("masked.npy", numpy.where(numpy.arange(300) % 3 == 0, -100, target.argmax(1)))
 END
 of_x=(--examples x=@x.npy --batch 16 --steps 300 --lr 3e-2 --eval-every 100 --format csv)
 "$SINTER" train product.onnx --loss mse --examples targets=@t.npy "${of_x[@]}" -o mse.onnx --checkpoint mse.ck >mse
@@ -151,6 +160,14 @@ import csv
 held = {file: [float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("mse", "output", "classes")}
 assert held["mse"][-1] < 1e-3 and held["classes"][-1] < 0.3 < held["classes"][0] + 0.2, held
 assert all(abs(a - b) < 1e-4 * (1 + a) for a, b in zip(held["mse"], held["output"])), held
+END
+# Labels that do not count: the held-out loss is that of the others.
+"$SINTER" train product.onnx --examples labels=@masked.npy --ignore-index -100 "${of_x[@]}" --steps 300 -o masked.onnx >masked
+refused 1 "an index is out of range" train product.onnx --examples labels=@masked.npy "${of_x[@]}" -o masked.onnx
+python3 - <<'END' || say "labels that do not count: $(cat masked)"
+import csv
+held = [float(row["held_out_loss"]) for row in csv.DictReader(open("masked"))]
+assert 0 < held[-1] < 0.35 < held[0] + 0.2, held
 END
 "$SINTER" train twice.onnx --loss mse --examples targets=@x.npy "${of_x[@]}" --steps 20 -o both.onnx >/dev/null
 "$python" - <<'END' || say "a matrix and its transpose are no longer that"
@@ -183,13 +200,6 @@ gpu --steps 2 -o half.onnx --checkpoint half.ck >/dev/null
 gpu --steps 4 -o resumed.onnx --checkpoint resumed.ck --resume half.ck >/dev/null 2>err
 cmp gpu.onnx resumed.onnx && cmp <(tail -c 4096 gpu.ck) <(tail -c 4096 resumed.ck) || say "resumed on a GPU: other bits"
 
-# refused STATUS PART WORD...
-refused() {
-    local status=$1 part=$2 got=0
-    shift 2
-    "$SINTER" "$@" >out 2>err || got=$?
-    [[ $got -eq $status && $(grep -c "^sinter: " err) -eq 1 ]] && grep -qF -- "$part" err || say "$*: status $got, $(cat err)"
-}
 short=(train model.onnx --steps 3 --batch 2 -o out.onnx)
 refused 2 "--data FILE is missing" "${short[@]}"
 refused 2 "-o FILE is missing" train model.onnx --data text.txt

@@ -16,7 +16,7 @@ static const char regression[] =
     "%2 \"b\" = constant {tensor = f32[2] (0.125, 0)} : f32[2]\n"
     "%3 \"angles\" = constant {tensor = f32[2] (0.1, 0.2)} : f32[2]\n"
     "%4 \"scale\" = constant {tensor = f32[1] (1.5)} : f32[1]\n"
-    "%12 \"distance\" = constant {tensor = f32[1, 4] (-0.3, -0.2, -0.1, 0)} : f32[1, 4]\n"
+    "%12 \"shift\" = constant {tensor = f32[1, 4] (-0.3, -0.2, -0.1, 0)} : f32[1, 4]\n"
     "%5 \"mask\" = constant {tensor = f32[2] (-1e10, -1e9)} : f32[2]\n"
     "%6 = cos(%3) : f32[2]\n"
     "%7 = matmul(%0, %1) : f32[N, 2]\n"
