@@ -4,6 +4,8 @@
 #include "cluster.h"
 #include "view.h"
 
+#include <math.h>
+
 void sn_attention_stand(void *user, const HoleAxes *axes, Dim *to) {
     (void)user;
     for (int i = 0; i < 4; i++) to[i] = axes->argument[i];
@@ -119,6 +121,48 @@ void sn_attention_score(Attention *attention, const char *name, bool causal) {
     for (int vector = 0; vector <= (lower->kernel->target->kind == SN_TARGET_CPU); vector++) {
         sn_lower_nest(lower);
         Instr *value = score(attention, axes, causal);
+        HoleAxes stands = sn_hole_axes(lower->kernel, &spec, vector);
+        sn_attention_stand(NULL, &stands, to);
+        sn_hole_add(lower, attention->use, &spec, vector, &stands, value, axes, to, 4);
+    }
+}
+
+static Instr *keep(Attention *attention, const Dim *axes) {
+    Lower *lower = &attention->lower;
+    Dims *dims = lower->dims;
+    const AttrAttention *attr = attention->attr;
+    Instr *zero = sn_lower_literal(lower, SN_I64, 0, 0),
+          *streams = sn_lower_literal(lower, SN_I64, 0, SN_DROPOUT_NODES);
+    Instr *seed = sn_lower_pull(lower, attention->state, (Dim[]){sn_dim(dims, 0)});
+    Instr *run = sn_lower_pull(lower, attention->state, (Dim[]){sn_dim(dims, 1)});
+    Instr *number =
+        sn_instr(lower->kernel, lower->nest,
+                 &(Instr){.kind = SN_INSTR_GIVEN, .dtype = SN_I64, .dim = sn_dim(dims, attr->number)});
+    Dim at = sn_lower_linear(lower, (Type){SN_F32, 4, attention->extent}, axes);
+    Instr *index =
+        sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_DIM, .dtype = SN_I64, .dim = at});
+    Instr *off = sn_lower_call(lower, "less", SN_BOOL, SN_I64, 2, (Instr *[]){run, zero});
+    Instr *stream = sn_lower_call(lower, "mul", SN_I64, SN_I64, 2, (Instr *[]){run, streams});
+    stream = sn_lower_call(lower, "add", SN_I64, SN_I64, 2, (Instr *[]){stream, number});
+    Instr *word = sn_lower_call(lower, "random", SN_U32, SN_I64, 3, (Instr *[]){seed, stream, index});
+    int64_t limit = (int64_t)fmin(rint(ldexp(attr->dropout, 32)), UINT32_MAX);
+    Instr *none = sn_lower_literal(lower, SN_U32, 0, 0), *some = sn_lower_literal(lower, SN_U32, 0, limit);
+    Instr *below = sn_lower_call(lower, "where", SN_U32, SN_U32, 3, (Instr *[]){off, none, some});
+    Instr *gone = sn_lower_call(lower, "less", SN_BOOL, SN_U32, 2, (Instr *[]){word, below});
+    Instr *as_it_is = sn_lower_literal(lower, SN_F32, 1, 0);
+    Instr *scaled = sn_lower_literal(lower, SN_F32, 1 / (1 - attr->dropout), 0);
+    scaled = sn_lower_call(lower, "where", SN_F32, SN_F32, 3, (Instr *[]){off, as_it_is, scaled});
+    Instr *nothing = sn_lower_literal(lower, SN_F32, 0, 0);
+    return sn_lower_call(lower, "where", SN_F32, SN_F32, 3, (Instr *[]){gone, nothing, scaled});
+}
+
+void sn_attention_keep(Attention *attention) {
+    Lower *lower = &attention->lower;
+    HoleSpec spec = sn_attention_spec("sn_keep", "h", "i", "j", attention->extent, false);
+    Dim *axes = sn_view_axes(lower->dims, lower->arena, 4, attention->extent), to[4];
+    for (int vector = 0; vector < 2; vector++) {
+        sn_lower_nest(lower);
+        Instr *value = keep(attention, axes);
         HoleAxes stands = sn_hole_axes(lower->kernel, &spec, vector);
         sn_attention_stand(NULL, &stands, to);
         sn_hole_add(lower, attention->use, &spec, vector, &stands, value, axes, to, 4);

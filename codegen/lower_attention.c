@@ -12,6 +12,7 @@ static Status begin(KernelIr *kernel, Attention *a) {
     a->bias = node->input_count > bias ? node->input[bias] : NULL;
     a->adds = a->bias && a->bias->type.dtype != SN_BOOL;
     a->cap = a->attr->softcap;
+    a->state = a->attr->number && node->input_count > bias + 1 ? node->input[bias + 1] : NULL;
     for (int i = 0; i < 4; i++) a->extent[i] = i < 3 ? a->q.dim[i] : a->k.dim[2];
     if (!sn_dim_is(a->q.dim[3], &a->D) || !sn_dim_is(a->v.dim[3], &a->DV))
         return sn_fail(SN_UNSUPPORTED, "attention with a head size that is not known when compiling");

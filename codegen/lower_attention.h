@@ -9,10 +9,11 @@ typedef struct Attention {
     TemplateUse *use;
     const Node *node;
     const AttrAttention *attr;
-    const Value *bias; /* NULL: none */
-    bool adds;         /* the bias is added; otherwise it masks */
-    double cap;        /* 0: none */
-    Type q, k, v;      /* (batch, head, row, d) */
+    const Value *bias;  /* NULL: none */
+    bool adds;          /* the bias is added; otherwise it masks */
+    double cap;         /* 0: none */
+    const Value *state; /* of what is dropped; NULL: nothing is */
+    Type q, k, v;       /* (batch, head, row, d) */
     int64_t D, DV;
     Dim extent[4]; /* of the scores */
 } Attention;
@@ -49,6 +50,9 @@ void sn_attention_score(Attention *attention, const char *name, bool causal);
 
 /* The initialisers of `scale` and `cap` of the CPU's SnAttention. */
 const char *sn_attention_factors(const Attention *attention);
+
+/* The hole sn_keep: what a weight is multiplied by, 0 where it is dropped. */
+void sn_attention_keep(Attention *attention);
 
 /* How the CPU's templates mask scores: SN_ATTENTION_SCORE of attention.h. */
 int sn_attention_score_kind(const Attention *attention);

@@ -77,11 +77,12 @@ static void set_driver(Attention *a, const Cut *cut, int stores) {
     use->defines = sn_arena_printf(
         kernel->arena,
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
-        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define SN_BACKWARD_COLUMNS "
+        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define SN_ATTENTION_DROPS "
+        "%d\n#define SN_BACKWARD_COLUMNS "
         "%lld\n"
         "#define SN_BACKWARD_BLOCKS %d\n#define SN_BACKWARD_STORES %d\n",
         cut->tile.rows, cut->tile.vectors, (long long)a->D, (long long)a->DV, sn_attention_score_kind(a),
-        a->cap != 0, (long long)cut->columns, BLOCKS, stores);
+        a->cap != 0, a->state != NULL, (long long)cut->columns, BLOCKS, stores);
     use->driver = sn_arena_printf(
         kernel->arena,
         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = %s, .columns = "
@@ -100,6 +101,7 @@ Status sn_lower_attention_backward(Attention *a) {
     int stores;
     for (int i = 0; i < 6; i++) sn_attention_read(a, &operand[i]);
     if (a->bias) sn_attention_score(a, "sn_score", a->attr->causal);
+    if (a->state) sn_attention_keep(a);
     TRY(a->lower.status);
     TRY(sn_attention_slopes(a, result, &stores));
     a->use->masks = a->use->maths = true;

@@ -57,13 +57,15 @@ static void set_driver(Attention *a, Cut cut, bool pointers, bool statistics) {
     use->defines = sn_arena_printf(
         kernel->arena,
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
-        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define "
+        "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define SN_ATTENTION_DROPS "
+        "%d\n#define "
         "SN_ATTENTION_EMPTY_ZERO %d\n"
         "#define SN_ATTENTION_BLOCKS %d\n#define SN_ATTENTION_FEW %d\n#define SN_ATTENTION_SHARE %d\n"
         "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
         "%d\n",
         cut.tile.rows, cut.tile.vectors, (long long)a->D, (long long)a->DV, sn_attention_score_kind(a),
-        a->cap != 0, a->attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
+        a->cap != 0, a->state != NULL, a->attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers,
+        statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
@@ -79,6 +81,7 @@ Status sn_lower_attention_cpu(Attention *a) {
     bool pointers = true;
     for (int i = 0; i < 3; i++) sn_attention_read(a, &operand[i]);
     if (a->bias) sn_attention_score(a, "sn_score", a->attr->causal);
+    if (a->state) sn_attention_keep(a);
     TRY(a->lower.status);
     HoleSpec output = sn_attention_spec("sn_output", "h", "i", "d", a->node->output[0]->type.dim, true);
     output.takes_value = true;

@@ -83,9 +83,10 @@ static const Field rotary_field[] = {OPTION(AttrRotary, interleaved, BOOL)};
 INFO(rotary, AttrRotary);
 
 static const Field attention_field[] = {
-    FIELD(AttrAttention, scale, FLOAT), OPTION(AttrAttention, causal, BOOL),
-    OPTION(AttrAttention, offset, DIM), OPTION(AttrAttention, zero_rows, BOOL),
-    OPTION(AttrAttention, softcap, FLOAT)};
+    FIELD(AttrAttention, scale, FLOAT),    OPTION(AttrAttention, causal, BOOL),
+    OPTION(AttrAttention, offset, DIM),    OPTION(AttrAttention, zero_rows, BOOL),
+    OPTION(AttrAttention, softcap, FLOAT), OPTION(AttrAttention, dropout, FLOAT),
+    OPTION(AttrAttention, number, INT64)};
 INFO(attention, AttrAttention);
 
 static const Field contract_field[] = {OPTION(AttrContract, packed, BOOL),

@@ -145,11 +145,13 @@ typedef struct AttrRotary {
     bool interleaved;
 } AttrRotary;
 
-/* attention(q, k, v, bias?): q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G (query head h
+/* attention(q, k, v, bias?, state?): q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G (query head h
  * reads key head h / (H/G)); bias broadcastable to [B, H, S, T], added to the scaled scores (a bool bias
  * keeps where true, −inf elsewhere). out [B, H, S, E] = softmax_T(scale·q·kᵀ + bias)·v; when `causal`, score
  * (i, j) counts only if j <= i + offset. `zero_rows`: a row with every score −inf gives 0 instead of NaN. With a
  * `softcap` c > 0 the scaled product x is c·tanh(x / c) before bias and masks.
+ * With a `number` the weights that the softmax gives are dropped as dropout(weights, state) drops them, with that number
+ * and the ratio `dropout`.
  * Output 1, if there is one: of each row of scores the maximum m, and log Σ_T exp(score − m), [B, H, S, 2] in the
  * accumulator's dtype; −∞ both where all scores are. As one number the logarithm would be lost beside a maximum as
  * low as masks have it. */
@@ -159,12 +161,15 @@ typedef struct AttrAttention {
     Dim offset; /* NULL unless causal */
     bool zero_rows;
     double softcap; /* 0: none */
+    double dropout; /* below 1 */
+    int64_t number; /* 0: nothing is dropped */
 } AttrAttention;
 
-/* attention_backward(q, k, v, dy, statistic, sums, bias?), with attention's attributes: the gradients of q, k and v, in
+/* attention_backward(q, k, v, dy, statistic, sums, bias?, state?), with attention's attributes: the gradients of q, k and v, in
  * their types, for dy [B, H, S, E], that of attention's output o; statistic is its output 1, and sums [B, H, S, 1] are
  * Σ_E dy·o, in the accumulator's dtype. With p = exp(score − m − log Σ), 0 in a row whose m is −∞, and
- * ds = p∘(dy·vᵀ − sums), with a soft cap times 1 − tanh²: dq = scale·ds·k, dk = scale·dsᵀ·q, dv = pᵀ·dy, the last two
+ * ds = p∘(dy·vᵀ − sums), with a soft cap times 1 − tanh², and with what is dropped dy·vᵀ and
+ * p as dropout has them, but for p in ds: dq = scale·ds·k, dk = scale·dsᵀ·q, dv = pᵀ·dy, the last two
  * summed over the query heads of a key head. After Dao et al., "FlashAttention" (2022). */
 
 /* The widest heads of the tiled kernels: of that width, a work item takes 1.5 MB of the stack, and of gradients up to 2 MB;

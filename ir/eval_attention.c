@@ -4,7 +4,7 @@
 
 typedef struct Attention {
     const AttrAttention *attr;
-    const Array *q, *k, *v, *bias; /* bias may be NULL */
+    const Array *q, *k, *v, *bias, *state; /* bias and state may be NULL */
     int64_t offset;
     int64_t length; /* T */
     double *score;  /* T */
@@ -27,7 +27,8 @@ static Status begin(Eval *eval, const Node *node, int bias, Attention *attention
                              .q = sn_eval_input(eval, node, 0),
                              .k = sn_eval_input(eval, node, 1),
                              .v = sn_eval_input(eval, node, 2),
-                             .bias = sn_eval_input(eval, node, bias)};
+                             .bias = sn_eval_input(eval, node, bias),
+                             .state = sn_eval_input(eval, node, bias + 1)};
     attention->length = attention->k->extent[2];
     attention->score = SN_ARRAY(eval->arena, double, attention->length);
     attention->slope = SN_ARRAY(eval->arena, double, attention->length);
@@ -62,6 +63,17 @@ static double row_scores(Attention *attention, int64_t b, int64_t h, int64_t gro
     return max;
 }
 
+/* What the weight of column j of a row is multiplied by. */
+static double kept(const Attention *attention, int64_t row, int64_t j) {
+    const AttrAttention *attr = attention->attr;
+    const Array *state = attention->state;
+    if (!attr->number || !state || state->i[1] < 0) return 1;
+    uint64_t stream = (uint64_t)state->i[1] * SN_DROPOUT_NODES + (uint64_t)attr->number;
+    uint64_t at = (uint64_t)(row * attention->length + j);
+    double limit = fmin(rint(ldexp(attr->dropout, 32)), UINT32_MAX);
+    return sn_random_word((uint64_t)state->i[0], stream, at) < limit ? 0 : 1 / (1 - attr->dropout);
+}
+
 /* The weights of the row, in `score`, and its statistic (2 doubles, or NULL). */
 static void row_weights(Attention *attention, double max, double *statistic) {
     double sum = 0;
@@ -90,6 +102,7 @@ Status sn_eval_attention(Eval *eval, const Node *node) {
         int64_t group = index[1] / (out->extent[1] / v->extent[1]);
         double max = row_scores(&attention, index[0], index[1], group, index[2]);
         row_weights(&attention, max, statistic ? statistic->f + 2 * row : NULL);
+        for (int64_t j = 0; j < attention.length; j++) attention.score[j] *= kept(&attention, row, j);
         for (int64_t e = 0; e < out->extent[3]; e++) {
             double sum = 0;
             for (int64_t j = 0; j < attention.length; j++)
@@ -107,17 +120,17 @@ typedef struct Gradients {
     Array *of[3]; /* q, k, v */
 } Gradients;
 
-/* Adds what weight `p` of column j adds to the gradients. */
+/* Adds what weight `p` of column j, which counts `factor` times, adds to the gradients. */
 static void add_column(const Attention *attention, Gradients *to, const int64_t *row, int64_t group,
-                       int64_t j, double p) {
+                       int64_t j, double p, double factor) {
     const Array *q = attention->q, *k = attention->k, *v = attention->v, *dy = to->dy;
     double dp = 0;
     for (int64_t e = 0; e < v->extent[3]; e++) {
         double gradient = dy->f[at4(dy, row[0], row[1], row[2], e)];
         dp += gradient * v->f[at4(v, row[0], group, j, e)];
-        to->of[2]->f[at4(v, row[0], group, j, e)] += p * gradient;
+        to->of[2]->f[at4(v, row[0], group, j, e)] += p * factor * gradient;
     }
-    double ds = p * (dp - to->sums->f[at4(to->sums, row[0], row[1], row[2], 0)]);
+    double ds = p * (factor * dp - to->sums->f[at4(to->sums, row[0], row[1], row[2], 0)]);
     ds *= attention->slope[j] * attention->attr->scale;
     for (int64_t d = 0; d < q->extent[3]; d++) {
         int64_t of_q = at4(q, row[0], row[1], row[2], d), of_k = at4(k, row[0], group, j, d);
@@ -142,7 +155,7 @@ Status sn_eval_attention_backward(Eval *eval, const Node *node) {
         row_scores(&attention, index[0], index[1], group, index[2]);
         for (int64_t j = 0; j < attention.length; j++) {
             double p = max == -INFINITY ? 0 : exp(attention.score[j] - max - logarithm);
-            add_column(&attention, &to, index, group, j, p);
+            add_column(&attention, &to, index, group, j, p, kept(&attention, row, j));
         }
     }
     return NULL;

@@ -18,9 +18,22 @@ static Status check_shapes(Infer *infer, const Node *node, const Dim *q, const D
                               sn_dim(graph->dims, 0), NULL);
 }
 
-/* What both operators ask of q, k, v, the mask and the bias (which may be NULL). */
-static Status check_operands(Infer *infer, const Node *node, const Value *bias) {
+static Status check_dropout(const AttrAttention *attr, const Value *state) {
+    if (!(attr->dropout >= 0 && attr->dropout < 1))
+        return sn_fail(SN_INVALID, "a dropout of %g", attr->dropout);
+    if (attr->number < 0 || attr->number >= SN_DROPOUT_NODES)
+        return sn_fail(SN_INVALID, "number %lld", (long long)attr->number);
+    if (!state) return NULL;
+    Type type = state->type;
+    if (type.dtype == SN_I64 && type.rank == 1 && sn_dim_equals(type.dim[0], 2)) return NULL;
+    return sn_fail(SN_INVALID, "the state is no i64 [2]");
+}
+
+/* What both operators ask of q, k, v, the mask, and of the bias, which is operand `at`, and the state behind it. */
+static Status check_operands(Infer *infer, const Node *node, int at) {
     const AttrAttention *attr = node->attr;
+    const Value *bias = node->input_count > at ? node->input[at] : NULL;
+    TRY(check_dropout(attr, node->input_count > at + 1 ? node->input[at + 1] : NULL));
     DType dtype = node->input[0]->type.dtype;
     if (!sn_dtype_is_float(dtype)) return sn_fail(SN_INVALID, "q is %s", sn_dtype_name(dtype));
     for (int k = 0; k < 3; k++) {
@@ -53,7 +66,7 @@ static DType statistic_dtype(const Node *node) {
 }
 
 Status sn_infer_attention(Infer *infer, Node *node) {
-    TRY(check_operands(infer, node, node->input_count > 3 ? node->input[3] : NULL));
+    TRY(check_operands(infer, node, 3));
     Dim two = sn_dim(infer->graph->dims, 2);
     if (node->output_count > 1)
         TRY(sn_infer_set(node, 1, statistic_dtype(node), 4, row_shape(infer, node, two)));
@@ -63,7 +76,7 @@ Status sn_infer_attention(Infer *infer, Node *node) {
 
 Status sn_infer_attention_backward(Infer *infer, Node *node) {
     static const char *const name[] = {"dy", "the statistic", "the sums"};
-    TRY(check_operands(infer, node, node->input_count > 6 ? node->input[6] : NULL));
+    TRY(check_operands(infer, node, 6));
     Dims *dims = infer->graph->dims;
     const Dim last[] = {node->input[2]->type.dim[3], sn_dim(dims, 2), sn_dim(dims, 1)};
     for (int k = 0; k < 3; k++) {

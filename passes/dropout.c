@@ -41,11 +41,21 @@ Status sn_dropout_choose(Graph *graph, const Training *training) {
                                "unless they are told that the model is to be trained");
 }
 
-/* The node once more, with the state as an operand. */
-static Status give_state(Graph *graph, Node *node, Value *state) {
+/* Whether the node drops, and as which operand it has the state. */
+static bool takes_state(const Node *node, int *at) {
+    bool attention = node->op == SN_OP_ATTENTION;
+    *at = attention ? 4 : 1;
+    if (attention) return ((const AttrAttention *)node->attr)->number != 0;
+    return node->op == SN_OP_DROPOUT && ((const AttrDropout *)node->attr)->number != 0;
+}
+
+/* The node once more, with the state as operand `at`. */
+static Status give_state(Graph *graph, Node *node, int at, Value *state) {
     Builder b = sn_builder_before(graph, node);
-    Node *made =
-        sn_build_node(&b, node->op, node->attr, 2, (Value *[]){node->input[0], state}, node->output_count);
+    Value *input[5] = {NULL};
+    for (int k = 0; k < at && k < node->input_count; k++) input[k] = node->input[k];
+    input[at] = state;
+    Node *made = sn_build_node(&b, node->op, node->attr, at + 1, input, node->output_count);
     if (!made) return b.status;
     for (int i = 0; i < node->output_count; i++) sn_value_replace(node->output[i], made->output[i]);
     sn_node_remove(node);
@@ -78,9 +88,10 @@ Status sn_dropout_start(Graph *graph, const Training *training) {
     Value *state = NULL;
     for (Node *node = graph->body->first, *next; node; node = next) {
         next = node->next;
-        if (node->op != SN_OP_DROPOUT || !((const AttrDropout *)node->attr)->number) continue;
+        int at;
+        if (!takes_state(node, &at)) continue;
         if (!state) state = new_state(graph, training->seed);
-        TRY(give_state(graph, node, state));
+        TRY(give_state(graph, node, at, state));
     }
     return state ? count_run(graph, state) : NULL;
 }

@@ -19,6 +19,7 @@ Value *sn_expand_none(Builder *builder, Node *node) {
 /* The tiled kernel of a direct composite computes in f32, with its row widths compiled in. */
 static bool fits_tiled_kernel(const Pass *pass, const Node *node) {
     int64_t width, widest = SN_ATTENTION_WIDEST;
+    if (((const AttrAttention *)node->attr)->number && pass->target->kind != SN_TARGET_CPU) return false;
     if (node->op == SN_OP_ATTENTION_BACKWARD)
         widest = pass->target->kind == SN_TARGET_CPU ? SN_ATTENTION_BACKWARD_WIDEST
                                                      : SN_ATTENTION_BACKWARD_WIDEST_CUDA;
@@ -38,7 +39,7 @@ static bool must_expand(Pass *pass, const Node *node) {
     if (fits_tiled_kernel(pass, node)) return false;
     sn_pass_remark(pass, node->origin, false,
                    "%s is taken apart: no kernel of the target has it in f64, or with heads as wide, or of a "
-                   "width that is not known when compiling",
+                   "width that is not known when compiling, or with weights that are dropped",
                    sn_op(node->op)->text);
     return true;
 }

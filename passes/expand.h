@@ -23,10 +23,10 @@ typedef Value *ExpandRule(Builder *builder, Node *node);
 Value *sn_label_ignored(Builder *b, const AttrCrossEntropy *attr, Value *label);
 Value *sn_label_index(Builder *b, const AttrCrossEntropy *attr, Value *label, Dim classes);
 
-/* The operands of attention_backward (ir/attr.h); bias may be NULL. */
+/* The operands of attention_backward (ir/attr.h); bias and state may be NULL. */
 typedef struct AttentionOperands {
     const AttrAttention *attr;
-    Value *q, *k, *v, *dy, *statistic, *sums, *bias;
+    Value *q, *k, *v, *dy, *statistic, *sums, *bias, *state;
 } AttentionOperands;
 
 /* The gradients of q, k, v and, in the accumulator's dtype, of the scores [B, H, S, T] with their bias, by way of that

@@ -84,6 +84,13 @@ static void replace_statistic(Builder *b, Node *node, Value *scores) {
     if (both) sn_value_replace(node->output[1], both);
 }
 
+/* The weights, or their gradient, as dropout leaves them. */
+static Value *dropped(Builder *b, const AttrAttention *attr, Value *state, Value *weights) {
+    AttrDropout dropout = {.ratio = attr->dropout, .number = attr->number};
+    if (!attr->number || !weights) return weights;
+    return sn_build(b, SN_OP_DROPOUT, &dropout, state ? 2 : 1, (Value *[]){weights, state});
+}
+
 Value *sn_expand_attention(Builder *b, Node *node) {
     const AttrAttention *attr = node->attr;
     Graph *graph = b->graph;
@@ -100,6 +107,7 @@ Value *sn_expand_attention(Builder *b, Node *node) {
     if (node->output_count > 1) replace_statistic(b, node, scores);
     Value *p = score_softmax(b, scores, attr->zero_rows);
     if (p) p = sn_build_cast(b, p, q->type.dtype);
+    p = dropped(b, attr, node->input_count > 4 ? node->input[4] : NULL, p);
     b->group = graph->next_group++;
     return contract(b, p, repeat_heads(b, v, heads));
 }
@@ -151,7 +159,7 @@ void sn_attention_gradients(Builder *b, const AttentionOperands *of, Value *grad
     Value *bent, *p = probabilities(b, of, &bent);
     regroup(b);
     Value *dp = row_products(b, of->dy, of->v);
-    if (dp) dp = sn_build_cast(b, dp, accumulator_dtype(dtype));
+    if (dp) dp = dropped(b, of->attr, of->state, sn_build_cast(b, dp, accumulator_dtype(dtype)));
     Value *ds = gradient[3] = op2(b, SN_OP_MUL, p, op2(b, SN_OP_SUB, dp, of->sums));
     Value *inner = ds; /* of what the soft cap is of */
     if (bent) inner = op2(b, SN_OP_SUB, ds, op2(b, SN_OP_MUL, ds, op2(b, SN_OP_MUL, bent, bent)));
@@ -164,13 +172,20 @@ void sn_attention_gradients(Builder *b, const AttentionOperands *of, Value *grad
     regroup(b);
     gradient[1] = column_products(b, scaled, of->q, groups);
     regroup(b);
-    gradient[2] = column_products(b, sn_build_cast(b, p, dtype), of->dy, groups);
+    p = dropped(b, of->attr, of->state, p);
+    gradient[2] = p ? column_products(b, sn_build_cast(b, p, dtype), of->dy, groups) : NULL;
 }
 
 Value *sn_expand_attention_backward(Builder *b, Node *node) {
-    const AttentionOperands of = {
-        node->attr,     node->input[0], node->input[1], node->input[2],
-        node->input[3], node->input[4], node->input[5], node->input_count > 6 ? node->input[6] : NULL};
+    const AttentionOperands of = {node->attr,
+                                  node->input[0],
+                                  node->input[1],
+                                  node->input[2],
+                                  node->input[3],
+                                  node->input[4],
+                                  node->input[5],
+                                  node->input_count > 6 ? node->input[6] : NULL,
+                                  node->input_count > 7 ? node->input[7] : NULL};
     Value *gradient[4];
     sn_attention_gradients(b, &of, gradient);
     for (int k = 1; k < 3 && !b->status; k++) sn_value_replace(node->output[k], gradient[k]);

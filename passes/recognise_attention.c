@@ -286,18 +286,35 @@ static bool fits_batch(const Value *q, const Value *other) {
     return rank == 3 || other->type.dim[1] == q->type.dim[1] || sn_dim_equals(other->type.dim[1], 1);
 }
 
-/* The softmax's result where the node multiplies it by v, as it is or regrouped. */
-static Value *weights_of(Dims *dims, Scores *scores, const Node *node) {
+/* A dropout of the training at hand, whose mask nobody else wants; the CPU's kernel can make it for itself. */
+static bool drops(const Pass *pass, const Node *node) {
+    if (node->op != SN_OP_DROPOUT || pass->target->kind != SN_TARGET_CPU) return false;
+    bool shown = node->output_count > 1 && sn_value_use_count(node->output[1]) > 0;
+    return ((const AttrDropout *)node->attr)->number && node->input_count == 1 && !shown;
+}
+
+/* The softmax's result where the node multiplies it by v, as it is, regrouped, or with some of it dropped. */
+static Value *weights_of(Pass *pass, Dims *dims, Scores *scores, const Node *node, AttrAttention *attr) {
     Value *weights = node->input[0];
-    Node *view = weights->producer;
-    if (!view || !regroups(dims, view) || sn_value_use_count(weights) != 1) return weights;
-    return step_view(scores, view);
+    while (weights && weights->producer && sn_value_use_count(weights) == 1) {
+        Node *from = weights->producer;
+        if (regroups(dims, from)) {
+            weights = step_view(scores, from);
+        } else if (!attr->number && drops(pass, from)) {
+            const AttrDropout *dropout = from->attr;
+            attr->dropout = dropout->ratio, attr->number = dropout->number;
+            weights = from->input[0];
+        } else {
+            break;
+        }
+    }
+    return weights;
 }
 
 Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
-    bool zero_rows;
+    AttrAttention attr = {0};
     Scores scores = {.scale = 1};
-    Node *softmax = softmax_of(weights_of(b->graph->dims, &scores, node), &zero_rows);
+    Node *softmax = softmax_of(weights_of(pass, b->graph->dims, &scores, node, &attr), &attr.zero_rows);
     if (!softmax || !follow(b, softmax->input[0], &scores)) return NULL;
     scores.q = take_factor(scores.q, &scores.scale);
     scores.transposed_k = take_factor(scores.transposed_k, &scores.scale);
@@ -311,8 +328,8 @@ Value *sn_recognise_attention(Pass *pass, Builder *b, Node *node) {
         sn_pass_remark(pass, node->origin, false, "attention with broadcast batch axes stays as it is");
         return NULL;
     }
-    AttrAttention attr = {.scale = scores.scale, .zero_rows = zero_rows, .softcap = scores.outer};
-    if (scores.outer != 0) attr.scale *= scores.outer;
+    attr.scale = scores.outer == 0 ? scores.scale : scores.scale * scores.outer;
+    attr.softcap = scores.outer;
     Value *bias = combine_masks(b, &scores, &attr, rank);
     if (scores.needs_causal && !attr.causal) return NULL;
     static const int swap3[] = {0, 2, 1}, swap4[] = {0, 1, 3, 2};

@@ -171,7 +171,7 @@ static inline Type mask_type(Maker *m, Heads a, DType dtype) {
 
 static inline void step_attention(Maker *m) {
     Heads a = random_heads(m);
-    AttrAttention attr = {0.5, chance(m, 40), NULL, chance(m, 30), chance(m, 30) ? 1.5 : 0};
+    AttrAttention attr = {0.5, chance(m, 40), NULL, chance(m, 30), chance(m, 30) ? 1.5 : 0, 0, 0};
     if (attr.causal) attr.offset = number(m, chance(m, 80) ? pick(m, 3) : -1);
     if (attr.causal && chance(m, 30)) attr.offset = sn_dim_sub(m->graph->dims, a.t, a.s);
     Value *input[4] = {heads_of(m, a, a.h, a.s, a.d), heads_of(m, a, a.g, a.t, a.d),

@@ -198,7 +198,7 @@ static Value *rotary_case(Maker *m) {
 }
 static Value *attention_case(Maker *m) {
     Value *q = in(m, "2 4 A 3"), *k = in(m, "2 2 B 3"), *v = in(m, "2 2 B 5");
-    AttrAttention attr = {0.7, chance(m, 50), number(m, 1), chance(m, 50), chance(m, 30) ? 0.9 : 0};
+    AttrAttention attr = {0.7, chance(m, 50), number(m, 1), chance(m, 50), chance(m, 30) ? 0.9 : 0, 0, 0};
     if (!attr.causal) attr.offset = NULL;
     int bias = pick(m, 3);
     if (bias == 0) return CALL(SN_OP_ATTENTION, &attr, q, k, v);

@@ -204,13 +204,20 @@ static void prologue(void **state) {
     check(c, 3, (const int64_t[]){1, 5, 40});
 }
 
+/* With a number, weights are dropped by a state of its own. */
 static Value *attention(Case *c, Value *q, Value *k, Value *v, Value *bias, AttrAttention attr) {
-    Value *result = sn_build(&c->b, SN_OP_ATTENTION, &attr, bias ? 4 : 3, (Value *[]){q, k, v, bias});
+    Value *state = attr.number ? param(c, SN_I64, "2") : NULL;
+    Value *result = sn_build(&c->b, SN_OP_ATTENTION, &attr,
+                             state  ? 5
+                             : bias ? 4
+                                    : 3,
+                             (Value *[]){q, k, v, bias, state});
+    c->low = 0, c->high = 1 << 20; /* no run is negative */
     assert_ok(c->b.status);
     return result;
 }
 
-/* Self-attention on heads that lie side by side, its result put back side by side; with a soft cap where it is causal. */
+/* Self-attention on heads that lie side by side, its result put back side by side; with a soft cap where it is causal; weights are dropped. */
 static void self_attention(void **state) {
     (void)state;
     for (int causal = 0; causal < 2; causal++) {
@@ -222,7 +229,9 @@ static void self_attention(void **state) {
         AttrAttention attr = {.scale = 0.25,
                               .causal = causal,
                               .offset = causal ? sn_dim(c->graph->dims, 0) : NULL,
-                              .softcap = causal ? 0.7 : 0};
+                              .softcap = causal ? 0.7 : 0,
+                              .dropout = 0.3,
+                              .number = 5};
         Value *y = attention(c, side[0], side[1], side[2], NULL, attr);
         result(c, reshape(c, transpose(c, y, (int[]){0, 2, 1, 3}), "B, T, 80"));
         check(c, SIZES, sizes);
@@ -290,7 +299,12 @@ static void split_attention(void **state) {
         Value *q = param(c, SN_F32, "B, 6, T, 64"),
               *k = param(c, SN_F32, kind == 1 ? "B, 6, T + 699, 64" : "B, 2, T + 699, 64"),
               *v = param(c, SN_F32, heads), *bias = kind == 2 ? param(c, SN_BOOL, "B, 1, 1, T + 699") : NULL;
-        AttrAttention attr = {.scale = 0.0625, .causal = kind < 2, .zero_rows = true, .softcap = kind / 2};
+        AttrAttention attr = {.scale = 0.0625,
+                              .causal = kind < 2,
+                              .zero_rows = true,
+                              .softcap = kind / 2,
+                              .dropout = 0.5,
+                              .number = kind == 2 ? 77 : 0};
         if (attr.causal) attr.offset = sn_dim(c->graph->dims, 699);
         result(c, attention(c, q, k, v, bias, attr));
         check(c, 3, sizes);
@@ -298,7 +312,7 @@ static void split_attention(void **state) {
 }
 
 /* The gradients of attention, from statistics of any kind: causal with cached keys that fill several steps (or none that a
- * row sees), grouped heads, values of another width, and a mask, a bias, or rows whose maximum is −∞. */
+ * row sees), grouped heads, values of another width, a mask, a bias, or rows whose maximum is −∞, and weights that are dropped. */
 static void attention_gradients(void **state) {
     (void)state;
     static const char *const keys[] = {"B, 2, T, 20", "B, 2, T + 699, 20", "B, 6, 3, 130",
@@ -307,7 +321,11 @@ static void attention_gradients(void **state) {
                                          "B, 2, T + 40, 24"};
     for (int kind = 0; kind < 4; kind++) {
         Case *c = begin_case(SN_CLUSTER_ATTENTION);
-        AttrAttention attr = {.scale = 0.25, .causal = kind != 3, .softcap = kind % 2 ? 0.6 : 0};
+        AttrAttention attr = {.scale = 0.25,
+                              .causal = kind != 3,
+                              .softcap = kind % 2 ? 0.6 : 0,
+                              .dropout = 0.25,
+                              .number = kind < 3 ? 9 : 0};
         if (attr.causal) attr.offset = sn_dim(c->graph->dims, kind == 1 ? 699 : kind == 2 ? -2 : 0);
         Value *q = param(c, SN_F32, kind == 2 ? "B, 6, T, 130" : "B, 6, T, 20"),
               *dy = param(c, SN_F32, "B, T, 6*24");
@@ -317,11 +335,13 @@ static void attention_gradients(void **state) {
             Value *seen = expand(c, param(c, SN_BOOL, "B, 6, T, 1"), "B, 6, T, 2");
             statistic = sn_build3(&c->b, SN_OP_WHERE, NULL, seen, statistic, number(c, -INFINITY, statistic));
         }
-        Value *operand[7] = {q,   param(c, SN_F32, keys[kind]), param(c, SN_F32, values[kind]), dy, statistic,
+        Value *operand[8] = {q,   param(c, SN_F32, keys[kind]), param(c, SN_F32, values[kind]), dy, statistic,
                              sums};
         if (kind == 1) operand[6] = param(c, SN_BOOL, "B, 1, 1, T + 699");
         if (kind == 3) operand[6] = param(c, SN_F32, "6, T, T + 40");
-        int count = operand[6] ? 7 : 6;
+        if (attr.number) operand[7] = param(c, SN_I64, "2");
+        int count = operand[7] ? 8 : operand[6] ? 7 : 6;
+        c->low = 0, c->high = 1 << 20; /* no run is negative */
         Value *first = sn_build(&c->b, SN_OP_ATTENTION_BACKWARD, &attr, count, operand);
         assert_ok(c->b.status);
         if (kind != 2) result(c, reshape(c, transpose(c, first, (int[]){0, 2, 1, 3}), "B, T, 120"));

@@ -232,6 +232,50 @@ static void there_must_be_something_to_drop(void **state) {
     assert_fails(sn_training_read(&wrong, &training), SN_INVALID, "dropout of 1");
 }
 
+/* ---- attention ---- */
+
+/* A step of attention by the sums of the weights' gradients, where %8 makes the weights out of the softmax's %7. */
+#define ATTENTION(weights)                                                                                   \
+    "graph \"attention\" stage imported\n"                                                                   \
+    "input %0 \"x\": f32[23, 37]\n"                                                                          \
+    "%1 \"w\" = constant {tensor = f32[23, 37] recipe 7 scale 1 offset 0} : f32[23, 37]\n"                   \
+    "%2 = mul(%0, %1) : f32[23, 37]\n"                                                                       \
+    "%3 = view(%2) {extent = [1, 1, 23, 37], index = [i2, i3]} : f32[1, 1, 23, 37]\n"                        \
+    "%4 = view(%2) {extent = [1, 1, 37, 23], index = [i3, i2]} : f32[1, 1, 37, 23]\n"                        \
+    "%5 = matmul(%3, %4) : f32[1, 1, 23, 23]\n"                                                              \
+    "%6 = softmax(%5) {axis = 3} : f32[1, 1, 23, 23]\n"                                                      \
+    "%7 = dropout(%6) {ratio = 0.25, number = 0} : f32[1, 1, 23, 23]\n" weights                              \
+    "%9 = matmul(%8, %3) : f32[1, 1, 23, 37]\n"                                                              \
+    "%10 = view(%9) {extent = [23, 37], index = [0, 0, i0, i1]} : f32[23, 37]\n"                             \
+    "output %10 \"y\"\n"
+
+/* Two steps, with the weights dropped in attention's kernels, and with all their numbers stored, which a maximum that
+ * changes none of them brings about. */
+static void attention_drops_the_same(void **state) {
+    static const char *const text[] = {
+        ATTENTION("%8 = view(%7) {extent = [1, 1, 23, 23], index = [0, 0, i2, i3]} "
+                  ": f32[1, 1, 23, 23]\n"),
+        ATTENTION("%11 = constant {tensor = f32[] (-1)} : f32[]\n"
+                  "%8 = max(%7, %11) : f32[1, 1, 23, 23]\n")};
+    Training training = squared(0);
+    float first[COUNT];
+    for (size_t f = 0; f < 2 * sizeof form / sizeof *form; f++) {
+        sn_Program *program;
+        const size_t way = f / 2;
+        assert_ok(try_program(text[f % 2], &training, form[way].eager, form[way].device, form[way].threads,
+                              *state, &program));
+        sn_Context *context = context_of(program);
+        for (int run = 0; run < 2; run++) assert_ok(sn_context_run(context));
+        const float *got = weights_of(context);
+        if (f == 0) memcpy(first, got, sizeof first);
+        for (int i = 0; i < COUNT; i++)
+            if (!(fabsf(got[i] - first[i]) < 1e-5F))
+                fail_msg("form %d, element %d: %g is not %g", (int)f, i, (double)got[i], (double)first[i]);
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
 /* ---- equal layers ---- */
 
 static int kernels_of(int layers, const char *cache) {
@@ -287,6 +331,7 @@ int main(void) {
         cmocka_unit_test(evaluation_drops_nothing),   cmocka_unit_test(rates_are_for_all_nodes),
         cmocka_unit_test(models_run_without),         cmocka_unit_test(there_must_be_something_to_drop),
         cmocka_unit_test(equal_layers_share_kernels), cmocka_unit_test(masks_are_outputs),
+        cmocka_unit_test(attention_drops_the_same),
     };
     return cmocka_run_group_tests(tests, use_libraries, remove_cache);
 }

@@ -12,6 +12,8 @@
  *
  * - SN_ATTENTION_CAPPED: 1 scores are cap * tanh(scale * Q . K) before holes and masks; 0 (default) not
  *
+ * - SN_ATTENTION_DROPS: 1 weights are multiplied by a hole's factor once their sum is known; 0 (default) not
+ *
  * - SN_ATTENTION_EMPTY_ZERO: 1 a row of O whose scores are all -infinity is zero; 0 (default) NaN, as
  *   Softmax has it
  *
@@ -39,6 +41,8 @@
  *   sn_value_pointer(context, b, g, j, d) with SN_ATTENTION_POINTER; only prefetched, may lie outside
  *
  * - vf32 sn_score_v(context, vf32 score, b, h, i, j): the score to use, lanes along j; and float sn_score_s
+ *
+ * - vf32 sn_keep_v(context, b, h, i, j): the factors, lanes along j; and float sn_keep_s
  *
  * - int sn_mask_tile(context, b, h, i0, i1, j0, j1): what is masked of rows [i0, i1) by columns [j0, j1):
  *   0 all (never looked at), 1 some, 2 nothing. It need not be exact: 1 is always right, unless SCORE is 3.
@@ -126,6 +130,16 @@ SN_INLINE int64_t sn_attention_after(const SnAttention *p) {
 SN_OUTLINE void sn_attention_bend(float *s, int64_t from, int64_t end, float cap) {
     for (int64_t l = from; l < end; l += SN_LANES)
         sn_store_f32_v(s + l, cap * sn_tanh_f32_v(sn_load_f32_v(s + l)));
+}
+#endif
+
+#if SN_ATTENTION_DROPS
+/* Factors on the weights [from, end) of row i, whose column 0 is j; `columns` exist in all. */
+SN_OUTLINE void sn_attention_drop(const SnContext *context, float *s, int64_t b, int64_t h, int64_t i,
+                                  int64_t j, int64_t from, int64_t end, int64_t columns) {
+    for (int64_t l = from; l < end; l += SN_LANES)
+        sn_store_f32_v(s + l,
+                       sn_load_f32_v(s + l) * sn_attention_keep(context, b, h, i, j + l, columns - j - l));
 }
 #endif
 

@@ -3,7 +3,7 @@
  * key head.
  *
  * Contract for the code generator: after vector.h, vector_math.h, tile.h (SN_TILE_B 1) and attention_score.h, then
- * attention_backward_step.h. #defines before the text: SN_ATTENTION_D, SN_ATTENTION_DV, SN_ATTENTION_SCORE and SN_ATTENTION_CAPPED as in attention.h, and
+ * attention_backward_step.h. #defines before the text: SN_ATTENTION_D, SN_ATTENTION_DV, SN_ATTENTION_SCORE, SN_ATTENTION_CAPPED and SN_ATTENTION_DROPS as in attention.h, and
  *
  * - SN_BACKWARD_COLUMNS: keys of a step, a multiple of SN_TILE_NR
  *
@@ -86,9 +86,12 @@ typedef struct SnBackward {
     SN_ALIGNED_64 float slope[(SN_BACKWARD_ROWS + SN_TILE_MR) * SN_BACKWARD_LD];  /* (i, d) */
     SN_ALIGNED_64 float weight[(SN_BACKWARD_ROWS + SN_TILE_MR) * SN_BACKWARD_LD]; /* (i, j): P */
     SN_ALIGNED_64 float change[(SN_BACKWARD_ROWS + SN_TILE_MR) * SN_BACKWARD_LD]; /* (i, j): dS */
-    SN_ALIGNED_64 float dq[SN_TILE_MR * SN_BACKWARD_LDK];                         /* (row of a height, d) */
-    SN_ALIGNED_64 float dk[SN_BACKWARD_HEIGHTS * SN_TILE_MR * SN_BACKWARD_LDK];   /* (row of a height, d) */
-    SN_ALIGNED_64 float dv[SN_BACKWARD_HEIGHTS * SN_TILE_MR * SN_BACKWARD_LDV];   /* (row of a height, d) */
+#if SN_ATTENTION_DROPS
+    SN_ALIGNED_64 float keep[SN_BACKWARD_LD]; /* (j): the factors of a row */
+#endif
+    SN_ALIGNED_64 float dq[SN_TILE_MR * SN_BACKWARD_LDK];                       /* (row of a height, d) */
+    SN_ALIGNED_64 float dk[SN_BACKWARD_HEIGHTS * SN_TILE_MR * SN_BACKWARD_LDK]; /* (row of a height, d) */
+    SN_ALIGNED_64 float dv[SN_BACKWARD_HEIGHTS * SN_TILE_MR * SN_BACKWARD_LDV]; /* (row of a height, d) */
 } SnBackward;
 
 /* ---- reading and packing ---- */

@@ -26,6 +26,13 @@ SN_BACKWARD_PRODUCT(sn_backward_by_column, 1, SN_BACKWARD_LD)
 SN_OUTLINE void sn_backward_weigh(SnBackward *t, int64_t r, SnAttentionSpan span) {
     float *weight = t->weight + r * SN_BACKWARD_LD, *change = t->change + r * SN_BACKWARD_LD;
     const float maximum = t->maximum[r], logarithm = t->logarithm[r], sum = t->sum[r];
+#if SN_ATTENTION_DROPS
+    for (int64_t l = 0; l < span.end; l += SN_LANES) {
+        vf32 factor = sn_attention_keep(t->context, t->b, t->h, t->i + r, t->j + l, t->p->columns - t->j - l);
+        sn_store_f32_v(t->keep + l, factor);
+        sn_store_f32_v(change + l, factor * sn_load_f32_v(change + l));
+    }
+#endif
 #if SN_ATTENTION_CAPPED /* the slope of cap * tanh(x) is cap * (1 - tanh(x)^2) */
     for (int64_t l = 0; l < span.end; l += SN_LANES) {
         vf32 bent = sn_tanh_f32_v(sn_load_f32_v(weight + l));
@@ -37,7 +44,11 @@ SN_OUTLINE void sn_backward_weigh(SnBackward *t, int64_t r, SnAttentionSpan span
     int64_t l = 0;
     for (; l < span.end; l += SN_LANES) {
         vf32 p = sn_attention_exp(sn_load_f32_v(weight + l) - maximum - logarithm);
+#if SN_ATTENTION_DROPS
+        sn_store_f32_v(weight + l, p * sn_load_f32_v(t->keep + l));
+#else
         sn_store_f32_v(weight + l, p);
+#endif
         vf32 slope = sn_load_f32_v(change + l);
         sn_store_f32_v(change + l, p * (SN_ATTENTION_CAPPED ? slope : slope - sum));
     }

@@ -82,13 +82,15 @@ SN_INLINE void sn_attention_few_softmax(SnAttentionFew *t, const SnAttention *p,
     SnAttentionSpan span = {0, SN_ATTENTION_SCORE == 2 || state != 2 ? 0 : count, count};
 #if SN_ATTENTION_CAPPED
     sn_attention_bend(s, 0, count, p->cap);
-#else
-    (void)p;
 #endif
+    (void)p;
     t->maximum[r] =
         sn_attention_most_f32(sn_attention_settle(t->context, s, t->b, t->h[r], t->i[r], j, count, &span));
     t->sum[r] =
         sn_sum_f32(sn_attention_exponentials(s, 0, count, sn_attention_origin(SN_C(t->maximum[r]))[0]));
+#if SN_ATTENTION_DROPS
+    sn_attention_drop(t->context, s, t->b, t->h[r], t->i[r], j, 0, count, p->columns);
+#endif
 }
 
 /* Adds the values of columns [from, end) of the chunk at j, weighted, to `vectors` (a constant) vectors of

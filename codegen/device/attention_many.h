@@ -20,6 +20,7 @@ typedef struct SnAttentionAhead {
 /* The state of a work item. Height u of the tile owns the rows u * MR .. of `out`. */
 typedef struct SnAttentionItem {
     const SnContext *context;
+    int64_t columns;
     int64_t b, h, g, i0, rows, heights; /* rows of this item, from i0, cut into heights */
     SnAttentionAhead ahead;
     int started[SN_ATTENTION_BLOCKS]; /* the height has sums in `out` */
@@ -192,6 +193,11 @@ SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, i
         sn_store_f32_v(square + r * SN_LANES, sn_attention_exponentials(t->scores + r * SN_ATTENTION_LDS,
                                                                         span.from, span.end, origin[r]));
     }
+#if SN_ATTENTION_DROPS
+    for (int64_t r = 0; r < rows; r++)
+        sn_attention_drop(t->context, t->scores + r * SN_ATTENTION_LDS, t->b, t->h, i + r, j, span.from,
+                          span.end, t->columns);
+#endif
     for (int64_t r = 0; r < rows; r += SN_LANES)
         sn_store_f32_v(sum + r, sn_load_f32_v(sum + r) * sn_load_f32_v(shrink + r) +
                                     sn_attention_sums(square + r * SN_LANES));
@@ -264,7 +270,7 @@ SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p,
 SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin,
                                   int64_t end) {
     SnAttentionItem t;
-    t.context = context, t.scale = p->scale, t.cap = p->cap;
+    t.context = context, t.scale = p->scale, t.cap = p->cap, t.columns = p->columns;
     /* Rows past those of a height are read by the tile; what comes of them is not used. */
     __builtin_memset(t.scores, 0, sizeof t.scores);
     __builtin_memset(t.front, 0, sizeof t.front);

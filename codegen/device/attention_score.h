@@ -9,6 +9,9 @@
 #ifndef SN_ATTENTION_SCORE
 #define SN_ATTENTION_SCORE 0
 #endif
+#ifndef SN_ATTENTION_DROPS
+#define SN_ATTENTION_DROPS 0
+#endif
 #ifndef SN_ATTENTION_CAPPED
 #define SN_ATTENTION_CAPPED 0
 #endif
@@ -46,6 +49,21 @@ SN_INLINE int sn_mask_tile(const SnContext *context, int64_t b, int64_t h, int64
 #if SN_ATTENTION_HOLE
 SN_INLINE vf32 sn_score_v(const SnContext *context, vf32 score, int64_t b, int64_t h, int64_t i, int64_t j);
 SN_INLINE float sn_score_s(const SnContext *context, float score, int64_t b, int64_t h, int64_t i, int64_t j);
+#endif
+
+#if SN_ATTENTION_DROPS
+SN_INLINE vf32 sn_keep_v(const SnContext *context, int64_t b, int64_t h, int64_t i, int64_t j);
+SN_INLINE float sn_keep_s(const SnContext *context, int64_t b, int64_t h, int64_t i, int64_t j);
+
+/* What the weights of row i from column j on, of which `n` exist, are multiplied by. */
+SN_INLINE vf32 sn_attention_keep(const SnContext *context, int64_t b, int64_t h, int64_t i, int64_t j,
+                                 int64_t n) {
+    if (n >= SN_LANES) return sn_keep_v(context, b, h, i, j);
+    SN_ALIGNED_64 float s[SN_LANES] = {0};
+    SN_ROLLED
+    for (int64_t l = 0; l < n; l++) s[l] = sn_keep_s(context, b, h, i, j + l);
+    return sn_load_f32_v(s);
+}
 #endif
 
 SN_INLINE int64_t sn_attention_ceil(int64_t a, int64_t b) {
