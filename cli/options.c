@@ -163,6 +163,8 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_EPS] = {"--eps", KIND_NUMBER, "X", "of AdamW (1e-8)"},
     [OPTION_WEIGHT_DECAY] = {"--weight-decay", KIND_NUMBER, "X", "of parameters of two axes or more (0.01)"},
     [OPTION_CLIP] = {"--clip", KIND_NUMBER, "X", "most that the norm of all gradients may be (no limit)"},
+    [OPTION_MASTER] = {"--master-weights", KIND_CHOICE, "yes|no",
+                       "weights of f16 and bf16 are stepped from copies of f32 (yes)", "yes,no"},
     [OPTION_SMOOTHING] = {"--label-smoothing", KIND_NUMBER, "X",
                           "share of a label that all classes have alike (0)"},
     [OPTION_DROPOUT] = {"--dropout", KIND_TEXT, "RATE|model",

@@ -47,6 +47,10 @@ static double option_number(const Run *run, OptionId id, double usual) {
     return sn_option_number(&run->cli->options, id, usual);
 }
 
+static const char *master_weights(const Run *run) {
+    return sn_option_text(&run->cli->options, OPTION_MASTER, "yes");
+}
+
 /* In sn_TrainingOptions zero is the default, and what is negative is zero. */
 static double chosen(const Run *run, OptionId id) {
     double value = option_number(run, id, 0);
@@ -91,6 +95,7 @@ static void read_training(Run *run) {
                              .ignore_index = option_integer(run, OPTION_IGNORE_INDEX, 0),
                              .trained = option_text(run, OPTION_TRAINED),
                              .frozen = option_text(run, OPTION_FROZEN),
+                             .no_master_weights = strcmp(master_weights(run), "no") == 0,
                              .seed = options->seed};
 }
 
@@ -142,7 +147,7 @@ static const char *describe_options(const Run *run) {
         "steps %lld\nbatch %lld\ncontext %lld\naccumulate %lld\nseed %llu\nheld-out %.17g\n"
         "lr %.17g\nmin-lr %.17g\nwarmup-steps %lld\nbeta1 %.17g\nbeta2 %.17g\neps %.17g\n"
         "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nloss %s\nmemory-budget %s\n"
-        "trained %s\nfrozen %s\nignore-index %s\n",
+        "trained %s\nfrozen %s\nignore-index %s\nmaster-weights %s\n",
         (long long)run->steps, (long long)o->batch, (long long)sn_trainer_length(run->trainer),
         (long long)o->accumulate, (unsigned long long)o->seed, o->held_out, o->schedule.peak,
         o->schedule.least, (long long)o->schedule.warmup, t->beta1, t->beta2, t->epsilon, t->weight_decay,
@@ -151,7 +156,8 @@ static const char *describe_options(const Run *run) {
         sn_option_text(&run->cli->options, OPTION_MEMORY_BUDGET, "none"),
         sn_option_text(&run->cli->options, OPTION_TRAINED, "usual"),
         sn_option_text(&run->cli->options, OPTION_FROZEN, "none"),
-        t->has_ignore_index ? sn_arena_printf(run->cli->arena, "%lld", (long long)t->ignore_index) : "none");
+        t->has_ignore_index ? sn_arena_printf(run->cli->arena, "%lld", (long long)t->ignore_index) : "none",
+        master_weights(run));
 }
 
 /* Says what is different from how the checkpoint was made: the training goes on, but not as it would have. */

@@ -21,6 +21,7 @@ Training sn_training_default(void) {
                       .beta2 = 0.999,
                       .epsilon = 1e-8,
                       .decay = 0.01,
+                      .master = true,
                       .accumulate = 1};
 }
 
@@ -135,13 +136,33 @@ static bool is_decayed(const Training *training, const Value *parameter, const c
     return training->decayed ? sn_name_fits(training->decayed, name) : parameter->type.rank >= 2;
 }
 
+/* What a parameter is stepped from, in the type of its gradient. Of 16 bits, a step is often less than what it rounds to:
+ * there is a copy, *master, of which the parameter is what the forward pass reads. An element that the copy does not
+ * round to has been set since, as all are before the first step: then it counts. */
+static Value *unrounded(Optimizer *o, Value *parameter, Type type, Value **master) {
+    Builder *b = &o->b;
+    Value *wide = sn_build_cast(b, parameter, type.dtype);
+    *master = NULL;
+    if (!o->training->master || !wide || sn_dtype_bytes(parameter->type.dtype) != 2) return wide;
+    *master = new_state(o, "master", parameter->name, wide->type);
+    Value *rounded = *master ? sn_build_cast(b, *master, parameter->type.dtype) : NULL;
+    Value *same = rounded ? op2(b, SN_OP_EQUAL, rounded, parameter) : NULL;
+    return same ? where(b, same, *master, wide) : NULL;
+}
+
+static void keep_parameter(Optimizer *o, Value *parameter, Value *master, Value *next) {
+    if (!next) return;
+    keep(o, parameter, sn_build_cast(&o->b, next, parameter->type.dtype));
+    if (master) keep(o, master, next);
+}
+
 static void adamw(Optimizer *o, Value *parameter, const char *name, Value *gradient) {
     const Training *t = o->training;
     Builder *b = &o->b;
     Type type = gradient->type;
     Value *m = new_state(o, "first_moment", name, type), *v = new_state(o, "second_moment", name, type);
-    if (!m || !v) return;
-    Value *p = sn_build_cast(b, parameter, type.dtype);
+    Value *master, *p = unrounded(o, parameter, type, &master);
+    if (!m || !v || !p) return;
     if (is_decayed(t, parameter, name)) p = op2(b, SN_OP_MUL, p, sn_build_cast(b, o->shrink, type.dtype));
     Value *m1 = op2(b, SN_OP_ADD, m, op_scalar(b, SN_OP_MUL, op2(b, SN_OP_SUB, gradient, m), 1 - t->beta1));
     Value *square = op_scalar(b, SN_OP_MUL, op2(b, SN_OP_MUL, gradient, gradient), 1 - t->beta2);
@@ -152,7 +173,7 @@ static void adamw(Optimizer *o, Value *parameter, const char *name, Value *gradi
     Value *change = ratio ? op2(b, SN_OP_MUL, sn_build_cast(b, o->step_size, type.dtype), ratio) : NULL;
     p = change ? op2(b, SN_OP_SUB, p, change) : NULL;
     if (!p) return;
-    keep(o, parameter, sn_build_cast(b, p, parameter->type.dtype));
+    keep_parameter(o, parameter, master, p);
     keep(o, m, m1);
     keep(o, v, v1);
 }
@@ -161,8 +182,8 @@ static void sgd(Optimizer *o, Value *parameter, const char *name, Value *gradien
     const Training *t = o->training;
     Builder *b = &o->b;
     DType dtype = gradient->type.dtype;
-    Value *p = sn_build_cast(b, parameter, dtype), *change = gradient;
-    if (is_decayed(t, parameter, name))
+    Value *master, *p = unrounded(o, parameter, gradient->type, &master), *change = gradient;
+    if (p && is_decayed(t, parameter, name))
         change = op2(b, SN_OP_ADD, change, op_scalar(b, SN_OP_MUL, p, t->decay));
     if (t->momentum) {
         Value *before = new_state(o, "momentum", name, gradient->type);
@@ -173,8 +194,7 @@ static void sgd(Optimizer *o, Value *parameter, const char *name, Value *gradien
             now && t->nesterov ? op2(b, SN_OP_ADD, change, op_scalar(b, SN_OP_MUL, now, t->momentum)) : now;
     }
     change = change ? op2(b, SN_OP_MUL, sn_build_cast(b, o->rate, dtype), change) : NULL;
-    p = change ? op2(b, SN_OP_SUB, p, change) : NULL;
-    if (p) keep(o, parameter, sn_build_cast(b, p, parameter->type.dtype));
+    keep_parameter(o, parameter, master, p && change ? op2(b, SN_OP_SUB, p, change) : NULL);
 }
 
 static void update(Optimizer *o, Value *parameter, Value *gradient) {

@@ -23,6 +23,7 @@ typedef struct Training {
         model_dropout; /* Dropout nodes drop what they say, unless they say that they do not; otherwise all of them … */
     double dropout;      /* … drop this share of elements, below 1 */
     uint64_t seed;       /* of what is dropped */
+    bool master;         /* parameters of 16 bits are stepped from copies of f32, which are states */
     bool skip;           /* a step whose loss or gradients are not finite changes nothing */
     const char *trained; /* default: see parameters.c */
     const char *frozen;  /* of these, not; default: none */

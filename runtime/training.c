@@ -60,6 +60,7 @@ Status sn_training_read(const sn_TrainingOptions *options, Training *out) {
         .dropout = or_default(o.dropout, 0),
         .seed = o.seed,
         .skip = o.skip_nonfinite != 0,
+        .master = !o.no_master_weights,
         .trained = o.trained,
         .frozen = o.frozen,
         .decayed = o.decayed,

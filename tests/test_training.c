@@ -299,6 +299,77 @@ static void gradients_of_bf16_are_not_rounded(void **state) {
     }
 }
 
+enum { HALVES = 24 };
+
+static void read_halves(sn_Context *context, float *out) {
+    sn_Tensor w;
+    assert_ok(sn_context_state_get(context, state_named(context, "w"), &w));
+    for (int i = 0; i < HALVES; i++)
+        out[i] = (float)sn_tensor_get(&(Tensor){.dtype = SN_BF16, .count = HALVES, .bytes = w.data}, i);
+}
+
+static void assert_copy_near(sn_Context *context, const float *expected) {
+    sn_Tensor copy;
+    assert_ok(sn_context_state_get(context, state_named(context, "optimizer.master.w"), &copy));
+    assert_int_equal(copy.element_type, 1);
+    for (int i = 0; i < HALVES; i++)
+        assert_near((double)((const float *)copy.data)[i], (double)expected[i], 0.004);
+}
+
+/* Steps that are too small for bf16 add up in the copies of f32, and only there. */
+static void small_steps_of_bf16_add_up(void **state) {
+    enum { STEPS = 64 };
+    for (int optimizer = 0; optimizer < 2; optimizer++)
+        for (int master = 0; master < 2; master++) {
+            Training training = squared();
+            training.optimizer = optimizer ? SN_OPTIMIZER_SGD : SN_OPTIMIZER_ADAMW;
+            training.decay = 0;
+            training.master = master;
+            sn_Program *program = program_of(half, &training, false, 1, *state);
+            sn_Context *context = context_of(program);
+            float before[HALVES], after[HALVES];
+            int large = 0, moved = 0;
+            read_halves(context, before);
+            random_batch(3);
+            rate = 1e-4f;
+            for (int step = 0; step < STEPS; step++) assert_ok(sn_context_run(context));
+            read_halves(context, after);
+            for (int i = 0; i < HALVES; i++) {
+                if (fabsf(before[i]) < 0.25f) continue; /* bf16 tells smaller ones apart more finely */
+                large++;
+                moved += after[i] != before[i];
+            }
+            assert_true(large > HALVES / 3);
+            if (master)
+                assert_true(moved > large / 2), assert_copy_near(context, after);
+            else
+                assert_true(moved * 4 < large);
+            sn_context_free(context);
+            sn_program_free(program);
+        }
+}
+
+/* A weight that is set is stepped from, whatever its copy was. */
+static void a_weight_that_is_set_counts(void **state) {
+    Training training = squared();
+    sn_Program *program = program_of(half, &training, false, 1, *state);
+    sn_Context *context = context_of(program);
+    uint16_t set[HALVES];
+    float expected[HALVES];
+    sn_Tensor w;
+    random_batch(3);
+    rate = 1e-4f;
+    assert_ok(sn_context_run(context));
+    assert_ok(sn_context_state_get(context, state_named(context, "w"), &w));
+    for (int i = 0; i < HALVES; i++) set[i] = 0x4040, expected[i] = 3;
+    w.data = set;
+    assert_ok(sn_context_state_set(context, state_named(context, "w"), &w));
+    assert_ok(sn_context_run(context));
+    assert_copy_near(context, expected);
+    sn_context_free(context);
+    sn_program_free(program);
+}
+
 /* A saved program keeps no states of its own. */
 static void a_step_is_not_saved(void **state) {
     Training training = squared();
@@ -456,6 +527,8 @@ int main(void) {
         cmocka_unit_test(steps_that_are_not_finite_do_not_count),
         cmocka_unit_test(states_are_read_and_set),
         cmocka_unit_test(gradients_of_bf16_are_not_rounded),
+        cmocka_unit_test(small_steps_of_bf16_add_up),
+        cmocka_unit_test(a_weight_that_is_set_counts),
         cmocka_unit_test(a_step_is_not_saved),
         cmocka_unit_test(phases_leave_out_updates),
         cmocka_unit_test(names_choose_parameters),

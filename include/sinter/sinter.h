@@ -152,6 +152,7 @@ typedef struct sn_TrainingOptions {
     double activation_share; /* of what activations take without a budget, parameters' gradients apart */
     int extent_count;        /* symbolic extents of the runs that have to fit; of others 128 is assumed */
     const sn_Extent *extent;
+    int no_master_weights; /* parameters of f16 and bf16 have no copies of f32 that steps add up in */
 } sn_TrainingOptions;
 
 /* A program whose run is a step of training. Its inputs are the model's, then "labels" or "targets", then
