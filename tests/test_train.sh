@@ -114,6 +114,7 @@ cmp drop1.onnx drop2.onnx && cmp drop1.ck half.ck || say "two threads drop other
 cmp drop3.onnx drop4.onnx || say "what goes on drops otherwise"
 "$SINTER" "${drop[@]}" --dropout 0 -o none.onnx >/dev/null
 "$SINTER" "${drop[@]}" --dropout 0.2 -o rate.onnx >/dev/null
+"$SINTER" info drop1.onnx >/dev/null || say "info of a model that drops"
 cmp drop1.onnx rate.onnx || say "a rate that is the model's does otherwise"
 cmp -s drop1.onnx none.onnx && say "nothing is dropped"
 "$SINTER" "${drop[@]}" --lr 1e-30 --min-lr 0 --dropout 0.9 --steps 1 --eval-every 1 --format csv -o frozen.onnx >with
