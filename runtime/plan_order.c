@@ -61,7 +61,7 @@ void sn_plan_order(Arena *arena, const Graph *graph, PlanStep *step, int count) 
     int start = find_start(step, count), update = start;
     while (update < count && step[update].cluster->phase != SN_PHASE_UPDATE) update++;
     PlanStep *copy = SN_ARRAY(arena, PlanStep, count);
-    if (count) memcpy(copy, step, (size_t)count * sizeof *copy);
+    if (count > 0) memcpy(copy, step, (size_t)count * sizeof *copy);
     Order o = {.graph = graph,
                .step = copy,
                .count = count,

@@ -69,14 +69,15 @@ static int64_t now(void) {
 }
 
 /* The length of the range that begins at item `at`: at first one large one for each thread, since kernels
- * prepare something for each range, then smaller and smaller ones, so that threads finish together. Only those
- * cut what belongs together, unless all threads can have the same. */
+ * prepare something for each range, then smaller and smaller ones, so that threads finish together. What belongs together
+ * is cut in quarters by the small ones, and by the large ones where threads would not have nearly the same. */
 static int64_t range(const Pool *pool, int64_t at) {
     int64_t left = pool->items - at, threads = pool->threads, most = pool->items / 4 * 3;
     int64_t count = at < most ? (most + threads - 1) / threads : left / (2 * threads);
-    bool even = pool->items / pool->together % threads == 0;
-    if (pool->items / pool->together >= threads && (even || at < most))
-        count = (count + pool->together - 1) / pool->together * pool->together;
+    int64_t groups = pool->items / pool->together;
+    bool whole = at < most && (groups % threads == 0 || groups >= 4 * threads);
+    int64_t unit = whole ? pool->together : (pool->together + 3) / 4;
+    if (groups >= threads) count = (count + unit - 1) / unit * unit;
     if (count < pool->least) count = pool->least;
     return count < left ? count : left;
 }
