@@ -28,6 +28,7 @@ typedef struct Emit {
     KernelIr *kernel;
     Axes param;   /* Kernel.param: what s0, s1 … are, over all functions of the kernel */
     bool streams; /* stores may go past the caches: `past` says so, see device/memory.h */
+    bool lags;    /* the nest's rows are stored one row later, see emit_lag.c */
 
     /* the function being written */
     const Nest *nest;
@@ -151,6 +152,18 @@ void sn_emit_tile_range(Emit *emit, const Store *store);
 
 /* At a vector of these rows: fetches its share of what follows the item's rows in memory. */
 void sn_emit_band_ahead(Emit *emit);
+
+/* ---- emit_lag.c: rows of the C dialect that are stored while the next one is computed ---- */
+
+/* Whether the nest is one of those; its last step is then never written by itself. */
+bool sn_emit_lags(Emit *emit);
+
+/* Before the loop over rows: defines what is to be stored as nothing. At the end of a row: as that row. */
+void sn_emit_lag_begin(Emit *emit);
+void sn_emit_lag_row(Emit *emit);
+
+/* Stores what has not been stored of the row of before, up to at least element `limit`, or all where it is the length. */
+void sn_emit_lag(Emit *emit, const char *limit);
 
 /* ---- the two dialects ---- */
 Status sn_emit_c(KernelIr *kernel, Kernel *out);

@@ -173,6 +173,11 @@ static void close_partial(Emit *emit, const Store *store, int k) {
     close_loops(emit, 1);
 }
 
+/* Whether the loop being written also stores the row of before. */
+static bool hosts_stores(const Emit *emit) {
+    return emit->lags && emit->step == emit->nest->step.count - 2;
+}
+
 /* UNROLL vectors at a time, and what they read ahead: in one of `copies` each, or in a loop where there is one. */
 static void emit_groups(Emit *emit, const Step *step, const unsigned char *needed, int copies,
                         const RowShare *share, const char *condition, const char *length) {
@@ -180,6 +185,7 @@ static void emit_groups(Emit *emit, const Step *step, const unsigned char *neede
     sn_emit_line(emit, "%sfor (; i%d + %d * SN_LANES <= %s;) {", condition, k, UNROLL, length);
     emit->indent++;
     sn_emit_read_share(emit, share, UNROLL);
+    if (hosts_stores(emit)) sn_emit_lag(emit, sn_arena_printf(emit->arena, "i%d + %d * SN_LANES", k, UNROLL));
     for (int copy = 0; copy < copies; copy++) {
         sn_emit_line(emit, copies > 1 ? "{" : "for (int u = 0; u < %d; u++) {", UNROLL);
         emit->indent++;
@@ -205,7 +211,9 @@ static void emit_step_row(Emit *emit, const Step *step, const unsigned char *nee
     emit->indent++;
     sn_emit_line(emit, "int64_t i%d = 0;", k);
     open_vectors(emit, aligned);
-    if (copies > 1 || share->count) emit_groups(emit, step, needed, copies, share, condition, length);
+    if (copies > 1 || share->count || hosts_stores(emit))
+        emit_groups(emit, step, needed, copies, share, condition, length);
+    if (hosts_stores(emit)) sn_emit_lag(emit, length);
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", condition, k, length, k);
     emit->indent++;
     emit_body(emit, step, needed, 0);
@@ -227,6 +235,7 @@ static RowShare *row_shares(Emit *emit) {
     for (emit->step = 0; emit->step < count; emit->step++)
         if (emit->nest->step.at[emit->step].loop)
             all += size[emit->step] = step_size(emit, &emit->nest->step.at[emit->step]);
+    if (emit->lags) size[count - 2] += size[count - 1], size[count - 1] = 0;
     for (int i = 0; i < count && all; i++) {
         share[i].from = (UNROLL * before + all / 2) / all;
         before += size[i];
@@ -240,7 +249,7 @@ static void emit_steps(Emit *emit) {
     const unsigned char *any = sn_emit_needed(emit, -1);
     bool columns = emit->nest->vector == SN_VECTOR_PARALLEL;
     const RowShare *share = row_shares(emit);
-    for (int i = 0; i < emit->nest->step.count; i++) {
+    for (int i = 0; i < emit->nest->step.count - emit->lags; i++) {
         const Step *step = &emit->nest->step.at[i];
         emit->step = i;
         if (!step->loop)
@@ -251,6 +260,7 @@ static void emit_steps(Emit *emit) {
             emit_step_columns(emit, step, sn_emit_needed(emit, i));
         sn_emit_place(emit, columns ? SN_PLACE_VECTOR : SN_PLACE_ROW, i + 1, any);
     }
+    if (emit->lags) sn_emit_lag_row(emit);
 }
 
 /* ---- rows ---- */
@@ -389,7 +399,8 @@ static void emit_range(Emit *emit) {
     }
     const char *grain = sn_emit_dim(emit, nest->grain, NULL), *rows = sn_emit_dim(emit, nest->rows, NULL);
     sn_emit_line(emit, "int64_t row = item * %s, rest = row;", grain);
-    sn_emit_line(emit, "const int64_t rows = sn_least_of(row + %s, %s);", grain, rows);
+    sn_emit_line(emit, "const int64_t rows = sn_least_of(%s * %s, %s);", emit->lags ? "till" : "(item + 1)",
+                 grain, rows);
     for (int i = outer_axes(nest) - 1; i >= 0; i--) {
         Dim axis = nest->parallel.at[i];
         const char *extent = extent_text(emit, axis), *by = stride_of(nest, axis);
@@ -459,6 +470,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     const Nest *nest = emit->kernel->nest.at[number];
     sn_emit_function(emit, nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
+    emit->lags = sn_emit_lags(emit);
     emit_scratch(emit);
     if (nest->strip) sn_emit_line(emit, "enum { strip = %d };", SN_STRIP_ROWS);
     emit_range(emit);
@@ -466,6 +478,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     sn_emit_rows_ahead(emit);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
     sn_emit_bands(emit);
+    if (emit->lags) sn_emit_lag_begin(emit);
     sn_emit_line(emit, "for (; row < rows; row++) {");
     emit->indent++;
     if (nest->cut) {
@@ -484,9 +497,10 @@ static void emit_nest(Emit *emit, int number, Text *out) {
         emit_row(emit, any);
     emit_next_row(emit);
     close_loops(emit, 1);
+    if (emit->lags) sn_emit_lag(emit, extent_text(emit, emit->vector_axis));
     sn_emit_line(emit, "return 0;");
-    sn_text_add(out, "static int nest%d(void *const *buffers, const int64_t *symbols, int64_t item) {\n",
-                number);
+    sn_text_add(out, "static int nest%d(void *const *buffers, const int64_t *symbols, int64_t item%s) {\n",
+                number, emit->lags ? ", int64_t till" : "");
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
 }
@@ -498,7 +512,8 @@ static void emit_entry(Emit *emit, Text *out) {
     KernelIr *kernel = emit->kernel;
     Dim start = sn_dim(kernel->dims, 0);
     sn_emit_function(emit, kernel->nest.at[0]);
-    sn_emit_line(emit, "for (int64_t item = begin; item < end; item++) {");
+    /* Rows that are stored later go on from one work item to the next. */
+    sn_emit_line(emit, "for (int64_t item = begin; item < end; item%s) {", emit->lags ? " = end" : "++");
     emit->indent++;
     sn_emit_line(emit, "int fault;");
     for (int i = 0; i < kernel->nest.count; i++) {
@@ -506,8 +521,8 @@ static void emit_entry(Emit *emit, Text *out) {
         const char *test = i + 1 < kernel->nest.count
                                ? sn_arena_printf(emit->arena, "if (item < %s) ", sn_emit_dim(emit, end, NULL))
                                : "";
-        sn_emit_line(emit, "%s%sfault = nest%d(buffers, symbols, item - %s);", i ? "else " : "", test, i,
-                     sn_emit_dim(emit, start, NULL));
+        sn_emit_line(emit, "%s%sfault = nest%d(buffers, symbols, item - %s%s);", i ? "else " : "", test, i,
+                     sn_emit_dim(emit, start, NULL), emit->lags ? ", end" : "");
         start = end;
     }
     sn_emit_line(emit, "if (fault) return fault;");

@@ -69,6 +69,27 @@ static void rows_are_read_ahead(void **state) {
     check_text(c, "SN_AHEAD(b", true, SIZES, sizes);
 }
 
+/* Whole groups of vectors, a rest, and rows shorter than a group; results that are kept, and that are computed twice. */
+static void rows_are_stored_while_the_next_is_computed(void **state) {
+    (void)state;
+    static const char *const shape[] = {"B, T, 300", "B, T, 64", "B, T, 13"};
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        Value *x = param(c, SN_F32, shape[i]), *bias = param(c, SN_F32, "B, T, 1");
+        Value *y = softmax(c, two(c, SN_OP_ADD, x, expand(c, bias, shape[i])), 2);
+        result(c, i ? cast(c, y, SN_BF16) : y);
+        check_text(c, "done = 0;", true, SIZES, sizes);
+        c = begin_case(SN_CLUSTER_REDUCE);
+        x = param(c, SN_F32, shape[i]);
+        Value *sum = reduce(c, SN_OP_REDUCE_SUM, one(c, SN_OP_EXP, x), 2);
+        result(c, two(c, SN_OP_SUB, x, spread(c, one(c, SN_OP_LOG, sum), x)));
+        check_text(c, "done = 0;", true, SIZES, sizes);
+    }
+    Case *c = begin_case(SN_CLUSTER_REDUCE); /* kept in memory, where each work item has its own */
+    result(c, softmax(c, param(c, SN_F32, "B, T"), 1));
+    check_text(c, "done = 0;", false, SIZES, sizes);
+}
+
 static void gathered_rows_are_read_ahead(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_REDUCE);
@@ -205,6 +226,7 @@ int main(void) {
         cmocka_unit_test(stores_past_the_caches),
         cmocka_unit_test(small_results_stay_in_the_caches),
         cmocka_unit_test(rows_are_read_ahead),
+        cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),
         cmocka_unit_test(many_pieces),

@@ -1,0 +1,131 @@
+/* Rows whose last loop only stores, after one that computes what is dear: the results of a row are stored while the next
+ * one is computed, so that memory is not idle then. A range of work items is one sequence of such rows. Values that were
+ * kept for a row are stored before the next row's take their place. */
+#include "emit.h"
+
+static int last_step(const Emit *emit) {
+    return emit->nest->step.count - 1;
+}
+
+static bool keeps_locally(const Nest *nest) {
+    for (int i = 0; i < nest->scratch.count; i++)
+        if (!nest->scratch.at[i].count) return false;
+    for (int i = 0; i < nest->instr.count; i++)
+        if (nest->instr.at[i]->scratch >= 0 && nest->instr.at[i]->kept != nest->step.count - 2) return false;
+    return true;
+}
+
+static bool computes_dear(Emit *emit, int step) {
+    const unsigned char *needed = sn_emit_needed(emit, step);
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        bool loaded = instr->scratch >= 0 && instr->kept < step;
+        if (needed[i] && !loaded && instr->reduced && instr->kind == SN_INSTR_CALL &&
+            sn_function_is_costly(instr->function))
+            return true;
+    }
+    return false;
+}
+
+bool sn_emit_lags(Emit *emit) {
+    const Nest *nest = emit->nest;
+    int last = last_step(emit);
+    if (!emit->streams || emit->kernel->nest.count != 1 || nest->vector != SN_VECTOR_REDUCED || last < 1 ||
+        nest->reduced.count != 1 || !nest->parallel.count || nest->cut || !keeps_locally(nest))
+        return false;
+    for (int p = 0; p < last; p++)
+        if (!nest->step.at[p].loop || !nest->step.at[p].acc.count || nest->step.at[p].store.count)
+            return false;
+    const Step *step = &nest->step.at[last];
+    return step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
+           computes_dear(emit, last - 1) && !computes_dear(emit, last);
+}
+
+/* What the last loop needs of its row. */
+static bool is_of_row(const Emit *emit, const unsigned char *needed, int id) {
+    const Instr *instr = emit->nest->instr.at[id];
+    (void)emit;
+    return needed[id] && instr->rowwise && !instr->reduced;
+}
+
+static const char *length_text(Emit *emit) {
+    return sn_emit_dim(emit, emit->vector_axis->operand[0], NULL);
+}
+
+void sn_emit_lag_begin(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const unsigned char *needed = sn_emit_needed(emit, last_step(emit));
+    sn_emit_line(emit, "int64_t done = %s;", length_text(emit));
+    for (int i = 0; i < nest->parallel.count; i++)
+        sn_emit_line(emit, "int64_t before%d = 0;", (int)nest->parallel.at[i]->value);
+    for (int i = 0; i < nest->instr.count; i++)
+        if (is_of_row(emit, needed, i))
+            sn_emit_line(emit, "%s p%d = 0;", sn_emit_type(nest->instr.at[i]->dtype, false), i);
+}
+
+void sn_emit_lag_row(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const unsigned char *needed = sn_emit_needed(emit, last_step(emit));
+    sn_emit_line(emit, "done = 0;");
+    for (int i = 0; i < nest->parallel.count; i++) {
+        int k = (int)nest->parallel.at[i]->value;
+        sn_emit_line(emit, "before%d = i%d;", k, k);
+    }
+    for (int i = 0; i < nest->instr.count; i++)
+        if (is_of_row(emit, needed, i)) sn_emit_line(emit, "p%d = v%d;", i, i);
+}
+
+/* The names that the row of before had. */
+static void emit_names(Emit *emit, const unsigned char *needed) {
+    const Nest *nest = emit->nest;
+    for (int i = 0; i < nest->parallel.count; i++) {
+        int k = (int)nest->parallel.at[i]->value;
+        sn_emit_line(emit, "const int64_t i%d = before%d;", k, k);
+    }
+    for (int i = 0; i < nest->instr.count; i++)
+        if (is_of_row(emit, needed, i))
+            sn_emit_line(emit, "const %s v%d = p%d;", sn_emit_type(nest->instr.at[i]->dtype, false), i, i);
+}
+
+static void emit_stores(Emit *emit, const unsigned char *needed, Form form) {
+    const Step *step = &emit->nest->step.at[last_step(emit)];
+    emit->form = form;
+    sn_emit_place(emit, SN_PLACE_LOOP, 0, needed);
+    for (int i = 0; i < step->store.count; i++) sn_emit_store(emit, &step->store.at[i]);
+}
+
+void sn_emit_lag(Emit *emit, const char *limit) {
+    const Step *step = &emit->nest->step.at[last_step(emit)];
+    const unsigned char *needed = sn_emit_needed(emit, last_step(emit));
+    const char *length = length_text(emit);
+    const Form form = emit->form;
+    int k = (int)emit->vector_axis->value, present = emit->step;
+    emit->step = last_step(emit);
+    sn_emit_line(emit, "if (done < %s) {", length);
+    emit->indent++;
+    sn_emit_line(emit, "const int64_t limit = %s;", limit);
+    emit_names(emit, needed);
+    sn_emit_line(emit, "int64_t i%d = done;", k);
+    sn_emit_head(emit, sn_emit_head_store(emit, step));
+    sn_emit_line(emit, "if (i%d) head = 0;", k);
+    sn_emit_line(emit, "for (;;) {");
+    emit->indent++;
+    sn_emit_line(emit, "if (!head) for (; i%d < limit && i%d + SN_LANES <= %s; i%d += SN_LANES) {", k, k,
+                 length, k);
+    emit->indent++;
+    emit_stores(emit, needed, SN_FORM_VECTOR);
+    emit->indent--;
+    sn_emit_line(emit, "}");
+    sn_emit_line(emit, "if (i%d >= %s || (!head && i%d + SN_LANES <= %s)) break;", k, length, k, length);
+    sn_emit_line(emit, "SN_PARTIAL(head && head < %s - i%d ? head : sn_least_of(%s - i%d, SN_LANES))", length,
+                 k, length, k);
+    emit_stores(emit, needed, SN_FORM_PARTIAL);
+    sn_emit_line(emit, "i%d += n, head = 0;", k);
+    emit->indent--;
+    sn_emit_line(emit, "}");
+    sn_emit_line(emit, "done = i%d;", k);
+    emit->indent--;
+    sn_emit_line(emit, "}");
+    emit->step = present;
+    emit->form = form;
+}
