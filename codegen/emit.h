@@ -28,6 +28,7 @@ typedef struct Emit {
     KernelIr *kernel;
     Axes param;   /* Kernel.param: what s0, s1 … are, over all functions of the kernel */
     bool streams; /* stores may go past the caches: `past` says so, see device/memory.h */
+    bool online;  /* sums are being written that follow a maximum block by block, see emit_online.c */
     bool lags;    /* the nest's rows are stored one row later, see emit_lag.c */
 
     /* the function being written */
@@ -164,6 +165,22 @@ void sn_emit_lag_row(Emit *emit);
 
 /* Stores what has not been stored of the row of before, up to at least element `limit`, or all where it is the length. */
 void sn_emit_lag(Emit *emit, const char *limit);
+
+/* ---- emit_online.c: a maximum and the sums of exponentials below it, in one walk over long rows ---- */
+
+enum { SN_ONLINE_BLOCK = 4096 }; /* elements: 16 KB of float32, a part of a first-level cache */
+
+/* Whether steps `step` and `step` + 1 are that; then *top has the maximum and *sums all else that they accumulate. */
+bool sn_emit_goes_online(Emit *emit, int step, Step *top, Step *sums);
+
+/* Of the step with the maximum, top: defines the maximum so far. Behind a block's maximum: takes it in, and scales the
+ * `copies` of what has been summed up when it rises. Names the maximum so far as later steps know it. */
+void sn_emit_online_begin(Emit *emit, const Step *top);
+void sn_emit_online_rise(Emit *emit, const Step *top, const Step *sums, int copies);
+void sn_emit_online_top(Emit *emit, const Step *top);
+
+/* At a vector: reads the next block ahead. */
+void sn_emit_block_ahead(Emit *emit);
 
 /* ---- the two dialects ---- */
 Status sn_emit_c(KernelIr *kernel, Kernel *out);

@@ -90,6 +90,28 @@ static void rows_are_stored_while_the_next_is_computed(void **state) {
     check_text(c, "done = 0;", false, SIZES, sizes);
 }
 
+/* Whole blocks and a rest; with another sum in the same loop, whose elements know nothing of the maximum; minus infinity
+ * alone in the first blocks of a row. */
+static void long_rows_are_walked_once(void **state) {
+    (void)state;
+    static const int64_t rows[] = {1, 3, 5};
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    Value *x = param(c, SN_F32, "B, 66001"), *y = param(c, SN_F32, "B, 66001");
+    result(c, softmax(c, two(c, SN_OP_MUL, x, y), 1));
+    c->low = -9, c->high = 9;
+    check_text(c, "float top = ", true, 3, rows);
+    c = begin_case(SN_CLUSTER_REDUCE);
+    x = param(c, SN_F32, "B, 20480");
+    Value *few = two(c, SN_OP_MAX, two(c, SN_OP_SUB, x, number(c, 3.5, x)), number(c, 0, x));
+    Value *z = two(c, SN_OP_DIV, number(c, -1, x), few); /* finite five times a row */
+    Value *top = reduce(c, SN_OP_REDUCE_MAX, z, 1);
+    Value *e = one(c, SN_OP_EXP, two(c, SN_OP_SUB, z, spread(c, top, z)));
+    Value *all = two(c, SN_OP_ADD, top, one(c, SN_OP_LOG, reduce(c, SN_OP_REDUCE_SUM, e, 1)));
+    result(c, two(c, SN_OP_ADD, all, reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_MUL, x, x), 1)));
+    c->tolerance = 2e-5;
+    check_text(c, "float top = ", true, 3, rows);
+}
+
 static void gathered_rows_are_read_ahead(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_REDUCE);
@@ -227,6 +249,7 @@ int main(void) {
         cmocka_unit_test(small_results_stay_in_the_caches),
         cmocka_unit_test(rows_are_read_ahead),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
+        cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),
         cmocka_unit_test(many_pieces),
