@@ -174,18 +174,20 @@ static Status best_of_small(Bench *b, int64_t n, double *seconds) {
     return NULL;
 }
 
-/* The least time of all of it that the time of as much as second-level caches hold, or of a half or a quarter of it, tells,
- * where that is not less than a row a thread; threads do not have equal shares of all of these. */
-static Status measure_near(Bench *b) {
+/* On one thread: the least time of all of it that the time of as much as a second-level cache holds, or of a half or a
+ * quarter of it, tells, where that is not less than a row. */
+static Status measure_near(void *argument) {
+    Bench *b = argument;
+    TRY(compile(b));
+    TRY(set_inputs(b, size_of(b)));
     const int64_t near = b->device->target.l2_bytes / 4 * 3; /* bytes read and written by a thread */
     int64_t all = size_of(b), step = b->rows->multiple ? b->rows->multiple : 1;
-    int64_t each = (int64_t)((b->read + b->written) / (double)all), threads = b->options->threads;
-    int64_t least = threads > step ? threads : step;
-    if (!b->rows->body || least * each > threads * near) return NULL;
+    int64_t each = (int64_t)((b->read + b->written) / (double)all);
+    if (step * each > near) return NULL;
     for (int part = 1; part <= 4; part *= 2) {
-        int64_t n = near / part * threads / each / step * step;
+        int64_t n = near / part / each / step * step;
         double seconds = 0;
-        n = n < least ? least : n < all ? n : all;
+        n = n < step ? step : n < all ? n : all;
         TRY(best_of_small(b, n, &seconds));
         seconds *= (double)all / (double)n;
         if (part == 1 || seconds < b->near) b->near = seconds;
@@ -215,14 +217,13 @@ static Status measure(void *argument) {
         TRY(sn_peak_meter_memory(b->meter, false, &reading));
         if (reading > b->reading) b->reading = reading;
     }
-    TRY(count_bytes(b));
-    return measure_near(b);
+    return count_bytes(b);
 }
 
-static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *meter, Bench *b) {
-    *b = (Bench){.options = options, .rows = rows, .meter = meter, .arena = sn_arena_new()};
+static Status guarded(Bench *b, Status (*function)(void *argument)) {
+    b->arena = sn_arena_new();
     if (!b->arena) return sn_fail(SN_NO_MEMORY, "out of memory");
-    Status status = sn_guarded(b->arena, measure, b);
+    Status status = sn_guarded(b->arena, function, b);
     for (int k = 0; k < b->input_count; k++) b->device->ops->free(b->device, b->input[k], b->input_bytes[k]);
     sn_context_free(b->context);
     if (b->program)
@@ -230,6 +231,18 @@ static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *
     else
         sn_arena_free(b->arena);
     return status;
+}
+
+static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *meter, Bench *b) {
+    Options alone = *options;
+    alone.threads = 1;
+    *b = (Bench){.options = options, .rows = rows, .meter = meter};
+    TRY(guarded(b, measure));
+    if (options->show || !rows->body) return NULL;
+    Bench near = {.options = &alone, .rows = rows, .read = b->read, .written = b->written};
+    TRY(guarded(&near, measure_near));
+    b->near = near.near / options->threads;
+    return NULL;
 }
 
 /* ---- the table ---- */
