@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes ops/OPERATOR_VERSION_CASE of quantised tensors, by onnxruntime, or by ONNX's reference evaluator where it has no
-kernel or the types are of 4 bits. As operators.py has them: every second case declares its input dims as symbols.
+kernel or the types are of 4 bits. As operators.py has them: every second case declares its input dims as symbols. And two
+of the models here as onnxruntime's own tools quantise them, with its results for the inputs that are there.
     quantized.py [--into FOLDER] [--only TEXT]
 """
 
@@ -197,6 +198,36 @@ def write_operator(into, name, version, case, symbolic):
         file.write(model.SerializeToString())
 
 
+def dynamic(source, target):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def four_bit_blocks(source, target):
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), block_size=16, is_symmetric=False)
+    quantizer.process()
+    quantizer.model.save_model_to_file(target)
+
+
+def write_model(here, into, source, label, quantise):
+    folder = os.path.join(into, f"{source}_{label}")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    quantise(os.path.join(here, source, "model.onnx"), os.path.join(folder, "model.onnx"))
+    model = onnx.load(os.path.join(folder, "model.onnx"))
+    for case in sorted(os.listdir(os.path.join(here, source))):
+        if case == "model.onnx":
+            continue
+        fed = {}
+        for number, name in enumerate(vectors.graph_inputs(model)):
+            tensor = onnx.load_tensor(os.path.join(here, source, case, f"input_{number}.pb"))
+            fed[name] = numpy_helper.to_array(tensor)
+        vectors.write_case(os.path.join(folder, case), fed, vectors.run_onnxruntime(model, fed))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -213,6 +244,10 @@ def main():
             seen.add((name, case.name))
             write_operator(os.path.join(arguments.into, "ops"), name, version, case, total % 2 == 1)
             total += 1
+    for source, label, quantise in (("bert_op17_dynamic_unfolded", "int8", dynamic),
+                                    ("gpt2_ts17_sdpa", "nbits", four_bit_blocks)):
+        if arguments.only in f"{source}_{label}":
+            write_model(here, arguments.into, source, label, quantise)
     print(f"{total} cases")
 
 
