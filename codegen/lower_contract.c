@@ -53,6 +53,12 @@ static Status lower_plain(Gemm *gemm) {
     Instr *factor[2] = {sn_lower_pull(lower, gemm->node->input[0], left),
                         sn_lower_pull(lower, gemm->node->input[1], right_index(gemm, full, k))};
     factor[1] = sn_lower_cast(lower, factor[1], dtype, true);
+    if (gemm->attr->block) {
+        Dim block = sn_dim_floordiv(lower->dims, k, sn_dim(lower->dims, gemm->attr->block));
+        Instr *scaled[2] = {factor[1],
+                            sn_lower_pull(lower, gemm->node->input[2], right_index(gemm, full, block))};
+        factor[1] = sn_lower_call(lower, "mul", dtype, dtype, 2, scaled);
+    }
     Acc *acc = SN_NEW(lower->arena, Acc);
     *acc = (Acc){
         .function = "add", .dtype = dtype, .value = sn_lower_call(lower, "mul", dtype, dtype, 2, factor)};

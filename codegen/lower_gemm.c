@@ -8,6 +8,7 @@ enum {
     FEW = 4, /* heights: SN_GEMM_FEW of gemm_unpacked.h */
     STEP = 2,
     GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_packed.h */
+    WIDENED = 128,       /* rows of a panel that are near when they have been widened */
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
@@ -29,8 +30,7 @@ static bool read_operand(Gemm *gemm, const Value *value, const char *name, const
 
 /* The packed operand: the address of a batch's panels. False when it does not lie as the template wants it.
  */
-static bool read_panels(Gemm *gemm) {
-    const Value *value = gemm->node->input[1];
+static bool read_panels(Gemm *gemm, const Value *value, const char *name) {
     Lower *lower = &gemm->lower;
     Type type = value->type;
     Dim *axes = sn_view_axes(lower->dims, lower->arena, type.rank, type.dim);
@@ -46,7 +46,7 @@ static bool read_panels(Gemm *gemm) {
         lower->kernel->nest.count--;
         return false;
     }
-    HoleSpec spec = {.name = "sn_gemm_panels", .count = 1, .argument = {"batch"}, .extent = {gemm->batch}};
+    HoleSpec spec = {.name = name, .count = 1, .argument = {"batch"}, .extent = {gemm->batch}};
     HoleAxes at = sn_hole_axes(lower->kernel, &spec, false);
     Dim *to = SN_ARRAY(lower->arena, Dim, type.rank);
     at.argument[1] = at.argument[2] = sn_dim(lower->dims, 0);
@@ -143,9 +143,10 @@ static Dim gemm_together(const Gemm *gemm, bool copied) {
 }
 
 static const char *tile_defines(const Gemm *gemm) {
+    bool blocks = gemm->attr && gemm->attr->block; /* b is widened before the tile reads it */
     return sn_arena_printf(gemm->lower.arena,
                            "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n",
-                           gemm->tile.rows, gemm->tile.vectors, gemm->mode ? gemm->mode : 1);
+                           gemm->tile.rows, gemm->tile.vectors, gemm->mode && !blocks ? gemm->mode : 1);
 }
 
 /* A block of A, its sums and two pieces of a panel share the second-level cache. A piece that is all of K needs no sums
@@ -179,6 +180,7 @@ static void choose_tile(Gemm *gemm) {
     if (gemm->mode) {
         choose_block(gemm);
         take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
+        if (gemm->attr && gemm->attr->block) gemm->piece = WIDENED;
         return;
     }
     gemm->panels = 4;
@@ -205,7 +207,9 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     bool ahead = read_address(gemm);
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     choose_tile(gemm);
-    if (gemm->mode && !read_panels(gemm))
+    const Value *factors = gemm->attr->block ? gemm->node->input[2] : NULL;
+    if (gemm->mode && (!read_panels(gemm, gemm->node->input[1], "sn_gemm_panels") ||
+                       (factors && !read_panels(gemm, factors, "sn_gemm_factors"))))
         return sn_fail(SN_UNSUPPORTED, "a packed operand that is not stored whole");
     if (!gemm->mode)
         b_across = read_operand(gemm, gemm->node->input[1], "sn_gemm_b", "k", gemm->K, "n", gemm->N, true);
@@ -224,11 +228,13 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     int64_t stride = usable_stride(gemm, a_across);
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
-        "%s#define SN_GEMM_B %d\n#define SN_GEMM_KC %d\n#define %s %d\n#define SN_GEMM_A_ALONG_M %d\n"
+        "%s#define SN_GEMM_B %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_KC %d\n#define %s %d\n#define "
+        "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n",
-        tile_defines(gemm), gemm->mode, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead, (long long)stride);
+        tile_defines(gemm), gemm->mode, (long long)gemm->attr->block, gemm->piece,
+        gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS", gemm->heights, a_across, b_across, ahead,
+        (long long)stride);
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";

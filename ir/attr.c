@@ -89,8 +89,8 @@ static const Field attention_field[] = {
     OPTION(AttrAttention, number, INT64)};
 INFO(attention, AttrAttention);
 
-static const Field contract_field[] = {OPTION(AttrContract, packed, BOOL),
-                                       OPTION(AttrContract, columns, DIM)};
+static const Field contract_field[] = {OPTION(AttrContract, packed, BOOL), OPTION(AttrContract, columns, DIM),
+                                       OPTION(AttrContract, block, INT64)};
 INFO(contract, AttrContract);
 
 static const Field pack_field[] = {FIELD(AttrPack, panel, INT64)};

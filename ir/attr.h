@@ -181,10 +181,13 @@ enum {
 };
 
 /* contract(a, b): a [batch…, M, K], b [batch…, K, N] -> [batch…, M, N], batch extents equal. When `packed`, b
- * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. */
+ * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. A packed b may come with
+ * factors, packed too, [batch…, ceildiv(N, P), ceildiv(K, block), P]: one for each column and each `block` rows of b
+ * (0 where there are none). */
 typedef struct AttrContract {
     bool packed;
     Dim columns; /* NULL unless packed */
+    int64_t block;
 } AttrContract;
 
 /* pack(b): b [batch…, K, N] -> [batch…, ceildiv(N, P), K, P], P = panel: the layout a CPU contraction

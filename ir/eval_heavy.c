@@ -56,12 +56,26 @@ Status sn_eval_matmul(Eval *eval, const Node *node) {
     return NULL;
 }
 
+/* b with its factors multiplied in. */
+static const Array *with_factors(Eval *eval, const Node *node, const Array *b, const Array *factors) {
+    int64_t block = ((const AttrContract *)node->attr)->block, panel = b->extent[b->rank - 1];
+    int64_t length = b->extent[b->rank - 2], blocks = factors->extent[factors->rank - 2];
+    Array *made = sn_array_new(eval->arena, SN_F32, b->rank, b->extent);
+    for (int64_t i = 0; i < b->count; i++) {
+        int64_t of = i / panel / length, k = i / panel % length;
+        made->f[i] =
+            (b->f ? b->f[i] : (double)b->i[i]) * factors->f[(of * blocks + k / block) * panel + i % panel];
+    }
+    return made;
+}
+
 /* Column n of a packed operand is column n mod P of panel n / P; unpacked it is one panel of N columns. */
 Status sn_eval_contract(Eval *eval, const Node *node) {
     const Array *a = sn_eval_input(eval, node, 0), *b = sn_eval_input(eval, node, 1);
     Array *out;
     TRY(sn_eval_output(eval, node, 0, &out));
     if (out->count == 0) return NULL;
+    if (node->input_count > 2) b = with_factors(eval, node, b, sn_eval_input(eval, node, 2));
     int64_t rows = a->extent[a->rank - 2], length = a->extent[a->rank - 1];
     int64_t columns = out->extent[out->rank - 1], panel = b->extent[b->rank - 1];
     int64_t panels = (columns + panel - 1) / panel;

@@ -40,10 +40,31 @@ static bool is_narrower(DType a, DType b) {
     return a == SN_F32 && (b == SN_BF16 || b == SN_F16 || b == SN_I8);
 }
 
+/* One factor for each column of a packed b and each `block` of its rows. */
+static Status check_factors(Infer *infer, const Node *node) {
+    const AttrContract *attr = node->attr;
+    bool given = node->input_count > 2;
+    if (given != (attr->block > 0) || (given && !attr->packed))
+        return sn_fail(SN_INVALID, "blocks of %lld rows, and %s factors", (long long)attr->block,
+                       given ? "with" : "without");
+    if (!given) return NULL;
+    Type b = node->input[1]->type, factors = node->input[2]->type;
+    if (factors.dtype != SN_F32 || factors.rank != b.rank)
+        return sn_fail(SN_INVALID, "factors of rank %d for a matrix of rank %d", factors.rank, b.rank);
+    Dims *dims = infer->graph->dims;
+    for (int k = 0; k < b.rank; k++) {
+        Dim wanted = b.dim[k];
+        if (k == b.rank - 2) wanted = sn_dim_ceildiv(dims, wanted, sn_dim(dims, attr->block));
+        TRY(sn_infer_equal_dim(infer, node, "the factors", wanted, factors.dim[k], NULL));
+    }
+    return NULL;
+}
+
 Status sn_infer_contract(Infer *infer, Node *node) {
     const AttrContract *attr = node->attr;
     Type a = node->input[0]->type, b = node->input[1]->type;
     if (!attr->packed || !is_narrower(a.dtype, b.dtype)) TRY(sn_infer_one_dtype(node));
+    TRY(check_factors(infer, node));
     if (a.rank < 2 || b.rank != a.rank + attr->packed)
         return sn_fail(SN_INVALID, "operands of rank %d and %d%s", a.rank, b.rank,
                        attr->packed ? ", the second packed" : "");

@@ -164,39 +164,68 @@ static bool is_uniform(const Graph *graph, Arena *arena, const Value *value, int
     return through;
 }
 
-/* Whether the factors are one for each column: `axis` is the rows' in `value`. */
-static bool is_by_column(const Graph *graph, Arena *arena, const Value *value, int axis, int depth) {
-    const Node *node = value->producer;
-    if (node->op == SN_OP_MUL) return is_uniform(graph, arena, node->input[!whole_operand(node)], axis, 0);
-    if (node->op == SN_OP_VIEW) {
-        const AttrView *attr = node->attr;
-        Dim along = sn_view_axes(graph->dims, arena, attr->rank, attr->extent)[axis];
-        int at = -1;
-        for (int i = 0; i < attr->source_rank; i++) {
-            if (!sn_dim_depends(attr->index[i], along)) continue;
-            if (at >= 0 || attr->index[i] != along) return false;
-            at = i;
-        }
-        return at < 0 || is_by_column(graph, arena, node->input[0], at, depth + 1);
+enum { LEAST_BLOCK = 8 }; /* rows: shorter ones are multiplied with their factors beforehand */
+
+/* The axis of a view's source that its `axis` runs along: -1: none; -2: not one alone. */
+static int source_axis(const Graph *graph, Arena *arena, const AttrView *attr, int axis) {
+    Dim along = sn_view_axes(graph->dims, arena, attr->rank, attr->extent)[axis];
+    int at = -1;
+    for (int i = 0; i < attr->source_rank; i++)
+        if (sn_dim_depends(attr->index[i], along)) at = at == -1 && attr->index[i] == along ? i : -2;
+    return at;
+}
+
+/* How many neighbours along `axis` a view gives the same element of its source; 0: not so. */
+static int64_t repeats(const Graph *graph, Arena *arena, const AttrView *attr, int axis) {
+    Dim along = sn_view_axes(graph->dims, arena, attr->rank, attr->extent)[axis];
+    int64_t block = 0;
+    for (int i = 0; i < attr->source_rank; i++) {
+        Dim index = attr->index[i];
+        if (!sn_dim_depends(index, along)) continue;
+        if (block || index->kind != SN_DIM_FLOORDIV || index->operand[0] != along ||
+            !sn_dim_is(index->operand[1], &block))
+            return 0;
     }
-    for (int k = 0; k < node->input_count; k++)
-        if (!is_by_column(graph, arena, node->input[k], axis, depth + 1)) return false;
-    return ((const AttrAxis *)node->attr)->axis != axis;
+    return block;
+}
+
+/* How many rows in turn have the same factors: 0: that is not known; INT64_MAX: all. `axis` is the rows' in `value`. */
+static int64_t factor_rows(const Graph *graph, Arena *arena, const Value *value, int axis) {
+    const Node *node = value->producer;
+    if (node->op == SN_OP_MUL) {
+        const Value *factors = node->input[!whole_operand(node)];
+        if (is_uniform(graph, arena, factors, axis, 0)) return INT64_MAX;
+        while (factors->producer && factors->producer->op == SN_OP_CAST)
+            factors = factors->producer->input[0];
+        bool view = factors->producer && factors->producer->op == SN_OP_VIEW;
+        return view ? repeats(graph, arena, factors->producer->attr, axis) : 0;
+    }
+    if (node->op == SN_OP_VIEW) {
+        int at = source_axis(graph, arena, node->attr, axis);
+        return at == -1 ? INT64_MAX : at < 0 ? 0 : factor_rows(graph, arena, node->input[0], at);
+    }
+    int64_t rows = factor_rows(graph, arena, node->input[0], axis);
+    for (int k = 1; k < node->input_count; k++)
+        if (factor_rows(graph, arena, node->input[k], axis) != rows) return 0;
+    return ((const AttrAxis *)node->attr)->axis == axis ? 0 : rows;
 }
 
 bool sn_narrow_weights(Pass *pass, const Graph *graph, const Value *b, NarrowWeights *out) {
     Range range;
     if (b->type.dtype != SN_F32) return false;
-    *out = (NarrowWeights){widened_from(b, 0), false};
+    *out = (NarrowWeights){.dtype = widened_from(b, 0)};
     if (out->dtype == SN_BF16 || out->dtype == SN_F16) return true;
     if (!find_range(b, 0, &range)) {
-        out->scaled = is_scaled(b, 0, &range) && is_by_column(graph, pass->arena, b, b->type.rank - 2, 0);
-        if (!out->scaled) return false;
+        if (!is_scaled(b, 0, &range)) return false;
+        int64_t rows = factor_rows(graph, pass->arena, b, b->type.rank - 2);
+        if (rows < LEAST_BLOCK) return false;
+        out->scaled = rows == INT64_MAX;
+        out->block = out->scaled ? 0 : rows;
     }
     if (fabs(range.least) > 256 || range.most > 256) return false;
     bool byte = range.least >= -128 && range.most <= 127;
     out->dtype = byte ? SN_I8 : SN_BF16; /* bf16 has all whole numbers up to 256 */
-    return true;
+    return byte || !out->block;
 }
 
 /* ---- the parts ---- */
@@ -214,13 +243,16 @@ static Value *side(Builder *builder, Value *value, bool factors) {
 }
 
 Value *sn_narrow_elements(Builder *builder, Value *b, const NarrowWeights *weights) {
-    Value *elements = weights->scaled ? side(builder, b, false) : b;
+    Value *elements = weights->scaled || weights->block ? side(builder, b, false) : b;
     return elements ? sn_build_cast(builder, elements, weights->dtype) : NULL;
 }
 
-Value *sn_narrow_factors(Builder *builder, Value *b) {
+Value *sn_narrow_factors(Builder *builder, Value *b, const NarrowWeights *weights) {
     Dims *dims = builder->graph->dims;
     Value *factors = side(builder, b, true);
     if (!factors) return NULL;
-    return sn_build_slice(builder, factors, b->type.rank - 2, sn_dim(dims, 0), sn_dim(dims, 1), 1);
+    int64_t step = weights->block ? weights->block : 1;
+    Dim rows = b->type.dim[b->type.rank - 2], zero = sn_dim(dims, 0);
+    Dim count = weights->block ? sn_dim_ceildiv(dims, rows, sn_dim(dims, step)) : sn_dim(dims, 1);
+    return sn_build_slice(builder, factors, b->type.rank - 2, zero, count, step);
 }

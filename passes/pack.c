@@ -36,7 +36,7 @@ static Value *packed_elements(Pass *pass, Builder *builder, Value *b, NarrowWeig
     bool setup = b->producer && b->producer->setup;
     if (!setup || !sn_narrow_weights(pass, builder->graph, b, narrow)) return b;
     if (!has_panels(b->type.dim[b->type.rank - 2], narrow->dtype)) {
-        narrow->scaled = false;
+        *narrow = (NarrowWeights){.dtype = SN_F32};
         return b;
     }
     sn_pass_remark(pass, builder->origin, true, "weights stay %s", sn_dtype_name(narrow->dtype));
@@ -45,17 +45,18 @@ static Value *packed_elements(Pass *pass, Builder *builder, Value *b, NarrowWeig
 
 static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     Builder builder = sn_builder_before(graph, node);
-    NarrowWeights narrow = {SN_F32, false};
+    NarrowWeights narrow = {.dtype = SN_F32};
     Value *whole = node->input[1], *b = packed_elements(pass, &builder, whole, &narrow);
     pass->status = builder.status;
     if (!b) return;
     const Dim *end = b->type.dim + b->type.rank;
     AttrPack pack = {sn_tuning_panel(pass->target, b->type.dtype, end[-1], end[-2])};
-    AttrContract contract = {true, b->type.dim[b->type.rank - 1]};
-    Value *panels = sn_build1(&builder, SN_OP_PACK, &pack, b);
-    Value *product = sn_build2(&builder, SN_OP_CONTRACT, &contract, node->input[0], panels);
+    AttrContract contract = {.packed = true, .columns = end[-1], .block = narrow.block};
+    Value *operand[3] = {node->input[0], sn_build1(&builder, SN_OP_PACK, &pack, b)};
+    Value *factors = narrow.scaled || narrow.block ? sn_narrow_factors(&builder, whole, &narrow) : NULL;
+    if (narrow.block && factors) operand[2] = sn_build1(&builder, SN_OP_PACK, &pack, factors);
+    Value *product = sn_build(&builder, SN_OP_CONTRACT, &contract, narrow.block ? 3 : 2, operand);
     if (product && narrow.scaled) {
-        Value *factors = sn_narrow_factors(&builder, whole);
         factors = factors ? sn_build_expand(&builder, factors, product->type.rank, product->type.dim) : NULL;
         product = factors ? sn_build2(&builder, SN_OP_MUL, NULL, product, factors) : NULL;
     }

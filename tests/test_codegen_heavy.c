@@ -78,7 +78,8 @@ static void types(void **state) {
 typedef struct PackedCase {
     DType left, panels;
     int64_t depth;
-    bool turned; /* the rows of x lie side by side */
+    bool turned;   /* the rows of x lie side by side */
+    int64_t block; /* rows of the weight that share a factor; 0: there are none */
 } PackedCase;
 
 /* x [B·T, depth] by 70 columns; `size`: B and T. */
@@ -96,8 +97,14 @@ static void check_packed(const PackedCase *t, const int64_t *size) {
     snprintf(text, sizeof text, "%lld, %lld, %lld", (long long)type.dim[0]->value, (long long)t->depth,
              (long long)c->target.panel);
     Value *b = param(c, t->panels, text);
-    Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(c->graph->dims, 70)},
-                     t->turned ? transpose(c, x, (int[]){1, 0}) : x, b);
+    int64_t blocks = t->block ? (t->depth + t->block - 1) / t->block : 0, panel = c->target.panel;
+    snprintf(text, sizeof text, "%lld, %lld, %lld", (long long)type.dim[0]->value, (long long)blocks,
+             (long long)panel);
+    Value *operand[3] = {t->turned ? transpose(c, x, (int[]){1, 0}) : x, b};
+    if (t->block) operand[2] = param(c, SN_F32, text);
+    AttrContract attr = {true, sn_dim(c->graph->dims, 70), t->block};
+    Value *y = sn_build(&c->b, SN_OP_CONTRACT, &attr, t->block ? 3 : 2, operand);
+    assert_ok(c->b.status);
     result(c, reshape(c, y, "B, T, 70"));
     Kernel *kernel = generate(c);
 
@@ -107,18 +114,23 @@ static void check_packed(const PackedCase *t, const int64_t *size) {
     Run one_run = {.buffer = {bytes_of(in[1])}}, two_runs = {.buffer = {bytes_of(in[0])}};
     launch(p, pack, do_pack, size, &one_run, 1);
     two_runs.buffer[1] = one_run.buffer[1];
+    Array *scale = t->block ? random_input(c, operand[2], size, 3) : NULL;
+    if (scale) two_runs.buffer[2] = bytes_of(scale);
     launch(c, kernel, multiply, size, &two_runs, 1);
     Array *truth = sn_array_new(c->arena, t->left, 3, (const int64_t[]){size[0], size[1], 70});
     int64_t M = size[0] * size[1], K = t->depth;
     for (int64_t i = 0; i < truth->count; i++)
         for (int64_t k = 0; k < K; k++) {
             int64_t at = i % 70 * K + k;
-            truth->f[i] += in[0]->f[t->turned ? k * M + i / 70 : i / 70 * K + k] *
-                           (in[1]->f ? in[1]->f[at] : (double)in[1]->i[at]);
+            double right = in[1]->f ? in[1]->f[at] : (double)in[1]->i[at];
+            int64_t of = (i % 70 / panel * blocks + (t->block ? k / t->block : 0)) * panel + i % 70 % panel;
+            truth->f[i] +=
+                in[0]->f[t->turned ? k * M + i / 70 : i / 70 * K + k] * right * (scale ? scale->f[of] : 1);
         }
-    compare(c, truth, two_runs.buffer[2], "packed product");
+    compare(c, truth, two_runs.buffer[scale ? 3 : 2], "packed product");
     dlclose(handle[0]), dlclose(handle[1]);
     free(one_run.buffer[0]), free(one_run.buffer[1]), free(two_runs.buffer[0]), free(two_runs.buffer[2]);
+    if (scale) free(two_runs.buffer[3]);
     sn_arena_free(p->arena), sn_arena_free(c->arena);
 }
 
@@ -126,11 +138,11 @@ static void check_packed(const PackedCase *t, const int64_t *size) {
 static void packed(void **state) {
     (void)state;
     static const PackedCase cases[] = {
-        {SN_F32, SN_F32, 40, false}, {SN_F32, SN_F32, 40, true},   {SN_BF16, SN_BF16, 40, false},
-        {SN_F16, SN_F16, 40, false}, {SN_F64, SN_F64, 40, false},  {SN_BF16, SN_BF16, 41, false},
-        {SN_F32, SN_F32, 3, false},  {SN_F32, SN_BF16, 40, false}, {SN_F32, SN_F16, 40, false},
-        {SN_F32, SN_BF16, 41, true}, {SN_F32, SN_I8, 41, false},   {SN_F32, SN_I8, 1100, true},
-    };
+        {SN_F32, SN_F32, 40, false, 0}, {SN_F32, SN_F32, 40, true, 0},   {SN_BF16, SN_BF16, 40, false, 0},
+        {SN_F16, SN_F16, 40, false, 0}, {SN_F64, SN_F64, 40, false, 0},  {SN_BF16, SN_BF16, 41, false, 0},
+        {SN_F32, SN_F32, 3, false, 0},  {SN_F32, SN_BF16, 40, false, 0}, {SN_F32, SN_F16, 40, false, 0},
+        {SN_F32, SN_BF16, 41, true, 0}, {SN_F32, SN_I8, 41, false, 0},   {SN_F32, SN_I8, 1100, true, 0},
+        {SN_F32, SN_I8, 45, true, 16},  {SN_F32, SN_I8, 300, false, 32}};
     for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
         check_packed(&cases[t], (const int64_t[]){3, 17});
         if (cases[t].panels == SN_I8) check_packed(&cases[t], (const int64_t[]){1, 3});
@@ -150,7 +162,8 @@ static void windows(void **state) {
     Dim start = sn_dim_mulc(dims, sn_dim_axis(dims, 0, extent[0]), 4);
     Dim index = sn_dim_add(dims, start, sn_dim_axis(dims, 1, extent[1]));
     Value *rows = apply(c, SN_OP_VIEW, &(AttrView){2, extent, 1, &index}, x, NULL);
-    result(c, apply(c, SN_OP_CONTRACT, &(AttrContract){true, sn_dim(dims, 70)}, rows, w));
+    result(c,
+           apply(c, SN_OP_CONTRACT, &(AttrContract){.packed = true, .columns = sn_dim(dims, 70)}, rows, w));
     check(c, SIZES, sizes);
 }
 

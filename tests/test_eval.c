@@ -525,8 +525,8 @@ static void products(void **state) {
     expect(arena, SN_OP_MATMUL, NULL, F("", 6), v, v, NULL);
     expect(arena, SN_OP_MATMUL, NULL, I("2 2 1 1", 3, 4, 6, 8), I("2 1 1 1", 1, 2), I("2 1 1", 3, 4), NULL);
     expect(arena, SN_OP_MATMUL, NULL, F("2 2", 0, 0, 0, 0), F("2 0", 0), F("0 2", 0), NULL);
-    expect(arena, SN_OP_CONTRACT, &(AttrContract){false, NULL}, F("2 2", -2, 8, -2, 17), a, b, NULL);
-    expect(arena, SN_OP_CONTRACT, &(AttrContract){false, NULL}, ARRAY(SN_I8, "2 1 1", 14, -24),
+    expect(arena, SN_OP_CONTRACT, &(AttrContract){0}, F("2 2", -2, 8, -2, 17), a, b, NULL);
+    expect(arena, SN_OP_CONTRACT, &(AttrContract){0}, ARRAY(SN_I8, "2 1 1", 14, -24),
            ARRAY(SN_I8, "2 1 2", 100, 10, 8, 16), ARRAY(SN_I8, "2 2 1", 2, 7, 5, 12), NULL);
 }
 
@@ -538,7 +538,7 @@ static void packed_products(void **state) {
     expect(arena, SN_OP_PACK, &(AttrPack){2}, packed, b, NULL, NULL);
     const Array *input[2] = {F("1 2", 10, 1), packed};
     Call call = call_of(arena, 2, input);
-    AttrContract attr = {true, sn_dim(call.graph->dims, 3)};
+    AttrContract attr = {.packed = true, .columns = sn_dim(call.graph->dims, 3)};
     Array *got;
     assert_ok(finish(&call, sn_build(&call.builder, SN_OP_CONTRACT, &attr, 2, call.value), false, &got));
     assert_same(got, F("1 3", 14, 25, 36), "packed contract");

@@ -90,7 +90,7 @@ static void types_of_operators(void **state) {
     assert_type(f, sn_build2(b, SN_OP_CONTRACT, NULL, x, input(f, SN_F32, "B, 8, N")), "f32[B, T, N]");
     Value *packed = sn_build1(b, SN_OP_PACK, &(AttrPack){16}, input(f, SN_F32, "B, 8, 40"));
     assert_type(f, packed, "f32[B, 3, 8, 16]");
-    AttrContract contract = {true, sn_dim(f->dims, 40)};
+    AttrContract contract = {.packed = true, .columns = sn_dim(f->dims, 40)};
     assert_type(f, sn_build2(b, SN_OP_CONTRACT, &contract, x, packed), "f32[B, T, 40]");
     Value *angle = input(f, SN_F32, "T, 4");
     assert_type(f, sn_build3(b, SN_OP_ROTARY, NULL, x, angle, angle), "f32[B, T, 8]");

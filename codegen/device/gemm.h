@@ -5,6 +5,8 @@
  * Contract for the code generator: after vector.h and tile.h. #defines before the text:
  *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8: panels of it (tile.h's SN_TILE_B
  *                      is then the same)
+ *   SN_GEMM_BLOCK      with i8 panels: rows of K that share a factor for each column (SN_TILE_B is 1, since all are
+ *                      widened with it first); 0 (default): no factors
  *   SN_GEMM_KC         K is cut into equal pieces of at most this, a multiple of 32; default 768, and 384 for
  *                      a B that is packed as it is read
  *   SN_GEMM_A_ALONG_M  the lanes of sn_gemm_a_v: 0 consecutive k (default, row-major A), 1 consecutive m
@@ -22,6 +24,7 @@
  *                                                                     it is only prefetched
  *   void sn_epilogue_ahead(context, batch, m, n)                      SN_GEMM_AHEAD; n may lie outside
  *   const void *sn_gemm_panels(context, batch)                        SN_GEMM_B 1 to 4
+ *   const void *sn_gemm_factors(context, batch)                       SN_GEMM_BLOCK; f32 (P, ceil(K / BLOCK), NR)
  *   void sn_epilogue_v(context, vf32 sum, batch, m, n), void sn_epilogue_s(context, float sum, batch, m, n)
  * The entry calls sn_gemm_run(context, M, N, K, begin, end).
  *
@@ -50,8 +53,11 @@
 #ifndef SN_GEMM_AHEAD
 #define SN_GEMM_AHEAD 0
 #endif
-#if SN_GEMM_B != SN_TILE_B && !(SN_GEMM_B == 0 && SN_TILE_B == 1)
-#error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0"
+#ifndef SN_GEMM_BLOCK
+#define SN_GEMM_BLOCK 0
+#endif
+#if SN_GEMM_B != SN_TILE_B && !((SN_GEMM_B == 0 || SN_GEMM_BLOCK) && SN_TILE_B == 1)
+#error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0 or has blocks"
 #endif
 
 /* A height of A that is copied; its element (i, k) is at i * LDA + k * NEXT. */

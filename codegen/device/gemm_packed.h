@@ -21,6 +21,14 @@
 #define SN_GEMM_WIDE  (4 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
 #define SN_GEMM_LDC   (SN_GEMM_GROUP * SN_TILE_NR + SN_LANES)
 
+/* The bytes of k rows of a panel as it is stored. */
+#if SN_GEMM_BLOCK
+#define SN_GEMM_PANEL_BYTES(k) (SN_TILE_NR * (k))
+SN_INLINE const void *sn_gemm_factors(const SnContext *context, int64_t batch);
+#else
+#define SN_GEMM_PANEL_BYTES(k) SN_TILE_PANEL_BYTES(k)
+#endif
+
 SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
 
 /* A block of rows, the heights u0 .. u1 (at most SN_GEMM_HEIGHTS), by a piece of the panels p0 .. p1 of a
@@ -30,8 +38,8 @@ typedef struct SnGemmRound {
 } SnGemmRound;
 
 SN_INLINE const char *sn_gemm_panel(const SnGemm *g, const SnGemmRound *r, int64_t p) {
-    return (const char *)sn_gemm_panels(g->context, r->batch) + p * SN_TILE_PANEL_BYTES(g->K) +
-           SN_TILE_PANEL_BYTES(r->k);
+    return (const char *)sn_gemm_panels(g->context, r->batch) + p * SN_GEMM_PANEL_BYTES(g->K) +
+           SN_GEMM_PANEL_BYTES(r->k);
 }
 
 /* Where the tile finds height u of A: where it lies, or in `a`, a copy. Rows behind the last one cannot be read. */
@@ -63,11 +71,26 @@ SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemm
 #endif
 }
 
-#if SN_TILE_B == 4
-/* Rows of a panel as f32: once for the many heights that meet them. */
-SN_OUTLINE void sn_gemm_widen(const char *panel, int64_t count, float *wide) {
-    for (int64_t i = 0; i < count * SN_TILE_NR; i += SN_LANES)
-        sn_store_f32_v(wide + i, SN_CONVERT(sn_load_i8_v((const int8_t *)panel + i), vf32));
+#if SN_GEMM_B == 4
+/* A round's piece of panel p as f32: once for the many heights that meet it. */
+SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, float *wide) {
+    const int8_t *panel = (const int8_t *)sn_gemm_panel(g, r, p);
+#if SN_GEMM_BLOCK
+    const float *factors = (const float *)sn_gemm_factors(g->context, r->batch) +
+                           p * sn_ceil_div(g->K, SN_GEMM_BLOCK) * SN_TILE_NR;
+    for (int64_t k = 0, end; k < r->count; k = end) {
+        int64_t block = (r->k + k) / SN_GEMM_BLOCK;
+        end = sn_least(r->count, (block + 1) * SN_GEMM_BLOCK - r->k);
+        for (int64_t j = 0; j < SN_TILE_NR; j += SN_LANES) {
+            vf32 factor = sn_load_f32_v(factors + block * SN_TILE_NR + j);
+            for (int64_t i = k * SN_TILE_NR + j; i < end * SN_TILE_NR; i += SN_TILE_NR)
+                sn_store_f32_v(wide + i, SN_CONVERT(sn_load_i8_v(panel + i), vf32) * factor);
+        }
+    }
+#else
+    for (int64_t i = 0; i < r->count * SN_TILE_NR; i += SN_LANES)
+        sn_store_f32_v(wide + i, SN_CONVERT(sn_load_i8_v(panel + i), vf32));
+#endif
 }
 #endif
 
@@ -78,8 +101,8 @@ SN_OUTLINE void sn_gemm_widen(const char *panel, int64_t count, float *wide) {
 SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int near,
                               float *a, float *sums, float *wide) {
     (void)wide;
-    int64_t heights = r->u1 - r->u0, bytes = SN_TILE_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2);
-    int64_t share = heights > 2 ? SN_TILE_PANEL_BYTES(r->count) / heights : 0;
+    int64_t heights = r->u1 - r->u0, bytes = SN_GEMM_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2);
+    int64_t share = heights > 2 ? SN_GEMM_PANEL_BYTES(r->count) / heights : 0;
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
         if (!sn_gemm_lies(g, u))
@@ -88,16 +111,17 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
     for (int64_t p = r->p0; p < r->p1; p++) {
         const char *b = sn_gemm_panel(g, r, p);
         const char *ahead = p + 1 < r->p1 ? sn_gemm_panel(g, r, p + 1) : sn_gemm_panel(g, next, next->p0);
-#if SN_TILE_B == 4
-        if (heights > 2) sn_gemm_widen(b, r->count, wide);
+#if SN_GEMM_B == 4
+        if (SN_GEMM_BLOCK || heights > 2) sn_gemm_widen(g, r, p, wide);
 #endif
         for (int64_t u = r->u0; u < r->u1; u++) {
             int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m, height = u - r->u0;
             int64_t step = heights > 2 ? sn_ceil_div(bytes * 5, heights * 3) : height ? 64 : 0;
             const void *from = b;
             int here = near;
-#if SN_TILE_B == 4
-            here = heights > 2 && sn_tile_height(rows) == SN_TILE_MR; /* lower tiles widen as they read */
+#if SN_GEMM_B == 4
+            /* Without factors lower tiles widen as they read. */
+            here = SN_GEMM_BLOCK || (heights > 2 && sn_tile_height(rows) == SN_TILE_MR);
             if (here) from = wide;
 #endif
             float *sum =
@@ -148,7 +172,7 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
                             int64_t end) {
     SN_ALIGNED float a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
     SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
-#if SN_TILE_B == 4
+#if SN_GEMM_B == 4
     SN_ALIGNED float wide[SN_GEMM_KC * SN_TILE_NR];
 #else
     float *const wide = (float *)0;
