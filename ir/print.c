@@ -83,7 +83,10 @@ static void print_tensor(Text *text, const Tensor *tensor) {
 
 static bool is_default(const Field *field, const void *at) {
     if (!field->optional) return false;
-    return field->kind == SN_FIELD_DIM ? !*(const Dim *)at : !*(const bool *)at;
+    if (field->kind == SN_FIELD_DIM) return !*(const Dim *)at;
+    if (field->kind == SN_FIELD_FLOAT) return *(const double *)at == 0;
+    if (field->kind == SN_FIELD_INT64) return *(const int64_t *)at == 0;
+    return !*(const bool *)at;
 }
 
 static void print_list(Printer *p, const Field *field, const void *attr) {
