@@ -242,6 +242,7 @@ static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *
     Bench near = {.options = &alone, .rows = rows, .read = b->read, .written = b->written};
     TRY(guarded(&near, measure_near));
     b->near = near.near / options->threads;
+    if (b->near > b->seconds) b->near = 0; /* a few rows with an end of their own: no bound of many */
     return NULL;
 }
 
