@@ -2,6 +2,7 @@
  * bits as updates that wait for all gradients. */
 #include "execute_fixture.h"
 #include "number.h"
+#include "plan_order.h"
 #include "training.h"
 
 #include <math.h>
@@ -160,6 +161,52 @@ static void faults_come_before_updates(void **state) {
     }
 }
 
+/* A gradient that is there before the last reader of its parameter: the update waits for that one. */
+static void readers_come_before_updates(void **state) {
+    static const char text[] = "graph \"late\" stage fused\n"
+                               "input %0 \"x\": f32[4]\n"
+                               "input %1 \"w\": f32[4]\n"
+                               "%2 = cluster(%0) {kind = map} {\n"
+                               "  param %3: f32[4]\n"
+                               "  %4 = mul(%3, %3) : f32[4] ; phase backward\n"
+                               "  return %4\n"
+                               "} : f32[4] ; phase backward\n"
+                               "%5 = cluster(%1) {kind = map} {\n"
+                               "  param %6: f32[4]\n"
+                               "  %7 = mul(%6, %6) : f32[4] ; phase backward\n"
+                               "  return %7\n"
+                               "} : f32[4] ; phase backward\n"
+                               "%8 = cluster(%0, %5) {kind = map} {\n"
+                               "  param %9: f32[4]\n"
+                               "  param %10: f32[4]\n"
+                               "  %11 = mul(%9, %10) : f32[4] ; phase backward\n"
+                               "  return %11\n"
+                               "} : f32[4] ; phase backward\n"
+                               "%12 = cluster(%1, %2) {kind = map} {\n"
+                               "  param %13: f32[4]\n"
+                               "  param %14: f32[4]\n"
+                               "  %15 = sub(%13, %14) : f32[4] ; phase update\n"
+                               "  return %15\n"
+                               "} : f32[4] ; phase update\n"
+                               "output %8 \"y\"\n"
+                               "output %12 \"next\"\n";
+    (void)state;
+    Arena *arena = sn_arena_new();
+    for (int is_state = 0; is_state < 2; is_state++) {
+        Graph *graph = parse_fused(arena, text);
+        PlanStep step[4];
+        int count = 0, at = 0;
+        if (is_state) sn_push(arena, &graph->states, ((GraphState){.name = "w", .input = 1, .result = 1}));
+        for (const Node *node = graph->body->first; node; node = node->next)
+            step[count++] = (PlanStep){.cluster = node};
+        assert_int_equal(count, 4);
+        sn_plan_order(arena, graph, step, count);
+        while (step[at].cluster->phase != SN_PHASE_UPDATE) at++;
+        assert_int_equal(at, is_state ? 2 : 1); /* behind its gradient, or behind the last reader too */
+    }
+    sn_arena_free(arena);
+}
+
 /* Parts of a run that end before the updates make none of those that lie between. */
 static void phases_alone_update_nothing(void **state) {
     Arena *arena = sn_arena_new();
@@ -191,6 +238,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(updates_follow_their_gradients),
         cmocka_unit_test(faults_come_before_updates),
+        cmocka_unit_test(readers_come_before_updates),
         cmocka_unit_test(phases_alone_update_nothing),
     };
     return cmocka_run_group_tests(tests, make_cache, remove_cache);
