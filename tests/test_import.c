@@ -387,6 +387,73 @@ static void shape_values_are_gathered_at_any_rank(void **state) {
     }
 }
 
+/* ---- scatters ---- */
+
+/* x[2, :] = u as exporters write it: the tuples (2, 0), (2, 1), … are a box, and nothing is looked up. */
+static void a_box_of_tuples_moves_parts(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    const int64_t zero = 0, one = 1, two = 2;
+    add_input(model, "x", F32, "4,n");
+    add_input(model, "u", F32, "n");
+    add_integers(model, "zero", 0, 1, &zero);
+    add_integers(model, "one", 0, 1, &one);
+    add_integers(model, "axis", 1, 1, &one);
+    add_integers(model, "two", 2, 1, &two);
+    add_node(model, "Size", "u", "n");
+    add_node(model, "Range", "zero n one", "range");
+    add_node(model, "Unsqueeze", "range axis", "column");
+    add_node(model, "Shape", "column", "shape");
+    add_node(model, "Expand", "two shape", "row");
+    set_int(model, add_node(model, "Concat", "row column", "tuples"), "axis", 1);
+    add_node(model, "ScatterND", "x tuples u", "y");
+    add_output(model, "y");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    for (const Node *node = graph->body->first; node; node = node->next)
+        if (node->op != SN_OP_VIEW && node->op != SN_OP_CONCAT) fail_msg("%s", sn_op(node->op)->text);
+    Array *x = sn_array_new(fixture->arena, SN_F32, 2, (int64_t[]){4, 3}), *output[1];
+    Array *u = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){3});
+    for (int i = 0; i < 12; i++) x->f[i] = i;
+    for (int i = 0; i < 3; i++) u->f[i] = -1 - i;
+    Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x, u}, output);
+    if (status) fail_msg("%s", sn_error_message(status));
+    for (int i = 0; i < 12; i++) assert_true(output[0]->f[i] == (i / 3 == 2 ? -1 - i % 3 : i));
+}
+
+static Status scatter_at(Fixture *fixture, const char *op, int64_t index, Array **output) {
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "4");
+    add_input(model, "at", I64, strcmp(op, "ScatterND") == 0 ? "1,1" : "1");
+    add_input(model, "u", F32, "1");
+    add_node(model, op, "x at u", "y");
+    add_output(model, "y");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    Array *x = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){4});
+    Array *at = sn_array_new(fixture->arena, SN_I64, graph->body->param.at[1]->type.rank, (int64_t[]){1, 1});
+    Array *u = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){1});
+    for (int i = 0; i < 4; i++) x->f[i] = i;
+    at->i[0] = index, u->f[0] = 9;
+    return sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x, at, u}, output);
+}
+
+static void scatters_stay_inside(void **state) {
+    Fixture *fixture = *state;
+    static const char *const op[] = {"ScatterND", "ScatterElements"};
+    Array *output[1];
+    for (int i = 0; i < 2; i++) {
+        Status status = scatter_at(fixture, op[i], -4, output);
+        if (status) fail_msg("%s", sn_error_message(status));
+        for (int k = 0; k < 4; k++) assert_true(output[0]->f[k] == (k == 0 ? 9 : k));
+        for (int64_t beyond = -5; beyond <= 4; beyond += 9) {
+            status = scatter_at(fixture, op[i], beyond, output);
+            assert_int_equal(sn_error_code(status), SN_FAULT);
+            sn_error_free(status);
+        }
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -406,6 +473,8 @@ int main(void) {
         TEST(gradients_name_a_tensor_once),
         TEST(slopes_of_large_numbers_are_finite),
         TEST(shape_values_are_gathered_at_any_rank),
+        TEST(a_box_of_tuples_moves_parts),
+        TEST(scatters_stay_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

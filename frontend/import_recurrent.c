@@ -1,0 +1,222 @@
+/* RNN, GRU and LSTM over a known number of steps, each of which is written out: one product of the state a step, and one of all
+ * inputs before. */
+#include "import_compose.h"
+
+#include <string.h>
+
+enum { MOST_STEPS = 512 };
+
+typedef enum CellKind { SIMPLE, GATED, LONG_SHORT } CellKind; /* the row's parameter */
+
+typedef struct Cell Cell;
+typedef void StepFunction(Cell *cell, Value *x);
+
+/* One direction. The products' columns are the gates, `hidden` each. */
+struct Cell {
+    Call *c;
+    int64_t hidden;
+    StepFunction *step;
+    Value *input;                   /* [T, B, gates]: of all steps, with both biases but for those below */
+    Value *recurrent, *bias;        /* [H, gates]; [gates], added to the state's product */
+    Value *peep[3];                 /* LSTM: [H] of the input, output and forget gates, or NULL */
+    Value *h, *s;                   /* the state [B, H], and LSTM's cell */
+    OpCode gate, candidate, output; /* activations */
+    bool late_reset;                /* GRU: linear_before_reset */
+};
+
+static Value *add(Call *c, Value *a, Value *b) {
+    return op2(c, SN_OP_ADD, a, b);
+}
+
+static Value *multiply(Call *c, Value *a, Value *b) {
+    return op2(c, SN_OP_MUL, a, b);
+}
+
+/* Gate k of a last axis that has several. */
+static Value *gate_of(const Cell *cell, Value *x, int k) {
+    if (sn_call_failed(cell->c)) return NULL;
+    Dims *dims = cell->c->dims;
+    return slice(cell->c, x, x->type.rank - 1, sn_dim(dims, cell->hidden * k), sn_dim(dims, cell->hidden));
+}
+
+/* h·R + bias of `count` gates from the first one on. */
+static Value *of_state(const Cell *cell, Value *h, int first, int count) {
+    Dims *dims = cell->c->dims;
+    Dim start = sn_dim(dims, cell->hidden * first), width = sn_dim(dims, cell->hidden * count);
+    Value *weight = slice(cell->c, cell->recurrent, 1, start, width);
+    Value *product = op2(cell->c, SN_OP_MATMUL, h, weight);
+    return cell->bias ? add(cell->c, product, slice(cell->c, cell->bias, 0, start, width)) : product;
+}
+
+/* ---- steps: x is the product of the step's input, [B, gates] ---- */
+
+static void simple_step(Cell *cell, Value *x) {
+    cell->h = op1(cell->c, cell->candidate, add(cell->c, x, of_state(cell, cell->h, 0, 1)));
+}
+
+/* Gates: update, reset, candidate. After Cho et al. (2014). */
+static void gated_step(Cell *cell, Value *x) {
+    Call *c = cell->c;
+    Value *both = of_state(cell, cell->h, 0, 2);
+    Value *update = op1(c, cell->gate, add(c, gate_of(cell, x, 0), gate_of(cell, both, 0)));
+    Value *reset = op1(c, cell->gate, add(c, gate_of(cell, x, 1), gate_of(cell, both, 1)));
+    Value *state = cell->late_reset ? multiply(c, reset, of_state(cell, cell->h, 2, 1))
+                                    : of_state(cell, multiply(c, reset, cell->h), 2, 1);
+    Value *candidate = op1(c, cell->candidate, add(c, gate_of(cell, x, 2), state));
+    Value *kept = multiply(c, update, op2(c, SN_OP_SUB, cell->h, candidate));
+    cell->h = add(c, candidate, kept);
+}
+
+static Value *peeped(Cell *cell, Value *sum, int k) {
+    return cell->peep[k] ? add(cell->c, sum, multiply(cell->c, cell->peep[k], cell->s)) : sum;
+}
+
+/* Gates: input, output, forget, candidate. After Hochreiter and Schmidhuber (1997) and Gers et al. (2002). */
+static void long_short_step(Cell *cell, Value *x) {
+    Call *c = cell->c;
+    Value *all = add(c, x, of_state(cell, cell->h, 0, 4));
+    Value *input = op1(c, cell->gate, peeped(cell, gate_of(cell, all, 0), 0));
+    Value *forget = op1(c, cell->gate, peeped(cell, gate_of(cell, all, 2), 2));
+    Value *candidate = op1(c, cell->candidate, gate_of(cell, all, 3));
+    cell->s = add(c, multiply(c, forget, cell->s), multiply(c, input, candidate));
+    Value *output = op1(c, cell->gate, peeped(cell, gate_of(cell, all, 1), 1));
+    cell->h = multiply(c, output, op1(c, cell->output, cell->s));
+}
+
+/* ---- what a node says ---- */
+
+typedef struct Network {
+    CellKind kind;
+    int gates, directions;
+    bool reverse, batch_first;
+    int64_t hidden, steps;
+    Value *x, *lengths; /* [T, B, I]; i64 [B, 1] or NULL */
+} Network;
+
+static OpCode activation_of(Call *c, const char *name) {
+    if (strcmp(name, "Sigmoid") == 0) return SN_OP_SIGMOID;
+    if (strcmp(name, "Tanh") == 0) return SN_OP_TANH;
+    if (strcmp(name, "Relu") != 0) sn_call_unsupported(c, "activation %.16s", name);
+    return SN_OP_RELU;
+}
+
+static void read_activations(Call *c, const Network *n, int direction, Cell *cell) {
+    static const int wanted[] = {[SIMPLE] = 1, [GATED] = 2, [LONG_SHORT] = 3};
+    int count, each = wanted[n->kind];
+    const char *const *names = sn_call_string_list(c, "activations", &count);
+    if (names && count != each * n->directions) sn_call_invalid(c, "%d activations", count);
+    cell->gate = SN_OP_SIGMOID, cell->candidate = cell->output = SN_OP_TANH;
+    if (!names || sn_call_failed(c)) return;
+    names += each * direction;
+    if (n->kind != SIMPLE) cell->gate = activation_of(c, names[0]);
+    cell->candidate = activation_of(c, names[n->kind != SIMPLE]);
+    if (n->kind == LONG_SHORT) cell->output = activation_of(c, names[2]);
+}
+
+static bool read_network(Call *c, Network *n) {
+    static const int gates[] = {[SIMPLE] = 1, [GATED] = 3, [LONG_SHORT] = 4};
+    const char *direction = sn_call_string(c, "direction", "forward");
+    *n = (Network){.kind = (CellKind)c->row->parameter, .gates = gates[c->row->parameter], .x = c->input[0]};
+    n->directions = 1 + (strcmp(direction, "bidirectional") == 0);
+    n->reverse = strcmp(direction, "reverse") == 0;
+    n->batch_first = sn_call_int(c, "layout", 0) != 0;
+    if (sn_call_has(c, "clip")) return sn_call_unsupported(c, "clip");
+    if (n->kind == LONG_SHORT && sn_call_int(c, "input_forget", 0) != 0)
+        return sn_call_unsupported(c, "coupled gates");
+    if (n->x->type.rank != 3 || c->input[1]->type.rank != 3 || c->input[2]->type.rank != 3)
+        return sn_call_invalid(c, "operands of ranks that do not fit");
+    if (n->batch_first) n->x = sn_call_swap(c, n->x, 0, 1);
+    if (!sn_dim_is(c->input[2]->type.dim[2], &n->hidden))
+        return sn_call_unsupported(c, "weights of a size that is not known");
+    if (sn_call_int(c, "hidden_size", n->hidden) != n->hidden)
+        return sn_call_invalid(c, "hidden_size is not the weights'");
+    if (!sn_dim_is(n->x->type.dim[0], &n->steps))
+        return sn_call_unsupported(c, "a number of steps that is not known");
+    if (n->steps < 1 || n->steps > MOST_STEPS)
+        return sn_call_unsupported(c, "%lld steps", (long long)n->steps);
+    Value *lengths = sn_call_input(c, 4);
+    n->lengths = lengths ? sn_call_unsqueeze(c, cast(c, lengths, SN_I64), 1, 1) : NULL;
+    return !sn_call_failed(c);
+}
+
+/* ---- one direction ---- */
+
+/* [directions, …] of one direction, without the first axis. */
+static Value *of_direction(Call *c, Value *x, int direction) {
+    if (sn_call_failed(c) || !x) return NULL;
+    Value *part = slice(c, x, 0, sn_dim(c->dims, direction), sn_dim(c->dims, 1));
+    return reshape(c, part, x->type.rank - 1, x->type.dim + 1);
+}
+
+static Value *first_state(Call *c, const Network *n, int input, int direction) {
+    Value *given = sn_call_input(c, input);
+    Dim extent[2] = {n->x->type.dim[1], sn_dim(c->dims, n->hidden)};
+    if (!given) return expand(c, sn_call_scalar(c, n->x->type.dtype, 0), 2, extent);
+    return of_direction(c, n->batch_first ? sn_call_swap(c, given, 0, 1) : given, direction);
+}
+
+static Cell start_cell(Call *c, const Network *n, int direction) {
+    static StepFunction *const step[] = {simple_step, gated_step, long_short_step};
+    Cell cell = {.c = c, .hidden = n->hidden, .step = step[n->kind]};
+    Dim gates = sn_dim(c->dims, n->hidden * n->gates);
+    Value *bias = of_direction(c, sn_call_input(c, 3), direction),
+          *weight = of_direction(c, c->input[1], direction);
+    cell.input = op2(c, SN_OP_MATMUL, n->x, sn_call_swap(c, weight, 0, 1));
+    if (bias) cell.input = add(c, cell.input, slice(c, bias, 0, sn_dim(c->dims, 0), gates));
+    if (bias) cell.bias = slice(c, bias, 0, gates, gates);
+    weight = of_direction(c, c->input[2], direction);
+    cell.recurrent = sn_call_swap(c, weight, 0, 1);
+    cell.h = first_state(c, n, 5, direction);
+    if (n->kind == LONG_SHORT) {
+        Value *peep = of_direction(c, sn_call_input(c, 7), direction);
+        cell.s = first_state(c, n, 6, direction);
+        for (int k = 0; peep && k < 3; k++) cell.peep[k] = gate_of(&cell, peep, k);
+    }
+    if (n->kind == GATED) cell.late_reset = sn_call_int(c, "linear_before_reset", 0) != 0;
+    read_activations(c, n, direction, &cell);
+    return cell;
+}
+
+/* Steps beyond a sequence's length leave the state as it is, and give 0. y: [1, B, H] of each step. */
+static void run_cell(Cell *cell, const Network *n, bool reverse, Value **y) {
+    Call *c = cell->c;
+    for (int64_t i = 0; i < n->steps && !sn_call_failed(c); i++) {
+        int64_t t = reverse ? n->steps - 1 - i : i;
+        Value *h = cell->h, *s = cell->s;
+        Value *x = slice(c, cell->input, 0, sn_dim(c->dims, t), sn_dim(c->dims, 1));
+        cell->step(cell, sn_call_failed(c) ? NULL : reshape(c, x, 2, x->type.dim + 1));
+        Value *given = cell->h;
+        if (n->lengths) {
+            Value *live = op2(c, SN_OP_LESS, sn_call_scalar(c, SN_I64, (double)t), n->lengths);
+            given = choose(c, live, given, sn_call_scalar(c, n->x->type.dtype, 0));
+            cell->h = choose(c, live, cell->h, h);
+            if (s) cell->s = choose(c, live, cell->s, s);
+        }
+        y[t] = sn_call_unsqueeze(c, given, 0, 1);
+    }
+}
+
+/* The directions' values [B, H] side by side, [D, B, H], or [B, D, H]. */
+static Value *final_state(Call *c, const Network *n, Value *const *state) {
+    Value *part[2];
+    for (int d = 0; d < n->directions; d++) part[d] = sn_call_unsqueeze(c, state[d], n->batch_first, 1);
+    return join(c, n->batch_first, n->directions, part);
+}
+
+Value *sn_import_recurrent(Call *c) {
+    Network n;
+    Value *h[2], *s[2], *all[2];
+    if (!read_network(c, &n)) return NULL;
+    for (int d = 0; d < n.directions; d++) {
+        Cell cell = start_cell(c, &n, d);
+        Value **y = SN_ARRAY(c->import->scratch, Value *, n.steps);
+        run_cell(&cell, &n, n.reverse || d == 1, y);
+        h[d] = cell.h, s[d] = cell.s;
+        all[d] = sn_call_unsqueeze(c, join(c, 0, (int)n.steps, y), 1, 1);
+    }
+    Value *result = join(c, 1, n.directions, all); /* [T, D, B, H] */
+    if (n.batch_first) result = transpose(c, result, (int[]){2, 0, 1, 3});
+    if (c->output_count > 1) c->output[1] = final_state(c, &n, h);
+    if (c->output_count > 2) c->output[2] = final_state(c, &n, s);
+    return result;
+}
