@@ -20,13 +20,14 @@ static const Sequence *sequence_input(Call *c) {
     return sequence;
 }
 
-/* The place that input k names among `count`; `missing` where it is absent. */
-static int place(Call *c, int k, int count, int missing) {
+/* The place that input k names among `count`, from the end of `length` elements where it is negative; `missing` where it is
+ * absent. */
+static int place(Call *c, int k, int count, int length, int missing) {
     int given;
     if (!sn_call_input(c, k) || sn_call_failed(c)) return missing;
     const int64_t *at = sn_call_constants(c, c->input[k], "position", &given);
     if (sn_call_failed(c)) return 0;
-    int64_t index = given == 1 ? at[0] < 0 ? at[0] + count : at[0] : -1;
+    int64_t index = given == 1 ? at[0] < 0 ? at[0] + length : at[0] : -1;
     if (index < 0 || index >= count) sn_call_invalid(c, "a position outside of the sequence");
     return (int)index;
 }
@@ -47,7 +48,7 @@ Value *sn_import_sequence_insert(Call *c) {
     const Sequence *from = sequence_input(c);
     if (!from) return NULL;
     Value **element, *made = new_sequence(c, from->count + 1, &element);
-    int at = place(c, 2, from->count + 1, from->count);
+    int at = place(c, 2, from->count + 1, from->count, from->count);
     for (int k = 0; made && k <= from->count; k++)
         element[k] = k == at ? c->input[1] : from->element[k - (k > at)];
     return sn_call_failed(c) ? NULL : made;
@@ -57,14 +58,14 @@ Value *sn_import_sequence_erase(Call *c) {
     const Sequence *from = sequence_input(c);
     if (!from || from->count == 0) return from ? sn_call_invalid(c, "an empty sequence") : NULL;
     Value **element, *made = new_sequence(c, from->count - 1, &element);
-    int at = place(c, 1, from->count, from->count - 1);
+    int at = place(c, 1, from->count, from->count, from->count - 1);
     for (int k = 0; made && k < from->count - 1; k++) element[k] = from->element[k + (k >= at)];
     return sn_call_failed(c) ? NULL : made;
 }
 
 Value *sn_import_sequence_at(Call *c) {
     const Sequence *from = sequence_input(c);
-    int at = from ? place(c, 1, from->count, 0) : 0;
+    int at = from ? place(c, 1, from->count, from->count, 0) : 0;
     return sn_call_failed(c) ? NULL : from->element[at];
 }
 
