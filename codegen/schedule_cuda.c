@@ -21,7 +21,8 @@ enum {
     LONG_THREADS = 512, /* of which each may have 128 registers */
     MAX_EACH = 32,      /* elements of a row that a thread may keep in registers */
     AHEAD_BYTES = 32,   /* that a thread of a looped walk loads before it uses any */
-    MAX_AHEAD = 8,
+    MAX_AHEAD = 8,      /* packs, and */
+    MOST_AHEAD = 16,    /* elements, each of which a thread has registers for */
     SHARED_BYTES = 48 << 10,
 };
 
@@ -144,7 +145,9 @@ static Block row_team(KernelIr *kernel, const Nest *nest, bool constant, int64_t
 static int ahead(const Nest *nest) {
     int64_t bytes = element_bytes(nest, true) * nest->block.pack;
     int count = 1;
-    while (count < MAX_AHEAD && 2 * count * bytes <= AHEAD_BYTES) count *= 2;
+    while (count < MAX_AHEAD && 2 * count * bytes <= AHEAD_BYTES &&
+           2 * count * nest->block.pack <= MOST_AHEAD)
+        count *= 2;
     return count;
 }
 
