@@ -1,6 +1,6 @@
 /* Products of small integers by the kernels for floats. A sum of whole numbers that stays below 2^24 is exact in f32, in any
  * order; so K is cut into slices whose sums cannot get there, and the slices' results are added as integers. */
-#include "narrow.h"
+#include "narrow_weights.h"
 #include "pass.h"
 
 #include <math.h>

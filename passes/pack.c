@@ -1,6 +1,6 @@
 /* Right operands of contractions are packed into the panels that the CPU kernel streams: constant ones once, in setup; in
  * a training step, large ones in each run, for one packing costs less than the many that a product without it does. */
-#include "narrow.h"
+#include "narrow_weights.h"
 
 #include "tuning.h"
 

@@ -1,10 +1,14 @@
-#include "narrow.h"
+#include "narrow_weights.h"
 
 #include "view.h"
 
 #include <math.h>
 
-enum { DEEPEST = 16, MOST_TERMS = 8 }; /* operators looked through; operands of a join */
+enum {
+    DEEPEST = 16,         /* operators looked through */
+    MOST_LOOKED_AT = 256, /* for the range of one value */
+    MOST_TERMS = 8,       /* operands of a join */
+};
 
 /* ---- integers in floats ---- */
 
@@ -28,73 +32,95 @@ static bool constant_range(const Tensor *tensor, Range *out) {
     return tensor->count > 0;
 }
 
-static bool find_range(const Value *value, int depth, Range *out);
+/* What a search has still to look at; shared operands are looked at each time that they are met. */
+typedef struct Search {
+    int left;
+} Search;
+
+typedef bool RangeRule(Search *search, const Node *node, Range *out);
+
+static bool find_range(Search *search, const Value *value, Range *out);
+
+static bool range_of_constant(Search *search, const Node *node, Range *out) {
+    (void)search;
+    return constant_range(((const AttrConstant *)node->attr)->tensor, out);
+}
+
+static bool range_of_view(Search *search, const Node *node, Range *out) {
+    return find_range(search, node->input[0], out);
+}
+
+static bool is_wide(const Node *node) {
+    DType dtype = node->output[0]->type.dtype;
+    return dtype == SN_F32 || dtype == SN_I32;
+}
+
+/* Of whole numbers as small as these to f32 or i32, which have them all. */
+static bool range_of_cast(Search *search, const Node *node, Range *out) {
+    return is_wide(node) && find_range(search, node->input[0], out);
+}
 
 /* x mod c, and x / c, of integers that are not negative by a positive number. */
-static bool divided_range(const Node *node, int depth, Range *out) {
-    double by;
+static bool range_divided(Search *search, const Node *node, double *by, Range *out) {
     bool whole = sn_dtype_is_int(node->output[0]->type.dtype);
-    if (!whole || !sn_value_is_splat(node->input[1], &by) || by < 1) return false;
-    if (!find_range(node->input[0], depth + 1, out) || out->least < 0) return false;
-    if (node->op == SN_OP_MOD)
-        out->most = fmin(out->most, by - 1);
-    else
-        out->most = floor(out->most / by);
+    return whole && sn_value_is_splat(node->input[1], by) && *by >= 1 &&
+           find_range(search, node->input[0], out) && out->least >= 0;
+}
+
+static bool range_of_mod(Search *search, const Node *node, Range *out) {
+    double by;
+    if (!range_divided(search, node, &by, out)) return false;
+    *out = (Range){0, fmin(out->most, by - 1)};
     return true;
 }
 
-static bool joined_range(const Node *node, int depth, Range *out) {
+static bool range_of_div(Search *search, const Node *node, Range *out) {
+    double by;
+    if (!range_divided(search, node, &by, out)) return false;
+    *out = (Range){0, floor(out->most / by)};
+    return true;
+}
+
+static bool range_of_sub(Search *search, const Node *node, Range *out) {
+    Range minus;
+    if (!is_wide(node) || !find_range(search, node->input[0], out) ||
+        !find_range(search, node->input[1], &minus))
+        return false;
+    *out = (Range){out->least - minus.most, out->most - minus.least};
+    return fabs(out->least) < 0x1p24 && fabs(out->most) < 0x1p24;
+}
+
+static bool range_of_concat(Search *search, const Node *node, Range *out) {
     *out = (Range){INFINITY, -INFINITY};
     for (int k = 0; k < node->input_count; k++) {
         Range part;
-        if (!find_range(node->input[k], depth + 1, &part)) return false;
+        if (!find_range(search, node->input[k], &part)) return false;
         out->least = fmin(out->least, part.least), out->most = fmax(out->most, part.most);
     }
     return true;
 }
 
-static bool is_wide(DType dtype) {
-    return dtype == SN_F32 || dtype == SN_I32;
-}
-
-/* By what computes the value. */
-static bool computed_range(const Value *value, int depth, Range *out) {
+/* By what computes the value; otherwise by its type. */
+static bool find_range(Search *search, const Value *value, Range *out) {
+    static RangeRule *const rule[SN_OP_COUNT] = {
+        [SN_OP_CONSTANT] = range_of_constant, [SN_OP_VIEW] = range_of_view, [SN_OP_CAST] = range_of_cast,
+        [SN_OP_CONCAT] = range_of_concat,     [SN_OP_MOD] = range_of_mod,   [SN_OP_DIV] = range_of_div,
+        [SN_OP_SUB] = range_of_sub,
+    };
     const Node *node = value->producer;
-    Range minus;
-    if (!node || depth > DEEPEST) return false;
-    switch ((int)node->op) {
-    case SN_OP_CONSTANT:
-        return constant_range(((const AttrConstant *)node->attr)->tensor, out);
-    case SN_OP_VIEW:
-        return find_range(node->input[0], depth + 1, out);
-    case SN_OP_CAST: /* of whole numbers as small as these to f32 or i32, which have them all */
-        return is_wide(value->type.dtype) && find_range(node->input[0], depth + 1, out);
-    case SN_OP_CONCAT:
-        return joined_range(node, depth, out);
-    case SN_OP_MOD:
-    case SN_OP_DIV:
-        return divided_range(node, depth, out);
-    case SN_OP_SUB:
-        if (!is_wide(value->type.dtype) || !find_range(node->input[0], depth + 1, out) ||
-            !find_range(node->input[1], depth + 1, &minus))
-            return false;
-        *out = (Range){out->least - minus.most, out->most - minus.least};
-        return fabs(out->least) < 0x1p24 && fabs(out->most) < 0x1p24;
-    default:
-        return false;
-    }
-}
-
-static bool find_range(const Value *value, int depth, Range *out) {
     DType dtype = value->type.dtype;
-    if (computed_range(value, depth, out)) return true;
+    if (node && rule[node->op] && search->left-- > 0 && rule[node->op](search, node, out)) return true;
     *out = dtype == SN_U8 ? (Range){0, UINT8_MAX} : (Range){INT8_MIN, INT8_MAX};
     return dtype == SN_U8 || dtype == SN_I8;
 }
 
+static bool whole_range(const Value *value, Range *out) {
+    return find_range(&(Search){MOST_LOOKED_AT}, value, out);
+}
+
 bool sn_whole_range(const Value *value, double *least, double *most) {
     Range range;
-    if (!find_range(value, 0, &range)) return false;
+    if (!whole_range(value, &range)) return false;
     *least = range.least, *most = range.most;
     return true;
 }
@@ -119,7 +145,7 @@ static DType widened_from(const Value *value, int depth) {
 static int whole_operand(const Node *node) {
     Range range;
     for (int k = 0; k < 2; k++)
-        if (find_range(node->input[k], 0, &range)) return k;
+        if (whole_range(node->input[k], &range)) return k;
     return -1;
 }
 
@@ -139,7 +165,7 @@ static bool is_scaled(const Value *value, int depth, Range *range) {
     }
     if (node->op != SN_OP_MUL) return false;
     int whole = whole_operand(node);
-    return whole >= 0 && find_range(node->input[whole], 0, range);
+    return whole >= 0 && whole_range(node->input[whole], range);
 }
 
 /* Whether all elements along `axis` are equal. */
@@ -215,7 +241,7 @@ bool sn_narrow_weights(Pass *pass, const Graph *graph, const Value *b, NarrowWei
     if (b->type.dtype != SN_F32) return false;
     *out = (NarrowWeights){.dtype = widened_from(b, 0)};
     if (out->dtype == SN_BF16 || out->dtype == SN_F16) return true;
-    if (!find_range(b, 0, &range)) {
+    if (!whole_range(b, &range)) {
         if (!is_scaled(b, 0, &range)) return false;
         int64_t rows = factor_rows(graph, pass->arena, b, b->type.rank - 2);
         if (rows < LEAST_BLOCK) return false;
