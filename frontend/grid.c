@@ -199,7 +199,7 @@ static Value *as_piece(Call *c, const Box *box, Type data, int outer, Value *upd
     }
     for (int a = 0; a < updates->type.rank; a++)
         if (a >= outer || !placed[a]) order[count++] = a;
-    return reshape(c, transpose(c, updates, order), data.rank, extent);
+    return reshaped(c, transposed(c, updates, order), data.rank, extent);
 }
 
 /* What is before the box, the box, and what is behind it, axis by axis. */
@@ -212,10 +212,10 @@ static Value *put(Call *c, const Box *box, int axis, Value *data, Value *piece) 
     if (status) return sn_call_latch(c, sn_status_prefix(status, "the indices"));
     Value *part[3];
     int parts = 0;
-    if (start != zero) part[parts++] = slice(c, data, axis, zero, start);
-    part[parts++] = put(c, box, axis + 1, slice(c, data, axis, start, count), piece);
-    if (end != extent) part[parts++] = slice(c, data, axis, end, sn_dim_sub(c->dims, extent, end));
-    return join(c, axis, parts, part);
+    if (start != zero) part[parts++] = sliced(c, data, axis, zero, start);
+    part[parts++] = put(c, box, axis + 1, sliced(c, data, axis, start, count), piece);
+    if (end != extent) part[parts++] = sliced(c, data, axis, end, sn_dim_sub(c->dims, extent, end));
+    return joined(c, axis, parts, part);
 }
 
 Value *sn_grid_assign(Call *call, Value *data, const Value *index, Value *updates) {

@@ -18,26 +18,26 @@ static inline Value *choose(Call *c, Value *condition, Value *yes, Value *no) {
 static inline Value *op_number(Call *c, OpCode op, Value *x, double number) {
     return sn_call_failed(c) ? NULL : op2(c, op, x, sn_call_scalar(c, x->type.dtype, number));
 }
-static inline Value *cast(Call *c, Value *x, DType to) {
+static inline Value *as_type(Call *c, Value *x, DType to) {
     return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, x, to);
 }
-static inline Value *reshape(Call *c, Value *x, int rank, const Dim *extent) {
+static inline Value *reshaped(Call *c, Value *x, int rank, const Dim *extent) {
     return sn_call_failed(c) ? NULL : sn_build_reshape(c->builder, x, rank, extent);
 }
-static inline Value *expand(Call *c, Value *x, int rank, const Dim *extent) {
+static inline Value *expanded(Call *c, Value *x, int rank, const Dim *extent) {
     return sn_call_failed(c) ? NULL : sn_build_expand(c->builder, x, rank, extent);
 }
-static inline Value *transpose(Call *c, Value *x, const int *order) {
+static inline Value *transposed(Call *c, Value *x, const int *order) {
     return sn_call_failed(c) ? NULL : sn_build_transpose(c->builder, x, order);
 }
-static inline Value *slice(Call *c, Value *x, int axis, Dim start, Dim count) {
+static inline Value *sliced(Call *c, Value *x, int axis, Dim start, Dim count) {
     return sn_call_failed(c) ? NULL : sn_build_slice(c->builder, x, axis, start, count, 1);
 }
-static inline Value *join(Call *c, int axis, int count, Value *const *part) {
+static inline Value *joined(Call *c, int axis, int count, Value *const *part) {
     if (sn_call_failed(c) || count == 1) return count == 1 ? part[0] : NULL;
     return sn_build(c->builder, SN_OP_CONCAT, &(AttrAxis){axis}, count, part);
 }
-static inline Value *gather(Call *c, Value *x, Value *index, int axis) {
+static inline Value *gathered(Call *c, Value *x, Value *index, int axis) {
     return sn_build2(c->builder, SN_OP_GATHER, &(AttrAxis){axis}, x, index);
 }
 /* 0, 1, … of an axis, with `after` axes of extent 1 behind it, so that it broadcasts along its axis. */
@@ -48,7 +48,7 @@ static inline Value *count_up(Call *c, DType dtype, Dim extent, int after) {
 }
 /* A size as a number of `dtype`. */
 static inline Value *size_number(Call *c, Dim size, DType dtype) {
-    return cast(c, sn_build_dims(c->builder, 1, &size, true), dtype);
+    return as_type(c, sn_build_dims(c->builder, 1, &size, true), dtype);
 }
 /* The sum, maximum … over one axis, which stays with extent 1 where `keep`. */
 static inline Value *reduce_axis(Call *c, OpCode op, Value *x, int axis, bool keep) {

@@ -25,7 +25,7 @@ static Value *spread(Call *c, Value *x, int axis, int64_t stride) {
     }
     merged[axis] = sn_dim_mulc(c->dims, merged[axis], stride);
     x = sn_build1(c->builder, SN_OP_PAD, &(AttrPad){rank, before, after, 0}, x);
-    return reshape(c, x, rank - 1, merged);
+    return reshaped(c, x, rank - 1, merged);
 }
 
 /* `front` zeros before the axis and so many behind it that there are `length` elements; what is negative is cut. */
@@ -37,7 +37,7 @@ static Value *placed(Call *c, Value *x, int axis, Dim front, Dim length) {
     Dim before = sn_dim_max(dims, front, zero), after = sn_dim_max(dims, back, zero);
     Dim start = sn_dim_sub(dims, before, front), cut = sn_dim_sub(dims, after, back);
     if (start != zero || cut != zero)
-        x = slice(c, x, axis, start, sn_dim_sub(dims, sn_dim_sub(dims, extent, start), cut));
+        x = sliced(c, x, axis, start, sn_dim_sub(dims, sn_dim_sub(dims, extent, start), cut));
     if (sn_call_failed(c) || (before == zero && after == zero)) return x;
     Dim pad[2][SN_MAX_RANK];
     for (int k = 0; k < x->type.rank; k++)
@@ -50,7 +50,7 @@ static Value *fold(Call *c, Value *x, int n, const Fold *axis) {
     Dims *dims = c->dims;
     if (sn_call_failed(c)) return NULL;
     DType dtype = x->type.dtype;
-    if (sn_dtype_is_float(dtype)) x = cast(c, x, wide_type(dtype));
+    if (sn_dtype_is_float(dtype)) x = as_type(c, x, wide_type(dtype));
     for (int k = 0; k < n; k++) {
         int64_t reach = (axis[k].kernel - 1) * axis[k].dilation;
         Dim front = sn_dim_sub(dims, sn_dim(dims, reach), axis[k].before);
@@ -73,7 +73,7 @@ static Value *fold(Call *c, Value *x, int n, const Fold *axis) {
         index[2 + n + k] = sn_dim_add(dims, at[2 + k], sn_dim_mulc(dims, back, axis[k].dilation));
     }
     x = sn_build1(c->builder, SN_OP_VIEW, &(AttrView){2 + 2 * n, extent, 2 + 2 * n, index}, x);
-    return cast(c, sn_call_reduce(c, SN_OP_REDUCE_SUM, x, n, axes, false), dtype);
+    return as_type(c, sn_call_reduce(c, SN_OP_REDUCE_SUM, x, n, axes, false), dtype);
 }
 
 /* ---- attributes ---- */
@@ -132,7 +132,7 @@ Value *sn_import_col2im(Call *c) {
     if (sn_call_failed(c)) return NULL;
     if (!sn_dim_divides(dims, sn_dim(dims, elements), x->type.dim[1], &split[1]))
         return sn_call_unsupported(c, "columns that are not known to hold whole blocks");
-    return fold(c, reshape(c, x, 2 + 2 * n, split), n, axis);
+    return fold(c, reshaped(c, x, 2 + 2 * n, split), n, axis);
 }
 
 /* ---- ConvTranspose ---- */
@@ -211,9 +211,9 @@ Value *sn_import_conv_transpose(Call *c) {
         windows = sn_dim_mul(dims, windows, axis[k].windows);
         split[2 + k] = sn_dim(dims, axis[k].kernel), split[2 + n + k] = axis[k].windows;
     }
-    weight = transpose(c, reshape(c, weight, 3, (Dim[]){g, each, elements}), (int[]){0, 2, 1});
+    weight = transposed(c, reshaped(c, weight, 3, (Dim[]){g, each, elements}), (int[]){0, 2, 1});
     Value *columns =
-        op2(c, SN_OP_MATMUL, weight, reshape(c, x, 4, (Dim[]){x->type.dim[0], g, each, windows}));
-    Value *y = fold(c, reshape(c, columns, 2 + 2 * n, split), n, axis);
+        op2(c, SN_OP_MATMUL, weight, reshaped(c, x, 4, (Dim[]){x->type.dim[0], g, each, windows}));
+    Value *y = fold(c, reshaped(c, columns, 2 + 2 * n, split), n, axis);
     return bias ? op2(c, SN_OP_ADD, y, sn_call_unsqueeze(c, bias, 1, n)) : y;
 }

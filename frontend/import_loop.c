@@ -48,7 +48,7 @@ static Value *stacked(Loop *loop, int k, int64_t axis, bool reverse) {
     int at = sn_call_axis(c, axis, loop->list[k].at[0]->type.rank + 1);
     for (int i = 0; i < count && !sn_call_failed(c); i++)
         part[reverse ? count - 1 - i : i] = sn_call_unsqueeze(c, loop->list[k].at[i], at, 1);
-    return join(c, at, count, part);
+    return joined(c, at, count, part);
 }
 
 /* ---- Loop ---- */
@@ -115,12 +115,12 @@ static int64_t entry(Call *c, const char *name, int count, int k) {
 }
 
 static Value *element_of(Call *c, Value *x, int axis, int64_t turn) {
-    x = slice(c, x, axis, sn_dim(c->dims, turn), sn_dim(c->dims, 1));
+    x = sliced(c, x, axis, sn_dim(c->dims, turn), sn_dim(c->dims, 1));
     if (sn_call_failed(c)) return NULL;
     Dim extent[SN_MAX_RANK];
     for (int k = 0; k < x->type.rank; k++)
         if (k != axis) extent[k - (k > axis)] = x->type.dim[k];
-    return reshape(c, x, x->type.rank - 1, extent);
+    return reshaped(c, x, x->type.rank - 1, extent);
 }
 
 /* Every input that is scanned has as many elements. */

@@ -46,7 +46,7 @@ static Value *hardmax(Call *c, Value *x, int axis) {
     Value *hit = op2(c, SN_OP_EQUAL, x, reduce_axis(c, SN_OP_REDUCE_MAX, x, axis, true));
     Value *found = choose(c, hit, at, size_number(c, extent, SN_I64));
     Value *first = reduce_axis(c, SN_OP_REDUCE_MIN, found, axis, true);
-    return cast(c, op2(c, SN_OP_EQUAL, at, first), x->type.dtype);
+    return as_type(c, op2(c, SN_OP_EQUAL, at, first), x->type.dtype);
 }
 
 Value *sn_import_hardmax(Call *c) {
@@ -61,7 +61,7 @@ Value *sn_import_hardmax_flat(Call *c) {
     Dim extent[2] = {sn_dim(c->dims, 1), sn_dim(c->dims, 1)};
     for (int k = 0; k < type.rank; k++)
         extent[k >= axis] = sn_dim_mul(c->dims, extent[k >= axis], type.dim[k]);
-    return reshape(c, hardmax(c, reshape(c, c->input[0], 2, extent), 1), type.rank, type.dim);
+    return reshaped(c, hardmax(c, reshaped(c, c->input[0], 2, extent), 1), type.rank, type.dim);
 }
 
 /* Nothing is left of a vector of norm 0. */
@@ -71,11 +71,11 @@ Value *sn_import_lp_normalization(Call *c) {
     int axis = sn_call_axis(c, sn_call_int(c, "axis", -1), x->type.rank);
     int64_t p = sn_call_int(c, "p", 2);
     if (p != 1 && p != 2) return sn_call_invalid(c, "p is %lld", (long long)p);
-    x = cast(c, x, wide_type(dtype));
+    x = as_type(c, x, wide_type(dtype));
     Value *norm = reduce_axis(c, SN_OP_REDUCE_SUM, power(c, op1(c, SN_OP_ABS, x), (double)p), axis, true);
     if (p == 2) norm = op1(c, SN_OP_SQRT, norm);
     Value *zero = op_number(c, SN_OP_MUL, norm, 0), *none = op_number(c, SN_OP_EQUAL, norm, 0);
-    return cast(c, choose(c, none, zero, op2(c, SN_OP_DIV, x, norm)), dtype);
+    return as_type(c, choose(c, none, zero, op2(c, SN_OP_DIV, x, norm)), dtype);
 }
 
 /* (x - mean)/(standard deviation + 1e-9) */
@@ -88,11 +88,11 @@ Value *sn_import_mean_variance(Call *c) {
     const int64_t *axes = sn_call_axes(c, given ? given : usual, given ? count : 3, x->type.rank);
     if (sn_call_failed(c)) return NULL;
     if (!given) count = 3;
-    x = cast(c, x, wide_type(dtype));
+    x = as_type(c, x, wide_type(dtype));
     Value *apart = op2(c, SN_OP_SUB, x, sn_call_reduce(c, SN_OP_REDUCE_MEAN, x, count, axes, true));
     Value *variance = sn_call_reduce(c, SN_OP_REDUCE_MEAN, power(c, apart, 2), count, axes, true);
     Value *deviation = op_number(c, SN_OP_ADD, op1(c, SN_OP_SQRT, variance), 1e-9);
-    return cast(c, op2(c, SN_OP_DIV, apart, deviation), dtype);
+    return as_type(c, op2(c, SN_OP_DIV, apart, deviation), dtype);
 }
 
 /* Element i is the product of those up to it (or from it on), with or without itself: a comparison for every pair. */
@@ -110,9 +110,9 @@ Value *sn_import_cumprod(Call *c) {
     Value *i = count_up(c, SN_I64, extent, rank - axis), *j = count_up(c, SN_I64, extent, rank - axis - 1);
     OpCode before = exclusive ? SN_OP_LESS : SN_OP_LESS_EQUAL;
     Value *taken = op2(c, before, reverse ? i : j, reverse ? j : i);
-    Value *factors = sn_call_unsqueeze(c, cast(c, x, wide), axis, 1);
+    Value *factors = sn_call_unsqueeze(c, as_type(c, x, wide), axis, 1);
     Value *each = choose(c, taken, factors, sn_call_scalar(c, wide, 1));
-    return cast(c, reduce_axis(c, SN_OP_REDUCE_PROD, each, axis + 1, false), dtype);
+    return as_type(c, reduce_axis(c, SN_OP_REDUCE_PROD, each, axis + 1, false), dtype);
 }
 
 /* ---- over neighbouring channels ---- */
@@ -144,8 +144,8 @@ Value *sn_import_lrn(Call *c) {
     if (size < 1 || size > INT16_MAX) return sn_call_invalid(c, "size is %lld", (long long)size);
     if (x->type.rank < 2) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
     if (x->type.rank == SN_MAX_RANK) return sn_call_unsupported(c, "rank %d", SN_MAX_RANK);
-    x = cast(c, x, wide_type(dtype));
+    x = as_type(c, x, wide_type(dtype));
     Value *sum = reduce_axis(c, SN_OP_REDUCE_SUM, channels_around(c, power(c, x, 2), size), 2, false);
     Value *scale = op_number(c, SN_OP_ADD, op_number(c, SN_OP_MUL, sum, alpha / (double)size), bias);
-    return cast(c, op2(c, SN_OP_DIV, x, power(c, scale, beta)), dtype);
+    return as_type(c, op2(c, SN_OP_DIV, x, power(c, scale, beta)), dtype);
 }

@@ -36,16 +36,16 @@ static Value *multiply(Call *c, Value *a, Value *b) {
 static Value *gate_of(const Cell *cell, Value *x, int k) {
     if (sn_call_failed(cell->c)) return NULL;
     Dims *dims = cell->c->dims;
-    return slice(cell->c, x, x->type.rank - 1, sn_dim(dims, cell->hidden * k), sn_dim(dims, cell->hidden));
+    return sliced(cell->c, x, x->type.rank - 1, sn_dim(dims, cell->hidden * k), sn_dim(dims, cell->hidden));
 }
 
 /* h·R + bias of `count` gates from the first one on. */
 static Value *of_state(const Cell *cell, Value *h, int first, int count) {
     Dims *dims = cell->c->dims;
     Dim start = sn_dim(dims, cell->hidden * first), width = sn_dim(dims, cell->hidden * count);
-    Value *weight = slice(cell->c, cell->recurrent, 1, start, width);
+    Value *weight = sliced(cell->c, cell->recurrent, 1, start, width);
     Value *product = op2(cell->c, SN_OP_MATMUL, h, weight);
-    return cell->bias ? add(cell->c, product, slice(cell->c, cell->bias, 0, start, width)) : product;
+    return cell->bias ? add(cell->c, product, sliced(cell->c, cell->bias, 0, start, width)) : product;
 }
 
 /* ---- steps: x is the product of the step's input, [B, gates] ---- */
@@ -135,7 +135,7 @@ static bool read_network(Call *c, Network *n) {
     if (n->steps < 1 || n->steps > MOST_STEPS)
         return sn_call_unsupported(c, "%lld steps", (long long)n->steps);
     Value *lengths = sn_call_input(c, 4);
-    n->lengths = lengths ? sn_call_unsqueeze(c, cast(c, lengths, SN_I64), 1, 1) : NULL;
+    n->lengths = lengths ? sn_call_unsqueeze(c, as_type(c, lengths, SN_I64), 1, 1) : NULL;
     return !sn_call_failed(c);
 }
 
@@ -144,14 +144,14 @@ static bool read_network(Call *c, Network *n) {
 /* [directions, …] of one direction, without the first axis. */
 static Value *of_direction(Call *c, Value *x, int direction) {
     if (sn_call_failed(c) || !x) return NULL;
-    Value *part = slice(c, x, 0, sn_dim(c->dims, direction), sn_dim(c->dims, 1));
-    return reshape(c, part, x->type.rank - 1, x->type.dim + 1);
+    Value *part = sliced(c, x, 0, sn_dim(c->dims, direction), sn_dim(c->dims, 1));
+    return reshaped(c, part, x->type.rank - 1, x->type.dim + 1);
 }
 
 static Value *first_state(Call *c, const Network *n, int input, int direction) {
     Value *given = sn_call_input(c, input);
     Dim extent[2] = {n->x->type.dim[1], sn_dim(c->dims, n->hidden)};
-    if (!given) return expand(c, sn_call_scalar(c, n->x->type.dtype, 0), 2, extent);
+    if (!given) return expanded(c, sn_call_scalar(c, n->x->type.dtype, 0), 2, extent);
     return of_direction(c, n->batch_first ? sn_call_swap(c, given, 0, 1) : given, direction);
 }
 
@@ -162,8 +162,8 @@ static Cell start_cell(Call *c, const Network *n, int direction) {
     Value *bias = of_direction(c, sn_call_input(c, 3), direction),
           *weight = of_direction(c, c->input[1], direction);
     cell.input = op2(c, SN_OP_MATMUL, n->x, sn_call_swap(c, weight, 0, 1));
-    if (bias) cell.input = add(c, cell.input, slice(c, bias, 0, sn_dim(c->dims, 0), gates));
-    if (bias) cell.bias = slice(c, bias, 0, gates, gates);
+    if (bias) cell.input = add(c, cell.input, sliced(c, bias, 0, sn_dim(c->dims, 0), gates));
+    if (bias) cell.bias = sliced(c, bias, 0, gates, gates);
     weight = of_direction(c, c->input[2], direction);
     cell.recurrent = sn_call_swap(c, weight, 0, 1);
     cell.h = first_state(c, n, 5, direction);
@@ -183,8 +183,8 @@ static void run_cell(Cell *cell, const Network *n, bool reverse, Value **y) {
     for (int64_t i = 0; i < n->steps && !sn_call_failed(c); i++) {
         int64_t t = reverse ? n->steps - 1 - i : i;
         Value *h = cell->h, *s = cell->s;
-        Value *x = slice(c, cell->input, 0, sn_dim(c->dims, t), sn_dim(c->dims, 1));
-        cell->step(cell, sn_call_failed(c) ? NULL : reshape(c, x, 2, x->type.dim + 1));
+        Value *x = sliced(c, cell->input, 0, sn_dim(c->dims, t), sn_dim(c->dims, 1));
+        cell->step(cell, sn_call_failed(c) ? NULL : reshaped(c, x, 2, x->type.dim + 1));
         Value *given = cell->h;
         if (n->lengths) {
             Value *live = op2(c, SN_OP_LESS, sn_call_scalar(c, SN_I64, (double)t), n->lengths);
@@ -200,7 +200,7 @@ static void run_cell(Cell *cell, const Network *n, bool reverse, Value **y) {
 static Value *final_state(Call *c, const Network *n, Value *const *state) {
     Value *part[2];
     for (int d = 0; d < n->directions; d++) part[d] = sn_call_unsqueeze(c, state[d], n->batch_first, 1);
-    return join(c, n->batch_first, n->directions, part);
+    return joined(c, n->batch_first, n->directions, part);
 }
 
 Value *sn_import_recurrent(Call *c) {
@@ -212,10 +212,10 @@ Value *sn_import_recurrent(Call *c) {
         Value **y = SN_ARRAY(c->import->scratch, Value *, n.steps);
         run_cell(&cell, &n, n.reverse || d == 1, y);
         h[d] = cell.h, s[d] = cell.s;
-        all[d] = sn_call_unsqueeze(c, join(c, 0, (int)n.steps, y), 1, 1);
+        all[d] = sn_call_unsqueeze(c, joined(c, 0, (int)n.steps, y), 1, 1);
     }
-    Value *result = join(c, 1, n.directions, all); /* [T, D, B, H] */
-    if (n.batch_first) result = transpose(c, result, (int[]){2, 0, 1, 3});
+    Value *result = joined(c, 1, n.directions, all); /* [T, D, B, H] */
+    if (n.batch_first) result = transposed(c, result, (int[]){2, 0, 1, 3});
     if (c->output_count > 1) c->output[1] = final_state(c, &n, h);
     if (c->output_count > 2) c->output[2] = final_state(c, &n, s);
     return result;

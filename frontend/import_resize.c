@@ -162,14 +162,14 @@ static Value *coordinates_of(Call *c, const Resize *r, const Axis *a) {
 static Value *fetch(Call *c, Value *x, Value *at, const Axis *a) {
     Value *last = op_number(c, SN_OP_SUB, size_number(c, a->in, SN_I64), 1);
     at = op_number(c, SN_OP_MAX, op2(c, SN_OP_MIN, at, last), 0);
-    return gather(c, x, at, a->number);
+    return gathered(c, x, at, a->number);
 }
 
 static Value *nearest(Call *c, const Resize *r, Value *x, Value *at, const Axis *a) {
     double shift = r->rounding == PREFER_FLOOR ? -0.5 : r->rounding == PREFER_CEIL ? 0.5 : 0;
     bool up = r->rounding == PREFER_FLOOR || r->rounding == CEIL;
     Value *rounded = op1(c, up ? SN_OP_CEIL : SN_OP_FLOOR, op_number(c, SN_OP_ADD, at, shift));
-    return fetch(c, x, cast(c, rounded, SN_I64), a);
+    return fetch(c, x, as_type(c, rounded, SN_I64), a);
 }
 
 /* The weight at a distance >= 0. Cubic: Keys, "Cubic convolution interpolation" (1981). */
@@ -201,7 +201,7 @@ static Value *weighted(Call *c, const Resize *r, Value *x, Value *at, const Axis
     if (narrow < reach / MOST_TAPS || taps > MOST_TAPS)
         return sn_call_unsupported(c, "a scale of %g", a->scale);
     Value *below = op1(c, SN_OP_FLOOR, at), *rest = op2(c, SN_OP_SUB, at, below), *sum = NULL, *all = NULL;
-    Value *base = cast(c, below, SN_I64), *weight[MOST_TAPS], *index[MOST_TAPS];
+    Value *base = as_type(c, below, SN_I64), *weight[MOST_TAPS], *index[MOST_TAPS];
     for (int t = 0; t < taps; t++) {
         Value *apart = op2(c, SN_OP_SUB, scalar(c, first + t), rest);
         index[t] = op_number(c, SN_OP_ADD, base, first + t);
@@ -211,7 +211,7 @@ static Value *weighted(Call *c, const Resize *r, Value *x, Value *at, const Axis
     }
     for (int t = 0; t < taps && !sn_call_failed(c); t++) {
         if (r->exclude || r->antialias) weight[t] = op2(c, SN_OP_DIV, weight[t], all);
-        Value *w = cast(c, weight[t], x->type.dtype);
+        Value *w = as_type(c, weight[t], x->type.dtype);
         w = sn_call_unsqueeze(c, w, 1, x->type.rank - a->number - 1);
         Value *term = op2(c, SN_OP_MUL, fetch(c, x, index[t], a), w);
         sum = t ? op2(c, SN_OP_ADD, sum, term) : term;
@@ -250,13 +250,13 @@ static Value *resize_axes(Call *c, const Resize *r, int count, const Axis *axis)
     DType dtype = x->type.dtype;
     if (r->kind != NEAREST && !sn_dtype_is_float(dtype))
         return sn_call_unsupported(c, "means of %s", sn_dtype_name(dtype));
-    if (r->kind != NEAREST) x = cast(c, x, wide_type(dtype));
+    if (r->kind != NEAREST) x = as_type(c, x, wide_type(dtype));
     for (int k = 0; k < count; k++) {
         bool same = axis[k].in == axis[k].out && (axis[k].scale == 1 || !axis[k].exact);
         if (same && (r->coordinates != CROP || (axis[k].from == 0 && axis[k].to == 1))) continue;
         x = resize_axis(c, r, x, &axis[k]);
     }
-    return cast(c, x, dtype);
+    return as_type(c, x, dtype);
 }
 
 /* One scale for all axes, the smallest or the largest of theirs. */

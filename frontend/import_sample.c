@@ -14,7 +14,7 @@ static Value *spread_points(Call *c, Dim extent, DType dtype, bool corners) {
     Value *twice = op_number(c, SN_OP_MUL, i, 2);
     if (!corners) twice = op_number(c, SN_OP_ADD, twice, 1);
     Value *steps = corners ? op_number(c, SN_OP_MAX, op_number(c, SN_OP_SUB, n, 1), 1) : n;
-    return cast(c, op_number(c, SN_OP_SUB, op2(c, SN_OP_DIV, twice, steps), 1), dtype);
+    return as_type(c, op_number(c, SN_OP_SUB, op2(c, SN_OP_DIV, twice, steps), 1), dtype);
 }
 
 /* theta [N, n, n+1] times the points (x, y, …, 1) of [N, C, …, H, W]: [N, …, H, W, n]. */
@@ -33,15 +33,15 @@ Value *sn_import_affine_grid(Call *c) {
     Value *part[MOST_SPATIAL + 1];
     for (int k = 0; k < n; k++) { /* x runs along the last axis */
         Value *points = spread_points(c, extent[n - 1 - k], theta->type.dtype, corners);
-        part[k] = expand(c, sn_call_unsqueeze(c, points, 1, k + 1), n + 1, extent);
+        part[k] = expanded(c, sn_call_unsqueeze(c, points, 1, k + 1), n + 1, extent);
     }
-    part[n] = expand(c, sn_call_scalar(c, theta->type.dtype, 1), n + 1, extent);
-    Value *points = reshape(c, join(c, n, n + 1, part), 2, (Dim[]){rows, sn_dim(c->dims, n + 1)});
+    part[n] = expanded(c, sn_call_scalar(c, theta->type.dtype, 1), n + 1, extent);
+    Value *points = reshaped(c, joined(c, n, n + 1, part), 2, (Dim[]){rows, sn_dim(c->dims, n + 1)});
     Value *grid = op2(c, SN_OP_MATMUL, points, sn_call_swap(c, theta, 1, 2));
     Dim whole[MOST_SPATIAL + 2] = {size[0]};
     for (int k = 0; k < n; k++) whole[1 + k] = extent[k];
     whole[n + 1] = sn_dim(c->dims, n);
-    return reshape(c, grid, n + 2, whole);
+    return reshaped(c, grid, n + 2, whole);
 }
 
 /* ---- samples ---- */
@@ -82,7 +82,7 @@ static Value *taken_from(Call *c, const Sampler *s, Value *index, int axis, Valu
     if (s->beyond == ZEROS)
         *live = op2(c, SN_OP_AND, op2(c, SN_OP_LESS_EQUAL, sn_call_scalar(c, s->x->type.dtype, 0), index),
                     op2(c, SN_OP_LESS_EQUAL, index, top));
-    return cast(c, at_most(c, index, top), SN_I64);
+    return as_type(c, at_most(c, index, top), SN_I64);
 }
 
 /* The weights of the four neighbours of a point `t` behind the second one. Keys (1981), a = -0.75. */
@@ -129,7 +129,7 @@ static Value *term_of(Call *c, const Sampler *s, const Side *side, const int *k)
         part[axis] = sn_call_unsqueeze(c, side[axis].index[k[axis]], rank, 1);
         weight = axis ? op2(c, SN_OP_MUL, weight, w) : w;
     }
-    Value *index = join(c, rank, s->n, part);
+    Value *index = joined(c, rank, s->n, part);
     Value *x = sn_build2(c->builder, SN_OP_GATHER_ND, &(AttrGatherNd){1}, s->x, index);
     if (sn_call_failed(c)) return NULL;
     if (weight->type.rank == 0) return x;
@@ -142,8 +142,8 @@ static Value *sampled(Call *c, const Sampler *s, Value *grid) {
     Value *sum = NULL;
     for (int axis = 0; axis < s->n; axis++) { /* the grid's first coordinate is that of the last axis */
         Dim place = sn_dim(c->dims, s->n - 1 - axis);
-        Value *at = slice(c, grid, s->n + 1, place, sn_dim(c->dims, 1));
-        at = sn_call_failed(c) ? NULL : reshape(c, at, s->n + 1, at->type.dim);
+        Value *at = sliced(c, grid, s->n + 1, place, sn_dim(c->dims, 1));
+        at = sn_call_failed(c) ? NULL : reshaped(c, at, s->n + 1, at->type.dim);
         Value *n = size_number(c, s->extent[axis], s->x->type.dtype);
         at = op_number(c, SN_OP_ADD, at, 1);
         if (s->corners)
@@ -187,7 +187,7 @@ Value *sn_import_grid_sample(Call *c) {
     }
     Sampler s = {.n = n, .taps = taps[m], .beyond = (Beyond)b, .extent = x->type.dim + 2};
     s.corners = sn_call_int(c, "align_corners", 0) != 0;
-    s.x = transpose(c, cast(c, x, wide_type(dtype)), last);
+    s.x = transposed(c, as_type(c, x, wide_type(dtype)), last);
     if (sn_call_failed(c)) return NULL;
-    return cast(c, transpose(c, sampled(c, &s, cast(c, c->input[1], s.x->type.dtype)), back), dtype);
+    return as_type(c, transposed(c, sampled(c, &s, as_type(c, c->input[1], s.x->type.dtype)), back), dtype);
 }

@@ -25,7 +25,7 @@ static Value *times_size(Call *c, Value *x, Dim size) {
 
 /* The same index, not negative. One that is out of range is a fault, which only a gather raises. */
 static Value *checked(Call *c, Value *index, Dim extent) {
-    return gather(c, count_up(c, SN_I64, extent, 0), index, 0);
+    return gathered(c, count_up(c, SN_I64, extent, 0), index, 0);
 }
 
 /* x with more elements of `value` behind each axis but `axis`, as many as `extent` has more. */
@@ -75,7 +75,7 @@ static Value *replaced(Call *c, const Lines *l) {
     Value *found = choose(c, hit, number, sn_call_scalar(c, SN_I64, -1));
     Value *last = reduce_axis(c, SN_OP_REDUCE_MAX, found, l->axis + 1, false);
     Value *none = op_number(c, SN_OP_LESS, last, 0);
-    Value *from = expand(c, op_number(c, SN_OP_MAX, last, 0), type.rank, type.dim);
+    Value *from = expanded(c, op_number(c, SN_OP_MAX, last, 0), type.rank, type.dim);
     Value *update = sn_build2(c->builder, SN_OP_GATHER_ELEMENTS, &(AttrAxis){l->axis},
                               at_least_one(c, l->updates, l->axis), from);
     return choose(c, none, l->data, update);
@@ -90,12 +90,12 @@ static Value *combined(Call *c, const Lines *l, Reduction how) {
                                     [LEAST] = SN_OP_REDUCE_MIN,
                                     [GREATEST] = SN_OP_REDUCE_MAX};
     DType dtype = l->data->type.dtype, wide = sn_dtype_is_float(dtype) ? wide_type(dtype) : dtype;
-    Value *data = cast(c, l->data, wide), *updates = cast(c, l->updates, wide);
+    Value *data = as_type(c, l->data, wide), *updates = as_type(c, l->updates, wide);
     Value *other = how == ADD || how == MULTIPLY ? sn_call_scalar(c, wide, how == MULTIPLY)
                                                  : sn_call_unsqueeze(c, data, l->axis + 1, 1);
     Value *each = choose(c, hits(c, l), sn_call_unsqueeze(c, updates, l->axis, 1), other);
     Value *all = reduce_axis(c, reduce[how], each, l->axis + 1, false);
-    return cast(c, op2(c, op[how], data, all), dtype);
+    return as_type(c, op2(c, op[how], data, all), dtype);
 }
 
 static Value *scatter_lines(Call *c, const Lines *l, Reduction how) {
@@ -124,7 +124,7 @@ Value *sn_import_scatter_elements(Call *c) {
                                 k == axis ? index->type.dim[k] : type.dim[k], c->builder->origin);
         if (status) return sn_call_latch(c, sn_status_prefix(status, "the indices"));
     }
-    index = checked(c, cast(c, index, SN_I64), type.dim[axis]);
+    index = checked(c, as_type(c, index, SN_I64), type.dim[axis]);
     Lines lines = {data, padded_like(c, index, type.dim, axis, -1),
                    padded_like(c, updates, type.dim, axis, 0), axis};
     return scatter_lines(c, &lines, how);
@@ -140,11 +140,11 @@ static Dim product(Call *c, int count, const Dim *extent) {
 
 /* The row, of the matrix that the first `depth` axes of `type` are the rows of, that each of `count` tuples names. */
 static Value *row_of(Call *c, Value *tuples, Type type, int depth, Dim count) {
-    Value *row = expand(c, sn_call_scalar(c, SN_I64, 0), 1, &count);
-    tuples = reshape(c, cast(c, tuples, SN_I64), 2, (Dim[]){count, sn_dim(c->dims, depth)});
+    Value *row = expanded(c, sn_call_scalar(c, SN_I64, 0), 1, &count);
+    tuples = reshaped(c, as_type(c, tuples, SN_I64), 2, (Dim[]){count, sn_dim(c->dims, depth)});
     for (int k = 0; k < depth; k++) {
-        Value *part = slice(c, tuples, 1, sn_dim(c->dims, k), sn_dim(c->dims, 1));
-        part = checked(c, reshape(c, part, 1, &count), type.dim[k]);
+        Value *part = sliced(c, tuples, 1, sn_dim(c->dims, k), sn_dim(c->dims, 1));
+        part = checked(c, reshaped(c, part, 1, &count), type.dim[k]);
         row = k ? op2(c, SN_OP_ADD, times_size(c, row, type.dim[k]), part) : part;
     }
     return row;
@@ -153,8 +153,9 @@ static Value *row_of(Call *c, Value *tuples, Type type, int depth, Dim count) {
 /* Sums of rows have a kernel of their own. */
 static Value *rows_added(Call *c, Value *data, Value *row, Value *updates, Dim rows) {
     DType dtype = data->type.dtype, wide = sn_dtype_is_float(dtype) ? wide_type(dtype) : dtype;
-    Value *sum = sn_build2(c->builder, SN_OP_SCATTER_ADD, &(AttrScatter){rows}, row, cast(c, updates, wide));
-    return cast(c, op2(c, SN_OP_ADD, cast(c, data, wide), sum), dtype);
+    Value *sum =
+        sn_build2(c->builder, SN_OP_SCATTER_ADD, &(AttrScatter){rows}, row, as_type(c, updates, wide));
+    return as_type(c, op2(c, SN_OP_ADD, as_type(c, data, wide), sum), dtype);
 }
 
 static bool check_tuples(Call *c, Type data, Type index, Type updates, int depth) {
@@ -187,8 +188,8 @@ Value *sn_import_scatter_nd(Call *c) {
     Dim count = product(c, tuples.rank - 1, tuples.dim), rows = product(c, (int)depth, type.dim);
     Dim columns = product(c, type.rank - (int)depth, type.dim + depth);
     Value *row = row_of(c, index, type, (int)depth, count);
-    data = reshape(c, data, 2, (Dim[]){rows, columns});
-    updates = reshape(c, updates, 2, (Dim[]){count, columns});
+    data = reshaped(c, data, 2, (Dim[]){rows, columns});
+    updates = reshaped(c, updates, 2, (Dim[]){count, columns});
     if (sn_call_failed(c)) return NULL;
     Value *result;
     if (how == ADD && (sn_dtype_is_float(type.dtype) || sn_dtype_is_signed(type.dtype))) {
@@ -197,7 +198,7 @@ Value *sn_import_scatter_nd(Call *c) {
         Lines lines = {data, sn_call_unsqueeze(c, row, 1, 1), updates, 0};
         result = scatter_lines(c, &lines, how);
     }
-    return reshape(c, result, type.rank, type.dim);
+    return reshaped(c, result, type.rank, type.dim);
 }
 
 /* ---- caches ---- */
@@ -222,7 +223,7 @@ Value *sn_import_tensor_scatter(Call *c) {
     Value *at = count_up(c, SN_I64, length, type.rank - axis - 1);
     if (start) {
         Dim starts = circular ? length : sn_dim_add(c->dims, sn_dim_sub(c->dims, length, written), one);
-        start = checked(c, cast(c, start, SN_I64), starts);
+        start = checked(c, as_type(c, start, SN_I64), starts);
         at = op2(c, SN_OP_SUB, at, sn_call_unsqueeze(c, start, 1, type.rank - 1));
         if (circular) at = op2(c, SN_OP_MOD, at, size_number(c, length, SN_I64));
     }
@@ -230,6 +231,6 @@ Value *sn_import_tensor_scatter(Call *c) {
                         op2(c, SN_OP_LESS, at, size_number(c, written, SN_I64)));
     Value *from = choose(c, inside, at, sn_call_scalar(c, SN_I64, 0));
     Value *update = sn_build2(c->builder, SN_OP_GATHER_ELEMENTS, &(AttrAxis){axis},
-                              at_least_one(c, updates, axis), expand(c, from, type.rank, type.dim));
+                              at_least_one(c, updates, axis), expanded(c, from, type.rank, type.dim));
     return choose(c, inside, update, cache);
 }

@@ -84,7 +84,7 @@ Value *sn_import_concat_from_sequence(Call *c) {
     Value **part = SN_ARRAY(c->import->scratch, Value *, from->count);
     for (int k = 0; k < from->count; k++)
         part[k] = stacks ? sn_call_unsqueeze(c, from->element[k], axis, 1) : from->element[k];
-    return join(c, axis, from->count, part);
+    return joined(c, axis, from->count, part);
 }
 
 /* ---- splits ---- */
@@ -120,11 +120,11 @@ Value *sn_import_split_to_sequence(Call *c) {
     const int64_t *size = part_sizes(c, extent, &count);
     Value *made = sn_call_failed(c) ? NULL : new_sequence(c, count, &element);
     for (int k = 0; made && k < count; k++) {
-        Value *part = slice(c, x, axis, sn_dim(c->dims, total), sn_dim(c->dims, size[k]));
+        Value *part = sliced(c, x, axis, sn_dim(c->dims, total), sn_dim(c->dims, size[k]));
         Dim left[SN_MAX_RANK];
         for (int d = 0; d < x->type.rank; d++)
             if (d != axis) left[d - (d > axis)] = x->type.dim[d];
-        element[k] = keep ? part : reshape(c, part, x->type.rank - 1, left);
+        element[k] = keep ? part : reshaped(c, part, x->type.rank - 1, left);
         total += size[k];
     }
     if (made && total != extent) return sn_call_invalid(c, "parts of %lld in all", (long long)total);

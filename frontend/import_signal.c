@@ -26,7 +26,7 @@ Value *sn_import_cosine_window(Call *c) {
         Value *twice = op1(c, SN_OP_COS, op_number(c, SN_OP_MUL, angle, 2));
         window = op2(c, SN_OP_ADD, window, op_number(c, SN_OP_MUL, twice, a[2]));
     }
-    return cast(c, window, dtype);
+    return as_type(c, window, dtype);
 }
 
 /* ---- Fourier transforms ---- */
@@ -41,20 +41,20 @@ typedef struct Transform {
 static Value *waves(Call *c, const Transform *t, OpCode function, DType dtype) {
     Value *n = count_up(c, SN_I64, t->length, 1), *k = count_up(c, SN_I64, t->results, 0);
     Value *turn = op2(c, SN_OP_MOD, op2(c, SN_OP_MUL, n, k), size_number(c, t->length, SN_I64));
-    Value *part = op2(c, SN_OP_DIV, cast(c, turn, SN_F64), size_number(c, t->length, SN_F64));
-    return cast(c, op1(c, function, op_number(c, SN_OP_MUL, part, 2 * M_PI)), dtype);
+    Value *part = op2(c, SN_OP_DIV, as_type(c, turn, SN_F64), size_number(c, t->length, SN_F64));
+    return as_type(c, op1(c, function, op_number(c, SN_OP_MUL, part, 2 * M_PI)), dtype);
 }
 
 /* The real (0) or imaginary (1) part, its signal axis the last one and of the transform's length. */
 static Value *part_of(Call *c, Value *x, int part, const Transform *t) {
     if (sn_call_failed(c)) return NULL;
     int rank = x->type.rank - 1;
-    x = slice(c, x, rank, sn_dim(c->dims, part), sn_dim(c->dims, 1));
-    x = sn_call_failed(c) ? NULL : reshape(c, x, rank, x->type.dim);
+    x = sliced(c, x, rank, sn_dim(c->dims, part), sn_dim(c->dims, 1));
+    x = sn_call_failed(c) ? NULL : reshaped(c, x, rank, x->type.dim);
     if (t->axis != rank - 1) x = sn_call_swap(c, x, t->axis, rank - 1);
     if (sn_call_failed(c)) return NULL;
     Dim zero = sn_dim(c->dims, 0), more = sn_dim_sub(c->dims, t->length, x->type.dim[rank - 1]);
-    if (sn_dim_le(c->dims, more, zero)) return slice(c, x, rank - 1, zero, t->length);
+    if (sn_dim_le(c->dims, more, zero)) return sliced(c, x, rank - 1, zero, t->length);
     Dim before[SN_MAX_RANK], after[SN_MAX_RANK];
     for (int k = 0; k < rank; k++) before[k] = zero, after[k] = k == rank - 1 ? more : zero;
     return sn_build1(c->builder, SN_OP_PAD, &(AttrPad){rank, before, after, 0}, x);
@@ -64,7 +64,7 @@ static Value *transform(Call *c, Value *x, const Transform *t) {
     DType dtype = x->type.dtype, wide = wide_type(dtype);
     int rank = x->type.rank - 1;
     bool complex = sn_dim_equals(x->type.dim[rank], 2);
-    x = cast(c, x, wide);
+    x = as_type(c, x, wide);
     Value *cosine = waves(c, t, SN_OP_COS, wide), *sine = waves(c, t, SN_OP_SIN, wide);
     if (!t->inverse) sine = op1(c, SN_OP_NEG, sine);
     Value *real = part_of(c, x, 0, t), *part[2];
@@ -79,7 +79,7 @@ static Value *transform(Call *c, Value *x, const Transform *t) {
         if (t->axis != rank - 1) part[k] = sn_call_swap(c, part[k], t->axis, rank - 1);
         part[k] = sn_call_unsqueeze(c, part[k], rank, 1);
     }
-    return cast(c, join(c, rank, 2, part), dtype);
+    return as_type(c, joined(c, rank, 2, part), dtype);
 }
 
 /* As products with matrices of cosines and sines: signals are short. The parameter: the axis is an attribute. */

@@ -35,7 +35,7 @@ Value *sn_import_depth_to_space(Call *c) {
                        {d[0], channels, block, block, d[2], d[3]}};
     static const int order[2][6] = {{0, 3, 4, 1, 5, 2}, {0, 1, 4, 2, 5, 3}};
     Dim merged[4] = {d[0], channels, sn_dim_mul(dims, d[2], block), sn_dim_mul(dims, d[3], block)};
-    return reshape(c, transpose(c, reshape(c, x, 6, split[inside]), order[inside]), 4, merged);
+    return reshaped(c, transposed(c, reshaped(c, x, 6, split[inside]), order[inside]), 4, merged);
 }
 
 Value *sn_import_space_to_depth(Call *c) {
@@ -47,7 +47,7 @@ Value *sn_import_space_to_depth(Call *c) {
     Dim block = sn_dim(dims, size), rows = divided(c, d[2], size), columns = divided(c, d[3], size);
     Dim split[6] = {d[0], d[1], rows, block, columns, block};
     Dim merged[4] = {d[0], sn_dim_mulc(dims, d[1], size * size), rows, columns};
-    return reshape(c, transpose(c, reshape(c, x, 6, split), (int[]){0, 3, 5, 1, 2, 4}), 4, merged);
+    return reshaped(c, transposed(c, reshaped(c, x, 6, split), (int[]){0, 3, 5, 1, 2, 4}), 4, merged);
 }
 
 /* ---- the middle ---- */
@@ -71,7 +71,7 @@ Value *sn_import_center_crop_pad(Call *c) {
         Dim cut = sn_dim_max(dims, sn_dim_sub(dims, extent, shape[i]), zero);
         Dim more = sn_dim_max(dims, sn_dim_sub(dims, shape[i], extent), zero);
         if (cut != zero)
-            x = slice(c, x, axis, sn_dim_floordiv(dims, cut, two), sn_dim_sub(dims, extent, cut));
+            x = sliced(c, x, axis, sn_dim_floordiv(dims, cut, two), sn_dim_sub(dims, extent, cut));
         before[axis] = sn_dim_floordiv(dims, more, two);
         after[axis] = sn_dim_sub(dims, more, before[axis]);
         pads = pads || more != zero;
@@ -91,12 +91,12 @@ Value *sn_import_reverse_sequence(Call *c) {
     if (sn_call_failed(c)) return NULL;
     if (batch == time || c->input[1]->type.rank != 1)
         return sn_call_invalid(c, "axes or lengths that do not fit");
-    Value *length = sn_call_unsqueeze(c, cast(c, c->input[1], SN_I64), 1, type.rank - batch - 1);
+    Value *length = sn_call_unsqueeze(c, as_type(c, c->input[1], SN_I64), 1, type.rank - batch - 1);
     Value *at = count_up(c, SN_I64, type.dim[time], type.rank - time - 1);
     Value *mirrored = op2(c, SN_OP_SUB, op_number(c, SN_OP_SUB, length, 1), at);
     Value *from = choose(c, op2(c, SN_OP_LESS, at, length), mirrored, at);
     return sn_build2(c->builder, SN_OP_GATHER_ELEMENTS, &(AttrAxis){time}, x,
-                     expand(c, from, type.rank, type.dim));
+                     expanded(c, from, type.rank, type.dim));
 }
 
 /* ---- pads that repeat ---- */

@@ -23,13 +23,13 @@ static Value *heads_of(Call *c, Value *x, int64_t heads) {
     const Dim *d = x->type.dim;
     if (!sn_dim_divides(c->dims, sn_dim(c->dims, heads), d[2], &each))
         return sn_call_invalid(c, "a width that is no multiple of %lld heads", (long long)heads);
-    x = reshape(c, cast(c, x, SN_F32), 4, (Dim[]){d[0], d[1], sn_dim(c->dims, heads), each});
-    return transpose(c, x, (int[]){0, 2, 1, 3});
+    x = reshaped(c, as_type(c, x, SN_F32), 4, (Dim[]){d[0], d[1], sn_dim(c->dims, heads), each});
+    return transposed(c, x, (int[]){0, 2, 1, 3});
 }
 
 /* Step t, [B, H, 1, …]. */
 static Value *at_step(Call *c, Value *x, int64_t t) {
-    return slice(c, x, 2, sn_dim(c->dims, t), sn_dim(c->dims, 1));
+    return sliced(c, x, 2, sn_dim(c->dims, t), sn_dim(c->dims, 1));
 }
 
 /* The state after step t: decayed, corrected by what it gives for the key already (delta rule), with the outer product of
@@ -51,12 +51,12 @@ static void advance(Call *c, Recurrence *r, int64_t t) {
 static Value *read_state(Call *c, const Recurrence *r, int64_t t) {
     if (sn_call_failed(c)) return NULL;
     const Dim *d = r->query->type.dim;
-    Value *query = slice(c, r->query, 3, sn_dim(c->dims, t), sn_dim(c->dims, 1));
-    query = reshape(c, query, 4, (Dim[]){d[0], d[1], d[2], d[4]});
+    Value *query = sliced(c, r->query, 3, sn_dim(c->dims, t), sn_dim(c->dims, 1));
+    query = reshaped(c, query, 4, (Dim[]){d[0], d[1], d[2], d[4]});
     Value *out = op_number(c, SN_OP_MUL, op2(c, SN_OP_MATMUL, query, r->state), r->scale);
     if (sn_call_failed(c)) return NULL;
     Dim extent[4] = {d[0], sn_dim_mul(c->dims, d[1], d[2]), sn_dim(c->dims, 1), out->type.dim[3]};
-    return reshape(c, out, 4, extent);
+    return reshaped(c, out, 4, extent);
 }
 
 static bool read_rule(Call *c, Recurrence *r, int64_t heads) {
@@ -88,12 +88,12 @@ static bool read_recurrence(Call *c, Recurrence *r) {
     if (!sn_dim_is(d[3], &width) || width < 1)
         return sn_call_unsupported(c, "heads of a width that is not known");
     Dim split[5] = {d[0], sn_dim(c->dims, heads), sn_dim(c->dims, r->group), d[2], d[3]};
-    r->query = reshape(c, query, 5, split);
+    r->query = reshaped(c, query, 5, split);
     r->scale = sn_call_float(c, "scale", 0);
     if (r->scale == 0) r->scale = 1 / sqrt((double)width);
     Dim whole[4] = {d[0], sn_dim(c->dims, heads), d[3], r->value->type.dim[3]};
     Value *past = sn_call_input(c, 3);
-    r->state = past ? cast(c, past, SN_F32) : expand(c, sn_call_scalar(c, SN_F32, 0), 4, whole);
+    r->state = past ? as_type(c, past, SN_F32) : expanded(c, sn_call_scalar(c, SN_F32, 0), 4, whole);
     return !sn_call_failed(c);
 }
 
@@ -107,20 +107,20 @@ Value *sn_import_linear_attention(Call *c) {
         advance(c, &r, t);
         out[t] = read_state(c, &r, t);
     }
-    Value *all = transpose(c, join(c, 2, (int)r.steps, out), (int[]){0, 2, 1, 3});
+    Value *all = transposed(c, joined(c, 2, (int)r.steps, out), (int[]){0, 2, 1, 3});
     if (sn_call_failed(c)) return NULL;
     const Dim *d = all->type.dim;
-    all = reshape(c, all, 3, (Dim[]){d[0], d[1], sn_dim_mul(c->dims, d[2], d[3])});
+    all = reshaped(c, all, 3, (Dim[]){d[0], d[1], sn_dim_mul(c->dims, d[2], d[3])});
     if (c->output_count > 1)
-        c->output[1] = cast(c, r.state, sn_call_input(c, 3) ? c->input[3]->type.dtype : dtype);
-    return cast(c, all, dtype);
+        c->output[1] = as_type(c, r.state, sn_call_input(c, 3) ? c->input[3]->type.dtype : dtype);
+    return as_type(c, all, dtype);
 }
 
 /* ---- causal convolutions ---- */
 
 /* x [B, C, L] behind the state [B, C, K-1], or behind zeros. */
 static Value *with_state(Call *c, Value *x, Value *state, int64_t length) {
-    if (state) return length > 1 ? join(c, 2, 2, (Value *[]){state, x}) : x;
+    if (state) return length > 1 ? joined(c, 2, 2, (Value *[]){state, x}) : x;
     Dim zero = sn_dim(c->dims, 0), before[3] = {zero, zero, sn_dim(c->dims, length - 1)},
         after[3] = {zero, zero, zero};
     return length > 1 ? sn_build1(c->builder, SN_OP_PAD, &(AttrPad){3, before, after, 0}, x) : x;
@@ -144,11 +144,11 @@ Value *sn_import_causal_conv(Call *c) {
     Dim extent[4] = {d[0], d[1], d[2], sn_dim(c->dims, length)};
     const Dim *at = sn_view_axes(c->dims, c->import->graph->arena, 4, extent);
     AttrView view = {4, extent, 3, (Dim[]){at[0], at[1], sn_dim_add(c->dims, at[2], at[3])}};
-    Value *windows = cast(c, sn_build1(c->builder, SN_OP_VIEW, &view, all), wide);
-    Value *terms = op2(c, SN_OP_MUL, windows, cast(c, weight, wide));
-    Value *y = cast(c, reduce_axis(c, SN_OP_REDUCE_SUM, terms, 3, false), dtype);
+    Value *windows = as_type(c, sn_build1(c->builder, SN_OP_VIEW, &view, all), wide);
+    Value *terms = op2(c, SN_OP_MUL, windows, as_type(c, weight, wide));
+    Value *y = as_type(c, reduce_axis(c, SN_OP_REDUCE_SUM, terms, 3, false), dtype);
     if (bias) y = op2(c, SN_OP_ADD, y, sn_call_unsqueeze(c, bias, 1, 1));
     if (silu) y = sn_build1(c->builder, SN_OP_SILU, &(AttrAlpha){1}, y);
-    if (c->output_count > 1) c->output[1] = slice(c, all, 2, d[2], sn_dim(c->dims, length - 1));
+    if (c->output_count > 1) c->output[1] = sliced(c, all, 2, d[2], sn_dim(c->dims, length - 1));
     return y;
 }

@@ -1,14 +1,6 @@
 /* What was read by an index goes back to where it was read. */
 #include "gradients.h"
 
-Value *sn_gradient_scatter(Builder *b, Value *index, Value *dy, Dim rows, Dim columns) {
-    if (!index || !dy) return NULL;
-    Dim count = sn_type_count(b->graph->dims, index->type), shape[2] = {count, columns};
-    Value *list = sn_build_reshape(b, sn_build_cast(b, index, SN_I64), 1, &count);
-    Value *update = sn_build_reshape(b, sn_build_cast(b, dy, accumulator_dtype(dy->type.dtype)), 2, shape);
-    return sn_build2(b, SN_OP_SCATTER_ADD, &(AttrScatter){rows}, list, update);
-}
-
 static Dim extent_product(Dims *dims, const Dim *extent, int count) {
     Dim product = sn_dim(dims, 1);
     for (int i = 0; i < count; i++) product = sn_dim_mul(dims, product, extent[i]);

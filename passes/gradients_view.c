@@ -364,6 +364,14 @@ static Value *index_value(Builder *b, const AttrView *view, Dim dim) {
     return fold_values(b, view, dim, op[dim->kind]);
 }
 
+Value *sn_gradient_scatter(Builder *b, Value *index, Value *dy, Dim rows, Dim columns) {
+    if (!index || !dy) return NULL;
+    Dim count = sn_type_count(b->graph->dims, index->type), shape[2] = {count, columns};
+    Value *list = sn_build_reshape(b, sn_build_cast(b, index, SN_I64), 1, &count);
+    Value *update = sn_build_reshape(b, sn_build_cast(b, dy, accumulator_dtype(dy->type.dtype)), 2, shape);
+    return sn_build2(b, SN_OP_SCATTER_ADD, &(AttrScatter){rows}, list, update);
+}
+
 static Value *scatter_by_address(Grad *g, const AttrView *view, Type source, Value *dy) {
     Builder *b = &g->b;
     Dims *dims = b->graph->dims;
