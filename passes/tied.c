@@ -1,7 +1,7 @@
 /* Weights that a model has twice. Where the table of tokens is also the matrix of the head, exporters that fold constants
  * store the table and its transpose, of which a training would make two. A matrix is taken to be another one's
- * transpose when it is that bit for bit, and its elements are not all alike. (Equal ones are not joined: layers that
- * begin alike are no copies of each other.) */
+ * transpose when it is that bit for bit, and its elements are not all alike. (Equal ones are not joined, symmetric ones
+ * neither: layers that begin alike are no copies of each other.) */
 #include "train.h"
 
 static bool is_transpose(const Tensor *a, const Tensor *b) {
@@ -12,14 +12,15 @@ static bool is_transpose(const Tensor *a, const Tensor *b) {
     size_t size = (size_t)sn_dtype_bytes(a->dtype), rows = (size_t)a->extent[0],
            columns = (size_t)a->extent[1];
     const char *left = a->bytes, *right = b->bytes;
-    bool alike = true;
+    bool alike = true, equal = rows == columns;
     for (size_t i = 0; i < rows; i++)
         for (size_t k = 0; k < columns; k++) {
             const char *element = left + (i * columns + k) * size;
             if (memcmp(element, right + (k * rows + i) * size, size) != 0) return false;
             alike = alike && memcmp(element, left, size) == 0;
+            equal = equal && memcmp(element, right + (i * columns + k) * size, size) == 0;
         }
-    return !alike;
+    return !alike && !equal;
 }
 
 static void add_copy(Graph *graph, GraphState *state, const char *name) {

@@ -504,6 +504,26 @@ static void a_matrix_and_its_transpose_are_one(void **state) {
     }
 }
 
+/* Layers that begin with the same symmetric matrix, which is its own transpose. */
+static const char symmetric[] = "graph \"symmetric\" stage imported\n"
+                                "symbol N\n"
+                                "input %0 \"x\": f32[N, 2]\n"
+                                "%1 \"a\" = constant {tensor = f32[2, 2] (0.5, -1, -1, 0.25)} : f32[2, 2]\n"
+                                "%2 \"b\" = constant {tensor = f32[2, 2] (0.5, -1, -1, 0.25)} : f32[2, 2]\n"
+                                "%3 = matmul(%0, %1) : f32[N, 2]\n"
+                                "%4 = matmul(%3, %2) : f32[N, 2]\n"
+                                "output %4 \"y\"\n";
+
+static void equal_symmetric_matrices_are_two(void **state) {
+    Training training = squared();
+    training.optimizer = SN_OPTIMIZER_SGD;
+    sn_Program *program = program_of(symmetric, &training, false, 1, *state);
+    sn_Context *context = make_context(program, 0);
+    assert_int_equal(sn_context_state_count(context), 2);
+    sn_context_free(context);
+    sn_program_free(program);
+}
+
 static void options_are_checked(void **state) {
     (void)state;
     Training training;
@@ -533,6 +553,7 @@ int main(void) {
         cmocka_unit_test(phases_leave_out_updates),
         cmocka_unit_test(names_choose_parameters),
         cmocka_unit_test(a_matrix_and_its_transpose_are_one),
+        cmocka_unit_test(equal_symmetric_matrices_are_two),
         cmocka_unit_test(options_are_checked),
     };
     return cmocka_run_group_tests(tests, make_cache, remove_cache);
