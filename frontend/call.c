@@ -115,6 +115,17 @@ const int64_t *sn_call_int_list(Call *call, const char *name, int *count) {
     return list;
 }
 
+const int64_t *sn_call_checked_list(Call *c, const char *name, int wanted, int64_t least) {
+    int count;
+    const int64_t *list = sn_call_int_list(c, name, &count);
+    if (!list) return NULL;
+    if (count != wanted) sn_call_invalid(c, "%d %s instead of %d", count, name, wanted);
+    for (int k = 0; k < count && !sn_call_failed(c); k++)
+        if (list[k] < least || list[k] > INT32_MAX)
+            sn_call_invalid(c, "%lld in %s", (long long)list[k], name);
+    return sn_call_failed(c) ? NULL : list;
+}
+
 const Onnx__TensorProto *sn_call_tensor_proto(Call *call, const char *name) {
     const Onnx__AttributeProto *found = attribute(call, name, TYPE_TENSOR);
     if (found && !found->t) sn_call_invalid(call, "attribute \"%s\" has no tensor", name);

@@ -133,6 +133,8 @@ const char *sn_call_string(Call *call, const char *name, const char *missing);
 const char *const *sn_call_string_list(Call *call, const char *name, int *count);
 /* NULL and *count 0 where there is none. */
 const int64_t *sn_call_int_list(Call *call, const char *name, int *count);
+/* The same of `wanted` entries, each at least `least`; NULL where it is absent or wrong. */
+const int64_t *sn_call_checked_list(Call *call, const char *name, int wanted, int64_t least);
 const Onnx__TensorProto *sn_call_tensor_proto(Call *call, const char *name);
 Tensor *sn_call_tensor(Call *call, const char *name);
 /* A list of floats or integers as a tensor, f32 or i64; NULL where there is none. */

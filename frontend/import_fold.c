@@ -78,20 +78,9 @@ static Value *fold(Call *c, Value *x, int n, const Fold *axis) {
 
 /* ---- attributes ---- */
 
-/* A list with `count` entries of at least `least`, or NULL. */
-static const int64_t *list_of(Call *c, const char *name, int wanted, int64_t least) {
-    int count;
-    const int64_t *list = sn_call_int_list(c, name, &count);
-    if (!list) return NULL;
-    if (count != wanted) sn_call_invalid(c, "%d %s instead of %d", count, name, wanted);
-    for (int k = 0; k < count && !sn_call_failed(c); k++)
-        if (list[k] < least || list[k] > INT32_MAX)
-            sn_call_invalid(c, "%lld in %s", (long long)list[k], name);
-    return sn_call_failed(c) ? NULL : list;
-}
-
 static void read_steps(Call *c, int n, Fold *axis) {
-    const int64_t *strides = list_of(c, "strides", n, 1), *dilations = list_of(c, "dilations", n, 1);
+    const int64_t *strides = sn_call_checked_list(c, "strides", n, 1),
+                  *dilations = sn_call_checked_list(c, "dilations", n, 1);
     for (int k = 0; k < n; k++) {
         axis[k].stride = strides ? strides[k] : 1;
         axis[k].dilation = dilations ? dilations[k] : 1;
@@ -116,7 +105,7 @@ Value *sn_import_col2im(Call *c) {
     if (n < 1 || n != blocks || x->type.rank != 3) return sn_call_invalid(c, "shapes that do not fit");
     if (n > MOST_SPATIAL) return sn_call_unsupported(c, "%d spatial axes", n);
     Fold axis[MOST_SPATIAL];
-    const int64_t *pads = list_of(c, "pads", 2 * n, 0);
+    const int64_t *pads = sn_call_checked_list(c, "pads", 2 * n, 0);
     read_steps(c, n, axis);
     Dim split[SN_MAX_RANK] = {x->type.dim[0]};
     int64_t elements = 1;
@@ -144,9 +133,9 @@ typedef struct Output {
 
 static Output read_output(Call *c, int n) {
     const char *how = sn_call_string(c, "auto_pad", "NOTSET");
-    Output o = {.pads = list_of(c, "pads", 2 * n, 0),
-                .more = list_of(c, "output_padding", n, 0),
-                .shape = list_of(c, "output_shape", n, 1),
+    Output o = {.pads = sn_call_checked_list(c, "pads", 2 * n, 0),
+                .more = sn_call_checked_list(c, "output_padding", n, 0),
+                .shape = sn_call_checked_list(c, "output_shape", n, 1),
                 .upper = strcmp(how, "SAME_UPPER") == 0,
                 .valid = strcmp(how, "VALID") == 0};
     o.same = o.upper || strcmp(how, "SAME_LOWER") == 0;
@@ -172,7 +161,7 @@ static void set_output(Dims *dims, Fold *f, const Output *o, int k, int n) {
 
 static bool read_axes(Call *c, int n, Fold *axis) {
     const Value *x = c->input[0], *weight = c->input[1];
-    const int64_t *kernel = list_of(c, "kernel_shape", n, 1);
+    const int64_t *kernel = sn_call_checked_list(c, "kernel_shape", n, 1);
     Output output = read_output(c, n);
     read_steps(c, n, axis);
     for (int k = 0; k < n && !sn_call_failed(c); k++) {

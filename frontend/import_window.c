@@ -22,19 +22,6 @@ typedef struct Windows {
 
 /* ---- attributes ---- */
 
-/* A list with an entry for each spatial axis (twice that for pads), each at least `least`. NULL where it is
- * absent or wrong. */
-static const int64_t *spatial_list(Call *c, const char *name, int wanted, int64_t least) {
-    int count;
-    const int64_t *list = sn_call_int_list(c, name, &count);
-    if (!list) return NULL;
-    if (count != wanted) sn_call_invalid(c, "%d %s instead of %d", count, name, wanted);
-    for (int k = 0; k < count && !sn_call_failed(c); k++)
-        if (list[k] < least || list[k] > INT32_MAX)
-            sn_call_invalid(c, "%lld in %s", (long long)list[k], name);
-    return sn_call_failed(c) ? NULL : list;
-}
-
 /* How many elements a window spans. */
 static int64_t reach(const Slide *s) {
     return (s->kernel - 1) * s->dilation + 1;
@@ -74,9 +61,10 @@ static bool read_windows(Call *c, const Value *x, const int64_t *kernel, bool ce
     if (n < 1) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
     if (n > MOST_SPATIAL) return sn_call_unsupported(c, "%d spatial axes", n);
     const char *how = sn_call_string(c, "auto_pad", "NOTSET");
-    const int64_t *shape = spatial_list(c, "kernel_shape", n, 1), *pads = spatial_list(c, "pads", 2 * n, 0);
-    const int64_t *strides = spatial_list(c, "strides", n, 1),
-                  *dilations = spatial_list(c, "dilations", n, 1);
+    const int64_t *shape = sn_call_checked_list(c, "kernel_shape", n, 1),
+                  *pads = sn_call_checked_list(c, "pads", 2 * n, 0);
+    const int64_t *strides = sn_call_checked_list(c, "strides", n, 1),
+                  *dilations = sn_call_checked_list(c, "dilations", n, 1);
     bool lower = strcmp(how, "SAME_LOWER") == 0, same = lower || strcmp(how, "SAME_UPPER") == 0;
     bool valid = strcmp(how, "VALID") == 0;
     if (!same && !valid && strcmp(how, "NOTSET") != 0) sn_call_invalid(c, "auto_pad is \"%.16s\"", how);
