@@ -86,12 +86,14 @@ Status sn_lower_contract(KernelIr *kernel) {
     const Node *node = kernel->cluster->body->first;
     while (node && node->op != SN_OP_CONTRACT) node = node->next;
     if (!node) return sn_fail(SN_UNSUPPORTED, "a contraction cluster without a contraction");
-    Type type = node->output[0]->type, a = node->input[0]->type;
+    Type type = node->output[0]->type, a = node->input[0]->type, b = node->input[1]->type;
     Gemm gemm = {
         .lower = sn_lower(kernel), .node = node, .attr = node->attr, .rank = type.rank, .type = type};
     gemm.use = SN_NEW(kernel->arena, TemplateUse);
     gemm.batch = sn_gemm_product(kernel->dims, type, type.rank - 2);
-    gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1], gemm.K = a.dim[a.rank - 1];
+    gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1];
+    /* Of equal depths the one that the panels were made by, for it decides how they lie. */
+    gemm.K = gemm.attr->packed ? b.dim[b.rank - 2] : a.dim[a.rank - 1];
     kernel->flops =
         sn_dim_mulc(kernel->dims, sn_dim_mul(kernel->dims, sn_type_count(kernel->dims, type), gemm.K), 2);
     if (kernel->target->kind == SN_TARGET_CPU)

@@ -38,20 +38,40 @@ typedef struct Axis {
 
 /* ---- numbers that are constants, or lists of such ---- */
 
-static bool number_at(const Value *value, int64_t i, double *out) {
+static bool number_at(Call *c, const Value *value, int64_t i, double *out);
+
+static bool cast_number_at(Call *c, const Node *node, int64_t i, double *out) {
+    DType dtype = node->output[0]->type.dtype;
+    if (!number_at(c, node->input[0], i, out)) return false;
+    if (dtype == SN_F32) *out = (float)*out;
+    return dtype == SN_F32 || dtype == SN_F64 || (sn_dtype_is_int(dtype) && *out == trunc(*out));
+}
+
+/* Element i of a vector that is a view of a vector or of a single element. */
+static bool viewed_number_at(Call *c, const Node *node, int64_t i, double *out) {
+    const AttrView *view = node->attr;
+    int64_t at = 0;
+    if (view->rank != 1 || view->source_rank > 1) return false;
+    Dim axis = sn_dim_axis(c->dims, 0, view->extent[0]), to = sn_dim(c->dims, i);
+    if (view->source_rank && !sn_dim_is(sn_dim_replace(c->dims, view->index[0], &axis, &to, 1), &at))
+        return false;
+    return number_at(c, node->input[0], at, out);
+}
+
+static bool number_at(Call *c, const Value *value, int64_t i, double *out) {
     const Node *node = value->producer;
     int64_t known, extent;
     if (value->known) return sn_dim_is(value->known[i], &known) ? (*out = (double)known, true) : false;
     if (!node) return false;
-    if (node->op == SN_OP_CAST || (node->op == SN_OP_VIEW && sn_dim_equals(value->type.dim[0], 1)))
-        return number_at(node->input[0], i, out);
+    if (node->op == SN_OP_CAST) return cast_number_at(c, node, i, out);
+    if (node->op == SN_OP_VIEW) return viewed_number_at(c, node, i, out);
     if (node->op == SN_OP_CONSTANT) {
         *out = sn_tensor_get(((const AttrConstant *)node->attr)->tensor, i);
         return true;
     }
     for (int k = 0; node->op == SN_OP_CONCAT && k < node->input_count; k++) {
         if (!sn_dim_is(node->input[k]->type.dim[0], &extent)) return false;
-        if (i < extent) return number_at(node->input[k], i, out);
+        if (i < extent) return number_at(c, node->input[k], i, out);
         i -= extent;
     }
     return false;
@@ -69,7 +89,7 @@ static const double *numbers_of(Call *c, int input, const char *what, int *count
     }
     double *list = SN_ARRAY(c->import->scratch, double, extent);
     for (int64_t i = 0; i < extent; i++)
-        if (!number_at(value, i, &list[i])) sn_call_unsupported(c, "data-dependent %s", what);
+        if (!number_at(c, value, i, &list[i])) sn_call_unsupported(c, "data-dependent %s", what);
     *count = (int)extent;
     return extent > 0 ? list : NULL;
 }

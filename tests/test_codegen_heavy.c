@@ -82,8 +82,8 @@ typedef struct PackedCase {
     int64_t block; /* rows of the weight that share a factor; 0: there are none */
 } PackedCase;
 
-/* x [B·T, depth] by 70 columns; `size`: B and T. */
-static void check_packed(const PackedCase *t, const int64_t *size) {
+/* x [B·T, depth] by 70 columns; `size`: B and T, by which x may have its own word for its depth. */
+static void check_packed(const PackedCase *t, const int64_t *size, const char *depth) {
     Case *p = begin_case(SN_CLUSTER_PACK), *c = begin_case(SN_CLUSTER_CONTRACT);
     char text[64];
     snprintf(text, sizeof text, "70, %lld", (long long)t->depth);
@@ -91,8 +91,10 @@ static void check_packed(const PackedCase *t, const int64_t *size) {
     Value *stored = param(p, t->panels, text), *w = transpose(p, stored, (int[]){1, 0});
     result(p, apply(p, SN_OP_PACK, &(AttrPack){p->target.panel}, w, NULL));
     Kernel *pack = generate(p);
-    snprintf(text, sizeof text, t->turned ? "%lld, B*T" : "B*T, %lld", (long long)t->depth);
-    Value *x = param(c, t->left, text);
+    snprintf(text, sizeof text, "%lld", (long long)t->depth);
+    char x_text[64];
+    snprintf(x_text, sizeof x_text, t->turned ? "%s, B*T" : "B*T, %s", depth ? depth : text);
+    Value *x = param(c, t->left, x_text);
     Type type = p->cluster->output[0]->type;
     snprintf(text, sizeof text, "%lld, %lld, %lld", (long long)type.dim[0]->value, (long long)t->depth,
              (long long)c->target.panel);
@@ -144,8 +146,10 @@ static void packed(void **state) {
         {SN_F32, SN_BF16, 41, true, 0}, {SN_F32, SN_I8, 41, false, 0},   {SN_F32, SN_I8, 1100, true, 0},
         {SN_F32, SN_I8, 45, true, 16},  {SN_F32, SN_I8, 300, false, 32}};
     for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
-        check_packed(&cases[t], (const int64_t[]){3, 17});
-        if (cases[t].panels == SN_I8) check_packed(&cases[t], (const int64_t[]){1, 3});
+        check_packed(&cases[t], (const int64_t[]){3, 17}, NULL);
+        if (cases[t].panels == SN_I8) check_packed(&cases[t], (const int64_t[]){1, 3}, NULL);
+        if (cases[t].depth == 40 && !cases[t].turned)
+            check_packed(&cases[t], (const int64_t[]){3, 10}, "4*T");
     }
 }
 
