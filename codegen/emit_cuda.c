@@ -120,12 +120,13 @@ static int kernel_threads(const KernelIr *kernel) {
 }
 
 /* Blocks that a processor should hold at least: half of the threads that it can, or a quarter where each has much of a
- * row in registers, or where blocks are large. */
+ * row in registers, or many values at once, or where blocks are large. */
 static int kernel_blocks(const KernelIr *kernel) {
-    enum { HALF = 1024, QUARTER = 512, MUCH = 8 };
+    enum { HALF = 1024, QUARTER = 512, MUCH = 8, MANY = 48 };
     int block = kernel_threads(kernel), threads = block > HALF / 4 ? QUARTER : HALF;
     for (int i = 0; i < kernel->nest.count; i++)
-        if (kernel->nest.at[i]->block.each > MUCH) threads = QUARTER;
+        if (kernel->nest.at[i]->block.each > MUCH || kernel->nest.at[i]->instr.count > MANY)
+            threads = QUARTER;
     return threads / block;
 }
 

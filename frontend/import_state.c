@@ -6,6 +6,19 @@
 
 enum { MOST_STEPS = 256 /* that are written out */ };
 
+/* Whether an input that is there has these extents; what only a run can tell is checked then. */
+static bool fits(Call *c, const Value *x, const char *what, int rank, const Dim *extent) {
+    if (sn_call_failed(c)) return false;
+    if (!x) return true;
+    if (x->type.rank != rank) return sn_call_invalid(c, "%s of rank %d", what, x->type.rank);
+    for (int k = 0; k < rank; k++) {
+        Status status =
+            sn_graph_check(c->import->graph, SN_CHECK_EQUAL, x->type.dim[k], extent[k], c->builder->origin);
+        if (status) return sn_call_latch(c, sn_status_prefix(status, "%s", what));
+    }
+    return true;
+}
+
 /* ---- linear attention ---- */
 
 /* Everything [B, H, steps, …] in f32. */
@@ -73,6 +86,16 @@ static bool read_rule(Call *c, Recurrence *r, int64_t heads) {
     return !sn_call_failed(c);
 }
 
+/* Decays are of each key element or of each head, the delta rule's shares of each head or of all. */
+static bool fits_gates(Call *c, const Recurrence *r, const Dim *of_key) {
+    Dim one = sn_dim(c->dims, 1), extent[4] = {of_key[0], of_key[1], of_key[2], of_key[3]};
+    if (r->decay && sn_dim_equals(r->decay->type.dim[3], 1)) extent[3] = one;
+    if (!fits(c, r->decay, "decays", 4, extent)) return false;
+    extent[3] = one;
+    if (r->beta && sn_dim_equals(r->beta->type.dim[1], 1)) extent[1] = one;
+    return fits(c, r->beta, "beta", 4, extent);
+}
+
 static bool read_recurrence(Call *c, Recurrence *r) {
     int64_t queries = sn_call_int(c, "q_num_heads", 0), heads = sn_call_int(c, "kv_num_heads", 0), width;
     sn_call_ignore(c, "chunk_size");
@@ -93,6 +116,10 @@ static bool read_recurrence(Call *c, Recurrence *r) {
     if (r->scale == 0) r->scale = 1 / sqrt((double)width);
     Dim whole[4] = {d[0], sn_dim(c->dims, heads), d[3], r->value->type.dim[3]};
     Value *past = sn_call_input(c, 3);
+    Dim of_value[4] = {d[0], whole[1], d[2], whole[3]}, of_key[4] = {d[0], whole[1], d[2], d[3]};
+    if (!fits(c, r->key, "keys", 4, of_key) || !fits(c, r->value, "values", 4, of_value) ||
+        !fits(c, past, "a state", 4, whole) || !fits_gates(c, r, of_key))
+        return false;
     r->state = past ? as_type(c, past, SN_F32) : expanded(c, sn_call_scalar(c, SN_F32, 0), 4, whole);
     return !sn_call_failed(c);
 }
@@ -140,7 +167,13 @@ Value *sn_import_causal_conv(Call *c) {
         return sn_call_unsupported(c, "weights of a size that is not known");
     DType dtype = x->type.dtype, wide = wide_type(dtype);
     const Dim *d = x->type.dim;
-    Value *all = with_state(c, x, sn_call_input(c, 3), length);
+    Value *state = sn_call_input(c, 3);
+    Dim one = sn_dim(c->dims, 1), of_weight[3] = {d[1], one, sn_dim(c->dims, length)},
+        of_state[3] = {d[0], d[1], sn_dim(c->dims, length - 1)};
+    if (!fits(c, weight, "weights", 3, of_weight) || !fits(c, bias, "a bias", 1, &d[1]) ||
+        !fits(c, state, "a state", 3, of_state))
+        return NULL;
+    Value *all = with_state(c, x, state, length);
     Dim extent[4] = {d[0], d[1], d[2], sn_dim(c->dims, length)};
     const Dim *at = sn_view_axes(c->dims, c->import->graph->arena, 4, extent);
     AttrView view = {4, extent, 3, (Dim[]){at[0], at[1], sn_dim_add(c->dims, at[2], at[3])}};

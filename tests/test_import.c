@@ -454,6 +454,48 @@ static void scatters_stay_inside(void **state) {
     }
 }
 
+/* ---- recurrences with a state ---- */
+
+static Model *linear_attention_model(Arena *arena, const char *key, const char *value, const char *state) {
+    Model *model = model_new(arena, 27);
+    add_input(model, "q", F32, "2,3,8");
+    add_input(model, "k", F32, key);
+    add_input(model, "v", F32, value);
+    add_input(model, "s", F32, state);
+    Onnx__NodeProto *node = add_node(model, "LinearAttention", "q k v s", "y");
+    set_string(model, node, "update_rule", "linear");
+    set_int(model, node, "q_num_heads", 2);
+    set_int(model, node, "kv_num_heads", 2);
+    add_output(model, "y");
+    return model;
+}
+
+static Model *causal_conv_model(Arena *arena, const char *weight, const char *state) {
+    Model *model = model_new(arena, 27);
+    add_input(model, "x", F32, "2,4,5");
+    add_input(model, "w", F32, weight);
+    add_input(model, "b", F32, "4");
+    add_input(model, "s", F32, state);
+    add_node(model, "CausalConvWithState", "x w b s", "y");
+    add_output(model, "y");
+    return model;
+}
+
+static void recurrences_want_what_fits(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, linear_attention_model(fixture->arena, "2,3,8", "2,3,6", "2,2,4,3"), &graph);
+    refused(fixture, linear_attention_model(fixture->arena, "2,5,8", "2,3,6", "2,2,4,3"), SN_INVALID, "keys",
+            NULL);
+    refused(fixture, linear_attention_model(fixture->arena, "2,3,8", "2,7,6", "2,2,4,3"), SN_INVALID,
+            "values", NULL);
+    refused(fixture, linear_attention_model(fixture->arena, "2,3,8", "2,3,6", "2,2,4,4"), SN_INVALID,
+            "a state", NULL);
+    loaded(fixture, causal_conv_model(fixture->arena, "4,1,3", "2,4,2"), &graph);
+    refused(fixture, causal_conv_model(fixture->arena, "4,2,3", "2,4,2"), SN_INVALID, "weights", NULL);
+    refused(fixture, causal_conv_model(fixture->arena, "4,1,3", "2,4,3"), SN_INVALID, "a state", NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -475,6 +517,7 @@ int main(void) {
         TEST(shape_values_are_gathered_at_any_rank),
         TEST(a_box_of_tuples_moves_parts),
         TEST(scatters_stay_inside),
+        TEST(recurrences_want_what_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

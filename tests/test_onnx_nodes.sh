@@ -1,4 +1,4 @@
-# ONNX's own backend tests in both modes. A model may be refused as unsupported; none may give another result, crash
+# ONNX's own backend tests in both modes (what operators expand to, compiled alone). A model may be refused as unsupported; none may give another result, crash
 # or fail in another way.
 set -euo pipefail
 source scripts/lib.sh
