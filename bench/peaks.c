@@ -16,6 +16,7 @@ enum {
     THREADS_MOST = 256,           /* that are told apart */
     PIECE = 1 << 18,              /* bytes that a work item copies or reads */
     MEMORY_BYTES = 96 << 20,      /* of one buffer */
+    MIX_ROUNDS = 512,             /* of SN_PEAK_MIX lines, a work item */
 };
 
 /* A thread that did less than this, by an even share, was late or had to wait for its processor. */
@@ -33,20 +34,25 @@ struct PeakMeter {
 
 /* ---- one measurement ---- */
 
-static Status launch(PeakMeter *m, RateKernel kernel, int64_t symbol, int64_t items, double *seconds) {
+static Status launch_with(PeakMeter *m, RateKernel kernel, const int64_t *symbol, int symbols, int64_t items,
+                          double *seconds) {
     LaunchArguments arguments = {.kernel = kernel,
                                  .buffer = m->buffer,
-                                 .symbol = &symbol,
+                                 .symbol = symbol,
                                  .items = items,
                                  .work = -1,
                                  .threads = 1,
                                  .buffer_count = 2,
-                                 .symbol_count = 1};
+                                 .symbol_count = symbols};
     int fault = 0;
     double start = m->device->ops->clock(m->device);
     TRY(m->device->ops->launch(m->device, m->module, &arguments, &fault));
     *seconds = m->device->ops->clock(m->device) - start;
     return NULL;
+}
+
+static Status launch(PeakMeter *m, RateKernel kernel, int64_t symbol, int64_t items, double *seconds) {
+    return launch_with(m, kernel, &symbol, 1, items, seconds);
 }
 
 /* Of the items of the last launch of multiply-adds: how many the least busy thread did, by an even share. */
@@ -124,6 +130,17 @@ Status sn_peak_meter_memory(PeakMeter *m, bool copies, double *rate) {
     return NULL;
 }
 
+Status sn_peak_meter_mix(PeakMeter *m, int written, double *rate) {
+    int read = SN_PEAK_MIX - written, most = read > written ? read : written, by = SN_PEAK_MIX;
+    while (read % by || written % by) by--;
+    int64_t items = MEMORY_BYTES / SN_RATE_LINE / MIX_ROUNDS / most;
+    int64_t symbol[] = {(int64_t)MIX_ROUNDS * by, read / by, written / by}; /* as finely mixed as can be */
+    double seconds;
+    TRY(launch_with(m, SN_RATE_MIX, symbol, 3, items, &seconds));
+    *rate = (double)SN_PEAK_MIX * SN_RATE_LINE * MIX_ROUNDS * (double)items / seconds;
+    return NULL;
+}
+
 Status sn_peak_meter_all(PeakMeter *m) {
     for (int i = 0; i < MEASUREMENTS; i++) {
         if (i > 0) rest();
@@ -148,7 +165,7 @@ static Status open_meter(void *argument) {
     TRY(m->device->ops->compile(m->device, list, SN_RATE_COUNT, &record, &m->module));
     for (int i = 0; i < 2; i++) {
         TRY(m->device->ops->alloc(m->device, MEMORY_BYTES, &m->buffer[i]));
-        memset(m->buffer[i], 0, MEMORY_BYTES); /* the first touch is the system's time, not the memory's */
+        sn_rate_fill(m->buffer[i], MEMORY_BYTES); /* the first touch is the system's time, not the memory's */
     }
     return NULL;
 }

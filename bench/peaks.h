@@ -33,6 +33,11 @@ Status sn_peak_meter_memory(PeakMeter *meter, bool copies, double *rate);
 /* One measurement of the copy. *rate: of this one, bytes/s read and written. */
 Status sn_peak_meter_copy(PeakMeter *meter, double *rate);
 
+/* One measurement of a loop that writes `written` of every SN_PEAK_MIX lines past the caches and reads the others.
+ * *rate: of this one, bytes/s read and written. */
+enum { SN_PEAK_MIX = 12 };
+Status sn_peak_meter_mix(PeakMeter *meter, int written, double *rate);
+
 /* Several of each, with pauses: a third of a second. */
 Status sn_peak_meter_all(PeakMeter *meter);
 

@@ -123,6 +123,10 @@ static void meters_keep_the_best(void **state) {
     assert_true(rate > 1e7 && best->read == rate && best->copy == 0);
     assert_ok(sn_peak_meter_memory(meter, true, NULL));
     assert_true(best->copy > 1e7 && best->read >= rate);
+    for (int written = 0; written <= SN_PEAK_MIX; written += SN_PEAK_MIX / 3) {
+        assert_ok(sn_peak_meter_mix(meter, written, &rate));
+        assert_true(rate > 1e7 && rate < 1e13);
+    }
     sn_peak_meter_free(meter);
     sn_peak_meter_free(NULL);
 }

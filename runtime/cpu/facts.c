@@ -106,14 +106,14 @@ static Status measure_facts(Arena *arena, const Toolchain *tools, CpuFacts *out)
     sn_rate_kernels(arena, list);
     CompileRecord record = {0};
     Library *library = NULL;
-    TRY(sn_jit_build(arena, tools, list, SN_RATE_COUNT, &record, &library));
+    TRY(sn_jit_build(arena, tools, list, SN_RATE_FACTS, &record, &library));
     char *memory =
         mmap(NULL, 2 * (size_t)MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     Status status =
         memory == MAP_FAILED ? sn_fail(SN_NO_MEMORY, "out of memory to measure bandwidths") : NULL;
     if (!status) {
         madvise(memory, 2 * (size_t)MEMORY_BYTES, MADV_HUGEPAGE); /* a wish */
-        memset(memory, 0, 2 * (size_t)MEMORY_BYTES);
+        sn_rate_fill(memory, 2 * (int64_t)MEMORY_BYTES);
         Measure m = {library, {memory, memory + MEMORY_BYTES}};
         measure(&m, tools->vector_bytes, out);
         munmap(memory, 2 * (size_t)MEMORY_BYTES);
@@ -125,7 +125,7 @@ static Status measure_facts(Arena *arena, const Toolchain *tools, CpuFacts *out)
 Status sn_cpu_facts(Arena *arena, const Toolchain *tools, CpuFacts *out) {
     Arena *scratch = sn_arena_child(arena);
     char hex[33];
-    sn_hash_hex(sn_hash_string(tools->key, "facts 1"), hex);
+    sn_hash_hex(sn_hash_string(tools->key, "facts 2"), hex);
     const char *name = sn_arena_printf(scratch, "facts-%s", hex),
                *kept = sn_cache_read(scratch, &tools->cache, name);
     Status status = NULL;

@@ -78,17 +78,21 @@ static const char dot_text[] = PRELUDE
 
 /* Stores past the caches, where the compiler offers them: an ordinary store reads the line first, which is
  * traffic that nobody asked for. */
-static const char stream_text[] = PRELUDE "#if defined(__clang__)\n"
-                                          "#define STREAM(p, v) __builtin_nontemporal_store(v, p)\n"
-                                          "#elif defined(__AVX512F__)\n"
-                                          "#define STREAM(p, v) __builtin_ia32_movntps512((float *)(p), v)\n"
-                                          "#elif defined(__AVX__)\n"
-                                          "#define STREAM(p, v) __builtin_ia32_movntps256((float *)(p), v)\n"
-                                          "#elif defined(__SSE__)\n"
-                                          "#define STREAM(p, v) __builtin_ia32_movntps((float *)(p), v)\n"
-                                          "#else\n"
-                                          "#define STREAM(p, v) (*(p) = (v))\n"
-                                          "#endif\n" COPY_OF("rate_stream");
+#define STREAM_PRELUDE                                                                                       \
+    PRELUDE                                                                                                  \
+    "#if defined(__clang__)\n"                                                                               \
+    "#define STREAM(p, v) __builtin_nontemporal_store(v, p)\n"                                               \
+    "#elif defined(__AVX512F__)\n"                                                                           \
+    "#define STREAM(p, v) __builtin_ia32_movntps512((float *)(p), v)\n"                                      \
+    "#elif defined(__AVX__)\n"                                                                               \
+    "#define STREAM(p, v) __builtin_ia32_movntps256((float *)(p), v)\n"                                      \
+    "#elif defined(__SSE__)\n"                                                                               \
+    "#define STREAM(p, v) __builtin_ia32_movntps((float *)(p), v)\n"                                         \
+    "#else\n"                                                                                                \
+    "#define STREAM(p, v) (*(p) = (v))\n"                                                                    \
+    "#endif\n"
+
+static const char stream_text[] = STREAM_PRELUDE COPY_OF("rate_stream");
 
 static const char copy_text[] = PRELUDE "#define STREAM(p, v) (*(p) = (v))\n" COPY_OF("rate_copy");
 
@@ -109,13 +113,38 @@ static const char read_text[] =
             "    return 0;\n"
             "}\n";
 
+static const char mix_text[] = STREAM_PRELUDE
+    "int rate_mix(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"
+    "    const int64_t rounds = symbols[0], reads = symbols[1] * 64 / BYTES, writes = symbols[2] * 64 / "
+    "BYTES;\n"
+    "    const V *in = (const V *)buffers[0] + begin * rounds * reads;\n"
+    "    V *out = (V *)buffers[1] + begin * rounds * writes;\n"
+    "    for (int64_t i = 0; i < (end - begin) * rounds; i++, in += reads, out += writes) {\n"
+    "        V a = 1 - (V){}, b = {}, c = {}, d = {};\n"
+    "        int64_t k = 0;\n"
+    "        for (; k + 4 <= reads; k += 4)\n"
+    "            a += in[k], b += in[k + 1], c += in[k + 2], d += in[k + 3];\n"
+    "        for (; k < reads; k++) a += in[k];\n"
+    "        a = (a + b) + (c + d);\n"
+    "        for (k = 0; k < writes; k++) STREAM(out + k, a);\n"
+    "        __asm__ volatile(\"\" : : \"m\"(a));\n"
+    "    }\n"
+    "    __sync_synchronize();\n"
+    "    return 0;\n"
+    "}\n";
+
+void sn_rate_fill(void *buffer, int64_t bytes) {
+    float *at = buffer;
+    for (int64_t i = 0; i < bytes / (int64_t)sizeof *at; i++) at[i] = 1 + (float)(i & 1023) / 1024;
+}
+
 void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]) {
     static const struct {
         const char *name, *source;
     } texts[SN_RATE_COUNT] = {
         [SN_RATE_FMA] = {"rate_fma", fma_text},          [SN_RATE_DOT] = {"rate_dot", dot_text},
         [SN_RATE_STREAM] = {"rate_stream", stream_text}, [SN_RATE_COPY] = {"rate_copy", copy_text},
-        [SN_RATE_READ] = {"rate_read", read_text},
+        [SN_RATE_READ] = {"rate_read", read_text},       [SN_RATE_MIX] = {"rate_mix", mix_text},
     };
     for (int i = 0; i < SN_RATE_COUNT; i++) {
         Kernel *kernel = SN_NEW(arena, Kernel);

@@ -1,4 +1,4 @@
-/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, copies, reads. They are
+/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, copies, reads, mixes of these. They are
  * compiled as every other kernel is. */
 #ifndef SN_RATES_H
 #define SN_RATES_H
@@ -11,12 +11,15 @@ typedef enum RateKernel {
     SN_RATE_STREAM, /* a copy with stores past the caches */
     SN_RATE_COPY,   /* a copy with ordinary stores */
     SN_RATE_READ,   /* a sum */
+    SN_RATE_FACTS,  /* those above are what a target's facts are measured with */
+    SN_RATE_MIX = SN_RATE_FACTS, /* so many lines read, so many stored past the caches */
     SN_RATE_COUNT
 } RateKernel;
 
 enum {
     SN_RATE_RESULT = 16, /* floats between the results of two work items of FMA, DOT and READ */
     SN_RATE_CHAINS = 24, /* the most that FMA and DOT have */
+    SN_RATE_LINE = 64,   /* bytes */
 };
 
 /* All of them, in `arena`, by RateKernel.
@@ -27,7 +30,14 @@ enum {
  * the thread. A round is, a chain, one multiply-add a lane (FMA) or two (DOT).
  *
  * STREAM, COPY: item i writes bytes [i * s, (i + 1) * s) of buffer 1, times a constant, from those of buffer
- * 0; READ sums those of buffer 0 and leaves a float in buffer 1. s is symbol 0, a multiple of 256. */
+ * 0; READ sums those of buffer 0 and leaves a float in buffer 1. s is symbol 0, a multiple of 256.
+ *
+ * MIX: item i is symbol 0 rounds of symbol 1 lines read of buffer 0 and symbol 2 lines written to buffer 1, both
+ * going on from item to item; each line written holds a sum of those that the round has read, plus 1. */
 void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]);
+
+/* Fills a buffer whose reading and copying is to be measured: there are processors that store lines of zeros in half
+ * the time of others, so a copy of untouched memory tells nothing about data. */
+void sn_rate_fill(void *buffer, int64_t bytes);
 
 #endif

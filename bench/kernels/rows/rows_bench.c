@@ -1,9 +1,11 @@
 /* Kernels that memory bounds, each as a graph of its own: bytes read and written per second, beside the best of our
- * own non-temporal copies and of our own loops that only read, which take turns with the runs of that very kernel.
+ * own non-temporal copies, of our own loops that only read, and of those that read and write in the kernel's
+ * proportion, which take turns with the runs of that very kernel.
  *
- * The roofline of a kernel is the longer of two times. Memory's: what it writes and as much of what it reads, at the
- * rate of that copy, the rest of what it reads at the rate of that reading, and so what it must read twice because no
- * second-level cache holds a row of it. Arithmetic's: what the same kernel takes for a part of the data that the
+ * The roofline of a kernel is the longer of two times. Memory's: what it reads and writes, at the best rate of that
+ * proportion or as a copy of the lesser of them beside a loop that only reads, whichever is quicker; and at the rate
+ * of reading what it must read twice because no second-level cache holds a row of it.
+ * Arithmetic's: what the same kernel takes for a part of the data that the
  * second-level caches hold.
  *
  *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-j] [-s]
@@ -22,6 +24,7 @@
 #include "text_form.h"
 #include "training.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -48,6 +51,7 @@ typedef struct Bench {
     double read, written; /* bytes per run */
     double seconds;       /* of the best run */
     double copy, reading; /* bytes a second, of the best copy and the best reading loop between the runs */
+    double mix;           /* of the best loop that reads and writes in the proportion of the kernel */
     double near;          /* seconds that a run would take if the caches held the data; 0: not measured */
 } Bench;
 
@@ -201,23 +205,40 @@ static Status show(Bench *b) {
     return puts(sn_text_string(&text)) < 0 ? sn_fail(SN_IO, "the output cannot be written") : NULL;
 }
 
+/* Of SN_PEAK_MIX parts of what is read and written: those that are written. */
+static int written_parts(const Bench *b) {
+    return (int)(SN_PEAK_MIX * b->written / (b->read + b->written) + 0.5);
+}
+
+static Status measure_memory(Bench *b) {
+    double copy, reading, mix;
+    int written = written_parts(b);
+    TRY(sn_peak_meter_copy(b->meter, &copy));
+    TRY(sn_peak_meter_memory(b->meter, false, &reading));
+    TRY(sn_peak_meter_mix(b->meter, written, &mix));
+    b->copy = fmax(b->copy, copy);
+    b->reading = fmax(b->reading, reading);
+    b->mix = fmax(b->mix, mix);
+    if (2 * written == SN_PEAK_MIX) b->mix = fmax(b->mix, copy);
+    if (!written) b->mix = fmax(b->mix, reading);
+    return NULL;
+}
+
 static Status measure(void *argument) {
     Bench *b = argument;
     TRY(compile(b));
     if (b->options->show) return show(b);
     TRY(set_inputs(b, size_of(b)));
     for (int i = 0; i <= b->options->runs; i++) {
-        double start = sn_clock(), copy, reading;
+        double start = sn_clock();
         TRY(sn_context_run(b->context));
         double seconds = sn_clock() - start;
+        if (i == 0) TRY(count_bytes(b));
         if (i == 1 || (i > 1 && seconds < b->seconds))
             b->seconds = seconds; /* the first one touches memory */
-        TRY(sn_peak_meter_copy(b->meter, &copy));
-        if (copy > b->copy) b->copy = copy;
-        TRY(sn_peak_meter_memory(b->meter, false, &reading));
-        if (reading > b->reading) b->reading = reading;
+        TRY(measure_memory(b));
     }
-    return count_bytes(b);
+    return NULL;
 }
 
 static Status guarded(Bench *b, Status (*function)(void *argument)) {
@@ -250,7 +271,7 @@ static Status run_case(const Options *options, const RowsCase *rows, PeakMeter *
 
 /* ---- the table ---- */
 
-enum { KERNEL, THREADS, SECONDS, RATE, COPY, SHARE, READING, NEAR, BOUND, ROOFLINE, COLUMN_COUNT };
+enum { KERNEL, THREADS, SECONDS, RATE, COPY, SHARE, READING, MIX, NEAR, BOUND, ROOFLINE, COLUMN_COUNT };
 
 static const Column columns[COLUMN_COUNT] = {
     [KERNEL] = {"kernel", "kernel", SN_CELL_TEXT},
@@ -260,18 +281,19 @@ static const Column columns[COLUMN_COUNT] = {
     [COPY] = {"copy_rate", "copied bytes", SN_CELL_RATE},
     [SHARE] = {"copy_share", "of the copy", SN_CELL_SHARE},
     [READING] = {"read_rate", "only read bytes", SN_CELL_RATE},
+    [MIX] = {"mix_rate", "in its proportion", SN_CELL_RATE},
     [NEAR] = {"near_s", "in caches", SN_CELL_SECONDS},
     [BOUND] = {"bound", "bound", SN_CELL_TEXT},
     [ROOFLINE] = {"roofline_share", "of the roofline", SN_CELL_SHARE},
 };
 
-/* Seconds that memory takes at least, and the name of what it does most of that time. Rows that are read twice come from
- * memory the first time with nothing written. */
+/* Seconds that memory takes at least, and the name of what it does. Rows that are read twice come from memory the
+ * first time with nothing written. */
 static double memory_seconds(const Bench *b, const char **bound) {
-    double both = b->read < b->written ? b->read : b->written, again = b->rows->twice ? b->read : 0;
-    double copying = (both + b->written) / b->copy, reading = (b->read - both + again) / b->reading;
-    *bound = again > 0 ? "copy, rows read twice" : copying > reading ? "copy" : "reading";
-    return copying + reading;
+    double both = fmin(b->read, b->written), again = b->rows->twice ? b->read : 0;
+    double apart = (both + b->written) / b->copy + (b->read - both) / b->reading;
+    *bound = again > 0 ? "memory, rows read twice" : written_parts(b) ? "memory" : "reading";
+    return fmin((b->read + b->written) / b->mix, apart) + again / b->reading;
 }
 
 static void add_row(Arena *arena, Table *table, const Bench *b) {
@@ -286,6 +308,7 @@ static void add_row(Arena *arena, Table *table, const Bench *b) {
     row[COPY] = sn_cell_number(b->copy);
     row[SHARE] = sn_cell_number(rate / b->copy);
     row[READING] = sn_cell_number(b->reading);
+    row[MIX] = sn_cell_number(b->mix);
     row[NEAR] = sn_cell_number(b->near);
     row[BOUND] = sn_cell_text(arena, bound);
     row[ROOFLINE] = sn_cell_number(least / b->seconds);
