@@ -211,7 +211,7 @@ static void enter_cluster(Uses *uses, const Node *cluster, const Value *value) {
         if (cluster->input[i] == value) find_tables(uses, cluster->body->param.at[i]);
 }
 
-/* Through what moves or casts the value, to every gather. */
+/* Through what moves, casts or chooses the value, to every gather. */
 static void find_tables(Uses *uses, const Value *value) {
     for (int i = 0; i < value->users.count && uses->budget > 0; i++) {
         const Node *node = value->users.at[i];
@@ -228,7 +228,8 @@ static void find_tables(Uses *uses, const Value *value) {
         } else if (second && node->op == SN_OP_CROSS_ENTROPY) {
             Type scores = node->input[0]->type; /* labels are among their classes */
             add_table(uses, scores, scores.rank - 1, scores.rank);
-        } else if (sn_op(node->op)->class == SN_CLASS_MOVE || node->op == SN_OP_CAST) {
+        } else if (sn_op(node->op)->class == SN_CLASS_MOVE || node->op == SN_OP_CAST ||
+                   (node->op == SN_OP_WHERE && value->type.dtype != SN_BOOL)) {
             find_tables(uses, node->output[0]);
         }
     }
@@ -307,7 +308,7 @@ static Status read_specs(Maker *maker, const InputRequest *request) {
 }
 
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out) {
-    int count = graph->body->param.count - sn_graph_cache_count(graph),
+    int count = graph->body->param.count - sn_graph_hidden_inputs(graph),
         symbols = sn_dims_symbol_count(graph->dims);
     Maker maker = {.arena = arena,
                    .graph = graph,

@@ -20,6 +20,14 @@ const Phases *sn_bench_phases(const char *name) {
     return NULL;
 }
 
+Status sn_bench_check_phase(const sn_Model *model, const char *phase) {
+    if (!model->saved || model->graph->states.count || strcmp(phase, "forward") == 0) return NULL;
+    return sn_fail(SN_UNSUPPORTED,
+                   "unsupported: the file has no phase \"%s\": it holds the model's run, and what `compile "
+                   "--phases step` saves is a training step",
+                   phase);
+}
+
 void sn_bench_set_rate(const Graph *graph, const Inputs *inputs) {
     static const float rate = 1e-5f;
     for (int i = 0; i < inputs->count; i++) {
@@ -213,6 +221,12 @@ static void sweep_settings(Bench *bench, const char *phase, const char *autocast
                sn_arena_printf(bench->arena, "unsupported: autocast %s", autocast));
         return;
     }
+    Status there = sn_bench_check_phase(bench->model, phase);
+    if (there) {
+        refuse(bench, phase, autocast, sn_error_code(there), sn_error_message(there));
+        sn_error_free(there);
+        return;
+    }
     bench->phases = sn_bench_phases(phase);
     compile_all(bench);
     for (int setting = 0; setting < bench->request->setting_count; setting++) {
@@ -240,18 +254,18 @@ void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path,
     BenchRequest saved = *request;
     sn_Mode only = SN_COMPILED;
     bench.model = model;
-    if (!opened && model->saved) { /* it has one mode, whatever was asked for */
+    if (!opened && model->saved) { /* it is what it was compiled as, whatever was asked for */
+        static const Training of_file;
         only = model->saved->facts.eager ? SN_EAGER : SN_COMPILED;
         saved.mode = &only;
         saved.mode_count = 1;
+        saved.training = model->graph->states.count ? &of_file : NULL;
         bench.request = request = &saved;
     }
     list_subjects(&bench);
     bench.graph = model ? model->graph : NULL;
-    if (!opened && request->training)
-        opened = model->saved
-                     ? sn_fail(SN_UNSUPPORTED, "unsupported: phases of a saved program")
-                     : sn_training_inputs(arena, model->graph, request->training, (Graph **)&bench.graph);
+    if (!opened && request->training && !model->saved)
+        opened = sn_training_inputs(arena, model->graph, request->training, (Graph **)&bench.graph);
     if (!opened) opened = sn_states_find(arena, model, &request->state, &bench.states);
     for (int p = 0; p < request->phase_count; p++)
         for (int a = 0; a < request->autocast_count; a++)

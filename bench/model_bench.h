@@ -55,6 +55,10 @@ typedef struct BenchResult {
 /* What a phase's name means; NULL: there is none of that name. */
 const Phases *sn_bench_phases(const char *name);
 
+/* SN_UNSUPPORTED for a phase that a saved program does not have: one that was not compiled as a training step is its model's
+ * run. */
+Status sn_bench_check_phase(const sn_Model *model, const char *phase);
+
 /* One timed run of the phases of a training step; training goes on from run to run. */
 Status sn_bench_run_phases(sn_Context *context, const Phases *phases, double *seconds);
 

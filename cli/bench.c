@@ -47,6 +47,19 @@ static Status read_request(Cli *cli, BenchRequest *request) {
     return read_budget(cli, request);
 }
 
+/* A saved program is the step, or the run, that it was compiled as. */
+static Status check_saved(Cli *cli) {
+    static const OptionId compiled[] = {OPTION_LOSS,   OPTION_LOGITS, OPTION_OPTIMIZER,     OPTION_CLIP,
+                                        OPTION_MASTER, OPTION_SEED,   OPTION_MEMORY_BUDGET, OPTION_DROPOUT};
+    const Options *options = &cli->options;
+    for (int i = 0; i < options->argument_count; i++)
+        for (size_t k = 0; k < sizeof compiled / sizeof *compiled && sn_parts_is(options->argument[i]); k++)
+            if (sn_option_given(options, compiled[k]))
+                return sn_cli_usage(cli, "%s is decided when a model is compiled, and %s is a saved program",
+                                    sn_option_name(compiled[k]), options->argument[i]);
+    return NULL;
+}
+
 /* ---- the sweep ---- */
 
 static void show_progress(const char *text) {
@@ -111,6 +124,7 @@ static Status sweep(Cli *cli, const BenchRequest *request) {
 }
 
 Status sn_cli_bench(Cli *cli) {
+    TRY(check_saved(cli));
     if (sn_option_given(&cli->options, OPTION_PEER)) return sn_bench_peer(cli);
     if (sn_option_given(&cli->options, OPTION_MODE))
         return sn_cli_usage(cli, "--mode goes with --peer; see --modes");

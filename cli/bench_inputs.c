@@ -71,10 +71,21 @@ int sn_bench_read_words(Cli *cli, OptionId id, const char *const *usual, int usu
     return count ? count : usual_count;
 }
 
+/* What is said of a step where there is none would be lost. */
+static Status check_no_step(Cli *cli) {
+    static const OptionId step[] = {OPTION_LOGITS,  OPTION_OPTIMIZER, OPTION_CLIP,
+                                    OPTION_DROPOUT, OPTION_MASTER,    OPTION_SEED};
+    for (size_t i = 0; i < sizeof step / sizeof *step; i++)
+        if (sn_option_given(&cli->options, step[i]))
+            return sn_cli_usage(cli, "%s is about a step of training: --phases step",
+                                sn_option_name(step[i]));
+    return NULL;
+}
+
 Status sn_bench_read_phases(Cli *cli, BenchRequest *request) {
     static const char *const usual[] = {"forward"};
     request->phase_count = sn_bench_read_words(cli, OPTION_PHASES, usual, 1, &request->phase);
     bool training = sn_option_given(&cli->options, OPTION_LOSS);
     for (int i = 0; i < request->phase_count; i++) training |= strcmp(request->phase[i], "forward") != 0;
-    return training ? sn_cli_training(cli, &request->training) : NULL;
+    return training ? sn_cli_training(cli, &request->training) : check_no_step(cli);
 }

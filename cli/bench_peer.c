@@ -58,9 +58,9 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
     const Options *options = &cli->options;
     States states;
     Graph *graph = (Graph *)model->graph;
-    if (request->training && model->saved)
-        return sn_fail(SN_UNSUPPORTED, "unsupported: phases of a saved program");
-    if (request->training) TRY(sn_training_inputs(cli->arena, model->graph, request->training, &graph));
+    bool step = model->saved ? model->graph->states.count > 0 : request->training != NULL;
+    TRY(sn_bench_check_phase(model, request->phase[0]));
+    if (step && !model->saved) TRY(sn_training_inputs(cli->arena, model->graph, request->training, &graph));
     TRY(sn_states_find(cli->arena, model, &request->state, &states));
     InputRequest wanted = {.shape_count = request->shapes_each,
                            .input_count = request->input_count,
@@ -70,7 +70,7 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
                            .state = states.at};
     Inputs inputs;
     TRY(sn_inputs_make(cli->arena, graph, &wanted, &inputs));
-    if (request->training) sn_bench_set_rate(graph, &inputs);
+    if (step) sn_bench_set_rate(graph, &inputs);
     if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
     bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
     sn_CompileOptions compile = {.size = sizeof compile,
@@ -85,7 +85,7 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
     SessionOptions session = {.pipeline.training = request->training};
     sn_Program *program;
     TRY(sn_session_compile(model, &compile, &session, &program));
-    const Phases *phases = request->training ? sn_bench_phases(request->phase[0]) : NULL;
+    const Phases *phases = step ? sn_bench_phases(request->phase[0]) : NULL;
     Status status = serve_program(cli, program, &inputs, phases);
     sn_program_free(program);
     return status;

@@ -1,5 +1,5 @@
 /* compile: a model to a program ahead of time, and where the time went. */
-#include "cli.h"
+#include "bench.h"
 #include "clock.h"
 #include "report.h"
 #include "session.h"
@@ -111,6 +111,36 @@ static Status report_program(Cli *cli, const sn_Program *program, const Pipeline
     return sn_cli_write(NULL, sn_text_string(&text), text.length);
 }
 
+/* With a phase other than forward, or a loss, the program is a training step. A budget is for the sizes of --shape. */
+static Status read_step(Cli *cli, const sn_Model *model, SessionOptions *session) {
+    const Options *options = &cli->options;
+    const OptionValue *shape = &options->value[OPTION_SHAPE];
+    BenchRequest phases = {0};
+    TRY(sn_bench_read_phases(cli, &phases));
+    session->pipeline.training = phases.training;
+    session->budget = (Budget){sn_option_integer(options, OPTION_MEMORY_BUDGET, 0),
+                               sn_option_number(options, OPTION_MEMORY_BUDGET, 0)};
+    bool limited = sn_budget_given(&session->budget);
+    if (!limited)
+        return shape->count ? sn_cli_usage(cli, "--shape is what --memory-budget is for: all shapes run")
+                            : NULL;
+    if (!phases.training) return sn_cli_usage(cli, "--memory-budget is of a training step: --phases step");
+    Graph *graph;
+    Inputs inputs;
+    ShapeSpec *spec = SN_ARRAY(cli->arena, ShapeSpec, shape->count);
+    for (int i = 0; i < shape->count; i++) {
+        Status status = sn_shape_spec_parse(cli->arena, shape->text[i], &spec[i]);
+        if (status) cli->usage = true;
+        TRY(status);
+    }
+    TRY(sn_training_inputs(cli->arena, model->graph, phases.training, &graph));
+    InputRequest wanted = {.shape_count = shape->count, .shape = spec};
+    TRY(sn_inputs_make(cli->arena, graph, &wanted, &inputs));
+    if (*inputs.chosen) sn_cli_note("sizes that the budget is for: %s", inputs.chosen);
+    session->pipeline.extent = sn_inputs_extents(cli->arena, graph, &inputs, &session->pipeline.extent_count);
+    return NULL;
+}
+
 static Status compile_model(Cli *cli, const sn_Model *model) {
     const Options *options = &cli->options;
     const OptionValue *state = &options->value[OPTION_STATE];
@@ -136,6 +166,7 @@ static Status compile_model(Cli *cli, const sn_Model *model) {
                                  .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
     PipelineResult result = {0};
     SessionOptions session = {.result = &result};
+    TRY(read_step(cli, model, &session));
     sn_Program *program;
     TRY(sn_session_compile(model, &compile, &session, &program));
     status = report_program(cli, program, &result);

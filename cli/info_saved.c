@@ -16,6 +16,8 @@ typedef enum SavedColumn {
     SAVED_CODE,
     SAVED_WEIGHTS,
     SAVED_RESULTS,
+    SAVED_STATES,
+    SAVED_STATE_BYTES,
     SAVED_COLUMNS
 } SavedColumn;
 
@@ -30,6 +32,8 @@ static const Column saved_columns[SAVED_COLUMNS] = {
     [SAVED_CODE] = {"code_bytes", "code", SN_CELL_BYTES},
     [SAVED_WEIGHTS] = {"weight_bytes", "weights", SN_CELL_BYTES},
     [SAVED_RESULTS] = {"result_bytes", "of them packed or cast", SN_CELL_BYTES},
+    [SAVED_STATES] = {"states", "states of a training step", SN_CELL_COUNT},
+    [SAVED_STATE_BYTES] = {"state_bytes", "of each context", SN_CELL_BYTES},
 };
 
 typedef enum TensorColumn { TENSOR_NAME, TENSOR_TYPE, TENSOR_COLUMNS } TensorColumn;
@@ -38,6 +42,17 @@ static const Column input_columns[TENSOR_COLUMNS] = {{"name", "input", SN_CELL_T
                                                      {"type", "type", SN_CELL_TEXT}};
 static const Column output_columns[TENSOR_COLUMNS] = {{"name", "output", SN_CELL_TEXT},
                                                       {"type", "type", SN_CELL_TEXT}};
+
+static void fill_states(Cell *row, const Graph *graph) {
+    double bytes = 0;
+    for (int i = 0; i < graph->states.count; i++) {
+        const Tensor *initial = graph->states.at[i].initial;
+        bytes += (double)initial->count * (double)sn_dtype_bytes(initial->dtype);
+    }
+    if (!graph->states.count) return;
+    row[SAVED_STATES] = sn_cell_number(graph->states.count);
+    row[SAVED_STATE_BYTES] = sn_cell_number(bytes);
+}
 
 static void fill_row(Arena *arena, Cell *row, const char *path, const Saved *saved) {
     const SavedFacts *facts = &saved->facts;
@@ -76,11 +91,13 @@ Status sn_cli_info_saved(Cli *cli) {
         .name = "program", .column = saved_columns, .column_count = SAVED_COLUMNS, .single = true};
     Table inputs = {.name = "inputs", .column = input_columns, .column_count = TENSOR_COLUMNS};
     Table outputs = {.name = "outputs", .column = output_columns, .column_count = TENSOR_COLUMNS};
-    fill_row(arena, sn_table_row(arena, &program), cli->options.argument[0], saved);
+    Cell *row = sn_table_row(arena, &program);
+    fill_row(arena, row, cli->options.argument[0], saved);
+    fill_states(row, graph);
     const Region *body = graph->body;
-    for (int i = 0; i < body->param.count - sn_graph_cache_count(graph); i++)
+    for (int i = 0; i < body->param.count - sn_graph_hidden_inputs(graph); i++)
         add_tensor(arena, &inputs, graph->dims, body->param.at[i]->name, body->param.at[i]->type);
-    for (int i = 0; i < body->result.count; i++)
+    for (int i = 0; i < body->result.count - graph->states.count; i++)
         add_tensor(arena, &outputs, graph->dims, graph->output_name.at[i], body->result.at[i]->type);
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);

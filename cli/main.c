@@ -40,7 +40,9 @@ static const OptionId bench_options[] = {
 static const OptionId compile_options[] = {
     OPTION_TUNING, OPTION_OUT_FILE,   OPTION_MODE,      OPTION_DEVICE, OPTION_THREADS,
     OPTION_TARGET, OPTION_NO_DROPOUT, OPTION_PRECISION, OPTION_LEDGER, OPTION_TABLE_FORMAT,
-    OPTION_STATE,  OPTION_HELP,       OPTION_END};
+    OPTION_STATE,  OPTION_PHASES,     OPTION_LOSS,      OPTION_LOGITS, OPTION_OPTIMIZER,
+    OPTION_CLIP,   OPTION_DROPOUT,    OPTION_SEED,      OPTION_MASTER, OPTION_MEMORY_BUDGET,
+    OPTION_SHAPE,  OPTION_HELP,       OPTION_END};
 static const OptionId cache_options[] = {OPTION_CLEAR, OPTION_LIMIT, OPTION_OUT_FORMAT, OPTION_HELP,
                                          OPTION_END};
 static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE,     OPTION_INPUT,     OPTION_THREADS,
@@ -68,7 +70,8 @@ static const char compile_notes[] =
     "With -o the program becomes one file, weights included, that run, bench, info and dump take in\n"
     "place of a model, where there is neither the model nor a compiler. Such a file contains code:\n"
     "running it is trusting whoever made it. Without -o, or with --ledger, a table says where the time\n"
-    "went.\n";
+    "went. With --phases step the program is a step of training, weights and optimizer's states included,\n"
+    "of which `bench` times all phases; --memory-budget is then for the sizes of --shape.\n";
 
 static const char train_notes[] = "The model's integer input gets windows of the data, and its logits are "
                                   "compared with the ids that follow\n"

@@ -115,7 +115,7 @@ struct Graph {
     Region *body; /* its params are the model's inputs, its results the outputs */
     SN_VEC(Check) checks;
     SN_VEC(const char *) output_name; /* parallel to body->result */
-    SN_VEC(GraphState) states;        /* of a training step; not part of the text form */
+    SN_VEC(GraphState) states;        /* of a training step */
     Map *origins;                     /* intern table */
     int next_value, next_node, next_group;
 };

@@ -285,6 +285,41 @@ static Status parse_output(Parser *p) {
     return NULL;
 }
 
+static Status parse_copies(Parser *p, GraphState *state) {
+    SN_VEC(const char *) list = {0};
+    if (!sn_parse_accept_word(p, "copies")) return NULL;
+    do {
+        const char *name;
+        if (list.count == SN_PARSE_MAX_LIST) return sn_parse_fail(p, p->at, "too many copies");
+        TRY(sn_parse_string(p, &name));
+        sn_push(p->arena, &list, name);
+    } while (sn_parse_accept(p, ','));
+    state->copy = list.at;
+    state->copy_count = list.count;
+    return NULL;
+}
+
+static Status parse_state(Parser *p) {
+    const char *start = sn_parse_skip(p);
+    const Region *body = p->graph->body;
+    GraphState state = {.result = -1};
+    Value *value;
+    int64_t result;
+    TRY(parse_use(p, body, &value));
+    if (value->producer) return sn_parse_fail(p, start, "a state is an input");
+    state.input = value->index;
+    TRY(sn_parse_string(p, &state.name));
+    if (sn_parse_accept_word(p, "next")) {
+        TRY(sn_parse_int(p, 0, (int64_t)body->result.count - 1, &result));
+        state.result = (int)result;
+    }
+    TRY(sn_parse_expect_word(p, "first"));
+    TRY(sn_parse_tensor(p, &state.initial));
+    TRY(parse_copies(p, &state));
+    sn_push(p->arena, &p->graph->states, state);
+    return NULL;
+}
+
 static Status parse_graph(Parser *p) {
     const char *name;
     int stage;
@@ -299,6 +334,7 @@ static Status parse_graph(Parser *p) {
     while (sn_parse_accept_word(p, "fact")) TRY(parse_fact(p));
     TRY(parse_region(p, p->graph->body));
     while (sn_parse_accept_word(p, "output")) TRY(parse_output(p));
+    while (sn_parse_accept_word(p, "state")) TRY(parse_state(p));
     if (!sn_parse_at_end(p)) return sn_parse_fail(p, p->at, "a statement expected");
     return NULL;
 }

@@ -335,6 +335,26 @@ static void print_interface(Printer *p) {
     }
 }
 
+static void print_states(Printer *p) {
+    for (int i = 0; i < p->graph->states.count; i++) {
+        const GraphState *state = &p->graph->states.at[i];
+        bool there =
+            state->input >= 0 && state->input < p->graph->body->param.count; /* broken graphs print too */
+        sn_text_add(p->text, "state ");
+        print_operand(p, there ? p->graph->body->param.at[state->input] : NULL);
+        sn_text_add(p->text, " ");
+        quote(p->text, state->name);
+        if (state->result >= 0) sn_text_add(p->text, " next %d", state->result);
+        sn_text_add(p->text, " first ");
+        print_tensor(p->text, state->initial);
+        for (int k = 0; k < state->copy_count; k++) {
+            sn_text_add(p->text, k > 0 ? ", " : " copies ");
+            quote(p->text, state->copy[k]);
+        }
+        sn_text_add(p->text, "\n");
+    }
+}
+
 void sn_graph_print_notes(Text *text, const Graph *graph, const Notes *notes) {
     Printer p = {.text = text, .graph = graph, .notes = notes};
     const Region *body = graph->body;
@@ -356,6 +376,7 @@ void sn_graph_print_notes(Text *text, const Graph *graph, const Notes *notes) {
         }
         sn_text_add(text, "\n");
     }
+    print_states(&p);
     print_notes(&p, body);
 }
 

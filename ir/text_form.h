@@ -15,7 +15,11 @@
  *     return %7, %8
  *   } : f32[B, T, 768], f32[B, T, 1] ; group 4
  *   output %9 "logits"
+ *   output %12 "wte"
+ *   state %1 "wte" next 1 first f32[50257, 768] elided 81b6c2f0a1e4d377 copies "head"
  *
+ * A state is an input, the number of the output that the next run finds there, the tensor that the first run does, and
+ * what its transpose was called.
  * An operand that is absent is `_`. Attributes are named by the fields of their structs; the axes of an index
  * are i0, i1 …. Behind `;` stand, each if there is one: group N, phase backward|update, setup, and `@` with the
  * origin, its primary node first: "name" ["domain".]Type [opset [#position in the file]]. Types may be left

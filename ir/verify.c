@@ -308,6 +308,32 @@ static void check_region(Verify *v, const Region *region, const void *about) {
         for (int k = 0; k < node->output_count; k++) check_use_count(v, node, node->output[k]);
 }
 
+static bool fits_state(const Value *value, const Tensor *initial) {
+    bool same = value->type.dtype == initial->dtype && value->type.rank == initial->rank;
+    for (int i = 0; same && i < initial->rank; i++)
+        same = sn_dim_equals(value->type.dim[i], initial->extent[i]);
+    return same;
+}
+
+/* Passes come to what the next run finds by and by; at the end, states are the last inputs and outputs. */
+static void check_states(Verify *v) {
+    const Graph *graph = v->graph;
+    const Region *body = graph->body;
+    int count = graph->states.count, inputs = body->param.count, outputs = body->result.count;
+    for (int i = 0; i < count; i++) {
+        const GraphState *state = &graph->states.at[i];
+        bool placed = state->input == inputs - count + i && state->result == outputs - count + i;
+        if (state->input < 0 || state->input >= inputs || state->result >= outputs ||
+            (graph->stage == SN_STAGE_FUSED && !placed)) {
+            note(v, graph, "state %d has no place among the inputs and outputs", i);
+            continue;
+        }
+        if (!fits_state(body->param.at[state->input], state->initial) ||
+            (state->result >= 0 && !fits_state(body->result.at[state->result], state->initial)))
+            note(v, graph, "state %d and what a run finds or leaves of it differ in type", i);
+    }
+}
+
 static Status report(Verify *v) {
     Text text = sn_text(v->arena);
     sn_graph_print_notes(&text, v->graph, &v->notes);
@@ -328,6 +354,7 @@ Status sn_verify(const Graph *graph) {
     if (graph->output_name.count != graph->body->result.count)
         note(&v, graph->body, "%d outputs have %d names", graph->body->result.count,
              graph->output_name.count);
+    check_states(&v);
     Status status = v.notes.list.count > 0 ? report(&v) : NULL;
     sn_arena_free(scratch);
     return status;

@@ -26,6 +26,10 @@ int sn_graph_cache_count(const Graph *graph) {
     return count;
 }
 
+int sn_graph_hidden_inputs(const Graph *graph) {
+    return sn_graph_cache_count(graph) + graph->states.count;
+}
+
 static void find_cache(const Plan *plan, const sn_State *state, PlanCache *out) {
     const Graph *graph = plan->graph;
     int input = -1;

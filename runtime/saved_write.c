@@ -73,22 +73,25 @@ static void find_wanted(Writer *w) {
             want(w, &plan->value[plan->launch[i].buffer[k]]);
 }
 
+/* The bytes of a tensor that the text elides, once. */
+static void add_constant(Writer *w, const Tensor *tensor) {
+    if (tensor->payload != SN_PAYLOAD_BYTES || tensor->count <= SN_TEXT_TENSOR_MAX) return;
+    uint64_t key = sn_tensor_elided_hash(tensor);
+    void **slot = sn_map_at(w->constants, &key, sizeof key);
+    if (*slot) return;
+    *slot = w;
+    add_row(w, SN_SAVED_CONSTANT, key, tensor->bytes,
+            (size_t)(tensor->count * sn_dtype_bytes(tensor->dtype)));
+}
+
 /* Every constant that the text elides and a load needs; those inside clusters are part of the code. */
 static void add_constants(Writer *w, const Region *region) {
     for (const Node *node = region->first; node; node = node->next) {
         if (node->body) add_constants(w, node->body);
         if (node->op != SN_OP_CONSTANT) continue;
         const Tensor *tensor = ((const AttrConstant *)node->attr)->tensor;
-        if (tensor->payload != SN_PAYLOAD_BYTES || tensor->count <= SN_TEXT_TENSOR_MAX) continue;
-        size_t size = (size_t)(tensor->count * sn_dtype_bytes(tensor->dtype));
-        bool needed =
-            region->owner || size <= ALWAYS_STORED || sn_map_get(w->wanted, &tensor, sizeof tensor) != NULL;
-        if (!needed) continue;
-        uint64_t key = sn_tensor_elided_hash(tensor);
-        void **slot = sn_map_at(w->constants, &key, sizeof key);
-        if (*slot) continue;
-        *slot = w;
-        add_row(w, SN_SAVED_CONSTANT, key, tensor->bytes, size);
+        bool small = tensor->count * sn_dtype_bytes(tensor->dtype) <= ALWAYS_STORED;
+        if (region->owner || small || sn_map_get(w->wanted, &tensor, sizeof tensor)) add_constant(w, tensor);
     }
 }
 
@@ -103,7 +106,8 @@ static const char *facts_text(Writer *w, const ModuleImage *image, size_t *lengt
                         .machine = image->machine,
                         .requires = image->requires,
                         .target = *plan->target,
-                        .state_count = plan->state_count,
+                        .state_count =
+                            plan->state_count - plan->graph->states.count, /* the graph has its own */
                         .state = plan->state,
                         .kernel_count = plan->kernel_count,
                         .kernel = kernel};
@@ -125,10 +129,6 @@ Status sn_saved_write(Arena *arena, const sn_Program *program, const char *path)
     const Plan *plan = program->plan;
     if (!device->ops->image)
         return sn_fail(SN_UNSUPPORTED, "saving a program for %s is unsupported", plan->target->name);
-    if (plan->graph->states.count)
-        return sn_fail(SN_UNSUPPORTED,
-                       "saving a training step is unsupported: the file would not keep its %d states",
-                       plan->graph->states.count);
     ModuleImage image;
     TRY(device->ops->image(device, arena, program->module, &image));
     Writer w = {.arena = arena,
@@ -141,6 +141,7 @@ Status sn_saved_write(Arena *arena, const sn_Program *program, const char *path)
     find_wanted(&w);
     add_results(&w);
     add_constants(&w, plan->graph->body);
+    for (int i = 0; i < plan->graph->states.count; i++) add_constant(&w, plan->graph->states.at[i].initial);
     Part part[SN_PART_COUNT];
     size_t length;
     const char *facts = facts_text(&w, &image, &length);

@@ -104,11 +104,11 @@ void sn_model_close(sn_Model *model) {
 }
 
 int sn_model_input_count(const sn_Model *model) {
-    return model->graph->body->param.count - sn_graph_cache_count(model->graph);
+    return model->graph->body->param.count - sn_graph_hidden_inputs(model->graph);
 }
 
 int sn_model_output_count(const sn_Model *model) {
-    return model->graph->body->result.count;
+    return model->graph->body->result.count - model->graph->states.count;
 }
 
 sn_TensorInfo sn_model_input(const sn_Model *model, int index) {
@@ -146,6 +146,10 @@ static Status read_options(const sn_CompileOptions *options, sn_CompileOptions *
     return out->threads < 0 ? sn_fail(SN_INVALID, "%d threads", out->threads) : NULL;
 }
 
+static Status own_states(void) {
+    return sn_fail(SN_INVALID, "a training step keeps its own states: none can be named");
+}
+
 /* A saved program has been through all of it before. */
 static Status load_saved(CompileRequest *request) {
     const sn_CompileOptions *options = &request->options;
@@ -156,6 +160,7 @@ static Status load_saved(CompileRequest *request) {
                                  &request->program));
     request->program->ledger.parse = request->model->info.parse_seconds;
     const Graph *graph = sn_graph_clone(request->arena, request->model->graph);
+    if (graph->states.count && options->state_count) return own_states();
     return sn_saved_load(request->program, saved, graph, options->state_count, options->state);
 }
 
@@ -200,8 +205,7 @@ static Status compile_model(CompileRequest *request) {
     TRY(apply_tuning(request, &program->device->target));
     PipelineOptions pipeline = request->session ? request->session->pipeline : (PipelineOptions){0};
     pipeline.eager = options->mode == SN_EAGER;
-    if (pipeline.training && options->state_count)
-        return sn_fail(SN_INVALID, "a training step keeps its own states: none can be named");
+    if (pipeline.training && options->state_count) return own_states();
     pipeline.state_count = options->state_count;
     pipeline.state = options->state;
     pipeline.no_dropout = options->no_dropout != 0;

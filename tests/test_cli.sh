@@ -217,6 +217,17 @@ bare "1 output as expected" run "$program" --shape input_ids=2x9 --threads 1 --e
 bare "requires" info "$program"
 bare "stage fused" dump "$program"
 [[ ! -e $folder/called ]] || { echo "FAILED: the compiler was called"; failures=$((failures + 1)); }
+expect 0 "contains code" compile "$llama" --phases step --optimizer sgd -o "$program"
+bare '"phase": "backward"' bench "$program" --phases backward,step --threads 1 --warmup 0 --iters 1 -o json
+bare "states of a training step" info "$program"
+expect 2 "--optimizer is decided when" bench "$program" --phases step --optimizer adamw
+expect 0 "contains code" compile "$llama" --phases step --memory-budget 80% --shape input_ids=4x32 -o "$program"
+expect 0 "" compile "$llama" -o "$program"
+expect 1 'no phase "step"' bench "$program" --phases step --threads 1 --iters 1
+expect 2 "--phases step" compile "$llama" --clip 1
+expect 2 "what --memory-budget is for" compile "$llama" --phases step --shape input_ids=4x32
+expect 2 "of a training step" compile "$llama" --memory-budget 80%
+[[ ! -e $folder/called ]] || { echo "FAILED: the compiler was called for a step"; failures=$((failures + 1)); }
 expect 0 "pass fuse" compile "$llama" --ledger -o "$program"
 expect 0 '"from_cache"' compile "$llama" --format json
 expect 0 "digraph" dump "$program" --format dot

@@ -242,6 +242,25 @@ static void states_are_read_and_set(void **state) {
     sn_model_close(model);
 }
 
+static void a_saved_step_goes_on_to_the_same_bits(void **state) {
+    sn_Model *model = make_model("gpt2", *state);
+    Side side = open_side(model, SN_COMPILED, 0, *state), loaded;
+    char file[96];
+    snprintf(file, sizeof file, "%s/step.sinter", (const char *)*state);
+    assert_ok(sn_program_save(side.program, file));
+    assert_ok(sn_program_open_file(file, NULL, &loaded.program));
+    loaded.context = make_context(loaded.program, 0);
+    set_inputs(loaded.program, loaded.context);
+    for (int i = 0; i < 3; i++) assert_true(run_step(side.context) == run_step(loaded.context));
+    size_t size;
+    char *bytes = copy_states(side.context, &size);
+    assert_states(loaded.context, bytes, size);
+    free(bytes);
+    close_side(&loaded);
+    close_side(&side);
+    sn_model_close(model);
+}
+
 /* Phases of their own leave the states alone; what is recorded of them too. */
 static void phases_leave_out_updates(void **state) {
     sn_Model *model = make_model("llama", *state);
@@ -361,6 +380,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_follow_double_precision),
         cmocka_unit_test(states_are_read_and_set),
+        cmocka_unit_test(a_saved_step_goes_on_to_the_same_bits),
         cmocka_unit_test(phases_leave_out_updates),
         cmocka_unit_test(faults_leave_the_states),
         cmocka_unit_test(steps_that_are_not_finite_do_not_count),

@@ -5,6 +5,7 @@
 #include "number.h"
 #include "saved.h"
 #include "text_form.h"
+#include "training.h"
 #include "tuning.h"
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,23 +15,33 @@
 enum { MUTATIONS = 900 };
 
 typedef struct Files {
-    char folder[64], program[96], copy[96];
+    char folder[64], program[96], step[96], copy[96];
 } Files;
+
+static const sn_TrainingOptions step_options = {.size = sizeof step_options,
+                                                .loss = SN_LOSS_CLASSES,
+                                                .clip_norm = 1,
+                                                .skip_nonfinite = 1,
+                                                .accumulate = 2};
 
 static int make_files(void **state) {
     Files *files = calloc(1, sizeof *files);
     strcpy(files->folder, "/tmp/sinter-test-XXXXXX");
     if (!mkdtemp(files->folder)) return -1;
     sprintf(files->program, "%s/program.sinter", files->folder);
+    sprintf(files->step, "%s/step.sinter", files->folder);
     sprintf(files->copy, "%s/copy.sinter", files->folder);
     sn_Model *model;
     sn_Program *program;
     assert_ok(sn_model_open(MODEL "/model.onnx", &model));
     sn_CompileOptions options = {.size = sizeof options, .threads = 2, .cache_dir = files->folder};
     assert_ok(sn_compile(model, &options, &program));
-    sn_model_close(model);
     assert_ok(sn_program_save(program, files->program));
     sn_program_free(program);
+    assert_ok(sn_compile_training(model, &options, &step_options, &program));
+    assert_ok(sn_program_save(program, files->step));
+    sn_program_free(program);
+    sn_model_close(model);
     *state = files;
     return 0;
 }
@@ -119,6 +130,91 @@ static void a_saved_program_gives_the_same_bits(void **state) {
         assert_memory_equal(got, expected, (size_t)count * sizeof *got);
         assert_fails(sn_program_save(loaded, files->copy), SN_UNSUPPORTED, "copy the file");
         sn_program_free(loaded);
+    }
+    sn_model_close(model);
+    sn_arena_free(arena);
+}
+
+/* ---- steps of training ---- */
+
+enum { STEPS = 4 };
+
+typedef struct Trained {
+    float loss[STEPS];
+    int states;
+    const char *name[200];
+    const void *bytes[200];
+    size_t size[200];
+} Trained;
+
+static Trained *train(Arena *arena, const sn_Program *program) {
+    Trained *out = SN_NEW(arena, Trained);
+    Tensor *tokens = stored(arena, MODEL "/b2_t7/input_0.pb");
+    float rate = 0.01F;
+    sn_Tensor ids = {sn_dtype_onnx(tokens->dtype), tokens->rank, tokens->extent,
+                     (void *)(uintptr_t)tokens->bytes};
+    sn_Tensor scalar = {sn_dtype_onnx(SN_F32), 0, NULL, &rate}, output;
+    sn_Context *context = make_context(program, 0);
+    assert_ok(sn_context_set_input(context, 0, &ids));
+    assert_ok(sn_context_set_input(context, 1, &ids)); /* labels */
+    assert_ok(sn_context_set_input(context, 2, &scalar));
+    for (int i = 0; i < STEPS; i++) {
+        assert_ok(sn_context_run(context));
+        assert_ok(sn_context_output(context, 0, &output));
+        out->loss[i] = *(const float *)output.data;
+    }
+    out->states = sn_context_state_count(context);
+    assert_in_range(out->states, 10, 200);
+    for (int i = 0; i < out->states; i++) {
+        assert_ok(sn_context_state_get(context, i, &output));
+        DType dtype;
+        assert_true(sn_dtype_from_onnx(output.element_type, &dtype));
+        int64_t count = 1;
+        for (int k = 0; k < output.rank; k++) count *= output.extent[k];
+        out->size[i] = (size_t)(count * sn_dtype_bytes(dtype));
+        void *copy = sn_arena_alloc(arena, out->size[i]);
+        memcpy(copy, output.data, out->size[i]);
+        out->bytes[i] = copy;
+        out->name[i] = sn_arena_string(arena, sn_context_state_name(context, i));
+    }
+    sn_context_free(context);
+    return out;
+}
+
+static void a_saved_step_trains_to_the_same_bits(void **state) {
+    const Files *files = *state;
+    Arena *arena = sn_arena_new();
+    sn_Model *model;
+    assert_ok(sn_model_open(MODEL "/model.onnx", &model));
+    for (int mode = SN_COMPILED; mode <= SN_EAGER; mode++) {
+        sn_CompileOptions options = {
+            .size = sizeof options, .mode = (sn_Mode)mode, .threads = 2, .cache_dir = files->folder};
+        sn_Program *program, *loaded;
+        assert_ok(sn_compile_training(model, &options, &step_options, &program));
+        assert_ok(sn_program_save(program, files->copy));
+        const Trained *expected = train(arena, program);
+        sn_program_free(program);
+        assert_true(expected->loss[STEPS - 1] < expected->loss[0]);
+        setenv("SINTER_CC", "/nonexistent", 1);
+        options.cache_dir = "/nonexistent/cache";
+        Status status = sn_program_open_file(files->copy, &options, &loaded);
+        unsetenv("SINTER_CC");
+        assert_ok(status);
+        assert_int_equal(sn_program_input_count(loaded), 3);
+        assert_string_equal(sn_program_input(loaded, 1).name, "labels");
+        assert_int_equal(sn_program_output_count(loaded), 1);
+        const Trained *got = train(arena, loaded);
+        assert_memory_equal(got->loss, expected->loss, sizeof got->loss);
+        assert_int_equal(got->states, expected->states);
+        for (int i = 0; i < got->states; i++) {
+            assert_string_equal(got->name[i], expected->name[i]);
+            assert_int_equal(got->size[i], expected->size[i]);
+            assert_memory_equal(got->bytes[i], expected->bytes[i], got->size[i]);
+        }
+        options.state_count = 1;
+        options.state = &(sn_State){0, 0};
+        sn_program_free(loaded);
+        assert_fails(sn_program_open_file(files->copy, &options, &loaded), SN_INVALID, "its own states");
     }
     sn_model_close(model);
     sn_arena_free(arena);
@@ -346,8 +442,12 @@ static void hostile_text_is_refused(void **state) {
         Part part[SN_PART_COUNT];
         sn_philox(7, (uint64_t)i, random);
         PartKind kind = kinds[i % 3];
-        assert_ok(sn_parts_open(arena, files->program, part));
+        Files from = *files;
+        if (i % 2) strcpy(from.program, files->step);
+        assert_ok(sn_parts_open(arena, from.program, part));
         size_t size = part[kind].size, at = random[0] % size;
+        /* Of a step's graph, every second time among its states, which are the last of it. */
+        if (kind == SN_PART_GRAPH && i % 4 == 1) at = size - 1 - random[0] % (size / 8);
         char *bytes = sn_arena_alloc(arena, size);
         memcpy(bytes, part[kind].bytes, size);
         if (random[1] % 4 == 0)
@@ -356,7 +456,7 @@ static void hostile_text_is_refused(void **state) {
             memmove(bytes + at, bytes + at + 8, size - at - 8), size -= 8;
         else
             bytes[at] = (char)random[2];
-        rewrite(arena, files, kind, bytes, size);
+        rewrite(arena, &from, kind, bytes, size);
         Saved *saved;
         Graph *graph;
         Status status = sn_saved_open(arena, files->copy, &saved, &graph);
@@ -444,6 +544,7 @@ static void features_are_those_of_the_macros(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_saved_program_gives_the_same_bits),
+        cmocka_unit_test(a_saved_step_trains_to_the_same_bits),
         cmocka_unit_test(tuning_is_kept),
         cmocka_unit_test(programs_of_files_live_side_by_side),
         cmocka_unit_test(setup_is_not_done_again),

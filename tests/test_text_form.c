@@ -85,6 +85,19 @@ static void every_attribute_comes_back(void **state) {
     assert_canonical(imported);
 }
 
+static void states_come_back(void **state) {
+    (void)state;
+    assert_canonical("graph \"step\" stage expanded\n"
+                     "input %0 \"x\": f32[2]\n"
+                     "input %1 \"w\": f32[2]\n"
+                     "input %2 \"big\": f32[40]\n"
+                     "%3 = add(%1, %0) : f32[2]\n"
+                     "output %3 \"y\"\n"
+                     "output %3 \"w\"\n"
+                     "state %1 \"w\" next 1 first f32[2] (0.1, -2) copies \"w.T\", \"again\"\n"
+                     "state %2 \"big\" first f32[40] elided 0123456789abcdef\n");
+}
+
 static void heavy_operators_come_back(void **state) {
     (void)state;
     assert_canonical("graph \"heavy\" stage expanded\n"
@@ -357,6 +370,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_attribute_comes_back),
         cmocka_unit_test(elided_tensors_get_their_bytes),
+        cmocka_unit_test(states_come_back),
         cmocka_unit_test(heavy_operators_come_back),
         cmocka_unit_test(clusters_come_back),
         cmocka_unit_test(known_values_are_inferred_again),

@@ -370,17 +370,6 @@ static void a_weight_that_is_set_counts(void **state) {
     sn_program_free(program);
 }
 
-/* A saved program keeps no states of its own. */
-static void a_step_is_not_saved(void **state) {
-    Training training = squared();
-    char path[128];
-    snprintf(path, sizeof path, "%s/step.sinter", (const char *)*state);
-    sn_Program *program = program_of(regression, &training, false, 1, *state);
-    assert_fails(sn_program_save(program, path), SN_UNSUPPORTED, "saving a training step");
-    assert_true(access(path, F_OK) != 0);
-    sn_program_free(program);
-}
-
 static void phases_leave_out_updates(void **state) {
     Training training = squared();
     for (int eager = 0; eager < 2; eager++) {
@@ -549,7 +538,6 @@ int main(void) {
         cmocka_unit_test(gradients_of_bf16_are_not_rounded),
         cmocka_unit_test(small_steps_of_bf16_add_up),
         cmocka_unit_test(a_weight_that_is_set_counts),
-        cmocka_unit_test(a_step_is_not_saved),
         cmocka_unit_test(phases_leave_out_updates),
         cmocka_unit_test(names_choose_parameters),
         cmocka_unit_test(a_matrix_and_its_transpose_are_one),

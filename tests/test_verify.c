@@ -221,6 +221,17 @@ static void verify_sees_a_cluster_without_a_kernel(void **state) {
     assert_fails(sn_verify(f->graph), SN_INTERNAL, "no kernel can be made of the cluster");
 }
 
+static void verify_sees_states_without_a_place(void **state) {
+    Fixture *f = *state;
+    float *element;
+    Tensor *tensor = sn_tensor_new(f->arena, SN_F32, 1, (int64_t[]){2}, (void **)&element);
+    GraphState kept = {.name = "w", .input = 99, .result = -1, .initial = tensor};
+    sn_push(f->arena, &f->graph->states, kept);
+    assert_fails(sn_verify(f->graph), SN_INTERNAL, "no place among the inputs");
+    f->graph->states.at[0].input = 0;
+    assert_fails(sn_verify(f->graph), SN_INTERNAL, "differ in type");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(verify_sees_a_wrong_type),
@@ -240,6 +251,7 @@ int main(void) {
         TEST(verify_sees_what_a_cluster_may_not_hold),
         TEST(verify_sees_the_wrong_anchor),
         TEST(verify_sees_a_cluster_without_a_kernel),
+        TEST(verify_sees_states_without_a_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
