@@ -64,6 +64,7 @@ typedef struct Import {
     const Caller *caller;
     int64_t max_nodes; /* functions count each time they are called */
     int depth, node_index;
+    int64_t draws; /* random nodes without a seed so far */
     int refused;   /* nodes and inputs that are not supported */
     Map *problems; /* why, a line for each distinct reason: const char * */
 } Import;

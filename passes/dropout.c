@@ -1,4 +1,4 @@
-/* Which Dropout nodes of a model drop in its training.
+/* Which Dropout nodes of a model drop in its training, and what its random nodes draw there.
  *
  * Masks are functions of (seed, run, number of the node, position of the element). Nodes are numbered in the file's order
  * before anything is rewritten, so that every way to execute a model drops the same elements; the number of the run is
@@ -62,6 +62,17 @@ static Status give_state(Graph *graph, Node *node, int at, Value *state) {
     return NULL;
 }
 
+/* Random nodes of the model draw by the training's seed too, and each run anew. */
+static Status draw_anew(Graph *graph, Node *node, Value *state) {
+    Builder b = sn_builder_before(graph, node);
+    Value *seed = op2(&b, SN_OP_ADD, node->input[0], element_at(&b, state, 0));
+    Value *run = element_at(&b, state, 1);
+    if (b.status) return b.status;
+    sn_node_set_input(node, 0, seed);
+    sn_node_set_input(node, 1, run);
+    return NULL;
+}
+
 static Value *new_state(Graph *graph, uint64_t seed) {
     static const int64_t two = 2;
     void *bytes;
@@ -89,9 +100,10 @@ Status sn_dropout_start(Graph *graph, const Training *training) {
     for (Node *node = graph->body->first, *next; node; node = next) {
         next = node->next;
         int at;
-        if (!takes_state(node, &at)) continue;
+        bool random = node->op == SN_OP_RANDOM, takes = takes_state(node, &at);
+        if (!random && !takes) continue;
         if (!state) state = new_state(graph, training->seed);
-        TRY(give_state(graph, node, at, state));
+        TRY(random ? draw_anew(graph, node, state) : give_state(graph, node, at, state));
     }
     return state ? count_run(graph, state) : NULL;
 }

@@ -49,6 +49,12 @@ static inline Value *op_scalar(Builder *b, OpCode op, Value *x, double constant)
     return x ? op2(b, op, x, sn_build_scalar(b, x->type.dtype, constant)) : NULL;
 }
 
+/* Element `at` of a list, as a scalar. */
+static inline Value *element_at(Builder *b, Value *list, int64_t at) {
+    Dims *dims = b->graph->dims;
+    return sn_build_reshape(b, sn_build_slice(b, list, 0, sn_dim(dims, at), sn_dim(dims, 1), 1), 0, NULL);
+}
+
 static inline DType accumulator_dtype(DType dtype) {
     return dtype == SN_F16 || dtype == SN_BF16 ? SN_F32 : dtype;
 }

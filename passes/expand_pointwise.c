@@ -61,11 +61,6 @@ static Value *dropped(Builder *b, Type type, int64_t number, Value *seed, Value 
     return op2(b, SN_OP_LESS, sn_build3(b, SN_OP_RANDOM, &(AttrRandom){number}, seed, run, index), limit);
 }
 
-static Value *element(Builder *b, Value *list, int64_t at) {
-    Dims *dims = b->graph->dims;
-    return sn_build_reshape(b, sn_build_slice(b, list, 0, sn_dim(dims, at), sn_dim(dims, 1), 1), 0, NULL);
-}
-
 Value *sn_expand_dropout(Builder *b, Node *node) {
     const AttrDropout *attr = node->attr;
     Value *x = node->input[0], *state = node->input_count > 1 ? node->input[1] : NULL;
@@ -77,7 +72,7 @@ Value *sn_expand_dropout(Builder *b, Node *node) {
     }
     Value *gone = NULL, *y = x;
     if (state) {
-        Value *seed = element(b, state, 0), *run = element(b, state, 1);
+        Value *seed = element_at(b, state, 0), *run = element_at(b, state, 1);
         Value *off = op_scalar(b, SN_OP_LESS, run, 0);
         Value *limit = sn_build3(b, SN_OP_WHERE, NULL, off, sn_build_scalar(b, SN_U32, 0),
                                  sn_build_scalar(b, SN_U32, fmin(rint(ldexp(attr->ratio, 32)), UINT32_MAX)));

@@ -59,6 +59,7 @@ static const Tensor *constant_of(const Value *value) {
 
 static bool is_foldable(const Node *node) {
     if (node->input_count == 0 || node->body) return false;
+    if (node->op == SN_OP_RANDOM) return false; /* a training gives each run others */
     int64_t count = element_count(node->output[0]->type), largest = 0;
     if (count < 0 || count > MAX_FOLDED_ELEMENTS) return false;
     for (int k = 0; k < node->input_count; k++) {

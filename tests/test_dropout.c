@@ -163,6 +163,55 @@ static void evaluation_drops_nothing(void **state) {
     }
 }
 
+/* ---- random nodes ---- */
+
+enum { KEY = 77, STREAM = 5 };
+
+/* y = w + noise, as importers write nodes that draw. */
+static const char noisy[] =
+    "graph \"noisy\" stage imported\n"
+    "input %0 \"x\": f32[23, 37]\n"
+    "%1 \"w\" = constant {tensor = f32[23, 37] recipe 0 scale 0 offset 1} : f32[23, 37]\n"
+    "%2 = dims {dim = [77], scalar = true} : i64[]\n"
+    "%3 = constant {tensor = i64[] (0)} : i64[]\n"
+    "%4 = iota {dtype = i64, extent = 851, start = 0, step = 1} : i64[851]\n"
+    "%5 = random(%2, %3, %4) {number = 5} : u32[851]\n"
+    "%6 = cast(%5) {to = f32} : f32[851]\n"
+    "%7 = constant {tensor = f32[] (2.328306437e-10)} : f32[]\n"
+    "%8 = mul(%6, %7) : f32[851]\n"
+    "%9 = view(%8) {extent = [23, 37], index = [37*i0 + i1]} : f32[23, 37]\n"
+    "%10 = mul(%0, %1) : f32[23, 37]\n"
+    "%11 = mul(%10, %9) : f32[23, 37]\n"
+    "output %11 \"y\"\n";
+
+/* The steps of each run draw anew, forward and backward alike, and by the training's seed too. */
+static void each_run_draws_anew(void **state) {
+    Training training = squared(0);
+    float first[COUNT];
+    for (size_t f = 0; f < sizeof form / sizeof *form; f++) {
+        sn_Program *program;
+        assert_ok(
+            try_program(noisy, &training, form[f].eager, form[f].device, form[f].threads, *state, &program));
+        sn_Context *context = context_of(program);
+        double w[COUNT];
+        for (int i = 0; i < COUNT; i++) w[i] = 1;
+        for (uint64_t run = 0; run < 2; run++) {
+            assert_ok(sn_context_run(context));
+            const float *got = weights_of(context);
+            for (int i = 0; i < COUNT; i++) {
+                uint64_t stream = run * SN_DROPOUT_NODES + STREAM;
+                double noise = sn_random_word(KEY + SEED, stream, (uint64_t)i) * 0x1p-32;
+                w[i] -= rate_of_learning * 2 * w[i] * noise * noise / COUNT;
+                if (!(fabs((double)got[i] - w[i]) < 1e-6)) fail_msg("form %d, element %d", (int)f, i);
+            }
+        }
+        if (f == 0) memcpy(first, weights_of(context), sizeof first);
+        if (memcmp(first, weights_of(context), sizeof first) != 0) fail_msg("form %d has other bits", (int)f);
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
 /* ---- what is asked for ---- */
 
 static double first_loss(const char *text, double dropout, const char *cache) {
@@ -327,10 +376,15 @@ static void masks_are_outputs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_way_drops_the_same),   cmocka_unit_test(what_goes_on_drops_what_was_due),
-        cmocka_unit_test(evaluation_drops_nothing),   cmocka_unit_test(rates_are_for_all_nodes),
-        cmocka_unit_test(models_run_without),         cmocka_unit_test(there_must_be_something_to_drop),
-        cmocka_unit_test(equal_layers_share_kernels), cmocka_unit_test(masks_are_outputs),
+        cmocka_unit_test(every_way_drops_the_same),
+        cmocka_unit_test(what_goes_on_drops_what_was_due),
+        cmocka_unit_test(evaluation_drops_nothing),
+        cmocka_unit_test(each_run_draws_anew),
+        cmocka_unit_test(rates_are_for_all_nodes),
+        cmocka_unit_test(models_run_without),
+        cmocka_unit_test(there_must_be_something_to_drop),
+        cmocka_unit_test(equal_layers_share_kernels),
+        cmocka_unit_test(masks_are_outputs),
         cmocka_unit_test(attention_drops_the_same),
     };
     return cmocka_run_group_tests(tests, use_libraries, remove_cache);
