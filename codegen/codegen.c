@@ -85,7 +85,7 @@ Status sn_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *t
     TRY(emit(kernel, out));
     Kernel *rest = NULL;
     if (kernel->rest) TRY(emit(kernel->rest, &rest));
-    (*out)->library = kernel->library, (*out)->rest = rest;
+    (*out)->library = kernel->library, (*out)->rest = rest, (*out)->full = kernel->full;
     return NULL;
 }
 

@@ -49,6 +49,10 @@ typedef struct Kernel {
     const LibraryProduct *library;
     const struct Kernel *rest;
 
+    /* The same results by one product with an epilogue of training, which the library may lack; NULL: none. Where that is
+     * the slope of ReLU, aux stands for the ReLU's result: whoever knows which product made that puts the mask there. */
+    const LibraryProduct *full;
+
     /* What may be in place; an input or an output can be in several pairs, of which a launch takes one. */
     int in_place_count;
     const InPlace *in_place;

@@ -168,8 +168,8 @@ struct KernelIr {
     SN_VEC(Buffer) buffer;
     int input_count, output_count;
     SN_VEC(Nest *) nest;
-    const TemplateUse *use;        /* NULL for plain nests */
-    const LibraryProduct *library; /* with `rest`, as in Kernel; may be NULL */
+    const TemplateUse *use;               /* NULL for plain nests */
+    const LibraryProduct *library, *full; /* with `rest`, as in Kernel; may be NULL */
     KernelIr *rest;
     Dim flops, bytes;
 };

@@ -92,16 +92,60 @@ static const Instr *with_number(const Instr *instr, const char *function, double
     return NULL;
 }
 
-/* x·sigmoid(x·(slope + 0.044715·slope·x²)), which is how the tanh form of GELU is expanded: x, or NULL. */
-static const Instr *gelu_of(const Instr *instr) {
+/* Whether it is slope + times·slope·x², slope = 2·√(2/π). */
+static bool is_quadratic(const Instr *instr, const Instr *x, double times) {
     const double slope = 2 * sqrt(2 / acos(-1));
+    const Instr *scaled = with_number(instr, "add", slope);
+    const Instr *square = with_number(scaled, "mul", times * slope);
+    return square && other(square, "mul", x) == x;
+}
+
+/* sigmoid(x·(slope + 0.044715·slope·x²)): x, or NULL. */
+static const Instr *gate_of(const Instr *gate) {
+    const Instr *product = is_call(gate, "sigmoid") ? peel(gate->arg[0]) : gate;
+    for (int k = 0; product != gate && is_call(product, "mul") && k < 2; k++) {
+        const Instr *x = peel(product->arg[k]);
+        if (is_quadratic(peel(product->arg[1 - k]), x, 0.044715)) return x;
+    }
+    return NULL;
+}
+
+/* x·gate(x), which is how the tanh form of GELU is expanded: x, or NULL. */
+static const Instr *gelu_of(const Instr *instr) {
     for (int k = 0; is_call(instr, "mul") && k < 2; k++) {
-        const Instr *x = peel(instr->arg[k]), *gate = peel(instr->arg[1 - k]);
-        if (!is_call(gate, "sigmoid")) continue;
-        const Instr *sum = other(gate->arg[0], "mul", x);
-        const Instr *scaled = with_number(sum, "add", slope);
-        const Instr *square = with_number(scaled, "mul", 0.044715 * slope);
-        if (square && other(square, "mul", x) == x) return x;
+        const Instr *x = peel(instr->arg[k]);
+        if (gate_of(peel(instr->arg[1 - k])) == x) return x;
+    }
+    return NULL;
+}
+
+/* The factors of a product, `count` of which are there already; more than SLOPE_FACTORS where there are more. */
+enum { SLOPE_FACTORS = 4 };
+
+static int take_factors(const Instr *instr, const Instr **factor, int count) {
+    instr = peel(instr);
+    if (is_call(instr, "mul") && count <= SLOPE_FACTORS) {
+        count = take_factors(instr->arg[0], factor, count);
+        return take_factors(instr->arg[1], factor, count);
+    }
+    if (count < SLOPE_FACTORS) factor[count] = instr;
+    return count + 1;
+}
+
+/* gate + x·gate·(1 − gate)·(slope + 3·0.044715·slope·x²), the slope of x·gate(x): x, or NULL. */
+static const Instr *gelu_slope_at(const Instr *instr) {
+    for (int k = 0; is_call(instr, "add") && k < 2; k++) {
+        const Instr *gate = peel(instr->arg[k]), *x = gate_of(gate), *factor[SLOPE_FACTORS];
+        if (!x || take_factors(instr->arg[1 - k], factor, 0) != SLOPE_FACTORS) continue;
+        bool found[SLOPE_FACTORS] = {false};
+        for (int i = 0; i < SLOPE_FACTORS; i++) {
+            found[0] |= factor[i] == x;
+            found[1] |= factor[i] == gate;
+            found[2] |= is_call(factor[i], "sub") && is_number(peel(factor[i]->arg[0]), 1) &&
+                        peel(factor[i]->arg[1]) == gate;
+            found[3] |= is_quadratic(factor[i], x, 3 * 0.044715);
+        }
+        if (found[0] && found[1] && found[2] && found[3]) return x;
     }
     return NULL;
 }
@@ -127,22 +171,88 @@ static bool take_terms(const Gemm *gemm, const Instr *instr, LibraryProduct *out
     return true;
 }
 
-/* Whether the library stores the one result of the cluster as it is. */
-static bool take_epilogue(const Gemm *gemm, LibraryProduct *out) {
-    const Nest *nest = find_hole(gemm, "store", false)->nest;
-    if (nest->step.count != 1 || nest->step.at[0].store.count != 1) return false;
-    const Store *store = &nest->step.at[0].store.at[0];
+/* What is stored, before the store rounds it, and where, as a matrix; NULL where it is none. */
+static const Instr *take_store(const Gemm *gemm, const Store *store, LibraryMatrix *out) {
     MatrixAxes axes = axes_of(gemm, gemm->M, gemm->N);
-    if (store->guard || !matrix_of(gemm, store->offset, &axes, &out->d) || out->d.transposed) return false;
-    out->d.buffer = store->buffer, out->d.dtype = store->dtype;
+    if (store->guard || !matrix_of(gemm, store->offset, &axes, out) || out->transposed) return NULL;
+    out->buffer = store->buffer, out->dtype = store->dtype;
     const Instr *value = store->value;
     if (value->kind == SN_INSTR_CAST && value->dtype == store->dtype && sn_dtype_is_float(value->operand))
-        value = value->arg[0]; /* the store rounds */
-    value = peel(value);
+        value = value->arg[0];
+    return peel(value);
+}
+
+/* The stores of the cluster's results: how many, of at most `most`; 0: there are more, or other steps. */
+static int find_stores(const Gemm *gemm, int most, const Store **out) {
+    const Nest *nest = find_hole(gemm, "store", false)->nest;
+    if (nest->step.count != 1 || nest->step.at[0].store.count > most) return 0;
+    *out = nest->step.at[0].store.at;
+    return nest->step.at[0].store.count;
+}
+
+/* Whether the library stores the one result of the cluster as it is. */
+static bool take_epilogue(const Gemm *gemm, LibraryProduct *out) {
+    const Store *store;
+    const Instr *value = find_stores(gemm, 1, &store) ? take_store(gemm, store, &out->d) : NULL;
+    if (!value) return false;
     const Instr *rectified = with_number(value, "max", 0), *smooth = gelu_of(value);
     out->epilogue = rectified ? SN_LIBRARY_RELU : smooth ? SN_LIBRARY_GELU_TANH : SN_LIBRARY_NONE;
     int products = 0;
     return take_terms(gemm, rectified ? rectified : smooth ? smooth : value, out, &products) && products == 1;
+}
+
+/* ---- epilogues of training ---- */
+
+/* GELU with what it is applied to as a second result. */
+static bool take_gelu(const Gemm *gemm, const Store *store, LibraryProduct *out) {
+    for (int k = 0; k < 2; k++) {
+        const Instr *value = take_store(gemm, &store[k], &out->d),
+                    *before = take_store(gemm, &store[1 - k], &out->aux);
+        const Instr *x = value ? gelu_of(value) : NULL;
+        int products = 0;
+        if (!x || x != before) continue;
+        out->epilogue = SN_LIBRARY_GELU_TANH;
+        return take_terms(gemm, x, out, &products) && products == 1;
+    }
+    return false;
+}
+
+/* where(0 < r, product, 0): r, or NULL. */
+static const Instr *rectified_by(const Instr *value) {
+    if (!is_call(value, "where") || !is_call(value->arg[0], "less")) return NULL;
+    const Instr *test = value->arg[0], *product = peel(value->arg[1]);
+    bool slope = is_number(peel(test->arg[0]), 0) && is_number(peel(value->arg[2]), 0);
+    return slope && product->kind == SN_INSTR_HOLE_ARG ? peel(test->arg[1]) : NULL;
+}
+
+/* The product times the slope of GELU at x: x, or NULL. */
+static const Instr *bent_by(const Instr *value) {
+    for (int k = 0; is_call(value, "mul") && k < 2; k++)
+        if (peel(value->arg[k])->kind == SN_INSTR_HOLE_ARG) return gelu_slope_at(peel(value->arg[1 - k]));
+    return NULL;
+}
+
+static bool take_slope(const Gemm *gemm, const Store *store, LibraryProduct *out) {
+    const Instr *value = take_store(gemm, store, &out->d);
+    const Instr *relu = value ? rectified_by(value) : NULL, *gelu = value ? bent_by(value) : NULL;
+    if (!relu && !gelu) return false;
+    out->epilogue = relu ? SN_LIBRARY_RELU_SLOPE : SN_LIBRARY_GELU_SLOPE;
+    out->aux = loaded(gemm, relu ? relu : gelu, axes_of(gemm, gemm->M, gemm->N));
+    return out->aux.buffer >= 0;
+}
+
+/* The product with all of the cluster as an epilogue of training; NULL: it is none. */
+static LibraryProduct *find_full(const Gemm *gemm, const LibraryProduct *bare) {
+    Dims *dims = gemm->lower.dims;
+    LibraryProduct *full = SN_NEW(gemm->lower.kernel->arena, LibraryProduct);
+    const Store *store;
+    int stores = find_stores(gemm, 2, &store);
+    *full = *bare;
+    bool found = stores == 2 ? take_gelu(gemm, store, full) : stores == 1 && take_slope(gemm, store, full);
+    if (!found || !sn_dim_equals(gemm->batch, 1) || full->aux.transposed) return NULL;
+    Dim quotient, unit = sn_dim(dims, SN_LIBRARY_AUX_UNIT);
+    bool fits = full->aux.dtype == full->d.dtype && sn_dim_divides(dims, unit, full->aux.stride, &quotient);
+    return fits || full->epilogue == SN_LIBRARY_RELU_SLOPE ? full : NULL;
 }
 
 /* ---- the rest ---- */
@@ -183,7 +293,7 @@ Status sn_gemm_rest(const Gemm *gemm, LibraryProduct *product) {
     return sn_lower_map_from(rest, stored_product, NULL);
 }
 
-LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole) {
+LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole, LibraryProduct **full) {
     KernelIr *kernel = gemm->lower.kernel;
     const Hole *a = find_hole(gemm, "a", true), *b = find_hole(gemm, "b", true);
     const LibraryMatrix absent = {.buffer = -1};
@@ -195,11 +305,12 @@ LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole) {
     *product = (LibraryProduct){.batch = gemm->batch, .M = gemm->M, .N = gemm->N, .K = gemm->K};
     product->a = loaded(gemm, a->value, axes_of(gemm, gemm->M, gemm->K));
     product->b = loaded(gemm, b->value, axes_of(gemm, gemm->K, gemm->N));
-    product->c = product->bias = absent;
+    product->c = product->bias = product->d = product->aux = product->sum = absent;
     if (product->a.buffer < 0 || product->b.buffer < 0 || product->a.dtype != product->b.dtype) return NULL;
     *whole = take_epilogue(gemm, product);
     if (*whole) return product;
     product->c = product->bias = product->d = absent;
     product->epilogue = SN_LIBRARY_NONE;
+    *full = find_full(gemm, product);
     return product;
 }

@@ -40,8 +40,8 @@ Dim *sn_gemm_axes(const Gemm *gemm, Dim rows, Dim columns);
 bool sn_gemm_runs_across(Gemm *gemm, const Value *value, const Dim *axes);
 
 /* What of the cluster the target's library computes, see library.h: `whole` says that this is all. Otherwise d is absent,
- * and sn_gemm_rest adds it. NULL: nothing. After the holes a, b and store have been made. */
-LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole);
+ * and sn_gemm_rest adds it; and *full is Kernel.full. NULL: nothing. After the holes a, b and store have been made. */
+LibraryProduct *sn_gemm_library(const Gemm *gemm, bool *whole, LibraryProduct **full);
 
 /* Adds the scratch buffer of the library's product, after all others of the kernel, and lowers the rest of the cluster
  * to kernel->rest. */

@@ -262,7 +262,7 @@ Status sn_lower_gemm_cuda(Gemm *gemm) {
     TRY(sn_hole_store(lower, use, &epilogue, sn_gemm_stand, gemm));
     plan.even = is_even(gemm, &plan);
     bool whole = true;
-    LibraryProduct *library = sn_gemm_library(gemm, &whole);
+    LibraryProduct *full = NULL, *library = sn_gemm_library(gemm, &whole, &full);
     bool by_library = library && !sn_tuning_wants_kernel(lower->kernel->target, gemm->N, gemm->K);
     plan_launch(gemm, by_library, &plan);
     if (use->after) add_partial(gemm, &plan);
@@ -271,6 +271,6 @@ Status sn_lower_gemm_cuda(Gemm *gemm) {
     use->file[2] = "gemm.cuh", use->file[3] = "gemm_few.cuh";
     use->driver = driver_text(gemm, &plan);
     lower->kernel->use = use;
-    lower->kernel->library = library;
+    lower->kernel->library = library, lower->kernel->full = full;
     return whole ? NULL : sn_gemm_rest(gemm, library);
 }

@@ -144,7 +144,8 @@ static const char *read_gemm(const char *text, Entry *entry) {
 }
 
 /* What may go with a product, by its bit. */
-static const char *const with_names[] = {"add", "bias", "relu", "gelu", "rest"};
+static const char *const with_names[] = {"add", "bias",  "relu",  "gelu", "rest",
+                                         "aux", "drelu", "dgelu", "sum"};
 enum { WITHS = sizeof with_names / sizeof *with_names };
 
 static const char *read_with(const char *text, unsigned *out) {
@@ -153,7 +154,8 @@ static const char *read_with(const char *text, unsigned *out) {
         size_t length = strcspn(text, "+");
         while (i < WITHS && (strlen(with_names[i]) != length || strncmp(text, with_names[i], length) != 0))
             i++;
-        if (i == WITHS) return "with= is none, or of add+bias+relu+gelu+rest in this order";
+        if (i == WITHS)
+            return "with= is none, or of add+bias+relu+gelu+rest+aux+drelu+dgelu+sum in this order";
         *out |= 1u << i;
         if (!text[length]) break;
         text += length + 1;

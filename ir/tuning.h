@@ -36,7 +36,11 @@ enum {
     SN_PRODUCT_RELU = 4,
     SN_PRODUCT_GELU = 8,
     SN_PRODUCT_REST = 16, /* what the library does not do, and the generated kernel does */
-    SN_PROPOSALS_MOST = 8 /* of the library, that are looked at */
+    SN_PRODUCT_AUX = 32,  /* what the slope in the backward pass goes by is written too */
+    SN_PRODUCT_DRELU = 64,
+    SN_PRODUCT_DGELU = 128, /* times that slope */
+    SN_PRODUCT_SUM = 256,   /* a bias's gradient is summed too */
+    SN_PROPOSALS_MOST = 8   /* of the library, that are looked at */
 };
 
 /* Who computes it. */
@@ -61,7 +65,7 @@ Tuning *sn_tuning_new(Arena *arena);
  *
  * A line begins with the kind of machine that it is for: bytes and number of vector registers, KiB of L2 cache; or
  * compute capability and number of processors. Of a product there are the types of operands and result, which operands
- * are transposed (t), and what goes with it: add, bias, relu, gelu, rest.
+ * are transposed (t), and what goes with it: add, bias, relu, gelu, rest, aux, drelu, dgelu, sum.
  * SN_INVALID says "FILE:LINE: ..." for what is no such line, out of range, or there twice. */
 Status sn_tuning_parse(Arena *arena, const char *file, const char *text, Tuning **out);
 void sn_tuning_print(Text *text, const Tuning *tuning);

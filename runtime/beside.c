@@ -8,18 +8,23 @@ typedef struct Bytes {
     bool written;
 } Bytes;
 
+static int buffers_of(const PlanLaunch *launch) {
+    return launch->buffer_count + launch->more_count;
+}
+
 static Bytes bytes_of(const PlanLaunch *launch, int index, void *const *address, const int64_t *dim,
                       const PlanValue *value) {
-    uintptr_t start = (uintptr_t)address[launch->buffer[index]];
-    return (Bytes){start, start + (uintptr_t)dim[value[launch->buffer[index]].bytes],
-                   index >= launch->kernel->input_count};
+    int count = launch->buffer_count,
+        at = index < count ? launch->buffer[index] : launch->more[index - count];
+    uintptr_t start = (uintptr_t)address[at];
+    return (Bytes){start, start + (uintptr_t)dim[value[at].bytes], index >= launch->kernel->input_count};
 }
 
 static bool conflict(const Plan *plan, void *const *address, const int64_t *dim, int one, int other) {
     const PlanLaunch *a = &plan->launch[one], *b = &plan->launch[other];
-    for (int i = 0; i < a->buffer_count; i++) {
+    for (int i = 0; i < buffers_of(a); i++) {
         Bytes x = bytes_of(a, i, address, dim, plan->value);
-        for (int k = x.written ? 0 : b->kernel->input_count; k < b->buffer_count; k++) {
+        for (int k = x.written ? 0 : b->kernel->input_count; k < buffers_of(b); k++) {
             Bytes y = bytes_of(b, k, address, dim, plan->value);
             if (x.start < y.end && y.start < x.end) return true;
         }

@@ -67,7 +67,7 @@ typedef struct ProductMatrix {
 typedef struct ProductArguments {
     const LibraryProduct *product; /* dtypes, transposition, epilogue, buffers */
     int64_t batch, M, N, K;        /* all > 0 */
-    ProductMatrix a, b, c, d, bias;
+    ProductMatrix a, b, c, d, bias, aux, sum;
     Precision precision;
     void *const *buffer;
     void *workspace; /* of the device, that no other product uses meanwhile */

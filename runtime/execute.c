@@ -5,9 +5,14 @@ Status sn_context_start(sn_Context *context, const Binding *binding, int index, 
     const sn_Program *program = context->program;
     const PlanLaunch *launch = &program->plan->launch[index];
     int *fault = &context->fault[index];
-    if (way > 0)
-        return sn_program_product(program, launch, context->address, binding->dim, binding->param,
-                                  context->buffer, context->workspace.at, way - 1, fault, done);
+    if (way > 0) {
+        int needs = launch->product->full ? launch->product->full->needs : -1;
+        bool full = needs < 0 || context->full[needs];
+        TRY(sn_program_product(program, launch, context->address, binding->dim, binding->param,
+                               context->buffer, context->workspace.at, way - 1, fault, &full, done));
+        if (*done) context->full[index] = full;
+        return NULL;
+    }
     *done = true;
     return sn_program_launch(program, launch, context->address, binding->dim,
                              binding->param + launch->param_start, context->buffer, fault);
@@ -16,6 +21,7 @@ Status sn_context_start(sn_Context *context, const Binding *binding, int index, 
 static Status start(sn_Context *context, const Binding *binding, int index) {
     int way = binding->way[index];
     bool done = false;
+    context->full[index] = false;
     if (way) TRY(sn_context_start(context, binding, index, way, &done));
     /* Another version of the library than the tuning's may propose less. */
     if (way > 1 && !done) TRY(sn_context_start(context, binding, index, 1, &done));
@@ -35,7 +41,8 @@ static Status launch(sn_Context *context, const Binding *binding, int index) {
     if (context->marks) TRY(device->ops->mark(device, context->marks, index));
     if (is_left_out(context, index)) return NULL;
     context->reached = index;
-    TRY(start(context, binding, index));
+    int summed_by = context->program->plan->launch[index].summed_by;
+    if (summed_by < 0 || !context->full[summed_by]) TRY(start(context, binding, index));
     if (timed) sn_profile_add(context->profile, index, device->ops->clock(device) - begin, binding->dim);
     return device->host_memory ? sn_program_fault(context->program, index, context->fault[index]) : NULL;
 }

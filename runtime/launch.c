@@ -76,28 +76,41 @@ static ProductMatrix matrix(const int64_t *dim, const PlanMatrix *at) {
                            dim_or_zero(dim, at->batch_stride)};
 }
 
+static ProductArguments arguments_of(const PlanProduct *product, const int64_t *dim) {
+    return (ProductArguments){.product = product->form,
+                              .batch = dim[product->batch],
+                              .M = dim[product->M],
+                              .N = dim[product->N],
+                              .K = dim[product->K],
+                              .a = matrix(dim, &product->a),
+                              .b = matrix(dim, &product->b),
+                              .c = matrix(dim, &product->c),
+                              .d = matrix(dim, &product->d),
+                              .bias = matrix(dim, &product->bias),
+                              .aux = matrix(dim, &product->aux),
+                              .sum = matrix(dim, &product->sum)};
+}
+
 Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, void *const *address,
                           const int64_t *dim, const int64_t *param, void **buffer, void *workspace,
-                          int proposal, int *fault, bool *done) {
+                          int proposal, int *fault, bool *full, bool *done) {
     const PlanProduct *product = launch->product;
     Device *device = program->device;
     for (int i = 0; i < launch->buffer_count; i++) buffer[i] = address[launch->buffer[i]];
-    ProductArguments arguments = {.product = product->form,
-                                  .batch = dim[product->batch],
-                                  .M = dim[product->M],
-                                  .N = dim[product->N],
-                                  .K = dim[product->K],
-                                  .a = matrix(dim, &product->a),
-                                  .b = matrix(dim, &product->b),
-                                  .c = matrix(dim, &product->c),
-                                  .d = matrix(dim, &product->d),
-                                  .bias = matrix(dim, &product->bias),
-                                  .precision = device->target.precision,
-                                  .buffer = buffer,
-                                  .workspace = workspace,
-                                  .workspace_bytes = SN_WORKSPACE_BYTES,
-                                  .proposal = proposal};
-    TRY(device->ops->product(device, &arguments, done));
+    for (int i = 0; i < launch->more_count; i++) buffer[launch->buffer_count + i] = address[launch->more[i]];
+    bool tries = *full && product->full;
+    *full = *done = false;
+    for (int form = tries ? 0 : 1; form < 2 && !*done; form++) {
+        ProductArguments arguments = arguments_of(form ? product : product->full, dim);
+        arguments.precision = device->target.precision;
+        arguments.buffer = buffer;
+        arguments.workspace = workspace;
+        arguments.workspace_bytes = SN_WORKSPACE_BYTES;
+        arguments.proposal = proposal;
+        TRY(device->ops->product(device, &arguments, done));
+        *full = *done && form == 0;
+    }
+    if (*full) return NULL;
     const PlanLaunch *rest = *done ? product->rest : NULL;
     return rest ? sn_program_launch(program, rest, address, dim, param + rest->param_start, buffer, fault)
                 : NULL;

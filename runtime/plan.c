@@ -16,6 +16,9 @@ typedef struct Planner {
     Map *dim_at, *kernel_at; /* position + 1 */
     Map *by_key;             /* kernels by sn_cluster_key */
     int *local;              /* for sn_cluster_key */
+    int *mask_of;            /* by node id: position in `value` of the mask that its launch writes */
+    int *launch_of;          /* by node id: of its launch */
+    int *summed_by;          /* by node id: the launch whose product makes its sum, too; -1: none */
     int param_count;
 } Planner;
 
@@ -131,6 +134,7 @@ static PlanLaunch kernel_launch(Planner *p, const Node *cluster, const Kernel *k
                          .buffer_count = count,
                          .output_count = kernel->output_count,
                          .buffer = buffer,
+                         .summed_by = -1,
                          .param_start = p->param_count,
                          .param = remember_dims(p, kernel->param_count, kernel->param),
                          .items = remember_dim(p, kernel->items),
@@ -150,9 +154,7 @@ static PlanMatrix plan_matrix(Planner *p, const LibraryMatrix *matrix) {
                         there ? remember_dim(p, matrix->batch_stride) : -1};
 }
 
-static const PlanProduct *plan_product(Planner *p, const PlanLaunch *launch) {
-    const LibraryProduct *form = launch->kernel->library;
-    if (!form) return NULL;
+static PlanProduct *plan_form(Planner *p, const LibraryProduct *form) {
     PlanProduct *product = SN_NEW(p->arena, PlanProduct);
     *product = (PlanProduct){.form = form,
                              .batch = remember_dim(p, form->batch),
@@ -163,7 +165,44 @@ static const PlanProduct *plan_product(Planner *p, const PlanLaunch *launch) {
                              .b = plan_matrix(p, &form->b),
                              .c = plan_matrix(p, &form->c),
                              .d = plan_matrix(p, &form->d),
-                             .bias = plan_matrix(p, &form->bias)};
+                             .bias = plan_matrix(p, &form->bias),
+                             .aux = plan_matrix(p, &form->aux),
+                             .sum = plan_matrix(p, &form->sum),
+                             .needs = -1};
+    return product;
+}
+
+/* The buffers that a product with an epilogue of training has besides, in the order of the step's. */
+static void add_more(Planner *p, const PlanStep *step, int at, PlanLaunch *launch) {
+    const Node *cluster = step->cluster;
+    if (step->mask == cluster) {
+        Dims *dims = p->graph->dims;
+        Dim bits = sn_dim_mul(dims, step->full->M, step->full->aux.stride);
+        Dim bytes = sn_dim_floordiv(dims, bits, sn_dim(dims, 8));
+        p->mask_of[cluster->id] = add_scratch(p, bytes, at);
+    }
+    if (step->mask) {
+        int mask = p->mask_of[step->mask->id];
+        p->value.at[mask].last = at;
+        launch->more[launch->more_count++] = mask;
+    }
+    if (step->sum) {
+        const Value *sum = step->sum->output[0];
+        p->summed_by[step->sum->id] = at;
+        launch->more[launch->more_count++] = add_value(p, sum, sum->type, SN_STORAGE_ACTIVATION, at);
+    }
+}
+
+static const PlanProduct *plan_product(Planner *p, const PlanStep *step, int at, PlanLaunch *launch) {
+    const LibraryProduct *form = launch->kernel->library;
+    if (!form) return NULL;
+    PlanProduct *product = plan_form(p, form);
+    if (step->full) {
+        PlanProduct *full = plan_form(p, step->full);
+        add_more(p, step, at, launch);
+        if (step->mask && step->mask != step->cluster) full->needs = p->launch_of[step->mask->id];
+        product->full = full;
+    }
     if (launch->kernel->rest) {
         PlanLaunch *rest = SN_NEW(p->arena, PlanLaunch);
         *rest = kernel_launch(p, launch->cluster, launch->kernel->rest, launch->buffer_count, launch->buffer);
@@ -182,14 +221,21 @@ static Status plan_step(Planner *p, const PlanStep *step) {
     TRY(use_inputs(p, cluster, at, buffer));
     for (int i = 0; i < outputs; i++) {
         const Value *value = cluster->output[i];
-        buffer[inputs + i] =
-            add_value(p, value, value->type, cluster->setup ? SN_STORAGE_SETUP : SN_STORAGE_ACTIVATION, at);
+        int made =
+            p->index_of[value->id]; /* there is already what another launch makes in this one's place */
+        if (made < 0)
+            made = add_value(p, value, value->type, cluster->setup ? SN_STORAGE_SETUP : SN_STORAGE_ACTIVATION,
+                             at);
+        p->value.at[made].last = at;
+        buffer[inputs + i] = made;
     }
     for (int i = 0; i < kernel->scratch_count; i++)
         buffer[inputs + outputs + i] = add_scratch(p, kernel->scratch_bytes[i], at);
     PlanLaunch launch = kernel_launch(p, cluster, kernel, count, buffer);
     launch.fails = step->fails;
-    launch.product = plan_product(p, &launch);
+    launch.product = plan_product(p, step, at, &launch);
+    launch.summed_by = p->summed_by[cluster->id];
+    p->launch_of[cluster->id] = at;
     sn_push(p->arena, &p->launch, launch);
     return NULL;
 }
@@ -227,6 +273,7 @@ static Status add_launches(Planner *p, Plan *plan) {
     plan->setup_count = p->step.count;
     for (Phase phase = SN_PHASE_FORWARD; phase <= SN_PHASE_UPDATE; phase++) TRY(add_steps(p, false, phase));
     sn_plan_find_failures(p->arena, p->step.at, p->step.count);
+    if (!plan->eager) sn_plan_find_epilogues(p->arena, p->graph->dims, p->step.at, p->step.count);
     if (!plan->eager) sn_plan_order(p->arena, p->graph, p->step.at, p->step.count);
     for (int i = 0; i < p->step.count; i++) {
         Status status = plan_step(p, &p->step.at[i]);
@@ -296,8 +343,8 @@ static void finish(Planner *p, Plan *plan) {
     plan->dim_count = p->dim.count;
     plan->param_count = p->param_count;
     for (int i = 0; i < plan->launch_count; i++)
-        if (plan->launch[i].buffer_count > plan->buffer_most)
-            plan->buffer_most = plan->launch[i].buffer_count;
+        if (plan->launch[i].buffer_count + plan->launch[i].more_count > plan->buffer_most)
+            plan->buffer_most = plan->launch[i].buffer_count + plan->launch[i].more_count;
 }
 
 Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool eager,
@@ -310,6 +357,10 @@ Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool 
     p.local = SN_ARRAY(arena, int, graph->next_value);
     p.index_of = SN_ARRAY(arena, int, graph->next_value);
     for (int i = 0; i < graph->next_value; i++) p.index_of[i] = -1;
+    p.mask_of = SN_ARRAY(arena, int, graph->next_node);
+    p.launch_of = SN_ARRAY(arena, int, graph->next_node);
+    p.summed_by = SN_ARRAY(arena, int, graph->next_node);
+    for (int i = 0; i < graph->next_node; i++) p.summed_by[i] = -1;
 
     Plan *plan = SN_NEW(arena, Plan);
     plan->graph = graph;

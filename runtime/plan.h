@@ -43,9 +43,14 @@ typedef struct PlanMatrix {
 typedef struct PlanProduct {
     const LibraryProduct *form;
     int batch, M, N, K;
-    PlanMatrix a, b, c, d, bias;
+    PlanMatrix a, b, c, d, bias, aux, sum;
     const struct PlanLaunch
         *rest; /* what the library leaves to be done, with the same buffers; NULL: nothing */
+
+    /* What is tried first: the launch, and perhaps a sum that is another launch, with an epilogue of training, which the library
+     * may lack; NULL: none. It reads the mask of launch `needs`, which has to have been done in this way; -1: none. */
+    const struct PlanProduct *full;
+    int needs;
 } PlanProduct;
 
 /* One kernel launch. What is called a position in Plan.dim is -1 where the kernel gives no such Dim. */
@@ -61,6 +66,9 @@ typedef struct PlanLaunch {
     int items, after, together, shared, flops, bytes; /* positions in Plan.dim */
     bool fails;                 /* its data can make it fail, also where no launch before it has */
     const PlanProduct *product; /* NULL: the library cannot */
+    int more_count;             /* buffers of product->full besides: a mask, a sum */
+    int more[2];                /* positions in Plan.value */
+    int summed_by;              /* the launch whose product->full does this one's work too; -1: none */
     int dead_count;
     const int *dead; /* run values that nobody needs after this launch */
 } PlanLaunch;
@@ -108,7 +116,7 @@ typedef struct Plan {
     const sn_State *state;    /* outputs that the next run takes as inputs */
     const GraphState **kept;  /* per state: not NULL, it is the program's own (a parameter, a moment) */
     const Dim *dim;           /* every distinct Dim that a run evaluates */
-    int buffer_most;          /* the largest buffer_count */
+    int buffer_most;          /* the largest buffer_count, with `more` */
 } Plan;
 
 /* What turns a cluster into a kernel; sn_codegen, or a test's own. */

@@ -27,7 +27,7 @@ void sn_plan_in_place(Arena *arena, Plan *plan) {
             int from = launch->buffer[pair->input], to = launch->buffer[inputs + pair->output];
             const PlanValue *dying = &plan->value[from];
             PlanValue *made = (PlanValue *)&plan->value[to];
-            if (made->over >= 0 || taken[from] || dying->last != l || made->last == l ||
+            if (made->over >= 0 || taken[from] || dying->last != l || made->first != l || made->last == l ||
                 dying->bytes != made->bytes || !lives_in_run(plan, dying) || !lives_in_run(plan, made) ||
                 !listed(launch, from, to))
                 continue;

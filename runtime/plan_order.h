@@ -9,7 +9,18 @@ typedef struct PlanStep {
     const Node *cluster;
     const Kernel *kernel;
     bool fails; /* its data can make it fail, also where no step before it has failed */
+
+    /* Compiled: the whole step, and perhaps more, as one product with an epilogue of training, which the library may lack (see
+     * Kernel.full); NULL: none. Behind the kernel's buffers it has the mask, then the sum, where there are such. */
+    const LibraryProduct *full;
+    const Node *mask; /* whose product writes the mask that this one writes or reads; NULL: none does */
+    const Node *sum;  /* a cluster, not before this step, whose one result is the sum; NULL: none */
 } PlanStep;
+
+/* Finds epilogues of training (see library.h) among the steps of a compiled plan: a product with ReLU and one with its slope
+ * share a mask, and a sum over the rows of what a product reads or makes becomes that product's. Sums are moved behind
+ * it. */
+void sn_plan_find_epilogues(Arena *arena, Dims *dims, PlanStep *step, int count);
 
 /* Sets `fails` of steps that are in the order of their phases. A kernel that looks up rows by indices does not fail where
  * an earlier one has looked at all of them against the same number of rows: the gradient of a table meets the indices of

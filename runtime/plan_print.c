@@ -77,6 +77,22 @@ static void print_buffers(Text *text, const PlanLaunch *launch, int begin, int e
     for (int i = begin; i < end; i++) sn_text_add(text, "%sb%d", i > begin ? ", " : "", launch->buffer[i]);
 }
 
+/* " library drelu+sum b17, b19 mask of 2": what the library is asked for first, with the buffers that it has besides. */
+static void print_epilogue(Text *text, const PlanLaunch *launch) {
+    static const char *const epilogue[] = {[SN_LIBRARY_NONE] = "",
+                                           [SN_LIBRARY_RELU] = "relu+aux",
+                                           [SN_LIBRARY_GELU_TANH] = "gelu+aux",
+                                           [SN_LIBRARY_RELU_SLOPE] = "drelu",
+                                           [SN_LIBRARY_GELU_SLOPE] = "dgelu"};
+    if (launch->summed_by >= 0) sn_text_add(text, " summed by %d", launch->summed_by);
+    if (!launch->product || !launch->product->full) return;
+    const PlanProduct *full = launch->product->full;
+    const char *with = epilogue[full->form->epilogue];
+    sn_text_add(text, " library %s%s", with, !full->form->sum_of ? "" : *with ? "+sum" : "sum");
+    for (int i = 0; i < launch->more_count; i++) sn_text_add(text, "%s b%d", i ? "," : "", launch->more[i]);
+    if (full->needs >= 0) sn_text_add(text, " mask of %d", full->needs);
+}
+
 static void print_launch(Text *text, const Plan *plan, int index) {
     static const char *const phase[] = {
         [SN_PHASE_FORWARD] = "", [SN_PHASE_BACKWARD] = " backward", [SN_PHASE_UPDATE] = " update"};
@@ -95,6 +111,7 @@ static void print_launch(Text *text, const Plan *plan, int index) {
     print_dim(text, plan, "items", launch->items);
     print_dim(text, plan, "flops", launch->flops);
     print_dim(text, plan, "bytes", launch->bytes);
+    print_epilogue(text, launch);
     const char *origin = sn_origin_text(text->arena, cluster->origin);
     sn_text_add(text, "%s%s\n", *origin ? " @ " : "", origin);
 }

@@ -2,11 +2,19 @@
 #include "plan.h"
 
 static unsigned parts_of(const PlanProduct *product) {
-    const LibraryProduct *form = product->form;
+    const LibraryProduct *form = product->full ? product->full->form : product->form;
     static const unsigned epilogue[] = {
-        [SN_LIBRARY_NONE] = 0, [SN_LIBRARY_RELU] = SN_PRODUCT_RELU, [SN_LIBRARY_GELU_TANH] = SN_PRODUCT_GELU};
+        [SN_LIBRARY_NONE] = 0,
+        [SN_LIBRARY_RELU] = SN_PRODUCT_RELU,
+        [SN_LIBRARY_GELU_TANH] = SN_PRODUCT_GELU,
+        [SN_LIBRARY_RELU_SLOPE] = SN_PRODUCT_DRELU,
+        [SN_LIBRARY_GELU_SLOPE] = SN_PRODUCT_DGELU,
+    };
+    bool writes_aux = form->aux.buffer >= 0 && form->epilogue <= SN_LIBRARY_GELU_TANH;
     return epilogue[form->epilogue] | (form->c.buffer >= 0 ? SN_PRODUCT_ADDS : 0) |
-           (form->bias.buffer >= 0 ? SN_PRODUCT_BIAS : 0) | (product->rest ? SN_PRODUCT_REST : 0);
+           (form->bias.buffer >= 0 ? SN_PRODUCT_BIAS : 0) |
+           (product->rest && !product->full ? SN_PRODUCT_REST : 0) | (writes_aux ? SN_PRODUCT_AUX : 0) |
+           (form->sum.buffer >= 0 ? SN_PRODUCT_SUM : 0);
 }
 
 bool sn_plan_product_key(const PlanLaunch *launch, const int64_t *dim, const Target *target,

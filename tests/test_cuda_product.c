@@ -46,6 +46,7 @@ static Form draw_form(uint64_t seed) {
     f.size[4] = p->bias.offset + p->N;
     if (draw(seed, &at, 2)) f.product.c.buffer = -1;
     if (draw(seed, &at, 2)) f.product.bias.buffer = -1;
+    f.product.aux.buffer = f.product.sum.buffer = -1;
     f.product.epilogue = (LibraryEpilogue)draw(seed, &at, 3);
     for (int i = 0; i < 5; i++) {
         f.data[i] = malloc((size_t)f.size[i] * sizeof(float));
@@ -191,7 +192,7 @@ static Status write_product(Arena *arena, Dims *dims, const Node *cluster, const
     LibraryProduct *product = SN_NEW(arena, LibraryProduct);
     *product =
         (LibraryProduct){.batch = sn_dim(dims, 1), .M = rows, .N = width, .K = width, .a = a, .b = b, .d = d};
-    product->c.buffer = product->bias.buffer = -1;
+    product->c.buffer = product->bias.buffer = product->aux.buffer = product->sum.buffer = -1;
     *out = write_kernel(arena, count, rows, 24, buffers, negates ? "-sum" : "sum", bytes);
     (*out)->library = product;
     if (negates) (*out)->rest = write_kernel(arena, count, count, 1, buffers, "-scratch[i]", bytes);

@@ -212,6 +212,12 @@ enum {
     LT_EPILOGUE_RELU = 2,
     LT_EPILOGUE_BIAS = 4, /* a vector along the rows of D in its column order */
     LT_EPILOGUE_GELU = 32,
+    LT_EPILOGUE_AUX = 128,     /* with RELU or GELU: writes aux; with these: reads it */
+    LT_EPILOGUE_DRELU = 8 | 128,
+    LT_EPILOGUE_DGELU = 64 | 128,
+    LT_EPILOGUE_BGRAD = 16,   /* with DRELU or DGELU: the sums of D's rows to the bias vector */
+    LT_EPILOGUE_BGRADA = 256, /* alone: the sums of A over k, for each row of D */
+    LT_EPILOGUE_BGRADB = 512, /* of B, for each column of D */
 };
 
 enum {
@@ -219,6 +225,8 @@ enum {
     LT_PRODUCT_TRANSB = 4,          /* int32_t */
     LT_PRODUCT_EPILOGUE = 7,        /* uint32_t */
     LT_PRODUCT_BIAS_POINTER = 8,    /* const void * */
+    LT_PRODUCT_AUX_POINTER = 11,    /* void * */
+    LT_PRODUCT_AUX_STRIDE = 12,     /* int64_t: GELU's in elements, by 8; ReLU's in bits, by 128; no less than D's rows */
     LT_PRODUCT_BIAS_DATA_TYPE = 26, /* int32_t */
     LT_LAYOUT_ORDER = 1,            /* int32_t */
     LT_LAYOUT_BATCH_COUNT = 5,      /* int32_t */

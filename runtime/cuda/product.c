@@ -2,7 +2,8 @@
  *
  * The library thinks in columns; a matrix by rows is its transpose by columns. So D = A·B is asked for as Dᵀ
  * = Bᵀ·Aᵀ, with the operands in each other's places and no matrix moved: D by rows, (M, N), is Dᵀ by
- * columns, (N, M), whose bias, a vector along the rows of the library's D, runs along N as ours does. */
+ * columns, (N, M), whose bias, a vector along the rows of the library's D, runs along N as ours does, and so does aux;
+ * and a sum of our B is one of its A. */
 #include "gpu.h"
 #include "tuning.h"
 #include <stdlib.h>
@@ -13,8 +14,8 @@ enum { CHOICES = 256, ALIGNMENT_MOST = 256 };
 typedef struct ChoiceKey {
     int64_t batch, M, N, K;
     ProductMatrix a, b, c, d; /* offsets are 0: alignments stand for them */
-    int64_t workspace;
-    uint32_t dtype[4], alignment[4];
+    int64_t workspace, aux_stride;
+    uint32_t dtype[4], alignment[6];
     uint32_t transposed[2], epilogue, compute, has_c, bias_dtype, proposal, nothing;
 } ChoiceKey;
 
@@ -121,17 +122,30 @@ static unsigned compute_type(const ProductArguments *p) {
 }
 
 static uint32_t epilogue_of(const LibraryProduct *product) {
-    static const uint32_t plain[] = {[SN_LIBRARY_NONE] = LT_EPILOGUE_DEFAULT,
-                                     [SN_LIBRARY_RELU] = LT_EPILOGUE_RELU,
-                                     [SN_LIBRARY_GELU_TANH] = LT_EPILOGUE_GELU};
-    if (product->bias.buffer < 0) return plain[product->epilogue];
-    return product->epilogue == SN_LIBRARY_NONE ? LT_EPILOGUE_BIAS
-                                                : plain[product->epilogue] | LT_EPILOGUE_BIAS;
+    static const uint32_t function[] = {[SN_LIBRARY_NONE] = 0,
+                                        [SN_LIBRARY_RELU] = LT_EPILOGUE_RELU,
+                                        [SN_LIBRARY_GELU_TANH] = LT_EPILOGUE_GELU,
+                                        [SN_LIBRARY_RELU_SLOPE] = LT_EPILOGUE_DRELU,
+                                        [SN_LIBRARY_GELU_SLOPE] = LT_EPILOGUE_DGELU};
+    static const uint32_t sum[] = {[SN_LIBRARY_NO_SUM] = 0,
+                                   [SN_LIBRARY_SUM_A] = LT_EPILOGUE_BGRADB,
+                                   [SN_LIBRARY_SUM_B] = LT_EPILOGUE_BGRADA,
+                                   [SN_LIBRARY_SUM_D] = LT_EPILOGUE_BGRAD};
+    uint32_t epilogue = function[product->epilogue] | sum[product->sum_of] |
+                        (product->bias.buffer >= 0 ? LT_EPILOGUE_BIAS : 0) |
+                        (product->aux.buffer >= 0 ? LT_EPILOGUE_AUX : 0);
+    return epilogue ? epilogue : LT_EPILOGUE_DEFAULT;
 }
 
 static const void *element(const ProductArguments *p, const LibraryMatrix *matrix, const ProductMatrix *at) {
     if (matrix->buffer < 0) return NULL;
     return (const char *)p->buffer[matrix->buffer] + at->offset * sn_dtype_bytes(matrix->dtype);
+}
+
+/* The library's bias vector, which a sum is stored to. */
+static const void *vector_of(const ProductArguments *p) {
+    return p->product->sum_of ? element(p, &p->product->sum, &p->sum)
+                              : element(p, &p->product->bias, &p->bias);
 }
 
 static Status make_product(const Cuda *cuda, const ProductArguments *p, LtProduct *out) {
@@ -143,9 +157,15 @@ static Status make_product(const Cuda *cuda, const ProductArguments *p, LtProduc
     TRY(LT(cuda, cublasLtMatmulDescSetAttribute, *out, LT_PRODUCT_TRANSA, &left, sizeof left));
     TRY(LT(cuda, cublasLtMatmulDescSetAttribute, *out, LT_PRODUCT_TRANSB, &right, sizeof right));
     TRY(LT(cuda, cublasLtMatmulDescSetAttribute, *out, LT_PRODUCT_EPILOGUE, &epilogue, sizeof epilogue));
-    if (product->bias.buffer < 0) return NULL;
-    const void *bias = element(p, &product->bias, &p->bias);
-    int32_t type = (int32_t)lt_type(product->bias.dtype);
+    if (product->aux.buffer >= 0) {
+        const void *aux = element(p, &product->aux, &p->aux);
+        TRY(LT(cuda, cublasLtMatmulDescSetAttribute, *out, LT_PRODUCT_AUX_POINTER, &aux, sizeof aux));
+        TRY(LT(cuda, cublasLtMatmulDescSetAttribute, *out, LT_PRODUCT_AUX_STRIDE, &p->aux.stride,
+               sizeof p->aux.stride));
+    }
+    const void *bias = vector_of(p);
+    if (!bias) return NULL;
+    int32_t type = (int32_t)lt_type(product->sum_of ? product->sum.dtype : product->bias.dtype);
     TRY(LT(cuda, cublasLtMatmulDescSetAttribute, *out, LT_PRODUCT_BIAS_POINTER, &bias, sizeof bias));
     return LT(cuda, cublasLtMatmulDescSetAttribute, *out, LT_PRODUCT_BIAS_DATA_TYPE, &type, sizeof type);
 }
@@ -193,8 +213,10 @@ static Hash key_of(const ProductArguments *p, const Operands *at) {
     key.a.offset = key.b.offset = key.c.offset = key.d.offset = 0;
     key.workspace = p->workspace_bytes;
     key.dtype[0] = product->a.dtype, key.dtype[1] = product->b.dtype, key.dtype[2] = product->d.dtype;
-    const void *pointer[] = {at->left, at->right, at->c, at->d};
-    for (int i = 0; i < 4; i++) key.alignment[i] = alignment_of(pointer[i]);
+    const void *pointer[] = {at->left,    at->right, at->c, at->d, element(p, &product->aux, &p->aux),
+                             vector_of(p)};
+    for (int i = 0; i < 6; i++) key.alignment[i] = alignment_of(pointer[i]);
+    if (product->aux.buffer >= 0) key.aux_stride = p->aux.stride;
     key.transposed[0] = product->a.transposed, key.transposed[1] = product->b.transposed;
     key.epilogue = epilogue_of(product);
     key.compute = compute_type(p);

@@ -19,6 +19,8 @@ struct Product {
     uint32_t epilogue;
     const void *bias;
     int32_t bias_type; /* -1: D's */
+    const void *aux;
+    int64_t aux_stride;
 };
 
 struct Layout {
@@ -84,7 +86,7 @@ const char *cublasLtGetStatusString(LtStatus status) {
 }
 
 LtStatus cublasLtMatmulDescCreate(LtProduct *product, unsigned compute, unsigned scale) {
-    *product = new Product{compute, scale, {LT_OP_N, LT_OP_N}, LT_EPILOGUE_DEFAULT, NULL, -1};
+    *product = new Product{compute, scale, {LT_OP_N, LT_OP_N}, LT_EPILOGUE_DEFAULT, NULL, -1, NULL, 0};
     return 0;
 }
 
@@ -105,6 +107,10 @@ LtStatus cublasLtMatmulDescSetAttribute(LtProduct product, unsigned attribute, c
         return set(&p->epilogue, value, size);
     case LT_PRODUCT_BIAS_POINTER:
         return set(&p->bias, value, size);
+    case LT_PRODUCT_AUX_POINTER:
+        return set(&p->aux, value, size);
+    case LT_PRODUCT_AUX_STRIDE:
+        return set(&p->aux_stride, value, size);
     case LT_PRODUCT_BIAS_DATA_TYPE:
         return set(&p->bias_type, value, size);
     default:
@@ -182,13 +188,52 @@ static bool batches_are_apart(const Layout *l) {
     return l->batch == 1 || l->batch_stride >= (int64_t)(l->columns - 1) * l->stride + (int64_t)l->rows;
 }
 
+/* What cublasLtEpilogue_t lists, and the setting does not deny. */
+static bool epilogue_exists(uint32_t epilogue) {
+    static const uint32_t all[] = {
+        1,        2,      2 | 128,      4,        2 | 4,         2 | 128 | 4, 8 | 128, 8 | 128 | 16, 32,
+        32 | 128, 32 | 4, 32 | 128 | 4, 64 | 128, 64 | 128 | 16, 256,         512};
+    for (uint32_t known : all)
+        if (known == epilogue) return !(epilogue & (uint32_t)emu_setting("lacking_epilogues", 0));
+    return false;
+}
+
+static bool has_vector(const Product *p) {
+    return p->epilogue & (LT_EPILOGUE_BIAS | LT_EPILOGUE_BGRAD | LT_EPILOGUE_BGRADA | LT_EPILOGUE_BGRADB);
+}
+
+static bool writes_vector(const Product *p) {
+    return has_vector(p) && !(p->epilogue & LT_EPILOGUE_BIAS);
+}
+
+/* Of the whole vector, or of aux. */
+static size_t vector_count(const Product *p, const Layout *d) {
+    return p->epilogue == LT_EPILOGUE_BGRADB ? d->columns : d->rows;
+}
+
+static bool aux_is_mask(const Product *p) {
+    return p->epilogue & (2 | 8);
+}
+
+static bool writes_aux(const Product *p) {
+    return p->epilogue & (LT_EPILOGUE_RELU | LT_EPILOGUE_GELU);
+}
+
+static size_t aux_bytes(const Product *p, const Layout *d) {
+    size_t stride = (size_t)p->aux_stride, whole = (size_t)(d->columns - 1) * stride;
+    return aux_is_mask(p) ? (whole + stride) / 8 : (whole + (size_t)d->rows) * type_bytes(d->type);
+}
+
 static bool epilogue_is_possible(const Product *p, const Layout *d) {
-    uint32_t function = p->epilogue & ~(uint32_t)LT_EPILOGUE_BIAS;
-    bool bias = p->epilogue & LT_EPILOGUE_BIAS;
-    if (p->epilogue == LT_EPILOGUE_DEFAULT) return true;
-    if (function != 0 && function != LT_EPILOGUE_RELU && function != LT_EPILOGUE_GELU) return false;
-    if (!function && !bias) return false;
-    return !bias || p->bias_type < 0 || (unsigned)p->bias_type == d->type;
+    bool more = p->epilogue & LT_EPILOGUE_AUX || writes_vector(p);
+    if (!epilogue_exists(p->epilogue) || (more && d->batch > 1)) return false;
+    return !has_vector(p) || p->bias_type < 0 || (unsigned)p->bias_type == d->type;
+}
+
+/* What cublasLt.h demands of CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD. */
+static bool aux_is_sound(const Product *p, const Layout *d) {
+    if (!(p->epilogue & LT_EPILOGUE_AUX)) return true;
+    return p->aux && p->aux_stride >= (int64_t)d->rows && p->aux_stride % (aux_is_mask(p) ? 128 : 8) == 0;
 }
 
 /* Whether the shapes fit together is the caller's error, whether the library has it another matter. */
@@ -204,19 +249,25 @@ static LtStatus check(const Product *p, const Layout *a, const Layout *b, const 
     uint64_t n = p->transposed[1] ? b->rows : b->columns, depth = p->transposed[1] ? b->columns : b->rows;
     if (k != depth || m != d->rows || n != d->columns || c->rows != m || c->columns != n)
         return LT_INVALID_VALUE;
-    if (!batches_are_apart(d)) return LT_INVALID_VALUE;
+    if (!batches_are_apart(d) || !aux_is_sound(p, d)) return LT_INVALID_VALUE;
     return types_are_possible(p, a, b, c, d) && epilogue_is_possible(p, d) ? 0 : LT_NOT_SUPPORTED;
 }
 
 /* ---- algorithms ---- */
 
+static uint32_t alignment_of(const void *at) {
+    uint32_t alignment = 1;
+    while (alignment < 256 && (uintptr_t)at % (2 * alignment) == 0) alignment *= 2;
+    return alignment;
+}
+
 /* What an algorithm of the emulator says: what it was chosen for, so that another use of it is found. */
 struct Algorithm {
-    uint64_t mark, workspace;
-    uint32_t alignment[4];
-    uint32_t epilogue, compute;
-    uint64_t rows, columns;
-    uint64_t number; /* of the proposal */
+    uint32_t mark, number; /* number: of the proposal */
+    uint32_t workspace, compute;
+    uint32_t alignment[6]; /* of A, B, C, D, aux and the vector */
+    uint32_t epilogue, rows, columns;
+    uint32_t aux_stride;
 };
 static_assert(sizeof(Algorithm) <= sizeof(LtAlgorithm), "an algorithm fits");
 
@@ -232,14 +283,16 @@ LtStatus cublasLtMatmulAlgoGetHeuristic(LtHandle handle, LtProduct product, LtLa
     if (status) return status;
     for (; *found < wanted && *found < PROPOSALS; ++*found, choice++) {
         Algorithm algorithm = {ALGORITHM_MARK,
-                               wish->workspace < WORKSPACE ? 0 : (uint64_t)WORKSPACE,
+                               (uint32_t)*found,
+                               wish->workspace < WORKSPACE ? 0 : (uint32_t)WORKSPACE,
+                               p->compute,
                                {},
                                p->epilogue,
-                               p->compute,
-                               ((Layout *)d)->rows,
-                               ((Layout *)d)->columns,
-                               (uint64_t)*found};
-        memcpy(algorithm.alignment, wish->alignment, sizeof algorithm.alignment);
+                               (uint32_t)((Layout *)d)->rows,
+                               (uint32_t)((Layout *)d)->columns,
+                               (uint32_t)p->aux_stride};
+        memcpy(algorithm.alignment, wish->alignment, sizeof wish->alignment);
+        algorithm.alignment[4] = alignment_of(p->aux), algorithm.alignment[5] = alignment_of(p->bias);
         *choice = LtChoice();
         memcpy(&choice->algorithm, &algorithm, sizeof algorithm);
         choice->workspace = algorithm.workspace;
@@ -317,19 +370,67 @@ static std::vector<double> read_operand(const Matmul *m, const Layout *l, const 
     return out;
 }
 
-static double finish(const Matmul *m, double x, uint64_t row) {
+/* The byte of a mask that has an element's bit, and which it is. The layout is nobody else's business, so it is not the obvious
+ * one: bits run down from the highest, and a bit that is set says that the slope is 0. */
+static unsigned char *mask_byte(const Matmul *m, uint64_t row, uint64_t column, unsigned *bit) {
+    uint64_t at = column * (uint64_t)m->product.aux_stride + row;
+    *bit = 0x80u >> at % 8;
+    return (unsigned char *)(uintptr_t)m->product.aux + at / 8;
+}
+
+static void keep_aux(const Matmul *m, double x, uint64_t row, uint64_t column) {
+    unsigned bit;
+    if (!aux_is_mask(&m->product)) {
+        int64_t at = (int64_t)(column * (uint64_t)m->product.aux_stride + row);
+        return write_element(m->d.type, (void *)(uintptr_t)m->product.aux, at, x);
+    }
+    unsigned char *byte = mask_byte(m, row, column, &bit);
+    *byte = (unsigned char)(x > 0 ? *byte & ~bit : *byte | bit);
+}
+
+static double slope_at(const Matmul *m, uint64_t row, uint64_t column) {
+    unsigned bit;
+    if (aux_is_mask(&m->product)) return *mask_byte(m, row, column, &bit) & bit ? 0 : 1;
+    double x =
+        read_element(m->d.type, m->product.aux, (int64_t)(column * (uint64_t)m->product.aux_stride + row));
+    double inner = tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
+    double slope = 0.7978845608028654 * (1 + 3 * 0.044715 * x * x);
+    return 0.5 * (1 + inner) + 0.5 * x * (1 - inner * inner) * slope;
+}
+
+static double finish(const Matmul *m, double x, uint64_t row, uint64_t column) {
     uint32_t epilogue = m->product.epilogue;
+    bool aux = epilogue & LT_EPILOGUE_AUX;
     if (epilogue & LT_EPILOGUE_BIAS) x += read_element(m->d.type, m->product.bias, (int64_t)row);
+    if (aux && writes_aux(&m->product)) keep_aux(m, x, row, column);
+    if (aux && !writes_aux(&m->product)) x *= slope_at(m, row, column);
     if (epilogue & LT_EPILOGUE_RELU) x = x > 0 || x != x ? x : 0;
     if (epilogue & LT_EPILOGUE_GELU)
         x = 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
     return x;
 }
 
+/* The sums that go to the vector: of D's rows as they were before they were rounded, or of A's or B's over k. */
+static void store_sums(const Matmul *m, const std::vector<double> &a, const std::vector<double> &b,
+                       const std::vector<double> &d) {
+    const std::vector<double> &of = m->product.epilogue == LT_EPILOGUE_BGRADA   ? a
+                                    : m->product.epilogue == LT_EPILOGUE_BGRADB ? b
+                                                                                : d;
+    size_t count = vector_count(&m->product, &m->d), run = of.size() / count;
+    /* A planted fault: the last term is missing. */
+    size_t terms = emu_setting("short_sums", 0) ? run - 1 : run;
+    for (size_t i = 0; i < count; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < terms; k++) sum += of[i * run + k];
+        write_element(m->d.type, (void *)(uintptr_t)m->product.bias, (int64_t)i, sum);
+    }
+}
+
 static void multiply_batch(const Matmul *m, int64_t batch) {
     uint64_t depth = m->product.transposed[0] ? m->a.rows : m->a.columns;
     std::vector<double> a = read_operand(m, &m->a, m->a_at, batch, m->product.transposed[0]);
     std::vector<double> b = read_operand(m, &m->b, m->b_at, batch, !m->product.transposed[1]);
+    std::vector<double> rows(m->d.rows * m->d.columns);
     for (uint64_t n = 0; n < m->d.columns; n++)
         for (uint64_t row = 0; row < m->d.rows; row++) {
             double sum = 0;
@@ -337,10 +438,12 @@ static void multiply_batch(const Matmul *m, int64_t batch) {
             int64_t c = batch * m->c.batch_stride + (int64_t)n * m->c.stride + (int64_t)row;
             sum *= m->alpha;
             if (m->beta != 0) sum += m->beta * read_element(m->c.type, m->c_at, c);
+            sum = finish(m, sum, row, n);
+            rows[row * m->d.columns + n] = sum;
             write_element(m->d.type, m->d_at,
-                          batch * m->d.batch_stride + (int64_t)n * m->d.stride + (int64_t)row,
-                          finish(m, sum, row));
+                          batch * m->d.batch_stride + (int64_t)n * m->d.stride + (int64_t)row, sum);
         }
+    if (writes_vector(&m->product)) store_sums(m, a, b, rows);
 }
 
 /* ---- the call ---- */
@@ -355,6 +458,29 @@ static bool overlap(const void *x, size_t x_bytes, const void *y, size_t y_bytes
     return (const char *)x < (const char *)y + y_bytes && (const char *)y < (const char *)x + x_bytes;
 }
 
+static size_t vector_bytes(const Matmul *m) {
+    return vector_count(&m->product, &m->d) * type_bytes(m->d.type);
+}
+
+/* The vector and aux are the device's; what is written of them lies over nothing else, and nothing over what is read. */
+static bool more_is_sound(const Matmul *m) {
+    const Product *p = &m->product;
+    bool vector = has_vector(p), aux = p->epilogue & LT_EPILOGUE_AUX;
+    const void *at[] = {vector ? p->bias : NULL, aux ? p->aux : NULL};
+    size_t bytes[] = {vector ? vector_bytes(m) : 0, aux ? aux_bytes(p, &m->d) : 0};
+    bool written[] = {writes_vector(p), aux && writes_aux(p)};
+    for (int i = 0; i < 2; i++) {
+        if (!at[i]) continue;
+        if (!emu_device_sees(at[i], bytes[i]) || overlap(at[i], bytes[i], m->d_at, extent(&m->d)))
+            return false;
+        if (written[i] && (overlap(at[i], bytes[i], m->a_at, extent(&m->a)) ||
+                           overlap(at[i], bytes[i], m->b_at, extent(&m->b)) ||
+                           (m->beta != 0 && overlap(at[i], bytes[i], m->c_at, extent(&m->c)))))
+            return false;
+    }
+    return !at[0] || !at[1] || !overlap(at[0], bytes[0], at[1], bytes[1]);
+}
+
 /* All operands lie in memory of the device, and the result over no other operand but C in its own place. */
 static bool memory_is_sound(const Matmul *m) {
     size_t d = extent(&m->d);
@@ -362,9 +488,7 @@ static bool memory_is_sound(const Matmul *m) {
     if (!emu_device_sees(m->a_at, extent(&m->a)) || !emu_device_sees(m->b_at, extent(&m->b)) ||
         !emu_device_sees(m->d_at, d) || (adds && !emu_device_sees(m->c_at, extent(&m->c))))
         return false;
-    if (m->product.epilogue & LT_EPILOGUE_BIAS &&
-        !emu_device_sees(m->product.bias, m->d.rows * type_bytes(m->d.type)))
-        return false;
+    if (!more_is_sound(m)) return false;
     if (m->algorithm.workspace && (!emu_device_sees(m->workspace, m->algorithm.workspace) ||
                                    overlap(m->workspace, m->algorithm.workspace, m->d_at, d)))
         return false;
@@ -377,8 +501,9 @@ static void touch(const Matmul *m) {
     emu_touch(m->a_at, extent(&m->a), false);
     emu_touch(m->b_at, extent(&m->b), false);
     if (m->beta != 0) emu_touch(m->c_at, extent(&m->c), false);
-    if (m->product.epilogue & LT_EPILOGUE_BIAS)
-        emu_touch(m->product.bias, m->d.rows * type_bytes(m->d.type), false);
+    if (has_vector(&m->product)) emu_touch(m->product.bias, vector_bytes(m), writes_vector(&m->product));
+    if (m->product.epilogue & LT_EPILOGUE_AUX)
+        emu_touch(m->product.aux, aux_bytes(&m->product, &m->d), writes_aux(&m->product));
     emu_touch(m->d_at, extent(&m->d), true);
     if (m->algorithm.workspace) emu_touch(m->workspace, m->algorithm.workspace, true);
 }
@@ -398,14 +523,15 @@ static CuResult run(const Matmul *m) {
 
 /* The algorithm was chosen for this product, and the operands are as aligned as was promised. */
 static bool algorithm_fits(const Matmul *m) {
-    const void *at[] = {m->a_at, m->b_at, m->beta != 0 ? m->c_at : NULL, m->d_at};
+    const Product *p = &m->product;
+    const void *at[] = {m->a_at, m->b_at, m->beta != 0 ? m->c_at : NULL, m->d_at, p->aux, p->bias};
     const Algorithm *algorithm = &m->algorithm;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 6; i++)
         if ((uintptr_t)at[i] % algorithm->alignment[i]) return false;
     return algorithm->mark == ALGORITHM_MARK && algorithm->epilogue == m->product.epilogue &&
            algorithm->compute == m->product.compute && algorithm->rows == m->d.rows &&
            algorithm->columns == m->d.columns && algorithm->workspace <= m->workspace_bytes &&
-           algorithm->number != UNUSABLE;
+           algorithm->aux_stride == p->aux_stride && algorithm->number != UNUSABLE;
 }
 
 LtStatus cublasLtMatmul(LtHandle handle, LtProduct product, const void *alpha, const void *a,
@@ -430,7 +556,7 @@ LtStatus cublasLtMatmul(LtHandle handle, LtProduct product, const void *alpha, c
     memcpy(&m.algorithm, algorithm, sizeof m.algorithm);
     LtStatus status = check(&m.product, &m.a, &m.b, &m.c, &m.d);
     if (status) return status;
-    if (m.product.epilogue & LT_EPILOGUE_BIAS && !m.product.bias) return LT_INVALID_VALUE;
+    if (has_vector(&m.product) && !m.product.bias) return LT_INVALID_VALUE;
     if (!algorithm_fits(&m)) return LT_INVALID_VALUE;
     if (emu_planted("product")) return LT_ALLOC_FAILED;
     if ((long)m.algorithm.number == emu_setting("refused_algorithm", -1)) return LT_NOT_SUPPORTED;
