@@ -5,12 +5,14 @@
 #include "tune.h"
 #include <math.h>
 
+enum { MATRICES = 7, AUX = 5, SUM = 6 };
+
 /* A product with every part of its form drawn by lot, beside the same in double precision. */
 typedef struct Form {
     LibraryProduct product;
     ProductArguments arguments;
-    int64_t size[5]; /* elements of A, B, C, D, bias */
-    float *data[5], *result;
+    int64_t size[MATRICES]; /* elements of A, B, C, D, bias, aux, sum */
+    float *data[MATRICES], *result[MATRICES];
 } Form;
 
 static int64_t draw(uint64_t seed, int *at, int64_t below) {
@@ -26,6 +28,30 @@ static ProductMatrix draw_matrix(uint64_t seed, int *at, LibraryMatrix *form, in
     *form = (LibraryMatrix){.buffer = buffer, .dtype = SN_F32, .transposed = transposed};
     *size = made.offset + batch * made.batch_stride + 16;
     return made;
+}
+
+/* One of the epilogues that training has: an aux that is written, a slope, or the sums of an operand. */
+static void draw_training(uint64_t seed, int *at, Form *f) {
+    LibraryProduct *product = &f->product;
+    ProductArguments *p = &f->arguments;
+    bool slope = draw(seed, at, 2), sums = draw(seed, at, 2);
+    product->bias.buffer = product->epilogue == SN_LIBRARY_NONE || slope ? -1 : product->bias.buffer;
+    if (product->epilogue != SN_LIBRARY_NONE) {
+        bool mask = product->epilogue == SN_LIBRARY_RELU;
+        int64_t unit = mask ? SN_LIBRARY_MASK_UNIT : SN_LIBRARY_AUX_UNIT;
+        product->aux = (LibraryMatrix){.buffer = AUX, .dtype = SN_F32};
+        p->aux = (ProductMatrix){.stride = (p->N + unit - 1) / unit * unit};
+        f->size[AUX] = p->M * p->aux.stride;
+        if (slope) product->epilogue = mask ? SN_LIBRARY_RELU_SLOPE : SN_LIBRARY_GELU_SLOPE;
+        product->sum_of = slope && sums ? SN_LIBRARY_SUM_D : SN_LIBRARY_NO_SUM;
+    } else {
+        product->c.buffer = -1;
+        product->sum_of = sums ? SN_LIBRARY_SUM_A : SN_LIBRARY_SUM_B;
+    }
+    if (!product->sum_of) return;
+    product->sum = (LibraryMatrix){.buffer = SUM, .dtype = SN_F32};
+    p->sum.offset = 4 * draw(seed, at, 2);
+    f->size[SUM] = p->sum.offset + (product->sum_of == SN_LIBRARY_SUM_A ? p->M : p->N);
 }
 
 static Form draw_form(uint64_t seed) {
@@ -46,9 +72,11 @@ static Form draw_form(uint64_t seed) {
     f.size[4] = p->bias.offset + p->N;
     if (draw(seed, &at, 2)) f.product.c.buffer = -1;
     if (draw(seed, &at, 2)) f.product.bias.buffer = -1;
-    f.product.aux.buffer = f.product.sum.buffer = -1;
     f.product.epilogue = (LibraryEpilogue)draw(seed, &at, 3);
-    for (int i = 0; i < 5; i++) {
+    f.product.aux.buffer = f.product.sum.buffer = -1;
+    f.size[AUX] = f.size[SUM] = 1;
+    if (p->batch == 1) draw_training(seed, &at, &f);
+    for (int i = 0; i < MATRICES; i++) {
         f.data[i] = malloc((size_t)f.size[i] * sizeof(float));
         for (int64_t k = 0; k < f.size[i]; k++)
             f.data[i][k] = (float)sn_random_normal(seed + 1000, (uint64_t)(1000 * i + k));
@@ -62,58 +90,102 @@ static double element(const Form *f, int which, const LibraryMatrix *form, const
     return f->data[which][at->offset + b * at->batch_stride + place];
 }
 
-static double expected(const Form *f, int64_t b, int64_t m, int64_t n) {
+static double gelu(double x) {
+    double cubic = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+    return 0.5 * x * (1 + (1 - 2 / (exp(2 * cubic) + 1)));
+}
+
+/* *before: without the epilogue's function. */
+static double expected(const Form *f, int64_t b, int64_t m, int64_t n, double *before) {
     const ProductArguments *p = &f->arguments;
     double sum = 0;
     for (int64_t k = 0; k < p->K; k++)
         sum += element(f, 0, &f->product.a, &p->a, b, m, k) * element(f, 1, &f->product.b, &p->b, b, k, n);
     if (f->product.c.buffer >= 0) sum += element(f, 2, &f->product.c, &p->c, b, m, n);
     if (f->product.bias.buffer >= 0) sum += f->data[4][p->bias.offset + n];
-    if (f->product.epilogue == SN_LIBRARY_RELU) return sum > 0 ? sum : 0;
-    double cubic = 0.7978845608028654 * (sum + 0.044715 * sum * sum * sum);
-    return f->product.epilogue == SN_LIBRARY_GELU_TANH ? 0.5 * sum * (1 + (1 - 2 / (exp(2 * cubic) + 1)))
-                                                       : sum;
+    *before = sum;
+    double h = 1e-4, at = f->product.aux.buffer >= 0 ? f->data[AUX][m * p->aux.stride + n] : 0;
+    switch (f->product.epilogue) {
+    case SN_LIBRARY_RELU:
+    case SN_LIBRARY_RELU_SLOPE: /* of the same product */
+        return sum > 0 ? sum : 0;
+    case SN_LIBRARY_GELU_TANH:
+        return gelu(sum);
+    case SN_LIBRARY_GELU_SLOPE:
+        return sum * (gelu(at + h) - gelu(at - h)) / (2 * h);
+    default:
+        return sum;
+    }
+}
+
+static void compare_element(double wanted, double got, int64_t row, int64_t column) {
+    if (!(fabs(got - wanted) <= 1e-4 * (1 + fabs(wanted))))
+        fail_msg("%d, %d: %g is not %g", (int)row, (int)column, got, wanted);
+}
+
+static void check_sums(const Form *f) {
+    const ProductArguments *p = &f->arguments;
+    LibrarySum of = f->product.sum_of;
+    int64_t count = of == SN_LIBRARY_SUM_A ? p->M : of ? p->N : 0;
+    for (int64_t i = 0; i < count; i++) {
+        double sum = 0, before;
+        for (int64_t k = 0; k < p->K && of != SN_LIBRARY_SUM_D; k++)
+            sum += of == SN_LIBRARY_SUM_A ? element(f, 0, &f->product.a, &p->a, 0, i, k)
+                                          : element(f, 1, &f->product.b, &p->b, 0, k, i);
+        for (int64_t m = 0; m < p->M && of == SN_LIBRARY_SUM_D; m++) sum += expected(f, 0, m, i, &before);
+        compare_element(sum, f->result[SUM][p->sum.offset + i], -1, i);
+    }
 }
 
 static void check_form(Device *device, Form *f) {
     ProductArguments *p = &f->arguments;
-    void *buffer[5], *workspace;
+    void *buffer[MATRICES], *workspace;
     assert_ok(device->ops->alloc(device, SN_WORKSPACE_BYTES, &workspace));
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < MATRICES; i++) {
         assert_ok(device->ops->alloc(device, f->size[i] * 4, &buffer[i]));
         assert_ok(device->ops->upload(device, buffer[i], f->data[i], f->size[i] * 4));
     }
-    p->product = &f->product;
+    LibraryProduct forward = f->product;
     p->buffer = buffer;
     p->workspace = workspace;
     p->workspace_bytes = SN_WORKSPACE_BYTES;
-    float *result = malloc((size_t)f->size[3] * sizeof(float));
+    /* Only the library knows a mask: it is that of the same product. */
+    bool done, masked = f->product.epilogue == SN_LIBRARY_RELU_SLOPE;
+    forward.epilogue = SN_LIBRARY_RELU;
+    forward.sum_of = SN_LIBRARY_NO_SUM;
+    p->product = &forward;
+    if (masked) assert_ok(device->ops->product(device, p, &done));
+    p->product = &f->product;
     for (int again = 0; again < 2; again++) {
-        bool done;
         assert_ok(device->ops->product(device, p, &done));
         assert_true(done);
     }
-    assert_ok(device->ops->download(device, result, buffer[3], f->size[3] * 4));
+    for (int i = 3; i < MATRICES; i++) {
+        f->result[i] = malloc((size_t)f->size[i] * sizeof(float));
+        assert_ok(device->ops->download(device, f->result[i], buffer[i], f->size[i] * 4));
+    }
     for (int64_t b = 0; b < p->batch; b++)
         for (int64_t m = 0; m < p->M; m++)
             for (int64_t n = 0; n < p->N; n++) {
-                double wanted = expected(f, b, m, n),
-                       got = result[p->d.offset + b * p->d.batch_stride + m * p->d.stride + n];
-                if (!(fabs(got - wanted) <= 1e-4 * (1 + fabs(wanted))))
-                    fail_msg("%d, %d, %d: %g is not %g", (int)b, (int)m, (int)n, got, wanted);
+                double before, wanted = expected(f, b, m, n, &before);
+                compare_element(
+                    wanted, f->result[3][p->d.offset + b * p->d.batch_stride + m * p->d.stride + n], m, n);
+                if (f->product.epilogue == SN_LIBRARY_GELU_TANH && f->product.aux.buffer >= 0)
+                    compare_element(before, f->result[AUX][m * p->aux.stride + n], m, n);
             }
-    for (int i = 0; i < 5; i++) {
+    check_sums(f);
+    for (int i = 0; i < MATRICES; i++) {
         device->ops->free(device, buffer[i], f->size[i] * 4);
         free(f->data[i]);
+        free(f->result[i]);
     }
     device->ops->free(device, workspace, SN_WORKSPACE_BYTES);
-    free(result);
 }
 
 static void products_of_the_library_are_right(void **state) {
     sn_Program *program = open_device(*state);
     assert_true(program->device->ops->library(program->device));
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= 80; seed++) {
         Form form = draw_form(seed);
         check_form(program->device, &form);
     }
