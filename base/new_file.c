@@ -1,23 +1,87 @@
 #include "new_file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ATTEMPTS = 100 };
+enum { ATTEMPTS = 100, PATH_BYTES = 4096 };
+
+/* Between the path and the numbers of a temporary's name: nothing that a user's file would be called. */
+static const char mark[] = ".sinter-new.";
 
 static Status failed(const NewFile *file) {
     return sn_fail(SN_IO, "%s cannot be written: %s", file->path, strerror(errno));
 }
 
+/* The folder that the path is in; "" where it is too long. */
+static void folder_of(const char *path, char folder[PATH_BYTES]) {
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    bool root = slash == path;
+    snprintf(folder, PATH_BYTES, "%.*s", (int)(length < PATH_BYTES ? length : 0), path);
+    if (!slash || root) strcpy(folder, root ? "/" : ".");
+}
+
+/* ---- what was left of processes that were killed ----
+ *
+ * Whoever writes a temporary holds its lock until it has its name, and a process that ends leaves all locks: one whose
+ * lock can be had is nobody's. Where a file system has no locks, none can be had. */
+
+static bool is_temporary(const char *name, const char *base) {
+    static const char digits[] = "0123456789";
+    size_t length = strlen(base);
+    if (strncmp(name, base, length) != 0 || strncmp(name + length, mark, sizeof mark - 1) != 0) return false;
+    const char *number = name + length + sizeof mark - 1;
+    size_t process = strspn(number, digits), attempt;
+    if (!process || number[process] != '-') return false;
+    attempt = strspn(number + process + 1, digits);
+    return attempt && !number[process + 1 + attempt];
+}
+
+static void remove_stale(int folder, const char *name) {
+    struct stat held, there;
+    int file = openat(folder, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0) return;
+    /* The name may be another file's by now. */
+    if (fstat(file, &held) == 0 && S_ISREG(held.st_mode) && held.st_uid == geteuid() &&
+        flock(file, LOCK_EX | LOCK_NB) == 0 && fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+        there.st_dev == held.st_dev && there.st_ino == held.st_ino)
+        unlinkat(folder, name, 0);
+    close(file);
+}
+
+static void sweep(const char *path) {
+    char name[PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    folder_of(path, name);
+    DIR *folder = opendir(name);
+    if (!folder) return;
+    for (const struct dirent *entry; (entry = readdir(folder));)
+        if (is_temporary(entry->d_name, slash ? slash + 1 : path)) remove_stale(dirfd(folder), entry->d_name);
+    closedir(folder);
+}
+
+/* ---- files in the making ---- */
+
+/* False: somebody swept it away before it was locked. */
+static bool hold(int file) {
+    struct stat info;
+    flock(file, LOCK_EX);
+    return fstat(file, &info) != 0 || info.st_nlink > 0;
+}
+
 /* With the permissions that files of this process usually have. */
 static int make_beside(Arena *arena, const char *path, const char **out) {
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        *out = sn_arena_printf(arena, "%s.%ld-%d", path, (long)getpid(), attempt);
+        *out = sn_arena_printf(arena, "%s%s%ld-%d", path, mark, (long)getpid(), attempt);
         int file = open(*out, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (file >= 0 || errno != EEXIST) return file;
+        if (file >= 0 && hold(file)) return file;
+        if (file < 0 && errno != EEXIST) return file;
+        if (file >= 0) close(file);
     }
     return -1;
 }
@@ -27,6 +91,7 @@ Status sn_new_file_begin(Arena *arena, const char *path, NewFile *out) {
     *out = (NewFile){.path = sn_arena_string(arena, path), .file = -1};
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return sn_fail(SN_IO, "%s is not a regular file", path);
+    sweep(path);
     out->file = make_beside(arena, path, &out->temporary);
     return out->file < 0 ? failed(out) : NULL;
 }
@@ -52,13 +117,9 @@ Status sn_new_file_put(NewFile *file, const void *bytes, size_t size) {
 
 /* The name is only safe on disk when the folder is; a folder that cannot be opened for that is left alone. */
 static void sync_folder(const char *path) {
-    char folder[4096];
-    const char *slash = strrchr(path, '/');
-    size_t length = slash ? (size_t)(slash - path) : 0;
-    if (length >= sizeof folder) return;
-    memcpy(folder, path, length);
-    folder[length] = 0;
-    int file = open(!slash ? "." : length ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char folder[PATH_BYTES];
+    folder_of(path, folder);
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file < 0) return;
     fsync(file);
     close(file);
@@ -67,12 +128,12 @@ static void sync_folder(const char *path) {
 Status sn_new_file_end(NewFile *file, Status status) {
     if (file->file < 0) return status;
     if (!status && fsync(file->file) != 0) status = failed(file);
-    if (close(file->file) != 0 && !status) status = failed(file);
     if (!status && rename(file->temporary, file->path) != 0) status = failed(file);
     if (status)
         unlink(file->temporary);
     else
         sync_folder(file->path);
+    close(file->file); /* synchronised before; the lock was needed until the name was right */
     file->file = -1;
     return status;
 }

@@ -14,7 +14,8 @@ typedef struct NewFile {
     uint64_t length; /* where sn_new_file_put goes on */
 } NewFile;
 
-/* Begins a file that sn_new_file_end ends, whatever happens between. The strings lie in `arena`. SN_IO when it
+/* Begins a file that sn_new_file_end ends, whatever happens between, and removes what processes that were killed have left of
+ * it in the making. The strings lie in `arena`. SN_IO when it
  * cannot be made, or when `path` is there and is no regular file (a device, a pipe). */
 Status sn_new_file_begin(Arena *arena, const char *path, NewFile *out);
 

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { I32 = 6, BOOL = 9, FLOAT = 1, INT = 2, STRING = 3, STRINGS = 8 };
+enum { I32 = 6, BOOL = 9, F64 = 11, FLOAT = 1, INT = 2, STRING = 3, STRINGS = 8 };
 
 /* ---- small models ---- */
 
@@ -496,6 +496,33 @@ static void recurrences_want_what_fits(void **state) {
     refused(fixture, causal_conv_model(fixture->arena, "4,1,3", "2,4,3"), SN_INVALID, "a state", NULL);
 }
 
+/* ---- resizing ---- */
+
+/* Scales 1, 1, 3, 2, of which the last two are sliced, each for itself, out of a table of doubles. */
+static void scales_are_read_where_they_stand(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    const int64_t bounds[] = {3, 4, 5};
+    const float ones[2] = {1, 1};
+    const double table[5] = {9, 8, 7, 3, 2};
+    add_input(model, "x", F32, "1,1,2,2");
+    set_raw(add_initializer(model, "table", F64, 5), table, sizeof table);
+    set_raw(add_initializer(model, "ones", F32, 2), ones, sizeof ones);
+    for (int i = 0; i < 3; i++)
+        add_integers(model, sn_arena_printf(fixture->arena, "at%d", i), 1, 1, &bounds[i]);
+    add_node(model, "Slice", "table at0 at1", "rows");
+    add_node(model, "Slice", "table at1 at2", "columns");
+    set_int(model, add_node(model, "Cast", "rows", "rows32"), "to", F32);
+    set_int(model, add_node(model, "Cast", "columns", "columns32"), "to", F32);
+    set_int(model, add_node(model, "Concat", "ones rows32 columns32", "scales"), "axis", 0);
+    add_node(model, "Resize", "x _ scales", "y");
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 4, (int64_t[]){1, 1, 2, 2}, 5);
+    assert_int_equal(y->extent[2], 6);
+    assert_int_equal(y->extent[3], 4);
+    assert_int_equal(y->count, 24);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -518,6 +545,7 @@ int main(void) {
         TEST(a_box_of_tuples_moves_parts),
         TEST(scatters_stay_inside),
         TEST(recurrences_want_what_fits),
+        TEST(scales_are_read_where_they_stand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,7 +97,10 @@ for signal in KILL INT; do
     wait $! || status=$?
     [[ $signal == KILL || $status -eq 1 ]] || say "status $status of an interrupted training"
     [[ $signal == KILL ]] || grep -q "interrupted behind step .*--resume broken.ck" err || say "interrupted: $(cat err)"
+    touch broken.ck.sinter-new.99999-0 broken.ck.2024-11
     "$SINTER" "${long[@]}" -o broken.onnx --checkpoint broken.ck --resume broken.ck >/dev/null 2>err
+    compgen -G 'broken.ck.sinter-new.*' && say "what the killed one left is still there"
+    [[ -e broken.ck.2024-11 ]] || say "another file is gone"
     [[ ! -s err ]] || say "resumed: $(cat err)"
     cmp straight.onnx broken.onnx && cmp straight.ck broken.ck || say "killed by $signal and resumed: other bits"
 done
