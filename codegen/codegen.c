@@ -73,6 +73,7 @@ static Status emit(KernelIr *kernel, Kernel **out) {
         bytes[i] = kernel->buffer.at[kernel->input_count + kernel->output_count + i].bytes;
     result->scratch_bytes = bytes;
     if (!result->shared) result->shared = sn_dim(dims, 0);
+    sn_give_count(kernel, result);
     result->flops = kernel->flops, result->bytes = kernel->bytes;
     if (sn_dims_overflowed(dims)) return sn_fail(SN_UNSUPPORTED, "a size too large for 64 bits");
     *out = result;

@@ -16,7 +16,9 @@ static Dim written_bytes(const KernelIr *kernel) {
         bool appends =
             value->producer && value->producer->op == SN_OP_APPEND; /* of which only that is stored */
         Type type = appends ? value->producer->input[1]->type : value->type;
-        Dim each = sn_dim_mulc(kernel->dims, sn_type_count(kernel->dims, type), sn_dtype_bytes(type.dtype));
+        Dim count = sn_type_count(kernel->dims, type);
+        if (count == kernel->count) count = sn_dim_unknown(kernel->dims);
+        Dim each = sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype));
         bytes = sn_dim_add(kernel->dims, bytes, each);
     }
     return bytes;

@@ -172,6 +172,7 @@ struct KernelIr {
     const LibraryProduct *library, *full; /* with `rest`, as in Kernel; may be NULL */
     KernelIr *rest;
     Dim flops, bytes;
+    Dim count; /* what sn_dim_unknown stands for in its nests; NULL: it does not occur */
 };
 
 Nest *sn_nest_new(KernelIr *kernel);
@@ -235,6 +236,15 @@ void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Di
 
 /* The least number that no axis of the nest has, nor any above it. */
 int sn_schedule_free_number(const Nest *nest);
+
+/* ---- dense.c ---- */
+
+/* Of an elementwise nest that has one axis left, along which all its loads and stores lie dense: lets a number of the
+ * launch stand for its extent, so that tensors of all sizes have one kernel. */
+void sn_schedule_dense(KernelIr *kernel, Nest *nest);
+
+/* In a kernel that has been emitted: the extent in the place of what stood for it. */
+void sn_give_count(const KernelIr *kernel, Kernel *out);
 
 /* ---- strip.c ---- */
 

@@ -529,6 +529,7 @@ Status sn_schedule_nest(KernelIr *kernel, Nest *nest) {
         while (merge_once(kernel, nest, slots, &nest->reduced)) continue;
     if (sn_dims_overflowed(kernel->dims))
         return sn_fail(SN_UNSUPPORTED, "an index expression too large for 64 bits");
+    sn_schedule_dense(kernel, nest);
     sn_schedule_vector(kernel, nest);
     sn_schedule_items(kernel, nest);
     return NULL;

@@ -193,6 +193,14 @@ Dim sn_dim_fresh(Dims *dims, const char *stem) {
     return sn_dim_symbol(dims, name);
 }
 
+Dim sn_dim_unknown(Dims *dims) {
+    if (!dims->unknown.dim) {
+        dims->unknown = (Symbol){.name = "any count", .least = 1, .most = PLUS_INFINITY};
+        dims->unknown.dim = sn_dim_intern(dims, SN_DIM_SYMBOL, -1, 0, NULL, NULL);
+    }
+    return dims->unknown.dim;
+}
+
 int sn_dims_symbol_count(const Dims *dims) {
     return dims->symbols.count;
 }
@@ -263,8 +271,7 @@ int sn_dim_order(Dim a, Dim b) {
     case SN_DIM_CONST:
         return a->value < b->value ? -1 : 1;
     case SN_DIM_SYMBOL:
-        return strcmp(sn_dims_symbol_name(node_of(a)->owner, (int)a->value),
-                      sn_dims_symbol_name(node_of(b)->owner, (int)b->value));
+        return strcmp(symbol_of(a)->name, symbol_of(b)->name);
     case SN_DIM_AXIS:
         if (a->value != b->value) return a->value < b->value ? -1 : 1;
         return sn_dim_order(a->operand[0], b->operand[0]);

@@ -66,6 +66,10 @@ Dim sn_dim_fresh(Dims *dims, const char *stem);
 int sn_dims_symbol_count(const Dims *dims);
 const char *sn_dims_symbol_name(const Dims *dims, int number);
 
+/* A size, 1 at least, of which nothing more is known, so that nothing is decided by it: it stands for another one until
+ * sn_dim_replace puts that in its place, and is none of the counted symbols. There is one a table. */
+Dim sn_dim_unknown(Dims *dims);
+
 /* An upper bound that holds at every run (a check at bind time keeps it true): used in proofs. */
 void sn_dims_symbol_at_most(Dims *dims, Dim symbol, int64_t bound);
 /* A lower bound, likewise (0 unless told). */

@@ -71,12 +71,18 @@ struct Dims {
     Memo *memo; /* direct-mapped and lossy: bounded, and never wrong */
     int memo_capacity;
     SN_VEC(Symbol *) symbols;
+    Symbol unknown;      /* what sn_dim_unknown gives: SYMBOL of number -1; its dim is NULL until then */
     SN_VEC(Dim) facts;   /* the `from` of each */
     struct Map *by_name; /* name → Symbol */
     int generation;      /* counts changes of symbol bounds */
     bool overflowed;
     Dim zero, one;
 };
+
+static inline const Symbol *symbol_of(Dim symbol) {
+    const Dims *dims = node_of(symbol)->owner;
+    return symbol->value < 0 ? &dims->unknown : dims->symbols.at[symbol->value];
+}
 
 /* The node of these parts, found or made. NULL when it would pass a limit (nothing is marked overflowed). */
 Dim sn_dim_intern(Dims *dims, DimKind kind, int64_t value, int count, const Dim *operand,

@@ -114,7 +114,7 @@ static Interval interval_made(Dim dim) {
     case SN_DIM_CONST:
         return made;
     case SN_DIM_SYMBOL: {
-        const Symbol *symbol = node_of(dim)->owner->symbols.at[dim->value];
+        const Symbol *symbol = symbol_of(dim);
         return (Interval){symbol->least, symbol->most};
     }
     case SN_DIM_AXIS: /* over an empty extent nothing is claimed */

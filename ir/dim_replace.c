@@ -16,7 +16,7 @@ typedef struct Replace {
 static Dim replace(Replace *r, Dim dim);
 
 static Dim carry_symbol(Dims *dims, Dim dim) {
-    const Symbol *symbol = node_of(dim)->owner->symbols.at[dim->value];
+    const Symbol *symbol = symbol_of(dim);
     int before = sn_dims_symbol_count(dims);
     Dim image = sn_dim_symbol(dims, symbol->name);
     if (sn_dims_symbol_count(dims) > before) { /* new here: its bounds come along */

@@ -70,7 +70,7 @@ void sn_dim_print(Text *text, const Dims *dims, Dim dim) {
         sn_text_add(text, "%" PRId64, dim->value);
         return;
     case SN_DIM_SYMBOL:
-        name = sn_dims_symbol_name(dims, (int)dim->value);
+        name = symbol_of(dim)->name;
         if (is_plain_name(name))
             sn_text_put(text, name, strlen(name));
         else

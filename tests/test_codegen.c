@@ -360,6 +360,30 @@ static void names(void **state) {
     sn_arena_free(c->arena);
 }
 
+static Case *dense_case(const char *shape) {
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    Value *x = param(c, SN_F32, shape), *y = param(c, SN_BF16, shape), *scale = param(c, SN_F32, "1");
+    Value *sum = two(c, SN_OP_ADD, two(c, SN_OP_MUL, x, expand(c, scale, shape)), cast(c, y, SN_F32));
+    result(c, sum);
+    result(c, cast(c, one(c, SN_OP_NEG, sum), SN_BF16));
+    return c;
+}
+
+/* Where everything lies at the element's own place, shapes differ by a number of the launch alone. */
+static void any_size(void **state) {
+    (void)state;
+    static const char *const shape[] = {"7", "1000", "33, 129", "5, 8, 7", "300000"};
+    char first[64] = "";
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        Case *c = dense_case(shape[i]);
+        const char *name = generate(c)->name;
+        if (!i) snprintf(first, sizeof first, "%s", name);
+        assert_string_equal(name, first);
+        sn_arena_free(c->arena);
+        check(dense_case(shape[i]), 1, none);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementwise),   cmocka_unit_test(views),
@@ -372,6 +396,7 @@ int main(void) {
         cmocka_unit_test(softmax_keeps), cmocka_unit_test(layer_norm),
         cmocka_unit_test(reductions),    cmocka_unit_test(reduced_axes),
         cmocka_unit_test(scans),         cmocka_unit_test(names),
+        cmocka_unit_test(any_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
