@@ -103,12 +103,15 @@ static void find_facts(Doctor *doctor, const Toolchain *tools) {
         find_failure(doctor, "rates of a thread, kept", status);
         return;
     }
-    const char *dot = "no bf16 dot products";
+    const char *dot = "no bf16 dot products", *bytes = "";
     if (facts.dot_percent)
         dot = sn_arena_printf(doctor->arena, "bf16 dot products at %d %% of that", facts.dot_percent);
+    if (facts.byte_percent)
+        bytes = sn_arena_printf(doctor->arena, ", products of bytes at %d %%", facts.byte_percent);
     find(doctor, "rates of a thread, kept",
-         "about %d GFLOP/s (f32), %s, read %d GB/s, copy %d GB/s; stores past the caches: %s",
-         facts.fma_gflops, dot, facts.read_gbytes, facts.copy_gbytes, facts.stream_pays ? "yes" : "no");
+         "about %d GFLOP/s (f32), %s%s, read %d GB/s, copy %d GB/s; stores past the caches: %s",
+         facts.fma_gflops, dot, bytes, facts.read_gbytes, facts.copy_gbytes,
+         facts.stream_pays ? "yes" : "no");
 }
 
 static bool find_compiler(Doctor *doctor) {

@@ -36,13 +36,25 @@ static void emit_address(Emit *emit, const Hole *hole, Text *out) {
     open_hole(emit, out, "const void *", hole->name, hole->arguments);
 }
 
+/* What the template hands to a hole, or a hole gives back: f32, or of products of bytes i32. */
+static const char *number_type(DType dtype, bool lanes) {
+    if (dtype == SN_I32) return lanes ? "vi32" : "int32_t";
+    return lanes ? "vf32" : "float";
+}
+
+static DType argument_type(const Hole *hole) {
+    for (int i = 0; i < hole->nest->instr.count; i++)
+        if (hole->nest->instr.at[i]->kind == SN_INSTR_HOLE_ARG) return hole->nest->instr.at[i]->dtype;
+    return SN_F32;
+}
+
 /* A v form that has no axis to lay lanes along is never called, but has to compile: it computes lane 0. */
 static void emit_body(Emit *emit, const Hole *hole) {
     bool lanes = hole->vector && hole->nest->vector == SN_VECTOR_PARALLEL;
     emit->form = lanes ? SN_FORM_VECTOR : SN_FORM_SCALAR;
     sn_emit_line(emit, "%s", hole->prepare);
     if (hole->argument)
-        sn_emit_line(emit, "const %s x0 = value%s;", lanes ? "vf32" : "float",
+        sn_emit_line(emit, "const %s x0 = value%s;", number_type(argument_type(hole), lanes),
                      lanes || !hole->vector ? "" : "[0]");
     emit_instructions(emit, hole->value);
     for (int i = 0; i < hole->nest->step.count; i++)
@@ -93,7 +105,8 @@ static void emit_hole(Emit *emit, const Hole *hole, Text *out) {
         emit_address(emit, hole, out);
     } else {
         emit_body(emit, hole);
-        const char *type = hole->vector ? "vf32" : "float";
+        DType dtype = hole->value ? hole->value->dtype : argument_type(hole);
+        const char *type = number_type(dtype, hole->vector);
         const char *result = !hole->value ? "void" : hole->integer ? "int64_t" : type;
         const char *value = hole->argument ? sn_arena_printf(emit->arena, ", %s value", type) : "";
         open_hole(emit, out, result,

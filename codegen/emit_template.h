@@ -19,7 +19,7 @@ typedef struct Hole {
     Nest *nest;            /* one step with the stores, or none and `value` */
     Instr *value;          /* what it returns; NULL: it stores */
     bool argument;         /* takes the value x0 */
-    bool integer;          /* what it returns is an int64_t; otherwise an f32 */
+    bool integer;          /* what it returns is an int64_t; otherwise an f32 or an i32 */
     bool address;          /* returns the address that `value` loads from */
     Dim ahead; /* only fetches what the nest loads and stores, as far as it depends on this; or NULL */
 } Hole;

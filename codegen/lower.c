@@ -246,14 +246,19 @@ static Instr *pull_pad(Lower *lower, const Node *node, const Value *value, const
 }
 
 static Instr *pull_pack(Lower *lower, const Node *node, const Value *value, const Dim *index) {
-    int64_t panel = ((const AttrPack *)node->attr)->panel;
-    int rank = value->type.rank; /* [batch…, panels, K, P] from [batch…, K, N] */
-    Dim *at = copy_index(lower, rank, index);
-    at[rank - 3] = index[rank - 2];
-    at[rank - 2] = sn_dim_add(lower->dims, sn_dim_mulc(lower->dims, index[rank - 3], panel), index[rank - 1]);
+    const AttrPack *attr = node->attr;
     const Value *source = node->input[0];
-    return pull_or(lower, sn_lower_less(lower, at[rank - 2], source->type.dim[rank - 2]), source, at,
-                   zero(lower, value->type.dtype));
+    Dims *dims = lower->dims;
+    int of = source->type.rank - 2; /* [batch…, panels, K, P] from [batch…, K, N] */
+    Dim *at = copy_index(lower, value->type.rank, index);
+    at[of] = index[of + 1];
+    at[of + 1] = sn_dim_add(dims, sn_dim_mulc(dims, index[of], attr->panel), index[of + 2]);
+    Instr *inside = sn_lower_less(lower, at[of + 1], source->type.dim[of + 1]);
+    if (attr->group) {
+        at[of] = sn_dim_add(dims, sn_dim_mulc(dims, index[of + 1], attr->group), index[of + 3]);
+        inside = sn_lower_and(lower, inside, sn_lower_less(lower, at[of], source->type.dim[of]));
+    }
+    return pull_or(lower, inside, source, at, zero(lower, value->type.dtype));
 }
 
 Instr *sn_lower_index(Lower *lower, const Node *node, const Value *indices, const Dim *at, Dim extent) {

@@ -21,16 +21,21 @@ static Instr *plain_result(Lower *lower, const Value *value, const Dim *index) {
 /* The index of b's element (k, n), packed or not. */
 static Dim *right_index(const Gemm *gemm, const Dim *full, Dim k) {
     Dims *dims = gemm->lower.dims;
-    Dim *at = SN_ARRAY(gemm->lower.arena, Dim, gemm->rank + 1);
+    Dim *at = SN_ARRAY(gemm->lower.arena, Dim, gemm->rank + 2);
     for (int i = 0; i < gemm->rank - 2; i++) at[i] = full[i];
     Dim n = full[gemm->rank - 1];
     at[gemm->rank - 2] = k, at[gemm->rank - 1] = n;
     if (gemm->attr->packed) {
         Type type = gemm->node->input[1]->type;
-        Dim panel = type.dim[type.rank - 1];
+        Dim panel = type.dim[gemm->rank];
         at[gemm->rank - 2] = sn_dim_floordiv(dims, n, panel);
         at[gemm->rank - 1] = k;
         at[gemm->rank] = sn_dim_mod(dims, n, panel);
+    }
+    if (gemm->attr->group) {
+        Dim group = sn_dim(dims, gemm->attr->group);
+        at[gemm->rank - 1] = sn_dim_floordiv(dims, k, group);
+        at[gemm->rank + 1] = sn_dim_mod(dims, k, group);
     }
     return at;
 }
@@ -52,7 +57,7 @@ static Status lower_plain(Gemm *gemm) {
     DType dtype = gemm->type.dtype;
     Instr *factor[2] = {sn_lower_pull(lower, gemm->node->input[0], left),
                         sn_lower_pull(lower, gemm->node->input[1], right_index(gemm, full, k))};
-    factor[1] = sn_lower_cast(lower, factor[1], dtype, true);
+    for (int i = 0; i < 2; i++) factor[i] = sn_lower_cast(lower, factor[i], dtype, true);
     if (gemm->attr->block) {
         Dim block = sn_dim_floordiv(lower->dims, k, sn_dim(lower->dims, gemm->attr->block));
         Instr *scaled[2] = {factor[1],
@@ -93,7 +98,7 @@ Status sn_lower_contract(KernelIr *kernel) {
     gemm.batch = sn_gemm_product(kernel->dims, type, type.rank - 2);
     gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1];
     /* Of equal depths the one that the panels were made by, for it decides how they lie. */
-    gemm.K = gemm.attr->packed ? b.dim[b.rank - 2] : a.dim[a.rank - 1];
+    gemm.K = gemm.attr->packed && !gemm.attr->group ? b.dim[b.rank - 2] : a.dim[a.rank - 1];
     kernel->flops =
         sn_dim_mulc(kernel->dims, sn_dim_mul(kernel->dims, sn_type_count(kernel->dims, type), gemm.K), 2);
     if (kernel->target->kind == SN_TARGET_CPU)

@@ -8,7 +8,9 @@ enum {
     FEW = 4, /* heights: SN_GEMM_FEW of gemm_unpacked.h */
     STEP = 2,
     GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_packed.h */
+    WORDS = 5,           /* SN_GEMM_B of panels of bytes in words */
     WIDENED = 128,       /* rows of a panel that are near when they have been widened */
+    WORD = 4,            /* bytes of a group: of SN_TILE_B 5 */
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
@@ -23,7 +25,8 @@ static bool read_operand(Gemm *gemm, const Value *value, const char *name, const
                      .argument = {"batch", rows, columns},
                      .extent = {gemm->batch, row_extent, column_extent},
                      .lane = across ? 1 : 2,
-                     .aligned = !across || rows_aligned};
+                     .aligned = !across || rows_aligned,
+                     .integer = gemm->mode == WORDS};
     sn_hole_read(&gemm->lower, gemm->use, &spec, value, axes, axes, gemm->rank, sn_gemm_stand, gemm);
     return across;
 }
@@ -37,11 +40,12 @@ static bool read_panels(Gemm *gemm, const Value *value, const char *name) {
     sn_lower_nest(lower);
     Instr *load = sn_lower_pull(lower, value, axes);
     Dim inner = sn_dim(lower->dims, 0), base;
-    for (int i = type.rank - 3; i < type.rank; i++)
+    const int first = gemm->rank - 2; /* of the axes within a batch */
+    for (int i = first; i < type.rank; i++)
         inner = sn_dim_add(lower->dims, sn_dim_mul(lower->dims, inner, type.dim[i]), axes[i]);
     bool plain = load->kind == SN_INSTR_LOAD && !load->guard;
     base = plain ? sn_dim_sub(lower->dims, load->dim, inner) : inner;
-    for (int i = type.rank - 3; i < type.rank; i++) plain &= !sn_dim_depends(base, axes[i]);
+    for (int i = first; i < type.rank; i++) plain &= !sn_dim_depends(base, axes[i]);
     if (!plain || lower->status) {
         lower->kernel->nest.count--;
         return false;
@@ -51,20 +55,24 @@ static bool read_panels(Gemm *gemm, const Value *value, const char *name) {
     Dim *to = SN_ARRAY(lower->arena, Dim, type.rank);
     at.argument[1] = at.argument[2] = sn_dim(lower->dims, 0);
     sn_gemm_stand(gemm, &at, to);
-    for (int i = type.rank - 3; i < type.rank; i++) to[i] = sn_dim(lower->dims, 0);
+    for (int i = first; i < type.rank; i++) to[i] = sn_dim(lower->dims, 0);
     sn_hole_add(lower, gemm->use, &spec, false, &at, load, axes, to, type.rank);
     gemm->use->hole.at[gemm->use->hole.count - 1].address = true;
     return true;
 }
 
-/* The elements between the rows of A, where these can be multiplied as they lie; otherwise 0. */
+/* The elements, or words, between the rows of A, where these can be multiplied as they lie; otherwise 0. */
 static int64_t find_stride(const Gemm *gemm, const Instr *load, const Dim *axes) {
     Dims *dims = gemm->lower.dims;
     Dim m = axes[gemm->rank - 2], k = axes[gemm->rank - 1], row, one, rest;
-    int64_t stride;
-    bool known = load->dtype == SN_F32 && m->kind == SN_DIM_AXIS && k->kind == SN_DIM_AXIS &&
-                 sn_dim_affine(dims, load->dim, k, &one, &rest) && sn_dim_equals(one, 1) &&
-                 sn_dim_affine(dims, rest, m, &row, &rest) && sn_dim_is(row, &stride);
+    bool words = gemm->mode == WORDS;
+    int64_t stride, K;
+    if (words && !(sn_dim_is(gemm->K, &K) && K % WORD == 0)) return 0;
+    bool known = load->dtype == (words ? SN_U8 : SN_F32) && m->kind == SN_DIM_AXIS &&
+                 k->kind == SN_DIM_AXIS && sn_dim_affine(dims, load->dim, k, &one, &rest) &&
+                 sn_dim_equals(one, 1) && sn_dim_affine(dims, rest, m, &row, &rest) &&
+                 sn_dim_is(row, &stride);
+    if (words) stride = known && stride % WORD == 0 ? stride / WORD : 0;
     return known && stride > 0 && stride <= STRIDE_MOST ? stride : 0;
 }
 
@@ -72,7 +80,7 @@ static int64_t find_stride(const Gemm *gemm, const Instr *load, const Dim *axes)
  * short that they are copied side by side are not read as they lie. */
 static int64_t usable_stride(const Gemm *gemm, bool across) {
     int64_t K, copied = gemm->piece;
-    if (sn_dim_is(gemm->K, &K) && K < copied) copied = K;
+    if (sn_dim_is(gemm->depth, &K) && K < copied) copied = K;
     return gemm->mode && !across && gemm->stride >= copied ? gemm->stride : 0;
 }
 
@@ -100,9 +108,10 @@ static bool read_address(Gemm *gemm) {
     return true;
 }
 
-/* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2), f16 (3) or i8 (4). */
+/* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2), f16 (3), i8 (4) or words of i8. */
 static int packed_mode(const Gemm *gemm) {
     int64_t K;
+    if (gemm->attr->group) return gemm->attr->group == WORD && sn_dim_is(gemm->K, &K) ? WORDS : 0;
     bool even = sn_dim_is(gemm->K, &K) && K % 2 == 0;
     DType dtype = gemm->node->input[1]->type.dtype;
     if (dtype == SN_F32 || dtype == SN_I8) return dtype == SN_F32 ? 1 : 4;
@@ -137,7 +146,7 @@ static Dim gemm_together(const Gemm *gemm, bool copied) {
     if (!gemm->mode) return NULL;
     Dims *dims = gemm->lower.dims;
     Dim steps = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, STEP * panel_columns(gemm)));
-    Dim more = sn_dim_addc(dims, gemm->K, -gemm->piece);
+    Dim more = sn_dim_addc(dims, gemm->depth, -gemm->piece);
     Dim whole = sn_dim(dims, copied ? 4 * GROUP / STEP : 1);
     return sn_dim_min(dims, steps, if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), whole));
 }
@@ -149,6 +158,13 @@ static const char *tile_defines(const Gemm *gemm) {
                            gemm->tile.rows, gemm->tile.vectors, gemm->mode && !blocks ? gemm->mode : 1);
 }
 
+static const char *depth_define(const Gemm *gemm) {
+    int64_t K;
+    bool words = gemm->mode == WORDS && sn_dim_is(gemm->K, &K);
+    return words ? sn_arena_printf(gemm->lower.arena, "#define SN_GEMM_DEPTH INT64_C(%lld)\n", (long long)K)
+                 : "";
+}
+
 /* A block of A, its sums and two pieces of a panel share the second-level cache. A piece that is all of K needs no sums
  * and may be longer. */
 static void choose_block(Gemm *gemm) {
@@ -156,7 +172,7 @@ static void choose_block(Gemm *gemm) {
     int rows = l2 >= 2 << 20 ? 128 : l2 >= 1 << 20 ? 64 : 32;
     gemm->panels = STEP;
     gemm->heights = rows / gemm->tile.rows;
-    bool whole = sn_dim_le(gemm->lower.dims, gemm->K, sn_dim(gemm->lower.dims, 1024));
+    bool whole = sn_dim_le(gemm->lower.dims, gemm->depth, sn_dim(gemm->lower.dims, 1024));
     gemm->piece = l2 >= 1 << 20 ? (whole ? 1024 : 768) : l2 >= 512 << 10 ? 384 : 256;
 }
 
@@ -179,7 +195,8 @@ static void choose_tile(Gemm *gemm) {
         gemm->mode ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
     if (gemm->mode) {
         choose_block(gemm);
-        take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
+        if (gemm->mode != WORDS)
+            take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
         if (gemm->attr && gemm->attr->block) gemm->piece = WIDENED;
         return;
     }
@@ -190,22 +207,25 @@ static void choose_tile(Gemm *gemm) {
 
 bool sn_gemm_has_tiles(const Gemm *gemm) {
     const KernelIr *kernel = gemm->lower.kernel;
-    if (!sn_gemm_is_narrow(gemm->type.dtype)) return false;
+    if (!sn_gemm_is_narrow(gemm->type.dtype) && !gemm->attr->group) return false;
     if (!gemm->attr->packed) return true;
     const Type packed = gemm->node->input[1]->type;
     bool empty = sn_dim_equals(sn_type_count(kernel->dims, packed), 0); /* then nothing is loaded */
     int64_t panel;
-    return !empty && packed_mode(gemm) && sn_dim_is(packed.dim[packed.rank - 1], &panel) &&
-           panel == sn_tuning_panel(kernel->target, packed.dtype, gemm->N, gemm->K);
+    return !empty && packed_mode(gemm) && sn_dim_is(packed.dim[gemm->rank], &panel) &&
+           panel == (gemm->attr->group ? kernel->target->panel
+                                       : sn_tuning_panel(kernel->target, packed.dtype, gemm->N, gemm->K));
 }
 
 Status sn_lower_gemm_cpu(Gemm *gemm) {
     Lower *lower = &gemm->lower;
     KernelIr *kernel = lower->kernel;
+    gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
+    gemm->depth = gemm->K;
+    if (gemm->mode == WORDS) gemm->depth = sn_dim_ceildiv(lower->dims, gemm->K, sn_dim(lower->dims, WORD));
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
     bool ahead = read_address(gemm);
-    gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     choose_tile(gemm);
     const Value *factors = gemm->attr->block ? gemm->node->input[2] : NULL;
     if (gemm->mode && (!read_panels(gemm, gemm->node->input[1], "sn_gemm_panels") ||
@@ -231,10 +251,10 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "%s#define SN_GEMM_B %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_KC %d\n#define %s %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %lld\n",
+        "#define SN_GEMM_A_STRIDE %lld\n%s",
         tile_defines(gemm), gemm->mode, (long long)gemm->attr->block, gemm->piece,
         gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS", gemm->heights, a_across, b_across, ahead,
-        (long long)stride);
+        (long long)stride, depth_define(gemm));
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";
@@ -242,7 +262,7 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
                                         sn_template_number(kernel, gemm->use, gemm->M),
                                         sn_template_number(kernel, gemm->use, gemm->N),
-                                        sn_template_number(kernel, gemm->use, gemm->K));
+                                        sn_template_number(kernel, gemm->use, gemm->depth));
     gemm->use->items = gemm_items(gemm);
     gemm->use->together = gemm_together(gemm, !stride);
     kernel->use = gemm->use;
@@ -346,10 +366,12 @@ static Status lower_pack(Gemm *gemm) {
 Status sn_lower_pack(KernelIr *kernel) {
     const Region *body = kernel->cluster->body;
     const Node *node = body->result.at[0]->producer;
-    if (!node || node->op != SN_OP_PACK || body->result.count != 1 || kernel->target->kind != SN_TARGET_CPU)
+    if (!node || node->op != SN_OP_PACK || ((const AttrPack *)node->attr)->group || body->result.count != 1 ||
+        kernel->target->kind != SN_TARGET_CPU)
         return sn_lower_map(kernel);
     Type type = node->input[0]->type;
     Gemm gemm = {.lower = sn_lower(kernel), .node = node, .rank = type.rank, .type = type};
+    gemm.depth = type.dim[type.rank - 2];
     gemm.K = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1];
     gemm.batch = sn_gemm_product(kernel->dims, type, type.rank - 2);
     int64_t K;

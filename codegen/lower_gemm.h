@@ -17,11 +17,12 @@ typedef struct Gemm {
     Dim batch, M, N, K;
 
     /* CPU */
-    int mode; /* SN_GEMM_B */
+    Dim depth; /* K, or of products of bytes the words that it fills */
+    int mode;  /* SN_GEMM_B */
     Tile tile;
     int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
     int piece;           /* SN_GEMM_KC */
-    int stride;          /* SN_GEMM_A_STRIDE */
+    int64_t stride;      /* SN_GEMM_A_STRIDE */
 } Gemm;
 
 /* f32, f16 and bf16: what templates take, and accumulate in f32. */

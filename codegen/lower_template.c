@@ -60,7 +60,8 @@ void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Va
     Dim *to = SN_ARRAY(lower->arena, Dim, count);
     for (int vector = 0; vector <= has_vectors(lower->kernel); vector++) {
         sn_lower_nest(lower);
-        Instr *read = sn_lower_cast(lower, sn_lower_pull(lower, value, index), SN_F32, false);
+        Instr *read = sn_lower_pull(lower, value, index);
+        read = sn_lower_cast(lower, read, spec->integer ? SN_I32 : SN_F32, false);
         HoleAxes axes = sn_hole_axes(lower->kernel, spec, vector);
         stand(user, &axes, to);
         sn_hole_add(lower, use, spec, vector, &axes, read, from, to, count);

@@ -15,6 +15,7 @@ typedef struct HoleSpec {
     int lane;         /* the argument along which the v form has its lanes */
     bool takes_value; /* its first argument is a value, x0 */
     bool aligned;     /* that argument is a multiple of SN_LANES in the v form */
+    bool integer;     /* what it returns is an i32 */
     const char *more; /* further variables of its body, "i120 = …, i121 = …"; may be NULL */
 } HoleSpec;
 
@@ -31,7 +32,7 @@ HoleAxes sn_hole_axes(const KernelIr *kernel, const HoleSpec *spec, bool vector)
 void sn_hole_add(Lower *lower, TemplateUse *use, const HoleSpec *spec, bool vector, const HoleAxes *axes,
                  Instr *value, const Dim *from, const Dim *to, int count);
 
-/* Lowers a read of `value` at `index` (over the axes `from`) as the hole's v and s form, as f32. */
+/* Lowers a read of `value` at `index` (over the axes `from`) as the hole's v and s form, as f32 or i32. */
 void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Value *value, const Dim *index,
                   const Dim *from, int count, void (*stand)(void *user, const HoleAxes *axes, Dim *to),
                   void *user);

@@ -90,10 +90,11 @@ static const Field attention_field[] = {
 INFO(attention, AttrAttention);
 
 static const Field contract_field[] = {OPTION(AttrContract, packed, BOOL), OPTION(AttrContract, columns, DIM),
-                                       OPTION(AttrContract, block, INT64)};
+                                       OPTION(AttrContract, block, INT64),
+                                       OPTION(AttrContract, group, INT64)};
 INFO(contract, AttrContract);
 
-static const Field pack_field[] = {FIELD(AttrPack, panel, INT64)};
+static const Field pack_field[] = {FIELD(AttrPack, panel, INT64), OPTION(AttrPack, group, INT64)};
 INFO(pack, AttrPack);
 
 static const Field cluster_field[] = {FIELD(AttrCluster, kind, CLUSTER)};

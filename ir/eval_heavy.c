@@ -69,6 +69,21 @@ static const Array *with_factors(Eval *eval, const Node *node, const Array *b, c
     return made;
 }
 
+/* b as it lies without groups, [..., K, P], from [..., ceildiv(K, group), P, group]. */
+static const Array *without_groups(Eval *eval, const Array *b, int64_t K) {
+    int64_t extent[SN_MAX_RANK], group = b->extent[b->rank - 1], panel = b->extent[b->rank - 2];
+    for (int k = 0; k < b->rank - 1; k++) extent[k] = b->extent[k];
+    int64_t length = extent[b->rank - 3] * group;
+    extent[b->rank - 3] = K;
+    Array *made = sn_array_new(eval->arena, b->dtype, b->rank - 1, extent);
+    for (int64_t i = 0; i < made->count; i++) {
+        int64_t n = i % panel, k = i / panel % K, of = i / panel / K;
+        sn_array_copy(made, i, b,
+                      (of * (length / group) + k / group) * panel * group + n * group + k % group);
+    }
+    return made;
+}
+
 /* Column n of a packed operand is column n mod P of panel n / P; unpacked it is one panel of N columns. */
 Status sn_eval_contract(Eval *eval, const Node *node) {
     const Array *a = sn_eval_input(eval, node, 0), *b = sn_eval_input(eval, node, 1);
@@ -77,6 +92,7 @@ Status sn_eval_contract(Eval *eval, const Node *node) {
     if (out->count == 0) return NULL;
     if (node->input_count > 2) b = with_factors(eval, node, b, sn_eval_input(eval, node, 2));
     int64_t rows = a->extent[a->rank - 2], length = a->extent[a->rank - 1];
+    if (((const AttrContract *)node->attr)->group) b = without_groups(eval, b, length);
     int64_t columns = out->extent[out->rank - 1], panel = b->extent[b->rank - 1];
     int64_t panels = (columns + panel - 1) / panel;
     for (int64_t batch = 0; batch < out->count / (rows * columns); batch++)
@@ -91,16 +107,17 @@ Status sn_eval_contract(Eval *eval, const Node *node) {
 }
 
 Status sn_eval_pack(Eval *eval, const Node *node) {
-    int64_t panel = ((const AttrPack *)node->attr)->panel;
+    int64_t panel = ((const AttrPack *)node->attr)->panel, group = ((const AttrPack *)node->attr)->group;
     const Array *x = sn_eval_input(eval, node, 0);
     Array *out;
     TRY(sn_eval_output(eval, node, 0, &out));
     int64_t length = x->extent[x->rank - 2], columns = x->extent[x->rank - 1];
-    int64_t panels = out->extent[out->rank - 3];
+    int64_t panels = out->extent[x->rank - 2], groups = out->extent[x->rank - 1];
     for (int64_t i = 0; i < x->count; i++) {
         int64_t batch = i / columns / length, k = i / columns % length, n = i % columns;
-        int64_t row = (batch * panels + n / panel) * length + k;
-        sn_array_copy(out, row * panel + n % panel, x, i); /* what no element comes to stays zero */
+        int64_t of = batch * panels + n / panel, row = of * length + k, at = row * panel + n % panel;
+        if (group) at = ((of * groups + k / group) * panel + n % panel) * group + k % group;
+        sn_array_copy(out, at, x, i); /* what no element comes to stays zero */
     }
     return NULL;
 }

@@ -25,14 +25,27 @@ Status sn_infer_matmul(Infer *infer, Node *node) {
     return sn_infer_set(node, 0, a.dtype, rank, dim);
 }
 
-/* The panel width P of a packed operand [batch…, ceildiv(N, P), K, P] whose N is `columns`. */
-static Status check_packed(Infer *infer, const Node *node, Type b, Dim columns) {
-    int64_t panel;
-    if (!columns || !sn_dim_is(b.dim[b.rank - 1], &panel) || panel < 1)
+/* The panel width P of a packed operand whose N is `columns`, and whose axes begin with `at`: ceildiv(N, P), K, P, or
+ * ceildiv(N, P), ceildiv(K, group), P, group. */
+static Status check_packed(Infer *infer, const Node *node, Type b, int at) {
+    const AttrContract *attr = node->attr;
+    int64_t panel, group;
+    if (!attr->columns || !sn_dim_is(b.dim[at + 2], &panel) || panel < 1)
         return sn_fail(SN_INVALID, "a packed operand needs its columns and a constant panel");
+    if (attr->group && (!sn_dim_is(b.dim[at + 3], &group) || group != attr->group))
+        return sn_fail(SN_INVALID, "a packed operand in other groups than %lld", (long long)attr->group);
     Dims *dims = infer->graph->dims;
-    Dim panels = sn_dim_ceildiv(dims, columns, b.dim[b.rank - 1]);
-    return sn_infer_equal_dim(infer, node, "the panels", panels, b.dim[b.rank - 3], NULL);
+    Dim panels = sn_dim_ceildiv(dims, attr->columns, b.dim[at + 2]);
+    return sn_infer_equal_dim(infer, node, "the panels", panels, b.dim[at], NULL);
+}
+
+/* Products of bytes, in groups of rows: a of u8, a packed b of i8 and a result of i32. */
+static Status check_group(const AttrContract *attr, Type a, Type b) {
+    bool bytes = a.dtype == SN_U8 && b.dtype == SN_I8;
+    if (attr->group < 1 || !attr->packed || attr->block || !bytes)
+        return sn_fail(SN_INVALID, "groups of %lld rows, of %s by %s", (long long)attr->group,
+                       sn_dtype_name(a.dtype), sn_dtype_name(b.dtype));
+    return NULL;
 }
 
 /* Panels may be narrower than an a of f32: of two bytes, or integers of one. */
@@ -63,33 +76,43 @@ static Status check_factors(Infer *infer, const Node *node) {
 Status sn_infer_contract(Infer *infer, Node *node) {
     const AttrContract *attr = node->attr;
     Type a = node->input[0]->type, b = node->input[1]->type;
-    if (!attr->packed || !is_narrower(a.dtype, b.dtype)) TRY(sn_infer_one_dtype(node));
+    if (attr->group)
+        TRY(check_group(attr, a, b));
+    else if (!attr->packed || !is_narrower(a.dtype, b.dtype))
+        TRY(sn_infer_one_dtype(node));
     TRY(check_factors(infer, node));
-    if (a.rank < 2 || b.rank != a.rank + attr->packed)
+    if (a.rank < 2 || b.rank != a.rank + attr->packed + (attr->group > 0))
         return sn_fail(SN_INVALID, "operands of rank %d and %d%s", a.rank, b.rank,
                        attr->packed ? ", the second packed" : "");
-    if (attr->packed) TRY(check_packed(infer, node, b, attr->columns));
-    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, a.rank);
+    if (attr->packed) TRY(check_packed(infer, node, b, a.rank - 2));
+    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, a.rank), inner = a.dim[a.rank - 1];
+    if (attr->group)
+        inner = sn_dim_ceildiv(infer->graph->dims, inner, sn_dim(infer->graph->dims, attr->group));
     for (int k = 0; k < a.rank - 2; k++)
         TRY(sn_infer_equal_dim(infer, node, "the batch extents", a.dim[k], b.dim[k], &dim[k]));
-    TRY(sn_infer_equal_dim(infer, node, "the inner extents", a.dim[a.rank - 1], b.dim[b.rank - 2], NULL));
+    TRY(sn_infer_equal_dim(infer, node, "the inner extents", inner, b.dim[a.rank - 2 + attr->packed], NULL));
     dim[a.rank - 2] = a.dim[a.rank - 2];
     dim[a.rank - 1] = attr->packed ? attr->columns : b.dim[b.rank - 1];
-    return sn_infer_set(node, 0, a.dtype, a.rank, dim);
+    return sn_infer_set(node, 0, attr->group ? SN_I32 : a.dtype, a.rank, dim);
 }
 
 Status sn_infer_pack(Infer *infer, Node *node) {
-    int64_t panel = ((const AttrPack *)node->attr)->panel;
+    int64_t panel = ((const AttrPack *)node->attr)->panel, group = ((const AttrPack *)node->attr)->group;
     Type type = node->input[0]->type;
     Dims *dims = infer->graph->dims;
     if (type.rank < 2) return sn_fail(SN_INVALID, "its input is no matrix");
     if (panel < 1) return sn_fail(SN_INVALID, "panels of %lld columns", (long long)panel);
-    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, type.rank + 1);
+    if (group < 0) return sn_fail(SN_INVALID, "groups of %lld rows", (long long)group);
+    if (type.rank + 2 > SN_MAX_RANK) return sn_fail(SN_INVALID, "its input has rank %d", type.rank);
+    Dim *dim = SN_ARRAY(infer->graph->arena, Dim, type.rank + 2);
     for (int k = 0; k < type.rank - 2; k++) dim[k] = type.dim[k];
     dim[type.rank - 2] = sn_dim_ceildiv(dims, type.dim[type.rank - 1], sn_dim(dims, panel));
     dim[type.rank - 1] = type.dim[type.rank - 2];
     dim[type.rank] = sn_dim(dims, panel);
-    return sn_infer_set(node, 0, type.dtype, type.rank + 1, dim);
+    if (!group) return sn_infer_set(node, 0, type.dtype, type.rank + 1, dim);
+    dim[type.rank - 1] = sn_dim_ceildiv(dims, dim[type.rank - 1], sn_dim(dims, group));
+    dim[type.rank + 1] = sn_dim(dims, group);
+    return sn_infer_set(node, 0, type.dtype, type.rank + 2, dim);
 }
 
 /* cos and sin hold one angle for each pair that is turned: at most half of x's last extent. */

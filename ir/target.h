@@ -20,6 +20,8 @@ typedef struct Target {
     int64_t stream_bytes; /* a kernel that writes at least that much stores past the caches; 0: never */
     int dot_percent; /* measured: FLOP of bf16 dot products by those of f32 multiply-adds, 50, 100 or 200; 0:
                         there are none */
+    int byte_percent; /* measured: multiply-adds of bytes by integer dot products, by those of f32: 100, 200 or 400;
+                         0: there are none */
     const char *isa; /* compiler flags' key, e.g. what -march=native resolved to; part of the cache key */
 
     /* CUDA; likewise */

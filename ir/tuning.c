@@ -414,5 +414,6 @@ bool sn_tuning_gemm_key(const Node *contract, GemmKey *out) {
     const AttrContract *attr = contract->attr;
     Type type = contract->input[1]->type;
     out->dtype = type.dtype;
-    return attr->packed && sn_dim_is(attr->columns, &out->N) && sn_dim_is(type.dim[type.rank - 2], &out->K);
+    return attr->packed && !attr->group && sn_dim_is(attr->columns, &out->N) &&
+           sn_dim_is(type.dim[type.rank - 2], &out->K);
 }

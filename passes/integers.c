@@ -1,7 +1,7 @@
-/* Products of small integers by the kernels for floats. A sum of whole numbers that stays below 2^24 is exact in f32, in any
+/* Products of small integers: of bytes where the processor has them (byte_products.c), otherwise by the kernels for floats. A sum of whole numbers that stays below 2^24 is exact in f32, in any
  * order; so K is cut into slices whose sums cannot get there, and the slices' results are added as integers. */
+#include "byte_products.h"
 #include "narrow_weights.h"
-#include "pass.h"
 
 #include <math.h>
 
@@ -43,9 +43,14 @@ static Value *rewritten(Builder *b, const Node *node, int64_t K, int64_t terms) 
 
 bool sn_integers(Pass *pass, Graph *graph) {
     bool changed = false;
+    sn_mark_setup(pass, graph);
     for (Node *node = graph->body->first, *next; node && !pass->status; node = next) {
         next = node->next;
         int64_t K, terms;
+        if (sn_byte_product(pass, graph, node)) {
+            changed = true;
+            continue;
+        }
         bool integers = node->op == SN_OP_CONTRACT && node->output[0]->type.dtype == SN_I32;
         if (!integers || pass->target->kind != SN_TARGET_CPU) continue;
         if (!sn_dim_is(node->input[0]->type.dim[node->input[0]->type.rank - 1], &K) || K < 1) continue;

@@ -190,10 +190,13 @@ static bool is_uniform(const Graph *graph, Arena *arena, const Value *value, int
     return through;
 }
 
+bool sn_uniform_along(const Graph *graph, Arena *arena, const Value *value, int axis) {
+    return is_uniform(graph, arena, value, axis, 0);
+}
+
 enum { LEAST_BLOCK = 8 }; /* rows: shorter ones are multiplied with their factors beforehand */
 
-/* The axis of a view's source that its `axis` runs along: -1: none; -2: not one alone. */
-static int source_axis(const Graph *graph, Arena *arena, const AttrView *attr, int axis) {
+int sn_source_axis(const Graph *graph, Arena *arena, const AttrView *attr, int axis) {
     Dim along = sn_view_axes(graph->dims, arena, attr->rank, attr->extent)[axis];
     int at = -1;
     for (int i = 0; i < attr->source_rank; i++)
@@ -227,7 +230,7 @@ static int64_t factor_rows(const Graph *graph, Arena *arena, const Value *value,
         return view ? repeats(graph, arena, factors->producer->attr, axis) : 0;
     }
     if (node->op == SN_OP_VIEW) {
-        int at = source_axis(graph, arena, node->attr, axis);
+        int at = sn_source_axis(graph, arena, node->attr, axis);
         return at == -1 ? INT64_MAX : at < 0 ? 0 : factor_rows(graph, arena, node->input[0], at);
     }
     int64_t rows = factor_rows(graph, arena, node->input[0], axis);
@@ -249,6 +252,7 @@ bool sn_narrow_weights(Pass *pass, const Graph *graph, const Value *b, NarrowWei
         out->block = out->scaled ? 0 : rows;
     }
     if (fabs(range.least) > 256 || range.most > 256) return false;
+    out->least = range.least, out->most = range.most;
     bool byte = range.least >= -128 && range.most <= 127;
     out->dtype = byte ? SN_I8 : SN_BF16; /* bf16 has all whole numbers up to 256 */
     return byte || !out->block;

@@ -12,10 +12,17 @@ typedef struct NarrowWeights {
     /* Times a factor for each column, or one for each column and each `block` rows; 0 and false: neither. */
     bool scaled;
     int64_t block;
+    double least, most; /* of the elements, where these are known to be whole numbers; otherwise 0 */
 } NarrowWeights;
 
 /* Whether every element of the value is a whole number, of an element type that has it exactly, and between which two. */
 bool sn_whole_range(const Value *value, double *least, double *most);
+
+/* Whether all elements along `axis` are equal. */
+bool sn_uniform_along(const Graph *graph, Arena *arena, const Value *value, int axis);
+
+/* The axis of a view's source that its `axis` runs along: -1: none; -2: not one alone. */
+int sn_source_axis(const Graph *graph, Arena *arena, const AttrView *attr, int axis);
 
 /* Whether the f32 value b [batch…, K, N] is that. Says nothing about what is gained. */
 bool sn_narrow_weights(Pass *pass, const Graph *graph, const Value *b, NarrowWeights *out);

@@ -50,7 +50,7 @@ static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     pass->status = builder.status;
     if (!b) return;
     const Dim *end = b->type.dim + b->type.rank;
-    AttrPack pack = {sn_tuning_panel(pass->target, b->type.dtype, end[-1], end[-2])};
+    AttrPack pack = {.panel = sn_tuning_panel(pass->target, b->type.dtype, end[-1], end[-2])};
     AttrContract contract = {.packed = true, .columns = end[-1], .block = narrow.block};
     Value *operand[3] = {node->input[0], sn_build1(&builder, SN_OP_PACK, &pack, b)};
     Value *factors = narrow.scaled || narrow.block ? sn_narrow_factors(&builder, whole, &narrow) : NULL;

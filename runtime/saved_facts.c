@@ -15,11 +15,12 @@ static const struct {
     NUMBER(vector_bytes), NUMBER(vector_registers),
     NUMBER(l1_bytes),     NUMBER(l2_bytes),
     NUMBER(stream_bytes), NUMBER(dot_percent),
-    NUMBER(tile_rows),    NUMBER(tile_vectors),
-    NUMBER(panel),        NUMBER(sm),
-    NUMBER(warp),         NUMBER(max_threads),
-    NUMBER(processors),   NUMBER(shared_bytes),
-    NUMBER(library),      NUMBER(precision),
+    NUMBER(byte_percent), NUMBER(tile_rows),
+    NUMBER(tile_vectors), NUMBER(panel),
+    NUMBER(sm),           NUMBER(warp),
+    NUMBER(max_threads),  NUMBER(processors),
+    NUMBER(shared_bytes), NUMBER(library),
+    NUMBER(precision),
 #undef NUMBER
 };
 enum { NUMBER_COUNT = sizeof numbers / sizeof *numbers };

@@ -89,7 +89,7 @@ static void check_packed(const PackedCase *t, const int64_t *size, const char *d
     snprintf(text, sizeof text, "70, %lld", (long long)t->depth);
     p->low = -128, p->high = 127;
     Value *stored = param(p, t->panels, text), *w = transpose(p, stored, (int[]){1, 0});
-    result(p, apply(p, SN_OP_PACK, &(AttrPack){p->target.panel}, w, NULL));
+    result(p, apply(p, SN_OP_PACK, &(AttrPack){.panel = p->target.panel}, w, NULL));
     Kernel *pack = generate(p);
     snprintf(text, sizeof text, "%lld", (long long)t->depth);
     char x_text[64];
@@ -104,7 +104,7 @@ static void check_packed(const PackedCase *t, const int64_t *size, const char *d
              (long long)panel);
     Value *operand[3] = {t->turned ? transpose(c, x, (int[]){1, 0}) : x, b};
     if (t->block) operand[2] = param(c, SN_F32, text);
-    AttrContract attr = {true, sn_dim(c->graph->dims, 70), t->block};
+    AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, 70), .block = t->block};
     Value *y = sn_build(&c->b, SN_OP_CONTRACT, &attr, t->block ? 3 : 2, operand);
     assert_ok(c->b.status);
     result(c, reshape(c, y, "B, T, 70"));
@@ -153,6 +153,54 @@ static void packed(void **state) {
     }
 }
 
+/* Bytes by bytes in groups of four rows: depths that fill no words, one of several pieces, and the largest products, which
+ * sums of pairs in 16 bits do not hold. `plain`: without the processor's instruction. */
+static void check_bytes(int64_t depth, bool turned, bool extremes, bool plain) {
+    static const int64_t few[] = {1, 1, 0, 9, 1, 2, 1, 3, 2, 2, 1, 5, 3, 2, 1, 7, 1, 8, 1, 9};
+    static const int64_t many[] = {7, 9, 4, 16, 13, 10};
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    char text[96];
+    param(c, SN_U8, "B, T"); /* names the symbols */
+    snprintf(text, sizeof text, turned ? "%lld, B*T" : "B*T, %lld", (long long)depth);
+    Value *x = param(c, SN_U8, text);
+    if (turned) x = transpose(c, x, (int[]){1, 0});
+    int64_t panel = c->target.panel;
+    snprintf(text, sizeof text, "%lld, %lld, %lld, 4", (69 + (long long)panel) / (long long)panel,
+             (3 + (long long)depth) / 4, (long long)panel);
+    AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, 70), .group = 4};
+    Value *y = apply(c, SN_OP_CONTRACT, &attr, x, param(c, SN_I8, text)), *bias = param(c, SN_I32, "70");
+    result(c, reshape(c, two(c, SN_OP_ADD, y, spread(c, bias, y)), "B, T, 70"));
+    c->low = -128, c->high = extremes ? -128 : 127;
+    Kernel *kernel = generate(c);
+    if (plain) kernel->source = sn_arena_printf(c->arena, "#define SN_TILE_DOT 0\n%s", kernel->source);
+    void *handle;
+    KernelFunction *function = compile(kernel, &handle);
+    for (int i = 0; i < 10 && depth < 1000; i++) check_with(c, kernel, function, few + 2 * i);
+    for (int i = 0; i < 3; i++) check_with(c, kernel, function, many + 2 * i);
+    dlclose(handle);
+    sn_arena_free(c->arena);
+}
+
+static void products_of_bytes(void **state) {
+    (void)state;
+    static const int64_t depths[] = {1, 4, 31, 130};
+    for (int i = 0; i < 4; i++) check_bytes(depths[i], false, false, false);
+    check_bytes(130, true, false, false);
+    check_bytes(130, false, true, false);
+    check_bytes(31, false, true, true);
+    check_bytes(4103, false, false, false);
+}
+
+/* Bytes packed in groups. */
+static void packed_groups(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_PACK);
+    Value *w = param(c, SN_I8, "2, 45, 70");
+    result(c, apply(c, SN_OP_PACK, &(AttrPack){.panel = c->target.panel, .group = 4}, w, NULL));
+    c->low = -128, c->high = 127;
+    check(c, 1, sizes);
+}
+
 /* Rows that overlap in memory, as windows do, by a packed weight. */
 static void windows(void **state) {
     (void)state;
@@ -177,7 +225,7 @@ static void pack_name(const char *shape, bool transposed, char *name) {
     Case *c = begin_case(SN_CLUSTER_PACK);
     Value *stored = param(c, SN_F32, shape),
           *w = transposed ? transpose(c, stored, (int[]){0, 2, 1}) : stored;
-    Value *packed = apply(c, SN_OP_PACK, &(AttrPack){c->target.panel}, w, NULL);
+    Value *packed = apply(c, SN_OP_PACK, &(AttrPack){.panel = c->target.panel}, w, NULL);
     result(c, packed);
     Kernel *kernel = generate(c);
     void *handle;
@@ -398,6 +446,8 @@ int main(void) {
         cmocka_unit_test(thin),
         cmocka_unit_test(types),
         cmocka_unit_test(packed),
+        cmocka_unit_test(products_of_bytes),
+        cmocka_unit_test(packed_groups),
         cmocka_unit_test(windows),
         cmocka_unit_test(packs_of_all_sizes),
         cmocka_unit_test(prologue),

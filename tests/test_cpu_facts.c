@@ -53,7 +53,7 @@ static void classes_are_powers_of_two(void **state) {
 
 static void facts_print_and_parse(void **state) {
     Fixture *f = *state;
-    CpuFacts facts = {256, 200, 32, 64, 1}, again;
+    CpuFacts facts = {256, 200, 400, 32, 64, 1}, again;
     Text text = sn_text(f->arena);
     sn_cpu_facts_print(&text, &facts);
     assert_true(sn_cpu_facts_parse(sn_text_string(&text), &again));
@@ -61,10 +61,10 @@ static void facts_print_and_parse(void **state) {
     static const char *const broken[] = {
         "",
         "fma_gflops 256\n",
-        "fma_gflops x\ndot_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1\n",
-        "fma_gflops -1\ndot_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1\n",
-        "fma_gflops 1\ndot_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1\nmore 1\n",
-        "fma_gflops 1\ndot_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1",
+        "fma_gflops x\ndot_percent 0\nbyte_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1\n",
+        "fma_gflops -1\ndot_percent 0\nbyte_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1\n",
+        "fma_gflops 1\ndot_percent 0\nbyte_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1\nmore 1\n",
+        "fma_gflops 1\ndot_percent 0\nbyte_percent 0\nread_gbytes 1\ncopy_gbytes 1\nstream_pays 1",
     };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
         assert_false(sn_cpu_facts_parse(broken[i], &again));
@@ -80,6 +80,8 @@ static void facts_are_kept(void **state) {
     assert_true(facts.fma_gflops >= 1 && facts.read_gbytes >= 1 && facts.copy_gbytes >= 1);
     int dot = facts.dot_percent;
     assert_true(dot == 0 || dot == 50 || dot == 100 || dot == 200);
+    int bytes = facts.byte_percent;
+    assert_true(bytes == 0 || bytes == 100 || bytes == 200 || bytes == 400);
     assert_true(facts.stream_pays == 0 || facts.stream_pays == 1);
     /* Another answer in the kept file, under the name that is there. */
     char command[256], name[128] = "";
@@ -88,7 +90,7 @@ static void facts_are_kept(void **state) {
     assert_non_null(list);
     assert_non_null(fgets(name, sizeof name, list));
     pclose(list);
-    CpuFacts other = {4096, 50, 2, 4, 0};
+    CpuFacts other = {4096, 50, 0, 2, 4, 0};
     Text text = sn_text(f->arena);
     sn_cpu_facts_print(&text, &other);
     assert_ok(sn_cache_write(f->arena, &tools.cache, name, sn_text_string(&text)));

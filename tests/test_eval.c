@@ -535,13 +535,24 @@ static void packed_products(void **state) {
     Arena *arena = *state;
     const Array *b = F("2 3", 1, 2, 3, 4, 5, 6);
     const Array *packed = F("2 2 2", 1, 2, 4, 5, 3, 0, 6, 0);
-    expect(arena, SN_OP_PACK, &(AttrPack){2}, packed, b, NULL, NULL);
+    expect(arena, SN_OP_PACK, &(AttrPack){.panel = 2}, packed, b, NULL, NULL);
     const Array *input[2] = {F("1 2", 10, 1), packed};
     Call call = call_of(arena, 2, input);
     AttrContract attr = {.packed = true, .columns = sn_dim(call.graph->dims, 3)};
     Array *got;
     assert_ok(finish(&call, sn_build(&call.builder, SN_OP_CONTRACT, &attr, 2, call.value), false, &got));
     assert_same(got, F("1 3", 14, 25, 36), "packed contract");
+
+    /* Bytes in groups of two rows. */
+    const Array *bytes[2] = {ARRAY(SN_U8, "1 3", 255, 1, 2),
+                             ARRAY(SN_I8, "1 2 2 2", -128, 1, 2, 3, 4, 0, 5, 0)};
+    const Array *matrix = ARRAY(SN_I8, "3 2", -128, 2, 1, 3, 4, 5);
+    expect(arena, SN_OP_PACK, &(AttrPack){.panel = 2, .group = 2}, bytes[1], matrix, NULL, NULL);
+    call = call_of(arena, 2, bytes);
+    attr = (AttrContract){.packed = true, .columns = sn_dim(call.graph->dims, 2), .group = 2};
+    assert_ok(finish(&call, sn_build(&call.builder, SN_OP_CONTRACT, &attr, 2, call.value), false, &got));
+    assert_same(got, ARRAY(SN_I32, "1 2", -32631, 523), "packed bytes");
+    attr.group = 0;
 
     /* Two batches of two panels, with one row of inner extent 1. */
     const Array *batched[2] = {F("2 1 1", 10, 100), F("2 2 1 2", 1, 2, 3, 0, 4, 5, 6, 0)};

@@ -88,10 +88,15 @@ static void types_of_operators(void **state) {
     assert_type(f, sn_build2(b, SN_OP_MATMUL, NULL, x, input(f, SN_F32, "8")), "f32[B, T]");
     assert_type(f, sn_build2(b, SN_OP_MATMUL, NULL, input(f, SN_F32, "T"), x), "f32[B, 8]");
     assert_type(f, sn_build2(b, SN_OP_CONTRACT, NULL, x, input(f, SN_F32, "B, 8, N")), "f32[B, T, N]");
-    Value *packed = sn_build1(b, SN_OP_PACK, &(AttrPack){16}, input(f, SN_F32, "B, 8, 40"));
+    Value *packed = sn_build1(b, SN_OP_PACK, &(AttrPack){.panel = 16}, input(f, SN_F32, "B, 8, 40"));
     assert_type(f, packed, "f32[B, 3, 8, 16]");
     AttrContract contract = {.packed = true, .columns = sn_dim(f->dims, 40)};
     assert_type(f, sn_build2(b, SN_OP_CONTRACT, &contract, x, packed), "f32[B, T, 40]");
+    packed = sn_build1(b, SN_OP_PACK, &(AttrPack){.panel = 16, .group = 4}, input(f, SN_I8, "B, 9, 40"));
+    assert_type(f, packed, "i8[B, 3, 3, 16, 4]");
+    contract.group = 4;
+    assert_type(f, sn_build2(b, SN_OP_CONTRACT, &contract, input(f, SN_U8, "B, T, 9"), packed),
+                "i32[B, T, 40]");
     Value *angle = input(f, SN_F32, "T, 4");
     assert_type(f, sn_build3(b, SN_OP_ROTARY, NULL, x, angle, angle), "f32[B, T, 8]");
     Value *attention[4] = {input(f, SN_F32, "B, 12, S, 64"), input(f, SN_F32, "B, 4, T, 64"),

@@ -148,6 +148,7 @@ static void run_case(const char *path) {
     Arena *arena = sn_arena_new();
     Target target;
     sn_target_cpu(&target, 64, 32, 32 << 10, 1 << 20);
+    target.byte_percent = 400;
     Graph *before = parse(arena, c.input, path), *after = sn_graph_clone(arena, before);
     run_order(arena, after, &target, &c);
     assert_same_meaning(arena, before, after, path);

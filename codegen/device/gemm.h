@@ -3,8 +3,10 @@
  * packed as it is read.
  *
  * Contract for the code generator: after vector.h and tile.h. #defines before the text:
- *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8: panels of it (tile.h's SN_TILE_B
- *                      is then the same)
+ *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8, 5 i8 in words of four rows: panels
+ *                      of it (tile.h's SN_TILE_B is then the same). With words A is u8, sums are i32, K counts
+ *                      words, and the lengths below are in words too, but not the k of A's holes
+ *   SN_GEMM_DEPTH      with words: the bytes of K
  *   SN_GEMM_BLOCK      with i8 panels: rows of K that share a factor for each column (SN_TILE_B is 1, since all are
  *                      widened with it first); 0 (default): no factors
  *   SN_GEMM_KC         K is cut into equal pieces of at most this, a multiple of 32; default 768, and 384 for
@@ -26,6 +28,7 @@
  *   const void *sn_gemm_panels(context, batch)                        SN_GEMM_B 1 to 4
  *   const void *sn_gemm_factors(context, batch)                       SN_GEMM_BLOCK; f32 (P, ceil(K / BLOCK), NR)
  *   void sn_epilogue_v(context, vf32 sum, batch, m, n), void sn_epilogue_s(context, float sum, batch, m, n)
+ * With words the numbers of A's holes and of the epilogue are vi32 and int32_t.
  * The entry calls sn_gemm_run(context, M, N, K, begin, end).
  *
  * An element's sum is cut by K alone, so no result depends on how the work items are split. */
@@ -61,7 +64,7 @@
 #endif
 
 /* A height of A that is copied; its element (i, k) is at i * LDA + k * NEXT. */
-#if SN_GEMM_A_ALONG_M
+#if SN_GEMM_A_ALONG_M && SN_GEMM_B != 5
 #define SN_GEMM_LDA    1
 #define SN_GEMM_NEXT   SN_TILE_MR
 #define SN_GEMM_HEIGHT (SN_GEMM_KC * SN_TILE_MR + SN_LANES)
@@ -105,10 +108,10 @@ SN_INLINE int64_t sn_gemm_first(const SnGemm *g, int64_t u) {
     return u * g->M / g->heights;
 }
 
-SN_INLINE vf32 sn_gemm_a_v(const SnContext *context, int64_t batch, int64_t m, int64_t k);
-SN_INLINE float sn_gemm_a_s(const SnContext *context, int64_t batch, int64_t m, int64_t k);
-SN_INLINE void sn_epilogue_v(const SnContext *context, vf32 sum, int64_t batch, int64_t m, int64_t n);
-SN_INLINE void sn_epilogue_s(const SnContext *context, float sum, int64_t batch, int64_t m, int64_t n);
+SN_INLINE SnTileVector sn_gemm_a_v(const SnContext *context, int64_t batch, int64_t m, int64_t k);
+SN_INLINE SnTileNumber sn_gemm_a_s(const SnContext *context, int64_t batch, int64_t m, int64_t k);
+SN_INLINE void sn_epilogue_v(const SnContext *context, SnTileVector sum, int64_t batch, int64_t m, int64_t n);
+SN_INLINE void sn_epilogue_s(const SnContext *context, SnTileNumber sum, int64_t batch, int64_t m, int64_t n);
 #if SN_GEMM_AHEAD
 SN_INLINE void sn_epilogue_ahead(const SnContext *context, int64_t batch, int64_t m, int64_t n);
 #endif
@@ -116,7 +119,24 @@ SN_INLINE void sn_epilogue_ahead(const SnContext *context, int64_t batch, int64_
 SN_INLINE const void *sn_gemm_a_pointer(const SnContext *context, int64_t batch, int64_t m, int64_t k);
 #endif
 
-#if SN_GEMM_A_ALONG_M
+#if SN_GEMM_B == 5
+/* out (height, LDA), words: rows m .. m+rows of A, its words k .. k+count; bytes behind K and the rows to the height are zero. */
+SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_t m, int64_t rows, int64_t M,
+                                 int64_t k, int64_t count, int32_t *out) {
+    int64_t bytes = sn_least(SN_GEMM_DEPTH - 4 * k, 4 * count);
+    (void)M;
+    for (int64_t r = 0; r < sn_tile_height(rows); r++) {
+        uint8_t *row = (uint8_t *)(out + r * SN_GEMM_LDA);
+        int64_t i = 0;
+#if !SN_GEMM_A_ALONG_M
+        for (; r < rows && i + SN_LANES <= bytes; i += SN_LANES)
+            sn_store_u8_v(row + i, sn_gemm_a_v(context, batch, m + r, 4 * k + i));
+#endif
+        for (; r < rows && i < bytes; i++) row[i] = (uint8_t)sn_gemm_a_s(context, batch, m + r, 4 * k + i);
+        for (; i < 4 * count; i++) row[i] = 0;
+    }
+}
+#elif SN_GEMM_A_ALONG_M
 /* out (count, MR): rows m .. m+rows of A, columns k .. k+count. Whole vectors of rows are stored, each over what the one
  * before it has too much; behind the rows lies what the tile may read and nobody uses. */
 SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_t m, int64_t rows, int64_t M,
@@ -154,16 +174,16 @@ SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_
 #endif
 
 /* sums (rows, lds) of rows m .. and columns n .. n+columns go to the epilogue, each once. */
-SN_OUTLINE void sn_gemm_finish(const SnContext *context, const float *sums, int64_t lds, int64_t batch,
+SN_OUTLINE void sn_gemm_finish(const SnContext *context, const SnTileNumber *sums, int64_t lds, int64_t batch,
                                int64_t m, int64_t rows, int64_t n, int64_t columns) {
     for (int64_t r = 0; r < rows; r++) {
-        const float *row = sums + r * lds;
+        const SnTileNumber *row = sums + r * lds;
         int64_t i = 0;
         for (; i + SN_LANES <= columns; i += SN_LANES) {
 #if SN_GEMM_AHEAD
             sn_epilogue_ahead(context, batch, m + r, n + i + SN_TILE_NR); /* for the next panel */
 #endif
-            sn_epilogue_v(context, sn_load_f32_v(row + i), batch, m + r, n + i);
+            sn_epilogue_v(context, sn_tile_load(row + i), batch, m + r, n + i);
         }
         for (; i < columns; i++) sn_epilogue_s(context, row[i], batch, m + r, n + i);
     }

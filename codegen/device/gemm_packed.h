@@ -47,12 +47,14 @@ SN_INLINE int sn_gemm_lies(const SnGemm *g, int64_t u) {
     int64_t m = sn_gemm_first(g, u);
     return SN_GEMM_A_STRIDE && m + sn_tile_height(sn_gemm_first(g, u + 1) - m) <= g->M;
 }
-SN_INLINE float *sn_gemm_copy(const SnGemmRound *r, int64_t u, float *a) {
+SN_INLINE SnTileNumber *sn_gemm_copy(const SnGemmRound *r, int64_t u, SnTileNumber *a) {
     return a + (SN_GEMM_A_STRIDE ? 0 : (u - r->u0) * SN_GEMM_HEIGHT);
 }
-SN_INLINE const float *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u, float *a) {
+SN_INLINE const SnTileNumber *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u,
+                                             SnTileNumber *a) {
 #if SN_GEMM_A_STRIDE
-    if (sn_gemm_lies(g, u)) return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k);
+    if (sn_gemm_lies(g, u))
+        return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k * (SN_GEMM_B == 5 ? 4 : 1));
 #else
     (void)g;
 #endif
@@ -61,7 +63,7 @@ SN_INLINE const float *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int
 
 /* Fetches the part of tile `at` of the block of A that the next round copies. */
 SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int64_t at) {
-#if SN_GEMM_A_POINTER && SN_GEMM_A_ALONG_M
+#if SN_GEMM_A_POINTER && SN_GEMM_A_ALONG_M && SN_GEMM_B != 5
     int64_t tiles = (r->u1 - r->u0) * (r->p1 - r->p0), end = sn_gemm_first(g, next->u1);
     for (int64_t k = next->count * at / tiles; k < next->count * (at + 1) / tiles; k++)
         for (int64_t m = sn_gemm_first(g, next->u0); m < end; m += SN_LANES)
@@ -99,7 +101,7 @@ SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, 
  * come in time; where they are so few that they would not fetch it in time, the first one reads the piece as it
  * comes. */
 SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int near,
-                              float *a, float *sums, float *wide) {
+                              SnTileNumber *a, SnTileNumber *sums, float *wide) {
     (void)wide;
     int64_t heights = r->u1 - r->u0, bytes = SN_GEMM_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2);
     int64_t share = heights > 2 ? SN_GEMM_PANEL_BYTES(r->count) / heights : 0;
@@ -124,7 +126,7 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
             here = SN_GEMM_BLOCK || (heights > 2 && sn_tile_height(rows) == SN_TILE_MR);
             if (here) from = wide;
 #endif
-            float *sum =
+            SnTileNumber *sum =
                 sums + (g->pieces > 1 ? height * SN_TILE_MR * SN_GEMM_LDC + (p - r->p0) * SN_TILE_NR : 0);
             sn_tile_stream(sn_tile_height(rows), r->count, sn_gemm_height(g, r, u, a), SN_GEMM_LDA,
                            SN_GEMM_NEXT, from, sum, SN_GEMM_LDC, r->k > 0, ahead + share * height,
@@ -170,8 +172,8 @@ SN_INLINE SnGemmRound sn_gemm_behind(const SnGemm *g, const SnGemmRound *r, int6
 
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                             int64_t end) {
-    SN_ALIGNED float a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
-    SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
+    SN_ALIGNED SnTileNumber a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
+    SN_ALIGNED SnTileNumber sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
 #if SN_GEMM_B == 4
     SN_ALIGNED float wide[SN_GEMM_KC * SN_TILE_NR];
 #else

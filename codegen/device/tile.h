@@ -5,7 +5,8 @@
  *                (when absent 8 by 3 for 64-byte vectors, else 6 by 2)
  *   SN_TILE_B    element of B: 1 f32 [k][NR], 2 bf16 [k/2][NR][2] (pairs of k side by side in a 32-bit word),
  *                3 f16 [k][NR]; an odd k is padded with a row of zeros for 2 and 3; 4 i8 [k][NR] where the tile
- *                fetches b from memory, and otherwise what it was widened to, f32 [k][NR]
+ *                fetches b from memory, and otherwise what it was widened to, f32 [k][NR]; 5 i8 [k][NR][4]: of both
+ *                operands k counts words of four bytes, A is u8 and C i32, whose sums wrap
  * MR*NV accumulators, NV operands and one broadcast must fit the registers (32 with AVX-512, else 16).
  * Every element is summed in the order of k, whatever the rows of the tile. The accumulators are named
  * variables made by repetition, since GCC keeps an array of that size in memory. */
@@ -31,8 +32,47 @@
 #endif
 #define SN_TILE_NR (SN_TILE_NV * SN_LANES)
 
+/* The elements of A, where bytes go in words, and of C. */
+#if SN_TILE_B == 5
+typedef int32_t SnTileNumber;
+typedef vi32 SnTileVector;
+#define sn_tile_load  sn_load_i32_v
+#define sn_tile_store sn_store_i32_v
+#define sn_tile_splat sn_splat_i32
+#else
+typedef float SnTileNumber;
+typedef vf32 SnTileVector;
+#define sn_tile_load  sn_load_f32_v
+#define sn_tile_store sn_store_f32_v
+#define sn_tile_splat sn_splat_f32
+#endif
+
+/* c += the four products of the bytes of each word: of x, which are not negative, by those of b. Nothing saturates. The
+ * instruction itself, as compilers disagree on the types of its builtin. */
+#if SN_TILE_B == 5
+#ifndef SN_TILE_DOT
+#define SN_TILE_DOT 1
+#endif
+#if SN_TILE_DOT && defined(__AVX512VNNI__) && (SN_VECTOR_BYTES == 64 || defined(__AVX512VL__))
+#define SN_TILE_MULTIPLY(i, j) __asm__("vpdpbusd %2, %1, %0" : "+v"(c##i##_##j) : "v"(x), "v"(b##j));
+#elif SN_TILE_DOT && defined(__AVXVNNI__) && SN_VECTOR_BYTES <= 32
+#define SN_TILE_MULTIPLY(i, j) __asm__("{vex} vpdpbusd %2, %1, %0" : "+x"(c##i##_##j) : "x"(x), "x"(b##j));
+#else
+SN_INLINE vi32 sn_tile_dot(vi32 c, vi32 x, vi32 b) {
+    vu32 bytes = (vu32)x;
+    c += (vi32)(bytes & 255) * (b << 24 >> 24);
+    c += (vi32)(bytes >> 8 & 255) * (b << 16 >> 24);
+    c += (vi32)(bytes >> 16 & 255) * (b << 8 >> 24);
+    return c + (vi32)(bytes >> 24) * (b >> 24);
+}
+#define SN_TILE_MULTIPLY(i, j) c##i##_##j = sn_tile_dot(c##i##_##j, x, b##j);
+#endif
+#else
+#define SN_TILE_MULTIPLY(i, j) c##i##_##j += x * b##j;
+#endif
+
 /* The bytes of k rows of a panel of B. */
-#if SN_TILE_B == 1
+#if SN_TILE_B == 1 || SN_TILE_B == 5
 #define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * 4 * (k))
 #elif SN_TILE_B == 4
 #define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * (k))
@@ -90,13 +130,12 @@
 #define SN_TILE_ROWS_14(F)
 #endif
 
-#define SN_TILE_DECLARE(i, j) vf32 c##i##_##j = {0};
-#define SN_TILE_FETCH(i, j)   c##i##_##j = sn_load_f32_v(c + (i)*ldc + (j)*SN_LANES);
-#define SN_TILE_KEEP(i, j)    sn_store_f32_v(c + (i)*ldc + (j)*SN_LANES, c##i##_##j);
+#define SN_TILE_DECLARE(i, j) SnTileVector c##i##_##j = {0};
+#define SN_TILE_FETCH(i, j)   c##i##_##j = sn_tile_load(c + (i)*ldc + (j)*SN_LANES);
+#define SN_TILE_KEEP(i, j)    sn_tile_store(c + (i)*ldc + (j)*SN_LANES, c##i##_##j);
 #define SN_TILE_PREFETCH(i, j)                                                                               \
     __builtin_prefetch((const char *)b + SN_TILE_PANEL_BYTES(k + SN_TILE_FAR) +                              \
                        (j)*SN_TILE_PANEL_BYTES(2) / 2 / SN_TILE_NV);
-#define SN_TILE_MULTIPLY(i, j) c##i##_##j += x * b##j;
 
 #define SN_TILE_DECLARE_ROW(i) SN_TILE_COLUMNS(SN_TILE_DECLARE, i)
 #define SN_TILE_FETCH_ROW(i)                                                                                 \
@@ -109,11 +148,13 @@
     }
 #define SN_TILE_ROW(i)                                                                                       \
     if (rows > i) {                                                                                          \
-        vf32 x = sn_splat_f32(a[(i)*lda + k * along]);                                                       \
+        SnTileVector x = sn_tile_splat(a[(i)*lda + k * along]);                                              \
         SN_TILE_COLUMNS(SN_TILE_MULTIPLY, i)                                                                 \
     }
 
-#if SN_TILE_B == 1
+#if SN_TILE_B == 5
+#define SN_TILE_OPERAND(i, j) vi32 b##j = sn_load_i32_v((const int32_t *)b + k * SN_TILE_NR + (j)*SN_LANES);
+#elif SN_TILE_B == 1
 #define SN_TILE_OPERAND(i, j) vf32 b##j = sn_load_f32_v((const float *)b + k * SN_TILE_NR + (j)*SN_LANES);
 #elif SN_TILE_B == 4
 #define SN_TILE_WIDENED(i, j)                                                                                \
@@ -151,9 +192,9 @@ typedef enum SnTileFetch {
 
 /* Element (i, k) of A is at i * lda + k * along. `rows` and `fetch` are constants at every call, so that the conditions
  * vanish. */
-SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t length, const float *a,
-                               const int64_t lda, const int64_t along, const void *b, float *c, int64_t ldc,
-                               int accumulate, const char *ahead, int64_t step) {
+SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t length, const SnTileNumber *a,
+                               const int64_t lda, const int64_t along, const void *b, SnTileNumber *c,
+                               int64_t ldc, int accumulate, const char *ahead, int64_t step) {
     SN_TILE_ROWS(SN_TILE_DECLARE_ROW)
     if (accumulate) {
         SN_TILE_ROWS(SN_TILE_FETCH_ROW)
@@ -181,8 +222,8 @@ SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t 
 #endif
     SN_TILE_ROWS(SN_TILE_KEEP_ROW)
 }
-SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t length, const float *a,
-                            const int64_t lda, const void *b, float *c, int64_t ldc, int accumulate,
+SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t length, const SnTileNumber *a,
+                            const int64_t lda, const void *b, SnTileNumber *c, int64_t ldc, int accumulate,
                             const char *ahead, int64_t step) {
     sn_tile_strided(rows, fetch, length, a, lda, 1, b, c, ldc, accumulate, ahead, step);
 }
@@ -244,8 +285,8 @@ SN_INLINE int64_t sn_tile_height(int64_t rows) {
 
 /* rows: a sn_tile_height. a: that many rows of `length` floats, element (i, k) at i * lda + k * along (constants at the
  * call site make the addresses immediate); b: `length` rows of a panel, near; c: rows of NR floats, ldc apart. */
-SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64_t lda, const int64_t along,
-                       const void *b, float *c, int64_t ldc, int accumulate) {
+SN_INLINE void sn_tile(int64_t rows, int64_t length, const SnTileNumber *a, const int64_t lda,
+                       const int64_t along, const void *b, SnTileNumber *c, int64_t ldc, int accumulate) {
     const char *ahead = (const char *)0;
     const int64_t step = 0;
     switch (rows) { SN_TILE_CASES(SN_TILE_CASE, SN_TILE_FETCH_NONE) }
@@ -253,9 +294,9 @@ SN_INLINE void sn_tile(int64_t rows, int64_t length, const float *a, const int64
 
 /* The same for a b that comes from memory: fetched as it is read, or, where `step` is not 0, because b was
  * fetched before, with a line of `ahead` in each step of k (by tiles of the full height). */
-SN_INLINE void sn_tile_stream(int64_t rows, int64_t length, const float *a, const int64_t lda,
-                              const int64_t along, const void *b, float *c, int64_t ldc, int accumulate,
-                              const char *ahead, int64_t step) {
+SN_INLINE void sn_tile_stream(int64_t rows, int64_t length, const SnTileNumber *a, const int64_t lda,
+                              const int64_t along, const void *b, SnTileNumber *c, int64_t ldc,
+                              int accumulate, const char *ahead, int64_t step) {
     if (rows == SN_TILE_MR && step) {
         sn_tile_strided(SN_TILE_MR, SN_TILE_FETCH_AHEAD, length, a, lda, along, b, c, ldc, accumulate, ahead,
                         step);

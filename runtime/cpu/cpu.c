@@ -36,6 +36,7 @@ static Status fill_target(Arena *arena, const Toolchain *tools, Target *out) {
     sn_hash_hex(tools->key, hex);
     out->isa = sn_arena_string(arena, hex);
     out->dot_percent = facts.dot_percent;
+    out->byte_percent = facts.byte_percent;
     if (!facts.stream_pays) out->stream_bytes = 0;
     return NULL;
 }

@@ -24,9 +24,9 @@ static const struct {
     const char *name;
     size_t offset;
 } fields[] = {
-    {"fma_gflops", offsetof(CpuFacts, fma_gflops)},   {"dot_percent", offsetof(CpuFacts, dot_percent)},
-    {"read_gbytes", offsetof(CpuFacts, read_gbytes)}, {"copy_gbytes", offsetof(CpuFacts, copy_gbytes)},
-    {"stream_pays", offsetof(CpuFacts, stream_pays)},
+    {"fma_gflops", offsetof(CpuFacts, fma_gflops)},     {"dot_percent", offsetof(CpuFacts, dot_percent)},
+    {"byte_percent", offsetof(CpuFacts, byte_percent)}, {"read_gbytes", offsetof(CpuFacts, read_gbytes)},
+    {"copy_gbytes", offsetof(CpuFacts, copy_gbytes)},   {"stream_pays", offsetof(CpuFacts, stream_pays)},
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
@@ -88,13 +88,19 @@ static void measure(const Measure *m, int vector_bytes, CpuFacts *out) {
     double copy = 2 * bytes / least_seconds(m, SN_RATE_COPY, MEMORY_BYTES, 1, MEMORY_TRIES);
     double read = bytes / least_seconds(m, SN_RATE_READ, MEMORY_BYTES, 1, MEMORY_TRIES);
     double fma = chain_rate(m, SN_RATE_FMA), dot = 2 * chain_rate(m, SN_RATE_DOT);
+    double words = 4 * chain_rate(m, SN_RATE_BYTES);
     int share = sn_cpu_class(100 * dot / fma / 12.5); /* 25 % is 2, 50 % is 4, ... 400 % is 32 */
+    int of_words = sn_cpu_class(100 * words / fma / 12.5);
     *out = (CpuFacts){
         .fma_gflops = sn_cpu_class(2e-9 * lanes * fma),
         .dot_percent = dot > 0 ? share <= 4    ? 50
                                  : share >= 16 ? 200
                                                : 100
                                : 0,
+        .byte_percent = words > 0 ? of_words <= 8    ? 100
+                                    : of_words >= 32 ? 400
+                                                     : 200
+                                  : 0,
         .read_gbytes = sn_cpu_class(1e-9 * read),
         .copy_gbytes = sn_cpu_class(1e-9 * stream),
         .stream_pays = stream >= streams_slower * copy,
@@ -125,7 +131,7 @@ static Status measure_facts(Arena *arena, const Toolchain *tools, CpuFacts *out)
 Status sn_cpu_facts(Arena *arena, const Toolchain *tools, CpuFacts *out) {
     Arena *scratch = sn_arena_child(arena);
     char hex[33];
-    sn_hash_hex(sn_hash_string(tools->key, "facts 2"), hex);
+    sn_hash_hex(sn_hash_string(tools->key, "facts 3"), hex);
     const char *name = sn_arena_printf(scratch, "facts-%s", hex),
                *kept = sn_cache_read(scratch, &tools->cache, name);
     Status status = NULL;

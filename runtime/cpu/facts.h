@@ -10,6 +10,7 @@
 typedef struct CpuFacts {
     int fma_gflops;  /* f32 multiply-adds, two FLOP each, 10^9/s */
     int dot_percent; /* FLOP of bf16 dot products by those of f32 multiply-adds: 50, 100, 200; 0: none */
+    int byte_percent; /* multiply-adds of bytes by integer dot products, by those of f32: 100, 200, 400; 0: none */
     int read_gbytes; /* from memory, 10^9/s */
     int copy_gbytes; /* the same read and written, with stores past the caches */
     int stream_pays; /* 1: such stores are not slower than ordinary ones; 0: they are, clearly */

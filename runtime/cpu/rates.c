@@ -46,18 +46,27 @@
 
 static const char fma_text[] = PRELUDE "#define STEP(k) v##k = v##k * a + b;\n" CHAINS_OF("rate_fma");
 
-/* The instruction itself: compilers disagree on the types of its builtin. */
+/* Where there is no such instruction. */
+#define NONE_OF(name)                                                                                        \
+    "#else\n"                                                                                                \
+    "int " name "(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"             \
+    "    for (int64_t item = begin; item < end; item++) ((float *)buffers[1])[16 * item + 1] = 0;\n"         \
+    "    return 0;\n"                                                                                        \
+    "}\n"                                                                                                    \
+    "#endif\n"
+
+/* The instructions themselves: compilers disagree on the types of their builtins. */
 static const char dot_text[] = PRELUDE
     "#if defined(__AVX512BF16__)\n"
     "#define STEP(k) __asm__(\"vdpbf16ps %2, %1, %0\" : \"+v\"(v##k) : \"v\"(a), \"v\"(b));\n" CHAINS_OF(
-        "rate_dot") "#else\n"
-                    "int rate_dot(void *const *buffers, const int64_t *symbols, int64_t begin, "
-                    "int64_t end) {\n"
-                    "    for (int64_t item = begin; item < end; item++) ((float *)buffers[1])[16 * "
-                    "item + 1] = 0;\n"
-                    "    return 0;\n"
-                    "}\n"
-                    "#endif\n";
+        "rate_dot") NONE_OF("rate_dot");
+static const char bytes_text[] =
+    PRELUDE "#if defined(__AVX512VNNI__)\n"
+            "#define STEP(k) __asm__(\"vpdpbusd %2, %1, %0\" : \"+v\"(v##k) : \"v\"(a), \"v\"(b));\n"
+            "#elif defined(__AVXVNNI__)\n"
+            "#define STEP(k) __asm__(\"{vex} vpdpbusd %2, %1, %0\" : \"+x\"(v##k) : \"x\"(a), \"x\"(b));\n"
+            "#endif\n"
+            "#if defined(STEP)\n" CHAINS_OF("rate_bytes") NONE_OF("rate_bytes");
 
 /* The product keeps a compiler from calling its own copy, which may do either. */
 #define COPY_OF(name)                                                                                        \
@@ -142,9 +151,10 @@ void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]) {
     static const struct {
         const char *name, *source;
     } texts[SN_RATE_COUNT] = {
-        [SN_RATE_FMA] = {"rate_fma", fma_text},          [SN_RATE_DOT] = {"rate_dot", dot_text},
-        [SN_RATE_STREAM] = {"rate_stream", stream_text}, [SN_RATE_COPY] = {"rate_copy", copy_text},
-        [SN_RATE_READ] = {"rate_read", read_text},       [SN_RATE_MIX] = {"rate_mix", mix_text},
+        [SN_RATE_FMA] = {"rate_fma", fma_text},       [SN_RATE_DOT] = {"rate_dot", dot_text},
+        [SN_RATE_BYTES] = {"rate_bytes", bytes_text}, [SN_RATE_STREAM] = {"rate_stream", stream_text},
+        [SN_RATE_COPY] = {"rate_copy", copy_text},    [SN_RATE_READ] = {"rate_read", read_text},
+        [SN_RATE_MIX] = {"rate_mix", mix_text},
     };
     for (int i = 0; i < SN_RATE_COUNT; i++) {
         Kernel *kernel = SN_NEW(arena, Kernel);

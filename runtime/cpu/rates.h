@@ -8,6 +8,7 @@
 typedef enum RateKernel {
     SN_RATE_FMA,    /* f32 multiply-adds */
     SN_RATE_DOT,    /* bf16 dot products of pairs, accumulated in f32; does nothing where there are none */
+    SN_RATE_BYTES,  /* products of bytes, four of which are added to an i32; likewise */
     SN_RATE_STREAM, /* a copy with stores past the caches */
     SN_RATE_COPY,   /* a copy with ordinary stores */
     SN_RATE_READ,   /* a sum */
@@ -17,17 +18,17 @@ typedef enum RateKernel {
 } RateKernel;
 
 enum {
-    SN_RATE_RESULT = 16, /* floats between the results of two work items of FMA, DOT and READ */
-    SN_RATE_CHAINS = 24, /* the most that FMA and DOT have */
+    SN_RATE_RESULT = 16, /* floats between the results of two work items of FMA, DOT, BYTES and READ */
+    SN_RATE_CHAINS = 24, /* the most that FMA, DOT and BYTES have */
     SN_RATE_LINE = 64,   /* bytes */
 };
 
 /* All of them, in `arena`, by RateKernel.
  *
- * FMA, DOT: buffer 0 begins with two factors and the first values of SN_RATE_CHAINS chains, all different;
+ * FMA, DOT, BYTES: buffer 0 begins with two factors and the first values of SN_RATE_CHAINS chains, all different;
  * symbol 0 is the number of rounds. Item i leaves three things at float SN_RATE_RESULT * i of buffer 1: a
  * result, how many chains of vectors there are (0: no such instruction), and from float 2 on 8 bytes that tell
- * the thread. A round is, a chain, one multiply-add a lane (FMA) or two (DOT).
+ * the thread. A round is, a chain, one multiply-add a lane (FMA), two (DOT) or four (BYTES).
  *
  * STREAM, COPY: item i writes bytes [i * s, (i + 1) * s) of buffer 1, times a constant, from those of buffer
  * 0; READ sums those of buffer 0 and leaves a float in buffer 1. s is symbol 0, a multiple of 256.
