@@ -145,9 +145,15 @@ typedef struct Far {
     const Instr *load;
 } Far;
 
+/* Each index of the load once, however often its offset has it. */
+static void each_index(const Far *far, void (*visit)(const Far *far, const Instr *index)) {
+    const Nest *nest = far->emit->nest;
+    for (int i = 0; i < nest->index.count; i++)
+        if (sn_dim_depends(far->load->dim, nest->index.at[i]->dim)) visit(far, nest->index.at[i]);
+}
+
 /* Defines far<load>_<index>: what an index will be that many rows on, unchecked; of the last row, at most. */
-static void define_far(void *user, Instr *index) {
-    const Far *far = user;
+static void define_far(const Far *far, const Instr *index) {
     Emit *emit = far->emit;
     Dim axis = row_axis(emit->nest);
     int k = (int)axis->value;
@@ -170,14 +176,12 @@ void sn_emit_far_indices(Emit *emit) {
     bool indexed;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         Far far = {emit, emit->nest->instr.at[i]};
-        if (moves_on(emit, far.load, &stride, &indexed) && indexed)
-            sn_dim_indices(emit->nest, far.load->dim, define_far, &far);
+        if (moves_on(emit, far.load, &stride, &indexed) && indexed) each_index(&far, define_far);
     }
 }
 
 /* In a block of its own, an index is what it will be. */
-static void go_far(void *user, Instr *index) {
-    const Far *far = user;
+static void go_far(const Far *far, const Instr *index) {
     sn_emit_line(far->emit, "const int64_t v%d = far%d_%d;", index->id, far->load->id, index->id);
 }
 
@@ -227,7 +231,7 @@ void sn_emit_read_ahead(Emit *emit) {
         }
         sn_emit_line(emit, "{");
         emit->indent++;
-        sn_dim_indices(emit->nest, far.load->dim, go_far, &far);
+        each_index(&far, go_far);
         sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", buffer, at);
         emit->indent--;
         sn_emit_line(emit, "}");

@@ -1,10 +1,9 @@
 /* Attention and RotaryEmbedding of opset 23 on. */
-#include "import.h"
+#include "import_attention.h"
 
 #include <math.h>
 
-/* [B, S, heads·D] -> [B, S, heads, D] */
-static Value *split_heads(Call *c, Value *x, int64_t heads) {
+Value *sn_attention_split(Call *c, Value *x, int64_t heads) {
     if (sn_call_failed(c)) return NULL;
     if (heads < 1) return sn_call_invalid(c, "%lld heads", (long long)heads);
     Dim extent[4] = {x->type.dim[0], x->type.dim[1], sn_dim(c->dims, heads), NULL};
@@ -30,7 +29,7 @@ Value *sn_import_rotary(Call *c) {
     int64_t heads = sn_call_int(c, "num_heads", 0), turned = sn_call_int(c, "rotary_embedding_dim", 0);
     Type type = x->type;
     if (type.rank != 3 && type.rank != 4) return sn_call_invalid(c, "an input of rank %d", type.rank);
-    if (type.rank == 3) x = split_heads(c, x, heads);
+    if (type.rank == 3) x = sn_attention_split(c, x, heads);
     Value *cosine = angles(c, c->input[1], positions, type.rank == 3 ? 2 : 1);
     Value *sine = angles(c, c->input[2], positions, type.rank == 3 ? 2 : 1);
     if (sn_call_failed(c)) return NULL;
@@ -52,13 +51,13 @@ typedef struct Heads {
     Dim offset;
 } Heads;
 
-static Value *four_axes(Call *c, Value *x, int64_t heads) {
+Value *sn_attention_heads(Call *c, Value *x, int64_t heads) {
     if (x->type.rank == 4) return x;
     if (x->type.rank != 3) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
-    return sn_call_swap(c, split_heads(c, x, heads), 1, 2);
+    return sn_call_swap(c, sn_attention_split(c, x, heads), 1, 2);
 }
 
-static Value *join_past(Call *c, Value *past, Value *now) {
+Value *sn_attention_extend(Call *c, Value *past, Value *now) {
     if (!past || sn_call_failed(c)) return now;
     return sn_build2(c->builder, SN_OP_CONCAT, &(AttrAxis){2}, past, now);
 }
@@ -113,16 +112,19 @@ static Value *scale_query(Call *c, Value *q) {
     return sn_build2(c->builder, SN_OP_MUL, NULL, q, sn_build1(c->builder, SN_OP_RSQRT, NULL, width));
 }
 
-/* The scale is 1/√D where it is not given. */
-static void set_scale(Call *c, Heads *heads) {
+double sn_attention_scale(Call *c, Value **q) {
     int64_t size;
-    heads->scale = 1;
-    if (sn_call_has(c, "scale"))
-        heads->scale = sn_call_float(c, "scale", 0);
-    else if (sn_dim_is(heads->q->type.dim[3], &size))
-        heads->scale = 1 / sqrt((double)size);
-    else
-        heads->q = scale_query(c, heads->q);
+    if (sn_call_failed(c)) return 1;
+    if (sn_dim_is((*q)->type.dim[3], &size)) return 1 / sqrt((double)size);
+    *q = scale_query(c, *q);
+    return 1;
+}
+
+Value *sn_attention_join(Call *c, Value *y) {
+    if (sn_call_failed(c)) return NULL;
+    const Dim *dim = y->type.dim;
+    Dim joined[3] = {dim[0], dim[2], sn_dim_mul(c->dims, dim[1], dim[3])};
+    return sn_build_reshape(c->builder, sn_call_swap(c, y, 1, 2), 3, joined);
 }
 
 static void check_precision(Call *c) {
@@ -139,15 +141,15 @@ Value *sn_import_attention(Call *c) {
     check_precision(c);
     Value *past_key = sn_call_input(c, 4), *past_value = sn_call_input(c, 5);
     Heads heads = {
-        .q = four_axes(c, c->input[0], q_heads),
-        .k = join_past(c, past_key, four_axes(c, c->input[1], kv_heads)),
-        .v = join_past(c, past_value, four_axes(c, c->input[2], kv_heads)),
+        .q = sn_attention_heads(c, c->input[0], q_heads),
+        .k = sn_attention_extend(c, past_key, sn_attention_heads(c, c->input[1], kv_heads)),
+        .v = sn_attention_extend(c, past_value, sn_attention_heads(c, c->input[2], kv_heads)),
         .softcap = sn_call_float(c, "softcap", 0),
         .causal = sn_call_int(c, "is_causal", 0) != 0,
         .offset = sn_dim(c->dims, 0),
     };
     if (sn_call_failed(c)) return NULL;
-    set_scale(c, &heads);
+    heads.scale = sn_call_has(c, "scale") ? sn_call_float(c, "scale", 0) : sn_attention_scale(c, &heads.q);
     if (sn_call_failed(c)) return NULL;
     if (past_key) heads.offset = past_key->type.rank == 4 ? past_key->type.dim[2] : heads.offset;
     heads.mask = whole_mask(c, sn_call_input(c, 3), heads.k->type.dim[2]);
@@ -156,7 +158,5 @@ Value *sn_import_attention(Call *c) {
     if (c->output_count > 2) c->output[2] = heads.v;
     Value *result = attention(c, &heads);
     if (sn_call_failed(c) || c->input[0]->type.rank == 4) return result;
-    const Dim *dim = result->type.dim;
-    Dim joined[3] = {dim[0], dim[2], sn_dim_mul(c->dims, dim[1], dim[3])};
-    return sn_build_reshape(c->builder, sn_call_swap(c, result, 1, 2), 3, joined);
+    return sn_attention_join(c, result);
 }

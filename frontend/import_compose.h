@@ -40,6 +40,10 @@ static inline Value *joined(Call *c, int axis, int count, Value *const *part) {
 static inline Value *gathered(Call *c, Value *x, Value *index, int axis) {
     return sn_build2(c->builder, SN_OP_GATHER, &(AttrAxis){axis}, x, index);
 }
+/* A row with optional inputs among the first ones says nothing of those behind them. */
+static inline bool has_input(Call *c, int k) {
+    return sn_call_input(c, k) || sn_call_invalid(c, "input %d is missing", k);
+}
 /* 0, 1, … of an axis, with `after` axes of extent 1 behind it, so that it broadcasts along its axis. */
 static inline Value *count_up(Call *c, DType dtype, Dim extent, int after) {
     AttrIota attr = {dtype, extent, sn_dim(c->dims, 0), sn_dim(c->dims, 1)};

@@ -1,0 +1,158 @@
+/* com.microsoft's GroupQueryAttention. Each sequence of a batch has a length of its own: its new keys stand right behind its
+ * past ones, whose buffer may be longer. */
+#include "import_attention.h"
+#include "import_compose.h"
+
+#include <math.h>
+
+typedef struct Group {
+    int64_t heads, groups;
+    Value *q, *k, *v; /* [B, S, heads, D] */
+    Value *length;    /* i64 [B]: how many past keys each sequence has */
+    Value *position;  /* i64 [B, S] */
+    Dim batch, rows, past, present;
+} Group;
+
+/* q, k and v as heads; they may lie side by side in the first input. */
+static bool read_operands(Call *c, Group *g) {
+    Value *query = c->input[0], *key = sn_call_input(c, 1), *value = sn_call_input(c, 2);
+    g->heads = sn_call_int(c, "num_heads", 0), g->groups = sn_call_int(c, "kv_num_heads", 0);
+    if (sn_call_failed(c)) return false;
+    if (g->heads < 1 || g->groups < 1) return sn_call_invalid(c, "no heads");
+    if (query->type.rank != 3 || !key != !value)
+        return sn_call_unsupported(c, "a query of rank %d", query->type.rank);
+    if (!key) {
+        Dim whole = query->type.dim[2], size, all = sn_dim(c->dims, g->heads + 2 * g->groups);
+        if (!sn_dim_divides(c->dims, all, whole, &size)) size = sn_dim_floordiv(c->dims, whole, all);
+        Dim q = sn_dim_mulc(c->dims, size, g->heads), k = sn_dim_mulc(c->dims, size, g->groups);
+        key = sliced(c, query, 2, q, k);
+        value = sliced(c, query, 2, sn_dim_add(c->dims, q, k), k);
+        query = sliced(c, query, 2, sn_dim(c->dims, 0), q);
+    }
+    g->q = sn_attention_split(c, query, g->heads);
+    g->k = sn_attention_split(c, key, g->groups);
+    g->v = sn_attention_split(c, value, g->groups);
+    return !sn_call_failed(c);
+}
+
+/* `last` holds each sequence's length less one, the new keys among it. Where all of the sequence is new, it has no past,
+ * and what stands beyond its length is padding. */
+static void read_lengths(Call *c, Group *g, Value *last, Dim total) {
+    last = reshaped(c, as_type(c, last, SN_I64), 1, &g->batch);
+    Value *rows = size_number(c, g->rows, SN_I64);
+    Value *before = op2(c, SN_OP_SUB, op_number(c, SN_OP_ADD, last, 1), rows);
+    Value *first = op2(c, SN_OP_EQUAL, rows, size_number(c, total, SN_I64));
+    g->length = choose(c, first, sn_call_failed(c) ? NULL : sn_call_scalar(c, SN_I64, 0), before);
+    Value *column = g->length ? sn_call_unsqueeze(c, g->length, 1, 1) : NULL;
+    g->position = op2(c, SN_OP_ADD, column, count_up(c, SN_I64, g->rows, 0));
+}
+
+/* x [B, S, heads, D] turned by the angles of its positions. */
+static Value *turned(Call *c, const Group *g, Value *x, Value *positions) {
+    Value *angle[2];
+    AttrRotary attr = {sn_call_int(c, "rotary_interleaved", 0) != 0};
+    for (int k = 0; k < 2; k++) {
+        Value *table = sn_call_input(c, 7 + k);
+        if (!table) return sn_call_invalid(c, "do_rotary without cos or sin");
+        angle[k] = gathered(c, table, positions ? positions : g->position, 0);
+        if (sn_call_failed(c)) return NULL;
+        angle[k] = sn_call_unsqueeze(c, angle[k], 2, 1);
+    }
+    return sn_build3(c->builder, SN_OP_ROTARY, &attr, x, angle[0], angle[1]);
+}
+
+/* Where each of `present` columns comes from in past with new behind it, i64 [B, present], as a row of all of the batch:
+ * the new ones stand at `length`, and the others where they were. */
+static Value *sources(Call *c, const Group *g) {
+    Dim whole = sn_dim_add(c->dims, g->past, g->rows);
+    Value *column = count_up(c, SN_I64, g->present, 0);
+    if (sn_call_failed(c)) return NULL;
+    Value *length = sn_call_unsqueeze(c, g->length, 1, 1);
+    Value *since = op2(c, SN_OP_SUB, column, length), *rows = size_number(c, g->rows, SN_I64);
+    Value *new = op2(c, SN_OP_AND, op2(c, SN_OP_LESS_EQUAL, length, column), op2(c, SN_OP_LESS, since, rows));
+    Dim last = sn_dim_max(c->dims, sn_dim_addc(c->dims, g->past, -1), sn_dim(c->dims, 0));
+    Value *stay = op2(c, SN_OP_MIN, column, size_number(c, last, SN_I64));
+    Value *source = choose(c, new, op2(c, SN_OP_ADD, since, size_number(c, g->past, SN_I64)), stay);
+    Value *first = op2(c, SN_OP_MUL, count_up(c, SN_I64, g->batch, 1), size_number(c, whole, SN_I64));
+    return op2(c, SN_OP_ADD, source, first);
+}
+
+/* past [B, G, P, D] or NULL and new [B, S, G, D] -> [B, G, present, D] */
+static Value *present_of(Call *c, Value *past, Value *new, Value *source) {
+    if (sn_call_failed(c)) return NULL;
+    Value *all = past ? joined(c, 1, 2, (Value *[]){sn_call_swap(c, past, 1, 2), new}) : new;
+    if (sn_call_failed(c)) return NULL;
+    const Dim *dim = all->type.dim;
+    Dim flat[3] = {sn_dim_mul(c->dims, dim[0], dim[1]), dim[2], dim[3]};
+    Value *placed = gathered(c, reshaped(c, all, 3, flat), source, 0);
+    return placed ? sn_call_swap(c, placed, 1, 2) : NULL;
+}
+
+/* Bool [B, 1, S, present]: no key behind the query's position, and none further ahead than the window. */
+static Value *seen(Call *c, const Group *g) {
+    int64_t window = sn_call_int(c, "local_window_size", -1);
+    Value *column = count_up(c, SN_I64, g->present, 0);
+    if (sn_call_failed(c)) return NULL;
+    Value *row = sn_call_unsqueeze(c, sn_call_unsqueeze(c, g->position, 1, 1), 3, 1);
+    Value *mask = op2(c, SN_OP_LESS_EQUAL, column, row);
+    if (window <= 0) return mask;
+    Value *from = op_number(c, SN_OP_SUB, row, (double)window);
+    return op2(c, SN_OP_AND, mask, op2(c, SN_OP_LESS, from, column));
+}
+
+static Value *attend(Call *c, const Group *g, Value *key, Value *value) {
+    Value *mask = seen(c, g), *bias = sn_call_input(c, 10), *q = g->q;
+    if (sn_call_failed(c)) return NULL;
+    if (bias) {
+        if (bias->type.rank != 4) return sn_call_invalid(c, "an attention_bias of rank %d", bias->type.rank);
+        Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, bias->type.dim[3], g->present,
+                                       c->builder->origin);
+        if (status) return sn_call_latch(c, sn_status_prefix(status, "attention_bias"));
+        mask = choose(c, mask, bias, sn_call_scalar(c, bias->type.dtype, -INFINITY));
+    }
+    q = sn_call_swap(c, q, 1, 2);
+    double scale = sn_call_float(c, "scale", 0);
+    if (scale == 0) scale = sn_attention_scale(c, &q);
+    AttrAttention attr = {.scale = scale, .softcap = sn_call_float(c, "softcap", 0)};
+    Value *input[4] = {q, key, value, mask};
+    return sn_attention_join(c, sn_build(c->builder, SN_OP_ATTENTION, &attr, 4, input));
+}
+
+static bool is_plain(Call *c) {
+    static const char *const refused[] = {"smooth_softmax", "qk_output", "kv_cache_bit_width"};
+    for (int k = 0; k < 3; k++)
+        if (sn_call_int(c, refused[k], 0) > 0) return sn_call_unsupported(c, "%s", refused[k]);
+    for (int k = 11; k < c->input_count; k++)
+        if (c->input[k]) return sn_call_unsupported(c, "input %d", k);
+    for (int k = 0; k < 2; k++) {
+        const char *name = k ? "v_quant_type" : "k_quant_type";
+        if (strcmp(sn_call_string(c, name, "NONE"), "NONE") != 0) return sn_call_unsupported(c, "%s", name);
+    }
+    return !sn_call_failed(c);
+}
+
+/* Query, key, value, past key and value, lengths less one, the longest of all, cos, sin, positions, what is added to the
+ * scores. */
+Value *sn_import_group_query_attention(Call *c) {
+    Value *past[2] = {sn_call_input(c, 3), sn_call_input(c, 4)};
+    Group g = {0};
+    if (!has_input(c, 5) || !has_input(c, 6) || !is_plain(c) || !read_operands(c, &g)) return NULL;
+    Dim total = sn_call_dim(c, c->input[6], "total_sequence_length");
+    if (sn_call_failed(c)) return NULL;
+    if (!past[0] != !past[1] || (past[0] && past[0]->type.rank != 4)) return sn_call_invalid(c, "the past");
+    g.batch = g.q->type.dim[0], g.rows = g.q->type.dim[1];
+    g.past = past[0] ? past[0]->type.dim[2] : sn_dim(c->dims, 0);
+    g.present = sn_dim_max(c->dims, g.past, total);
+    read_lengths(c, &g, c->input[5], total);
+    if (sn_call_int(c, "do_rotary", 0) != 0) {
+        g.q = turned(c, &g, g.q, sn_call_input(c, 9));
+        g.k = turned(c, &g, g.k, sn_call_input(c, 9));
+    } else {
+        sn_call_ignore(c, "rotary_interleaved");
+    }
+    Value *source = sources(c, &g);
+    Value *key = present_of(c, past[0], g.k, source), *value = present_of(c, past[1], g.v, source);
+    if (c->output_count > 1) c->output[1] = key;
+    if (c->output_count > 2) c->output[2] = value;
+    return sn_call_failed(c) ? NULL : attend(c, &g, key, value);
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Writes ops/OPERATOR_1_CASE for the operators that onnxruntime's optimizers put in the place of ONNX's, com.microsoft's
+and those without a domain, by onnxruntime. Every second case declares its input dims as symbols. An environment as
+operators.py has it.
+    contrib.py [--into FOLDER] [--only TEXT]
+"""
+
+import argparse
+import os
+import shutil
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+import vectors
+from operators import F32, I32, I64, Case, Constant, numbers
+
+B, S, P, D, HEADS = 2, 5, 3, 12, 2
+WIDTH = HEADS * D // 2  # 12: two heads of 6
+
+
+def ints(*values):
+    return np.array(values, I32)
+
+
+def product_cases():
+    a, b = numbers("a", (3, 7, 5)), numbers("b", (3, 4, 5))
+    yield "FusedMatMul", Case("turned", [a, b], {"transB": 1, "alpha": 0.25})
+    yield "FusedMatMul", Case("both", [numbers("a", (5, 7)), Constant(numbers("b", (3, 5)))], {"transA": 1, "transB": 1})
+    gemm = [numbers("a", (4, 6)), Constant(numbers("b", (3, 6))), Constant(numbers("c", (3,)))]
+    yield "FusedGemm", Case("leaky", gemm, {"transB": 1, "activation": "LeakyRelu", "activation_alpha": 0.3})
+    conv = [numbers("x", (2, 3, 6, 5)), Constant(numbers("w", (4, 3, 3, 3))), Constant(numbers("b", (4,)))]
+    yield "FusedConv", Case("relu", conv, {"activation": "Relu", "pads": [1, 1, 1, 1]})
+    yield "FusedConv", Case("sum_clip", [*conv, numbers("z", (2, 4, 6, 5))],
+                            {"activation": "Clip", "activation_params": [-0.5, 1.0], "pads": [1, 1, 1, 1]})
+    yield "SimplifiedLayerNormalization", Case("last", [numbers("x", (2, 3, 8)), Constant(numbers("g", (8,)))],
+                                               {"axis": -1, "epsilon": 1e-3, "stash_type": 1})
+
+
+def embedding_cases():
+    ids, segments = numbers("i", (2, 4), I32, 0, 8), numbers("s", (2, 4), I32, 0, 1)
+    words, places, kinds = (Constant(numbers(name, (rows, 6))) for name, rows in (("w", 9), ("p", 5), ("k", 2)))
+    gamma, beta = Constant(numbers("g", (6,))), Constant(numbers("h", (6,)))
+    mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], I32)
+    yield "EmbedLayerNormalization", Case("all", [ids, segments, words, places, kinds, gamma, beta, mask],
+                                          {"epsilon": 1e-5}, outputs=3)
+    yield "EmbedLayerNormalization", Case("positions", [ids, None, words, places, None, gamma, beta, None,
+                                                        np.array([[0, 1, 2, 3], [3, 2, 4, 4]], I32)], outputs=2)
+
+
+def attention_cases():
+    x, w = numbers("x", (B, S, 8)), Constant(numbers("w", (8, 3 * WIDTH)))
+    bias = Constant(numbers("b", (3 * WIDTH,)))
+    raw = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], I32)
+    past, heads = numbers("p", (2, B, HEADS, P, WIDTH // HEADS)), {"num_heads": HEADS}
+    yield "Attention", Case("plain", [x, w, bias], heads)
+    yield "Attention", Case("mask", [x, w, bias, raw], heads)
+    yield "Attention", Case("both_ends", [x, w, bias, ints(5, 4, 2, 0)], heads)
+    yield "Attention", Case("ends", [x, w, bias, ints(3, 5)], heads)
+    yield "Attention", Case("causal_past", [x, w, bias, np.array([[0] + [1] * 7, [1] * 8], I32), past],
+                            {**heads, "unidirectional": 1}, outputs=2)
+    yield "Attention", Case("widths_bias", [x, Constant(numbers("v", (8, 2 * WIDTH + 8))), Constant(numbers("c", (2 * WIDTH + 8,))),
+                                            None, None, numbers("e", (1, HEADS, S, S))],
+                            {**heads, "qkv_hidden_sizes": [WIDTH, WIDTH, 8], "scale": 0.3})
+    q, k, v = (numbers(name, (B, length, WIDTH)) for name, length in (("q", S), ("k", S), ("v", S)))
+    rows = numbers("k", (B, HEADS, P, 6)), numbers("v", (B, HEADS, P, 6))
+    yield "MultiHeadAttention", Case("bias", [q, k, v, bias], heads)
+    yield "MultiHeadAttention", Case("mask", [q, k, v, None, raw, numbers("e", (B, 1, S, S))],
+                                     {**heads, "mask_filter_value": -30.0})
+    yield "MultiHeadAttention", Case("past", [q, k, v, bias, None, None, *rows], {**heads, "unidirectional": 1}, outputs=3)
+    yield "MultiHeadAttention", Case("cross", [q, *rows], heads)
+
+
+def rotary_tables(width, count=16):
+    angles = np.arange(count)[:, None] * 0.1 ** np.linspace(0, 1, width // 2)[None]
+    return Constant(np.cos(angles).astype(F32)), Constant(np.sin(angles).astype(F32))
+
+
+def rotary_cases():
+    tables = rotary_tables(6)
+    places = np.array([[0, 1, 2, 3, 4], [7, 8, 9, 3, 1]], I64)
+    yield "RotaryEmbedding", Case("rows", [numbers("x", (B, S, WIDTH)), places, *tables])
+    yield "RotaryEmbedding", Case("offset", [numbers("x", (B, HEADS, S, 6)), np.array([4], I64), *tables],
+                                  {"interleaved": 1})
+    yield "RotaryEmbedding", Case("part", [numbers("x", (B, S, WIDTH)), places, *rotary_tables(4)],
+                                  {"num_heads": HEADS, "rotary_embedding_dim": 4})
+
+
+def group_cases():
+    heads = {"num_heads": 4, "kv_num_heads": 2}
+
+    def operands(batch, rows, past=0, size=16):
+        made = [numbers("q", (batch, rows, 4 * size)), numbers("k", (batch, rows, 2 * size)), numbers("v", (batch, rows, 2 * size))]
+        cache = [numbers(name, (batch, 2, past, size)) for name in "lw"]
+        return made + (cache if past else [None, None])
+
+    def total(count):
+        return Constant(np.array(count, I32))
+
+    name, turned = "GroupQueryAttention", {**heads, "do_rotary": 1}
+    yield name, Case("prompt", [*operands(2, 5), ints(4, 4), total(5), *rotary_tables(16)], turned, outputs=3)
+    yield name, Case("next", [*operands(2, 1, 6), ints(6, 6), total(7), *rotary_tables(16)],
+                     {**turned, "rotary_interleaved": 1}, outputs=3)
+    used = np.arange(9)[None, None, :, None] < 4
+    # onnxruntime clears what is not used of a cache; here it stays.
+    buffer, lengths = operands(1, 1, 9), operands(2, 1, 6)
+    buffer[3:] = [np.where(used, cache, 0).astype(F32) for cache in buffer[3:]]
+    for cache in lengths[3:]:
+        cache[1, :, 3:] = 0
+    yield name, Case("lengths", [*lengths, ints(6, 3), total(7)], heads, outputs=3)
+    yield name, Case("buffer", [*buffer, ints(4), total(5)], {**heads, "softcap": 3.0}, outputs=3)
+    yield name, Case("window", [*operands(1, 7), ints(6), total(7)], {**heads, "local_window_size": 3, "scale": 0.2},
+                     outputs=3)
+    yield name, Case("chunk", [*operands(1, 3, 4), ints(6), total(7)], heads, outputs=3)
+    packed = [numbers("q", (2, 4, 8 * 16)), None, None, None, None, ints(3, 3), total(4), *rotary_tables(16)]
+    yield name, Case("packed", packed, turned, outputs=3)
+
+
+def build(name, case, symbolic):
+    domain = "" if name == "SimplifiedLayerNormalization" else "com.microsoft"
+    inputs, initializers, names = [], [], []
+    for letter, value in zip("abcdefghijk", case.inputs):
+        names.append("" if value is None else letter)
+        if isinstance(value, Constant):
+            initializers.append(numpy_helper.from_array(value.array, letter))
+        elif value is not None:
+            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+            shape = [f"{letter}_{axis}" for axis in range(value.ndim)] if symbolic else value.shape
+            inputs.append(helper.make_tensor_value_info(letter, kind, shape))
+    outputs = [f"y{k}" for k in range(case.outputs)]
+    node = helper.make_node(name, names, outputs, domain=domain, **case.attributes)
+    values = [helper.make_empty_tensor_value_info(output) for output in outputs]
+    graph = helper.make_graph([node], f"{name}_{case.name}", inputs, values, initializers)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    for k, value in enumerate(model.graph.output):
+        counts = name == "EmbedLayerNormalization" and k == 1
+        value.type.tensor_type.elem_type = TensorProto.INT32 if counts else TensorProto.FLOAT
+    return model
+
+
+def write(into, name, case, symbolic):
+    model = build(name, case, symbolic)
+    fed = {letter: v for letter, v in zip("abcdefghijk", case.inputs) if isinstance(v, np.ndarray)}
+    results = vectors.run_onnxruntime(model, fed)
+    for value in model.graph.output:
+        array = np.asarray(results[value.name])
+        shape = [f"{value.name}_{axis}" for axis in range(array.ndim)] if symbolic else array.shape
+        value.CopyFrom(helper.make_tensor_value_info(value.name, helper.np_dtype_to_tensor_dtype(array.dtype), shape))
+    folder = os.path.join(into, f"{name}_1_{case.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    vectors.write_case(folder, fed, results)
+    with open(os.path.join(folder, "model.onnx"), "wb") as file:
+        file.write(model.SerializeToString())
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--into", default=here)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    total = 0
+    for cases in (product_cases, embedding_cases, attention_cases, rotary_cases, group_cases):
+        for name, case in cases():
+            if arguments.only in f"{name}_{case.name}":
+                write(os.path.join(arguments.into, "ops"), name, case, total % 2 == 1)
+                total += 1
+    print(f"{total} cases")
+
+
+if __name__ == "__main__":
+    main()
