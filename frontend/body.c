@@ -108,7 +108,7 @@ static Value *materialise(Import *import, Value *value) {
             sn_element_set_int(type.dtype, bytes, i, sn_dim_is(value->known[i], &element) ? element : 0);
         return sn_build_constant(builder, tensor);
     }
-    if (type.dtype == SN_BOOL) return value;
+    if (type.dtype == SN_BOOL || count > SN_LISTED_MAX) return value;
     Value *made = sn_build_dims(builder, (int)count, value->known, type.rank == 0);
     if (made && type.rank > 1) made = sn_build_reshape(builder, made, type.rank, type.dim);
     return made ? sn_build_cast(builder, made, type.dtype) : NULL;

@@ -8,7 +8,10 @@ struct Infer {
     Graph *graph;
 };
 
-enum { SN_KNOWN_MAX = 1024 }; /* element count above which shape values are not tracked */
+enum {
+    SN_KNOWN_MAX = 1024, /* element count above which shape values are not tracked */
+    SN_LISTED_MAX = 64   /* … above which lists of symbols stay computed: `dims` asks for each place */
+};
 
 /* Checks arity, dtypes and attributes of a node and sets the types and known values of its outputs. A failure
  * names the operator; the caller that knows the origin prefixes it. */

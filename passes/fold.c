@@ -1,6 +1,7 @@
 /* Constant folding: shape values become constants or `dims`; arithmetic on constants is done by the
  * interpreter. */
 #include "eval.h"
+#include "infer.h"
 #include "number.h"
 #include "simplify_internal.h"
 
@@ -38,6 +39,7 @@ Value *sn_fold_known(Pass *pass, Builder *b, Node *node) {
     int64_t count = element_count(value->type);
     if (count < 0) return NULL;
     if (all_constant(value->known, count)) return known_as_constant(b, value, count);
+    if (count > SN_LISTED_MAX) return NULL;
     bool plain = value->type.dtype == SN_I64 && value->type.rank <= 1;
     bool last_step = node->op == SN_OP_VIEW || node->op == SN_OP_CAST;
     bool from_dims =
