@@ -2,6 +2,7 @@
 #include "import.h"
 
 #include <ctype.h>
+#include <string.h>
 
 enum { LETTERS = 52 };
 
@@ -18,19 +19,54 @@ static int find(const Term *term, char label) {
     return -1;
 }
 
-/* Reads the letters up to a comma, an arrow or the end. */
-static const char *read_labels(Call *c, const char *at, Term *term) {
+static bool ends(char at) {
+    return !at || at == ',' || at == '-';
+}
+
+static int letters_of(const char *at) {
+    int count = 0;
+    for (; !ends(*at); at++) count += isalpha((unsigned char)*at) != 0;
+    return count;
+}
+
+static void add_label(Call *c, Term *term, char label) {
+    if (term->rank == SN_MAX_RANK)
+        sn_call_unsupported(c, "more than %d labels", SN_MAX_RANK);
+    else if (find(term, label) >= 0)
+        sn_call_unsupported(c, "an operand with the same label twice");
+    else
+        term->label[term->rank++] = label;
+}
+
+/* The axes of an ellipsis are labelled by digits from the last one on, as they meet when they broadcast. */
+static void add_ellipsis(Call *c, Term *term, int count) {
+    if (count > SN_MAX_RANK) sn_call_unsupported(c, "more than %d labels", SN_MAX_RANK);
+    for (int k = count - 1; k >= 0 && !sn_call_failed(c); k--) add_label(c, term, (char)('0' + k));
+}
+
+/* Reads the labels up to a comma, an arrow or the end; what letters leave of `rank` axes belongs to an ellipsis. */
+static const char *read_labels(Call *c, const char *at, int rank, Term *term) {
+    int rest = rank - letters_of(at);
     term->rank = 0;
-    for (; *at && *at != ',' && *at != '-'; at++) {
-        if (*at == ' ') continue;
-        if (*at == '.') sn_call_unsupported(c, "an equation with an ellipsis");
-        if (!isalpha((unsigned char)*at)) sn_call_invalid(c, "an equation with a stray character");
-        if (term->rank == SN_MAX_RANK) sn_call_unsupported(c, "more than %d labels", SN_MAX_RANK);
-        if (sn_call_failed(c)) return at;
-        if (find(term, *at) >= 0) sn_call_unsupported(c, "an operand with the same label twice");
-        term->label[term->rank++] = *at;
+    for (; !ends(*at) && !sn_call_failed(c); at++) {
+        if (strncmp(at, "...", 3) == 0) {
+            add_ellipsis(c, term, rest);
+            at += 2;
+        } else if (isalpha((unsigned char)*at)) {
+            add_label(c, term, *at);
+        } else if (*at != ' ') {
+            sn_call_invalid(c, "an equation with a stray character");
+        }
     }
     return at;
+}
+
+/* How many axes the ellipsis of the operands has that has most. */
+static int ellipsis_of(const Term *term, int count) {
+    int most = 0;
+    for (int k = 0; k < count; k++)
+        while (find(&term[k], (char)('0' + most)) >= 0) most++;
+    return most;
 }
 
 /* The term with its axes in the order of `label`, of which it has them all. */
@@ -136,15 +172,15 @@ static Term product(Call *c, Term a, Term b, const Term *out) {
     return result;
 }
 
-/* Without an arrow the result has the labels that occur once, in alphabetical order. */
+/* Without an arrow the result has the ellipsis and the labels that occur once, in alphabetical order. */
 static void implicit_output(Call *c, const Term *term, int count, Term *out) {
     out->rank = 0;
-    for (int label = 0; label < 128; label++) {
+    add_ellipsis(c, out, ellipsis_of(term, count));
+    for (int label = 'A'; label <= 'z'; label++) {
         int uses = 0;
         for (int k = 0; k < count; k++) uses += find(&term[k], (char)label) >= 0;
-        if (uses == 1) out->label[out->rank++] = (char)label;
+        if (uses == 1 && !sn_call_failed(c)) add_label(c, out, (char)label);
     }
-    if (out->rank > SN_MAX_RANK) sn_call_unsupported(c, "a result of rank %d", out->rank);
 }
 
 /* A label of the result is needed until the end; one that a later operand has, until then. */
@@ -170,7 +206,7 @@ Value *sn_import_einsum(Call *c) {
     int count = c->input_count;
     Term *term = SN_ARRAY(c->import->scratch, Term, count), out = {0};
     for (int k = 0; k < count && !sn_call_failed(c); k++) {
-        at = read_labels(c, at, &term[k]);
+        at = read_labels(c, at, c->input[k]->type.rank, &term[k]);
         term[k].value = c->input[k];
         if (term[k].rank != c->input[k]->type.rank)
             sn_call_invalid(c, "operand %d has rank %d", k, c->input[k]->type.rank);
@@ -178,7 +214,7 @@ Value *sn_import_einsum(Call *c) {
     }
     if (sn_call_failed(c)) return NULL;
     if (at[0] == '-' && at[1] == '>')
-        at = read_labels(c, at + 2, &out);
+        at = read_labels(c, at + 2, letters_of(at + 2) + ellipsis_of(term, count), &out);
     else
         implicit_output(c, term, count, &out);
     if (*at) return sn_call_invalid(c, "an equation of more operands");

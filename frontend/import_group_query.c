@@ -39,10 +39,10 @@ static bool read_operands(Call *c, Group *g) {
  * and what stands beyond its length is padding. */
 static void read_lengths(Call *c, Group *g, Value *last, Dim total) {
     last = reshaped(c, as_type(c, last, SN_I64), 1, &g->batch);
-    Value *rows = size_number(c, g->rows, SN_I64);
-    Value *before = op2(c, SN_OP_SUB, op_number(c, SN_OP_ADD, last, 1), rows);
-    Value *first = op2(c, SN_OP_EQUAL, rows, size_number(c, total, SN_I64));
-    g->length = choose(c, first, sn_call_failed(c) ? NULL : sn_call_scalar(c, SN_I64, 0), before);
+    Dim past = sn_dim_max(c->dims, sn_dim_sub(c->dims, total, g->rows), sn_dim(c->dims, 0));
+    Value *later = size_number(c, sn_dim_min(c->dims, past, sn_dim(c->dims, 1)), SN_I64);
+    Value *before = op2(c, SN_OP_SUB, op_number(c, SN_OP_ADD, last, 1), size_number(c, g->rows, SN_I64));
+    g->length = op2(c, SN_OP_MUL, before, later);
     Value *column = g->length ? sn_call_unsqueeze(c, g->length, 1, 1) : NULL;
     g->position = op2(c, SN_OP_ADD, column, count_up(c, SN_I64, g->rows, 0));
 }

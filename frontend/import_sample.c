@@ -56,8 +56,11 @@ typedef struct Sampler {
     const Dim *extent;
 } Sampler;
 
+/* Between 0 and `top`; of what is no number, 0: such a point has no neighbours that count, and is no failure. */
 static Value *at_most(Call *c, Value *x, Value *top) {
-    return op_number(c, SN_OP_MAX, op2(c, SN_OP_MIN, x, top), 0);
+    if (sn_call_failed(c)) return NULL;
+    Value *zero = sn_call_scalar(c, x->type.dtype, 0), *inside = op2(c, SN_OP_MIN, x, top);
+    return choose(c, op2(c, SN_OP_LESS, zero, inside), inside, zero);
 }
 
 /* A coordinate thrown back at both ends, which are the outermost points or lie half a step beyond them. */

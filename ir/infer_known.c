@@ -194,6 +194,20 @@ static bool is_huge(Dim value) {
     return sn_dim_is(value, &constant) && (constant > most || constant < -most);
 }
 
+/* No run gets further in which the extent of a tensor is negative: the graph's checks say which Dims are extents. */
+static bool is_extent(const Known *known, Dim dim) {
+    for (int i = 0; i < known->graph->checks.count; i++) {
+        const Check *check = &known->graph->checks.at[i];
+        if (check->kind == SN_CHECK_AT_MOST && check->b == dim && sn_dim_equals(check->a, 0)) return true;
+    }
+    return false;
+}
+
+/* Whether an extent is asked to be what stands for "keep" or "work it out". */
+static bool is_extent_beside_negative(const Known *known, Dim a, Dim b) {
+    return b->kind == SN_DIM_CONST && b->value < 0 && is_extent(known, a);
+}
+
 static bool combine(Known *known, Dim a, Dim b, Dim *out) {
     Binary rule = binary_rule[known->node->op];
     int64_t left, right, result;
@@ -203,6 +217,9 @@ static bool combine(Known *known, Dim a, Dim b, Dim *out) {
         return rule.fold(left, right, &result) && constant_element(known, result, out);
     }
     if (!rule.symbolic || is_huge(a) || is_huge(b)) return false;
+    if (known->node->op == SN_OP_EQUAL &&
+        (is_extent_beside_negative(known, a, b) || is_extent_beside_negative(known, b, a)))
+        return constant_element(known, 0, out);
     return element(known, rule.symbolic(known->dims, a, b), out);
 }
 

@@ -139,7 +139,7 @@ static void einsum_drops_no_label(void **state) {
     loaded(fixture, einsum_model(fixture->arena, "abcdef,ghijkl", "1,1,1,1,1,1"), &graph);
     assert_int_equal(graph->body->result.at[0]->type.rank, 12);
     refused(fixture, einsum_model(fixture->arena, "abcdefg,hijklmn", "1,1,1,1,1,1,1"), SN_UNSUPPORTED,
-            "rank 14", NULL);
+            "more than 12 labels", NULL);
 }
 
 /* Label z of the first two operands is needed until the last one, beyond the 25 labels of the others. */
@@ -160,6 +160,26 @@ static void einsum_keeps_what_later_operands_have(void **state) {
     add_output(model, "y");
     const Array *y = result_of(fixture, model, 2, (int64_t[]){2, 2}, 3);
     for (int i = 0; i < 4; i++) assert_true(y->f[i] == 9 * (double)(four[0] + four[1]));
+}
+
+/* A point at no place has no neighbours; the run goes on. */
+static void points_may_be_nowhere(void **state) {
+    Fixture *fixture = *state;
+    static const char *const beyond[] = {"zeros", "border", "reflection"};
+    for (int k = 0; k < 3; k++) {
+        Model *model = model_new(fixture->arena, 16);
+        add_input(model, "grid", F32, "1,1,1,2");
+        Onnx__TensorProto *image = add_initializer(model, "image", F32, 1);
+        image->n_dims = 4;
+        image->dims = SN_ARRAY(fixture->arena, int64_t, 4);
+        for (int i = 0; i < 4; i++) image->dims[i] = i < 2 ? 1 : 2;
+        set_raw(image, four, sizeof four);
+        set_string(model, add_node(model, "GridSample", "image grid", "y"), "padding_mode", beyond[k]);
+        add_output(model, "y");
+        const Array *y = result_of(fixture, model, 4, (int64_t[]){1, 1, 1, 2}, NAN);
+        assert_int_equal(y->count, 1);
+        assert_true(k == 0 ? y->f[0] == 0 : y->f[0] == (double)four[0]);
+    }
 }
 
 /* ---- attention ---- */
@@ -532,6 +552,7 @@ int main(void) {
         TEST(gemm_spreads_c_alone),
         TEST(einsum_drops_no_label),
         TEST(einsum_keeps_what_later_operands_have),
+        TEST(points_may_be_nowhere),
         TEST(attention_needs_a_list_of_lengths),
         TEST(caps_of_either_sign_count),
         TEST(bools_have_an_order_and_no_sum),

@@ -81,6 +81,19 @@ static void narrow_integers_are_known_when_they_fit(void **state) {
     assert_false(sn_dims_overflowed(f->dims));
 }
 
+/* Whether an extent is -1 is known once a tensor has it. */
+static void extents_are_not_negative(void **state) {
+    Fixture *f = *state;
+    Builder *b = &f->builder;
+    Value *size = dims(f, "B - 1"), *minus = dims(f, "-1");
+    assert_known(f, sn_build2(b, SN_OP_EQUAL, NULL, size, minus), "");
+    AttrIota attr = {SN_I64, size->known[0], sn_dim(f->dims, 0), sn_dim(f->dims, 1)};
+    assert_non_null(sn_build(b, SN_OP_IOTA, &attr, 0, NULL));
+    assert_known(f, sn_build2(b, SN_OP_EQUAL, NULL, size, minus), "0");
+    assert_known(f, sn_build2(b, SN_OP_EQUAL, NULL, minus, size), "0");
+    assert_known(f, sn_build2(b, SN_OP_EQUAL, NULL, size, dims(f, "0")), "");
+}
+
 /* ---- a property ---- */
 
 /* Random programs on shape values: what is known, evaluated, is what the interpreter computes. */
@@ -291,6 +304,7 @@ int main(void) {
         TEST(known_values),
         TEST(narrow_integers_are_known_when_they_fit),
         TEST(integers_of_float_constants_are_known),
+        TEST(extents_are_not_negative),
         cmocka_unit_test(known_values_are_what_is_computed),
         cmocka_unit_test(sizes_through_floats),
         TEST(two_roundings_are_not_followed),

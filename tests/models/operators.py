@@ -817,6 +817,18 @@ def cumsum(name, version):
 # ---- products and composites ---------------------------------------------------------------------------------
 
 
+@operator("Einsum")
+def einsum(name, version):
+    if version < 12:
+        return
+    for label, equation, *shapes in [
+        ("heads", "...qhd,...khd->...hqk", (2, 3, 4, 2, 5), (2, 3, 6, 2, 5)),
+        ("front", "...ij,...jk", (2, 3, 4), (2, 4, 5)), ("spread", "i...,...i->...", (3, 1, 4), (2, 4, 3)),
+        ("swap", "...ij->...ji", (2, 3, 4)),
+    ]:
+        yield Case(label, [numbers(label + str(k), shape) for k, shape in enumerate(shapes)], {"equation": equation})
+
+
 @operator("MatMul")
 def matmul(name, version):
     for label, a, b in [
