@@ -136,9 +136,14 @@ typedef struct RowShare {
     int from, count;
 } RowShare;
 
+/* The parts of a row that a loop reads ahead, usually and where its kernel stores past the caches. */
+typedef struct RowShares {
+    const RowShare *usual, *past;
+} RowShares;
+
 /* In a loop over a row that is at its vectors number n·parts to n·parts + parts − 1: reads ahead of its share of
  * `parts` parts as much as it has come forward. */
-void sn_emit_read_share(Emit *emit, const RowShare *share, int parts);
+void sn_emit_read_share(Emit *emit, const RowShares *shares, int parts);
 
 /* ---- emit_tile.c: transposed loads of the C dialect ---- */
 
@@ -155,6 +160,9 @@ void sn_emit_tile_range(Emit *emit, const Store *store);
 void sn_emit_band_ahead(Emit *emit);
 
 /* ---- emit_lag.c: rows of the C dialect that are stored while the next one is computed ---- */
+
+/* Whether a loop over the row computes something dear anew. */
+bool sn_emit_is_dear(Emit *emit, int step);
 
 /* Whether the nest is one of those; its last step is then never written by itself. */
 bool sn_emit_lags(Emit *emit);

@@ -15,7 +15,7 @@ static bool keeps_locally(const Nest *nest) {
     return true;
 }
 
-static bool computes_dear(Emit *emit, int step) {
+bool sn_emit_is_dear(Emit *emit, int step) {
     const unsigned char *needed = sn_emit_needed(emit, step);
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
@@ -38,7 +38,7 @@ bool sn_emit_lags(Emit *emit) {
             return false;
     const Step *step = &nest->step.at[last];
     return step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
-           computes_dear(emit, last - 1) && !computes_dear(emit, last);
+           sn_emit_is_dear(emit, last - 1) && !sn_emit_is_dear(emit, last);
 }
 
 /* What the last loop needs of its row. */

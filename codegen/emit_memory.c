@@ -124,14 +124,17 @@ void sn_emit_rows_ahead(Emit *emit) {
     Dims *dims = emit->kernel->dims;
     Dim stride = NULL;
     bool indexed;
+    int count = 0;
+    for (int i = 0; i < emit->nest->instr.count; i++)
+        count += moves_on(emit, emit->nest->instr.at[i], &stride, &indexed);
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
         if (!moves_on(emit, instr, &stride, &indexed)) continue;
         int bytes = sn_dtype_bytes(instr->dtype);
-        const char *rows =
-            sn_arena_printf(emit->arena, "sn_rows_ahead(%s, INT64_C(%lld))",
-                            sn_emit_dim(emit, sn_dim_mulc(dims, row_length(emit), bytes), NULL),
-                            (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2);
+        const char *rows = sn_arena_printf(
+            emit->arena, "sn_rows_ahead(%s, %d, INT64_C(%lld), %s)",
+            sn_emit_dim(emit, sn_dim_mulc(dims, row_length(emit), bytes), NULL), count,
+            (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2, emit->streams ? "past" : "UINTPTR_MAX");
         if (indexed)
             sn_emit_line(emit, "const int64_t ahead%d = %s;", instr->id, rows);
         else
@@ -238,18 +241,26 @@ void sn_emit_read_ahead(Emit *emit) {
     }
 }
 
-void sn_emit_read_share(Emit *emit, const RowShare *share, int parts) {
+/* One of two numbers that `past` chooses between. */
+static const char *by_past(Emit *emit, int usual, int past) {
+    return usual == past ? sn_arena_printf(emit->arena, "%d", usual)
+                         : sn_arena_printf(emit->arena, "(past ? %d : %d)", usual, past);
+}
+
+void sn_emit_read_share(Emit *emit, const RowShares *shares, int parts) {
     Dim stride = NULL;
     bool indexed, any = false;
     for (int i = 0; i < emit->nest->instr.count; i++)
         any |= moves_on(emit, emit->nest->instr.at[i], &stride, &indexed);
-    if (!any || !share->count) return;
+    if (!any || (!shares->usual->count && !shares->past->count)) return;
     int k = (int)emit->vector_axis->value;
-    const char *length = sn_emit_dim(emit, emit->vector_axis->operand[0], NULL);
-    sn_emit_line(emit, "for (int u = 0; u < %d; u++) {", share->count);
+    const char *length = sn_emit_dim(emit, emit->vector_axis->operand[0], NULL),
+               *from = by_past(emit, shares->usual->from, shares->past->from),
+               *count = by_past(emit, shares->usual->count, shares->past->count);
+    sn_emit_line(emit, "for (int u = 0; u < %s; u++) {", count);
     emit->indent++;
-    sn_emit_line(emit, "const int64_t there = %s / %d * %d + i%d / %d * %d + u * SN_LANES;", length, parts,
-                 share->from, k, parts, share->count);
+    sn_emit_line(emit, "const int64_t there = %s / %d * %s + i%d / %d * %s + u * SN_LANES;", length, parts,
+                 from, k, parts, count);
     sn_emit_line(emit, "const int64_t i%d = there;", k);
     sn_emit_read_ahead(emit);
     emit->indent--;

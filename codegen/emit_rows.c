@@ -168,11 +168,11 @@ static bool hosts_stores(const Emit *emit) {
 
 /* UNROLL vectors at a time, and what they read ahead: in one of `copies` each, or in a loop where there is one. */
 static void emit_groups(Emit *emit, const Step *step, const unsigned char *needed, int copies,
-                        const RowShare *share, const char *condition, const char *length) {
+                        const RowShares *shares, const char *condition, const char *length) {
     int k = axis_number(emit->vector_axis);
     sn_emit_line(emit, "%sfor (; i%d + %d * SN_LANES <= %s;) {", condition, k, UNROLL, length);
     emit->indent++;
-    sn_emit_read_share(emit, share, UNROLL);
+    sn_emit_read_share(emit, shares, UNROLL);
     if (hosts_stores(emit)) sn_emit_lag(emit, sn_arena_printf(emit->arena, "i%d + %d * SN_LANES", k, UNROLL));
     for (int copy = 0; copy < copies; copy++) {
         sn_emit_line(emit, copies > 1 ? "{" : "for (int u = 0; u < %d; u++) {", UNROLL);
@@ -190,7 +190,7 @@ static int copies_of(const Emit *emit, const Step *step, const unsigned char *ne
 }
 
 /* The vectors of the last reduced axis from `from` to `to`. */
-static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *needed, const RowShare *share,
+static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *needed, const RowShares *shares,
                            const char *from, const char *to) {
     int k = axis_number(emit->vector_axis), copies = copies_of(emit, step, needed);
     /* Sums do not depend on where the row lies. */
@@ -200,8 +200,8 @@ static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *ne
     emit->indent++;
     sn_emit_line(emit, "int64_t i%d = %s;", k, from);
     sn_c_open_vectors(emit, aligned);
-    if (copies > 1 || share->count || hosts_stores(emit))
-        emit_groups(emit, step, needed, copies, share, condition, to);
+    if (copies > 1 || shares->usual->count || shares->past->count || hosts_stores(emit))
+        emit_groups(emit, step, needed, copies, shares, condition, to);
     if (hosts_stores(emit)) sn_emit_lag(emit, to);
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", condition, k, to, k);
     emit->indent++;
@@ -216,12 +216,13 @@ static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *ne
 }
 
 /* The last reduced axis in vectors. */
-static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed, const RowShare *share) {
+static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed,
+                          const RowShares *shares) {
     int outer = emit->nest->reduced.count - 1, copies = copies_of(emit, step, needed);
     emit->form = SN_FORM_VECTOR;
     sn_c_acc_starts(emit, step, copies);
     sn_c_open_reduced(emit, outer);
-    emit_row_loops(emit, step, needed, share, "0", end_text(emit, emit->vector_axis));
+    emit_row_loops(emit, step, needed, shares, "0", end_text(emit, emit->vector_axis));
     sn_c_close_loops(emit, outer);
     emit_folds(emit, step, copies);
     emit->form = SN_FORM_SCALAR;
@@ -230,7 +231,8 @@ static void emit_step_row(Emit *emit, const Step *step, const unsigned char *nee
 /* Steps `at` and `at` + 1, a maximum and sums below it, in one walk over the row: block by block, each of which the first
  * cache holds while it is walked twice. */
 static void emit_online(Emit *emit, int at, const Step *top, const Step *sums) {
-    static const RowShare nothing = {0, 0};
+    static const RowShare none;
+    const RowShares nothing = {&none, &none};
     unsigned char *below = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count),
                   *needed = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
     for (int i = 0; i < top->acc.count; i++) sn_emit_need(emit, top->acc.at[i]->value, below);
@@ -262,29 +264,50 @@ static void emit_online(Emit *emit, int at, const Step *top, const Step *sums) {
     emit->form = SN_FORM_SCALAR;
 }
 
-/* Which of UNROLL parts of a row further on each loop over the present one reads ahead: as much as it has to do
- * itself, so that memory is busy all the time. */
-static RowShare *row_shares(Emit *emit) {
-    int count = emit->nest->step.count, all = 0, before = 0;
-    RowShare *share = SN_ARRAY(emit->arena, RowShare, count);
-    int *size = SN_ARRAY(emit->arena, int, count);
-    for (emit->step = 0; emit->step < count; emit->step++)
-        if (emit->nest->step.at[emit->step].loop)
-            all += size[emit->step] = step_size(emit, &emit->nest->step.at[emit->step]);
-    if (emit->lags) size[count - 2] += size[count - 1], size[count - 1] = 0;
+/* Whether a loop writes: results, or what is kept of the row. */
+static bool writes(const Emit *emit, int step) {
+    bool any = emit->nest->step.at[step].store.count > 0;
+    for (int i = 0; i < emit->nest->instr.count && !any; i++)
+        any = emit->nest->instr.at[i]->scratch >= 0 && emit->nest->instr.at[i]->kept == step;
+    return any;
+}
+
+/* UNROLL parts of a row, dealt to the loops over it by their sizes, in order. */
+static void deal(int count, const int *size, RowShare *share) {
+    int all = 0, before = 0;
+    for (int i = 0; i < count; i++) all += size[i];
     for (int i = 0; i < count && all; i++) {
         share[i].from = (UNROLL * before + all / 2) / all;
         before += size[i];
         share[i].count = (UNROLL * before + all / 2) / all - share[i].from;
     }
-    return share;
+}
+
+/* Which of UNROLL parts of a row further on each loop over the present one reads ahead: as much as it has to do
+ * itself, so that memory is busy all the time. Where results go past the caches and nothing is dear, the loops that
+ * write read alike: memory does most when it reads and writes at once. */
+static RowShares row_shares(Emit *emit) {
+    int count = emit->nest->step.count, any = 0;
+    int *size = SN_ARRAY(emit->arena, int, count), *writing = SN_ARRAY(emit->arena, int, count);
+    RowShare *usual = SN_ARRAY(emit->arena, RowShare, count), *past = SN_ARRAY(emit->arena, RowShare, count);
+    bool dear = false;
+    for (emit->step = 0; emit->step < count; emit->step++) {
+        if (!emit->nest->step.at[emit->step].loop) continue;
+        size[emit->step] = step_size(emit, &emit->nest->step.at[emit->step]);
+        any += writing[emit->step] = writes(emit, emit->step);
+        dear |= sn_emit_is_dear(emit, emit->step);
+    }
+    if (emit->lags) size[count - 2] += size[count - 1], size[count - 1] = 0;
+    deal(count, size, usual);
+    deal(count, writing, past);
+    return (RowShares){usual, any && !dear && emit->streams ? past : usual};
 }
 
 /* All steps of a row (or, in lanes, of SN_LANES rows): in the form that is set. */
 void sn_c_steps(Emit *emit) {
     const unsigned char *any = sn_emit_needed(emit, -1);
     bool columns = emit->nest->vector == SN_VECTOR_PARALLEL;
-    const RowShare *share = row_shares(emit);
+    const RowShares shares = row_shares(emit);
     Step top, sums;
     for (int i = 0; i < emit->nest->step.count - emit->lags; i++) {
         const Step *step = &emit->nest->step.at[i];
@@ -295,7 +318,8 @@ void sn_c_steps(Emit *emit) {
             emit_online(emit, i, &top, &sums);
             sn_emit_place(emit, SN_PLACE_ROW, ++i, any);
         } else if (emit->nest->vector == SN_VECTOR_REDUCED)
-            emit_step_row(emit, step, sn_emit_needed(emit, i), &share[i]);
+            emit_step_row(emit, step, sn_emit_needed(emit, i),
+                          &(RowShares){&shares.usual[i], &shares.past[i]});
         else
             emit_step_columns(emit, step, sn_emit_needed(emit, i));
         sn_emit_place(emit, columns ? SN_PLACE_VECTOR : SN_PLACE_ROW, i + 1, any);

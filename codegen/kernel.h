@@ -228,6 +228,10 @@ Status sn_schedule_nest(KernelIr *kernel, Nest *nest);
 /* Chooses the vector axis and makes it the last of its kind. */
 void sn_schedule_vector(KernelIr *kernel, Nest *nest);
 
+/* Values that are dear and needed in more than one loop over the row are computed once; where there are none, on a
+ * CPU, those that are made of several rows. */
+void sn_schedule_keeps(KernelIr *kernel, Nest *nest);
+
 /* The last steps of sn_schedule_nest, for a nest whose axes are final. */
 void sn_schedule_items(KernelIr *kernel, Nest *nest);
 

@@ -5,8 +5,7 @@ enum {
     ITEM_COLUMNS = 256,
     SCATTERED_COLUMNS = 64,
     TILE_ITEMS = 4, /* work items of bands of the source: two of them stay in the second-level cache */
-    MAX_AXES = 16,
-    LOCAL_SCRATCH_BYTES = 1 << 18 /* on the stack; what does not fit is memory of every work item's own */
+    MAX_AXES = 16
 };
 
 /* ---- the Dims of a nest ---- */
@@ -347,95 +346,6 @@ static void place(Nest *nest) {
     }
 }
 
-/* ---- row scratch ---- */
-
-typedef struct Uses {
-    int step;
-    int *first, *last; /* by instruction: steps of the first and last use inside a loop */
-} Uses;
-
-static bool use_enters(void *user, const Instr *instr) {
-    const Uses *uses = user;
-    return instr->scratch < 0 || uses->step <= instr->kept;
-}
-
-static void note_use(void *user, Instr *instr) {
-    Uses *uses = user;
-    if (uses->first[instr->id] < 0) uses->first[instr->id] = uses->step;
-    uses->last[instr->id] = uses->step;
-}
-
-static void find_uses(KernelIr *kernel, Nest *nest, Uses *uses) {
-    for (int i = 0; i < nest->instr.count; i++) uses->first[i] = uses->last[i] = -1;
-    for (int p = 0; p < nest->step.count; p++) {
-        const Step *step = &nest->step.at[p];
-        unsigned char *seen = SN_ARRAY(kernel->arena, unsigned char, nest->instr.count);
-        uses->step = p;
-        for (int i = 0; i < step->acc.count; i++)
-            sn_instr_walk(nest, step->acc.at[i]->value, seen, use_enters, note_use, uses);
-        for (int i = 0; i < step->store.count; i++) {
-            sn_instr_walk(nest, step->store.at[i].value, seen, use_enters, note_use, uses);
-            if (step->store.at[i].guard)
-                sn_instr_walk(nest, step->store.at[i].guard, seen, use_enters, note_use, uses);
-        }
-    }
-}
-
-static bool worth_keeping(const KernelIr *kernel, const Nest *nest, const Instr *instr) {
-    if (kernel->target->kind == SN_TARGET_CUDA) return sn_schedule_block_keeps(nest, instr);
-    return instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function) && instr->reduced &&
-           instr->varying == (nest->vector != SN_VECTOR_NONE) && sn_dtype_is_float(instr->dtype) &&
-           instr->dtype != SN_F64;
-}
-
-/* Elements of local arrays so far. */
-static int64_t local_scratch(const Nest *nest) {
-    int64_t count = 0;
-    for (int i = 0; i < nest->scratch.count; i++) count += nest->scratch.at[i].count;
-    return count;
-}
-
-static void keep(KernelIr *kernel, Nest *nest, Instr *instr, int step) {
-    int lanes = nest->vector == SN_VECTOR_PARALLEL ? kernel->target->vector_bytes / 4 : 1;
-    Dim count = sn_dim_mulc(kernel->dims,
-                            sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count), lanes);
-    Scratch scratch = {.each = sn_dim_mulc(kernel->dims, count, 4), .buffer = -1};
-    int64_t length;
-    if (kernel->target->kind == SN_TARGET_CUDA)
-        scratch.count = nest->block.each;
-    else if (sn_dim_is(count, &length) && length <= LOCAL_SCRATCH_BYTES / 4 - local_scratch(nest))
-        scratch.count = length;
-    else
-        scratch.buffer =
-            sn_kernel_scratch(kernel, SN_F32, scratch.each); /* times the work items, in cut_items */
-    instr->scratch = nest->scratch.count;
-    instr->kept = step;
-    sn_push(kernel->arena, &nest->scratch, scratch);
-}
-
-/* Whether a row is known to be too long for local arrays: then it is in no near cache any more when it comes to the next
- * loop, and reading what was kept as well as writing it takes longer than computing it again. */
-static bool is_endless(const KernelIr *kernel, const Nest *nest) {
-    int64_t length;
-    return kernel->target->kind == SN_TARGET_CPU && nest->vector == SN_VECTOR_REDUCED &&
-           sn_dim_is(sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count), &length) &&
-           length > LOCAL_SCRATCH_BYTES / 4;
-}
-
-/* Values that are dear and needed in more than one loop over the row are computed once. */
-static void keep_dear_values(KernelIr *kernel, Nest *nest) {
-    if (nest->step.count < 2 || is_endless(kernel, nest)) return;
-    Uses uses = {0, SN_ARRAY(kernel->arena, int, nest->instr.count),
-                 SN_ARRAY(kernel->arena, int, nest->instr.count)};
-    find_uses(kernel, nest, &uses);
-    for (int i = nest->instr.count - 1; i >= 0; i--) {
-        Instr *instr = nest->instr.at[i];
-        if (!worth_keeping(kernel, nest, instr) || uses.first[i] == uses.last[i]) continue;
-        keep(kernel, nest, instr, uses.first[i]);
-        find_uses(kernel, nest, &uses);
-    }
-}
-
 /* ---- tiles ---- */
 
 /* Makes the axis along which the first scattered load is of vectors the last one of rows. */
@@ -541,7 +451,7 @@ void sn_schedule_items(KernelIr *kernel, Nest *nest) {
     if (!cuda) sn_schedule_strip(kernel, nest);
     place(nest);
     if (cuda) sn_schedule_block(kernel, nest);
-    keep_dear_values(kernel, nest);
+    sn_schedule_keeps(kernel, nest);
     if (!cuda) cut_items(kernel, nest);
 }
 

@@ -69,6 +69,39 @@ static void rows_are_read_ahead(void **state) {
     check_text(c, "SN_AHEAD(b", true, SIZES, sizes);
 }
 
+static Value *centred(Case *c, Value *x) {
+    Value *middle = two(c, SN_OP_SUB, x, spread(c, reduce(c, SN_OP_REDUCE_MIN, x, 2), x));
+    Value *most = reduce(c, SN_OP_REDUCE_MAX, one(c, SN_OP_ABS, middle), 2);
+    return two(c, SN_OP_SUB, middle, spread(c, most, x));
+}
+
+/* Sums of rows that three loops need are kept, also where they are results; what has one row, or is too long, is not. Rows
+ * of whole groups are read ahead by other loops where results go past the caches. */
+static void sums_of_rows_are_kept(void **state) {
+    (void)state;
+    static const char *const shape[] = {"B, T, 300", "B, T, 37"};
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int both = 0; both < 2; both++) {
+            Case *c = begin_case(SN_CLUSTER_REDUCE);
+            Value *x = param(c, SN_F32, shape[i]), *y = param(c, i ? SN_BF16 : SN_F32, shape[i]);
+            Value *sum = two(c, SN_OP_ADD, x, i ? cast(c, y, SN_F32) : y);
+            result(c, centred(c, sum));
+            if (both) result(c, sum);
+            check_text(c, i ? "float r0[37]" : "float r0[300]", true, SIZES, sizes);
+        }
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    Value *x = param(c, SN_F32, "B, T, 300");
+    result(c, centred(c, two(c, SN_OP_ADD, x, expand(c, param(c, SN_F32, "300"), "B, T, 300"))));
+    check_text(c, "float r0[", false, SIZES, sizes);
+    c = begin_case(SN_CLUSTER_REDUCE);
+    x = param(c, SN_F32, "B, T, 20000");
+    result(c, centred(c, two(c, SN_OP_ADD, x, param(c, SN_F32, "B, T, 20000"))));
+    check_text(c, "float r0[", false, 2, sizes);
+    c = begin_case(SN_CLUSTER_REDUCE);
+    result(c, centred(c, param(c, SN_F32, "B, T, 300")));
+    check_text(c, "(past ? ", true, SIZES, sizes);
+}
+
 /* Whole groups of vectors, a rest, and rows shorter than a group; results that are kept, and that are computed twice. */
 static void rows_are_stored_while_the_next_is_computed(void **state) {
     (void)state;
@@ -248,6 +281,7 @@ int main(void) {
         cmocka_unit_test(stores_past_the_caches),
         cmocka_unit_test(small_results_stay_in_the_caches),
         cmocka_unit_test(rows_are_read_ahead),
+        cmocka_unit_test(sums_of_rows_are_kept),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),

@@ -54,12 +54,12 @@ SN_INLINE void sn_stream_end(void) {
 #endif
 }
 
-/* How many rows ahead of the present one to read rows of that many bytes: so far that memory has answered
- * when they are wanted. Not at all (0) rows that would push each other out of a cache that holds `most` bytes
- * of a row. */
-SN_INLINE int64_t sn_rows_ahead(int64_t bytes, int64_t most) {
-    enum { AHEAD = 6144 };
-    return bytes > most || bytes <= 0 ? 0 : (AHEAD + bytes - 1) / bytes;
+/* How many rows ahead of the present one to read rows of that many bytes, of `count` tensors at once: so far
+ * that memory has answered when they are wanted, which takes longer while stores go past the caches. Not at all (0)
+ * rows that would push each other out of a cache that holds `most` bytes of a row. */
+SN_INLINE int64_t sn_rows_ahead(int64_t bytes, int64_t count, int64_t most, uintptr_t past) {
+    const int64_t ahead = past ? 6144 : 9216, each = past ? bytes : bytes * count;
+    return bytes > most || bytes <= 0 ? 0 : (ahead + each - 1) / each;
 }
 /* `ahead`, in bytes, may lead out of the tensor: reading ahead never traps. */
 #define SN_AHEAD(p, ahead) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(ahead)))
