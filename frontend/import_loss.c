@@ -7,8 +7,17 @@ typedef struct Loss {
     Value *ignored; /* NULL: no label is ignored */
     Value
         *index; /* the label; 0 where ignored, and past the last class where negative, which gathers refuse */
-    Value *weight; /* of the label, 0 where ignored; NULL: all are 1 */
+    Value *classes; /* the weight of each class; NULL: all are 1 */
+    Value *weight;  /* of the label, 0 where ignored; NULL: all are 1 */
 } Loss;
+
+/* The weights of classes say what a loss is; an initializer would be trained. */
+static Value *class_weights(Call *c) {
+    Value *weight = sn_call_input(c, 2);
+    const Node *node = weight ? weight->producer : NULL;
+    if (!node || node->op != SN_OP_CONSTANT) return weight;
+    return sn_build_constant(c->builder, ((const AttrConstant *)node->attr)->tensor);
+}
 
 static Value *classes_last(Call *c, Value *x) {
     int permutation[SN_MAX_RANK], rank = x->type.rank;
@@ -20,7 +29,7 @@ static Value *classes_last(Call *c, Value *x) {
  * outside. */
 static bool read_labels(Call *c, Loss *loss) {
     Builder *b = c->builder;
-    Value *x = c->input[0], *weight = sn_call_input(c, 2);
+    Value *x = c->input[0], *weight = loss->classes = class_weights(c);
     if (x->type.rank < 2 || c->input[1]->type.rank != x->type.rank - 1) {
         sn_call_invalid(c, "scores of rank %d for labels of rank %d", x->type.rank, c->input[1]->type.rank);
         return false;
@@ -70,7 +79,7 @@ Value *sn_import_cross_entropy(Call *c) {
     if (sn_call_wants(c, 1))
         c->output[1] = sn_build1(c->builder, SN_OP_LOG_SOFTMAX, &(AttrAxis){1}, c->input[0]);
     AttrCrossEntropy attr = {loss.ignored != NULL, sn_call_int(c, "ignore_index", 0), 0};
-    Value *input[3] = {classes_last(c, c->input[0]), loss.label, sn_call_input(c, 2)};
+    Value *input[3] = {classes_last(c, c->input[0]), loss.label, loss.classes};
     return reduced(c, &loss, sn_build(c->builder, SN_OP_CROSS_ENTROPY, &attr, input[2] ? 3 : 2, input));
 }
 

@@ -161,6 +161,7 @@ static bool reads_needed(const Grad *g, const Node *node) {
 static bool must_take_apart(const Grad *g, const Node *node) {
     if (rules[node->op] == sn_gradient_rotary)
         return sn_gradient_wanted(g, node, 1) || sn_gradient_wanted(g, node, 2);
+    if (rules[node->op] == sn_gradient_cross_entropy) return sn_gradient_wanted(g, node, 2);
     return rules[node->op] == sn_gradient_expand;
 }
 

@@ -47,10 +47,6 @@ static Value *score_gradient(Grad *g, Node *node, Value *lse, Value *dy) {
 }
 
 void sn_gradient_cross_entropy(Grad *g, Node *node, Value *dy) {
-    if (sn_gradient_wanted(g, node, 2)) {
-        sn_gradient_fail(g, node, "unsupported by the weights of classes");
-        return;
-    }
     Node *kept = sn_gradient_with_statistic(g, node);
     if (kept) sn_gradient_give(g, kept, 0, score_gradient(g, kept, kept->output[1], dy));
 }

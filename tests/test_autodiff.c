@@ -222,7 +222,8 @@ static Value *cross_entropy_case(Maker *m) {
     Value *label = positions(m, 5, 2, (int64_t[]){2, 4});
     if (chance(m, 50)) return CALL(SN_OP_CROSS_ENTROPY, &attr, in(m, "2 4 5"), label);
     Type classes = {SN_F64, 1, (Dim[]){number(m, 5)}};
-    return CALL(SN_OP_CROSS_ENTROPY, &attr, in(m, "2 4 5"), label, random_constant(m, classes));
+    Value *weight = chance(m, 50) ? in(m, "5") : random_constant(m, classes);
+    return CALL(SN_OP_CROSS_ENTROPY, &attr, in(m, "2 4 5"), label, weight);
 }
 
 static Value *dropout_case(Maker *m) {

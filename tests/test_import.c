@@ -335,6 +335,24 @@ static void statistics_are_no_weights(void **state) {
     }
 }
 
+/* Nor is what says how much a class counts. */
+static void weights_of_classes_are_no_weights(void **state) {
+    Fixture *fixture = *state;
+    for (int k = 0; k < 2; k++) {
+        Graph *graph;
+        Model *model = model_new(fixture->arena, 17);
+        add_input(model, "x", F32, "2,4");
+        add_input(model, "labels", I64, "2");
+        set_raw(add_initializer(model, "w", F32, 4), four, sizeof four);
+        add_node(model, k ? "NegativeLogLikelihoodLoss" : "SoftmaxCrossEntropyLoss", "x labels w", "y");
+        add_output(model, "y");
+        loaded(fixture, model, &graph);
+        for (const Node *node = graph->body->first; node; node = node->next)
+            if (node->op == SN_OP_CONSTANT && node->output[0]->name && !node->origin)
+                assert_int_equal(node->output[0]->users.count, 0);
+    }
+}
+
 /* With two values for one name there would be two answers. */
 static void gradients_name_a_tensor_once(void **state) {
     Fixture *fixture = *state;
@@ -560,6 +578,7 @@ int main(void) {
         TEST(padding_values_are_exact),
         TEST(channels_are_not_spread),
         TEST(statistics_are_no_weights),
+        TEST(weights_of_classes_are_no_weights),
         TEST(gradients_name_a_tensor_once),
         TEST(slopes_of_large_numbers_are_finite),
         TEST(shape_values_are_gathered_at_any_rank),
