@@ -66,5 +66,7 @@ bool sn_integers(Pass *pass, Graph *graph) {
         sn_node_remove(node);
         changed = true;
     }
+    /* The passes that follow change what is in setup without a look at these marks. */
+    for (Node *node = graph->body->first; node; node = node->next) node->setup = false;
     return changed;
 }
