@@ -41,6 +41,7 @@ typedef struct Kernel {
     Dim together; /* CPU: so many neighbouring items, counted from the first, share what they prepare: better
                      done by one call; NULL: none do */
     int threads;
+    bool walks; /* CUDA: a grid of fewer blocks does the same, each block having several turns */
     Dim shared;
 
     /* CUDA, contractions: the same results from the library's product and then, unless that is all, the kernel

@@ -51,6 +51,34 @@ void sn_cuda_function(Emit *emit, const char *name, Text *out) {
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
 }
 
+void sn_cuda_walk(Emit *emit, const char *name, Text *out) {
+    sn_text_add(
+        out,
+        "static __device__ int64_t %s(const KERNEL_NAMEArgs &args, int64_t block, const int64_t end) {\n",
+        name);
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s    return block;\n}\n\n", sn_text_string(&emit->text));
+}
+
+bool sn_cuda_walks(const KernelIr *kernel) {
+    enum { ADDRESSES = 5 }; /* that rows and squares keep over their turns besides what they load */
+    bool walks = !kernel->use;
+    for (int i = 0; i < kernel->nest.count; i++) {
+        const Block *block = &kernel->nest.at[i]->block;
+        walks &= block->flows || ((block->tile || block->each) && kernel->buffer.count <= ADDRESSES);
+    }
+    return walks;
+}
+
+void sn_cuda_open_turns(Emit *emit) {
+    if (!sn_cuda_walks(emit->kernel)) {
+        sn_cuda_open(emit, "if (block < end)");
+        return;
+    }
+    sn_emit_line(emit, "#pragma unroll 1");
+    sn_cuda_open(emit, "for (; block < end; block += gridDim.x)");
+}
+
 void sn_cuda_declare_ahead(Emit *emit, const bool *ahead, int64_t count) {
     for (int i = 0; i < emit->nest->instr.count; i++)
         if (ahead[i])
@@ -130,22 +158,30 @@ static int kernel_blocks(const KernelIr *kernel) {
     return threads / block;
 }
 
+/* The turns of a block in nests [first, last), of each of which it has every gridDim.x-th block. */
+static void emit_nests(Emit *emit, int first, int last) {
+    for (int i = first; i < last; i++) {
+        const char *items = sn_emit_dim(emit, emit->kernel->nest.at[i]->items, NULL);
+        sn_emit_line(emit, "%sKERNEL_NAME_nest%d(args, block, %s)%s;", i + 1 < last ? "block = " : "", i,
+                     items, i + 1 < last ? sn_arena_printf(emit->arena, " - %s", items) : "");
+    }
+}
+
 /* The blocks of the first nest, then those of the next; nests that run when the others have ended are the last
- * ones. */
+ * ones, in a launch of their own. */
 static void emit_entry(Emit *emit, Text *out) {
     KernelIr *kernel = emit->kernel;
-    Dim start = sn_dim(kernel->dims, 0);
-    int last = kernel->nest.count - 1;
+    int count = kernel->nest.count, first = count;
+    while (first > 0 && kernel->nest.at[first - 1]->last) first--;
     sn_emit_function(emit, kernel->nest.at[0]);
-    sn_emit_line(emit, "const int64_t block = args.first + blockIdx.x;");
-    for (int i = 0; i <= last; i++) {
-        Dim end = sn_dim_add(kernel->dims, start, kernel->nest.at[i]->items);
-        const char *from = sn_emit_dim(emit, start, NULL);
-        const char *test =
-            i < last ? sn_arena_printf(emit->arena, "if (block < %s) ", sn_emit_dim(emit, end, NULL)) : "";
-        sn_emit_line(emit, "%s%sKERNEL_NAME_nest%d(args, block - %s);", i ? "else " : "", test, i, from);
-        start = end;
+    sn_emit_line(emit, "int64_t block = blockIdx.x;");
+    if (first < count) {
+        sn_cuda_open(emit, "if (args.first)");
+        emit_nests(emit, first, count);
+        sn_emit_line(emit, "return;");
+        sn_cuda_close(emit);
     }
+    emit_nests(emit, 0, first);
     /* Told nothing, the assembler would rather spill than use more registers than a full processor has for each. */
     int threads = kernel_threads(kernel);
     sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d, %d) ", threads,
@@ -177,6 +213,7 @@ Status sn_emit_cuda(KernelIr *kernel, Kernel *out) {
     }
     emit_entry(&emit, &functions);
     out->threads = kernel_threads(kernel);
+    out->walks = sn_cuda_walks(kernel);
     sn_text_add(&text, "%s\n", sn_device_text("prelude.cuh"));
     emit_args(&emit, &text);
     sn_text_add(&text, "%s", sn_text_string(&functions));

@@ -18,6 +18,12 @@ static Dim product(const Emit *emit, const Axes *axes) {
     return sn_schedule_product(emit->kernel->dims, axes, axes->count);
 }
 
+/* Whether the threads of a row join what they have through shared memory. */
+static bool shares(const Emit *emit) {
+    const Block *block = block_of(emit);
+    return block->beside ? block->team > 1 : block->team > WARP;
+}
+
 /* ---- rows ---- */
 
 /* Rows past the end: whole warps of them leave, but where threads of other rows wait for them they stay, at the last
@@ -91,33 +97,39 @@ static int group_packs(const Emit *emit) {
     return block->each ? (int)(block->each / block->pack) : block->ahead;
 }
 
+/* Whether all elements of a thread are there always. */
+static bool is_full(const Emit *emit) {
+    const Nest *nest = emit->nest;
+    int64_t length;
+    return !rows_stay(emit) && !nest->cut && sn_dim_is(product(emit, &nest->reduced), &length) &&
+           length == nest->block.each * nest->block.team;
+}
+
 /* Opens what is done for the element, or with `packs` the pack, q or j of a group: `at` is its place in the row. Gives the
  * number of braces to close. */
 static int open_element(Emit *emit, bool packs) {
     const Nest *nest = emit->nest;
     const Block *block = &nest->block;
-    int64_t length, whole = (int64_t)block->each * block->team;
-    bool full = !rows_stay(emit) && sn_dim_is(product(emit, &nest->reduced), &length) && !nest->cut &&
-                length == whole;
     int pack = block->pack, braces = 1;
     sn_emit_line(emit, "#pragma unroll");
     sn_cuda_open(emit, "for (int %s = 0; %s < %d; %s++)", packs ? "j" : "q", packs ? "j" : "q",
                  packs ? group_packs(emit) : group_packs(emit) * pack, packs ? "j" : "q");
     if (packs)
-        sn_emit_line(emit, "const int64_t at = base + j * (team * %d) + origin;", pack);
+        sn_emit_line(emit, "const int place = j * (team * %d) + origin;", pack);
     else if (pack > 1)
-        sn_emit_line(emit, "const int64_t at = base + q / %d * (team * %d) + origin + q %% %d * step;", pack,
-                     pack, pack);
+        sn_emit_line(emit, "const int place = q / %d * (team * %d) + origin + q %% %d * step;", pack, pack,
+                     pack);
     else
-        sn_emit_line(emit, "const int64_t %s = base + q * team + origin;", block->scans ? "place" : "at");
+        sn_emit_line(emit, "const int place = q * team + origin;");
     if (block->scans) { /* all lanes go on: they are needed */
-        sn_emit_line(emit, "const bool in = place < length;");
-        sn_emit_line(emit, "const int64_t at = in ? place : length - 1;");
-        full = true;
-    }
-    if (!full) {
-        sn_cuda_open(emit, "if (at < length)");
-        braces++;
+        sn_emit_line(emit, "const bool in = place < left;");
+        sn_emit_line(emit, "const int64_t at = in ? base + place : length - 1;");
+    } else {
+        if (!is_full(emit)) {
+            sn_cuda_open(emit, "if (place < left)");
+            braces++;
+        }
+        sn_emit_line(emit, "const int64_t at = base + place;");
     }
     sn_cuda_axes(emit, &nest->reduced, "at", false);
     return braces;
@@ -280,6 +292,8 @@ static void emit_loop(Emit *emit, const Step *step, const bool *wide) {
     } else {
         sn_cuda_open(emit, "for (int64_t base = 0; base < length; base += %d * team)", count);
     }
+    /* Places in a group are of 32 bits: each of its elements has one. */
+    if (block->scans || !is_full(emit)) sn_emit_line(emit, "const int64_t left = length - base;");
     emit->ahead = early_loads(emit, needed);
     emit_loads(emit, emit->ahead, wide);
     for (int i = 0; i < step->store.count && block->pack > 1; i++)
@@ -325,16 +339,15 @@ static void emit_share(Emit *emit, const Step *step) {
 
 static void emit_join(Emit *emit, const Step *step) {
     const Block *block = block_of(emit);
-    bool shares = block->beside ? block->team > 1 : block->team > WARP;
     if (!step->acc.count || step->acc.at[0]->running) return;
     for (int i = 0; i < step->acc.count && block->team > 1 && !block->beside; i++) {
         const Acc *acc = step->acc.at[i];
         sn_emit_line(emit, "a%d = sn_warp_%s_%s(a%d, %d);", acc->number, acc->function,
                      sn_emit_compute(acc->dtype), acc->number, block->team < WARP ? block->team : WARP);
     }
-    if (shares && block->narrow) sn_cuda_open(emit, "if (!narrow)");
-    if (shares) emit_share(emit, step);
-    if (shares && block->narrow) sn_cuda_close(emit);
+    if (shares(emit) && block->narrow) sn_cuda_open(emit, "if (!narrow)");
+    if (shares(emit)) emit_share(emit, step);
+    if (shares(emit) && block->narrow) sn_cuda_close(emit);
     for (int i = 0; i < step->acc.count; i++) {
         const Acc *acc = step->acc.at[i];
         sn_emit_line(emit, "const %s v%d = %s;", sn_emit_type(acc->dtype, false), acc->result->id,
@@ -349,8 +362,26 @@ static void emit_rowwise(Emit *emit, int ready, const unsigned char *any) {
     if (emit->nest->vector == SN_VECTOR_PARALLEL) sn_emit_place(emit, SN_PLACE_VECTOR, ready, any);
 }
 
+/* Steps join their parts in different arrays of shared memory; with a single one, a turn must not begin to write there
+ * before all have read what they have of the turn before. */
+static void emit_turns(Emit *emit, const char *name, const char *rows, Text *out) {
+    const Nest *nest = emit->nest;
+    int joins = 0;
+    for (int i = 0; i < nest->step.count; i++) {
+        const Step *step = &nest->step.at[i];
+        joins += step->loop && step->acc.count && !step->acc.at[0]->running;
+    }
+    sn_emit_function(emit, nest);
+    sn_cuda_open_turns(emit);
+    sn_emit_line(emit, "%s(args, block);", rows);
+    if (shares(emit) && joins == 1 && sn_cuda_walks(emit->kernel)) sn_emit_line(emit, "__syncthreads();");
+    sn_cuda_close(emit);
+    sn_cuda_walk(emit, name, out);
+}
+
 void sn_cuda_rows(Emit *emit, const char *name, Text *out) {
     const Nest *nest = emit->nest;
+    const char *some = sn_arena_printf(emit->arena, "%s_rows", name);
     sn_emit_function(emit, nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
     const bool *wide = sn_cuda_wide_loads(emit);
@@ -371,5 +402,6 @@ void sn_cuda_rows(Emit *emit, const char *name, Text *out) {
         }
         emit_rowwise(emit, i + 1, any);
     }
-    sn_cuda_function(emit, name, out);
+    sn_cuda_function(emit, some, out);
+    emit_turns(emit, name, some, out);
 }

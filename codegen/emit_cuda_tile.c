@@ -117,7 +117,17 @@ static void emit_results(Emit *emit, const Square *square, const unsigned char *
     close_element(emit);
 }
 
+static void emit_turns(Emit *emit, const char *name, const char *square, Text *out) {
+    sn_emit_function(emit, emit->nest);
+    sn_cuda_open_turns(emit);
+    sn_emit_line(emit, "%s(args, block);", square);
+    if (sn_cuda_walks(emit->kernel)) sn_emit_line(emit, "__syncthreads();");
+    sn_cuda_close(emit);
+    sn_cuda_walk(emit, name, out);
+}
+
 void sn_cuda_tile(Emit *emit, const char *name, Text *out) {
+    const char *one = sn_arena_printf(emit->arena, "%s_square", name);
     sn_emit_function(emit, emit->nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
     Square square = make_square(emit, any);
@@ -126,5 +136,6 @@ void sn_cuda_tile(Emit *emit, const char *name, Text *out) {
     emit_loads(emit, &square);
     emit->ahead = square.tiled;
     emit_results(emit, &square, any);
-    sn_cuda_function(emit, name, out);
+    sn_cuda_function(emit, one, out);
+    emit_turns(emit, name, one, out);
 }

@@ -111,7 +111,9 @@ typedef struct Block {
         narrow; /* each warp of the team does a row alone in runs where rows have SN_NARROW_ROW elements at most */
     bool scans; /* the team is a warp, which joins what it has so far at each element */
     int pack; /* neighbours along the vector axis that are loaded and stored at once, where they are aligned */
-    int wide;     /* no reduced axes: elements that a thread does, loading all before it stores any; 0: one */
+    int wide; /* no reduced axes: elements that a thread does, loading all before it stores any; 0: one */
+    bool
+        flows; /* what the next turn of a block loads is loaded before the results of the present one are stored */
     int tile;     /* edge of the square that a block does, along nest->tile and the vector axis; 0: none */
     int64_t each; /* elements of its row that a thread does, unrolled, so that registers can keep them; 0:
                      looped */

@@ -22,7 +22,12 @@ enum {
     MAX_EACH = 32,      /* elements of a row that a thread may keep in registers */
     AHEAD_BYTES = 32,   /* that a thread of a looped walk loads before it uses any */
     MAX_AHEAD = 8,      /* packs, and */
-    MOST_AHEAD = 16,    /* elements, each of which a thread has registers for */
+    MOST_AHEAD =
+        16, /* elements, each of which a thread has registers for; fewer where results wait besides */
+    MOST_SCATTERED =
+        16,            /* elements that a thread of a map loads one by one, each from an address of its own */
+    RESULT_BYTES = 64, /* of a thread that is made wider for more loads under way */
+    FLOW_BYTES = 112,  /* of a thread's loads for the next turn and results of the present one */
     SHARED_BYTES = 48 << 10,
 };
 
@@ -55,6 +60,17 @@ static int64_t element_bytes(const Nest *nest, bool reduced) {
     return bytes;
 }
 
+/* Loads along the vector axis that are not of whole packs. */
+static int scattered_loads(KernelIr *kernel, const Nest *nest, int pack) {
+    const bool *wide = sn_pack_loads(kernel, nest, pack);
+    int count = 0;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        count += instr->kind == SN_INSTR_LOAD && instr->varying && !wide[i];
+    }
+    return count;
+}
+
 static bool is_short(Dim axis) {
     int64_t length;
     return sn_dim_is(axis->operand[0], &length) && length < LEAST_TILE;
@@ -73,13 +89,21 @@ static int tile_edge(KernelIr *kernel, const Nest *nest) {
     return widest <= 2 && nest->step.at[0].store.count == 1 ? 2 * TILE : TILE;
 }
 
+/* Their functions take nearly all the registers that there are. */
+static bool has_doubles(const Nest *nest) {
+    for (int i = 0; i < nest->instr.count; i++)
+        if (nest->instr.at[i]->dtype == SN_F64) return true;
+    return false;
+}
+
 /* Elements that have nothing to do with one another. */
 static Block map_block(KernelIr *kernel, const Nest *nest, Dim rows) {
     Block block = {.team = 1, .rows = MAP_THREADS, .beside = true, .pack = 1};
     int64_t count, bytes = element_bytes(nest, false);
     bool few = sn_dim_is(rows, &count) && count <= FEW_ROWS;
-    int stores = 0;
-    for (int p = 0; p < nest->step.count; p++) stores += nest->step.at[p].store.count;
+    int stores = nest->step.at[0].store.count;
+    int64_t stored = 0;
+    for (int i = 0; i < stores; i++) stored += sn_dtype_bytes(nest->step.at[0].store.at[i].dtype);
     if (nest->step.count != 1 || nest->vector != SN_VECTOR_PARALLEL) return block;
     block.tile = stores * (TILE * TILE / MAP_THREADS) <= MAP_RESULTS ? tile_edge(kernel, nest) : 0;
     if (block.tile) return block;
@@ -88,8 +112,13 @@ static Block map_block(KernelIr *kernel, const Nest *nest, Dim rows) {
     if (few && block.pack == 1) return block;
     block.wide = block.pack > 1 || few ? block.pack : MAP_ALONE;
     while (block.wide * stores > MAP_RESULTS) block.wide /= 2;
-    while (!few && 2 * block.wide * stores <= MAP_RESULTS && block.wide * bytes < MAP_BYTES && block.pack > 1)
+    int scattered = scattered_loads(kernel, nest, block.pack);
+    while (!few && 2 * block.wide * stores <= MAP_RESULTS && block.wide * bytes < MAP_BYTES &&
+           2 * block.wide * stored <= RESULT_BYTES && 2 * block.wide * scattered <= MOST_SCATTERED &&
+           block.pack > 1)
         block.wide *= 2;
+    block.flows = block.pack > 1 && bytes > 0 && !scattered && !has_doubles(nest) &&
+                  block.wide * (bytes + stored) <= FLOW_BYTES;
     return block;
 }
 
@@ -144,9 +173,10 @@ static Block row_team(KernelIr *kernel, const Nest *nest, bool constant, int64_t
 /* Packs of a looped walk that are loaded together. */
 static int ahead(const Nest *nest) {
     int64_t bytes = element_bytes(nest, true) * nest->block.pack;
-    int count = 1;
-    while (count < MAX_AHEAD && 2 * count * bytes <= AHEAD_BYTES &&
-           2 * count * nest->block.pack <= MOST_AHEAD)
+    int count = 1, most = MOST_AHEAD;
+    for (int p = 0; p < nest->step.count; p++)
+        if (nest->step.at[p].loop && nest->step.at[p].store.count) most = MOST_AHEAD / 2;
+    while (count < MAX_AHEAD && 2 * count * bytes <= AHEAD_BYTES && 2 * count * nest->block.pack <= most)
         count *= 2;
     return count;
 }

@@ -67,6 +67,8 @@ static const Capability *find_capability(int sm) {
     return &other;
 }
 
+enum { WALK_WAVES = 2 }; /* below it half of the blocks at least would have a single turn */
+
 void sn_target_cuda(Target *target, int sm) {
     const Capability *capability = find_capability(sm);
     *target = (Target){
@@ -78,6 +80,7 @@ void sn_target_cuda(Target *target, int sm) {
         .warp = 32,
         .max_threads = 1024,
         .processors = capability->processors,
+        .walk_waves = WALK_WAVES,
         .l2_bytes = capability->l2,
         .shared_bytes = capability->shared,
         .library = true,

@@ -29,9 +29,11 @@ typedef struct Target {
     const char *architecture; /* what NVRTC compiles for: "sm_90a" */
     int warp, max_threads;    /* max_threads: of a block */
     int processors;           /* streaming multiprocessors */
-    int64_t shared_bytes;     /* that a block may ask for */
-    bool library;             /* there is cuBLASLt */
-    Precision precision;      /* of products of f32 */
+    int walk_waves; /* a grid of more blocks than so many times those that the device holds at once has as many as these, which
+                       have several turns each; 0: all grids have all blocks. Changes no result */
+    int64_t shared_bytes; /* that a block may ask for */
+    bool library;         /* there is cuBLASLt */
+    Precision precision;  /* of products of f32 */
 
     /* contraction: register tile and packed panel width (elements), chosen from the above */
     int tile_rows, tile_vectors;

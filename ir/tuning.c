@@ -23,7 +23,7 @@ typedef struct Entry {
     ProductKey product; /* its rows are a power of two */
     ProductWay way;
     /* FACTS */
-    int dot_percent;
+    int dot_percent, walk_waves;
     int64_t stream_bytes;
 } Entry;
 
@@ -201,9 +201,19 @@ static const char *read_product(const char *text, Entry *entry) {
     return problem ? problem : read_way(text + end, &entry->way);
 }
 
+static const char *read_gpu_facts(const char *text, Entry *entry) {
+    int end = 0;
+    if (sscanf(text, "facts walk_waves=%d%n", &entry->walk_waves, &end) != 1 || text[end])
+        return "not 'facts walk_waves=W'";
+    if (entry->walk_waves < 0 || entry->walk_waves > 1000) return "a fact out of range";
+    entry->kind = ENTRY_FACTS;
+    return NULL;
+}
+
 static const char *read_facts(const char *text, Entry *entry) {
     long long stream;
     int end = 0;
+    if (entry->machine.kind == SN_TARGET_CUDA) return read_gpu_facts(text, entry);
     int fields = sscanf(text, "facts dot_percent=%d stream_bytes=%lld%n", &entry->dot_percent, &stream, &end);
     if (fields != 2 || text[end]) return "not 'facts dot_percent=P stream_bytes=B'";
     if (entry->dot_percent < 0 || entry->dot_percent > 1000 || stream < 0) return "a fact out of range";
@@ -230,9 +240,11 @@ static const char *read_entry(const char *text, Entry *entry) {
     text = read_machine(text, &entry->machine);
     if (!text) return "it does not begin with 'cpu/BYTES/REGISTERS/KIB ' or 'cuda/CAPABILITY/PROCESSORS '";
     bool gpu = entry->machine.kind == SN_TARGET_CUDA;
-    if (gpu) return strncmp(text, "product ", 8) == 0 ? read_product(text, entry) : "not 'product'";
-    if (strncmp(text, "gemm ", 5) == 0) return read_gemm(text, entry);
     if (strncmp(text, "facts ", 6) == 0) return read_facts(text, entry);
+    if (gpu)
+        return strncmp(text, "product ", 8) == 0 ? read_product(text, entry)
+                                                 : "neither 'product' nor 'facts'";
+    if (strncmp(text, "gemm ", 5) == 0) return read_gemm(text, entry);
     return "neither 'gemm' nor 'facts'";
 }
 
@@ -289,7 +301,9 @@ void sn_tuning_product_print(Text *text, const ProductKey *key) {
 
 static void print_choice(Text *text, const Entry *entry) {
     const GemmChoice *choice = &entry->choice;
-    if (entry->kind == ENTRY_FACTS) {
+    if (entry->kind == ENTRY_FACTS && entry->machine.kind == SN_TARGET_CUDA) {
+        sn_text_add(text, "facts walk_waves=%d", entry->walk_waves);
+    } else if (entry->kind == ENTRY_FACTS) {
         sn_text_add(text, "facts dot_percent=%d stream_bytes=%lld", entry->dot_percent,
                     (long long)entry->stream_bytes);
     } else if (entry->kind == ENTRY_GEMM) {
@@ -322,6 +336,7 @@ void sn_tuning_apply(Target *target, const Tuning *tuning) {
     if (!entry) return;
     target->dot_percent = entry->dot_percent;
     target->stream_bytes = entry->stream_bytes;
+    target->walk_waves = entry->walk_waves;
 }
 
 static void drop(Tuning *tuning, const Entry *like) {

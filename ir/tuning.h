@@ -60,6 +60,7 @@ Tuning *sn_tuning_new(Arena *arena);
  *   # a comment
  *   cpu/64/32/1024 gemm f32 n=768 k=3072 tile=8x3 heights=8 piece=768 # and another
  *   cpu/64/32/1024 facts dot_percent=200 stream_bytes=16777216
+ *   cuda/90/132 facts walk_waves=2
  *   cuda/90/132 product bf16 f32 nt rows=1024 n=768 k=3072 batch=1 with=bias+gelu way=library algo=3
  *   cuda/90/132 product tf32 f32 nn rows=16 n=768 k=768 batch=1 with=none way=kernel
  *

@@ -1,5 +1,6 @@
 /* Every kernel of every model of tests/models, compiled and eager, and of a training step, through the real NVRTC where one is installed: it compiles without
- * a warning, and stays within the registers, spilled bytes and bytes of stack that cuda_budget.txt grants its kind. The
+ * a warning, and stays within the registers, spilled bytes and bytes of stack that cuda_budget.txt grants its kind. Kernels
+ * that ask for more registers than an ordinary one (codegen/emit_cuda.c) are a kind of their own, "map+" beside "map". The
  * numbers there only ever become smaller; with SINTER_WRITE_BUDGET=FILE this test writes what it measured. */
 #include "compile.h"
 #include "cuda/libraries.h"
@@ -43,6 +44,7 @@ typedef struct Use {
 typedef struct Entry {
     const char *name, *source;
     ClusterKind kind;
+    int large; /* 1: it may have more registers than an ordinary one */
     int architecture;
     Use use; /* registers 0: not reported */
 } Entry;
@@ -57,6 +59,16 @@ typedef struct Work {
     char *complaint; /* the first one; malloc */
 } Work;
 
+/* An ordinary map or row kernel leaves room for so many threads on a processor, which the bounds of its launch say. */
+static bool is_large(ClusterKind kind, const char *source) {
+    enum { ORDINARY_THREADS = 1024 };
+    const char *bounds = strstr(source, "__launch_bounds__(");
+    int threads = 0, blocks = 0;
+    if (kind != SN_CLUSTER_MAP && kind != SN_CLUSTER_REDUCE) return false;
+    assert_true(bounds && sscanf(bounds, "__launch_bounds__(%d, %d)", &threads, &blocks) == 2);
+    return threads * blocks < ORDINARY_THREADS;
+}
+
 static void add_kernel(Work *work, int architecture, ClusterKind kind, const Kernel *kernel) {
     for (; kernel; kernel = kernel->rest) {
         const char *name = sn_arena_string(work->arena, kernel->name);
@@ -67,6 +79,7 @@ static void add_kernel(Work *work, int architecture, ClusterKind kind, const Ker
         *entry = (Entry){.name = name,
                          .source = sn_arena_string(work->arena, kernel->source),
                          .kind = kind,
+                         .large = is_large(kind, kernel->source),
                          .architecture = architecture};
         *slot = *anywhere = entry;
         sn_push(work->arena, &work->entry, entry);
@@ -235,7 +248,21 @@ static Use largest(Use a, Use b) {
                  a.spilled > b.spilled ? a.spilled : b.spilled, a.stack > b.stack ? a.stack : b.stack};
 }
 
-typedef Use Grants[ARCHITECTURES][SN_CLUSTER_KIND_COUNT];
+typedef Use Grants[ARCHITECTURES][SN_CLUSTER_KIND_COUNT][2];
+
+static const char *kind_name(char name[32], int kind, int large) {
+    snprintf(name, 32, "%s%s", sn_cluster_kind_name((ClusterKind)kind), large ? "+" : "");
+    return name;
+}
+
+static void grant(Grants budget, const char *architecture, const char *kind, Use use) {
+    char name[32];
+    for (int i = 0; i < ARCHITECTURES; i++)
+        for (int k = 0; k < 2 * SN_CLUSTER_KIND_COUNT; k++)
+            if (strcmp(architecture, architectures[i].name) == 0 &&
+                strcmp(kind, kind_name(name, k / 2, k % 2)) == 0)
+                budget[i][k / 2][k % 2] = use;
+}
 
 static void read_budget(Grants budget) {
     char architecture[16], kind[32], line[256];
@@ -246,44 +273,46 @@ static void read_budget(Grants budget) {
         if (line[0] == '#' || sscanf(line, "%15s %31s %d %d %d", architecture, kind, &use.registers,
                                      &use.spilled, &use.stack) != 5)
             continue;
-        for (int i = 0; i < ARCHITECTURES; i++)
-            for (int k = 0; k < SN_CLUSTER_KIND_COUNT; k++)
-                if (strcmp(architecture, architectures[i].name) == 0 &&
-                    strcmp(kind, sn_cluster_kind_name((ClusterKind)k)) == 0)
-                    budget[i][k] = use;
+        grant(budget, architecture, kind, use);
     }
     fclose(file);
 }
 
 static void write_budget(Grants measured, const char *path) {
+    char name[32];
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    fprintf(file,
-            "# architecture, kind of cluster: most registers of a thread, bytes spilled, bytes of stack\n");
+    fprintf(
+        file,
+        "# architecture, kind of cluster (+: with many values at once): most registers of a thread, bytes "
+        "spilled, bytes of stack\n");
     for (int i = 0; i < ARCHITECTURES; i++)
-        for (int k = 0; k < SN_CLUSTER_KIND_COUNT; k++)
-            if (measured[i][k].registers)
-                fprintf(file, "%s %s %d %d %d\n", architectures[i].name, sn_cluster_kind_name((ClusterKind)k),
-                        measured[i][k].registers, measured[i][k].spilled, measured[i][k].stack);
+        for (int k = 0; k < 2 * SN_CLUSTER_KIND_COUNT; k++) {
+            Use use = measured[i][k / 2][k % 2];
+            if (use.registers)
+                fprintf(file, "%s %s %d %d %d\n", architectures[i].name, kind_name(name, k / 2, k % 2),
+                        use.registers, use.spilled, use.stack);
+        }
     assert_int_equal(fclose(file), 0);
 }
 
 /* How many kernels are over their budget; what each kind needs is in `measured`. */
 static int count_excess(const Work *work, Grants budget, Grants measured) {
     int excess = 0;
+    char name[32];
     for (int i = 0; i < work->entry.count; i++) {
         const Entry *entry = work->entry.at[i];
-        Use use = entry->use, *most = &measured[entry->architecture][entry->kind],
-            granted = budget[entry->architecture][entry->kind];
+        Use use = entry->use, *most = &measured[entry->architecture][entry->kind][entry->large],
+            granted = budget[entry->architecture][entry->kind][entry->large];
         *most = largest(*most, use);
         if (use.registers && use.registers <= granted.registers && use.spilled <= granted.spilled &&
             use.stack <= granted.stack)
             continue;
         excess++;
         print_message("%s for %s (%s): %d registers, %d bytes spilled, %d of stack; granted %d, %d, %d\n",
-                      entry->name, architectures[entry->architecture].name, sn_cluster_kind_name(entry->kind),
-                      use.registers, use.spilled, use.stack, granted.registers, granted.spilled,
-                      granted.stack);
+                      entry->name, architectures[entry->architecture].name,
+                      kind_name(name, (int)entry->kind, entry->large), use.registers, use.spilled, use.stack,
+                      granted.registers, granted.spilled, granted.stack);
     }
     return excess;
 }

@@ -56,6 +56,7 @@ static const char sorted[] =
     "cpu/64/32/1024 gemm f32 n=768 k=96 tile=8x3 heights=8 piece=768\n"
     "cuda/80/108 product bf16 f32 nt rows=1024 n=768 k=3072 batch=1 with=bias+gelu way=library algo=3 # 9 "
     "us\n"
+    "cuda/90/132 facts walk_waves=0\n"
     "cuda/90/132 product f32 f32 nn rows=16 n=768 k=768 batch=12 with=none way=kernel\n"
     "cuda/90/132 product tf32 f32 tn rows=16 n=768 k=768 batch=12 with=add+rest way=library algo=0\n";
 
@@ -71,6 +72,7 @@ static void text_is_read_and_printed(void **state) {
         "cpu/64/32/1024 gemm f32 n=768 k=96 tile=8x3 heights=8 piece=768 #\n"
         "cpu/64/32/1024 gemm f32 n=200 k=96 tile=14x2 heights=4 piece=96 # 1.5 ms\r\n"
         "   # a comment behind blanks\n"
+        "cuda/90/132 facts walk_waves=0\n"
         "cpu/32/16/512 gemm f32 n=200 k=96 tile=4x2 heights=2 piece=64\n"
         "cpu/64/32/1024 facts dot_percent=100 stream_bytes=0 #measured elsewhere";
     const char *const texts[] = {sorted, shuffled};
@@ -103,7 +105,9 @@ static void mistakes_have_a_line(void **state) {
         {"cpu/48/32/1024 gemm f32 n=1 k=1 tile=8x3 heights=8 piece=32\n", "t:1: vectors"},
         {"cpu/64/32/1024 facts dot_percent=-1 stream_bytes=0\n", "t:1: a fact"},
         {"cuda/90 product f32\n", "t:1: it does not begin with"},
-        {"cuda/90/132 facts dot_percent=1 stream_bytes=0\n", "t:1: not 'product'"},
+        {"cuda/90/132 facts dot_percent=1 stream_bytes=0\n", "t:1: not 'facts walk_waves=W'"},
+        {"cuda/90/132 facts walk_waves=-1\n", "t:1: a fact"},
+        {"cuda/90/132 gemm f32 n=1 k=1 tile=8x3 heights=8 piece=32\n", "t:1: neither 'product'"},
         {"cuda/90/132 product f32 f32 nn rows=16 n=8 k=8 batch=1 with=none\n", "t:1: not 'product TYPE"},
         {"cuda/90/132 product f32 f32 n rows=16 n=8 k=8 batch=1 with=none way=kernel\n",
          "t:1: not 'product TYPE"},

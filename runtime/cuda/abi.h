@@ -156,6 +156,8 @@ typedef struct CuCopy2D {
     X(CuResult, cuModuleGetFunction, (CuFunction *function, CuModule module, const char *name))                        \
     X(CuResult, cuFuncGetAttribute, (int *value, unsigned attribute, CuFunction function))                             \
     X(CuResult, cuFuncSetAttribute, (CuFunction function, unsigned attribute, int value))                              \
+    X(CuResult, cuOccupancyMaxActiveBlocksPerMultiprocessor,                                                           \
+      (int *count, CuFunction function, int threads, size_t shared))                                                   \
     X(CuResult, cuLaunchKernel,                                                                                        \
       (CuFunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,     \
        unsigned block_z, unsigned shared, CuStream stream, void **parameters, void **extra))                           \

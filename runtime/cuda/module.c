@@ -17,6 +17,8 @@ typedef struct CudaModule {
     int count;
     CuModule *module; /* NULL: the GPU is absent */
     CuFunction *function;
+    int *
+        resident; /* blocks of each that the GPU holds at once, where fewer blocks may do the work; 0: they may not */
 } CudaModule;
 
 static size_t aligned(size_t bytes) {
@@ -83,10 +85,20 @@ static Status allow_shared(Cuda *cuda, const Kernel *kernel, CuFunction function
                  (int)cuda->device.target.shared_bytes - used);
 }
 
+static Status find_resident(Cuda *cuda, const Kernel *kernel, CuFunction function, int *resident) {
+    int of_processor = 0;
+    if (!kernel->walks) return NULL;
+    TRY(SN_CU(cuda, cuOccupancyMaxActiveBlocksPerMultiprocessor, &of_processor, function, kernel->threads,
+              0));
+    *resident = of_processor * cuda->device.target.processors;
+    return NULL;
+}
+
 static Status load_kernel(Cuda *cuda, const Kernel *kernel, CudaModule *module, int index, size_t start) {
     TRY(SN_CU(cuda, cuModuleLoadData, &module->module[index], module->image + start));
     CuFunction *function = &module->function[index];
     TRY(SN_CU(cuda, cuModuleGetFunction, function, module->module[index], kernel->name));
+    TRY(find_resident(cuda, kernel, *function, &module->resident[index]));
     return allow_shared(cuda, kernel, *function);
 }
 
@@ -94,7 +106,8 @@ static Status load_kernels(Cuda *cuda, const Kernel *const *kernel, CudaModule *
     size_t *start = calloc((size_t)module->count + 1, sizeof *start);
     module->module = calloc((size_t)module->count + 1, sizeof *module->module);
     module->function = calloc((size_t)module->count + 1, sizeof *module->function);
-    Status status = start && module->module && module->function
+    module->resident = calloc((size_t)module->count + 1, sizeof *module->resident);
+    Status status = start && module->module && module->function && module->resident
                         ? NULL
                         : sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", module->count);
     if (!status && !find_code(module, start))
@@ -134,6 +147,7 @@ void sn_cuda_unload(Device *device, Module *opaque) {
     }
     free(module->module);
     free(module->function);
+    free(module->resident);
     free(module->image);
     free(module);
 }
@@ -195,18 +209,25 @@ typedef struct Words {
     size_t count;
 } Words;
 
-/* A grid of `blocks` blocks, the first of which has the number `first`: the argument behind all others. */
-static Status start_grid(Cuda *cuda, CuFunction function, const LaunchArguments *arguments, Words *words,
+/* How many blocks a grid has for that many blocks' work. */
+static int64_t grid_blocks(const Cuda *cuda, int64_t blocks, int64_t resident) {
+    int64_t waves = cuda->device.target.walk_waves;
+    return waves && resident && blocks > waves * resident ? resident : blocks;
+}
+
+/* A grid for `blocks` blocks, the first of which has the number `first`: the argument behind all others. */
+static Status start_grid(Cuda *cuda, const CudaModule *module, const LaunchArguments *arguments, Words *words,
                          int64_t first, int64_t blocks, CuStream stream) {
     words->at[words->count - 1] = (uint64_t)first;
     size_t bytes = words->count * sizeof *words->at;
     void *extra[] = {SN_CU_LAUNCH_BUFFER_POINTER, words->at, SN_CU_LAUNCH_BUFFER_SIZE, &bytes,
                      SN_CU_LAUNCH_END};
-    return SN_CU(cuda, cuLaunchKernel, function, (unsigned)blocks, 1, 1, (unsigned)arguments->threads, 1, 1,
-                 (unsigned)arguments->shared, stream, NULL, extra);
+    blocks = grid_blocks(cuda, blocks, module->resident[arguments->kernel]);
+    return SN_CU(cuda, cuLaunchKernel, module->function[arguments->kernel], (unsigned)blocks, 1, 1,
+                 (unsigned)arguments->threads, 1, 1, (unsigned)arguments->shared, stream, NULL, extra);
 }
 
-static Status start(Cuda *cuda, CuFunction function, const LaunchArguments *arguments, int *fault) {
+static Status start(Cuda *cuda, const CudaModule *module, const LaunchArguments *arguments, int *fault) {
     /* { void *buffer[]; long long symbol[]; int *fault; long long first } */
     Words words;
     words.count = 0;
@@ -219,9 +240,9 @@ static Status start(Cuda *cuda, CuFunction function, const LaunchArguments *argu
     Lane *lane;
     TRY(sn_cuda_lane(cuda, &lane));
     CuStream stream = sn_cuda_lane_stream(lane);
-    TRY(start_grid(cuda, function, arguments, &words, 0, arguments->items, stream));
+    TRY(start_grid(cuda, module, arguments, &words, 0, arguments->items, stream));
     if (arguments->after <= 0) return NULL;
-    return start_grid(cuda, function, arguments, &words, arguments->items, arguments->after, stream);
+    return start_grid(cuda, module, arguments, &words, arguments->items, arguments->after, stream);
 }
 
 Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
@@ -239,7 +260,7 @@ Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arg
                        "a kernel of %d buffers and %d sizes is unsupported: they exceed %d bytes",
                        arguments->buffer_count, arguments->symbol_count, ARGUMENT_BYTES);
     TRY(sn_cuda_enter(cuda));
-    Status status = start(cuda, ((CudaModule *)module)->function[arguments->kernel], arguments, fault);
+    Status status = start(cuda, (const CudaModule *)module, arguments, fault);
     sn_cuda_leave(cuda);
     return status;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 enum { USUAL_SHARED = 48 << 10, MOST_SHARED = 227 << 10, MAX_THREADS = 1024, REGISTERS = 32 };
+enum { PROCESSOR_THREADS = 2048 };
 
 struct CUmod_st {
     void *library;
@@ -152,6 +153,19 @@ CuResult cuFuncSetAttribute(CuFunction function, unsigned attribute, int value) 
         (size_t)value + static_shared(function) > MOST_SHARED)
         return SN_CU_INVALID_VALUE;
     function->dynamic_limit = (size_t)value;
+    return SN_CU_SUCCESS;
+}
+
+CuResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *count, CuFunction function, int threads,
+                                                     size_t shared) {
+    Call call(EMU_CONTEXT);
+    *count = 0;
+    if (call.refused) return call.refused;
+    if (!emu_driver.functions.count(function)) return CU_INVALID_HANDLE;
+    if (threads < 1 || threads > thread_limit(function)) return SN_CU_INVALID_VALUE;
+    size_t bytes = shared + static_shared(function);
+    int by_threads = PROCESSOR_THREADS / threads, by_shared = bytes ? (int)(MOST_SHARED / bytes) : by_threads;
+    *count = (int)emu_setting("resident", by_threads < by_shared ? by_threads : by_shared);
     return SN_CU_SUCCESS;
 }
 
