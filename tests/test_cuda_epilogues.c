@@ -192,8 +192,60 @@ static void a_wrong_sum_is_found(void **state) {
     assert_true(difference(got, expected, count) <= 1e-3);
 }
 
+/* ---- plans alone ---- */
+
+static Plan *plan_of(Arena *arena, Target *target, const char *text) {
+    Plan *plan;
+    sn_target_cuda(target, 90);
+    assert_ok(sn_plan_new(arena, parse_fused(arena, text), target, false, sn_codegen, &plan));
+    return plan;
+}
+
+/* sums = rows of dy (T, 16) added up, before dyᵀ·x; `between` reads them before that, or does not. */
+static const char *sum_before_product(Arena *arena, bool narrow, bool between) {
+    const char *type = narrow ? "bf16" : "f32";
+    return sn_arena_printf(
+        arena,
+        "graph \"sums\" stage fused\nsymbol T\ninput %%0 \"dy\": %s[T, 16]\ninput %%1 \"x\": %s[T, 24]\n"
+        "%%2 = cluster(%%0) {kind = reduce} {\n  param %%3: %s[T, 16]\n%s"
+        "  %%4 = reduce_sum(%s) {axes = [0]} : f32[1, 16]\n  return %%4\n} : f32[1, 16] ; group 1\n%s"
+        "%%5 = cluster(%%0, %%1) {kind = contract} {\n  param %%6: %s[T, 16]\n  param %%7: %s[T, 24]\n"
+        "  %%8 = view(%%6) {extent = [16, T], index = [i1, i0]} : %s[16, T]\n"
+        "  %%9 = contract(%%8, %%7) : %s[16, 24]\n%s"
+        "  return %s\n} : f32[16, 24] ; group 2\noutput %s \"sum\"\noutput %%5 \"y\"\n",
+        type, type, type, narrow ? "  %10 = cast(%3) {to = f32} : f32[T, 16]\n" : "", narrow ? "%10" : "%3",
+        between ? "%12 = cluster(%2) {kind = map} {\n  param %13: f32[1, 16]\n  %14 = neg(%13) : f32[1, 16]\n"
+                  "  return %14\n} : f32[1, 16] ; group 3\n"
+                : "",
+        type, type, type, type, narrow ? "  %11 = cast(%9) {to = f32} : f32[16, 24]\n" : "",
+        narrow ? "%11" : "%9", between ? "%12" : "%2");
+}
+
+/* A sum that comes before the product waits for it, unless somebody else would have to wait too; also of narrow operands,
+ * as sums have the result's type. */
+static void sums_wait_for_their_product(void **state) {
+    (void)state;
+    Target target;
+    for (int narrow = 0; narrow < 2; narrow++)
+        for (int between = 0; between < 2; between++) {
+            Arena *arena = sn_arena_new();
+            const char *text = sum_before_product(arena, narrow, between);
+            const Plan *plan = plan_of(arena, &target, text);
+            assert_int_equal(plan->launch_count, 2 + between);
+            if (between) {
+                for (int i = 0; i < 3; i++) assert_int_equal(plan->launch[i].summed_by, -1);
+            } else {
+                assert_int_equal(plan->launch[1].summed_by, 0);
+                assert_int_equal(plan->launch[0].product->full->form->sum_of, SN_LIBRARY_SUM_A);
+                assert_int_equal(plan->launch[0].more[0], plan->launch[1].buffer[1]);
+            }
+            sn_arena_free(arena);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_wait_for_their_product),
         cmocka_unit_test(steps_are_the_same),
         cmocka_unit_test(few_rows_are_the_kernels),
         cmocka_unit_test(a_wrong_sum_is_found),
