@@ -158,12 +158,22 @@ static int kernel_blocks(const KernelIr *kernel) {
     return threads / block;
 }
 
-/* The turns of a block in nests [first, last), of each of which it has every gridDim.x-th block. */
+/* Nests [first, last): of each a block has every gridDim.x-th block, or it has one block of one of them. */
 static void emit_nests(Emit *emit, int first, int last) {
+    bool walks = sn_cuda_walks(emit->kernel);
     for (int i = first; i < last; i++) {
         const char *items = sn_emit_dim(emit, emit->kernel->nest.at[i]->items, NULL);
-        sn_emit_line(emit, "%sKERNEL_NAME_nest%d(args, block, %s)%s;", i + 1 < last ? "block = " : "", i,
-                     items, i + 1 < last ? sn_arena_printf(emit->arena, " - %s", items) : "");
+        if (i + 1 == last) {
+            sn_emit_line(emit, "KERNEL_NAME_nest%d(args, block, %s);", i, items);
+        } else if (walks) {
+            sn_emit_line(emit, "block = KERNEL_NAME_nest%d(args, block, %s) - %s;", i, items, items);
+        } else {
+            sn_cuda_open(emit, "if (block < %s)", items);
+            sn_emit_line(emit, "KERNEL_NAME_nest%d(args, block, %s);", i, items);
+            sn_emit_line(emit, "return;");
+            sn_cuda_close(emit);
+            sn_emit_line(emit, "block -= %s;", items);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ static void emulate(void) {
     setenv("SINTER_LIBCUDA", SN_EMULATED "/libemulated_cuda.so", 1);
     setenv("SINTER_LIBNVRTC", SN_EMULATED "/libemulated_nvrtc.so", 1);
     setenv("SINTER_LIBCUBLASLT", SN_EMULATED "/libemulated_cublaslt.so", 1);
-    setenv("SINTER_EMULATOR", "order=2", 1);
+    setenv("SINTER_EMULATOR", "order=2,processors=1,resident=1", 1);
 }
 
 static char *read_refusals(void) {

@@ -18,6 +18,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def all_cases():
     names = ["peaks"]
     names += [f"forward-{size}-{precision}" for size in ORDER for precision in PRECISIONS]
     names += [f"decode-gpt2-{precision}" for precision in ("f32", "bf16")]
-    names += [f"kernels-{size}-{precision}" for size in ("S", "2p7") for precision in PRECISIONS]
+    names += [f"kernels-{size}-{precision}{turns}" for size in ("S", "2p7") for precision in PRECISIONS for turns in ("", "-once")]
     names += [f"train-{size}-{precision}-{phase}" for size in ORDER for precision in PRECISIONS for phase in PHASES]
     names += ["warmup-S-f32"] + [f"autotune-S-{precision}" for precision in PRECISIONS]
     names += [f"contexts-{size}-{precision}-{phase}-{context}" for context in CONTEXTS for size in ORDER
@@ -172,13 +173,25 @@ def decode(arguments, precision, result):
             sinter=f"--matmul-precision {matmul} --state past.*=present.*", runs=30)
 
 
-def kernels(arguments, size, precision, result):
-    """The time of each kernel of the compiled and the eager program."""
+def one_turn_each(arguments):
+    """A tuning file that gives each block one turn, however many there are."""
+    said = limited(arguments, [arguments.sinter, "doctor"], stdout=subprocess.PIPE, text=True)
+    capability, processors = re.search(r"sm_(\d+)a?, (\d+) processors", said).groups()
+    path = os.path.join(arguments.out, "once.txt")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"cuda/{capability}/{processors} facts walk_waves=0\n")
+    return path
+
+
+def kernels(arguments, size, precision, result, once):
+    """The time of each kernel of the compiled and the eager program; `once`: with blocks that have one turn each."""
     dtype, matmul = PRECISIONS[precision]
     model = make_model(arguments, "llama", llama_options(size), dtype)
     command = [arguments.sinter, "bench", model, "--device", "cuda", "--matmul-precision", matmul, "--modes", "compiled,eager",
                "--shape", f"input_ids={BATCH}x{CONTEXT}", "--warmup", "1" if arguments.small else "5", "--iters",
                "2" if arguments.small else "20", "--kernels", "-o", "json"]
+    if once:
+        command += ["--tuning", one_turn_each(arguments)]
     with open(result + ".part", "w", encoding="utf-8") as file:
         limited(arguments, command, stdout=file)
     os.replace(result + ".part", result)
@@ -216,7 +229,7 @@ def run_case(arguments, name, result):
         device = "cpu" if arguments.small else "cuda"
         limited(arguments, [arguments.torch, "-c", PEAKS, result, device, str(PEAK_ELEMENTS), str(PEAK_SIZE)])
     else:
-        {"forward": forward, "decode": lambda a, _, p, r: decode(a, p, r), "kernels": kernels, "train": train,
+        {"forward": forward, "decode": lambda a, _, p, r: decode(a, p, r), "kernels": lambda a, s, p, *rest: kernels(a, s, p, rest[-1], "once" in rest), "train": train,
          "warmup": warmup, "autotune": lambda a, s, p, r: forward(a, s, p, r, "max-autotune"), "contexts": lambda a, s, p, phase, context, r: train(a, s, p, phase, r, int(context))}[group](
             arguments, *rest, result)
 
