@@ -44,6 +44,7 @@ static Status lower_plain(Gemm *gemm) {
     Lower *lower = &gemm->lower;
     Plain *plain = SN_NEW(lower->arena, Plain);
     const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &plain->frame);
+    if (gemm->attr->halves) return sn_fail(SN_UNSUPPORTED, "halves of bytes in panels of another width");
     if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
     const Dim *full = plain->frame.full;
     sn_lower_nest(lower);
@@ -99,6 +100,7 @@ Status sn_lower_contract(KernelIr *kernel) {
     gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1];
     /* Of equal depths the one that the panels were made by, for it decides how they lie. */
     gemm.K = gemm.attr->packed && !gemm.attr->group ? b.dim[b.rank - 2] : a.dim[a.rank - 1];
+    if (gemm.attr->halves) gemm.K = sn_dim_mulc(kernel->dims, gemm.K, 2);
     kernel->flops =
         sn_dim_mulc(kernel->dims, sn_dim_mul(kernel->dims, sn_type_count(kernel->dims, type), gemm.K), 2);
     if (kernel->target->kind == SN_TARGET_CPU)

@@ -195,7 +195,7 @@ static void choose_tile(Gemm *gemm) {
         gemm->mode ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
     if (gemm->mode) {
         choose_block(gemm);
-        if (gemm->mode != WORDS)
+        if (gemm->mode != WORDS && !(gemm->attr && gemm->attr->halves))
             take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
         if (gemm->attr && gemm->attr->block) gemm->piece = WIDENED;
         return;
@@ -213,8 +213,9 @@ bool sn_gemm_has_tiles(const Gemm *gemm) {
     bool empty = sn_dim_equals(sn_type_count(kernel->dims, packed), 0); /* then nothing is loaded */
     int64_t panel;
     return !empty && packed_mode(gemm) && sn_dim_is(packed.dim[gemm->rank], &panel) &&
-           panel == (gemm->attr->group ? kernel->target->panel
-                                       : sn_tuning_panel(kernel->target, packed.dtype, gemm->N, gemm->K));
+           panel == (gemm->attr->group || gemm->attr->halves
+                         ? kernel->target->panel
+                         : sn_tuning_panel(kernel->target, packed.dtype, gemm->N, gemm->K));
 }
 
 Status sn_lower_gemm_cpu(Gemm *gemm) {
@@ -248,17 +249,19 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     int64_t stride = usable_stride(gemm, a_across);
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
-        "%s#define SN_GEMM_B %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_KC %d\n#define %s %d\n#define "
+        "%s#define SN_GEMM_B %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_BITS %d\n#define SN_GEMM_KC "
+        "%d\n#define %s %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n%s",
-        tile_defines(gemm), gemm->mode, (long long)gemm->attr->block, gemm->piece,
+        tile_defines(gemm), gemm->mode, (long long)gemm->attr->block, gemm->attr->halves ? 4 : 8, gemm->piece,
         gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS", gemm->heights, a_across, b_across, ahead,
         (long long)stride, depth_define(gemm));
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";
     gemm->use->file[files++] = gemm->mode ? "gemm_packed.h" : "gemm_unpacked.h";
+    if (gemm->attr->block) gemm->use->file[files++] = "gemm_blocks.h";
     gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
                                         sn_template_number(kernel, gemm->use, gemm->M),
                                         sn_template_number(kernel, gemm->use, gemm->N),

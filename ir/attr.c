@@ -90,7 +90,7 @@ static const Field attention_field[] = {
 INFO(attention, AttrAttention);
 
 static const Field contract_field[] = {OPTION(AttrContract, packed, BOOL), OPTION(AttrContract, columns, DIM),
-                                       OPTION(AttrContract, block, INT64),
+                                       OPTION(AttrContract, block, INT64), OPTION(AttrContract, halves, BOOL),
                                        OPTION(AttrContract, group, INT64)};
 INFO(contract, AttrContract);
 

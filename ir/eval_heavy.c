@@ -56,6 +56,20 @@ Status sn_eval_matmul(Eval *eval, const Node *node) {
     return NULL;
 }
 
+/* Both rows of each byte of b. */
+static const Array *without_halves(Eval *eval, const Array *b) {
+    int64_t extent[SN_MAX_RANK], panel = b->extent[b->rank - 1];
+    for (int k = 0; k < b->rank; k++) extent[k] = b->extent[k];
+    extent[b->rank - 2] *= 2;
+    Array *made = sn_array_new(eval->arena, SN_I8, b->rank, extent);
+    for (int64_t i = 0; i < made->count; i++) {
+        int64_t k = i / panel, both = b->i[k / 2 * panel + i % panel],
+                low = (both & 15) < 8 ? both & 15 : (both & 15) - 16;
+        made->i[i] = k % 2 == 0 ? low : (both - low) / 16 - (low < 0);
+    }
+    return made;
+}
+
 /* b with its factors multiplied in. */
 static const Array *with_factors(Eval *eval, const Node *node, const Array *b, const Array *factors) {
     int64_t block = ((const AttrContract *)node->attr)->block, panel = b->extent[b->rank - 1];
@@ -90,6 +104,7 @@ Status sn_eval_contract(Eval *eval, const Node *node) {
     Array *out;
     TRY(sn_eval_output(eval, node, 0, &out));
     if (out->count == 0) return NULL;
+    if (((const AttrContract *)node->attr)->halves) b = without_halves(eval, b);
     if (node->input_count > 2) b = with_factors(eval, node, b, sn_eval_input(eval, node, 2));
     int64_t rows = a->extent[a->rank - 2], length = a->extent[a->rank - 1];
     if (((const AttrContract *)node->attr)->group) b = without_groups(eval, b, length);

@@ -57,17 +57,22 @@ static bool is_narrower(DType a, DType b) {
 static Status check_factors(Infer *infer, const Node *node) {
     const AttrContract *attr = node->attr;
     bool given = node->input_count > 2;
-    if (given != (attr->block > 0) || (given && !attr->packed))
+    if (given != (attr->block > 0) || (given && !attr->packed) || (attr->halves && !given))
         return sn_fail(SN_INVALID, "blocks of %lld rows, and %s factors", (long long)attr->block,
                        given ? "with" : "without");
     if (!given) return NULL;
     Type b = node->input[1]->type, factors = node->input[2]->type;
+    if (attr->halves && (b.dtype != SN_I8 || attr->block % 2 != 0))
+        return sn_fail(SN_INVALID, "halves of %s in blocks of %lld rows", sn_dtype_name(b.dtype),
+                       (long long)attr->block);
     if (factors.dtype != SN_F32 || factors.rank != b.rank)
         return sn_fail(SN_INVALID, "factors of rank %d for a matrix of rank %d", factors.rank, b.rank);
     Dims *dims = infer->graph->dims;
     for (int k = 0; k < b.rank; k++) {
         Dim wanted = b.dim[k];
-        if (k == b.rank - 2) wanted = sn_dim_ceildiv(dims, wanted, sn_dim(dims, attr->block));
+        if (k == b.rank - 2)
+            wanted = sn_dim_ceildiv(dims, sn_dim_mulc(dims, wanted, attr->halves ? 2 : 1),
+                                    sn_dim(dims, attr->block));
         TRY(sn_infer_equal_dim(infer, node, "the factors", wanted, factors.dim[k], NULL));
     }
     return NULL;
@@ -88,9 +93,11 @@ Status sn_infer_contract(Infer *infer, Node *node) {
     Dim *dim = SN_ARRAY(infer->graph->arena, Dim, a.rank), inner = a.dim[a.rank - 1];
     if (attr->group)
         inner = sn_dim_ceildiv(infer->graph->dims, inner, sn_dim(infer->graph->dims, attr->group));
+    Dim rows = b.dim[a.rank - 2 + attr->packed];
+    if (attr->halves) rows = sn_dim_mulc(infer->graph->dims, rows, 2);
     for (int k = 0; k < a.rank - 2; k++)
         TRY(sn_infer_equal_dim(infer, node, "the batch extents", a.dim[k], b.dim[k], &dim[k]));
-    TRY(sn_infer_equal_dim(infer, node, "the inner extents", inner, b.dim[a.rank - 2 + attr->packed], NULL));
+    TRY(sn_infer_equal_dim(infer, node, "the inner extents", inner, rows, NULL));
     dim[a.rank - 2] = a.dim[a.rank - 2];
     dim[a.rank - 1] = attr->packed ? attr->columns : b.dim[b.rank - 1];
     return sn_infer_set(node, 0, attr->group ? SN_I32 : a.dtype, a.rank, dim);

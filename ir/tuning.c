@@ -429,6 +429,6 @@ bool sn_tuning_gemm_key(const Node *contract, GemmKey *out) {
     const AttrContract *attr = contract->attr;
     Type type = contract->input[1]->type;
     out->dtype = type.dtype;
-    return attr->packed && !attr->group && sn_dim_is(attr->columns, &out->N) &&
+    return attr->packed && !attr->group && !attr->halves && sn_dim_is(attr->columns, &out->N) &&
            sn_dim_is(type.dim[type.rank - 2], &out->K);
 }

@@ -31,6 +31,29 @@ static bool has_panels(Dim rows, DType dtype) {
     return dtype == SN_I8 || K % 2 == 0; /* two rows share a word */
 }
 
+/* Whether two rows share a byte: whole numbers of four bits, with factors for blocks of rows. */
+static bool has_halves(const NarrowWeights *narrow, Dim rows) {
+    int64_t K;
+    return narrow->block && narrow->block % 2 == 0 && narrow->least >= -8 && narrow->most <= 7 &&
+           sn_dim_is(rows, &K) && K % 2 == 0;
+}
+
+/* i8 [batch…, K, N] as [batch…, K / 2, N]: the first of two rows in the lower half of a byte, the second above. */
+static Value *joined_rows(Builder *b, Value *elements) {
+    Dims *dims = b->graph->dims;
+    Type type = elements->type;
+    int axis = type.rank - 2;
+    Dim count = sn_dim_floordiv(dims, type.dim[axis], sn_dim(dims, 2));
+    Value *row[2], *wide = sn_build_cast(b, elements, SN_I32), *sixteen = sn_build_scalar(b, SN_I32, 16);
+    for (int k = 0; k < 2 && wide; k++) row[k] = sn_build_slice(b, wide, axis, sn_dim(dims, k), count, 2);
+    if (!wide || !row[0] || !row[1]) return NULL;
+    sixteen = sn_build_expand(b, sixteen, type.rank, row[0]->type.dim);
+    Value *low = sn_build2(b, SN_OP_MOD, NULL, row[0], sixteen);
+    Value *high = sn_build2(b, SN_OP_MUL, NULL, row[1], sixteen);
+    Value *both = low && high ? sn_build2(b, SN_OP_ADD, NULL, low, high) : NULL;
+    return both ? sn_build_cast(b, both, SN_I8) : NULL;
+}
+
 /* What is packed for b: b, or the narrow elements that it is made of. */
 static Value *packed_elements(Pass *pass, Builder *builder, Value *b, NarrowWeights *narrow) {
     bool setup = b->producer && b->producer->setup;
@@ -48,10 +71,13 @@ static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     NarrowWeights narrow = {.dtype = SN_F32};
     Value *whole = node->input[1], *b = packed_elements(pass, &builder, whole, &narrow);
     pass->status = builder.status;
+    const Dim *end = whole->type.dim + whole->type.rank;
+    bool halves = has_halves(&narrow, end[-2]);
+    if (b && halves) b = joined_rows(&builder, b);
     if (!b) return;
-    const Dim *end = b->type.dim + b->type.rank;
     AttrPack pack = {.panel = sn_tuning_panel(pass->target, b->type.dtype, end[-1], end[-2])};
-    AttrContract contract = {.packed = true, .columns = end[-1], .block = narrow.block};
+    AttrContract contract = {.packed = true, .columns = end[-1], .block = narrow.block, .halves = halves};
+    if (halves) pack.panel = pass->target->panel;
     Value *operand[3] = {node->input[0], sn_build1(&builder, SN_OP_PACK, &pack, b)};
     Value *factors = narrow.scaled || narrow.block ? sn_narrow_factors(&builder, whole, &narrow) : NULL;
     if (narrow.block && factors) operand[2] = sn_build1(&builder, SN_OP_PACK, &pack, factors);

@@ -148,6 +148,7 @@ static void packed(void **state) {
     for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
         check_packed(&cases[t], (const int64_t[]){3, 17}, NULL);
         if (cases[t].panels == SN_I8) check_packed(&cases[t], (const int64_t[]){1, 3}, NULL);
+        if (cases[t].block) check_packed(&cases[t], (const int64_t[]){1, 1}, NULL);
         if (cases[t].depth == 40 && !cases[t].turned)
             check_packed(&cases[t], (const int64_t[]){3, 10}, "4*T");
     }
@@ -189,6 +190,36 @@ static void products_of_bytes(void **state) {
     check_bytes(130, false, true, false);
     check_bytes(31, false, true, true);
     check_bytes(4103, false, false, false);
+}
+
+/* Four bits a number, two rows in a byte, with factors of blocks of rows. */
+static void check_halves(int64_t depth, int64_t block, bool turned) {
+    static const int64_t bindings[] = {1, 1, 1, 2, 3, 2, 1, 9, 0, 9, 3, 17, 13, 10};
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    char text[96];
+    param(c, SN_U8, "B, T"); /* names the symbols */
+    snprintf(text, sizeof text, turned ? "%lld, B*T" : "B*T, %lld", (long long)depth);
+    Value *operand[3] = {param(c, SN_F32, text)};
+    if (turned) operand[0] = transpose(c, operand[0], (int[]){1, 0});
+    long long panel = c->target.panel, panels = (199 + panel) / panel, half = depth / 2;
+    snprintf(text, sizeof text, "%lld, %lld, %lld", panels, half, panel);
+    operand[1] = param(c, SN_I8, text);
+    snprintf(text, sizeof text, "%lld, %lld, %lld", panels, (long long)((depth + block - 1) / block), panel);
+    operand[2] = param(c, SN_F32, text);
+    Dim columns = sn_dim(c->graph->dims, 200);
+    AttrContract attr = {.packed = true, .columns = columns, .block = block, .halves = true};
+    Value *y = sn_build(&c->b, SN_OP_CONTRACT, &attr, 3, operand);
+    assert_ok(c->b.status);
+    result(c, reshape(c, y, "B, T, 200"));
+    c->low = -128, c->high = 127;
+    check(c, 7, bindings);
+}
+
+static void products_of_halves(void **state) {
+    (void)state;
+    check_halves(64, 16, false);
+    check_halves(300, 32, false);
+    check_halves(300, 128, true);
 }
 
 /* Bytes packed in groups. */
@@ -447,6 +478,7 @@ int main(void) {
         cmocka_unit_test(types),
         cmocka_unit_test(packed),
         cmocka_unit_test(products_of_bytes),
+        cmocka_unit_test(products_of_halves),
         cmocka_unit_test(packed_groups),
         cmocka_unit_test(windows),
         cmocka_unit_test(packs_of_all_sizes),

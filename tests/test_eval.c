@@ -552,7 +552,13 @@ static void packed_products(void **state) {
     attr = (AttrContract){.packed = true, .columns = sn_dim(call.graph->dims, 2), .group = 2};
     assert_ok(finish(&call, sn_build(&call.builder, SN_OP_CONTRACT, &attr, 2, call.value), false, &got));
     assert_same(got, ARRAY(SN_I32, "1 2", -32631, 523), "packed bytes");
-    attr.group = 0;
+    const Array *halves[3] = {ARRAY(SN_F32, "1 2", 10, 1), ARRAY(SN_I8, "1 1 2", -121, 0x2f),
+                              ARRAY(SN_F32, "1 1 2", 1, 2)};
+    call = call_of(arena, 3, halves);
+    attr = (AttrContract){.packed = true, .columns = sn_dim(call.graph->dims, 2), .block = 2, .halves = true};
+    assert_ok(finish(&call, sn_build(&call.builder, SN_OP_CONTRACT, &attr, 3, call.value), false, &got));
+    assert_same(got, ARRAY(SN_F32, "1 2", 62, -16), "packed halves of bytes");
+    attr = (AttrContract){.packed = true};
 
     /* Two batches of two panels, with one row of inner extent 1. */
     const Array *batched[2] = {F("2 1 1", 10, 100), F("2 2 1 2", 1, 2, 3, 0, 4, 5, 6, 0)};

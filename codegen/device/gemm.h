@@ -7,8 +7,8 @@
  *                      of it (tile.h's SN_TILE_B is then the same). With words A is u8, sums are i32, K counts
  *                      words, and the lengths below are in words too, but not the k of A's holes
  *   SN_GEMM_DEPTH      with words: the bytes of K
- *   SN_GEMM_BLOCK      with i8 panels: rows of K that share a factor for each column (SN_TILE_B is 1, since all are
- *                      widened with it first); 0 (default): no factors
+ *   SN_GEMM_BLOCK      with i8 panels: rows of K that share a factor for each column, which gemm_blocks.h is about
+ *                      (SN_TILE_B is 1); 0 (default): no factors
  *   SN_GEMM_KC         K is cut into equal pieces of at most this, a multiple of 32; default 768, and 384 for
  *                      a B that is packed as it is read
  *   SN_GEMM_A_ALONG_M  the lanes of sn_gemm_a_v: 0 consecutive k (default, row-major A), 1 consecutive m
@@ -59,6 +59,9 @@
 #ifndef SN_GEMM_BLOCK
 #define SN_GEMM_BLOCK 0
 #endif
+#ifndef SN_GEMM_BITS
+#define SN_GEMM_BITS 8
+#endif
 #if SN_GEMM_B != SN_TILE_B && !((SN_GEMM_B == 0 || SN_GEMM_BLOCK) && SN_TILE_B == 1)
 #error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0 or has blocks"
 #endif
@@ -93,6 +96,8 @@ typedef struct SnGemm {
 
 SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, int64_t K) {
     int64_t pieces = K > SN_GEMM_KC ? sn_ceil_div(K, SN_GEMM_KC) : 1;
+    /* Pieces of blocks are short, for they are near when they are widened; few rows that lie have no need of them. */
+    if (SN_GEMM_BLOCK && SN_GEMM_A_STRIDE && M <= 2 * SN_TILE_MR) pieces = 1;
     return (SnGemm){.context = context,
                     .M = M,
                     .N = N,

@@ -23,7 +23,7 @@
 
 /* The bytes of k rows of a panel as it is stored. */
 #if SN_GEMM_BLOCK
-#define SN_GEMM_PANEL_BYTES(k) (SN_TILE_NR * (k))
+#define SN_GEMM_PANEL_BYTES(k) (SN_TILE_NR * (k)*SN_GEMM_BITS / 8)
 SN_INLINE const void *sn_gemm_factors(const SnContext *context, int64_t batch);
 #else
 #define SN_GEMM_PANEL_BYTES(k) SN_TILE_PANEL_BYTES(k)
@@ -73,26 +73,15 @@ SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemm
 #endif
 }
 
-#if SN_GEMM_B == 4
+#if SN_GEMM_BLOCK
+SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, float *wide);
+SN_OUTLINE void sn_gemm_few(const SnGemm *g, const SnGemmRound *r, float *a, float *sums);
+#elif SN_GEMM_B == 4
 /* A round's piece of panel p as f32: once for the many heights that meet it. */
 SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, float *wide) {
     const int8_t *panel = (const int8_t *)sn_gemm_panel(g, r, p);
-#if SN_GEMM_BLOCK
-    const float *factors = (const float *)sn_gemm_factors(g->context, r->batch) +
-                           p * sn_ceil_div(g->K, SN_GEMM_BLOCK) * SN_TILE_NR;
-    for (int64_t k = 0, end; k < r->count; k = end) {
-        int64_t block = (r->k + k) / SN_GEMM_BLOCK;
-        end = sn_least(r->count, (block + 1) * SN_GEMM_BLOCK - r->k);
-        for (int64_t j = 0; j < SN_TILE_NR; j += SN_LANES) {
-            vf32 factor = sn_load_f32_v(factors + block * SN_TILE_NR + j);
-            for (int64_t i = k * SN_TILE_NR + j; i < end * SN_TILE_NR; i += SN_TILE_NR)
-                sn_store_f32_v(wide + i, SN_CONVERT(sn_load_i8_v(panel + i), vf32) * factor);
-        }
-    }
-#else
     for (int64_t i = 0; i < r->count * SN_TILE_NR; i += SN_LANES)
         sn_store_f32_v(wide + i, SN_CONVERT(sn_load_i8_v(panel + i), vf32));
-#endif
 }
 #endif
 
@@ -110,6 +99,12 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
         if (!sn_gemm_lies(g, u))
             sn_gemm_gather_a(g->context, r->batch, m, rows, g->M, r->k, r->count, sn_gemm_copy(r, u, a));
     }
+#if SN_GEMM_BLOCK
+    if (heights <= 2) {
+        sn_gemm_few(g, r, a, sums);
+        return;
+    }
+#endif
     for (int64_t p = r->p0; p < r->p1; p++) {
         const char *b = sn_gemm_panel(g, r, p);
         const char *ahead = p + 1 < r->p1 ? sn_gemm_panel(g, r, p + 1) : sn_gemm_panel(g, next, next->p0);
