@@ -36,8 +36,10 @@ typedef struct Emit {
     Text text;
     int indent;
     Form form;
-    int step;            /* of the loop being written */
-    Dim vector_axis;     /* NULL: none */
+    int step;                   /* of the loop being written */
+    Dim vector_axis;            /* NULL: none */
+    const Store *alone;         /* NULL, or the store that loops are written for without the others; C */
+    const unsigned char *needs; /* by id: what that one needs */
     const bool *ahead;   /* NULL, or by id: loads that have been done, whose elements are x<id>[q]. CUDA */
     SN_VEC(int) symbols; /* used by the function, in order of first use */
     SN_VEC(int) buffers;
@@ -118,6 +120,13 @@ void sn_emit_past(Emit *emit);
 
 /* The store of a step whose address decides where the loop over vectors begins, or NULL. */
 const Store *sn_emit_head_store(const Emit *emit, const Step *step);
+
+/* Whether a map's stores begin at different places of vectors, so that only one of them could be aligned, and have
+ * nothing in common. */
+bool sn_emit_stores_apart(Emit *emit);
+
+/* From here on loops are written for that store and what it needs alone (NULL: for all). */
+void sn_emit_alone(Emit *emit, const Store *store);
 
 /* Whether the loop over vectors begins with a partial one, as `head` (which this defines) says. */
 bool sn_emit_head(Emit *emit, const Store *store);

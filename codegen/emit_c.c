@@ -74,8 +74,11 @@ static void emit_block(Emit *emit, const unsigned char *any) {
 
 /* The work of one vector of lanes. */
 static void emit_lanes(Emit *emit, const unsigned char *any) {
-    sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
-    sn_c_steps(emit);
+    sn_emit_place(emit, SN_PLACE_VECTOR, 0, emit->alone ? emit->needs : any);
+    if (emit->alone)
+        sn_emit_store(emit, emit->alone);
+    else
+        sn_c_steps(emit);
 }
 
 /* The vectors of a row from where the vector axis is to `end`. */
@@ -121,6 +124,17 @@ static void emit_tile(Emit *emit, const unsigned char *any) {
 
 /* SN_LANES rows (or elements) side by side, then what is left of them. */
 static void emit_columns(Emit *emit, const unsigned char *any) {
+    const Step *step = &emit->nest->step.at[0];
+    for (int i = 0; i < step->store.count && sn_emit_stores_apart(emit); i++) {
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        sn_emit_line(emit, "int64_t i%d = first;", axis_number(emit->vector_axis));
+        sn_emit_alone(emit, &step->store.at[i]);
+        emit_vectors(emit, any, emit->alone, "last");
+        sn_emit_alone(emit, NULL);
+        sn_c_close_loops(emit, 1);
+        if (i == step->store.count - 1) return;
+    }
     const Store *aligned = first_head_store(emit);
     sn_emit_line(emit, "int64_t i%d = first;", axis_number(emit->vector_axis));
     if (has_blocks(emit->nest)) {

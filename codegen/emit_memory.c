@@ -3,8 +3,9 @@
 #include "emit.h"
 
 enum {
-    ROWS_IN_L2 = 4
-}; /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
+    ROWS_IN_L2 = 4,  /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
+    STORES_APART = 8 /* more loops than that are too much text */
+};
 
 /* ---- stores past the caches ---- */
 
@@ -51,6 +52,55 @@ const Store *sn_emit_head_store(const Emit *emit, const Step *step) {
             return &step->store.at[i];
     }
     return NULL;
+}
+
+static bool begins_alike(const Emit *emit, const Store *a, const Store *b) {
+    Dims *dims = emit->kernel->dims;
+    Dim lanes = sn_dim(dims, emit->kernel->target->vector_bytes / 4);
+    int64_t rest;
+    return sn_dtype_bytes(a->dtype) == sn_dtype_bytes(b->dtype) &&
+           sn_dim_is(sn_dim_mod(dims, sn_dim_sub(dims, b->offset, a->offset), lanes), &rest) && rest == 0;
+}
+
+static bool loads_the_same(const Nest *nest, const unsigned char *a, const unsigned char *b) {
+    for (int i = 0; i < nest->instr.count; i++)
+        for (int k = 0; a[i] && k < nest->instr.count; k++) {
+            const Instr *x = nest->instr.at[i], *y = nest->instr.at[k];
+            bool loads = b[k] && x->kind == SN_INSTR_LOAD && y->kind == SN_INSTR_LOAD;
+            if (loads && (x->which || y->which || (x->buffer == y->buffer && x->dim == y->dim))) return true;
+        }
+    return false;
+}
+
+static unsigned char *needs_of(Emit *emit, const Store *store) {
+    unsigned char *needs = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
+    sn_emit_need(emit, store->value, needs);
+    if (store->guard) sn_emit_need(emit, store->guard, needs);
+    return needs;
+}
+
+bool sn_emit_stores_apart(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const Step *step = &nest->step.at[0];
+    bool alike = true;
+    if (!emit->streams || nest->vector != SN_VECTOR_PARALLEL || nest->reduced.count || nest->tile ||
+        nest->strip || nest->step.count != 1 || step->store.count < 2 || step->store.count > STORES_APART)
+        return false;
+    for (int i = 0; i < step->store.count; i++) {
+        const Store *store = &step->store.at[i];
+        const unsigned char *needs = needs_of(emit, store);
+        Dim stride;
+        if (!sn_emit_strided(emit, store->offset, &stride) || !sn_dim_equals(stride, 1)) return false;
+        alike &= begins_alike(emit, &step->store.at[0], store);
+        for (int k = 0; k < i; k++)
+            if (loads_the_same(nest, needs, needs_of(emit, &step->store.at[k]))) return false;
+    }
+    return !alike;
+}
+
+void sn_emit_alone(Emit *emit, const Store *store) {
+    emit->alone = store;
+    emit->needs = store ? needs_of(emit, store) : NULL;
 }
 
 bool sn_emit_head(Emit *emit, const Store *store) {
@@ -225,7 +275,7 @@ void sn_emit_read_ahead(Emit *emit) {
     bool indexed;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         Far far = {emit, emit->nest->instr.at[i]};
-        if (!moves_on(emit, far.load, &stride, &indexed)) continue;
+        if (!moves_on(emit, far.load, &stride, &indexed) || (emit->alone && !emit->needs[i])) continue;
         const char *at = sn_emit_dim(emit, far.load->dim, NULL),
                    *buffer = sn_emit_buffer(emit, far.load->buffer);
         if (!indexed) {

@@ -227,6 +227,25 @@ static void many_pieces(void **state) {
     check_text(c, "*)buffers[0 + ", false, SIZES, sizes);
 }
 
+/* Pieces that begin at different places of vectors are stored in loops of their own, unless these would load the same. */
+static void pieces_are_aligned_apart(void **state) {
+    (void)state;
+    static const char *const shape[] = {"B, T, 37", "B, T, 32"};
+    for (int i = 0; i < 2; i++)
+        for (int same = 0; same < 2; same++) {
+            Case *c = begin_case(SN_CLUSTER_MAP);
+            Value *x = param(c, SN_F32, shape[i]),
+                  *y = same ? one(c, SN_OP_NEG, x) : param(c, SN_F32, shape[i]);
+            result(c, concat(c, (Value *[]){x, y}, 2, 2));
+            check_text(c, i ? "INT64_C(32)), 4, past)" : "INT64_C(37)), 4, past)", !i && !same, SIZES, sizes);
+        }
+    Case *c = begin_case(SN_CLUSTER_MAP); /* rows that an index chooses */
+    Value *table = param(c, SN_BF16, "50, 5"), *ids = param(c, SN_I32, "B, T"),
+          *x = param(c, SN_BF16, "B, T, 5");
+    result(c, concat(c, (Value *[]){apply(c, SN_OP_GATHER, &(AttrAxis){0}, table, ids), x}, 2, 2));
+    check_text(c, "INT64_C(5)), 2, past)", true, SIZES, sizes);
+}
+
 /* So long that they are cut, by one element more than two pieces and by many. */
 static const int64_t long_sizes[] = {1, 131073, 3, 200003, 2, 900001, 5, 7};
 enum { LONG_SIZES = 4 };
@@ -289,6 +308,7 @@ int main(void) {
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),
         cmocka_unit_test(many_pieces),
+        cmocka_unit_test(pieces_are_aligned_apart),
         cmocka_unit_test(one_plus_erf),
         cmocka_unit_test(long_rows_in_pieces),
         cmocka_unit_test(all_of_a_tensor_in_pieces),
