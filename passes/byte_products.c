@@ -2,12 +2,13 @@
 
 #include "narrow_weights.h"
 
+#include <math.h>
+
 enum {
-    GROUP = 4,            /* bytes of a word */
-    WORTH_IT = 200,       /* % of the rate of f32 */
-    DEEPEST = 16,         /* operators looked through */
-    SPREAD = UINT8_MAX,   /* of weights: bytes when their middle is taken off */
-    MOST_TERMS = 1 << 16, /* of a sum that becomes a float: 31 bits hold it */
+    GROUP = 4,          /* bytes of a word */
+    WORTH_IT = 200,     /* % of the rate of f32 */
+    DEEPEST = 16,       /* operators looked through */
+    SPREAD = UINT8_MAX, /* of weights: bytes when their middle is taken off */
 };
 
 /* ---- the left operand ---- */
@@ -182,8 +183,16 @@ static bool is_candidate(const Pass *pass, const Node *node, int64_t *K) {
     DType dtype = node->output[0]->type.dtype;
     Type b = node->input[1]->type;
     if ((dtype != SN_I32 && dtype != SN_F32) || sn_dim_equals(b.dim[b.rank - 1], 0)) return false;
-    if (!sn_dim_is(b.dim[b.rank - 2], K) || *K < 1) return false;
-    return dtype == SN_I32 || *K <= MOST_TERMS;
+    return sn_dim_is(b.dim[b.rank - 2], K) && *K >= 1;
+}
+
+/* Whether 31 bits hold the sum whatever the bytes are: one that becomes a float may not wrap. */
+static bool sum_fits(const Bytes *left, const NarrowWeights *weights, int64_t K) {
+    bool is_signed = left->elements->type.dtype == SN_I8;
+    double least = 0, most = 0, low = is_signed ? INT8_MIN : 0, high = is_signed ? INT8_MAX : UINT8_MAX;
+    if (left->zero && !sn_whole_range(left->zero, &least, &most)) return false;
+    double factor = fmax(high - least, most - low), weight = fmax(-weights->least, weights->most);
+    return factor * weight * (double)K <= INT32_MAX;
 }
 
 bool sn_byte_product(Pass *pass, Graph *graph, Node *node) {
@@ -195,7 +204,7 @@ bool sn_byte_product(Pass *pass, Graph *graph, Node *node) {
     Product p = {.node = node};
     int axis = a->type.rank - 1;
     if (!find_weights(pass, graph, b, &weights) || !find_bytes(&search, a, axis, 0, &p.left) ||
-        !sn_pass_rewrite(pass))
+        (node->output[0]->type.dtype == SN_F32 && !sum_fits(&p.left, &weights, K)) || !sn_pass_rewrite(pass))
         return false;
     sn_pass_remark(pass, node->origin, true, "sums of products of bytes are integers");
     Builder builder = sn_builder_before(graph, node);
