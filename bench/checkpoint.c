@@ -44,14 +44,23 @@ static bool same_type(const Tensor *a, const Tensor *b) {
     return same;
 }
 
-static void add_name(Text *text, const char *name, const char *what) {
-    sn_text_add(text, "\n  ");
-    sn_text_quote(text, name, strlen(name));
-    sn_text_add(text, " %s", what);
+enum { SHOWN_MOST = 5 };
+
+/* What is wrong with a checkpoint; the first few in words. */
+typedef struct Faults {
+    Text text;
+    int count;
+} Faults;
+
+static void add_name(Faults *faults, const char *name, const char *what) {
+    if (faults->count++ >= SHOWN_MOST) return;
+    sn_text_add(&faults->text, "\n  ");
+    sn_text_quote(&faults->text, name, strlen(name));
+    sn_text_add(&faults->text, " %s", what);
 }
 
 static Status compare(Arena *arena, const SafeTensors *file, int count, const NamedTensor *state) {
-    Text wrong = sn_text(arena);
+    Faults wrong = {.text = sn_text(arena)};
     Map *known = sn_map_new(arena);
     for (int i = 0; i < count; i++) {
         const Tensor *given = sn_safetensors_tensor(file, state[i].name);
@@ -63,9 +72,11 @@ static Status compare(Arena *arena, const SafeTensors *file, int count, const Na
     for (int i = 0; i < file->count; i++)
         if (!sn_map_get_string(known, file->tensor[i].name))
             add_name(&wrong, file->tensor[i].name, "is no state of this training");
-    return wrong.length ? sn_fail(SN_INVALID, "the checkpoint is of another model or training:%s",
-                                  sn_text_string(&wrong))
-                        : NULL;
+    if (!wrong.count) return NULL;
+    if (wrong.count > SHOWN_MOST)
+        sn_text_add(&wrong.text, "\n  and %d more of %d", wrong.count - SHOWN_MOST, count);
+    return sn_fail(SN_INVALID, "the checkpoint is of another model or training:%s",
+                   sn_text_string(&wrong.text));
 }
 
 static Status read_step(const SafeTensors *file, Checkpoint *out) {

@@ -13,8 +13,8 @@ typedef struct Checkpoint {
  * lies in `arena`. */
 Status sn_checkpoint_write(Arena *arena, const char *path, sn_Context *context, const Checkpoint *checkpoint);
 
-/* Sets all states of the context to those of the file. SN_INVALID lists the states that one of both lacks, or that
- * differ in type or shape; no state is set then. */
+/* Sets all states of the context to those of the file. SN_INVALID lists the first of the states that one of both lacks,
+ * or that differ in type or shape; no state is set then. */
 Status sn_checkpoint_read(Arena *arena, const char *path, sn_Context *context, Checkpoint *out);
 
 /* The states as tensors, views of the context's memory until its next run. */

@@ -37,12 +37,41 @@ static Status open_example(Arena *arena, const Graph *graph, const InputSpec *sp
     return NULL;
 }
 
+/* The loss that takes the input for its labels; NULL: none does. */
+static const Node *loss_of(const Value *labels) {
+    for (int i = 0; i < labels->users.count; i++) {
+        const Node *user = labels->users.at[i];
+        if (user && user->op == SN_OP_CROSS_ENTROPY && user->input[1] == labels) return user;
+    }
+    return NULL;
+}
+
+/* Labels that are no classes are found before the first step, not when one is drawn. */
+static Status check_labels(const Graph *graph, const InputSpec *spec, const ExampleFile *file) {
+    const Node *loss = loss_of(graph->body->param.at[file->input]);
+    int64_t classes, each = file->tensor.count / (file->tensor.extent[0] ? file->tensor.extent[0] : 1);
+    if (!loss) return NULL;
+    Type scores = loss->input[0]->type;
+    const AttrCrossEntropy *attr = loss->attr;
+    if (!sn_dim_is(scores.dim[scores.rank - 1], &classes)) return NULL;
+    for (int64_t i = 0; i < file->tensor.count; i++) {
+        int64_t label = sn_tensor_get_int(&file->tensor, i);
+        if ((label < 0 || label >= classes) && !(attr->ignores && label == attr->ignored))
+            return sn_fail(SN_INVALID, "%s: label %lld, of example %lld, is none of %lld classes%s",
+                           spec->file, (long long)label, (long long)(i / each), (long long)classes,
+                           label < 0 && !attr->ignores ? " (--ignore-index leaves a label out)" : "");
+    }
+    return NULL;
+}
+
 static Status split(Examples *examples, double held_out) {
     int64_t held = (int64_t)((double)examples->rows * held_out);
     examples->trained = examples->rows - held;
     if (examples->trained > 0 && (held > 0 || held_out == 0)) return NULL;
-    return sn_fail(SN_INVALID, "of %lld examples, %lld are trained on and %lld held out",
-                   (long long)examples->rows, (long long)examples->trained, (long long)held);
+    return sn_fail(SN_INVALID,
+                   "%lld examples are too few to hold %g of them out: %lld would be, and %lld trained on "
+                   "(--held-out 0 trains on all)",
+                   (long long)examples->rows, held_out, (long long)held, (long long)examples->trained);
 }
 
 Status sn_examples_open(Arena *arena, const Graph *graph, int count, const InputSpec *spec, int64_t batch,
@@ -52,6 +81,7 @@ Status sn_examples_open(Arena *arena, const Graph *graph, int count, const Input
                       .shape = SN_ARRAY(arena, ShapeSpec, count)};
     for (int i = 0; i < count; i++) {
         TRY(open_example(arena, graph, &spec[i], batch, &out->file[i], &out->shape[i]));
+        TRY(check_labels(graph, &spec[i], &out->file[i]));
         int64_t rows = out->file[i].tensor.extent[0];
         if (i > 0 && rows != out->rows)
             return sn_fail(SN_INVALID, "%s has %lld examples, and %s has %lld", spec[i].file, (long long)rows,

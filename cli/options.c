@@ -309,6 +309,8 @@ static Status bad_value(const Row *row, const char *word) {
     if (row->kind == KIND_INTEGER || row->kind == KIND_INTEGERS)
         return sn_fail(SN_INVALID, "%s: '%s' is not a whole number from %lld to %lld", row->name, word,
                        (long long)row->least, (long long)row->most);
+    if (row->kind == KIND_NUMBER)
+        return sn_fail(SN_INVALID, "%s: '%s' is not a number from 0 on", row->name, word);
     return sn_fail(SN_INVALID, "%s: '%s' is not %s", row->name, word,
                    row->choices ? row->choices : row->value);
 }

@@ -259,7 +259,9 @@ static Status report(Run *run) {
 }
 
 static Status show_table(Run *run) {
-    if (run->skipped) sn_cli_note("%lld steps were skipped", (long long)run->skipped);
+    if (run->skipped)
+        sn_cli_note("%lld %s skipped", (long long)run->skipped,
+                    run->skipped == 1 ? "step was" : "steps were");
     if (!run->tables) return NULL;
     ReportFormat format;
     Column column[COLUMN_COUNT];
@@ -285,7 +287,9 @@ static Status check_place(Arena *arena, const char *path) {
 }
 
 static Status save(Run *run) {
-    if (run->checkpoint) TRY(sn_trainer_save(run->trainer, run->checkpoint, run->text));
+    if (run->checkpoint)
+        TRY(sn_status_prefix(sn_trainer_save(run->trainer, run->checkpoint, run->text), "step %lld",
+                             (long long)sn_trainer_step(run->trainer)));
     if (run->out && (run->export_often || sn_trainer_step(run->trainer) >= run->steps))
         TRY(sn_trainer_export(run->trainer, run->cli->options.argument[0], run->out));
     return NULL;
@@ -320,10 +324,25 @@ static Status stop_at_nan(Run *run, double loss) {
         loss, further);
 }
 
+/* A run that fails on its data leaves the states as they were: they are kept, unless they hold gradients of a step that is
+ * not complete. */
+static Status stop_at_fault(Run *run, Status fault) {
+    long long step = (long long)sn_trainer_step(run->trainer) + 1;
+    bool kept = sn_error_code(fault) == SN_FAULT && run->checkpoint && run->options.accumulate == 1;
+    Status saved = kept ? sn_trainer_save(run->trainer, run->checkpoint, run->text) : NULL;
+    const char *further =
+        kept && !saved ? sn_arena_printf(run->cli->arena, "; %s has the steps before", run->checkpoint) : "";
+    Status status = sn_fail(sn_error_code(fault), "step %lld: %s%s", step, sn_error_message(fault), further);
+    sn_error_free(saved);
+    sn_error_free(fault);
+    return status;
+}
+
 static Status make_step(Run *run) {
     double loss;
     bool updated;
-    TRY(sn_trainer_run(run->trainer, &loss, &updated));
+    Status fault = sn_trainer_run(run->trainer, &loss, &updated);
+    if (fault) return stop_at_fault(run, fault);
     if (!updated && run->stop_on_nan) return stop_at_nan(run, loss);
     run->skipped += !updated;
     if (updated) run->loss_sum += loss, run->counted++;
@@ -369,6 +388,9 @@ Status sn_cli_train(Cli *cli) {
     Run run = {.cli = cli, .table = {.name = "steps", .column = columns, .column_count = COLUMN_COUNT}};
     sn_Model *model;
     TRY(read_options(&run));
+    if (sn_parts_is(cli->options.argument[0]))
+        return sn_cli_usage(cli, "%s is a compiled program; what is trained is a model",
+                            cli->options.argument[0]);
     TRY(sn_model_open(cli->options.argument[0], &model));
     run.model = model;
     Status status = train_model(&run);

@@ -174,8 +174,10 @@ static Status read_file(Reader *reader, Arena *scratch, const Mapping *file) {
     if (file->size < LENGTH_BYTES) return sn_fail(SN_INVALID, "too short for a safetensors file");
     for (int i = 0; i < LENGTH_BYTES; i++) length |= (uint64_t)file->bytes[i] << (8 * i);
     if (length > HEADER_MOST || length > file->size - LENGTH_BYTES)
-        return sn_fail(SN_INVALID, "not a safetensors file: a header of %llu bytes",
-                       (unsigned long long)length);
+        return sn_fail(
+            SN_INVALID,
+            "not a safetensors file, or not all of it: %llu bytes, and a header of %llu is announced",
+            (unsigned long long)file->size, (unsigned long long)length);
     json_error_t error;
     json_t *json =
         json_loadb((const char *)file->bytes + LENGTH_BYTES, (size_t)length, JSON_REJECT_DUPLICATES, &error);

@@ -94,6 +94,8 @@ static Status run_pass(Arena *arena, Graph *graph, const Row *row, Pass *pass, c
     PassRecord record = {row->name, sn_clock() - start, pass->rewrites, changed};
     sn_push(arena, &result->record, record);
     sn_arena_free(pass->arena);
+    /* What the model or its user did needs no pass to be understood. */
+    if (sn_error_code(pass->status) == SN_INVALID) return pass->status;
     if (pass->status) return sn_status_prefix(pass->status, "pass %s", row->name);
     if (sn_dims_overflowed(graph->dims))
         return sn_fail(SN_INVALID, "pass %s: a size of the model overflows 64 bits", row->name);

@@ -167,7 +167,7 @@ assert all(abs(a - b) < 1e-4 * (1 + a) for a, b in zip(held["mse"], held["output
 END
 # Labels that do not count: the held-out loss is that of the others.
 "$SINTER" train product.onnx --examples labels=@masked.npy --ignore-index -100 "${of_x[@]}" --steps 300 -o masked.onnx >masked
-refused 1 "an index is out of range" train product.onnx --examples labels=@masked.npy "${of_x[@]}" -o masked.onnx
+refused 1 "(--ignore-index leaves a label out)" train product.onnx --examples labels=@masked.npy "${of_x[@]}" -o masked.onnx
 python3 - <<'END' || say "labels that do not count: $(cat masked)"
 import csv
 held = [float(row["held_out_loss"]) for row in csv.DictReader(open("masked"))]
@@ -205,6 +205,14 @@ gpu --steps 4 -o resumed.onnx --checkpoint resumed.ck --resume half.ck >/dev/nul
 cmp gpu.onnx resumed.onnx && cmp <(tail -c 4096 gpu.ck) <(tail -c 4096 resumed.ck) || say "resumed on a GPU: other bits"
 
 short=(train model.onnx --steps 3 --batch 2 -o out.onnx)
+"$SINTER" compile model.onnx -o first.sinter 2>err
+"$python" - <<'END' || say "no odd ids"
+import numpy
+ids = numpy.zeros((40, 16), "int64")
+numpy.save("labels.npy", ids)
+ids[17, 3] = 999
+numpy.save("odd.npy", ids)
+END
 refused 2 "--data FILE is missing" "${short[@]}"
 refused 2 "-o FILE is missing" train model.onnx --data text.txt
 refused 2 "-o and --checkpoint are one file" "${short[@]}" --data text.txt --checkpoint out.onnx
@@ -241,6 +249,13 @@ refused 1 "'past.0.key' is not given" train cached.onnx --data text.txt -o out.o
 refused 1 "not a safetensors file" "${short[@]}" --data text.txt --resume model.onnx
 "$SINTER" make gpt2 --layers 1 --d-model 16 --heads 2 --d-ff 64 --vocab 256 --context 16 -o other.onnx
 refused 1 "another type or shape" train other.onnx --data text.txt --steps 3 -o out.onnx --resume first.ck
+grep -q "more of" err || say "all that is wrong with a checkpoint is listed: $(cat err)"
+refused 2 "what is trained is a model" train first.sinter --data text.txt -o out.onnx
+refused 2 "is not a number from 0 on" "${short[@]}" --data text.txt --lr fast
+# A step that fails on its data: what was before it is kept.
+refused 1 "an index is out of range; fault.ck has the steps before" train model.onnx --examples input_ids=@odd.npy \
+    --examples labels=@labels.npy --steps 50 --held-out 0 -o out.onnx --checkpoint fault.ck
+"$SINTER" train model.onnx --data text.txt --resume fault.ck --steps 1 -o fault.onnx >out 2>err || say "behind a fault: $(cat err)"
 [[ ! -e out.onnx ]] || say "a failed training wrote a model"
 "$SINTER" "${short[@]}" --data text.txt --lr 1e30 --on-nan skip >out 2>err || say "skip: $(cat err)"
 grep -q "steps were skipped" err || say "skipped steps are not counted: $(cat err)"
