@@ -25,10 +25,11 @@ MASKS = ["attention_mask", "token_type_ids"]
 
 
 class Case:
-    """One model with one shape. KIND and SIZES are what `sinter make` and torch_peer.py take."""
+    """One model with one shape. KIND and SIZES are what `sinter make` and torch_peer.py take; QUANTISE what quantise.py does to
+    it, and then PyTorch takes no part."""
 
-    def __init__(self, kind, sizes, shape, high, turns, make="", past=0, torch="", state=""):
-        self.state = state
+    def __init__(self, kind, sizes, shape, high, turns, make="", past=0, torch="", state="", quantise=""):
+        self.state, self.quantise = state, quantise
         self.kind, self.sizes, self.high, self.make, self.torch = kind, sizes, high, make, torch
         self.rounds, self.runs = turns
         self.shapes = [f"input_ids={shape}"]
@@ -51,6 +52,11 @@ CASES = {
     "llama-4x256": Case("llama", LLAMA, "4x256", 10000, (5, 1)),
     "gpt2-decode-512": Case("gpt2", f"{GPT2} --context 1024", "1x1", 50257, (7, 5), make="--kv-cache", past=512,
                             torch="--past 512", state="--state past.*=present.*"),
+    "gpt2-int8-1x256": Case("gpt2", f"{GPT2} --context 256", "1x256", 50257, (5, 3), quantise="int8"),
+    "gpt2-int8-1x1": Case("gpt2", f"{GPT2} --context 256", "1x1", 50257, (7, 10), quantise="int8"),
+    "bert-int8-1x128": Case("bert", BERT, "1x128", 2, (5, 5), quantise="int8"),
+    "gpt2-4bit-1x256": Case("gpt2", f"{GPT2} --context 256", "1x256", 50257, (5, 3), quantise="4bit"),
+    "gpt2-4bit-1x1": Case("gpt2", f"{GPT2} --context 256", "1x1", 50257, (7, 10), quantise="4bit"),
 }
 STARTUP = "gpt2-1x256"  # the case of startup.py
 
@@ -72,6 +78,8 @@ def parse_arguments():
             parser.error(f"no case {name}")
     if arguments.cases and not arguments.sinter:
         parser.error("--sinter is needed to measure")
+    if any(CASES[name].quantise for name in arguments.cases if name in CASES) and not arguments.onnxruntime:
+        parser.error("--onnxruntime is needed to quantise")
     return arguments
 
 
@@ -82,7 +90,13 @@ def model_path(case, arguments):
     if not os.path.exists(path):
         os.makedirs(arguments.models, exist_ok=True)
         subprocess.run([arguments.sinter, "make", *words, "--stored", "-o", path], check=True)
-    return path
+    if not case.quantise:
+        return path
+    narrow = f"{path[:-len('.onnx')]}-{case.quantise}.onnx"
+    if not os.path.exists(narrow):
+        script = os.path.join(HERE, "quantise.py")
+        subprocess.run([arguments.onnxruntime, script, path, narrow, case.quantise], check=True)
+    return narrow
 
 
 def measure(program, case, threads, arguments, rounds, result, more):
@@ -94,7 +108,7 @@ def measure(program, case, threads, arguments, rounds, result, more):
         command += ["--ones", name]
     if arguments.onnxruntime:
         command += ["--onnxruntime", arguments.onnxruntime]
-    if arguments.torch:
+    if arguments.torch and not case.quantise:
         command += ["--torch", arguments.torch, "--torch-model", f"--kind {case.kind} {case.sizes} {case.torch}"]
     subprocess.run([*command, *more, "--json", os.path.join(arguments.out, result)], check=True)
 
@@ -111,8 +125,10 @@ def measure_all(arguments):
                 if name == "startup":
                     measure("startup.py", case, threads, arguments, 5, result, [])
                 else:
-                    more = ["--runs", str(case.runs), "--warmup", "2", "--mode", "compiled,eager"]
-                    more += ["--check"] if arguments.onnxruntime else []
+                    more = ["--runs", str(case.runs), "--warmup", "2"]
+                    more += ["--mode", "compiled" if case.quantise else "compiled,eager"]
+                    # Numbers that are rounded to bytes in each run fall to either side: these are compared by tests.
+                    more += ["--check"] if arguments.onnxruntime and case.quantise != "int8" else []
                     more += [f"--sinter-options={case.state}"] if case.state else []
                     measure("compare.py", case, threads, arguments, case.rounds, result, more)
             except (subprocess.CalledProcessError, OSError) as problem:

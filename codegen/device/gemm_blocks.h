@@ -14,12 +14,22 @@
 SN_INLINE vf32 sn_blocks_byte(vi32 x) {
     return SN_CONVERT(x, vf32);
 }
+#if SN_LANES == 16 && defined(__AVX512F__) && !defined(__clang__)
+/* One instruction, which looks at the lowest four bits of each index. */
+SN_INLINE vf32 sn_blocks_low(vi32 x) {
+    return __builtin_shuffle((vf32){0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1}, x);
+}
+SN_INLINE vf32 sn_blocks_high(vi32 x) {
+    return sn_blocks_low(x >> 4);
+}
+#else
 SN_INLINE vf32 sn_blocks_low(vi32 x) {
     return SN_CONVERT(x << 28 >> 28, vf32);
 }
 SN_INLINE vf32 sn_blocks_high(vi32 x) {
     return SN_CONVERT(x >> 4, vf32);
 }
+#endif
 
 /* The factors of panel p from row k on. */
 SN_INLINE const float *sn_blocks_factors(const SnGemm *g, const SnGemmRound *r, int64_t p) {
