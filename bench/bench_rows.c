@@ -170,7 +170,7 @@ static void fill_times(Bench *bench, Cell *row, const Subject *subject, const St
     row[ROW_MIN] = sn_cell_number(stats->min);
     row[ROW_PEAK_BYTES] = sn_cell_number((double)sn_context_peak_bytes(subject->context) +
                                          (double)sn_program_constant_bytes(subject->program));
-    row[ROW_LAUNCHES] = sn_cell_number(plan->launch_count - plan->setup_count);
+    row[ROW_LAUNCHES] = sn_cell_number(sn_plan_run_launches(plan));
     row[ROW_COMPILE] = sn_cell_number(ledger->passes + ledger->codegen + ledger->setup +
                                       ledger->kernels.compiler + ledger->kernels.link + ledger->kernels.load);
     fill_parts(row, subject);
@@ -247,7 +247,7 @@ void sn_bench_add_kernels(Bench *bench, const Subject *subject) {
         row[KERNEL_LAUNCHES] = sn_cell_number(rows[i].launches);
         row[KERNEL_WHAT] = sn_cell_text(arena, launch->summary);
         row[KERNEL_ORIGIN] = sn_cell_text(arena, rows[i].origin);
-        row[KERNEL_NAME] = sn_cell_text(arena, launch->kernel->name);
+        row[KERNEL_NAME] = sn_cell_text(arena, profile->plan->kernel[launch->unique]->name);
         if (time->bytes >= 0) {
             row[KERNEL_BYTES] = sn_cell_number(time->bytes / runs);
             row[KERNEL_BYTES_RATE] = sn_cell_number(time->bytes / time->seconds);

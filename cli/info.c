@@ -116,7 +116,7 @@ static Status fill_work(Info *info, const Graph *graph) {
     TRY(sn_compile_plan(info->arena, graph, &target, &options, NULL, &ledger, &plan));
     info->row[MODEL_FLOPS] = formula(info, plan, true);
     info->row[MODEL_TRAFFIC] = formula(info, plan, false);
-    info->row[MODEL_LAUNCHES] = sn_cell_number(plan->launch_count - plan->setup_count);
+    info->row[MODEL_LAUNCHES] = sn_cell_number(sn_plan_run_launches(plan));
     return NULL;
 }
 

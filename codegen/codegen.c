@@ -57,6 +57,18 @@ static void count_work(KernelIr *kernel) {
     kernel->flops = kernel->flops ? sn_dim_add(dims, kernel->flops, flops) : flops;
 }
 
+/* Loops only: what a template shares between its work items, or does behind them, is for one launch. */
+static const Kernel *grouped(const KernelIr *kernel, const Kernel *made) {
+    if (made->after || made->together) return NULL;
+    if (kernel->target->kind == SN_TARGET_CPU) return kernel->use ? NULL : made;
+    if (!kernel->group_text) return NULL;
+    Kernel *form = SN_NEW(kernel->arena, Kernel);
+    *form = *made;
+    sn_emit_name(kernel->arena, kernel->group_text, form);
+    form->group_most = sn_group_most(kernel->buffer.count, made->param_count);
+    return form;
+}
+
 static Status emit(KernelIr *kernel, Kernel **out) {
     Arena *arena = kernel->arena;
     Dims *dims = kernel->dims;
@@ -75,6 +87,7 @@ static Status emit(KernelIr *kernel, Kernel **out) {
     if (!result->shared) result->shared = sn_dim(dims, 0);
     sn_give_count(kernel, result);
     result->flops = kernel->flops, result->bytes = kernel->bytes;
+    result->grouped = grouped(kernel, result);
     if (sn_dims_overflowed(dims)) return sn_fail(SN_UNSUPPORTED, "a size too large for 64 bits");
     *out = result;
     return NULL;

@@ -6,6 +6,8 @@
 #include "library.h"
 #include "target.h"
 
+enum { SN_ARGUMENT_BYTES = 4096 }; /* that a CUDA kernel can take: the least of all that are supported */
+
 /* Result `output` of a kernel may lie in the memory of its input `input`, which it replaces: every element is read
  * at the offset where it is stored, before it is stored. They have equally many elements of one size. */
 typedef struct InPlace {
@@ -53,6 +55,13 @@ typedef struct Kernel {
     /* The same results by one product with an epilogue of training, which the library may lack; NULL: none. Where that is
      * the slope of ReLU, aux stands for the ReLU's result: whoever knows which product made that puts the mask there. */
     const LibraryProduct *full;
+
+    /* The form of it that launches which run as one group take: loops without a template. On the CPU the kernel itself;
+     * CUDA: a text with a second entry, NAME_group(NAME_groupArgs args), args = { long long count; NAMEArgs
+     * member[group_most] }, whose grid has the blocks of `count` launches one after the other: `first` of each is minus the
+     * block of the grid that it begins with. NULL: none. */
+    const struct Kernel *grouped;
+    int group_most; /* of a text that has that entry; 0: it has not */
 
     /* What may be in place; an input or an output can be in several pairs, of which a launch takes one. */
     int in_place_count;

@@ -206,19 +206,23 @@ const char *sn_device_text(const char *name) {
     return "";
 }
 
-void sn_emit_finish(KernelIr *kernel, Emit *emit, const char *text, Kernel *out) {
+void sn_emit_name(Arena *arena, const char *text, Kernel *out) {
     static const char mark[] = "KERNEL_NAME";
     char hex[33];
     out->hash = sn_hash_string((Hash){0, 0}, text);
     sn_hash_hex(out->hash, hex);
-    out->name = sn_arena_printf(kernel->arena, "k_%s", hex);
-    Text source = sn_text(kernel->arena);
+    out->name = sn_arena_printf(arena, "k_%s", hex);
+    Text source = sn_text(arena);
     for (const char *next; (next = strstr(text, mark)); text = next + strlen(mark)) {
         sn_text_put(&source, text, (size_t)(next - text));
         sn_text_add(&source, "%s", out->name);
     }
     sn_text_add(&source, "%s", text);
     out->source = sn_text_string(&source);
+}
+
+void sn_emit_finish(KernelIr *kernel, Emit *emit, const char *text, Kernel *out) {
+    sn_emit_name(kernel->arena, text, out);
     out->param_count = emit->param.count;
     out->param = emit->param.at;
 }

@@ -206,7 +206,8 @@ Status sn_emit_cuda(KernelIr *kernel, Kernel *out);
 /* The text of an embedded file, or "" when there is none of that name. */
 const char *sn_device_text(const char *name);
 
-/* Fills in name and hash, replacing every occurrence of "KERNEL_NAME" in `text`. */
+/* Fills in source, name and hash, replacing every occurrence of "KERNEL_NAME" in `text`; and params. */
+void sn_emit_name(Arena *arena, const char *text, Kernel *out);
 void sn_emit_finish(KernelIr *kernel, Emit *emit, const char *text, Kernel *out);
 
 #endif

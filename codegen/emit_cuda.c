@@ -177,12 +177,24 @@ static void emit_nests(Emit *emit, int first, int last) {
     }
 }
 
+/* Told nothing, the assembler would rather spill than use more registers than a full processor has for each. */
+static void emit_head(const KernelIr *kernel, Text *out) {
+    sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d, %d) ", kernel_threads(kernel),
+                kernel_blocks(kernel));
+}
+
+/* How many nests there are before those that run when the others have ended. */
+static int first_nests(const KernelIr *kernel) {
+    int first = kernel->nest.count;
+    while (first > 0 && kernel->nest.at[first - 1]->last) first--;
+    return first;
+}
+
 /* The blocks of the first nest, then those of the next; nests that run when the others have ended are the last
  * ones, in a launch of their own. */
 static void emit_entry(Emit *emit, Text *out) {
     KernelIr *kernel = emit->kernel;
-    int count = kernel->nest.count, first = count;
-    while (first > 0 && kernel->nest.at[first - 1]->last) first--;
+    int count = kernel->nest.count, first = first_nests(kernel);
     sn_emit_function(emit, kernel->nest.at[0]);
     sn_emit_line(emit, "int64_t block = blockIdx.x;");
     if (first < count) {
@@ -192,11 +204,33 @@ static void emit_entry(Emit *emit, Text *out) {
         sn_cuda_close(emit);
     }
     emit_nests(emit, 0, first);
-    /* Told nothing, the assembler would rather spill than use more registers than a full processor has for each. */
-    int threads = kernel_threads(kernel);
-    sn_text_add(out, "extern \"C\" __global__ void __launch_bounds__(%d, %d) ", threads,
-                kernel_blocks(kernel));
+    emit_head(kernel, out);
     sn_text_add(out, "KERNEL_NAME(const __grid_constant__ KERNEL_NAMEArgs args) {\n");
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
+}
+
+/* The entry of a group: see Kernel.grouped. A block finds its member by halves, then goes on as in a launch of that; it has
+ * one turn, as the grid has no fewer blocks than any of its members. */
+static void emit_group(Emit *emit, int most, Text *out) {
+    static const char find[] = "    int low = 0, high = (int)group.count;\n"
+                               "    while (high - low > 1) {\n"
+                               "        const int middle = (low + high) / 2;\n"
+                               "        if (group.member[middle].first + blockIdx.x >= 0)\n"
+                               "            low = middle;\n"
+                               "        else\n"
+                               "            high = middle;\n"
+                               "    }\n"
+                               "    const KERNEL_NAMEArgs &args = group.member[low];\n";
+    sn_emit_function(emit, emit->kernel->nest.at[0]);
+    sn_emit_line(emit, "int64_t block = args.first + blockIdx.x;");
+    emit_nests(emit, 0, emit->kernel->nest.count);
+    sn_text_add(
+        out,
+        "\nstruct KERNEL_NAME_groupArgs {\n    long long count;\n    KERNEL_NAMEArgs member[%d];\n};\n\n",
+        most);
+    emit_head(emit->kernel, out);
+    sn_text_add(out, "KERNEL_NAME_group(const __grid_constant__ KERNEL_NAME_groupArgs group) {\n%s", find);
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
 }
@@ -228,5 +262,9 @@ Status sn_emit_cuda(KernelIr *kernel, Kernel *out) {
     emit_args(&emit, &text);
     sn_text_add(&text, "%s", sn_text_string(&functions));
     sn_emit_finish(kernel, &emit, sn_text_string(&text), out);
+    int most = sn_group_most(kernel->buffer.count, emit.param.count);
+    if (most < 2 || out->after) return NULL;
+    emit_group(&emit, most, &text);
+    kernel->group_text = sn_text_string(&text);
     return NULL;
 }

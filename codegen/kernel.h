@@ -174,7 +174,9 @@ struct KernelIr {
     const LibraryProduct *library, *full; /* with `rest`, as in Kernel; may be NULL */
     KernelIr *rest;
     Dim flops, bytes;
-    Dim count; /* what sn_dim_unknown stands for in its nests; NULL: it does not occur */
+    const char *
+        group_text; /* CUDA: of a form that groups of launches take, with KERNEL_NAME for its name; NULL: none */
+    Dim count;      /* what sn_dim_unknown stands for in its nests; NULL: it does not occur */
 };
 
 Nest *sn_nest_new(KernelIr *kernel);
@@ -200,6 +202,12 @@ void sn_instr_walk(const Nest *nest, Instr *root, unsigned char *seen,
 void sn_dim_indices(const Nest *nest, Dim dim, void (*visit)(void *user, Instr *), void *user);
 
 void sn_kernel_print(Text *text, const KernelIr *kernel);
+
+/* Launches with so many buffers and params each that fit among the arguments of one. */
+static inline int sn_group_most(int buffers, int params) {
+    enum { WORD = 8 };
+    return (SN_ARGUMENT_BYTES - WORD) / (WORD * (buffers + params + 2));
+}
 
 /* ---- in_place.c ---- */
 

@@ -20,8 +20,8 @@ static Bytes bytes_of(const PlanLaunch *launch, int index, void *const *address,
     return (Bytes){start, start + (uintptr_t)dim[value[at].bytes], index >= launch->kernel->input_count};
 }
 
-static bool conflict(const Plan *plan, void *const *address, const int64_t *dim, int one, int other) {
-    const PlanLaunch *a = &plan->launch[one], *b = &plan->launch[other];
+static bool launches_conflict(const Plan *plan, void *const *address, const int64_t *dim, const PlanLaunch *a,
+                              const PlanLaunch *b) {
     for (int i = 0; i < buffers_of(a); i++) {
         Bytes x = bytes_of(a, i, address, dim, plan->value);
         for (int k = x.written ? 0 : b->kernel->input_count; k < buffers_of(b); k++) {
@@ -29,6 +29,15 @@ static bool conflict(const Plan *plan, void *const *address, const int64_t *dim,
             if (x.start < y.end && y.start < x.end) return true;
         }
     }
+    return false;
+}
+
+/* Of two launches, or groups by their first ones. */
+static bool conflict(const Plan *plan, void *const *address, const int64_t *dim, int one, int other) {
+    const PlanLaunch *a = &plan->launch[one], *b = &plan->launch[other];
+    for (int i = 0; i < a->group; i++)
+        for (int k = 0; k < b->group; k++)
+            if (launches_conflict(plan, address, dim, &a[i], &b[k])) return true;
     return false;
 }
 
@@ -51,10 +60,11 @@ bool sn_beside_schedule(const Plan *plan, void *const *address, const int64_t *d
     int awaited[2] = {begin - 1,
                       begin - 1}; /* by each lane: of the other one, it has waited for all up to there */
     if (!has_both(plan, begin, end)) return false;
-    for (int i = begin; i < end; i++) {
+    for (int i = begin; i < end; i += plan->launch[i].group) {
         int lane = lane_of(plan, i) && latest[0] >= 0, found = -1;
         for (int k = latest[!lane]; k > awaited[lane] && found < 0; k--)
-            if (step[k].lane != lane && conflict(plan, address, dim, i, k)) found = k;
+            if (plan->launch[k].group > 0 && step[k].lane != lane && conflict(plan, address, dim, i, k))
+                found = k;
         if (lane && latest[1] < 0 && found < 0) found = latest[0]; /* what was there before the run, too */
         step[i] = (BesideStep){.lane = lane, .await = found};
         if (found >= 0) {
@@ -72,9 +82,10 @@ bool sn_beside_schedule(const Plan *plan, void *const *address, const int64_t *d
 
 static Status run_lanes(sn_Context *context, const Binding *binding, const BesideStep *step, int last,
                         Status (*start)(sn_Context *, const Binding *, int index)) {
+    const Plan *plan = context->program->plan;
     Device *device = context->program->device;
     int lane = 0;
-    for (int i = context->begin; i < context->end; i++) {
+    for (int i = context->begin; i < context->end; i += plan->launch[i].group) {
         if (step[i].lane != lane) TRY(device->ops->lane(device, lane = step[i].lane));
         if (step[i].await >= 0) TRY(device->ops->await(device, step[i].await));
         TRY(start(context, binding, i));
@@ -101,7 +112,8 @@ Status sn_beside_run(sn_Context *context, const Binding *binding,
         sn_beside_schedule(plan, context->address, binding->dim, context->begin, context->end, step, &last))
         status = run_lanes(context, binding, step, last, start);
     else
-        for (int i = context->begin; i < context->end && !status; i++) status = start(context, binding, i);
+        for (int i = context->begin; i < context->end && !status; i += plan->launch[i].group)
+            status = start(context, binding, i);
     free(step);
     return status;
 }

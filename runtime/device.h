@@ -37,6 +37,7 @@ typedef struct LaunchArguments {
     void *const *buffer;   /* the kernel's inputs, outputs and scratch; none NULL, even of zero bytes */
     const int64_t *symbol; /* the values of the kernel's params */
     int64_t items;         /* > 0 */
+    int64_t first;         /* in a group: items of the members before it */
     int64_t after;         /* items that follow when these have ended */
     int64_t together;      /* CPU: so many neighbours share what they prepare; 0 and 1: none do */
     int64_t work;          /* operations + bytes moved; -1: not known. Decides how many threads take part */
@@ -114,6 +115,12 @@ typedef struct DeviceOps {
     /* Starts a launch after those that the calling thread started before. *fault (0 before) becomes the
      * kernel's fault code, 1 + the node's position in the cluster's body, at the latest when sync returns. */
     Status (*launch)(Device *device, Module *module, const LaunchArguments *arguments, int *fault);
+
+    /* Starts `count` launches as one, none of which touches what another one writes. They are of kernels that have been
+     * compiled in their grouped form, of one kernel on a GPU; they have no `after`, and may have no items. fault[i] is that
+     * of member[i]. */
+    Status (*launch_group)(Device *device, Module *module, const LaunchArguments *member, int count,
+                           int *fault);
 
     /* Whether there is a library of products (asked for when a plan has some); and starts one, like a launch.
      * *done false: the library has no such proposal. `product` is NULL where `library` is. */

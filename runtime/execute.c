@@ -18,10 +18,16 @@ Status sn_context_start(sn_Context *context, const Binding *binding, int index, 
                              binding->param + launch->param_start, context->buffer, fault);
 }
 
+/* A launch, or the group that it is the first of. */
 static Status start(sn_Context *context, const Binding *binding, int index) {
+    const PlanLaunch *launch = &context->program->plan->launch[index];
     int way = binding->way[index];
     bool done = false;
     context->full[index] = false;
+    if (launch->group > 1)
+        return sn_program_launch_group(context->program, launch, context->address, binding->dim,
+                                       binding->param, context->buffer, context->member,
+                                       &context->fault[index]);
     if (way) TRY(sn_context_start(context, binding, index, way, &done));
     /* Another version of the library than the tuning's may propose less. */
     if (way > 1 && !done) TRY(sn_context_start(context, binding, index, 1, &done));
@@ -33,18 +39,24 @@ static bool is_left_out(const sn_Context *context, int index) {
     return context->program->plan->launch[index].cluster->phase > context->last_phase;
 }
 
+static Status find_fault(const sn_Context *context, int begin, int end) {
+    for (int i = begin; i < end; i++) TRY(sn_program_fault(context->program, i, context->fault[i]));
+    return NULL;
+}
+
 /* A fault that is known at once ends the run; what comes later is found at its end. */
 static Status launch(sn_Context *context, const Binding *binding, int index) {
     Device *device = context->program->device;
+    int end = index + context->program->plan->launch[index].group;
     bool timed = context->profile && !context->marks;
     double begin = timed ? device->ops->clock(device) : 0;
     if (context->marks) TRY(device->ops->mark(device, context->marks, index));
     if (is_left_out(context, index)) return NULL;
-    context->reached = index;
+    context->reached = end - 1;
     int summed_by = context->program->plan->launch[index].summed_by;
     if (summed_by < 0 || !context->full[summed_by]) TRY(start(context, binding, index));
     if (timed) sn_profile_add(context->profile, index, device->ops->clock(device) - begin, binding->dim);
-    return device->host_memory ? sn_program_fault(context->program, index, context->fault[index]) : NULL;
+    return device->host_memory ? find_fault(context, index, end) : NULL;
 }
 
 /* ---- compiled: one block, every value at its place ---- */
@@ -99,13 +111,6 @@ static Status run_in_mode(sn_Context *context, const Binding *binding) {
     return context->program->plan->eager ? run_eager(context, binding) : run_compiled(context, binding);
 }
 
-static Status find_fault(const sn_Context *context) {
-    const sn_Program *program = context->program;
-    for (int i = 0; i < program->plan->launch_count; i++)
-        TRY(sn_program_fault(program, i, context->fault[i]));
-    return NULL;
-}
-
 static bool may_fail_before_updates(const Plan *plan) {
     for (int i = plan->setup_count; i < plan->update_first; i++)
         if (plan->launch[i].fails) return true;
@@ -129,7 +134,7 @@ static Status run_part(sn_Context *context, const Binding *binding) {
     context->time.device += waited;
     context->time.host -= waited;
     TRY(status);
-    TRY(find_fault(context));
+    TRY(find_fault(context, 0, update));
     context->begin = update;
     context->end = end;
     TRY(run_in_mode(context, binding));
@@ -172,9 +177,10 @@ static Status start_all(sn_Context *context, const Binding *binding) {
 static Status read_marks(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Device *device = context->program->device;
-    for (int i = plan->setup_count; i < context->end; i++) {
+    for (int i = plan->setup_count, next; i < context->end; i = next) {
         double seconds;
-        TRY(device->ops->elapsed(device, context->marks, i, i + 1, &seconds));
+        next = i + plan->launch[i].group;
+        TRY(device->ops->elapsed(device, context->marks, i, next, &seconds));
         sn_profile_add(context->profile, i, seconds, binding->dim);
     }
     return NULL;
@@ -196,6 +202,6 @@ Status sn_execute(sn_Context *context, const Binding *binding) {
         sn_error_free(ended);
         return status;
     }
-    if (!ended) ended = find_fault(context);
+    if (!ended) ended = find_fault(context, 0, program->plan->launch_count);
     return !ended && context->marks ? read_marks(context, binding) : ended;
 }

@@ -1,4 +1,5 @@
 #include "guard.h"
+#include "number.h"
 #include "program.h"
 
 /* The node of a cluster's body that a fault code means: code - 1 counts the body's nodes from its first. */
@@ -48,23 +49,44 @@ static int64_t launch_work(const PlanLaunch *launch, const int64_t *dim) {
     return flops + bytes;
 }
 
+static LaunchArguments launch_arguments(const PlanLaunch *launch, void *const *address, const int64_t *dim,
+                                        const int64_t *param, void **buffer) {
+    for (int i = 0; i < launch->buffer_count; i++) buffer[i] = address[launch->buffer[i]];
+    return (LaunchArguments){.kernel = launch->unique,
+                             .buffer = buffer,
+                             .symbol = param,
+                             .items = dim[launch->items],
+                             .work = launch_work(launch, dim),
+                             .threads = launch->kernel->threads,
+                             .after = launch->after < 0 ? 0 : dim[launch->after],
+                             .together = launch->together < 0 ? 1 : dim[launch->together],
+                             .shared = launch->shared < 0 ? 0 : dim[launch->shared],
+                             .buffer_count = launch->buffer_count,
+                             .symbol_count = launch->kernel->param_count};
+}
+
 Status sn_program_launch(const sn_Program *program, const PlanLaunch *launch, void *const *address,
                          const int64_t *dim, const int64_t *param, void **buffer, int *fault) {
-    int64_t items = dim[launch->items];
-    if (items <= 0) return NULL;
-    for (int i = 0; i < launch->buffer_count; i++) buffer[i] = address[launch->buffer[i]];
-    LaunchArguments arguments = {.kernel = launch->unique,
-                                 .buffer = buffer,
-                                 .symbol = param,
-                                 .items = items,
-                                 .work = launch_work(launch, dim),
-                                 .threads = launch->kernel->threads,
-                                 .after = launch->after < 0 ? 0 : dim[launch->after],
-                                 .together = launch->together < 0 ? 1 : dim[launch->together],
-                                 .shared = launch->shared < 0 ? 0 : dim[launch->shared],
-                                 .buffer_count = launch->buffer_count,
-                                 .symbol_count = launch->kernel->param_count};
+    if (dim[launch->items] <= 0) return NULL;
+    LaunchArguments arguments = launch_arguments(launch, address, dim, param, buffer);
     return program->device->ops->launch(program->device, program->module, &arguments, fault);
+}
+
+Status sn_program_launch_group(const sn_Program *program, const PlanLaunch *launch, void *const *address,
+                               const int64_t *dim, const int64_t *param, void **buffer,
+                               LaunchArguments *member, int *fault) {
+    int64_t first = 0;
+    for (int i = 0; i < launch->group; i++) {
+        member[i] = launch_arguments(&launch[i], address, dim, param + launch[i].param_start, buffer);
+        member[i].first = first;
+        if (member[i].items < 0) member[i].items = 0;
+        if (!sn_add_i64(first, member[i].items, &first))
+            return sn_fail(SN_UNSUPPORTED, "a group of launches with more than 2^63 items");
+        buffer += launch[i].buffer_count;
+    }
+    return first ? program->device->ops->launch_group(program->device, program->module, member, launch->group,
+                                                      fault)
+                 : NULL;
 }
 
 static int64_t dim_or_zero(const int64_t *dim, int at) {

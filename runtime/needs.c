@@ -26,16 +26,17 @@ static bool over_gradient(const Plan *plan, int at) {
     return at >= 0;
 }
 
-/* The launch behind which the value's memory is free. Where updates run beside the launches that follow them (beside.c),
+/* The launch behind which the value's memory is free; the launches of a group are one moment. Where updates run beside the launches that follow them (beside.c),
  * the next one of these would wait for an update whose memory it took: so two more updates come first. */
 static int last_need(const Plan *plan, int at) {
     enum { MORE = 2 };
     int last = plan->value[at].last, more = 0;
-    if (plan->target->kind != SN_TARGET_CUDA || plan->eager || last >= plan->launch_count ||
-        phase_of(plan, last) != SN_PHASE_UPDATE)
+    if (last >= plan->launch_count) return last;
+    last = sn_plan_group_last(plan, last);
+    if (plan->target->kind != SN_TARGET_CUDA || plan->eager || phase_of(plan, last) != SN_PHASE_UPDATE)
         return last;
-    for (int i = last + 1; i < plan->launch_count && more < MORE; i++)
-        if (phase_of(plan, i) == SN_PHASE_UPDATE) last = i, more++;
+    for (int i = last + 1; i < plan->launch_count && more < MORE; i = sn_plan_group_last(plan, i) + 1)
+        if (phase_of(plan, i) == SN_PHASE_UPDATE) last = sn_plan_group_last(plan, i), more++;
     return last;
 }
 
@@ -58,7 +59,7 @@ static Status find_lives(const Plan *plan, const int64_t *dim, bool gradients, L
         lives.place[i] = lives.count;
         lives.life[lives.count++] =
             (Life){.bytes = dim[value->bytes],
-                   .first = value->first,
+                   .first = sn_plan_group_first(plan, value->first),
                    .last = last_need(plan, i),
                    .over = value->over >= 0 ? &lives.life[lives.place[value->over]] : NULL};
     }

@@ -133,6 +133,7 @@ static PlanLaunch kernel_launch(Planner *p, const Node *cluster, const Kernel *k
                          .summary = summary(p->arena, cluster),
                          .buffer_count = count,
                          .output_count = kernel->output_count,
+                         .group = 1,
                          .buffer = buffer,
                          .summed_by = -1,
                          .param_start = p->param_count,
@@ -342,6 +343,7 @@ static void finish(Planner *p, Plan *plan) {
     plan->dim = p->dim.at;
     plan->dim_count = p->dim.count;
     plan->param_count = p->param_count;
+    plan->group_most = 1;
     for (int i = 0; i < plan->launch_count; i++)
         if (plan->launch[i].buffer_count + plan->launch[i].more_count > plan->buffer_most)
             plan->buffer_most = plan->launch[i].buffer_count + plan->launch[i].more_count;

@@ -64,6 +64,8 @@ typedef struct PlanLaunch {
     int param_start;                                  /* of its params among those of all launches */
     const int *param;                                 /* positions in Plan.dim, kernel->param_count of them */
     int items, after, together, shared, flops, bytes; /* positions in Plan.dim */
+    int group; /* launches that run as one: in the first of them how many they are (1: it is alone), in each other one how
+                  many places behind the first it is, negative */
     bool fails;                 /* its data can make it fail, also where no launch before it has */
     const PlanProduct *product; /* NULL: the library cannot */
     int more_count;             /* buffers of product->full besides: a mask, a sum */
@@ -117,6 +119,8 @@ typedef struct Plan {
     const GraphState **kept;  /* per state: not NULL, it is the program's own (a parameter, a moment) */
     const Dim *dim;           /* every distinct Dim that a run evaluates */
     int buffer_most;          /* the largest buffer_count, with `more` */
+    int group_most;           /* launches of the largest group */
+    int group_buffers;        /* the most buffers that the launches of a group have together */
 } Plan;
 
 /* What turns a cluster into a kernel; sn_codegen, or a test's own. */
@@ -134,6 +138,22 @@ void sn_plan_in_place(Arena *arena, Plan *plan);
 /* The same for the states of a plan, whose `state` and `cache` are set. A state is updated in place where nothing that
  * follows in the run can fail on its data, so that such a run leaves the states as they were. */
 void sn_plan_update_states(Arena *arena, Plan *plan);
+
+/* Forms groups of launches, in a plan whose states are decided: see plan_group.c. */
+void sn_plan_group(Arena *arena, Plan *plan);
+
+/* The first launch of the group that a launch is in, and the last one. */
+static inline int sn_plan_group_first(const Plan *plan, int launch) {
+    int group = plan->launch[launch].group;
+    return group < 0 ? launch + group : launch;
+}
+static inline int sn_plan_group_last(const Plan *plan, int launch) {
+    int first = sn_plan_group_first(plan, launch);
+    return first + plan->launch[first].group - 1;
+}
+
+/* Launches of a run, a group being one. */
+int sn_plan_run_launches(const Plan *plan);
 
 /* How many inputs of a fused graph stand for states that grow in place; they are the last. */
 int sn_graph_cache_count(const Graph *graph);

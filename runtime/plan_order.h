@@ -28,7 +28,8 @@ void sn_plan_find_epilogues(Arena *arena, Dims *dims, PlanStep *step, int count)
 void sn_plan_find_failures(Arena *arena, PlanStep *step, int count);
 
 /* Moves updates, which come last, forward to where the backward pass has made what they need and nobody reads the
- * states that they replace any more, so that the memory of a gradient is free at once. None comes before a step that
+ * states that they replace any more, so that the memory of a gradient is free at once; those of the smallest parameters
+ * wait for one another. Of updates that are ready together, those of one kernel follow one another. None comes before a step that
  * fails: a run that fails on its data leaves the states as they were. All else keeps its order; so does everything
  * where an update needs all gradients, as clipping does. */
 void sn_plan_order(Arena *arena, const Graph *graph, PlanStep *step, int count);

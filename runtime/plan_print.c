@@ -99,8 +99,10 @@ static void print_launch(Text *text, const Plan *plan, int index) {
     const PlanLaunch *launch = &plan->launch[index];
     const Node *cluster = launch->cluster;
     int outputs = launch->kernel->input_count, scratch = outputs + launch->output_count;
-    sn_text_add(text, "  %d%s%s %s %s [%s] ", index, index < plan->setup_count ? " setup" : "",
-                phase[cluster->phase], launch->kernel->name,
+    sn_text_add(text, "  %d%s", index, index < plan->setup_count ? " setup" : "");
+    if (launch->group > 1) sn_text_add(text, " group ..%d", index + launch->group - 1);
+    if (launch->group < 0) sn_text_add(text, " with %d", index + launch->group);
+    sn_text_add(text, "%s %s %s [%s] ", phase[cluster->phase], plan->kernel[launch->unique]->name,
                 sn_cluster_kind_name(((const AttrCluster *)cluster->attr)->kind), launch->summary);
     print_buffers(text, launch, outputs, scratch);
     sn_text_add(text, " = (");

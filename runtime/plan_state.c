@@ -115,5 +115,6 @@ Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *s
                        plan->cache_count, caches);
     plan->state_count = count + own;
     sn_plan_update_states(arena, plan);
+    sn_plan_group(arena, plan);
     return NULL;
 }

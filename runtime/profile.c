@@ -6,8 +6,12 @@ void sn_profile_add(Profile *profile, int index, double seconds, const int64_t *
     LaunchTime *time = &profile->time[index];
     time->calls++;
     time->seconds += seconds;
-    time->flops = launch->flops < 0 ? -1 : time->flops + (double)dim[launch->flops];
-    time->bytes = launch->bytes < 0 ? -1 : time->bytes + (double)dim[launch->bytes];
+    for (int i = 0; i < launch->group; i++) {
+        time->flops =
+            launch[i].flops < 0 || time->flops < 0 ? -1 : time->flops + (double)dim[launch[i].flops];
+        time->bytes =
+            launch[i].bytes < 0 || time->bytes < 0 ? -1 : time->bytes + (double)dim[launch[i].bytes];
+    }
 }
 
 static void merge(LaunchTime *into, const LaunchTime *time) {

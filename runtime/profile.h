@@ -43,7 +43,7 @@ typedef struct RunTime {
 /* Of the last run. */
 RunTime sn_context_time(const sn_Context *context);
 
-/* Adds one call of launch `index` that took `seconds`; dim as in a binding. */
+/* Adds one call of launch `index`, or of the group that it is the first of, that took `seconds`; dim as in a binding. */
 void sn_profile_add(Profile *profile, int index, double seconds, const int64_t *dim);
 
 /* Rows of what was called, the most expensive first, in `arena`; *count of them. `by_kernel` takes launches

@@ -74,6 +74,12 @@ void sn_program_setup_needed(Arena *arena, const Plan *plan, const bool *ready, 
 Status sn_program_launch(const sn_Program *program, const PlanLaunch *launch, void *const *address,
                          const int64_t *dim, const int64_t *param, void **buffer, int *fault);
 
+/* The same of all launches of a group, of which `launch` is the first. param: those of the whole plan, as in a binding;
+ * buffer has room for Plan.group_buffers, `member` for Plan.group_most. fault: of each. */
+Status sn_program_launch_group(const sn_Program *program, const PlanLaunch *launch, void *const *address,
+                               const int64_t *dim, const int64_t *param, void **buffer,
+                               LaunchArguments *member, int *fault);
+
 /* The same by the device's library: its product and then, unless that is all, the rest. *done false: nothing was started,
  * as the library has no such proposal (from 0). *full: whether product->full may be tried first, as the mask that it reads is there;
  * then whether it was done. param: those of the whole plan, as in a binding. workspace: SN_WORKSPACE_BYTES of the device, of this context alone. */

@@ -191,6 +191,7 @@ static void readers_come_before_updates(void **state) {
                                "output %8 \"y\"\n"
                                "output %12 \"next\"\n";
     (void)state;
+    static const Kernel kernel = {.name = "k"};
     Arena *arena = sn_arena_new();
     for (int is_state = 0; is_state < 2; is_state++) {
         Graph *graph = parse_fused(arena, text);
@@ -198,7 +199,7 @@ static void readers_come_before_updates(void **state) {
         int count = 0, at = 0;
         if (is_state) sn_push(arena, &graph->states, ((GraphState){.name = "w", .input = 1, .result = 1}));
         for (const Node *node = graph->body->first; node; node = node->next)
-            step[count++] = (PlanStep){.cluster = node};
+            step[count++] = (PlanStep){.cluster = node, .kernel = &kernel};
         assert_int_equal(count, 4);
         sn_plan_order(arena, graph, step, count);
         while (step[at].cluster->phase != SN_PHASE_UPDATE) at++;

@@ -4,6 +4,8 @@
 #include "features.h"
 #include "guard.h"
 #include "jit.h"
+#include "number.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -178,10 +180,9 @@ static int run_items(void *argument, int64_t begin, int64_t end) {
 }
 
 /* Ranges so long that each is worth the attention of a thread. */
-static int64_t least_items(const LaunchArguments *arguments) {
-    if (arguments->work < 0) return 1;
-    int64_t work = arguments->work / arguments->items;
-    int64_t least = WORK_OF_A_THREAD / (work > 0 ? work : 1);
+static int64_t least_items(int64_t work, int64_t items) {
+    if (work < 0) return 1;
+    int64_t each = work / items, least = WORK_OF_A_THREAD / (each > 0 ? each : 1);
     return least > 0 ? least : 1;
 }
 
@@ -189,10 +190,64 @@ static Status cpu_launch(Device *device, Module *module, const LaunchArguments *
     const Library *library = (const Library *)module;
     Job job = {library->function[arguments->kernel], arguments};
     int64_t items = arguments->items;
-    *fault = sn_pool_run(((Cpu *)device)->pool, run_items, &job, items, least_items(arguments),
+    *fault = sn_pool_run(((Cpu *)device)->pool, run_items, &job, items, least_items(arguments->work, items),
                          arguments->together);
     if (!*fault && arguments->after > 0)
         *fault = run_items(&job, items, items + arguments->after); /* little */
+    return NULL;
+}
+
+/* The launches of a group: their items are one list. */
+typedef struct GroupJob {
+    const Library *library;
+    const LaunchArguments *member;
+    int count;
+    _Atomic int64_t fault; /* the least of all so far: a member's number · 2^32 + what its kernel returned */
+} GroupJob;
+
+static void note_fault(GroupJob *job, int member, int code) {
+    int64_t fault = (int64_t)member << 32 | code;
+    int64_t known = atomic_load_explicit(&job->fault, memory_order_relaxed);
+    while (fault < known && !atomic_compare_exchange_weak_explicit(
+                                &job->fault, &known, fault, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+/* The last member that begins at `item` or before it. */
+static int find_member(const GroupJob *job, int64_t item) {
+    int low = 0, high = job->count;
+    while (high - low > 1) {
+        int middle = low + (high - low) / 2;
+        if (job->member[middle].first <= item)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int run_members(void *argument, int64_t begin, int64_t end) {
+    GroupJob *job = argument;
+    for (int i = find_member(job, begin); begin < end; i++) {
+        const LaunchArguments *member = &job->member[i];
+        int64_t stop = member->first + member->items < end ? member->first + member->items : end;
+        if (stop <= begin) continue;
+        KernelFunction *function = job->library->function[member->kernel];
+        int fault = function(member->buffer, member->symbol, begin - member->first, stop - member->first);
+        if (fault) note_fault(job, i, fault);
+        begin = stop;
+    }
+    return 0;
+}
+
+static Status cpu_launch_group(Device *device, Module *module, const LaunchArguments *member, int count,
+                               int *fault) {
+    GroupJob job = {(const Library *)module, member, count, INT64_MAX};
+    int64_t work = 0, items = member[count - 1].first + member[count - 1].items;
+    for (int i = 0; i < count && work >= 0; i++)
+        if (member[i].work < 0 || !sn_add_i64(work, member[i].work, &work)) work = -1;
+    sn_pool_run(((Cpu *)device)->pool, run_members, &job, items, least_items(work, items), 1);
+    if (job.fault < INT64_MAX) fault[job.fault >> 32] = (int)(job.fault & INT32_MAX);
     return NULL;
 }
 
@@ -223,6 +278,7 @@ static const DeviceOps cpu_ops = {
     .image = cpu_image,
     .load = cpu_load,
     .launch = cpu_launch,
+    .launch_group = cpu_launch_group,
     .sync = cpu_sync,
     .clock = cpu_clock,
     .close = cpu_close,

@@ -165,6 +165,7 @@ static const DeviceOps cuda_ops = {
     .image = sn_cuda_image,
     .load = sn_cuda_load,
     .launch = sn_cuda_launch,
+    .launch_group = sn_cuda_launch_group,
     .library = sn_cuda_library,
     .product = sn_cuda_product,
     .lane = sn_cuda_turn,

@@ -101,6 +101,8 @@ Status sn_cuda_load(Device *device, const Kernel *const *kernel, int count, cons
 Status sn_cuda_image(Device *device, Arena *arena, const Module *module, ModuleImage *out);
 void sn_cuda_unload(Device *device, Module *module);
 Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault);
+Status sn_cuda_launch_group(Device *device, Module *module, const LaunchArguments *member, int count,
+                            int *fault);
 
 /* ---- product.c ---- */
 

@@ -3,11 +3,11 @@
 #include "clock.h"
 #include "gpu.h"
 #include "guard.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
     CODE_ALIGNMENT = 16,
-    ARGUMENT_BYTES = 4096,     /* that a kernel can take: the least of all that are supported */
     SHARED_UNASKED = 48 << 10, /* bytes of dynamic shared memory that a kernel gets without asking */
 };
 
@@ -19,6 +19,8 @@ typedef struct CudaModule {
     CuFunction *function;
     int *
         resident; /* blocks of each that the GPU holds at once, where fewer blocks may do the work; 0: they may not */
+    CuFunction *group; /* the second entry of a grouped form … */
+    int *group_most;   /* … and of how many launches; 0: there is none */
 } CudaModule;
 
 static size_t aligned(size_t bytes) {
@@ -99,6 +101,12 @@ static Status load_kernel(Cuda *cuda, const Kernel *kernel, CudaModule *module, 
     CuFunction *function = &module->function[index];
     TRY(SN_CU(cuda, cuModuleGetFunction, function, module->module[index], kernel->name));
     TRY(find_resident(cuda, kernel, *function, &module->resident[index]));
+    module->group_most[index] = kernel->group_most;
+    if (kernel->group_most) {
+        char name[80];
+        snprintf(name, sizeof name, "%s_group", kernel->name);
+        TRY(SN_CU(cuda, cuModuleGetFunction, &module->group[index], module->module[index], name));
+    }
     return allow_shared(cuda, kernel, *function);
 }
 
@@ -107,9 +115,12 @@ static Status load_kernels(Cuda *cuda, const Kernel *const *kernel, CudaModule *
     module->module = calloc((size_t)module->count + 1, sizeof *module->module);
     module->function = calloc((size_t)module->count + 1, sizeof *module->function);
     module->resident = calloc((size_t)module->count + 1, sizeof *module->resident);
-    Status status = start && module->module && module->function && module->resident
-                        ? NULL
-                        : sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", module->count);
+    module->group = calloc((size_t)module->count + 1, sizeof *module->group);
+    module->group_most = calloc((size_t)module->count + 1, sizeof *module->group_most);
+    Status status =
+        start && module->module && module->function && module->resident && module->group && module->group_most
+            ? NULL
+            : sn_fail(SN_NO_MEMORY, "out of memory for %d kernels", module->count);
     if (!status && !find_code(module, start))
         status = sn_fail(SN_INVALID, "malformed machine code of kernels");
     for (int i = 0; i < module->count && !status; i++)
@@ -148,6 +159,8 @@ void sn_cuda_unload(Device *device, Module *opaque) {
     free(module->module);
     free(module->function);
     free(module->resident);
+    free(module->group);
+    free(module->group_most);
     free(module->image);
     free(module);
 }
@@ -205,62 +218,132 @@ Status sn_cuda_image(Device *device, Arena *arena, const Module *opaque, ModuleI
 /* ---- launching ---- */
 
 typedef struct Words {
-    uint64_t at[ARGUMENT_BYTES / sizeof(uint64_t)];
+    uint64_t at[SN_ARGUMENT_BYTES / sizeof(uint64_t)];
     size_t count;
 } Words;
 
-/* How many blocks a grid has for that many blocks' work. */
-static int64_t grid_blocks(const Cuda *cuda, int64_t blocks, int64_t resident) {
-    int64_t waves = cuda->device.target.walk_waves;
-    return waves && resident && blocks > waves * resident ? resident : blocks;
+/* Whether a grid that walks does that many blocks' work. */
+static bool walks(const Cuda *cuda, const CudaModule *module, int kernel, int64_t blocks) {
+    int64_t waves = cuda->device.target.walk_waves, resident = module->resident[kernel];
+    return waves && resident && blocks > waves * resident;
 }
 
-/* A grid for `blocks` blocks, the first of which has the number `first`: the argument behind all others. */
-static Status start_grid(Cuda *cuda, const CudaModule *module, const LaunchArguments *arguments, Words *words,
-                         int64_t first, int64_t blocks, CuStream stream) {
-    words->at[words->count - 1] = (uint64_t)first;
+/* A grid of `blocks` blocks. */
+static Status start_grid(Cuda *cuda, CuFunction function, const LaunchArguments *arguments, Words *words,
+                         int64_t blocks, CuStream stream) {
     size_t bytes = words->count * sizeof *words->at;
     void *extra[] = {SN_CU_LAUNCH_BUFFER_POINTER, words->at, SN_CU_LAUNCH_BUFFER_SIZE, &bytes,
                      SN_CU_LAUNCH_END};
-    blocks = grid_blocks(cuda, blocks, module->resident[arguments->kernel]);
-    return SN_CU(cuda, cuLaunchKernel, module->function[arguments->kernel], (unsigned)blocks, 1, 1,
-                 (unsigned)arguments->threads, 1, 1, (unsigned)arguments->shared, stream, NULL, extra);
+    return SN_CU(cuda, cuLaunchKernel, function, (unsigned)blocks, 1, 1, (unsigned)arguments->threads, 1, 1,
+                 (unsigned)arguments->shared, stream, NULL, extra);
+}
+
+/* { void *buffer[]; long long symbol[]; int *fault; long long first } */
+static void add_arguments(const LaunchArguments *arguments, int *fault, int64_t first, Words *words) {
+    for (int i = 0; i < arguments->buffer_count; i++)
+        words->at[words->count++] = (uintptr_t)arguments->buffer[i];
+    for (int i = 0; i < arguments->symbol_count; i++)
+        words->at[words->count++] = (uint64_t)arguments->symbol[i];
+    words->at[words->count++] = (uintptr_t)fault;
+    words->at[words->count++] = (uint64_t)first;
+}
+
+/* A grid for `blocks` blocks, the first of which has the number `first`. */
+static Status start_blocks(Cuda *cuda, const CudaModule *module, const LaunchArguments *arguments, int *fault,
+                           int64_t first, int64_t blocks) {
+    int kernel = arguments->kernel;
+    Words words;
+    Lane *lane;
+    words.count = 0;
+    add_arguments(arguments, fault, first, &words);
+    TRY(sn_cuda_lane(cuda, &lane));
+    if (walks(cuda, module, kernel, blocks)) blocks = module->resident[kernel];
+    return start_grid(cuda, module->function[kernel], arguments, &words, blocks, sn_cuda_lane_stream(lane));
 }
 
 static Status start(Cuda *cuda, const CudaModule *module, const LaunchArguments *arguments, int *fault) {
-    /* { void *buffer[]; long long symbol[]; int *fault; long long first } */
-    Words words;
-    words.count = 0;
-    for (int i = 0; i < arguments->buffer_count; i++)
-        words.at[words.count++] = (uintptr_t)arguments->buffer[i];
-    for (int i = 0; i < arguments->symbol_count; i++)
-        words.at[words.count++] = (uint64_t)arguments->symbol[i];
-    words.at[words.count++] = (uintptr_t)fault;
-    words.count++;
-    Lane *lane;
-    TRY(sn_cuda_lane(cuda, &lane));
-    CuStream stream = sn_cuda_lane_stream(lane);
-    TRY(start_grid(cuda, module, arguments, &words, 0, arguments->items, stream));
+    TRY(start_blocks(cuda, module, arguments, fault, 0, arguments->items));
     if (arguments->after <= 0) return NULL;
-    return start_grid(cuda, module, arguments, &words, arguments->items, arguments->after, stream);
+    return start_blocks(cuda, module, arguments, fault, arguments->items, arguments->after);
 }
 
-Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
-    Cuda *cuda = (Cuda *)device;
-    int64_t blocks = arguments->items > arguments->after ? arguments->items : arguments->after;
-    if (blocks > INT32_MAX)
-        return sn_fail(SN_UNSUPPORTED, "a launch of %lld blocks is unsupported: the most are %d",
-                       (long long)blocks, INT32_MAX);
+static Status check_blocks(int64_t blocks) {
+    if (blocks <= INT32_MAX) return NULL;
+    return sn_fail(SN_UNSUPPORTED, "a launch of %lld blocks is unsupported: the most are %d",
+                   (long long)blocks, INT32_MAX);
+}
+
+/* What all launches of a kernel have in common. */
+static Status check_kernel(const Device *device, const LaunchArguments *arguments) {
     if (arguments->shared > device->target.shared_bytes)
         return sn_fail(SN_UNSUPPORTED, "a block with %lld bytes of shared memory is unsupported: %s has %lld",
                        (long long)arguments->shared, device->target.name,
                        (long long)device->target.shared_bytes);
-    if ((arguments->buffer_count + arguments->symbol_count + 2) * (int)sizeof(uint64_t) > ARGUMENT_BYTES)
+    if ((arguments->buffer_count + arguments->symbol_count + 2) * (int)sizeof(uint64_t) > SN_ARGUMENT_BYTES)
         return sn_fail(SN_UNSUPPORTED,
                        "a kernel of %d buffers and %d sizes is unsupported: they exceed %d bytes",
-                       arguments->buffer_count, arguments->symbol_count, ARGUMENT_BYTES);
+                       arguments->buffer_count, arguments->symbol_count, SN_ARGUMENT_BYTES);
+    return NULL;
+}
+
+Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
+    Cuda *cuda = (Cuda *)device;
+    TRY(check_blocks(arguments->items > arguments->after ? arguments->items : arguments->after));
+    TRY(check_kernel(device, arguments));
     TRY(sn_cuda_enter(cuda));
     Status status = start(cuda, (const CudaModule *)module, arguments, fault);
+    sn_cuda_leave(cuda);
+    return status;
+}
+
+/* ---- groups ---- */
+
+/* { long long count; struct { … } member[most] }, of which `count` are given. */
+static Status start_members(Cuda *cuda, const CudaModule *module, const LaunchArguments *member, int count,
+                            int *fault) {
+    int kernel = member->kernel, most = module->group_most[kernel];
+    int64_t blocks = member[count - 1].first + member[count - 1].items - member->first;
+    Words words = {.at = {(uint64_t)count}, .count = 1};
+    for (int i = 0; i < count; i++)
+        add_arguments(&member[i], &fault[i], member->first - member[i].first, &words);
+    words.count = 1 + (words.count - 1) / (size_t)count * (size_t)most;
+    Lane *lane;
+    TRY(check_blocks(blocks));
+    TRY(sn_cuda_lane(cuda, &lane));
+    return blocks ? start_grid(cuda, module->group[kernel], member, &words, blocks, sn_cuda_lane_stream(lane))
+                  : NULL;
+}
+
+/* How many of the launches one grid does: as many as fit among its arguments, which is what a recording keeps of it, and none
+ * that is so large that it walks its grid. */
+static int count_members(const Cuda *cuda, const CudaModule *module, const LaunchArguments *member,
+                         int count) {
+    int kernel = member->kernel, most = module->group_most[kernel], found = 0;
+    while (found < count && found < most && !walks(cuda, module, kernel, member[found].items)) found++;
+    return found;
+}
+
+static Status start_group(Cuda *cuda, const CudaModule *module, const LaunchArguments *member, int count,
+                          int *fault) {
+    for (int i = 0, together; i < count; i += together) {
+        together = count_members(cuda, module, &member[i], count - i);
+        if (together) {
+            TRY(start_members(cuda, module, &member[i], together, &fault[i]));
+            continue;
+        }
+        TRY(check_blocks(member[i].items));
+        TRY(start(cuda, module, &member[i], &fault[i]));
+        together = 1;
+    }
+    return NULL;
+}
+
+Status sn_cuda_launch_group(Device *device, Module *module, const LaunchArguments *member, int count,
+                            int *fault) {
+    Cuda *cuda = (Cuda *)device;
+    TRY(check_kernel(device, member));
+    TRY(sn_cuda_enter(cuda));
+    Status status = start_group(cuda, (const CudaModule *)module, member, count, fault);
     sn_cuda_leave(cuda);
     return status;
 }
