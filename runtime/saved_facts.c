@@ -20,7 +20,7 @@ static const struct {
     NUMBER(sm),           NUMBER(warp),
     NUMBER(max_threads),  NUMBER(processors),
     NUMBER(shared_bytes), NUMBER(library),
-    NUMBER(precision),
+    NUMBER(precision),    NUMBER(walk_waves),
 #undef NUMBER
 };
 enum { NUMBER_COUNT = sizeof numbers / sizeof *numbers };
