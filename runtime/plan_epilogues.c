@@ -1,7 +1,5 @@
 #include "plan_order.h"
 
-#include "view.h"
-
 typedef struct Steps {
     Arena *arena;
     Dims *dims;
@@ -95,7 +93,8 @@ static bool is_sum(const Steps *s, const Node *cluster, Sum *out) {
     Type type = operand->type;
     const AttrReduce *attr = sum->attr;
     if (operand->producer && operand->producer->op == SN_OP_CAST) operand = operand->producer->input[0];
-    if (operand->producer || type.rank < 2 || attr->count != type.rank - 1) return false;
+    bool widened = sn_dtype_bytes(operand->type.dtype) <= sn_dtype_bytes(type.dtype);
+    if (operand->producer || !widened || type.rank < 2 || attr->count != type.rank - 1) return false;
     out->rows = sn_dim(s->dims, 1);
     for (int i = 0; i < attr->count; i++) {
         if (attr->axes[i] != i) return false;

@@ -506,6 +506,34 @@ static void wrong_products_are_refused(void **state) {
     free_product(f, &p);
 }
 
+static void set_aux(const Fixture *f, const Product *p, CuAddress aux, int64_t stride) {
+    assert_int_equal(
+        f->lt.cublasLtMatmulDescSetAttribute(p->product, LT_PRODUCT_AUX_POINTER, &aux, sizeof aux), 0);
+    assert_int_equal(
+        f->lt.cublasLtMatmulDescSetAttribute(p->product, LT_PRODUCT_AUX_STRIDE, &stride, sizeof stride), 0);
+}
+
+/* As cublasLt.h has it: aux is there, with a stride by 128 bits or 8 elements; and as the algorithm was chosen for. */
+static void wrong_aux_is_refused(void **state) {
+    static const uint32_t cases[][4] = {/* epilogue, is there, stride, status */
+                                        {LT_EPILOGUE_RELU | LT_EPILOGUE_AUX, 1, 128, 0},
+                                        {LT_EPILOGUE_RELU | LT_EPILOGUE_AUX, 1, 64, LT_INVALID_VALUE},
+                                        {LT_EPILOGUE_DRELU, 0, 128, LT_INVALID_VALUE},
+                                        {LT_EPILOGUE_DGELU, 1, 8, 0},
+                                        {LT_EPILOGUE_DGELU, 1, 9, LT_INVALID_VALUE},
+                                        {LT_EPILOGUE_BGRADA | LT_EPILOGUE_RELU, 1, 8, LT_NOT_SUPPORTED}};
+    Fixture *f = *state;
+    LtChoice choice;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Product p = make_product(f, LT_COMPUTE_32F, cases[i][0]);
+        set_aux(f, &p, cases[i][1] ? f->out : 0, cases[i][2]);
+        assert_int_equal(choose(f, &p, &choice), cases[i][3]);
+        set_aux(f, &p, f->out, 2 * cases[i][2]);
+        if (!cases[i][3]) assert_int_equal(multiply(f, &p, &choice, f->in, 0), LT_INVALID_VALUE);
+        free_product(f, &p);
+    }
+}
+
 /* The result lies over an operand; a promised alignment is not kept. */
 static void a_product_over_its_operand(void **state) {
     Fixture *f = *state;
@@ -563,6 +591,7 @@ int main(void) {
         FRESH(planted_refusals),
         FRESH(products_are_right),
         FRESH(wrong_products_are_refused),
+        FRESH(wrong_aux_is_refused),
         FRESH_LOST(a_product_over_its_operand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
