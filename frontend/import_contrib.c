@@ -59,14 +59,21 @@ static Value *activated(Call *c, Value *y, const Numbers *n) {
 
 /* ---- products ---- */
 
-/* alpha·A·B, either transposed. */
+/* [M, batch…, K] as [batch…, M, K] */
+static Value *batch_first(Call *c, Value *x) {
+    int rank = x->type.rank, order[SN_MAX_RANK];
+    for (int k = 0; k < rank; k++) order[k] = k == rank - 1 ? k : k == rank - 2 ? 0 : k + 1;
+    return transposed(c, x, order);
+}
+
+/* alpha·A·B, each with its first axis moved behind those of the batch, or its last two exchanged, or both. */
 Value *sn_import_fused_matmul(Call *c) {
     Value *operand[2] = {c->input[0], c->input[1]};
     static const char *const turn[2] = {"transA", "transB"}, *const batch[2] = {"transBatchA", "transBatchB"};
     for (int k = 0; k < 2; k++) {
         int rank = operand[k]->type.rank;
-        if (sn_call_int(c, batch[k], 0) != 0) return sn_call_unsupported(c, "%s", batch[k]);
-        if (sn_call_int(c, turn[k], 0) != 0 && rank > 1)
+        if (sn_call_int(c, batch[k], 0) != 0 && rank > 2) operand[k] = batch_first(c, operand[k]);
+        if (sn_call_int(c, turn[k], 0) != 0 && rank > 1 && operand[k])
             operand[k] = sn_call_swap(c, operand[k], rank - 2, rank - 1);
     }
     double alpha = sn_call_float(c, "alpha", 1);

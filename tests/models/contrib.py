@@ -27,12 +27,18 @@ def product_cases():
     a, b = numbers("a", (3, 7, 5)), numbers("b", (3, 4, 5))
     yield "FusedMatMul", Case("turned", [a, b], {"transB": 1, "alpha": 0.25})
     yield "FusedMatMul", Case("both", [numbers("a", (5, 7)), Constant(numbers("b", (3, 5)))], {"transA": 1, "transB": 1})
+    yield "FusedMatMul", Case("batches", [numbers("a", (5, 2, 3, 4)), numbers("b", (4, 2, 3, 6))],
+                              {"transBatchA": 1, "transBatchB": 1})
+    yield "FusedMatMul", Case("batches_turned", [numbers("a", (4, 3, 5)), numbers("b", (6, 3, 4))],
+                              {"transBatchA": 1, "transA": 1, "transBatchB": 1, "transB": 1})
     gemm = [numbers("a", (4, 6)), Constant(numbers("b", (3, 6))), Constant(numbers("c", (3,)))]
     yield "FusedGemm", Case("leaky", gemm, {"transB": 1, "activation": "LeakyRelu", "activation_alpha": 0.3})
     conv = [numbers("x", (2, 3, 6, 5)), Constant(numbers("w", (4, 3, 3, 3))), Constant(numbers("b", (4,)))]
     yield "FusedConv", Case("relu", conv, {"activation": "Relu", "pads": [1, 1, 1, 1]})
     yield "FusedConv", Case("sum_clip", [*conv, numbers("z", (2, 4, 6, 5))],
                             {"activation": "Clip", "activation_params": [-0.5, 1.0], "pads": [1, 1, 1, 1]})
+    yield "LayerNormalization", Case("early", [numbers("x", (2, 3, 8)), Constant(numbers("g", (8,))), Constant(numbers("h", (8,)))],
+                                     {"axis": -1, "epsilon": 1e-3})
     yield "SimplifiedLayerNormalization", Case("last", [numbers("x", (2, 3, 8)), Constant(numbers("g", (8,)))],
                                                {"axis": -1, "epsilon": 1e-3, "stash_type": 1})
 
@@ -117,7 +123,7 @@ def group_cases():
 
 
 def build(name, case, symbolic):
-    domain = "" if name == "SimplifiedLayerNormalization" else "com.microsoft"
+    domain = "" if name.endswith("LayerNormalization") and "Embed" not in name else "com.microsoft"
     inputs, initializers, names = [], [], []
     for letter, value in zip("abcdefghijk", case.inputs):
         names.append("" if value is None else letter)
@@ -131,7 +137,7 @@ def build(name, case, symbolic):
     node = helper.make_node(name, names, outputs, domain=domain, **case.attributes)
     values = [helper.make_empty_tensor_value_info(output) for output in outputs]
     graph = helper.make_graph([node], f"{name}_{case.name}", inputs, values, initializers)
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    opsets = [helper.make_opsetid("", 16), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     for k, value in enumerate(model.graph.output):
         counts = name == "EmbedLayerNormalization" and k == 1
