@@ -73,13 +73,17 @@ static const char compile_notes[] =
     "went. With --phases step the program is a step of training, weights and optimizer's states included,\n"
     "of which `bench` times all phases; --memory-budget is then for the sizes of --shape.\n";
 
-static const char train_notes[] = "The model's integer input gets windows of the data, and its logits are "
-                                  "compared with the ids that follow\n"
-                                  "(cross entropy); its initializers are what AdamW updates. Which windows a "
-                                  "step draws depends on --seed and\n"
-                                  "on the step alone: equal options give equal bits, interrupted and resumed "
-                                  "or not. Ctrl-C ends the step,\n"
-                                  "writes the checkpoint and exits with 1.\n";
+static const char train_notes[] =
+    "  sinter train model.onnx --data text.txt --steps 3000 --checkpoint model.ck -o trained.onnx\n"
+    "  sinter train model.onnx --loss mse --examples x=@x.npy --examples targets=@y.npy -o trained.onnx\n"
+    "\n"
+    "With --data, the model's integer input gets windows of it, and its logits are compared with the\n"
+    "ids that follow. With --examples, the output that --logits names (the first of floats) is compared\n"
+    "with \"labels\" (cross_entropy) or \"targets\" (mse). Other inputs (positions, masks) are filled by\n"
+    "what they are used for, or by --input. AdamW updates the initializers. What a step draws depends on\n"
+    "--seed and the step alone: equal options give equal bits, interrupted and resumed or not. Ctrl-C\n"
+    "ends the step, writes the checkpoint and exits with 1; so does a step that fails on its data, with\n"
+    "what was before it.\n";
 
 static const char tune_notes[] =
     "Every product with weights is timed in a few forms, as part of the model with these shapes; a form\n"
