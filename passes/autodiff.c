@@ -45,10 +45,14 @@ bool sn_gradient_wanted(const Grad *g, const Node *node, int k) {
 void sn_gradient_fail(Grad *g, const Node *node, const char *reason) {
     if (g->b.status) return;
     const SourceNode *source = node->origin ? node->origin->primary : NULL;
-    Text name = sn_text(g->scratch);
-    if (source) sn_text_quote(&name, source->name, strlen(source->name));
-    g->b.status = sn_fail(SN_UNSUPPORTED, "the gradient of %s%s%s: %s", sn_op(node->op)->text,
-                          source ? " of node " : "", source ? sn_text_string(&name) : "", reason);
+    Text by = sn_text(g->scratch);
+    if (source) {
+        sn_text_add(&by, " of node ");
+        sn_text_quote(&by, source->name, strlen(source->name));
+        sn_text_add(&by, " (%s, opset %d)", source->op_type, source->opset);
+    }
+    g->b.status = sn_fail(SN_UNSUPPORTED, "the gradient of %s%s: %s", sn_op(node->op)->text,
+                          sn_text_string(&by), reason);
 }
 
 void sn_gradient_regroup(Grad *g) {
