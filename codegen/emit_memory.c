@@ -4,6 +4,7 @@
 
 enum {
     ROWS_IN_L2 = 4,  /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
+    MAXIMUM = 4,     /* instructions, with what minds numbers that are none */
     STORES_APART = 8 /* more loops than that are too much text */
 };
 
@@ -113,7 +114,7 @@ bool sn_emit_head(Emit *emit, const Store *store) {
 
 /* ---- reading ahead ----
  *
- * Processors read ahead along a stream, not from the end of one row to the beginning of another, and not
+ * Processors read ahead along a stream, not from the end of one row to the beginning of another elsewhere, and not
  * while a row is worked on a second time. So the last loop over a row also touches what the rows after it
  * will load. */
 
@@ -146,6 +147,33 @@ static void note_index(void *user, Instr *instr) {
     sn_instr_walk(indices->nest, instr->arg[0], seen, NULL, note_part, indices);
 }
 
+static Dim row_length(const Emit *emit) {
+    const Nest *nest = emit->nest;
+    Dim length = sn_dim(emit->kernel->dims, 1);
+    if (nest->vector == SN_VECTOR_PARALLEL) return emit->vector_axis->operand[0];
+    for (int i = 0; i < nest->reduced.count; i++)
+        length = sn_dim_mul(emit->kernel->dims, length, nest->reduced.at[i]->operand[0]);
+    return length;
+}
+
+/* Whether rows are walked once, with less to do than to load: so many loads are under way then that a stream of rows
+ * behind one another needs nothing more. */
+static bool is_stream(const Nest *nest) {
+    int loops = 0, loads = 0, work = 0;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        loads += instr->varying && instr->kind == SN_INSTR_LOAD;
+        work += instr->varying && instr->kind != SN_INSTR_LOAD;
+    }
+    for (int i = 0; i < nest->step.count; i++) {
+        const Step *step = &nest->step.at[i];
+        loops += step->loop;
+        for (int k = 0; k < step->acc.count; k++)
+            work += strcmp(step->acc.at[k]->function, "add") == 0 ? 1 : MAXIMUM;
+    }
+    return loops <= 1 && work <= loads;
+}
+
 /* Whether a load takes vectors of rows, and what they move on by with the axis of rows: *stride elements, or
  * (*indexed) as indices say. */
 static bool moves_on(const Emit *emit, const Instr *instr, Dim *stride, bool *indexed) {
@@ -158,16 +186,7 @@ static bool moves_on(const Emit *emit, const Instr *instr, Dim *stride, bool *in
     bool row = sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1);
     if (!row || *indexed) return row && indices.rows;
     return sn_dim_affine(emit->kernel->dims, instr->dim, axis, stride, &rest) && !sn_dim_equals(*stride, 0) &&
-           !sn_dim_has_axis(*stride);
-}
-
-static Dim row_length(const Emit *emit) {
-    const Nest *nest = emit->nest;
-    Dim length = sn_dim(emit->kernel->dims, 1);
-    if (nest->vector == SN_VECTOR_PARALLEL) return emit->vector_axis->operand[0];
-    for (int i = 0; i < nest->reduced.count; i++)
-        length = sn_dim_mul(emit->kernel->dims, length, nest->reduced.at[i]->operand[0]);
-    return length;
+           !sn_dim_has_axis(*stride) && !(is_stream(nest) && *stride == row_length(emit));
 }
 
 void sn_emit_rows_ahead(Emit *emit) {

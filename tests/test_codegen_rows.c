@@ -77,6 +77,18 @@ static Value *centred(Case *c, Value *x) {
     return two(c, SN_OP_SUB, middle, spread(c, most, x));
 }
 
+/* Rows behind one another are a stream, which is fetched only where there is more to do than to load. */
+static void streams_are_not_read_ahead(void **state) {
+    (void)state;
+    for (int maximum = 0; maximum < 2; maximum++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        OpCode op = maximum ? SN_OP_REDUCE_MAX : SN_OP_REDUCE_SUM;
+        result(c, reduce(c, op, param(c, SN_F32, "B, T, 300"), 2));
+        c->tolerance = 2e-5;
+        check_text(c, "SN_AHEAD(b", maximum, SIZES, sizes);
+    }
+}
+
 /* Sums of rows that three loops need are kept, also where they are results; what has one row, or is too long, is not. Rows
  * of whole groups are read ahead by other loops where results go past the caches. */
 static void sums_of_rows_are_kept(void **state) {
@@ -302,6 +314,7 @@ int main(void) {
         cmocka_unit_test(stores_past_the_caches),
         cmocka_unit_test(small_results_stay_in_the_caches),
         cmocka_unit_test(rows_are_read_ahead),
+        cmocka_unit_test(streams_are_not_read_ahead),
         cmocka_unit_test(sums_of_rows_are_kept),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(long_rows_are_walked_once),
