@@ -19,14 +19,16 @@ void sn_bindings_free(Bindings *bindings) {
 static Binding *new_binding(const Plan *plan) {
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
     size_t words = symbols + (size_t)plan->dim_count + (size_t)plan->param_count + (size_t)plan->value_count;
+    size_t each = sizeof(int) + sizeof(bool); /* of a launch */
     Binding *binding =
-        calloc(1, sizeof *binding + words * sizeof(int64_t) + (size_t)plan->launch_count * sizeof(int));
+        calloc(1, sizeof *binding + words * sizeof(int64_t) + (size_t)plan->launch_count * each);
     if (!binding) return NULL;
     binding->symbol = (int64_t *)(binding + 1);
     binding->dim = binding->symbol + symbols;
     binding->param = binding->dim + plan->dim_count;
     binding->offset = binding->param + plan->param_count;
     binding->way = (int *)(binding->offset + plan->value_count);
+    binding->full = (bool *)(binding->way + plan->launch_count);
     return binding;
 }
 

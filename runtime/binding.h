@@ -5,12 +5,17 @@
 #include "needs.h"
 
 typedef struct Binding {
-    int64_t *symbol;      /* the key: per symbol of the graph */
-    int64_t *dim;         /* per Plan.dim */
-    int64_t *param;       /* per param of all launches, see PlanLaunch.param_start */
-    int64_t *offset;      /* compiled: per Plan.value that lives in a run, its place in the arena */
-    int *way;             /* per launch of the plan: see sn_plan_way */
-    bool products;        /* the library has one of them */
+    int64_t *symbol; /* the key: per symbol of the graph */
+    int64_t *dim;    /* per Plan.dim */
+    int64_t *param;  /* per param of all launches, see PlanLaunch.param_start */
+    int64_t *offset; /* compiled: per Plan.value that lives in a run, its place in the arena */
+    int *way;        /* per launch of the plan: see sn_plan_way */
+    bool products;   /* the library has one of them */
+
+    /* Per launch of the plan: its product->full was done when it was started last. A recorded run does not tell, and one of
+     * another binding may have done otherwise. */
+    bool *full;
+
     int64_t arena_bytes;  /* compiled: what they take together */
     uint64_t number;      /* of all bindings of a context, this one alone has it */
     uint64_t last_wanted; /* by the count of requests */

@@ -22,9 +22,8 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     context->buffer = calloc((size_t)buffers + 1, sizeof *context->buffer);
     context->member = calloc((size_t)plan->group_most, sizeof *context->member);
     context->block = calloc((size_t)plan->value_count + 1, sizeof *context->block);
-    context->full = calloc((size_t)plan->launch_count + 1, sizeof *context->full);
     if (!context->input || !context->output || !context->rank || !context->extent || !context->address ||
-        !context->buffer || !context->member || !context->block || !context->full)
+        !context->buffer || !context->member || !context->block)
         return sn_fail(SN_NO_MEMORY, "out of memory for a context");
     int64_t fault_bytes = ((int64_t)plan->launch_count + 1) * (int64_t)sizeof *context->fault;
     void *fault;
@@ -85,7 +84,6 @@ void sn_context_free(sn_Context *context) {
     free(context->member);
     context->program->device->ops->free_host(context->program->device, context->fault);
     free(context->block);
-    free(context->full);
     free(context);
 }
 

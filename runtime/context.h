@@ -68,7 +68,6 @@ struct sn_Context {
     void **address;          /* per value of the plan */
     void **buffer;           /* of the launch at hand, or of all of its group */
     LaunchArguments *member; /* of the group at hand */
-    bool *full;              /* per launch of the plan: its product->full was done when it was started last */
     int *fault;      /* per launch of the plan: its fault code in the last run; of the device's alloc_host */
     Block arena;     /* compiled: where all values of a run lie */
     Block workspace; /* of the library's products */

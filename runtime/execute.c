@@ -7,10 +7,10 @@ Status sn_context_start(sn_Context *context, const Binding *binding, int index, 
     int *fault = &context->fault[index];
     if (way > 0) {
         int needs = launch->product->full ? launch->product->full->needs : -1;
-        bool full = needs < 0 || context->full[needs];
+        bool full = needs < 0 || binding->full[needs];
         TRY(sn_program_product(program, launch, context->address, binding->dim, binding->param,
                                context->buffer, context->workspace.at, way - 1, fault, &full, done));
-        if (*done) context->full[index] = full;
+        if (*done) binding->full[index] = full;
         return NULL;
     }
     *done = true;
@@ -23,7 +23,7 @@ static Status start(sn_Context *context, const Binding *binding, int index) {
     const PlanLaunch *launch = &context->program->plan->launch[index];
     int way = binding->way[index];
     bool done = false;
-    context->full[index] = false;
+    binding->full[index] = false;
     if (launch->group > 1)
         return sn_program_launch_group(context->program, launch, context->address, binding->dim,
                                        binding->param, context->buffer, context->member,
@@ -54,7 +54,7 @@ static Status launch(sn_Context *context, const Binding *binding, int index) {
     if (is_left_out(context, index)) return NULL;
     context->reached = end - 1;
     int summed_by = context->program->plan->launch[index].summed_by;
-    if (summed_by < 0 || !context->full[summed_by]) TRY(start(context, binding, index));
+    if (summed_by < 0 || !binding->full[summed_by]) TRY(start(context, binding, index));
     if (timed) sn_profile_add(context->profile, index, device->ops->clock(device) - begin, binding->dim);
     return device->host_memory ? find_fault(context, index, end) : NULL;
 }
