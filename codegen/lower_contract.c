@@ -100,7 +100,7 @@ Status sn_lower_contract(KernelIr *kernel) {
     gemm.M = type.dim[type.rank - 2], gemm.N = type.dim[type.rank - 1];
     /* Of equal depths the one that the panels were made by, for it decides how they lie. */
     gemm.K = gemm.attr->packed && !gemm.attr->group ? b.dim[b.rank - 2] : a.dim[a.rank - 1];
-    if (gemm.attr->halves) gemm.K = sn_dim_mulc(kernel->dims, gemm.K, 2);
+    if (gemm.attr->halves) gemm.K = sn_dim_mulc(kernel->dims, b.dim[b.rank - 3], 8);
     kernel->flops =
         sn_dim_mulc(kernel->dims, sn_dim_mul(kernel->dims, sn_type_count(kernel->dims, type), gemm.K), 2);
     if (kernel->target->kind == SN_TARGET_CPU)

@@ -111,7 +111,8 @@ static bool read_address(Gemm *gemm) {
 /* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2), f16 (3), i8 (4) or words of i8. */
 static int packed_mode(const Gemm *gemm) {
     int64_t K;
-    if (gemm->attr->group) return gemm->attr->group == WORD && sn_dim_is(gemm->K, &K) ? WORDS : 0;
+    if (gemm->attr->group && !gemm->attr->halves)
+        return gemm->attr->group == WORD && sn_dim_is(gemm->K, &K) ? WORDS : 0;
     bool even = sn_dim_is(gemm->K, &K) && K % 2 == 0;
     DType dtype = gemm->node->input[1]->type.dtype;
     if (dtype == SN_F32 || dtype == SN_I8) return dtype == SN_F32 ? 1 : 4;

@@ -184,7 +184,7 @@ enum {
  * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. A packed b may come with
  * factors, packed too, [batch…, ceildiv(N, P), ceildiv(K, block), P]: one for each column and each `block` rows of b
  * (0 where there are none); with `halves` each byte of b then holds two rows as four bits from -8 on, the first one's in its
- * lower half, and K is even. Where a is u8 and a packed b is i8, the result is i32, and `group` rows of b lie side by side, as
+ * lower half, and is packed in groups of four, so that K and blocks are multiples of 8. Where a is u8 and a packed b is i8, the result is i32, and `group` rows of b lie side by side, as
  * pack has them. */
 typedef struct AttrContract {
     bool packed;

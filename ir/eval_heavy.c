@@ -104,10 +104,11 @@ Status sn_eval_contract(Eval *eval, const Node *node) {
     Array *out;
     TRY(sn_eval_output(eval, node, 0, &out));
     if (out->count == 0) return NULL;
-    if (((const AttrContract *)node->attr)->halves) b = without_halves(eval, b);
+    const AttrContract *attr = node->attr;
+    if (attr->group) b = without_groups(eval, b, a->extent[a->rank - 1] / (attr->halves ? 2 : 1));
+    if (attr->halves) b = without_halves(eval, b);
     if (node->input_count > 2) b = with_factors(eval, node, b, sn_eval_input(eval, node, 2));
     int64_t rows = a->extent[a->rank - 2], length = a->extent[a->rank - 1];
-    if (((const AttrContract *)node->attr)->group) b = without_groups(eval, b, length);
     int64_t columns = out->extent[out->rank - 1], panel = b->extent[b->rank - 1];
     int64_t panels = (columns + panel - 1) / panel;
     for (int64_t batch = 0; batch < out->count / (rows * columns); batch++)

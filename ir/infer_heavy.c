@@ -41,6 +41,7 @@ static Status check_packed(Infer *infer, const Node *node, Type b, int at) {
 
 /* Products of bytes, in groups of rows: a of u8, a packed b of i8 and a result of i32. */
 static Status check_group(const AttrContract *attr, Type a, Type b) {
+    if (attr->halves && attr->group == 4 && attr->packed) return NULL; /* check_factors looks at the rest */
     bool bytes = a.dtype == SN_U8 && b.dtype == SN_I8;
     if (attr->group < 1 || !attr->packed || attr->block || !bytes)
         return sn_fail(SN_INVALID, "groups of %lld rows, of %s by %s", (long long)attr->group,
@@ -62,16 +63,17 @@ static Status check_factors(Infer *infer, const Node *node) {
                        given ? "with" : "without");
     if (!given) return NULL;
     Type b = node->input[1]->type, factors = node->input[2]->type;
-    if (attr->halves && (b.dtype != SN_I8 || attr->block % 2 != 0))
+    int grouped = attr->group > 0;
+    if (attr->halves && (b.dtype != SN_I8 || attr->block % 8 != 0 || attr->group != 4))
         return sn_fail(SN_INVALID, "halves of %s in blocks of %lld rows", sn_dtype_name(b.dtype),
                        (long long)attr->block);
-    if (factors.dtype != SN_F32 || factors.rank != b.rank)
+    if (factors.dtype != SN_F32 || factors.rank != b.rank - grouped)
         return sn_fail(SN_INVALID, "factors of rank %d for a matrix of rank %d", factors.rank, b.rank);
     Dims *dims = infer->graph->dims;
-    for (int k = 0; k < b.rank; k++) {
+    for (int k = 0; k < factors.rank; k++) {
         Dim wanted = b.dim[k];
-        if (k == b.rank - 2)
-            wanted = sn_dim_ceildiv(dims, sn_dim_mulc(dims, wanted, attr->halves ? 2 : 1),
+        if (k == factors.rank - 2)
+            wanted = sn_dim_ceildiv(dims, sn_dim_mulc(dims, wanted, attr->halves ? 8 : 1),
                                     sn_dim(dims, attr->block));
         TRY(sn_infer_equal_dim(infer, node, "the factors", wanted, factors.dim[k], NULL));
     }
@@ -91,16 +93,16 @@ Status sn_infer_contract(Infer *infer, Node *node) {
                        attr->packed ? ", the second packed" : "");
     if (attr->packed) TRY(check_packed(infer, node, b, a.rank - 2));
     Dim *dim = SN_ARRAY(infer->graph->arena, Dim, a.rank), inner = a.dim[a.rank - 1];
-    if (attr->group)
+    if (attr->group && !attr->halves)
         inner = sn_dim_ceildiv(infer->graph->dims, inner, sn_dim(infer->graph->dims, attr->group));
     Dim rows = b.dim[a.rank - 2 + attr->packed];
-    if (attr->halves) rows = sn_dim_mulc(infer->graph->dims, rows, 2);
+    if (attr->halves) rows = sn_dim_mulc(infer->graph->dims, rows, 8);
     for (int k = 0; k < a.rank - 2; k++)
         TRY(sn_infer_equal_dim(infer, node, "the batch extents", a.dim[k], b.dim[k], &dim[k]));
     TRY(sn_infer_equal_dim(infer, node, "the inner extents", inner, rows, NULL));
     dim[a.rank - 2] = a.dim[a.rank - 2];
     dim[a.rank - 1] = attr->packed ? attr->columns : b.dim[b.rank - 1];
-    return sn_infer_set(node, 0, attr->group ? SN_I32 : a.dtype, a.rank, dim);
+    return sn_infer_set(node, 0, attr->group && !attr->halves ? SN_I32 : a.dtype, a.rank, dim);
 }
 
 Status sn_infer_pack(Infer *infer, Node *node) {

@@ -31,11 +31,11 @@ static bool has_panels(Dim rows, DType dtype) {
     return dtype == SN_I8 || K % 2 == 0; /* two rows share a word */
 }
 
-/* Whether two rows share a byte: whole numbers of four bits, with factors for blocks of rows. */
+/* Whether two rows share a byte and eight a word: whole numbers of four bits, with factors for blocks of rows. */
 static bool has_halves(const NarrowWeights *narrow, Dim rows) {
     int64_t K;
-    return narrow->block && narrow->block % 2 == 0 && narrow->least >= -8 && narrow->most <= 7 &&
-           sn_dim_is(rows, &K) && K % 2 == 0;
+    return narrow->block && narrow->block % 8 == 0 && narrow->least >= -8 && narrow->most <= 7 &&
+           sn_dim_is(rows, &K) && K % 8 == 0;
 }
 
 /* i8 [batch…, K, N] as [batch…, K / 2, N]: the first of two rows in the lower half of a byte, the second above. */
@@ -77,8 +77,9 @@ static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     if (!b) return;
     AttrPack pack = {.panel = sn_tuning_panel(pass->target, b->type.dtype, end[-1], end[-2])};
     AttrContract contract = {.packed = true, .columns = end[-1], .block = narrow.block, .halves = halves};
-    if (halves) pack.panel = pass->target->panel;
-    Value *operand[3] = {node->input[0], sn_build1(&builder, SN_OP_PACK, &pack, b)};
+    if (halves) pack.panel = pass->target->panel, contract.group = 4;
+    AttrPack grouped = {.panel = pack.panel, .group = contract.group};
+    Value *operand[3] = {node->input[0], sn_build1(&builder, SN_OP_PACK, &grouped, b)};
     Value *factors = narrow.scaled || narrow.block ? sn_narrow_factors(&builder, whole, &narrow) : NULL;
     if (narrow.block && factors) operand[2] = sn_build1(&builder, SN_OP_PACK, &pack, factors);
     Value *product = sn_build(&builder, SN_OP_CONTRACT, &contract, narrow.block ? 3 : 2, operand);

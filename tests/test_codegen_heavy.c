@@ -189,10 +189,11 @@ static void products_of_bytes(void **state) {
     check_bytes(130, true, false, false);
     check_bytes(130, false, true, false);
     check_bytes(31, false, true, true);
+    check_bytes(4100, false, false, false);
     check_bytes(4103, false, false, false);
 }
 
-/* Four bits a number, two rows in a byte, with factors of blocks of rows. */
+/* Four bits a number, eight rows in a word, with factors of blocks of rows. */
 static void check_halves(int64_t depth, int64_t block, bool turned) {
     static const int64_t bindings[] = {1, 1, 1, 2, 3, 2, 1, 9, 0, 9, 3, 17, 13, 10};
     Case *c = begin_case(SN_CLUSTER_CONTRACT);
@@ -201,13 +202,13 @@ static void check_halves(int64_t depth, int64_t block, bool turned) {
     snprintf(text, sizeof text, turned ? "%lld, B*T" : "B*T, %lld", (long long)depth);
     Value *operand[3] = {param(c, SN_F32, text)};
     if (turned) operand[0] = transpose(c, operand[0], (int[]){1, 0});
-    long long panel = c->target.panel, panels = (199 + panel) / panel, half = depth / 2;
-    snprintf(text, sizeof text, "%lld, %lld, %lld", panels, half, panel);
+    long long panel = c->target.panel, panels = (199 + panel) / panel;
+    snprintf(text, sizeof text, "%lld, %lld, %lld, 4", panels, (long long)depth / 8, panel);
     operand[1] = param(c, SN_I8, text);
     snprintf(text, sizeof text, "%lld, %lld, %lld", panels, (long long)((depth + block - 1) / block), panel);
     operand[2] = param(c, SN_F32, text);
     Dim columns = sn_dim(c->graph->dims, 200);
-    AttrContract attr = {.packed = true, .columns = columns, .block = block, .halves = true};
+    AttrContract attr = {.packed = true, .columns = columns, .block = block, .halves = true, .group = 4};
     Value *y = sn_build(&c->b, SN_OP_CONTRACT, &attr, 3, operand);
     assert_ok(c->b.status);
     result(c, reshape(c, y, "B, T, 200"));
@@ -218,8 +219,8 @@ static void check_halves(int64_t depth, int64_t block, bool turned) {
 static void products_of_halves(void **state) {
     (void)state;
     check_halves(64, 16, false);
-    check_halves(300, 32, false);
-    check_halves(300, 128, true);
+    check_halves(312, 32, false);
+    check_halves(312, 128, true);
 }
 
 /* Bytes packed in groups. */

@@ -552,12 +552,14 @@ static void packed_products(void **state) {
     attr = (AttrContract){.packed = true, .columns = sn_dim(call.graph->dims, 2), .group = 2};
     assert_ok(finish(&call, sn_build(&call.builder, SN_OP_CONTRACT, &attr, 2, call.value), false, &got));
     assert_same(got, ARRAY(SN_I32, "1 2", -32631, 523), "packed bytes");
-    const Array *halves[3] = {ARRAY(SN_F32, "1 2", 10, 1), ARRAY(SN_I8, "1 1 2", -121, 0x2f),
+    const Array *halves[3] = {ARRAY(SN_F32, "1 8", 10, 1, 0, 0, 0, 0, 0, 100),
+                              ARRAY(SN_I8, "1 1 2 4", -121, 3, 3, 0x20, 0x2f, 3, 3, -16),
                               ARRAY(SN_F32, "1 1 2", 1, 2)};
     call = call_of(arena, 3, halves);
-    attr = (AttrContract){.packed = true, .columns = sn_dim(call.graph->dims, 2), .block = 2, .halves = true};
+    attr = (AttrContract){
+        .packed = true, .columns = sn_dim(call.graph->dims, 2), .block = 8, .halves = true, .group = 4};
     assert_ok(finish(&call, sn_build(&call.builder, SN_OP_CONTRACT, &attr, 3, call.value), false, &got));
-    assert_same(got, ARRAY(SN_F32, "1 2", 62, -16), "packed halves of bytes");
+    assert_same(got, ARRAY(SN_F32, "1 2", 262, -216), "packed halves of bytes");
     attr = (AttrContract){.packed = true};
 
     /* Two batches of two panels, with one row of inner extent 1. */

@@ -1,7 +1,7 @@
 /* Panels of narrow integers with a factor for each column and each block of rows of K: after gemm_packed.h, whose contract it
  * completes.
- *   SN_GEMM_BITS  8 (default): panels of i8 [K][NR]; 4: bytes [K/2][NR], the row of an even k in the lower half, K and
- *                 blocks even
+ *   SN_GEMM_BITS  8 (default): panels of i8 [K][NR]; 4: words [K/8][NR], the row of the least k in the lowest bits, K
+ *                 and blocks multiples of 8
  * Many rows of A meet a piece of a panel that was widened to f32 once; few of them widen and scale it as they read it, which the
  * bytes of the panels bound. Both multiply by the rounded product of a number and its factor, so that sums do not depend on
  * how many rows there are. */
@@ -10,26 +10,30 @@
 
 #define SN_BLOCKS_FAR 4096 /* bytes of a panel that are fetched ahead */
 
-/* The numbers of SN_LANES columns: all bits, the lower and the upper four. */
-SN_INLINE vf32 sn_blocks_byte(vi32 x) {
+/* The numbers of SN_LANES columns: all of them, or the lowest four bits. */
+SN_INLINE vf32 sn_blocks_whole(vi32 x) {
     return SN_CONVERT(x, vf32);
 }
 #if SN_LANES == 16 && defined(__AVX512F__) && !defined(__clang__)
-/* One instruction, which looks at the lowest four bits of each index. */
+/* One instruction, which looks at no other bits of an index. */
 SN_INLINE vf32 sn_blocks_low(vi32 x) {
     return __builtin_shuffle((vf32){0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1}, x);
-}
-SN_INLINE vf32 sn_blocks_high(vi32 x) {
-    return sn_blocks_low(x >> 4);
 }
 #else
 SN_INLINE vf32 sn_blocks_low(vi32 x) {
     return SN_CONVERT(x << 28 >> 28, vf32);
 }
-SN_INLINE vf32 sn_blocks_high(vi32 x) {
-    return SN_CONVERT(x >> 4, vf32);
-}
 #endif
+#if SN_GEMM_BITS == 4
+#define SN_BLOCKS_STEP    8 /* rows that are loaded together */
+#define sn_blocks_load(p) sn_load_i32_v(p)
+#define sn_blocks_number  sn_blocks_low
+#else
+#define SN_BLOCKS_STEP    1
+#define sn_blocks_load(p) sn_load_i8_v(p)
+#define sn_blocks_number  sn_blocks_whole
+#endif
+#define SN_BLOCKS_BYTES (SN_BLOCKS_STEP * SN_GEMM_BITS / 8) /* of a column in a step */
 
 /* The factors of panel p from row k on. */
 SN_INLINE const float *sn_blocks_factors(const SnGemm *g, const SnGemmRound *r, int64_t p) {
@@ -46,16 +50,11 @@ SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, 
         end = sn_least(r->count, ((r->k + k) / SN_GEMM_BLOCK + 1) * SN_GEMM_BLOCK - r->k);
         for (int64_t j = 0; j < SN_TILE_NR; j += SN_LANES) {
             vf32 factor = sn_load_f32_v(factors + j);
-#if SN_GEMM_BITS == 4
-            for (int64_t i = k; i < end; i += 2) {
-                vi32 pair = sn_load_i8_v(panel + i / 2 * SN_TILE_NR + j);
-                sn_store_f32_v(wide + i * SN_TILE_NR + j, sn_blocks_low(pair) * factor);
-                sn_store_f32_v(wide + (i + 1) * SN_TILE_NR + j, sn_blocks_high(pair) * factor);
+            for (int64_t i = k; i < end; i += SN_BLOCKS_STEP) {
+                vi32 word = sn_blocks_load(panel + (i / SN_BLOCKS_STEP * SN_TILE_NR + j) * SN_BLOCKS_BYTES);
+                for (int row = 0; row < SN_BLOCKS_STEP; row++, word >>= 4)
+                    sn_store_f32_v(wide + (i + row) * SN_TILE_NR + j, sn_blocks_number(word) * factor);
             }
-#else
-            for (int64_t i = k * SN_TILE_NR + j; i < end * SN_TILE_NR; i += SN_TILE_NR)
-                sn_store_f32_v(wide + i, sn_blocks_byte(sn_load_i8_v(panel + i)) * factor);
-#endif
         }
     }
 }
@@ -66,20 +65,20 @@ SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, 
     vf32 f##i##_##j = panels > i ? sn_load_f32_v(factors + (i)*beside_factors + (j)*SN_LANES) : (vf32){0};   \
     if (panels > i) __builtin_prefetch(factors + (i)*beside_factors + 4 * SN_TILE_NR + (j)*SN_LANES);
 #define SN_BLOCKS_LOAD(i, j)                                                                                 \
-    vi32 w##i##_##j = panels > i ? sn_load_i8_v(b + (i)*beside + (j)*SN_LANES) : (vi32){0};
-#define SN_BLOCKS_BYTE(i, j) vf32 b##i##_##j = sn_blocks_byte(w##i##_##j) * f##i##_##j;
-#define SN_BLOCKS_LOW(i, j)  vf32 b##i##_##j = sn_blocks_low(w##i##_##j) * f##i##_##j;
-#define SN_BLOCKS_HIGH(i, j) b##i##_##j = sn_blocks_high(w##i##_##j) * f##i##_##j;
-#define SN_BLOCKS_BOTH(F)    SN_TILE_COLUMNS(F, 0) SN_TILE_COLUMNS(F, 1)
-#define SN_BLOCKS_ADD(i, j)  c##i##_##j += x * (panels > 1 && i == 1 ? b1_##j : b0_##j);
+    vi32 w##i##_##j =                                                                                        \
+        panels > i ? sn_blocks_load(b + (i)*beside + (j)*SN_LANES * SN_BLOCKS_BYTES) : (vi32){0};
+#define SN_BLOCKS_NUMBER(i, j) vf32 b##i##_##j = sn_blocks_number(w##i##_##j) * f##i##_##j;
+#define SN_BLOCKS_NEXT(i, j)   w##i##_##j >>= 4;
+#define SN_BLOCKS_BOTH(F)      SN_TILE_COLUMNS(F, 0) SN_TILE_COLUMNS(F, 1)
+#define SN_BLOCKS_ADD(i, j)    c##i##_##j += x * (panels > 1 && i == 1 ? b1_##j : b0_##j);
 #define SN_BLOCKS_ROW(i)                                                                                     \
     if (rows > i) {                                                                                          \
         vf32 x = sn_splat_f32(a[(panels > 1 ? 0 : i) * lda + k * along]);                                    \
         SN_TILE_COLUMNS(SN_BLOCKS_ADD, i)                                                                    \
     }
-#define SN_BLOCKS_FETCH                                                                                      \
-    __builtin_prefetch(b + SN_BLOCKS_FAR);                                                                   \
-    if (panels > 1) __builtin_prefetch(b + beside + SN_BLOCKS_FAR);
+#define SN_BLOCKS_FETCH(i, j)                                                                                \
+    if (panels > i && (j) < (SN_TILE_NR * SN_BLOCKS_BYTES + 63) / 64)                                        \
+        __builtin_prefetch(b + (i)*beside + SN_BLOCKS_FAR + (j)*64);
 
 /* Rows of A by a panel, or, where `panels` is 2, one row by two of them, which lie `beside` bytes apart, so that a chain of
  * additions waits less for itself; `rows` is 2 then, c's rows are the panels'. The first block ends before row `end`. */
@@ -93,18 +92,15 @@ SN_INLINE void sn_blocks_tile(const int rows, const int panels, int64_t length, 
     }
     for (int64_t k = 0; k < length; end += SN_GEMM_BLOCK, factors += SN_TILE_NR) {
         SN_BLOCKS_BOTH(SN_BLOCKS_FACTOR)
-        for (int64_t last = sn_least(end, length); k < last; k++, b += SN_TILE_NR) {
+        for (int64_t last = sn_least(end, length); k < last; b += SN_TILE_NR * SN_BLOCKS_BYTES) {
             SN_BLOCKS_BOTH(SN_BLOCKS_LOAD)
-            SN_BLOCKS_FETCH
-#if SN_GEMM_BITS == 4
-            SN_BLOCKS_BOTH(SN_BLOCKS_LOW)
-            SN_TILE_ROWS(SN_BLOCKS_ROW)
-            k++;
-            SN_BLOCKS_BOTH(SN_BLOCKS_HIGH)
-#else
-            SN_BLOCKS_BOTH(SN_BLOCKS_BYTE)
-#endif
-            SN_TILE_ROWS(SN_BLOCKS_ROW)
+            SN_BLOCKS_BOTH(SN_BLOCKS_FETCH)
+#pragma GCC unroll 8
+            for (int row = 0; row < SN_BLOCKS_STEP; row++, k++) {
+                SN_BLOCKS_BOTH(SN_BLOCKS_NUMBER)
+                SN_TILE_ROWS(SN_BLOCKS_ROW)
+                SN_BLOCKS_BOTH(SN_BLOCKS_NEXT)
+            }
         }
     }
     SN_TILE_ROWS(SN_TILE_KEEP_ROW)
