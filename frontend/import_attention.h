@@ -16,6 +16,10 @@ Value *sn_attention_join(Call *c, Value *y);
 /* past [B, G, P, D] with what is new behind it; `past` may be NULL. */
 Value *sn_attention_extend(Call *c, Value *past, Value *now);
 
+/* com.microsoft's Attention, of q, k and v side by side [B, S, widths], its mask, past and what is added to the scores, each
+ * of the last three or NULL. */
+Value *sn_attention_packed(Call *c, Value *product, Value *mask, Value *past, Value *bias);
+
 /* 1/√D, the factor of the scores where none is given; where D is not known, q is multiplied and the factor is 1. */
 double sn_attention_scale(Call *c, Value **q);
 

@@ -1,6 +1,7 @@
 /* What onnxruntime's optimizers write for sequences of ONNX's operators: products with a transpose, a factor or an
  * activation, and the sum of embeddings. */
 #include "import_compose.h"
+#include "import_quantize.h"
 
 /* ---- activations named by an attribute ---- */
 
@@ -118,23 +119,39 @@ static Value *rows_of(Call *c, Value *table, Value *index) {
     return gathered(c, table, index, 0);
 }
 
+/* Input k, or the number that it and its scale and zero point are, where those follow behind a mask. */
+static Value *table_at(Call *c, int k) {
+    enum { TABLES = 5, MASK = 1 };
+    Value *q = sn_call_input(c, k), *scale, *zero;
+    if (!q || !c->row->parameter) return q;
+    int at = k + TABLES + MASK;
+    if (!has_input(c, at)) return NULL;
+    scale = c->input[at], zero = sn_call_input(c, at + TABLES);
+    if (zero) zero = reshaped(c, zero, 0, NULL);
+    return op2(c, SN_OP_MUL, as_type(c, sn_quant_centre(c, q, zero, SN_I32), SN_F32),
+               reshaped(c, scale, 0, NULL));
+}
+
 /* ids, segments, the tables of words, positions and segments, gamma, beta, mask, positions: the norm of the rows' sum, the
- * number of ones in each row of the mask, the sum. */
+ * number of ones in each row of the mask, the sum. With a parameter the five are quantised. */
 Value *sn_import_embed_norm(Call *c) {
-    Value *ids = c->input[0], *segments = sn_call_input(c, 1), *segment_table = sn_call_input(c, 4);
-    Value *mask = sn_call_input(c, 7), *positions = sn_call_input(c, 8);
+    Value *ids = c->input[0], *segments = sn_call_input(c, 1);
+    Value *mask = sn_call_input(c, 7), *positions = c->row->parameter ? NULL : sn_call_input(c, 8);
     double epsilon = sn_call_float(c, "epsilon", (double)1e-12f);
     sn_call_ignore(c, "mask_index_type");
     for (int k = 2; k < 7; k++)
         if (k != 4 && !has_input(c, k)) return NULL;
     if (ids->type.rank != 2) return sn_call_invalid(c, "ids of rank %d", ids->type.rank);
+    Value *table[5];
+    for (int k = 0; k < 5; k++) table[k] = table_at(c, 2 + k);
+    if (sn_call_failed(c)) return NULL;
     if (!positions) positions = count_up(c, SN_I64, ids->type.dim[1], 0);
-    Value *sum = op2(c, SN_OP_ADD, rows_of(c, c->input[2], ids), rows_of(c, c->input[3], positions));
-    if (segments && segment_table) sum = op2(c, SN_OP_ADD, sum, rows_of(c, segment_table, segments));
+    Value *sum = op2(c, SN_OP_ADD, rows_of(c, table[0], ids), rows_of(c, table[1], positions));
+    if (segments && table[2]) sum = op2(c, SN_OP_ADD, sum, rows_of(c, table[2], segments));
     if (c->output_count > 2) c->output[2] = sum;
     if (sn_call_wants(c, 1)) {
         Value *zero = expanded(c, sn_call_scalar(c, SN_I32, 0), 1, ids->type.dim);
         c->output[1] = mask ? reduce_axis(c, SN_OP_REDUCE_SUM, as_type(c, mask, SN_I32), 1, false) : zero;
     }
-    return sn_build3(c->builder, SN_OP_LAYER_NORM, &(AttrNorm){2, epsilon}, sum, c->input[5], c->input[6]);
+    return sn_build3(c->builder, SN_OP_LAYER_NORM, &(AttrNorm){2, epsilon}, sum, table[3], table[4]);
 }

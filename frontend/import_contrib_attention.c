@@ -88,8 +88,7 @@ static Value *half_of_past(Call *c, Value *past, int which) {
     return reshaped(c, half, 4, past->type.dim + 1);
 }
 
-/* x·weights + bias is q, k and v side by side. */
-static Value *attention_of(Call *c, Value *product, Value *mask, Value *past, Value *bias) {
+Value *sn_attention_packed(Call *c, Value *product, Value *mask, Value *past, Value *bias) {
     int64_t heads = sn_call_int(c, "num_heads", 0);
     Dim width[3], start = sn_dim(c->dims, 0);
     static const char *const refused[] = {"do_rotary", "past_present_share_buffer"};
@@ -123,7 +122,7 @@ Value *sn_import_fused_attention(Call *c) {
     if (sn_call_input(c, 6)) return sn_call_unsupported(c, "past_sequence_length");
     Value *product = op2(c, SN_OP_MATMUL, c->input[0], c->input[1]);
     if (sn_call_input(c, 2)) product = op2(c, SN_OP_ADD, product, c->input[2]);
-    return attention_of(c, product, sn_call_input(c, 3), sn_call_input(c, 4), sn_call_input(c, 5));
+    return sn_attention_packed(c, product, sn_call_input(c, 3), sn_call_input(c, 4), sn_call_input(c, 5));
 }
 
 /* ---- MultiHeadAttention ---- */

@@ -203,6 +203,15 @@ Value *sn_import_qlinear_unary(Call *c) {
     return closed_by(c, sn_build1(c->builder, (OpCode)c->row->parameter, NULL, number_at(c, 0)), 3);
 }
 
+Value *sn_import_qlinear_global_pool(Call *c) {
+    int64_t axes[SN_MAX_RANK];
+    int count = c->input[0]->type.rank - 2;
+    if (sn_call_int(c, "channels_last", 0) != 0) return sn_call_unsupported(c, "channels_last");
+    if (count < 1) return sn_call_invalid(c, "an input of rank %d", count + 2);
+    for (int k = 0; k < count; k++) axes[k] = 2 + k;
+    return closed_by(c, sn_call_reduce(c, SN_OP_REDUCE_MEAN, number_at(c, 0), count, axes, true), 3);
+}
+
 Value *sn_import_qlinear_softmax(Call *c) {
     int rank = c->input[0]->type.rank;
     bool flat = sn_call_int(c, "opset", 13) < 13;

@@ -1,4 +1,5 @@
 /* Products of quantised tensors, and of numbers with quantised weights. Sums of products of integers are made in i32. */
+#include "import_attention.h"
 #include "import_quantize.h"
 
 /* A scale or zero point of a matrix: one, one for each row (`rows`) or column, or as it broadcasts already. */
@@ -101,6 +102,14 @@ Value *sn_import_dynamic_quantize_matmul(Call *c) {
     Value *sum = integer_product(c, a.q, a.zero, c->input[1], sn_call_input(c, 3));
     Value *y = times(c, sum, a.scale, beside(c, c->input[2], false));
     return with_bias(c, y, sn_call_input(c, 4));
+}
+
+/* x, weights, bias, the scales of both, mask, the zero points of both, past. */
+Value *sn_import_qattention(Call *c) {
+    Value *sum = integer_product(c, c->input[0], sn_call_input(c, 6), c->input[1], sn_call_input(c, 7));
+    Value *product = times(c, sum, beside(c, c->input[3], true), beside(c, c->input[4], false));
+    return sn_attention_packed(c, with_bias(c, product, c->input[2]), sn_call_input(c, 5),
+                               sn_call_input(c, 8), NULL);
 }
 
 /* A, its scale and zero point, B, its scale and zero point, C in steps of alpha and both scales; scale and zero point of the

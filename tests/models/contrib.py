@@ -13,9 +13,10 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 import vectors
-from operators import F32, I32, I64, Case, Constant, numbers
+from operators import F32, I32, I64, I8, U8, Case, Constant, numbers
 
 B, S, P, D, HEADS = 2, 5, 3, 12, 2
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WIDTH = HEADS * D // 2  # 12: two heads of 6
 
 
@@ -52,6 +53,24 @@ def embedding_cases():
                                           {"epsilon": 1e-5}, outputs=3)
     yield "EmbedLayerNormalization", Case("positions", [ids, None, words, places, None, gamma, beta, None,
                                                         np.array([[0, 1, 2, 3], [3, 2, 4, 4]], I32)], outputs=2)
+
+
+def quantised_cases():
+    def pair(scale, zero, dtype=U8):
+        return Constant(np.array(scale, F32)), Constant(np.array(zero, dtype))
+
+    x, w = numbers("x", (B, S, 8), U8, 0, 255), Constant(numbers("w", (8, 3 * WIDTH), I8, -128, 127))
+    (scale, zero), (step, middle) = pair(0.01, 120), pair(0.02, 3, I8)
+    yield "QAttention", Case("mask", [x, w, Constant(numbers("b", (3 * WIDTH,))), scale, step, ints(3, 5), zero, middle],
+                             {"num_heads": HEADS})
+    tables = [Constant(numbers(name, shape, U8, 0, 255)) for name, shape in
+              (("w", (9, 6)), ("p", (5, 6)), ("k", (2, 6)), ("g", (6,)), ("h", (6,)))]
+    scales, zeros = zip(*(pair(0.01 * k, 100 + 5 * k) for k in range(1, 6)))
+    mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], I32)
+    yield "QEmbedLayerNormalization", Case("all", [numbers("i", (2, 4), I32, 0, 8), numbers("s", (2, 4), I32, 0, 1), *tables,
+                                                   mask, *scales, *zeros], outputs=2)
+    yield "QLinearGlobalAveragePool", Case("planes", [numbers("x", (2, 3, 5, 4), U8, 0, 255), *pair(0.02, 120), *pair(0.01, 99)],
+                                           {"channels_last": 0})
 
 
 def attention_cases():
@@ -125,7 +144,7 @@ def group_cases():
 def build(name, case, symbolic):
     domain = "" if name.endswith("LayerNormalization") and "Embed" not in name else "com.microsoft"
     inputs, initializers, names = [], [], []
-    for letter, value in zip("abcdefghijk", case.inputs):
+    for letter, value in zip(LETTERS, case.inputs):
         names.append("" if value is None else letter)
         if isinstance(value, Constant):
             initializers.append(numpy_helper.from_array(value.array, letter))
@@ -140,14 +159,15 @@ def build(name, case, symbolic):
     opsets = [helper.make_opsetid("", 16), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     for k, value in enumerate(model.graph.output):
-        counts = name == "EmbedLayerNormalization" and k == 1
-        value.type.tensor_type.elem_type = TensorProto.INT32 if counts else TensorProto.FLOAT
+        counts = name.endswith("EmbedLayerNormalization") and k == 1
+        kind = TensorProto.INT32 if counts else TensorProto.UINT8 if name.startswith("QLinear") else TensorProto.FLOAT
+        value.type.tensor_type.elem_type = kind
     return model
 
 
 def write(into, name, case, symbolic):
     model = build(name, case, symbolic)
-    fed = {letter: v for letter, v in zip("abcdefghijk", case.inputs) if isinstance(v, np.ndarray)}
+    fed = {letter: v for letter, v in zip(LETTERS, case.inputs) if isinstance(v, np.ndarray)}
     results = vectors.run_onnxruntime(model, fed)
     for value in model.graph.output:
         array = np.asarray(results[value.name])
@@ -167,7 +187,7 @@ def main():
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     total = 0
-    for cases in (product_cases, embedding_cases, attention_cases, rotary_cases, group_cases):
+    for cases in (product_cases, embedding_cases, quantised_cases, attention_cases, rotary_cases, group_cases):
         for name, case in cases():
             if arguments.only in f"{name}_{case.name}":
                 write(os.path.join(arguments.into, "ops"), name, case, total % 2 == 1)
