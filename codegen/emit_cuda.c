@@ -45,8 +45,9 @@ void sn_cuda_axes(Emit *emit, const Axes *axes, const char *flat, bool few) {
                      axes->count > 1 ? "rest_" : "", flat);
 }
 
-void sn_cuda_function(Emit *emit, const char *name, Text *out) {
-    sn_text_add(out, "static __device__ void %s(const KERNEL_NAMEArgs &args, const int64_t block) {\n", name);
+void sn_cuda_function(Emit *emit, const char *name, const char *more, Text *out) {
+    sn_text_add(out, "static __device__ void %s(const KERNEL_NAMEArgs &args, const int64_t block%s) {\n",
+                name, more);
     sn_emit_locals(emit, out);
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
 }

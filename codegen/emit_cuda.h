@@ -20,9 +20,9 @@ void sn_cuda_close(Emit *emit);
  * fits 32 bits, in which divisions are three times as quick. */
 void sn_cuda_axes(Emit *emit, const Axes *axes, const char *flat, bool few);
 
-/* Puts the function's head and locals, and its body, emit->text, into `out`: of one block, `void name(args, block)`, or of
- * all turns, whose body leaves `block` at the first that is not done. */
-void sn_cuda_function(Emit *emit, const char *name, Text *out);
+/* Puts the function's head and locals, and its body, emit->text, into `out`: of one block, `void name(args, block)` with
+ * `more` parameters (", ..." or ""), or of all turns, whose body leaves `block` at the first that is not done. */
+void sn_cuda_function(Emit *emit, const char *name, const char *more, Text *out);
 void sn_cuda_walk(Emit *emit, const char *name, Text *out);
 
 /* Whether blocks of the kernel have several turns: where that saves loads or lets them be under way. Others have one: what does

@@ -56,7 +56,7 @@ static void emit_elements(Emit *emit, const char *name, int count, bool few, Tex
                      sn_emit_buffer(emit, store->buffer), i, i);
     }
     sn_cuda_close(emit);
-    sn_cuda_function(emit, name, out);
+    sn_cuda_function(emit, name, "", out);
 }
 
 /* ---- packs ---- */

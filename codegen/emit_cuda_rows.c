@@ -63,8 +63,9 @@ static void emit_row(Emit *emit) {
     sn_cuda_axes(emit, &emit->nest->parallel, "row", false);
 }
 
-/* `length` elements of a row, less in the last piece of a split one, and with packs how they lie. */
-static void emit_length(Emit *emit, const bool *wide) {
+/* `length` elements of a row, less in the last piece of a split one, and with packs how they lie. `stays`: there may be none
+ * for this thread. */
+static void emit_length(Emit *emit, const bool *wide, bool stays) {
     const Nest *nest = emit->nest;
     Dims *dims = emit->kernel->dims;
     const char *length = sn_emit_dim(emit, product(emit, &nest->reduced), NULL);
@@ -77,7 +78,7 @@ static void emit_length(Emit *emit, const bool *wide) {
             emit->arena, "sn_least_of(%s, %s) * %s", sn_emit_dim(emit, nest->cut->operand[0], NULL),
             sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL), sn_emit_dim(emit, inner, NULL));
     }
-    sn_emit_line(emit, "const int64_t length = %s%s;", rows_stay(emit) ? "!live ? 0 : " : "", length);
+    sn_emit_line(emit, "const int64_t length = %s%s;", stays ? "!live ? 0 : " : "", length);
     if (nest->block.pack > 1) {
         const char *whole =
             nest->cut ? sn_arena_printf(emit->arena, "length %% %d == 0 && ", nest->block.pack) : "";
@@ -162,6 +163,37 @@ static bool *early_loads(Emit *emit, const unsigned char *needed) {
         result[i] = early.early;
     }
     return result;
+}
+
+/* Loads of the nest that are the same in all rows, as many as there are registers for: they are done once for all turns of
+ * a block. */
+static bool *kept_loads(Emit *emit) {
+    enum {
+        FEW = 8,
+        FEW_BYTES = 64,
+        MANY_BYTES = 192
+    }; /* elements; bytes of a thread with so many, and with more */
+    const Nest *nest = emit->nest;
+    const Block *block = &nest->block;
+    bool *kept = SN_ARRAY(emit->arena, bool, nest->instr.count);
+    int64_t room = block->each > FEW ? MANY_BYTES : FEW_BYTES;
+    if (!block->each || nest->cut || !sn_cuda_walks(emit->kernel)) return kept;
+    for (emit->step = 0; emit->step < nest->step.count; emit->step++) {
+        if (!nest->step.at[emit->step].loop) continue;
+        const bool *early = early_loads(emit, sn_emit_needed(emit, emit->step));
+        for (int i = 0; i < nest->instr.count; i++) {
+            const Instr *instr = nest->instr.at[i];
+            int64_t bytes = block->each * sn_dtype_bytes(instr->dtype);
+            Early constant = {true, -1};
+            if (!early[i] || kept[i] || instr->rowwise || bytes > room ||
+                emit->kernel->buffer.at[instr->buffer].written)
+                continue;
+            sn_dim_indices(nest, instr->dim, index_is_late, &constant);
+            kept[i] = constant.early;
+            if (kept[i]) room -= bytes;
+        }
+    }
+    return kept;
 }
 
 static void emit_single_loads(Emit *emit, const bool *ahead, const bool *but) {
@@ -277,7 +309,8 @@ static void emit_elements(Emit *emit, const Step *step, const unsigned char *nee
     if (waits && step->store.count) emit_waiting(emit, step);
 }
 
-static void emit_loop(Emit *emit, const Step *step, const bool *wide) {
+/* What has been loaded for all turns is at hand: `kept`. */
+static void emit_loop(Emit *emit, const Step *step, const bool *wide, const bool *kept) {
     const Block *block = block_of(emit);
     const unsigned char *needed = sn_emit_needed(emit, emit->step);
     int count = group_packs(emit) * block->pack;
@@ -294,8 +327,10 @@ static void emit_loop(Emit *emit, const Step *step, const bool *wide) {
     }
     /* Places in a group are of 32 bits: each of its elements has one. */
     if (block->scans || !is_full(emit)) sn_emit_line(emit, "const int64_t left = length - base;");
+    bool *missing = early_loads(emit, needed);
     emit->ahead = early_loads(emit, needed);
-    emit_loads(emit, emit->ahead, wide);
+    for (int i = 0; i < emit->nest->instr.count; i++) missing[i] &= !kept[i];
+    emit_loads(emit, missing, wide);
     for (int i = 0; i < step->store.count && block->pack > 1; i++)
         sn_emit_line(emit, "%s y%d[%d];", sn_emit_storage(step->store.at[i].dtype), i, count);
     emit_elements(emit, step, needed);
@@ -364,19 +399,39 @@ static void emit_rowwise(Emit *emit, int ready, const unsigned char *any) {
 
 /* Steps join their parts in different arrays of shared memory; with a single one, a turn must not begin to write there
  * before all have read what they have of the turn before. */
-static void emit_turns(Emit *emit, const char *name, const char *rows, Text *out) {
+static void emit_turns(Emit *emit, const char *name, const char *rows, const bool *wide, const bool *kept,
+                       Text *out) {
     const Nest *nest = emit->nest;
+    Text given = sn_text(emit->arena);
     int joins = 0;
     for (int i = 0; i < nest->step.count; i++) {
         const Step *step = &nest->step.at[i];
         joins += step->loop && step->acc.count && !step->acc.at[0]->running;
     }
     sn_emit_function(emit, nest);
+    for (int i = 0; i < nest->instr.count; i++)
+        if (kept[i]) sn_text_add(&given, ", x%d", i);
+    if (any_of(emit, kept, NULL)) {
+        sn_emit_line(emit, "const int team = %d, part = threadIdx.x %% %d;", nest->block.team,
+                     nest->block.team);
+        emit_length(emit, wide, false);
+        sn_emit_line(emit, "const int64_t base = 0, left = length;");
+        emit_loads(emit, kept, wide);
+    }
     sn_cuda_open_turns(emit);
-    sn_emit_line(emit, "%s(args, block);", rows);
+    sn_emit_line(emit, "%s(args, block%s);", rows, sn_text_string(&given));
     if (shares(emit) && joins == 1 && sn_cuda_walks(emit->kernel)) sn_emit_line(emit, "__syncthreads();");
     sn_cuda_close(emit);
     sn_cuda_walk(emit, name, out);
+}
+
+/* The parameters of what is kept. */
+static const char *kept_parameters(Emit *emit, const bool *kept) {
+    Text text = sn_text(emit->arena);
+    for (int i = 0; i < emit->nest->instr.count; i++)
+        if (kept[i])
+            sn_text_add(&text, ", const %s *const x%d", sn_emit_storage(emit->nest->instr.at[i]->dtype), i);
+    return sn_text_string(&text);
 }
 
 void sn_cuda_rows(Emit *emit, const char *name, Text *out) {
@@ -384,9 +439,9 @@ void sn_cuda_rows(Emit *emit, const char *name, Text *out) {
     const char *some = sn_arena_printf(emit->arena, "%s_rows", name);
     sn_emit_function(emit, nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
-    const bool *wide = sn_cuda_wide_loads(emit);
+    const bool *wide = sn_cuda_wide_loads(emit), *kept = kept_loads(emit);
     emit_row(emit);
-    emit_length(emit, wide);
+    emit_length(emit, wide, rows_stay(emit));
     for (int i = 0; i < nest->scratch.count; i++)
         sn_emit_line(emit, "float r%d[%lld];", i, (long long)nest->scratch.at[i].count);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
@@ -395,13 +450,13 @@ void sn_cuda_rows(Emit *emit, const char *name, Text *out) {
         const Step *step = &nest->step.at[i];
         emit->step = i;
         if (step->loop) {
-            emit_loop(emit, step, wide);
+            emit_loop(emit, step, wide, kept);
             emit_join(emit, step);
         } else {
             emit_stores(emit, step);
         }
         emit_rowwise(emit, i + 1, any);
     }
-    sn_cuda_function(emit, some, out);
-    emit_turns(emit, name, some, out);
+    sn_cuda_function(emit, some, kept_parameters(emit, kept), out);
+    emit_turns(emit, name, some, wide, kept, out);
 }

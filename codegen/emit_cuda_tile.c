@@ -136,6 +136,6 @@ void sn_cuda_tile(Emit *emit, const char *name, Text *out) {
     emit_loads(emit, &square);
     emit->ahead = square.tiled;
     emit_results(emit, &square, any);
-    sn_cuda_function(emit, one, out);
+    sn_cuda_function(emit, one, "", out);
     emit_turns(emit, name, one, out);
 }

@@ -89,10 +89,13 @@ static int tile_edge(KernelIr *kernel, const Nest *nest) {
     return widest <= 2 && nest->step.at[0].store.count == 1 ? 2 * TILE : TILE;
 }
 
-/* Their functions take nearly all the registers that there are. */
-static bool has_doubles(const Nest *nest) {
-    for (int i = 0; i < nest->instr.count; i++)
-        if (nest->instr.at[i]->dtype == SN_F64) return true;
+/* Whether functions of eight bytes take nearly all the registers that there are. */
+static bool is_wide(const Nest *nest) {
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        bool costly = instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function);
+        if (instr->dtype == SN_F64 || (costly && sn_dtype_is_int(instr->dtype))) return true;
+    }
     return false;
 }
 
@@ -117,7 +120,7 @@ static Block map_block(KernelIr *kernel, const Nest *nest, Dim rows) {
            2 * block.wide * stored <= RESULT_BYTES && 2 * block.wide * scattered <= MOST_SCATTERED &&
            block.pack > 1)
         block.wide *= 2;
-    block.flows = block.pack > 1 && bytes > 0 && !scattered && !has_doubles(nest) &&
+    block.flows = block.pack > 1 && bytes > 0 && !scattered && !is_wide(nest) &&
                   block.wide * (bytes + stored) <= FLOW_BYTES;
     return block;
 }
