@@ -3,20 +3,20 @@
 #include "cuda_fixture.h"
 #include "training.h"
 
-enum { ROWS = 5, WIDTH = 64, OUTPUTS = 4, STEPS = 4, BYTES_MOST = 1 << 19 };
+enum { ROWS = 5, WIDTH = 64, OUTPUTS = 16, STEPS = 3, BYTES_MOST = 1 << 20 };
 
 /* Three layers, whose second weight is of bf16 and is stepped from a copy of f32; the biases are less than 1 % of all. */
 static const char layers[] =
     "graph \"layers\" stage imported\nsymbol N\ninput %0 \"x\": f32[N, 64]\n"
-    "%1 \"w1\" = constant {tensor = f32[64, 64] recipe 1 scale 0.2 offset 0} : f32[64, 64]\n"
-    "%2 \"b1\" = constant {tensor = f32[64] recipe 2 scale 0.2 offset 0} : f32[64]\n"
-    "%3 \"w2\" = constant {tensor = bf16[64, 64] recipe 3 scale 0.2 offset 0} : bf16[64, 64]\n"
-    "%4 \"w3\" = constant {tensor = f32[64, 4] recipe 4 scale 0.2 offset 0} : f32[64, 4]\n"
-    "%5 \"b3\" = constant {tensor = f32[4] recipe 5 scale 0.2 offset 0} : f32[4]\n"
-    "%6 = matmul(%0, %1) : f32[N, 64]\n%7 = add(%6, %2) : f32[N, 64]\n%8 = tanh(%7) : f32[N, 64]\n"
-    "%9 = cast(%3) {to = f32} : f32[64, 64]\n"
+    "%1 \"w1\" = constant {tensor = f32[64, 520] recipe 1 scale 0.2 offset 0} : f32[64, 520]\n"
+    "%2 \"b1\" = constant {tensor = f32[520] recipe 2 scale 0.2 offset 0} : f32[520]\n"
+    "%3 \"w2\" = constant {tensor = bf16[520, 64] recipe 3 scale 0.1 offset 0} : bf16[520, 64]\n"
+    "%4 \"w3\" = constant {tensor = f32[64, 16] recipe 4 scale 0.2 offset 0} : f32[64, 16]\n"
+    "%5 \"b3\" = constant {tensor = f32[16] recipe 5 scale 0.2 offset 0} : f32[16]\n"
+    "%6 = matmul(%0, %1) : f32[N, 520]\n%7 = add(%6, %2) : f32[N, 520]\n%8 = tanh(%7) : f32[N, 520]\n"
+    "%9 = cast(%3) {to = f32} : f32[520, 64]\n"
     "%10 = matmul(%8, %9) : f32[N, 64]\n%11 = tanh(%10) : f32[N, 64]\n"
-    "%12 = matmul(%11, %4) : f32[N, 4]\n%13 = add(%12, %5) : f32[N, 4]\noutput %13 \"y\"\n";
+    "%12 = matmul(%11, %4) : f32[N, 16]\n%13 = add(%12, %5) : f32[N, 16]\noutput %13 \"y\"\n";
 
 static float x[ROWS * WIDTH], targets[ROWS * OUTPUTS], rate = 1e-2f;
 
@@ -151,6 +151,9 @@ static void groups_change_no_bit(void **state) {
     for (int clip = 0; clip < 2; clip++) {
         for (int threads = 1; threads <= 2; threads++) follow("cpu", threads, clip, *state);
         plant("races=1");
+        follow("cuda", 2, clip, *state);
+        if (on_gpu() || !clip) continue;
+        plant("races=1,processors=1,resident=1"); /* where the large ones walk their grid, by themselves */
         follow("cuda", 2, clip, *state);
     }
 }

@@ -298,44 +298,51 @@ Status sn_cuda_launch(Device *device, Module *module, const LaunchArguments *arg
 
 /* ---- groups ---- */
 
-/* { long long count; struct { … } member[most] }, of which `count` are given. */
-static Status start_members(Cuda *cuda, const CudaModule *module, const LaunchArguments *member, int count,
-                            int *fault) {
-    int kernel = member->kernel, most = module->group_most[kernel];
-    int64_t blocks = member[count - 1].first + member[count - 1].items - member->first;
-    Words words = {.at = {(uint64_t)count}, .count = 1};
-    for (int i = 0; i < count; i++)
-        add_arguments(&member[i], &fault[i], member->first - member[i].first, &words);
-    words.count = 1 + (words.count - 1) / (size_t)count * (size_t)most;
+/* One grid: { long long count; struct { … } member[most] }, of which `count` are given. */
+typedef struct Table {
+    Words words;
+    int count;
+    int64_t blocks;
+} Table;
+
+static Status start_table(Cuda *cuda, const CudaModule *module, const LaunchArguments *of, Table *table) {
+    int most = module->group_most[of->kernel];
+    size_t each = (table->words.count - 1) / (size_t)(table->count ? table->count : 1);
     Lane *lane;
-    TRY(check_blocks(blocks));
+    TRY(check_blocks(table->blocks));
     TRY(sn_cuda_lane(cuda, &lane));
-    return blocks ? start_grid(cuda, module->group[kernel], member, &words, blocks, sn_cuda_lane_stream(lane))
-                  : NULL;
+    table->words.at[0] = (uint64_t)table->count;
+    table->words.count = 1 + each * (size_t)most;
+    Status status = table->blocks ? start_grid(cuda, module->group[of->kernel], of, &table->words,
+                                               table->blocks, sn_cuda_lane_stream(lane))
+                                  : NULL;
+    *table = (Table){.words.count = 1};
+    return status;
 }
 
-/* How many of the launches one grid does: as many as fit among its arguments, which is what a recording keeps of it, and none
- * that is so large that it walks its grid. */
-static int count_members(const Cuda *cuda, const CudaModule *module, const LaunchArguments *member,
-                         int count) {
-    int kernel = member->kernel, most = module->group_most[kernel], found = 0;
-    while (found < count && found < most && !walks(cuda, module, kernel, member[found].items)) found++;
-    return found;
+/* Whether a member walks its grid so long that the beginning and the end of a launch of its own do not count. */
+static bool is_alone(const Cuda *cuda, const CudaModule *module, const LaunchArguments *member) {
+    enum { TURNS = 32 };
+    return walks(cuda, module, member->kernel, member->items) &&
+           member->items >= (int64_t)TURNS * module->resident[member->kernel];
 }
 
+/* As many members in a grid as fit among its arguments: these are what a recording keeps. */
 static Status start_group(Cuda *cuda, const CudaModule *module, const LaunchArguments *member, int count,
                           int *fault) {
-    for (int i = 0, together; i < count; i += together) {
-        together = count_members(cuda, module, &member[i], count - i);
-        if (together) {
-            TRY(start_members(cuda, module, &member[i], together, &fault[i]));
+    Table table = {.words.count = 1};
+    for (int i = 0; i < count; i++) {
+        TRY(check_blocks(member[i].items));
+        if (is_alone(cuda, module, &member[i])) {
+            TRY(start(cuda, module, &member[i], &fault[i]));
             continue;
         }
-        TRY(check_blocks(member[i].items));
-        TRY(start(cuda, module, &member[i], &fault[i]));
-        together = 1;
+        add_arguments(&member[i], &fault[i], -table.blocks, &table.words);
+        table.blocks += member[i].items;
+        if (++table.count == module->group_most[member->kernel])
+            TRY(start_table(cuda, module, member, &table));
     }
-    return NULL;
+    return start_table(cuda, module, member, &table);
 }
 
 Status sn_cuda_launch_group(Device *device, Module *module, const LaunchArguments *member, int count,
