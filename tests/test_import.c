@@ -182,6 +182,24 @@ static void points_may_be_nowhere(void **state) {
     }
 }
 
+/* A padding value may be written as a quantised number. */
+static void padding_values_may_be_computed(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 13);
+    const int64_t pads[2] = {1, 0};
+    add_input(model, "x", F32, "2");
+    add_integers(model, "pads", 1, 2, pads);
+    set_raw(add_initializer(model, "a", F32, 1), four, sizeof four[0]);
+    set_raw(add_initializer(model, "b", F32, 1), four + 1, sizeof four[0]);
+    add_node(model, "Mul", "a b", "c");
+    add_node(model, "Neg", "c", "d");
+    add_node(model, "Pad", "x pads d", "y");
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 1, (int64_t[]){2}, 3);
+    assert_int_equal(y->count, 3);
+    assert_true(y->f[0] == -(double)(four[0] * four[1]) && y->f[1] == 3);
+}
+
 /* ---- attention ---- */
 
 static Model *attention_model(Arena *arena, const char *lengths, double softcap) {
@@ -571,6 +589,7 @@ int main(void) {
         TEST(einsum_drops_no_label),
         TEST(einsum_keeps_what_later_operands_have),
         TEST(points_may_be_nowhere),
+        TEST(padding_values_may_be_computed),
         TEST(attention_needs_a_list_of_lengths),
         TEST(caps_of_either_sign_count),
         TEST(bools_have_an_order_and_no_sum),
