@@ -57,8 +57,8 @@ static Value *joined_rows(Builder *b, Value *elements) {
 /* What is packed for b: b, or the narrow elements that it is made of. */
 static Value *packed_elements(Pass *pass, Builder *builder, Value *b, NarrowWeights *narrow) {
     bool setup = b->producer && b->producer->setup;
-    if (!setup || !sn_narrow_weights(pass, builder->graph, b, narrow)) return b;
-    if (!has_panels(b->type.dim[b->type.rank - 2], narrow->dtype)) {
+    if (!setup || !sn_narrow_weights(pass, builder->graph, b, narrow) ||
+        !has_panels(b->type.dim[b->type.rank - 2], narrow->dtype)) {
         *narrow = (NarrowWeights){.dtype = SN_F32};
         return b;
     }
