@@ -80,8 +80,9 @@ static int64_t find_stride(const Gemm *gemm, const Instr *load, const Dim *axes)
  * short that they are copied side by side are not read as they lie. */
 static int64_t usable_stride(const Gemm *gemm, bool across) {
     int64_t K, copied = gemm->piece;
-    if (sn_dim_is(gemm->depth, &K) && K < copied) copied = K;
-    return gemm->mode && !across && gemm->stride >= copied ? gemm->stride : 0;
+    bool known = sn_dim_is(gemm->depth, &K), whole = gemm->attr->block; /* few rows are then one piece */
+    if (known && (whole || K < copied)) copied = K;
+    return gemm->mode && (known || !whole) && !across && gemm->stride >= copied ? gemm->stride : 0;
 }
 
 /* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they

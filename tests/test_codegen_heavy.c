@@ -251,6 +251,31 @@ static void windows(void **state) {
     check(c, SIZES, sizes);
 }
 
+/* The same by a weight with factors of blocks of rows, of which few rows are multiplied in one piece. */
+static void windows_by_blocks(void **state) {
+    (void)state;
+    enum { STEP = 128, DEPTH = 512, BLOCK = 32 };
+    static const int64_t rows_of[] = {1, 3, 1, 16};
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    Dims *dims = c->graph->dims;
+    int panel = (int)c->target.panel, panels = (69 + panel) / panel;
+    char text[64];
+    Value *like = param(c, SN_U8, "B, T"), *operand[3], *x = param(c, SN_F32, "128*T + 384");
+    snprintf(text, sizeof text, "%d, %d, %d", panels, DEPTH, panel);
+    operand[1] = param(c, SN_I8, text);
+    snprintf(text, sizeof text, "%d, %d, %d", panels, DEPTH / BLOCK, panel);
+    operand[2] = param(c, SN_F32, text);
+    Dim extent[2] = {like->type.dim[1], sn_dim(dims, DEPTH)};
+    Dim start = sn_dim_mulc(dims, sn_dim_axis(dims, 0, extent[0]), STEP);
+    Dim index = sn_dim_add(dims, start, sn_dim_axis(dims, 1, extent[1]));
+    operand[0] = apply(c, SN_OP_VIEW, &(AttrView){2, extent, 1, &index}, x, NULL);
+    AttrContract attr = {.packed = true, .columns = sn_dim(dims, 70), .block = BLOCK};
+    Value *y = sn_build(&c->b, SN_OP_CONTRACT, &attr, 3, operand);
+    assert_ok(c->b.status);
+    result(c, y);
+    check(c, 2, rows_of);
+}
+
 /* The kernel that packs a matrix "batch, rows, columns", read transposed or not; what it makes is compared with the
  * matrix, panel by panel. */
 static void pack_name(const char *shape, bool transposed, char *name) {
@@ -482,6 +507,7 @@ int main(void) {
         cmocka_unit_test(products_of_halves),
         cmocka_unit_test(packed_groups),
         cmocka_unit_test(windows),
+        cmocka_unit_test(windows_by_blocks),
         cmocka_unit_test(packs_of_all_sizes),
         cmocka_unit_test(prologue),
         cmocka_unit_test(scatters),
