@@ -245,11 +245,18 @@ void sn_schedule_keeps(KernelIr *kernel, Nest *nest);
 /* The last steps of sn_schedule_nest, for a nest whose axes are final. */
 void sn_schedule_items(KernelIr *kernel, Nest *nest);
 
-/* Replaces axes in all that the nest computes. */
-void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count);
-
 /* The least number that no axis of the nest has, nor any above it. */
 int sn_schedule_free_number(const Nest *nest);
+
+/* ---- schedule_replace.c ---- */
+
+/* Every Dim of a nest that a loop axis may occur in. */
+typedef SN_VEC(Dim *) NestDims;
+NestDims sn_nest_dims(Arena *arena, Nest *nest);
+
+/* Replaces axes in these Dims, or in all that the nest computes. */
+void sn_nest_dims_replace(Dims *dims, NestDims in, const Dim *from, const Dim *to, int count);
+void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count);
 
 /* ---- dense.c ---- */
 

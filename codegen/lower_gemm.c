@@ -7,7 +7,7 @@
 enum {
     FEW = 4, /* heights: SN_GEMM_FEW of gemm_unpacked.h */
     STEP = 2,
-    GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_packed.h */
+    GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_panel.h */
     WORDS = 5,           /* SN_GEMM_B of panels of bytes in words */
     WIDENED = 128,       /* rows of a panel that are near when they have been widened */
     WORD = 4,            /* bytes of a group: of SN_TILE_B 5 */
@@ -262,8 +262,9 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";
-    gemm->use->file[files++] = gemm->mode ? "gemm_packed.h" : "gemm_unpacked.h";
+    if (gemm->mode) gemm->use->file[files++] = "gemm_panel.h";
     if (gemm->attr->block) gemm->use->file[files++] = "gemm_blocks.h";
+    gemm->use->file[files++] = gemm->mode ? "gemm_packed.h" : "gemm_unpacked.h";
     gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
                                         sn_template_number(kernel, gemm->use, gemm->M),
                                         sn_template_number(kernel, gemm->use, gemm->N),

@@ -8,30 +8,6 @@ enum {
     MAX_AXES = 16
 };
 
-/* ---- the Dims of a nest ---- */
-
-typedef SN_VEC(Dim *) Slots;
-
-/* Every Dim that a loop axis may occur in. */
-static Slots nest_slots(KernelIr *kernel, Nest *nest) {
-    Slots slots = {0};
-    for (int i = 0; i < nest->instr.count; i++) {
-        Instr *instr = nest->instr.at[i];
-        if (instr->dim && instr->kind != SN_INSTR_INDEX) sn_push(kernel->arena, &slots, &instr->dim);
-        if (instr->limit && instr->kind == SN_INSTR_LESS) sn_push(kernel->arena, &slots, &instr->limit);
-        if (instr->which) sn_push(kernel->arena, &slots, &instr->which);
-    }
-    for (int p = 0; p < nest->step.count; p++)
-        for (int i = 0; i < nest->step.at[p].store.count; i++)
-            sn_push(kernel->arena, &slots, &nest->step.at[p].store.at[i].offset);
-    return slots;
-}
-
-static void replace(KernelIr *kernel, Slots slots, const Dim *from, const Dim *to, int count) {
-    for (int i = 0; i < slots.count; i++)
-        *slots.at[i] = sn_dim_replace(kernel->dims, *slots.at[i], from, to, count);
-}
-
 static Dim extent(Dim axis) {
     return axis->operand[0];
 }
@@ -106,7 +82,7 @@ static void split_limits(Dims *dims, Nest *nest, Dim whole, Dim outer, Dim divis
     }
 }
 
-static bool split_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
+static bool split_once(KernelIr *kernel, Nest *nest, NestDims slots, Axes *axes) {
     for (int k = 0; k < axes->count && axes->count < MAX_AXES; k++) {
         Dim axis = axes->at[k], divisor = NULL, quotient;
         for (int i = 0; i < slots.count; i++) find_divisor(kernel->dims, *slots.at[i], axis, &divisor);
@@ -117,7 +93,7 @@ static bool split_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
         Dim outer = sn_dim_axis(kernel->dims, number, quotient);
         Dim inner = sn_dim_axis(kernel->dims, number + 1, divisor);
         Dim whole = sn_dim_add(kernel->dims, sn_dim_mul(kernel->dims, outer, divisor), inner);
-        replace(kernel, slots, &axis, &whole, 1);
+        sn_nest_dims_replace(kernel->dims, slots, &axis, &whole, 1);
         split_limits(kernel->dims, nest, whole, outer, divisor);
         put_axes(kernel->arena, axes, k, outer, inner);
         return true;
@@ -127,7 +103,7 @@ static bool split_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
 
 /* ---- merging: axes that are one in every address become one loop ---- */
 
-static bool mergeable(KernelIr *kernel, Slots slots, Dim outer, Dim inner) {
+static bool mergeable(KernelIr *kernel, NestDims slots, Dim outer, Dim inner) {
     for (int i = 0; i < slots.count; i++) {
         Dim a, b, rest;
         if (!sn_dim_affine(kernel->dims, *slots.at[i], outer, &a, &rest)) return false;
@@ -137,14 +113,15 @@ static bool mergeable(KernelIr *kernel, Slots slots, Dim outer, Dim inner) {
     return true;
 }
 
-static bool merge_once(KernelIr *kernel, Nest *nest, Slots slots, Axes *axes) {
+static bool merge_once(KernelIr *kernel, Nest *nest, NestDims slots, Axes *axes) {
     for (int i = 0; i < axes->count; i++)
         for (int j = 0; j < axes->count; j++) {
             Dim outer = axes->at[i], inner = axes->at[j];
             if (i == j || !mergeable(kernel, slots, outer, inner)) continue;
             Dim both = sn_dim_axis(kernel->dims, sn_schedule_free_number(nest),
                                    sn_dim_mul(kernel->dims, extent(outer), extent(inner)));
-            replace(kernel, slots, (Dim[]){outer, inner}, (Dim[]){sn_dim(kernel->dims, 0), both}, 2);
+            sn_nest_dims_replace(kernel->dims, slots, (Dim[]){outer, inner},
+                                 (Dim[]){sn_dim(kernel->dims, 0), both}, 2);
             put_axes(kernel->arena, axes, j, both, NULL);
             put_axes(kernel->arena, axes, i, NULL, NULL);
             return true;
@@ -431,7 +408,7 @@ static void cut_items(KernelIr *kernel, Nest *nest) {
 }
 
 Status sn_schedule_nest(KernelIr *kernel, Nest *nest) {
-    Slots slots = nest_slots(kernel, nest);
+    NestDims slots = sn_nest_dims(kernel->arena, nest);
     while (split_once(kernel, nest, slots, &nest->parallel)) continue;
     while (split_once(kernel, nest, slots, &nest->reduced)) continue;
     while (merge_once(kernel, nest, slots, &nest->parallel)) continue;
@@ -455,12 +432,8 @@ void sn_schedule_items(KernelIr *kernel, Nest *nest) {
     if (!cuda) cut_items(kernel, nest);
 }
 
-void sn_schedule_replace(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count) {
-    replace(kernel, nest_slots(kernel, nest), from, to, count);
-}
-
 void sn_schedule_hole(KernelIr *kernel, Nest *nest, const Dim *from, const Dim *to, int count, Dim lanes) {
-    replace(kernel, nest_slots(kernel, nest), from, to, count);
+    sn_schedule_replace(kernel, nest, from, to, count);
     nest->parallel.count = 0;
     nest->vector = lanes ? SN_VECTOR_PARALLEL : SN_VECTOR_NONE;
     if (lanes) sn_push(kernel->arena, &nest->parallel, lanes);

@@ -1,5 +1,5 @@
-/* Panels of narrow integers with a factor for each column and each block of rows of K: after gemm_packed.h, whose contract it
- * completes.
+/* Panels of narrow integers with a factor for each column and each block of rows of K: after gemm_panel.h, before
+ * gemm_packed.h.
  *   SN_GEMM_BITS  8 (default): panels of i8 [K][NR]; 4: words [K/8][NR], the row of the least k in the lowest bits, K
  *                 and blocks multiples of 8
  * Many rows of A meet a piece of a panel that was widened to f32 once; few of them widen and scale it as they read it, which the

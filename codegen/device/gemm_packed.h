@@ -1,4 +1,5 @@
-/* Contraction with a B that lies packed in panels: after gemm.h, whose contract it completes.
+/* Contraction with a B that lies packed in panels: after gemm.h, whose contract it completes, gemm_panel.h, and gemm_blocks.h
+ * where panels have factors.
  *   SN_GEMM_HEIGHTS  heights of the tile in a block, default 8
  * Work items, for the host, which may define SN_GEMM_HEIGHTS: with U = ceil(M / SN_TILE_MR) and P = ceil(N / NR)
  *   batch * ceil(U / SN_GEMM_HEIGHTS) * ceil(P / 2)
@@ -16,50 +17,6 @@
 #ifndef SN_GEMM_HEIGHTS
 #define SN_GEMM_HEIGHTS 8
 #endif
-#define SN_GEMM_STEP  2                   /* panels of a work item */
-#define SN_GEMM_GROUP 16                  /* panels whose sums a block keeps */
-#define SN_GEMM_WIDE  (4 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
-#define SN_GEMM_LDC   (SN_GEMM_GROUP * SN_TILE_NR + SN_LANES)
-
-/* The bytes of k rows of a panel as it is stored. */
-#if SN_GEMM_BLOCK
-#define SN_GEMM_PANEL_BYTES(k) (SN_TILE_NR * (k)*SN_GEMM_BITS / 8)
-SN_INLINE const void *sn_gemm_factors(const SnContext *context, int64_t batch);
-#else
-#define SN_GEMM_PANEL_BYTES(k) SN_TILE_PANEL_BYTES(k)
-#endif
-
-SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
-
-/* A block of rows, the heights u0 .. u1 (at most SN_GEMM_HEIGHTS), by a piece of the panels p0 .. p1 of a
- * group: the rows k .. k+count of B. */
-typedef struct SnGemmRound {
-    int64_t batch, u0, u1, p0, p1, k, count;
-} SnGemmRound;
-
-SN_INLINE const char *sn_gemm_panel(const SnGemm *g, const SnGemmRound *r, int64_t p) {
-    return (const char *)sn_gemm_panels(g->context, r->batch) + p * SN_GEMM_PANEL_BYTES(g->K) +
-           SN_GEMM_PANEL_BYTES(r->k);
-}
-
-/* Where the tile finds height u of A: where it lies, or in `a`, a copy. Rows behind the last one cannot be read. */
-SN_INLINE int sn_gemm_lies(const SnGemm *g, int64_t u) {
-    int64_t m = sn_gemm_first(g, u);
-    return SN_GEMM_A_STRIDE && m + sn_tile_height(sn_gemm_first(g, u + 1) - m) <= g->M;
-}
-SN_INLINE SnTileNumber *sn_gemm_copy(const SnGemmRound *r, int64_t u, SnTileNumber *a) {
-    return a + (SN_GEMM_A_STRIDE ? 0 : (u - r->u0) * SN_GEMM_HEIGHT);
-}
-SN_INLINE const SnTileNumber *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u,
-                                             SnTileNumber *a) {
-#if SN_GEMM_A_STRIDE
-    if (sn_gemm_lies(g, u))
-        return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k * (SN_GEMM_B == 5 ? 4 : 1));
-#else
-    (void)g;
-#endif
-    return sn_gemm_copy(r, u, a);
-}
 
 /* Fetches the part of tile `at` of the block of A that the next round copies. */
 SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int64_t at) {
@@ -73,10 +30,7 @@ SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemm
 #endif
 }
 
-#if SN_GEMM_BLOCK
-SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, float *wide);
-SN_OUTLINE void sn_gemm_few(const SnGemm *g, const SnGemmRound *r, float *a, float *sums);
-#elif SN_GEMM_B == 4
+#if !SN_GEMM_BLOCK && SN_GEMM_B == 4
 /* A round's piece of panel p as f32: once for the many heights that meet it. */
 SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, float *wide) {
     const int8_t *panel = (const int8_t *)sn_gemm_panel(g, r, p);

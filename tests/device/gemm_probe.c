@@ -17,6 +17,7 @@
 #elif !SN_GEMM_PACK
 #include "gemm.h"
 #include "gemm_packed.h"
+#include "gemm_panel.h"
 #endif
 
 struct SnContext {

@@ -1,0 +1,51 @@
+/* What the forms of a contraction with packed panels share: after gemm.h. Where panels lie, which part of a product is done
+ * at once, and where its rows of A are. */
+#ifndef SN_DEVICE_GEMM_PANEL_H
+#define SN_DEVICE_GEMM_PANEL_H
+
+#define SN_GEMM_STEP  2                   /* panels of a work item */
+#define SN_GEMM_GROUP 16                  /* panels whose sums a block keeps */
+#define SN_GEMM_WIDE  (4 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
+#define SN_GEMM_LDC   (SN_GEMM_GROUP * SN_TILE_NR + SN_LANES)
+
+/* The bytes of k rows of a panel as it is stored. */
+#if SN_GEMM_BLOCK
+#define SN_GEMM_PANEL_BYTES(k) (SN_TILE_NR * (k)*SN_GEMM_BITS / 8)
+SN_INLINE const void *sn_gemm_factors(const SnContext *context, int64_t batch);
+#else
+#define SN_GEMM_PANEL_BYTES(k) SN_TILE_PANEL_BYTES(k)
+#endif
+
+SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
+
+/* A block of rows, the heights u0 .. u1 (at most SN_GEMM_HEIGHTS), by a piece of the panels p0 .. p1 of a
+ * group: the rows k .. k+count of B. */
+typedef struct SnGemmRound {
+    int64_t batch, u0, u1, p0, p1, k, count;
+} SnGemmRound;
+
+SN_INLINE const char *sn_gemm_panel(const SnGemm *g, const SnGemmRound *r, int64_t p) {
+    return (const char *)sn_gemm_panels(g->context, r->batch) + p * SN_GEMM_PANEL_BYTES(g->K) +
+           SN_GEMM_PANEL_BYTES(r->k);
+}
+
+/* Where the tile finds height u of A: where it lies, or in `a`, a copy. Rows behind the last one cannot be read. */
+SN_INLINE int sn_gemm_lies(const SnGemm *g, int64_t u) {
+    int64_t m = sn_gemm_first(g, u);
+    return SN_GEMM_A_STRIDE && m + sn_tile_height(sn_gemm_first(g, u + 1) - m) <= g->M;
+}
+SN_INLINE SnTileNumber *sn_gemm_copy(const SnGemmRound *r, int64_t u, SnTileNumber *a) {
+    return a + (SN_GEMM_A_STRIDE ? 0 : (u - r->u0) * SN_GEMM_HEIGHT);
+}
+SN_INLINE const SnTileNumber *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u,
+                                             SnTileNumber *a) {
+#if SN_GEMM_A_STRIDE
+    if (sn_gemm_lies(g, u))
+        return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k * (SN_GEMM_B == 5 ? 4 : 1));
+#else
+    (void)g;
+#endif
+    return sn_gemm_copy(r, u, a);
+}
+
+#endif
