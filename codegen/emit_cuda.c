@@ -61,12 +61,19 @@ void sn_cuda_walk(Emit *emit, const char *name, Text *out) {
     sn_text_add(out, "%s    return block;\n}\n\n", sn_text_string(&emit->text));
 }
 
+/* Whether a thread has 16 elements of a square. */
+static bool has_large_square(const Block *block) {
+    enum { EDGE = 32 };
+    return block->tile > EDGE;
+}
+
 bool sn_cuda_walks(const KernelIr *kernel) {
     enum { ADDRESSES = 5 }; /* that rows and squares keep over their turns besides what they load */
     bool walks = !kernel->use;
     for (int i = 0; i < kernel->nest.count; i++) {
         const Block *block = &kernel->nest.at[i]->block;
-        walks &= block->flows || ((block->tile || block->each) && kernel->buffer.count <= ADDRESSES);
+        bool holds = block->each > 0 || (block->tile && !has_large_square(block));
+        walks &= block->flows || (holds && kernel->buffer.count <= ADDRESSES);
     }
     return walks;
 }
@@ -149,13 +156,15 @@ static int kernel_threads(const KernelIr *kernel) {
 }
 
 /* Blocks that a processor should hold at least: half of the threads that it can, or a quarter where each has much of a
- * row in registers, or many values at once, or where blocks are large. */
+ * row in registers, or many values at once, or where blocks are large, and three eighths for large squares. */
 static int kernel_blocks(const KernelIr *kernel) {
-    enum { HALF = 1024, QUARTER = 512, MUCH = 8, MANY = 48 };
+    enum { HALF = 1024, LESS = 768, QUARTER = 512, MUCH = 8, MANY = 48 };
     int block = kernel_threads(kernel), threads = block > HALF / 4 ? QUARTER : HALF;
-    for (int i = 0; i < kernel->nest.count; i++)
-        if (kernel->nest.at[i]->block.each > MUCH || kernel->nest.at[i]->instr.count > MANY)
-            threads = QUARTER;
+    for (int i = 0; i < kernel->nest.count; i++) {
+        const Nest *nest = kernel->nest.at[i];
+        if (has_large_square(&nest->block) && threads == HALF) threads = LESS;
+        if (nest->block.each > MUCH || nest->instr.count > MANY) threads = QUARTER;
+    }
     return threads / block;
 }
 

@@ -16,8 +16,9 @@
 #include "gemm_unpacked.h"
 #elif !SN_GEMM_PACK
 #include "gemm.h"
-#include "gemm_packed.h"
 #include "gemm_panel.h"
+
+#include "gemm_packed.h" /* behind what it needs */
 #endif
 
 struct SnContext {
