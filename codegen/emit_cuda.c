@@ -80,7 +80,7 @@ bool sn_cuda_walks(const KernelIr *kernel) {
 
 void sn_cuda_open_turns(Emit *emit) {
     if (!sn_cuda_walks(emit->kernel)) {
-        sn_cuda_open(emit, "if (block < end)");
+        sn_cuda_open(emit, " "); /* there are as many blocks as turns */
         return;
     }
     sn_emit_line(emit, "#pragma unroll 1");
