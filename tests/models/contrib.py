@@ -1,22 +1,20 @@
 #!/usr/bin/env python3
 """Writes ops/OPERATOR_1_CASE for the operators that onnxruntime's optimizers put in the place of ONNX's, com.microsoft's
-and those without a domain, by onnxruntime. Every second case declares its input dims as symbols. An environment as
+and those without a domain, by onnxruntime. Half of the cases declare their input dims as symbols. An environment as
 operators.py has it.
     contrib.py [--into FOLDER] [--only TEXT]
 """
 
 import argparse
 import os
-import shutil
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-import vectors
-from operators import F32, I32, I64, I8, U8, Case, Constant, numbers
+from one_node import (F32, I8, I32, I64, U8, Case, Constant, build_model, fed_inputs, numbers, reference_results,
+                      symbolic_by_name, write_model)
 
 B, S, P, D, HEADS = 2, 5, 3, 12, 2
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WIDTH = HEADS * D // 2  # 12: two heads of 6
 
 
@@ -141,43 +139,18 @@ def group_cases():
     yield name, Case("packed", packed, turned, outputs=3)
 
 
-def build(name, case, symbolic):
+def write(into, name, case):
+    """Writes one case; onnxruntime wants the types of outputs said that ONNX's inference does not know."""
+    label = f"{name}_1_{case.name}"
+    symbolic = symbolic_by_name(label)
     domain = "" if name.endswith("LayerNormalization") and "Embed" not in name else "com.microsoft"
-    inputs, initializers, names = [], [], []
-    for letter, value in zip(LETTERS, case.inputs):
-        names.append("" if value is None else letter)
-        if isinstance(value, Constant):
-            initializers.append(numpy_helper.from_array(value.array, letter))
-        elif value is not None:
-            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-            shape = [f"{letter}_{axis}" for axis in range(value.ndim)] if symbolic else value.shape
-            inputs.append(helper.make_tensor_value_info(letter, kind, shape))
-    outputs = [f"y{k}" for k in range(case.outputs)]
-    node = helper.make_node(name, names, outputs, domain=domain, **case.attributes)
-    values = [helper.make_empty_tensor_value_info(output) for output in outputs]
-    graph = helper.make_graph([node], f"{name}_{case.name}", inputs, values, initializers)
-    opsets = [helper.make_opsetid("", 16), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    model = build_model(name, case, symbolic, [("", 16), ("com.microsoft", 1)], 8, domain)
     for k, value in enumerate(model.graph.output):
         counts = name.endswith("EmbedLayerNormalization") and k == 1
         kind = TensorProto.INT32 if counts else TensorProto.UINT8 if name.startswith("QLinear") else TensorProto.FLOAT
         value.type.tensor_type.elem_type = kind
-    return model
-
-
-def write(into, name, case, symbolic):
-    model = build(name, case, symbolic)
-    fed = {letter: v for letter, v in zip(LETTERS, case.inputs) if isinstance(v, np.ndarray)}
-    results = vectors.run_onnxruntime(model, fed)
-    for value in model.graph.output:
-        array = np.asarray(results[value.name])
-        shape = [f"{value.name}_{axis}" for axis in range(array.ndim)] if symbolic else array.shape
-        value.CopyFrom(helper.make_tensor_value_info(value.name, helper.np_dtype_to_tensor_dtype(array.dtype), shape))
-    folder = os.path.join(into, f"{name}_1_{case.name}")
-    shutil.rmtree(folder, ignore_errors=True)
-    vectors.write_case(folder, fed, results)
-    with open(os.path.join(folder, "model.onnx"), "wb") as file:
-        file.write(model.SerializeToString())
+    results, _ = reference_results(model, fed_inputs(case))
+    write_model(os.path.join(into, label), model, case, results, symbolic)
 
 
 def main():
@@ -190,7 +163,7 @@ def main():
     for cases in (product_cases, embedding_cases, quantised_cases, attention_cases, rotary_cases, group_cases):
         for name, case in cases():
             if arguments.only in f"{name}_{case.name}":
-                write(os.path.join(arguments.into, "ops"), name, case, total % 2 == 1)
+                write(os.path.join(arguments.into, "ops"), name, case)
                 total += 1
     print(f"{total} cases")
 

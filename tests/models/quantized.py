@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Writes ops/OPERATOR_VERSION_CASE of quantised tensors, by onnxruntime, or by ONNX's reference evaluator where it has no
-kernel or the types are of 4 bits. As operators.py has them: every second case declares its input dims as symbols. And two
-of the models here as onnxruntime's own tools quantise them, with its results for the inputs that are there.
+kernel or the types are of 4 bits. Half of the cases declare their input dims as symbols. And two of the models here as onnxruntime's own tools quantise them, with its results for the inputs that are there.
     quantized.py [--into FOLDER] [--only TEXT]
 """
 
@@ -14,9 +13,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import vectors
-from operators import F16, F32, I32, I8, U8, Case, Constant, numbers
+from one_node import (F16, F32, I8, I16, I32, U8, U16, Case, Constant, build_model, fed_inputs, numbers, reference_results,
+                      symbolic_by_name, write_model)
 
-I16, U16 = np.int16, np.uint16
 MICROSOFT = "com.microsoft"
 
 
@@ -134,68 +133,33 @@ def microsoft_cases():
     yield "QuantizeLinear", 1, Case("u16", [numbers("x", (9,)), scale(1e-4), zero(30000, dtype=U16)])
 
 
-def build(name, version, case, symbolic):
-    """A model of one node; initializers are the case's constants and 4-bit tensors."""
-    domain = MICROSOFT if version == 1 else ""
-    inputs, initializers, names = [], [], []
-    for letter, value in zip("abcdefghij", case.inputs):
-        names.append("" if value is None else letter)
-        if isinstance(value, TensorProto):
-            value.name = letter
-            initializers.append(value)
-        elif isinstance(value, Constant):
-            initializers.append(numpy_helper.from_array(value.array, letter))
-        elif value is not None:
-            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-            shape = [f"{letter}_{axis}" for axis in range(value.ndim)] if symbolic else value.shape
-            inputs.append(helper.make_tensor_value_info(letter, kind, shape))
-    outputs = [f"y{k}" for k in range(case.outputs)]
-    node = helper.make_node(name, names, outputs, domain=domain, **case.attributes)
-    values = [helper.make_empty_tensor_value_info(output) for output in outputs]
-    graph = helper.make_graph([node], f"{name}_{case.name}", inputs, values, initializers)
-    opsets = [helper.make_opsetid("", version if version > 1 else 17)]
-    if domain:
-        opsets.append(helper.make_opsetid(MICROSOFT, 1))
-    return helper.make_model(graph, opset_imports=opsets, ir_version=10 if version >= 21 else 8)
+# Element types of com.microsoft's results, which ONNX's inference does not know: bytes, but for these.
+RESULTS = {"MatMulNBits": F32, "MatMulIntegerToFloat": F32, "DynamicQuantizeMatMul": F32, "QuantizeLinear": U16}
 
 
-def run(model, fed):
-    try:
-        return vectors.run_onnxruntime(model, fed), "onnxruntime"
-    except Exception as problem:  # no kernel for this version or type
-        if any(entry.domain for entry in model.opset_import):
-            raise
-        print(model.graph.name, "by the reference evaluator:", str(problem).splitlines()[0][:90])
-        return vectors.run_reference(model, fed), "reference"
+def four_bit_result(name, case):
+    """The element type of QuantizeLinear's results by a zero point of 4 bits; 0 for all others."""
+    kinds = [value.data_type for value in case.inputs if isinstance(value, TensorProto)]
+    return kinds[0] if kinds and name == "QuantizeLinear" else 0
 
 
-def write_operator(into, name, version, case, symbolic):
-    four = next((v.data_type for v in case.inputs if isinstance(v, TensorProto)), 0) if name == "QuantizeLinear" else 0
-    model = build(name, version, case, symbolic)
-    for value in model.graph.output:
-        if four:
-            value.type.tensor_type.elem_type = four
-    if not four and version > 1:
-        model = onnx.shape_inference.infer_shapes(model)
-    fed = {letter: v for letter, v in zip("abcdefghij", case.inputs) if isinstance(v, np.ndarray)}
-    if version == 1:
-        kinds = {"MatMulNBits": F32, "QGemm": U8 if len(case.inputs) > 7 else F32, "QuantizeLinear": U16,
-                 "MatMulIntegerToFloat": F32, "DynamicQuantizeMatMul": F32}
-        model.graph.output[0].type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(kinds.get(name, U8)))
+def write_operator(into, name, version, case):
+    label = f"{name}_{version}_{case.name}"
+    symbolic, domain = symbolic_by_name(label), MICROSOFT if version == 1 else ""
+    opsets = [("", version if version > 1 else 17)] + ([(MICROSOFT, 1)] if domain else [])
+    model = build_model(name, case, symbolic, opsets, 10 if version >= 21 else 8, domain)
+    result, four = model.graph.output[0].type.tensor_type, four_bit_result(name, case)
     if four:
-        results = vectors.run_reference(model, fed)
+        result.elem_type = four
+        results = vectors.run_reference(model, fed_inputs(case))
     else:
-        results, _ = run(model, fed)
-    for value in model.graph.output:
-        array = np.asarray(results[value.name])
-        shape = [f"{value.name}_{axis}" for axis in range(array.ndim)] if symbolic else array.shape
-        kind = four or helper.np_dtype_to_tensor_dtype(array.dtype)
-        value.CopyFrom(helper.make_tensor_value_info(value.name, kind, shape))
-    folder = os.path.join(into, f"{name}_{version}_{case.name}")
-    shutil.rmtree(folder, ignore_errors=True)
-    vectors.write_case(folder, fed, {key: np.asarray(value) for key, value in results.items()})
-    with open(os.path.join(folder, "model.onnx"), "wb") as file:
-        file.write(model.SerializeToString())
+        if domain:
+            floats = name == "QGemm" and len(case.inputs) == 7
+            result.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(F32 if floats else RESULTS.get(name, U8)))
+        results, source = reference_results(model, fed_inputs(case))
+        if source == "reference":
+            print(label, "by the reference evaluator")
+    write_model(os.path.join(into, label), model, case, results, symbolic, kind=four)
 
 
 def dynamic(source, target):
@@ -212,7 +176,7 @@ def four_bit_blocks(source, target):
     quantizer.model.save_model_to_file(target)
 
 
-def write_model(here, into, source, label, quantise):
+def write_quantised(here, into, source, label, quantise):
     folder = os.path.join(into, f"{source}_{label}")
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
@@ -242,12 +206,12 @@ def main():
             if (name, case.name) in seen:  # an older version says the same
                 continue
             seen.add((name, case.name))
-            write_operator(os.path.join(arguments.into, "ops"), name, version, case, total % 2 == 1)
+            write_operator(os.path.join(arguments.into, "ops"), name, version, case)
             total += 1
     for source, label, quantise in (("bert_op17_dynamic_unfolded", "int8", dynamic),
                                     ("gpt2_ts17_sdpa", "nbits", four_bit_blocks)):
         if arguments.only in f"{source}_{label}":
-            write_model(here, arguments.into, source, label, quantise)
+            write_quantised(here, arguments.into, source, label, quantise)
     print(f"{total} cases")
 
 

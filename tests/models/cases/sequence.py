@@ -1,0 +1,77 @@
+"""Cases of loops, recurrent cells and signals."""
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from one_node import BOOL, I32, Case, Constant, numbers, scalar
+
+from . import operator
+
+
+def body(nodes, inputs, outputs, initializers=()):
+    def named(names):
+        return [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in names]
+
+    return helper.make_graph(nodes, "body", named(inputs), named(outputs), list(initializers))
+
+
+@operator("Loop")
+def loop(name, version):
+    f, b, i = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
+    grows = body([helper.make_node("Cast", ["i"], ["k"], to=f), helper.make_node("Mul", ["x", "k"], ["y"]),
+                  helper.make_node("Add", ["y", "x"], ["x_out"]), helper.make_node("Identity", ["go"], ["go_out"])],
+                 [("i", i, []), ("go", b, []), ("x", f, [2, 3])],
+                 [("go_out", b, []), ("x_out", f, [2, 3]), ("y", f, [2, 3])])
+    if version >= 11:
+        yield Case("turns", [scalar(4), scalar(True, BOOL), numbers("x", (2, 3))], {"body": grows}, 2)
+
+
+@operator("Scan")
+def scan(name, version):
+    f = TensorProto.FLOAT
+    sums = body([helper.make_node("Add", ["s", "x"], ["s_out"]), helper.make_node("Mul", ["s_out", "x"], ["y"])],
+                [("s", f, [3]), ("x", f, [3])], [("s_out", f, [3]), ("y", f, [3])])
+    yield Case("sums", [numbers("s", (3,)), numbers("x", (4, 3))], {"body": sums, "num_scan_inputs": 1}, 2)
+    if version >= 9:
+        turned = {"body": sums, "num_scan_inputs": 1, "scan_input_axes": [1], "scan_input_directions": [1],
+                  "scan_output_axes": [1]}
+        yield Case("backwards", [numbers("s", (3,)), Constant(numbers("x", (3, 4)))], turned, 2)
+
+
+@operator("RNN", "GRU", "LSTM")
+def recurrent(name, version):
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[name]
+    steps, batch, width, hidden = 3, 2, 4, 5
+    x = numbers("x", (steps, batch, width))
+
+    def weights(directions):
+        return [Constant(numbers("w", (directions, gates * hidden, width), low=-1, high=1)),
+                Constant(numbers("r", (directions, gates * hidden, hidden), low=-1, high=1)),
+                Constant(numbers("b", (directions, 2 * gates * hidden), low=-1, high=1))]
+
+    outputs = 3 if name == "LSTM" else 2
+    attributes = {"hidden_size": hidden}
+    yield Case("plain", [x, *weights(1)], attributes, outputs)
+    both = [Constant(x), *weights(2), Constant(np.array([3, 1], I32)), numbers("h", (2, batch, hidden))]
+    yield Case("both_lengths", both, {**attributes, "direction": "bidirectional"}, outputs)
+    if name == "GRU":
+        yield Case("late_reset", [x, *weights(1)], {**attributes, "linear_before_reset": 1, "direction": "reverse"}, 2)
+    if name == "LSTM":
+        state = [Constant(numbers("h", (1, batch, hidden))), Constant(numbers("c", (1, batch, hidden)))]
+        peep = Constant(numbers("p", (1, 3 * hidden)))
+        yield Case("peepholes", [x, *weights(1), None, *state, peep], attributes, 3)
+
+
+@operator("HannWindow", "HammingWindow", "BlackmanWindow")
+def window(name, version):
+    yield Case("periodic", [scalar(9)])
+    yield Case("symmetric", [scalar(8)], {"periodic": 0})
+
+
+@operator("DFT")
+def fourier(name, version):
+    axis = {"axis": 1} if version < 20 else {}
+    last = [None, scalar(1)] if version >= 20 else []
+    yield Case("complex", [numbers("x", (2, 5, 3, 2)), *last], axis)
+    yield Case("inverse", [Constant(numbers("x", (1, 8, 2))), *last], {**axis, "inverse": 1})
+    yield Case("real", [numbers("x", (2, 6, 1)), *last], {**axis, "onesided": 1})
