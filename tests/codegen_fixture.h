@@ -6,22 +6,16 @@
 #include "cluster.h"
 #include "codegen.h"
 #include "eval.h"
+#include "fixture.h"
 #include "infer.h"
 #include "number.h"
 #include "text_form.h"
 
 #include <dlfcn.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 typedef int KernelFunction(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end);
 
@@ -37,10 +31,6 @@ typedef struct Case {
     bool positive;     /* random floats are made positive */
     double tolerance;  /* relative to the root mean square of the result */
 } Case;
-
-static inline void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
-}
 
 static inline Case *begin_case(ClusterKind kind) {
     Arena *arena = sn_arena_new();

@@ -4,30 +4,13 @@
 #define SN_EXECUTE_FIXTURE_H
 
 #include "context.h"
+#include "fixture.h"
 #include "session.h"
 #include "text_form.h"
 #include "verify.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-static inline void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
-}
-
-static inline void assert_fails(Status status, sn_Code code, const char *fragment) {
-    if (sn_error_code(status) != code || !strstr(sn_error_message(status), fragment))
-        fail_msg("%d \"%s\" is not in: %d %s", code, fragment, sn_error_code(status),
-                 sn_error_message(status));
-    sn_error_free(status);
-}
 
 /* A private folder for kernels, removed by remove_cache. */
 static inline int make_cache(void **state) {

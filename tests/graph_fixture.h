@@ -1,16 +1,9 @@
-/* What the tests of graphs share: a small graph, and assertions on errors. Included once by each test. */
+/* What the tests of graphs share: a small graph. Included once by each test. */
 #ifndef SN_GRAPH_FIXTURE_H
 #define SN_GRAPH_FIXTURE_H
 
+#include "fixture.h"
 #include "graph.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 /* A graph with inputs x: f32[T, 8] and y: f32[T, 8], and a builder at its end. */
 typedef struct Fixture {
@@ -42,17 +35,6 @@ static inline int teardown(void **state) {
     sn_arena_free(f->arena);
     free(f);
     return 0;
-}
-
-static inline void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
-}
-
-static inline void assert_fails(Status status, sn_Code code, const char *fragment) {
-    assert_int_equal(sn_error_code(status), code);
-    if (!strstr(sn_error_message(status), fragment))
-        fail_msg("\"%s\" is not in: %s", fragment, sn_error_message(status));
-    sn_error_free(status);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)

@@ -3,16 +3,9 @@
 #define INFER_FIXTURE_H
 
 #include "eval.h"
+#include "fixture.h"
 #include "infer.h"
 #include "number.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 typedef struct Fixture {
     Arena *arena;
@@ -37,10 +30,6 @@ static inline int teardown(void **state) {
     sn_arena_free(f->arena);
     free(f);
     return 0;
-}
-
-static inline void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
 }
 
 /* "T, 2*T + 1" */

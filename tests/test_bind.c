@@ -1,34 +1,6 @@
 /* ir: symbols from the shapes of the inputs. */
+#include "arena_fixture.h"
 #include "eval.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-static int setup(void **state) {
-    *state = sn_arena_new();
-    return 0;
-}
-
-static int teardown(void **state) {
-    sn_arena_free(*state);
-    return 0;
-}
-
-static void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
-}
-
-static void assert_fails(Status status, sn_Code code, const char *fragment) {
-    if (sn_error_code(status) != code)
-        fail_msg("code %d, not %d: %s", (int)sn_error_code(status), (int)code, sn_error_message(status));
-    if (!strstr(sn_error_message(status), fragment))
-        fail_msg("\"%s\" is not in: %s", fragment, sn_error_message(status));
-    sn_error_free(status);
-}
 
 /* Inputs x: [B, T], y: [T, 2·T + P], with T at most 8 and T a multiple of 2 checked. */
 static void binding(void **state) {
@@ -72,8 +44,6 @@ static void binding(void **state) {
     assert_fails(sn_bind_symbols(graph, 1, (int[]){2}, extent, symbols), SN_INVALID, "1 inputs");
     assert_fails(sn_bind_symbols(graph, 2, (int[]){2, 1}, extent, symbols), SN_INVALID, "rank");
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,31 +1,20 @@
 /* Rates and bandwidths: measured once, kept, read back; their classes; and the meter of the benchmarks. */
 #include "cpu/cpu.h"
 #include "cpu/facts.h"
+#include "fixture.h"
 #include "peaks.h"
 #include "target.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 typedef struct Fixture {
     char folder[64];
     Arena *arena;
 } Fixture;
 
-static void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
-}
-
 static int setup(void **state) {
     Fixture *f = calloc(1, sizeof *f);
-    strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
-    if (!mkdtemp(f->folder)) return -1;
+    if (make_test_folder(f->folder)) return -1;
     f->arena = sn_arena_new();
     *state = f;
     return 0;
@@ -33,11 +22,10 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     Fixture *f = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
     sn_arena_free(f->arena);
+    int failed = remove_test_folder(f->folder);
     free(f);
-    return system(command);
+    return failed;
 }
 
 static void classes_are_powers_of_two(void **state) {

@@ -1,21 +1,15 @@
 /* Kernels from text to code: the cache and its seals, compilers that fail, folders that are not private. */
 #include "cpu/cpu.h"
 #include "cpu/jit.h"
+#include "fixture.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 typedef struct Fixture {
     char folder[64];
@@ -23,21 +17,9 @@ typedef struct Fixture {
     Toolchain tools;
 } Fixture;
 
-static void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
-}
-
-static void assert_fails(Status status, sn_Code code, const char *fragment) {
-    if (sn_error_code(status) != code || !strstr(sn_error_message(status), fragment))
-        fail_msg("%d \"%s\" is not in: %d %s", code, fragment, sn_error_code(status),
-                 sn_error_message(status));
-    sn_error_free(status);
-}
-
 static int setup(void **state) {
     Fixture *f = calloc(1, sizeof *f);
-    strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
-    if (!mkdtemp(f->folder)) return -1;
+    if (make_test_folder(f->folder)) return -1;
     f->arena = sn_arena_new();
     *state = f;
     return 0;
@@ -45,12 +27,11 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     Fixture *f = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
     sn_arena_free(f->arena);
+    int failed = remove_test_folder(f->folder);
     free(f);
     unsetenv("SINTER_CC");
-    return system(command);
+    return failed;
 }
 
 /* A kernel that returns `value`, or what `text` says. */

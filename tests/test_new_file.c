@@ -1,19 +1,13 @@
 /* base: files that appear when they are complete, and what is left of those that never were. */
+#include "fixture.h"
 #include "new_file.h"
 
 #include <glob.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 typedef struct Folder {
     Arena *arena;
@@ -23,8 +17,7 @@ typedef struct Folder {
 
 static int make_folder(void **state) {
     Folder *folder = calloc(1, sizeof *folder);
-    strcpy(folder->path, "/tmp/sinter-new-file-XXXXXX");
-    if (!mkdtemp(folder->path)) return -1;
+    if (make_test_folder(folder->path)) return -1;
     folder->arena = sn_arena_new();
     folder->file = sn_arena_printf(folder->arena, "%s/a[b]", folder->path); /* no pattern of its own */
     *state = folder;
@@ -33,11 +26,10 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
     Folder *folder = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", folder->path);
     sn_arena_free(folder->arena);
+    int failed = remove_test_folder(folder->path);
     free(folder);
-    return system(command);
+    return failed;
 }
 
 static int files_in(const Folder *folder) {
@@ -47,10 +39,6 @@ static int files_in(const Folder *folder) {
     int count = glob(pattern, 0, NULL, &found) == 0 ? (int)found.gl_pathc : 0;
     globfree(&found);
     return count;
-}
-
-static void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
 }
 
 static void touch(const char *path) {

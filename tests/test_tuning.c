@@ -1,4 +1,5 @@
 /* Tuning files: their text, what is refused, and that kernels follow them and stay right. */
+#include "fixture.h"
 #include "onnx_writer.h"
 #include "saved_facts.h"
 #include "session.h"
@@ -6,14 +7,7 @@
 #include "tuning_file.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 enum { M = 37, N = 200, K = 96 };
 
@@ -23,14 +17,9 @@ typedef struct Fixture {
     float x[M * K];
 } Fixture;
 
-static void assert_ok(Status status) {
-    if (status) fail_msg("%s", sn_error_message(status));
-}
-
 static int setup(void **state) {
     Fixture *f = calloc(1, sizeof *f);
-    strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
-    if (!mkdtemp(f->folder)) return -1;
+    if (make_test_folder(f->folder)) return -1;
     f->arena = sn_arena_new();
     for (int i = 0; i < M * K; i++) f->x[i] = (float)(i * 7919 % 1009) / 504.5F - 1;
     *state = f;
@@ -39,11 +28,10 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     Fixture *f = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
     sn_arena_free(f->arena);
+    int failed = remove_test_folder(f->folder);
     free(f);
-    return system(command);
+    return failed;
 }
 
 /* ---- text ---- */
