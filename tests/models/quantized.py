@@ -145,7 +145,7 @@ def four_bit_result(name, case):
 
 def write_operator(into, name, version, case):
     label = f"{name}_{version}_{case.name}"
-    symbolic, domain = symbolic_by_name(label), MICROSOFT if version == 1 else ""
+    symbolic, domain = symbolic_by_name(label, case), MICROSOFT if version == 1 else ""
     opsets = [("", version if version > 1 else 17)] + ([(MICROSOFT, 1)] if domain else [])
     model = build_model(name, case, symbolic, opsets, 10 if version >= 21 else 8, domain)
     result, four = model.graph.output[0].type.tensor_type, four_bit_result(name, case)
