@@ -3,18 +3,12 @@
 #define SN_FRONTEND_FIXTURE_H
 
 #include "eval.h"
+#include "fixture.h"
 #include "load.h"
 
 #include "onnx.pb-c.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* ---- a folder for each test ---- */
 
@@ -26,21 +20,20 @@ typedef struct Fixture {
 static inline int setup(void **state) {
     Fixture *fixture = calloc(1, sizeof *fixture);
     fixture->arena = sn_arena_new();
-    strcpy(fixture->folder, "/tmp/sinter-frontend-XXXXXX");
-    if (!mkdtemp(fixture->folder)) return -1;
+    if (make_test_folder(fixture->folder)) return -1;
     *state = fixture;
     return 0;
 }
 
 static inline int teardown(void **state) {
     Fixture *fixture = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", fixture->folder);
-    int result = system(command);
+    int failed = remove_test_folder(fixture->folder);
     sn_arena_free(fixture->arena);
     free(fixture);
-    return result;
+    return failed;
 }
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static inline const char *in_folder(Fixture *fixture, const char *name) {
     return sn_arena_printf(fixture->arena, "%s/%s", fixture->folder, name);
@@ -55,7 +48,8 @@ static inline void write_file(const char *path, const void *bytes, size_t size) 
 
 /* ---- models ---- */
 
-enum { F32 = 1, I64 = 7, MAX = 8 };
+enum { F32 = 1, I32 = 6, I64 = 7, BOOL = 9, F64 = 11, MAX = 8 };
+enum { FLOAT = 1, INT = 2, STRING = 3, STRINGS = 8 }; /* of attributes */
 
 /* A model under construction: one array of each kind, all of it in the arena. */
 typedef struct Model {
@@ -157,6 +151,14 @@ static inline Onnx__AttributeProto *add_attribute(Model *model, Onnx__NodeProto 
     return attribute;
 }
 
+static inline void set_int(Model *model, Onnx__NodeProto *node, const char *name, int64_t value) {
+    add_attribute(model, node, name, INT)->i = value;
+}
+
+static inline void set_string(Model *model, Onnx__NodeProto *node, const char *name, const char *value) {
+    add_attribute(model, node, name, STRING)->s = (ProtobufCBinaryData){strlen(value), (uint8_t *)value};
+}
+
 static inline Onnx__TensorProto *add_initializer(Model *model, const char *name, int type, int64_t extent) {
     Onnx__TensorProto *tensor = SN_NEW(model->arena, Onnx__TensorProto);
     onnx__tensor_proto__init(tensor);
@@ -194,6 +196,18 @@ static const float four[4] = {1, -2, 0.5f, 8};
 
 static inline void set_raw(Onnx__TensorProto *tensor, const void *bytes, size_t size) {
     tensor->raw_data = (ProtobufCBinaryData){size, (uint8_t *)bytes};
+}
+
+/* An i64 constant of this rank and no other extent than 1 but for the last one. */
+static inline void add_integers(Model *model, const char *name, int rank, int64_t count,
+                                const int64_t *value) {
+    Onnx__TensorProto *tensor = add_initializer(model, name, I64, count);
+    tensor->n_dims = (size_t)rank;
+    tensor->dims = SN_ARRAY(model->arena, int64_t, rank);
+    for (int k = 0; k < rank; k++) tensor->dims[k] = k == rank - 1 ? count : 1;
+    int64_t *copy = SN_ARRAY(model->arena, int64_t, count);
+    memcpy(copy, value, (size_t)count * sizeof *value);
+    set_raw(tensor, copy, (size_t)count * sizeof *value);
 }
 
 static inline uint8_t *packed(Model *model, size_t *size) {
@@ -234,6 +248,18 @@ static inline const Tensor *constant_of(const Graph *graph) {
 static inline void loaded(Fixture *fixture, Model *model, Graph **graph) {
     Status status = load(fixture, model, graph);
     if (status) fail_msg("%s", sn_error_message(status));
+}
+
+/* The only result for one f32 input of these extents, filled with `x`. */
+static inline const Array *result_of(Fixture *fixture, Model *model, int rank, const int64_t *extent,
+                                     double x) {
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    Array *input = sn_array_new(fixture->arena, SN_F32, rank, extent), *output[1];
+    for (int64_t i = 0; i < input->count; i++) input->f[i] = x;
+    Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){input}, output);
+    if (status) fail_msg("%s", sn_error_message(status));
+    return output[0];
 }
 
 static inline void weight_is_four(const Graph *graph) {

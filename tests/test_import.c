@@ -1,43 +1,9 @@
-/* Rules of the importer: forms of operators that are easily taken for others, and what they have to refuse.
- */
+/* Rules of the importer: forms of operators that are easily taken for others, and what they have to refuse. Those of operators
+ * that move elements are in test_import_move.c. */
 #include "autodiff.h"
 #include "frontend_fixture.h"
 
 #include <math.h>
-
-enum { I32 = 6, BOOL = 9, F64 = 11, FLOAT = 1, INT = 2, STRING = 3, STRINGS = 8 };
-
-/* ---- small models ---- */
-
-static void set_int(Model *model, Onnx__NodeProto *node, const char *name, int64_t value) {
-    add_attribute(model, node, name, INT)->i = value;
-}
-
-static void set_string(Model *model, Onnx__NodeProto *node, const char *name, const char *value) {
-    add_attribute(model, node, name, STRING)->s = (ProtobufCBinaryData){strlen(value), (uint8_t *)value};
-}
-
-/* An i64 constant of this rank and no other extent than 1 but for the last one. */
-static void add_integers(Model *model, const char *name, int rank, int64_t count, const int64_t *value) {
-    Onnx__TensorProto *tensor = add_initializer(model, name, I64, count);
-    tensor->n_dims = (size_t)rank;
-    tensor->dims = SN_ARRAY(model->arena, int64_t, rank);
-    for (int k = 0; k < rank; k++) tensor->dims[k] = k == rank - 1 ? count : 1;
-    int64_t *copy = SN_ARRAY(model->arena, int64_t, count);
-    memcpy(copy, value, (size_t)count * sizeof *value);
-    set_raw(tensor, copy, (size_t)count * sizeof *value);
-}
-
-/* The only result for one f32 input of these extents, filled with `x`. */
-static const Array *result_of(Fixture *fixture, Model *model, int rank, const int64_t *extent, double x) {
-    Graph *graph;
-    loaded(fixture, model, &graph);
-    Array *input = sn_array_new(fixture->arena, SN_F32, rank, extent), *output[1];
-    for (int64_t i = 0; i < input->count; i++) input->f[i] = x;
-    Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){input}, output);
-    if (status) fail_msg("%s", sn_error_message(status));
-    return output[0];
-}
 
 /* ---- functions ---- */
 
@@ -162,44 +128,6 @@ static void einsum_keeps_what_later_operands_have(void **state) {
     for (int i = 0; i < 4; i++) assert_true(y->f[i] == 9 * (double)(four[0] + four[1]));
 }
 
-/* A point at no place has no neighbours; the run goes on. */
-static void points_may_be_nowhere(void **state) {
-    Fixture *fixture = *state;
-    static const char *const beyond[] = {"zeros", "border", "reflection"};
-    for (int k = 0; k < 3; k++) {
-        Model *model = model_new(fixture->arena, 16);
-        add_input(model, "grid", F32, "1,1,1,2");
-        Onnx__TensorProto *image = add_initializer(model, "image", F32, 1);
-        image->n_dims = 4;
-        image->dims = SN_ARRAY(fixture->arena, int64_t, 4);
-        for (int i = 0; i < 4; i++) image->dims[i] = i < 2 ? 1 : 2;
-        set_raw(image, four, sizeof four);
-        set_string(model, add_node(model, "GridSample", "image grid", "y"), "padding_mode", beyond[k]);
-        add_output(model, "y");
-        const Array *y = result_of(fixture, model, 4, (int64_t[]){1, 1, 1, 2}, NAN);
-        assert_int_equal(y->count, 1);
-        assert_true(k == 0 ? y->f[0] == 0 : y->f[0] == (double)four[0]);
-    }
-}
-
-/* A padding value may be written as a quantised number. */
-static void padding_values_may_be_computed(void **state) {
-    Fixture *fixture = *state;
-    Model *model = model_new(fixture->arena, 13);
-    const int64_t pads[2] = {1, 0};
-    add_input(model, "x", F32, "2");
-    add_integers(model, "pads", 1, 2, pads);
-    set_raw(add_initializer(model, "a", F32, 1), four, sizeof four[0]);
-    set_raw(add_initializer(model, "b", F32, 1), four + 1, sizeof four[0]);
-    add_node(model, "Mul", "a b", "c");
-    add_node(model, "Neg", "c", "d");
-    add_node(model, "Pad", "x pads d", "y");
-    add_output(model, "y");
-    const Array *y = result_of(fixture, model, 1, (int64_t[]){2}, 3);
-    assert_int_equal(y->count, 3);
-    assert_true(y->f[0] == -(double)(four[0] * four[1]) && y->f[1] == 3);
-}
-
 /* ---- attention ---- */
 
 static Model *attention_model(Arena *arena, const char *lengths, double softcap) {
@@ -264,25 +192,6 @@ static void old_clips_are_bounded(void **state) {
     assert_true(isfinite(result_of(fixture, model, 1, (int64_t[]){1}, INFINITY)->f[0]));
     model->opset.version = 11;
     assert_true(isinf(result_of(fixture, model, 1, (int64_t[]){1}, INFINITY)->f[0]));
-}
-
-static Model *pad_model(Arena *arena, int64_t value) {
-    Model *model = model_new(arena, 17);
-    const int64_t pads[] = {1, 0};
-    add_input(model, "x", I64, "2");
-    add_integers(model, "pads", 1, 2, pads);
-    add_integers(model, "value", 0, 1, &value);
-    add_node(model, "Pad", "x pads value", "y");
-    add_output(model, "y");
-    return model;
-}
-
-static void padding_values_are_exact(void **state) {
-    Fixture *fixture = *state;
-    Graph *graph;
-    loaded(fixture, pad_model(fixture->arena, (INT64_C(1) << 53) - 1), &graph);
-    refused(fixture, pad_model(fixture->arena, (INT64_C(1) << 53) + 1), SN_UNSUPPORTED, "padding value",
-            NULL);
 }
 
 static void add_floats(Model *model, const char *name, const char *dims) {
@@ -424,92 +333,6 @@ static void slopes_of_large_numbers_are_finite(void **state) {
     }
 }
 
-/* Elements of shapes are gathered by indices of every rank there is. */
-static void shape_values_are_gathered_at_any_rank(void **state) {
-    Fixture *fixture = *state;
-    for (int rank = 0; rank <= SN_MAX_RANK; rank += SN_MAX_RANK) {
-        Model *model = model_new(fixture->arena, 17);
-        const int64_t index = -1;
-        add_input(model, "x", F32, "2,n");
-        add_integers(model, "index", rank, 1, &index);
-        add_node(model, "Shape", "x", "shape");
-        add_node(model, "Gather", "shape index", "y");
-        add_output(model, "y");
-        Graph *graph;
-        loaded(fixture, model, &graph);
-        const Value *y = graph->body->result.at[0];
-        assert_int_equal(y->type.rank, rank);
-        assert_ptr_equal(y->known[0], graph->body->param.at[0]->type.dim[1]);
-    }
-}
-
-/* ---- scatters ---- */
-
-/* x[2, :] = u as exporters write it: the tuples (2, 0), (2, 1), … are a box, and nothing is looked up. */
-static void a_box_of_tuples_moves_parts(void **state) {
-    Fixture *fixture = *state;
-    Model *model = model_new(fixture->arena, 17);
-    const int64_t zero = 0, one = 1, two = 2;
-    add_input(model, "x", F32, "4,n");
-    add_input(model, "u", F32, "n");
-    add_integers(model, "zero", 0, 1, &zero);
-    add_integers(model, "one", 0, 1, &one);
-    add_integers(model, "axis", 1, 1, &one);
-    add_integers(model, "two", 2, 1, &two);
-    add_node(model, "Size", "u", "n");
-    add_node(model, "Range", "zero n one", "range");
-    add_node(model, "Unsqueeze", "range axis", "column");
-    add_node(model, "Shape", "column", "shape");
-    add_node(model, "Expand", "two shape", "row");
-    set_int(model, add_node(model, "Concat", "row column", "tuples"), "axis", 1);
-    add_node(model, "ScatterND", "x tuples u", "y");
-    add_output(model, "y");
-    Graph *graph;
-    loaded(fixture, model, &graph);
-    for (const Node *node = graph->body->first; node; node = node->next)
-        if (node->op != SN_OP_VIEW && node->op != SN_OP_CONCAT) fail_msg("%s", sn_op(node->op)->text);
-    Array *x = sn_array_new(fixture->arena, SN_F32, 2, (int64_t[]){4, 3}), *output[1];
-    Array *u = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){3});
-    for (int i = 0; i < 12; i++) x->f[i] = i;
-    for (int i = 0; i < 3; i++) u->f[i] = -1 - i;
-    Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x, u}, output);
-    if (status) fail_msg("%s", sn_error_message(status));
-    for (int i = 0; i < 12; i++) assert_true(output[0]->f[i] == (i / 3 == 2 ? -1 - i % 3 : i));
-}
-
-static Status scatter_at(Fixture *fixture, const char *op, int64_t index, Array **output) {
-    Model *model = model_new(fixture->arena, 17);
-    add_input(model, "x", F32, "4");
-    add_input(model, "at", I64, strcmp(op, "ScatterND") == 0 ? "1,1" : "1");
-    add_input(model, "u", F32, "1");
-    add_node(model, op, "x at u", "y");
-    add_output(model, "y");
-    Graph *graph;
-    loaded(fixture, model, &graph);
-    Array *x = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){4});
-    Array *at = sn_array_new(fixture->arena, SN_I64, graph->body->param.at[1]->type.rank, (int64_t[]){1, 1});
-    Array *u = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){1});
-    for (int i = 0; i < 4; i++) x->f[i] = i;
-    at->i[0] = index, u->f[0] = 9;
-    return sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x, at, u}, output);
-}
-
-static void scatters_stay_inside(void **state) {
-    Fixture *fixture = *state;
-    static const char *const op[] = {"ScatterND", "ScatterElements"};
-    Array *output[1];
-    for (int i = 0; i < 2; i++) {
-        Status status = scatter_at(fixture, op[i], -4, output);
-        if (status) fail_msg("%s", sn_error_message(status));
-        for (int k = 0; k < 4; k++) assert_true(output[0]->f[k] == (k == 0 ? 9 : k));
-        for (int64_t beyond = -5; beyond <= 4; beyond += 9) {
-            status = scatter_at(fixture, op[i], beyond, output);
-            assert_int_equal(sn_error_code(status), SN_FAULT);
-            sn_error_free(status);
-        }
-    }
-}
-
 /* ---- recurrences with a state ---- */
 
 static Model *linear_attention_model(Arena *arena, const char *key, const char *value, const char *state) {
@@ -552,35 +375,6 @@ static void recurrences_want_what_fits(void **state) {
     refused(fixture, causal_conv_model(fixture->arena, "4,1,3", "2,4,3"), SN_INVALID, "a state", NULL);
 }
 
-/* ---- resizing ---- */
-
-/* Scales 1, 1, 3, 2, of which the last two are sliced, each for itself, out of a table of doubles. */
-static void scales_are_read_where_they_stand(void **state) {
-    Fixture *fixture = *state;
-    Model *model = model_new(fixture->arena, 17);
-    const int64_t bounds[] = {3, 4, 5};
-    const float ones[2] = {1, 1};
-    const double table[5] = {9, 8, 7, 3, 2};
-    add_input(model, "x", F32, "1,1,2,2");
-    set_raw(add_initializer(model, "table", F64, 5), table, sizeof table);
-    set_raw(add_initializer(model, "ones", F32, 2), ones, sizeof ones);
-    for (int i = 0; i < 3; i++)
-        add_integers(model, sn_arena_printf(fixture->arena, "at%d", i), 1, 1, &bounds[i]);
-    add_node(model, "Slice", "table at0 at1", "rows");
-    add_node(model, "Slice", "table at1 at2", "columns");
-    set_int(model, add_node(model, "Cast", "rows", "rows32"), "to", F32);
-    set_int(model, add_node(model, "Cast", "columns", "columns32"), "to", F32);
-    set_int(model, add_node(model, "Concat", "ones rows32 columns32", "scales"), "axis", 0);
-    add_node(model, "Resize", "x _ scales", "y");
-    add_output(model, "y");
-    const Array *y = result_of(fixture, model, 4, (int64_t[]){1, 1, 2, 2}, 5);
-    assert_int_equal(y->extent[2], 6);
-    assert_int_equal(y->extent[3], 4);
-    assert_int_equal(y->count, 24);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(overloads_are_told_apart),
@@ -588,23 +382,16 @@ int main(void) {
         TEST(gemm_spreads_c_alone),
         TEST(einsum_drops_no_label),
         TEST(einsum_keeps_what_later_operands_have),
-        TEST(points_may_be_nowhere),
-        TEST(padding_values_may_be_computed),
         TEST(attention_needs_a_list_of_lengths),
         TEST(caps_of_either_sign_count),
         TEST(bools_have_an_order_and_no_sum),
         TEST(old_clips_are_bounded),
-        TEST(padding_values_are_exact),
         TEST(channels_are_not_spread),
         TEST(statistics_are_no_weights),
         TEST(weights_of_classes_are_no_weights),
         TEST(gradients_name_a_tensor_once),
         TEST(slopes_of_large_numbers_are_finite),
-        TEST(shape_values_are_gathered_at_any_rank),
-        TEST(a_box_of_tuples_moves_parts),
-        TEST(scatters_stay_inside),
         TEST(recurrences_want_what_fits),
-        TEST(scales_are_read_where_they_stand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { COUNT = 25000, SAMPLES = 5000, INT32 = 6, F16 = 10, FLOAT = 1, INT = 2, INTS = 7 };
+enum { COUNT = 25000, SAMPLES = 5000, F16 = 10, INTS = 7 };
 
 typedef struct Moments {
     double mean, deviation, least, most, neighbours; /* correlation of an element and the next */
@@ -157,7 +157,7 @@ static void types_are_the_nodes(void **state) {
     Graph *graph;
     Model *model = model_new(fixture.arena, 22);
     add_input(model, "x", F32, "4,8");
-    add_attribute(model, add_node(model, "Bernoulli", "x", "b"), "dtype", INT)->i = INT32;
+    add_attribute(model, add_node(model, "Bernoulli", "x", "b"), "dtype", INT)->i = I32;
     add_attribute(model, add_node(model, "RandomNormalLike", "x", "n"), "dtype", INT)->i = F16;
     add_output(model, "b");
     add_output(model, "n");
@@ -173,7 +173,7 @@ static void types_are_the_nodes(void **state) {
     add_attribute(model, add_node(model, "RandomNormal", "", "y"), "dtype", INT)->i = FLOAT;
     add_output(model, "y");
     refused(&fixture, model, SN_INVALID, "shape", NULL);
-    model->node[0]->attribute[0]->i = INT32;
+    model->node[0]->attribute[0]->i = I32;
     set_shape(model, model->node[0]);
     refused(&fixture, model, SN_INVALID, "random floats as i32", NULL);
     sn_arena_free(fixture.arena);

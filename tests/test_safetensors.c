@@ -203,12 +203,12 @@ static void a_failed_write_leaves_the_old_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_element_type_comes_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(recipes_scalars_and_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_format_is_read_as_others_write_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(headers_that_lie_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(changed_bytes_do_no_harm, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_failed_write_leaves_the_old_file, setup, teardown),
+        TEST(every_element_type_comes_back),
+        TEST(recipes_scalars_and_nothing),
+        TEST(the_format_is_read_as_others_write_it),
+        TEST(headers_that_lie_are_refused),
+        TEST(changed_bytes_do_no_harm),
+        TEST(a_failed_write_leaves_the_old_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,11 +118,11 @@ static void other_shapes_are_refused_and_nothing_is_written(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(weights_are_replaced_wherever_they_were, setup, teardown),
-        cmocka_unit_test_setup_teardown(without_new_weights_the_file_stays_as_it_is, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_lay_outside_comes_in, setup, teardown),
-        cmocka_unit_test_setup_teardown(large_weights_lie_beside_the_model, setup, teardown),
-        cmocka_unit_test_setup_teardown(other_shapes_are_refused_and_nothing_is_written, setup, teardown),
+        TEST(weights_are_replaced_wherever_they_were),
+        TEST(without_new_weights_the_file_stays_as_it_is),
+        TEST(what_lay_outside_comes_in),
+        TEST(large_weights_lie_beside_the_model),
+        TEST(other_shapes_are_refused_and_nothing_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,11 +174,11 @@ static void a_language_model_is_recognised(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_kind_is_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(mistakes_have_a_message, setup, teardown),
-        cmocka_unit_test_setup_teardown(windows_are_reproducible_and_cover_their_part, setup, teardown),
-        cmocka_unit_test_setup_teardown(parts_that_are_too_short_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_language_model_is_recognised, setup, teardown),
+        TEST(every_kind_is_read),
+        TEST(mistakes_have_a_message),
+        TEST(windows_are_reproducible_and_cover_their_part),
+        TEST(parts_that_are_too_short_are_refused),
+        TEST(a_language_model_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
