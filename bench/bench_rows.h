@@ -26,6 +26,7 @@ typedef struct Bench {
     const sn_Model *model; /* NULL: it could not be opened */
     const Graph *graph;    /* whose inputs are those of the runs */
     const Phases *phases;  /* of the rows at hand */
+    sn_Autocast autocast;  /* likewise */
     Subject subject[SN_BENCH_SUBJECTS];
     int subject_count;
     BenchResult *result;

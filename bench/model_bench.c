@@ -127,6 +127,7 @@ static void compile(Bench *bench, Subject *subject, const SessionOptions *sessio
                                  .state = bench->states.at,
                                  .tuning = request->tuning,
                                  .precision = request->precision,
+                                 .autocast = bench->autocast,
                                  .no_dropout = request->no_dropout};
     subject->status = sn_session_compile(bench->model, &options, session, &subject->program);
 }
@@ -216,11 +217,7 @@ static void refuse(Bench *bench, const char *phase, const char *autocast, sn_Cod
 }
 
 static void sweep_settings(Bench *bench, const char *phase, const char *autocast) {
-    if (strcmp(autocast, "none") != 0) {
-        refuse(bench, phase, autocast, SN_UNSUPPORTED,
-               sn_arena_printf(bench->arena, "unsupported: autocast %s", autocast));
-        return;
-    }
+    (void)sn_autocast_from_name(autocast, &bench->autocast); /* one of the command line's choices */
     Status there = sn_bench_check_phase(bench->model, phase);
     if (there) {
         refuse(bench, phase, autocast, sn_error_code(there), sn_error_message(there));
@@ -253,12 +250,16 @@ void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path,
     Status opened = sn_session_open(path, &model);
     BenchRequest saved = *request;
     sn_Mode only = SN_COMPILED;
+    const char *autocast;
     bench.model = model;
     if (!opened && model->saved) { /* it is what it was compiled as, whatever was asked for */
         static const Training of_file;
         only = model->saved->facts.eager ? SN_EAGER : SN_COMPILED;
         saved.mode = &only;
         saved.mode_count = 1;
+        autocast = sn_autocast_name(model->saved->facts.autocast);
+        saved.autocast = &autocast;
+        saved.autocast_count = 1;
         saved.training = model->graph->states.count ? &of_file : NULL;
         bench.request = request = &saved;
     }

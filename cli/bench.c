@@ -18,7 +18,7 @@ static Status read_budget(Cli *cli, BenchRequest *request) {
 }
 
 static Status read_request(Cli *cli, BenchRequest *request) {
-    static const char *const modes[] = {"eager", "compiled"}, *const casts[] = {"none"};
+    static const char *const modes[] = {"eager", "compiled"};
     const Options *options = &cli->options;
     const char *const *mode;
     TRY(sn_bench_read_shapes(cli, request));
@@ -29,7 +29,7 @@ static Status read_request(Cli *cli, BenchRequest *request) {
         chosen[i] = strcmp(mode[i], "eager") == 0 ? SN_EAGER : SN_COMPILED;
     request->mode = chosen;
     TRY(sn_bench_read_phases(cli, request));
-    request->autocast_count = sn_bench_read_words(cli, OPTION_AUTOCAST, casts, 1, &request->autocast);
+    sn_bench_read_autocast(cli, request);
     const OptionValue *threads = &options->value[OPTION_THREADS_SWEEP];
     request->threads_count = threads->count ? threads->count : 1;
     int *count = SN_ARRAY(cli->arena, int, request->threads_count); /* 0 when none is given */
@@ -49,8 +49,9 @@ static Status read_request(Cli *cli, BenchRequest *request) {
 
 /* A saved program is the step, or the run, that it was compiled as. */
 static Status check_saved(Cli *cli) {
-    static const OptionId compiled[] = {OPTION_LOSS,   OPTION_LOGITS, OPTION_OPTIMIZER,     OPTION_CLIP,
-                                        OPTION_MASTER, OPTION_SEED,   OPTION_MEMORY_BUDGET, OPTION_DROPOUT};
+    static const OptionId compiled[] = {OPTION_LOSS,          OPTION_LOGITS,  OPTION_OPTIMIZER,
+                                        OPTION_CLIP,          OPTION_MASTER,  OPTION_SEED,
+                                        OPTION_MEMORY_BUDGET, OPTION_DROPOUT, OPTION_AUTOCAST};
     const Options *options = &cli->options;
     for (int i = 0; i < options->argument_count; i++)
         for (size_t k = 0; k < sizeof compiled / sizeof *compiled && sn_parts_is(options->argument[i]); k++)

@@ -12,6 +12,9 @@ Status sn_bench_read_states(Cli *cli, BenchRequest *request);
 /* --phases and what says that they are those of a training step; --phases without what was said before. */
 Status sn_bench_read_phases(Cli *cli, BenchRequest *request);
 
+/* --autocast, a list. */
+void sn_bench_read_autocast(Cli *cli, BenchRequest *request);
+
 /* The words of a list option, each once; `usual` when there are none. Gives their number. */
 int sn_bench_read_words(Cli *cli, OptionId id, const char *const *usual, int usual_count,
                         const char *const **out);

@@ -89,3 +89,8 @@ Status sn_bench_read_phases(Cli *cli, BenchRequest *request) {
     for (int i = 0; i < request->phase_count; i++) training |= strcmp(request->phase[i], "forward") != 0;
     return training ? sn_cli_training(cli, &request->training) : check_no_step(cli);
 }
+
+void sn_bench_read_autocast(Cli *cli, BenchRequest *request) {
+    static const char *const usual[] = {"none"};
+    request->autocast_count = sn_bench_read_words(cli, OPTION_AUTOCAST, usual, 1, &request->autocast);
+}

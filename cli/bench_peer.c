@@ -82,6 +82,7 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
                                  .tuning = sn_option_text(options, OPTION_TUNING, NULL),
                                  .precision = sn_option_precision(options),
                                  .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
+    (void)sn_autocast_from_name(request->autocast[0], &compile.autocast); /* one of the choices */
     SessionOptions session = {.pipeline.training = request->training};
     sn_Program *program;
     TRY(sn_session_compile(model, &compile, &session, &program));
@@ -105,7 +106,8 @@ Status sn_bench_peer(Cli *cli) {
     TRY(sn_bench_read_inputs(cli, &request));
     TRY(sn_bench_read_states(cli, &request));
     TRY(sn_bench_read_phases(cli, &request));
-    if (request.setting_count != 1 || request.phase_count != 1 ||
+    sn_bench_read_autocast(cli, &request);
+    if (request.setting_count != 1 || request.phase_count != 1 || request.autocast_count != 1 ||
         cli->options.value[OPTION_THREADS_SWEEP].count > 1 || cli->options.argument_count != 1)
         return sn_cli_usage(cli, "--peer takes one model, and no sweeps");
     sn_Model *model;

@@ -163,6 +163,7 @@ static Status compile_model(Cli *cli, const sn_Model *model) {
                                  .state = states.at,
                                  .tuning = sn_option_text(options, OPTION_TUNING, NULL),
                                  .precision = sn_option_precision(options),
+                                 .autocast = sn_option_autocast(options),
                                  .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
     PipelineResult result = {0};
     SessionOptions session = {.result = &result};

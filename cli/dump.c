@@ -65,7 +65,8 @@ static Status read_target(Cli *cli, Target *target) {
 /* A stage whose form is a graph, and the pass that it ends with. */
 static const struct {
     const char *stage, *last_pass;
-} graph_stages[] = {{"recognised", "recognise"}, {"expanded", "expand"}, {"fused", NULL}};
+} graph_stages[] = {
+    {"recognised", "recognise"}, {"autocast", "autocast"}, {"expanded", "expand"}, {"fused", NULL}};
 
 static bool is_graph_stage(const char *stage, const char **last_pass) {
     for (size_t i = 0; i < sizeof graph_stages / sizeof *graph_stages; i++) {
@@ -157,6 +158,7 @@ static Status dump_model(Cli *cli, Dump *dump, const Graph *imported) {
     bool remarks = sn_option_given(options, OPTION_REMARKS);
     const char *stage = sn_option_text(options, OPTION_STAGE, observed || remarks ? NULL : "fused");
     PipelineOptions pipeline = {.eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0,
+                                .autocast = sn_option_autocast(options),
                                 .verify = true,
                                 .observe = observed ? observe : NULL,
                                 .user = dump};
@@ -187,7 +189,8 @@ static Status dump_model(Cli *cli, Dump *dump, const Graph *imported) {
 /* A saved program has its last stages only, of the target that it was compiled for. */
 static Status dump_saved(Cli *cli, Dump *dump) {
     static const OptionId passes[] = {OPTION_BEFORE, OPTION_AFTER,   OPTION_PRINT_AFTER_ALL,
-                                      OPTION_TARGET, OPTION_REMARKS, OPTION_MODE};
+                                      OPTION_TARGET, OPTION_REMARKS, OPTION_MODE,
+                                      OPTION_CAST};
     const Options *options = &cli->options;
     const char *stage = sn_option_text(options, OPTION_STAGE, "fused");
     bool graph_stage = strcmp(stage, "fused") == 0;

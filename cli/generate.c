@@ -245,6 +245,7 @@ Status sn_cli_generate(Cli *cli, const sn_Model *model) {
         .state = g.states.at,
         .tuning = sn_option_text(options, OPTION_TUNING, NULL),
         .precision = sn_option_precision(options),
+        .autocast = sn_option_autocast(options),
         .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
     sn_ContextOptions memory = {.size = sizeof memory,
                                 .memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0)};

@@ -9,6 +9,7 @@ typedef enum SavedColumn {
     SAVED_FILE,
     SAVED_VERSION,
     SAVED_MODE,
+    SAVED_AUTOCAST,
     SAVED_MACHINE,
     SAVED_REQUIRES,
     SAVED_MISSING,
@@ -25,6 +26,7 @@ static const Column saved_columns[SAVED_COLUMNS] = {
     [SAVED_FILE] = {"file", "file", SN_CELL_TEXT},
     [SAVED_VERSION] = {"sinter", "saved by Sinter", SN_CELL_TEXT},
     [SAVED_MODE] = {"mode", "mode", SN_CELL_TEXT},
+    [SAVED_AUTOCAST] = {"autocast", "autocast", SN_CELL_TEXT},
     [SAVED_MACHINE] = {"machine", "machine", SN_CELL_TEXT},
     [SAVED_REQUIRES] = {"requires", "requires", SN_CELL_TEXT},
     [SAVED_MISSING] = {"missing", "missing here", SN_CELL_TEXT},
@@ -65,6 +67,7 @@ static void fill_row(Arena *arena, Cell *row, const char *path, const Saved *sav
     row[SAVED_FILE] = sn_cell_text(arena, path);
     row[SAVED_VERSION] = sn_cell_text(arena, facts->version);
     row[SAVED_MODE] = sn_cell_text(arena, facts->eager ? "eager" : "compiled");
+    row[SAVED_AUTOCAST] = sn_cell_text(arena, sn_autocast_name(facts->autocast));
     row[SAVED_MACHINE] = sn_cell_text(arena, facts->machine);
     row[SAVED_REQUIRES] = sn_cell_text(arena, facts->requires);
     if (*missing) row[SAVED_MISSING] = sn_cell_text(arena, missing);

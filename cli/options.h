@@ -5,6 +5,7 @@
 
 #include "arena.h"
 #include "status.h"
+#include "target.h"
 #include "text.h"
 #include <stdint.h>
 
@@ -45,6 +46,7 @@ typedef enum OptionId {
     OPTION_MODE,
     OPTION_DEVICE,
     OPTION_PRECISION,
+    OPTION_CAST,
     OPTION_NO_DROPOUT,
     OPTION_THREADS,
     OPTION_MEMORY_LIMIT,
@@ -155,6 +157,12 @@ static inline sn_Precision sn_option_precision(const Options *options) {
     return strcmp(text, "high") == 0     ? SN_PRECISION_HIGH
            : strcmp(text, "medium") == 0 ? SN_PRECISION_MEDIUM
                                          : SN_PRECISION_HIGHEST;
+}
+static inline sn_Autocast sn_option_autocast(const Options *options) {
+    sn_Autocast autocast = SN_AUTOCAST_NONE;
+    (void)sn_autocast_from_name(sn_option_text(options, OPTION_CAST, "none"),
+                                &autocast); /* one of the choices */
+    return autocast;
 }
 static inline double sn_option_number(const Options *options, OptionId id, double usual) {
     return options->value[id].count ? options->value[id].number : usual;

@@ -315,6 +315,7 @@ static Status run_model(Cli *cli, const sn_Model *model) {
                                  .state = states.at,
                                  .tuning = sn_option_text(options, OPTION_TUNING, NULL),
                                  .precision = sn_option_precision(options),
+                                 .autocast = sn_option_autocast(options),
                                  .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
     sn_Program *program;
     TRY(sn_compile(model, &compile, &program));
@@ -340,6 +341,10 @@ static Status check_options(Cli *cli) {
 
 static Status check_mode(Cli *cli, const sn_Model *model) {
     bool eager = strcmp(sn_option_text(&cli->options, OPTION_MODE, ""), "eager") == 0;
+    if (model->saved && sn_option_given(&cli->options, OPTION_CAST) &&
+        sn_option_autocast(&cli->options) != model->saved->facts.autocast)
+        return sn_cli_usage(cli, "--autocast: the program was compiled with %s",
+                            sn_autocast_name(model->saved->facts.autocast));
     if (!model->saved || !sn_option_given(&cli->options, OPTION_MODE) || eager == model->saved->facts.eager)
         return NULL;
     return sn_cli_usage(cli, "--mode: the program was compiled as %s",

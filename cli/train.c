@@ -125,6 +125,7 @@ static Status read_options(Run *run) {
                                            .device = option_text(run, OPTION_DEVICE),
                                            .threads = (int)option_integer(run, OPTION_THREADS, 0),
                                            .precision = sn_option_precision(given),
+                                           .autocast = sn_option_autocast(given),
                                            .tuning = sn_option_text(given, OPTION_TUNING, NULL)};
     if (strcmp(sn_option_text(given, OPTION_MODE, ""), "eager") == 0) options->compile.mode = SN_EAGER;
     if (!run->out && !run->checkpoint)
@@ -147,7 +148,7 @@ static const char *describe_options(const Run *run) {
         "steps %lld\nbatch %lld\ncontext %lld\naccumulate %lld\nseed %llu\nheld-out %.17g\n"
         "lr %.17g\nmin-lr %.17g\nwarmup-steps %lld\nbeta1 %.17g\nbeta2 %.17g\neps %.17g\n"
         "weight-decay %.17g\nclip %.17g\nlabel-smoothing %.17g\ndropout %s\nloss %s\nmemory-budget %s\n"
-        "trained %s\nfrozen %s\nignore-index %s\nmaster-weights %s\n",
+        "trained %s\nfrozen %s\nignore-index %s\nmaster-weights %s\nautocast %s\n",
         (long long)run->steps, (long long)o->batch, (long long)sn_trainer_length(run->trainer),
         (long long)o->accumulate, (unsigned long long)o->seed, o->held_out, o->schedule.peak,
         o->schedule.least, (long long)o->schedule.warmup, t->beta1, t->beta2, t->epsilon, t->weight_decay,
@@ -157,7 +158,7 @@ static const char *describe_options(const Run *run) {
         sn_option_text(&run->cli->options, OPTION_TRAINED, "usual"),
         sn_option_text(&run->cli->options, OPTION_FROZEN, "none"),
         t->has_ignore_index ? sn_arena_printf(run->cli->arena, "%lld", (long long)t->ignore_index) : "none",
-        master_weights(run));
+        master_weights(run), sn_autocast_name(o->compile.autocast));
 }
 
 /* Says what is different from how the checkpoint was made: the training goes on, but not as it would have. */

@@ -352,8 +352,8 @@ static Instr *pull_cast(Lower *lower, const Node *node, const Value *value, cons
 
 /* The scalar column of the operator table. */
 static const char *const scalar_function[SN_OP_COUNT] = {
-#define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, eval, expand,    \
-           gradient, scalar)                                                                                 \
+#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval,  \
+           expand, gradient, scalar)                                                                         \
     [code] = scalar,
 #include "ops.def"
 #undef OP

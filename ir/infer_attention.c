@@ -29,6 +29,10 @@ static Status check_dropout(const AttrAttention *attr, const Value *state) {
     return sn_fail(SN_INVALID, "the state is no i64 [2]");
 }
 
+static DType statistic_dtype(const Node *node) {
+    return node->input[0]->type.dtype == SN_F64 ? SN_F64 : SN_F32;
+}
+
 /* What both operators ask of q, k, v, the mask, and of the bias, which is operand `at`, and the state behind it. */
 static Status check_operands(Infer *infer, const Node *node, int at) {
     const AttrAttention *attr = node->attr;
@@ -48,7 +52,8 @@ static Status check_operands(Infer *infer, const Node *node, int at) {
     const Dim *q = node->input[0]->type.dim, *k = node->input[1]->type.dim;
     TRY(check_shapes(infer, node, q, k, node->input[2]->type.dim));
     if (!bias) return NULL;
-    if (bias->type.dtype != dtype && bias->type.dtype != SN_BOOL)
+    bool wide = bias->type.dtype == statistic_dtype(node); /* it is added to the scores, which are */
+    if (bias->type.dtype != dtype && bias->type.dtype != SN_BOOL && !wide)
         return sn_fail(SN_INVALID, "the bias is %s", sn_dtype_name(bias->type.dtype));
     return sn_infer_onto(infer, node, "the bias", bias, 4, (Dim[]){q[0], q[1], q[2], k[2]});
 }
@@ -59,10 +64,6 @@ static Dim *row_shape(const Infer *infer, const Node *node, Dim last) {
     for (int a = 0; a < 3; a++) dim[a] = node->input[0]->type.dim[a];
     dim[3] = last;
     return dim;
-}
-
-static DType statistic_dtype(const Node *node) {
-    return node->input[0]->type.dtype == SN_F64 ? SN_F64 : SN_F32;
 }
 
 Status sn_infer_attention(Infer *infer, Node *node) {

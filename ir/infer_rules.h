@@ -4,7 +4,7 @@
 
 #include "infer.h"
 
-#define OP(code, text, level, class, dtypes, attr, in_min, in_max, out_min, out_max, infer, ...)             \
+#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, ...)   \
     Status infer(Infer *, Node *);
 #include "ops.def"
 #undef OP

@@ -107,3 +107,19 @@ const AnchorAccepts *sn_target_accepts(const Target *target, ClusterKind kind) {
     (void)target;
     return &table[kind];
 }
+
+static const char *const autocast_name[] = {
+    [SN_AUTOCAST_NONE] = "none", [SN_AUTOCAST_BF16] = "bf16", [SN_AUTOCAST_F16] = "f16"};
+
+const char *sn_autocast_name(sn_Autocast autocast) {
+    return autocast_name[autocast];
+}
+
+bool sn_autocast_from_name(const char *name, sn_Autocast *out) {
+    for (int i = SN_AUTOCAST_NONE; i <= SN_AUTOCAST_F16; i++)
+        if (strcmp(name, autocast_name[i]) == 0) {
+            *out = (sn_Autocast)i;
+            return true;
+        }
+    return false;
+}

@@ -58,6 +58,10 @@ Tile sn_target_tile(const Target *target, int64_t columns);
  * largest usual card for the rest; a device that is there replaces the latter by its own. */
 void sn_target_cuda(Target *target, int sm);
 
+/* "none", "bf16" or "f16"; false where it is none of them. */
+const char *sn_autocast_name(sn_Autocast autocast);
+bool sn_autocast_from_name(const char *name, sn_Autocast *out);
+
 /* What an anchor lets `fuse` put around it; read by fuse and codegen alike. */
 typedef struct AnchorAccepts {
     bool prologue_views;     /* affine index maps on its data operands */

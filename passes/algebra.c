@@ -123,7 +123,8 @@ static Value *cast(Builder *b, Node *node) {
     /* An integer that does not fit wraps when it comes from an integer, and is a fault from a float. */
     bool wraps = sn_dtype_is_int(from) && sn_dtype_is_float(x->type.dtype) && sn_dtype_is_int(attr->to);
     if (!widens(from, x->type.dtype) || (wraps && !widens(from, attr->to))) return NULL;
-    return sn_build_cast(b, inner->input[0], attr->to);
+    if (from == attr->to) return inner->input[0];
+    return sn_build1(b, SN_OP_CAST, attr, inner->input[0]);
 }
 
 static const struct {

@@ -22,6 +22,7 @@ typedef struct Pass {
     int rewrites;   /* counted by the pass through sn_pass_rewrite */
     int64_t limit;  /* stop after this many rewrites in all passes (bisection); INT64_MAX: no limit */
     int64_t *spent; /* rewrites so far over the pipeline */
+    sn_Autocast autocast;
     int state_count;
     const sn_State *state;             /* of the graph's inputs and outputs */
     const struct Training *training;   /* of a training order, see train.h */
@@ -48,6 +49,7 @@ typedef bool PassFunction(Pass *pass, Graph *graph);
 bool sn_differentiate(Pass *pass, Graph *graph); /* a model's own gradients */
 bool sn_simplify(Pass *pass, Graph *graph);      /* folding, CSE, algebra, view merging, DCE, to a fixpoint */
 bool sn_recognise(Pass *pass, Graph *graph);     /* composites from decomposed exports */
+bool sn_autocast(Pass *pass, Graph *graph);      /* products in 16 bits, where that is asked for */
 bool sn_parameters(Pass *pass, Graph *graph);    /* training: the weights become inputs and states */
 bool sn_make_step(Pass *pass, Graph *graph);     /* training: loss, gradients, updates */
 bool sn_merge(Pass *pass, Graph *graph);    /* sibling contractions with one input and constant weights */
@@ -77,6 +79,7 @@ typedef struct PipelineOptions {
     /* called before and after each pass, if not NULL */
     void (*observe)(void *user, const char *pass, bool after, const Graph *graph);
     void *user;
+    sn_Autocast autocast; /* what products compute in, see autocast.c */
     int state_count;
     const sn_State *state;           /* outputs that the next run takes as inputs */
     const struct Training *training; /* see train.h: the program is a training step; NULL: it is the model */

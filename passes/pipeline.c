@@ -14,6 +14,7 @@ static const Row compiled_order[] = {
     {"append", sn_append},
     {"recognise", sn_recognise},
     {"merge", sn_merge},
+    {"autocast", sn_autocast},
     {"simplify", sn_simplify},
     {"expand", sn_expand},
     {"simplify", sn_simplify},
@@ -27,9 +28,16 @@ static const Row compiled_order[] = {
 /* Eager is the same program with each operator kept to itself: no merging of siblings, no packed weights;
  * fuse joins only what one operator of the model is made of. */
 static const Row eager_order[] = {
-    {"differentiate", sn_differentiate}, {"simplify", sn_simplify}, {"recognise", sn_recognise},
-    {"simplify", sn_simplify},           {"expand", sn_expand},     {"simplify", sn_simplify},
-    {"integers", sn_integers},           {"fuse", sn_fuse},         {0},
+    {"differentiate", sn_differentiate},
+    {"simplify", sn_simplify},
+    {"recognise", sn_recognise},
+    {"autocast", sn_autocast},
+    {"simplify", sn_simplify},
+    {"expand", sn_expand},
+    {"simplify", sn_simplify},
+    {"integers", sn_integers},
+    {"fuse", sn_fuse},
+    {0},
 };
 
 /* A training step. Weights change from run to run, so nothing is merged or packed of them. */
@@ -38,6 +46,7 @@ static const Row training_order[] = {
     {"parameters", sn_parameters},
     {"simplify", sn_simplify},
     {"recognise", sn_recognise},
+    {"autocast", sn_autocast},
     {"step", sn_make_step},
     {"simplify", sn_simplify},
     {"expand", sn_expand},
@@ -53,6 +62,7 @@ static const Row eager_training_order[] = {
     {"parameters", sn_parameters},
     {"simplify", sn_simplify},
     {"recognise", sn_recognise},
+    {"autocast", sn_autocast},
     {"step", sn_make_step},
     {"simplify", sn_simplify},
     {"expand", sn_expand},
@@ -121,6 +131,7 @@ Status sn_pipeline(Arena *arena, Graph *graph, const Target *target, const Pipel
                  .eager = options->eager,
                  .limit = options->limit ? options->limit : INT64_MAX,
                  .spent = &spent,
+                 .autocast = options->autocast,
                  .state_count = options->state_count,
                  .state = options->state,
                  .training = options->training,

@@ -31,9 +31,10 @@ struct sn_Program {
     Device *device;
     const Plan *plan;
     Module *module;
-    bool library;       /* the device has a library for the plan's products */
-    Resident *resident; /* per value of the plan */
-    void *setup_fault;  /* where setup launches put their fault code; of the device's alloc_host */
+    sn_Autocast autocast; /* that the plan was made with */
+    bool library;         /* the device has a library for the plan's products */
+    Resident *resident;   /* per value of the plan */
+    void *setup_fault;    /* where setup launches put their fault code; of the device's alloc_host */
     int64_t constant_bytes;
     const struct BudgetReport *budget; /* NULL: none was given */
     Ledger ledger;

@@ -152,6 +152,7 @@ Status sn_saved_load(sn_Program *program, const Saved *saved, const Graph *graph
     TRY(check_processor(program->arena, facts));
     Plan *plan;
     double start = sn_clock();
+    program->autocast = facts->autocast;
     TRY(sn_plan_new(program->arena, graph, &device->target, facts->eager, sn_codegen, &plan));
     TRY(sn_plan_add_states(program->arena, plan, state_count ? state_count : facts->state_count,
                            state_count ? state : facts->state));

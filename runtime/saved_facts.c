@@ -60,9 +60,9 @@ static void print_tuning(Text *text, const Tuning *tuning) {
 }
 
 void sn_saved_facts_print(Text *text, const SavedFacts *facts) {
-    sn_text_add(text, "sinter %s\nmode %s\nmachine %s\nrequires %s\ntarget %s\nisa %s\n", facts->version,
-                facts->eager ? "eager" : "compiled", facts->machine, facts->requires, facts->target.name,
-                facts->target.isa);
+    sn_text_add(text, "sinter %s\nmode %s\nautocast %s\nmachine %s\nrequires %s\ntarget %s\nisa %s\n",
+                facts->version, facts->eager ? "eager" : "compiled", sn_autocast_name(facts->autocast),
+                facts->machine, facts->requires, facts->target.name, facts->target.isa);
     for (int i = 0; i < NUMBER_COUNT; i++)
         sn_text_add(text, "%s %" PRId64 "\n", numbers[i].name, get_number(&facts->target, i));
     if (facts->target.tuning) print_tuning(text, facts->target.tuning);
@@ -149,7 +149,7 @@ static Status read_list_line(Reader *reader, const char *name, const char *value
 
 static Status read_head(Reader *reader) {
     SavedFacts *facts = reader->facts;
-    const char *mode;
+    const char *mode, *autocast;
     TRY(expect(reader, "sinter", &facts->version));
     if (strcmp(facts->version, sn_version()) != 0)
         return sn_fail(SN_INVALID, "saved by Sinter %s, and this is %s: compile it again", facts->version,
@@ -157,6 +157,8 @@ static Status read_head(Reader *reader) {
     TRY(expect(reader, "mode", &mode));
     facts->eager = strcmp(mode, "eager") == 0;
     if (!facts->eager && strcmp(mode, "compiled") != 0) return malformed("mode");
+    TRY(expect(reader, "autocast", &autocast));
+    if (!sn_autocast_from_name(autocast, &facts->autocast)) return malformed("autocast");
     TRY(expect(reader, "machine", &facts->machine));
     TRY(expect(reader, "requires", &facts->requires));
     TRY(expect(reader, "target", &facts->target.name));

@@ -7,8 +7,9 @@
 #include "text.h"
 
 typedef struct SavedFacts {
-    const char *version;  /* of Sinter */
-    bool eager;           /* the mode */
+    const char *version; /* of Sinter */
+    bool eager;          /* the mode */
+    sn_Autocast autocast;
     const char *machine;  /* see cpu/features.h */
     const char *requires; /* likewise */
     Target target;        /* what the graph was fused and its kernels were generated for */

@@ -103,6 +103,7 @@ static const char *facts_text(Writer *w, const ModuleImage *image, size_t *lengt
     for (int i = 0; i < plan->kernel_count; i++) kernel[i] = plan->kernel[i]->hash;
     SavedFacts facts = {.version = sn_version(),
                         .eager = plan->eager,
+                        .autocast = w->program->autocast,
                         .machine = image->machine,
                         .requires = image->requires,
                         .target = *plan->target,

@@ -143,6 +143,8 @@ static Status read_options(const sn_CompileOptions *options, sn_CompileOptions *
         return sn_fail(SN_INVALID, "%d states without a list of them", out->state_count);
     if (out->precision < SN_PRECISION_HIGHEST || out->precision > SN_PRECISION_MEDIUM)
         return sn_fail(SN_INVALID, "precision %d does not exist", (int)out->precision);
+    if (out->autocast < SN_AUTOCAST_NONE || out->autocast > SN_AUTOCAST_F16)
+        return sn_fail(SN_INVALID, "autocast %d does not exist", (int)out->autocast);
     return out->threads < 0 ? sn_fail(SN_INVALID, "%d threads", out->threads) : NULL;
 }
 
@@ -209,6 +211,8 @@ static Status compile_model(CompileRequest *request) {
     pipeline.state_count = options->state_count;
     pipeline.state = options->state;
     pipeline.no_dropout = options->no_dropout != 0;
+    pipeline.autocast = options->autocast;
+    program->autocast = options->autocast;
 #ifndef NDEBUG
     pipeline.verify = true;
 #endif

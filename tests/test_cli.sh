@@ -100,7 +100,7 @@ expect 1 "not a regular file" make llama "${sizes[@]}" -o "$folder/pipe"
 [[ -p $folder/pipe ]] || { echo "FAILED: make replaced a pipe"; failures=$((failures + 1)); }
 expect 1 "sinter: " make llama --d-model 33 --heads 2 -o "$folder/x.onnx"
 
-for stage in import recognised expanded fused plan loops kernels; do expect 0 "" dump "$llama" --stage "$stage"; done
+for stage in import recognised autocast expanded fused plan loops kernels; do expect 0 "" dump "$llama" --stage "$stage"; done
 expect 0 "// after fuse" dump "$llama" --print-after-all
 expect 0 "// before expand" dump "$llama" --before expand
 expect 0 "digraph" dump "$llama" --format dot
@@ -260,7 +260,11 @@ for key in environment processor rows mode phase autocast device threads batch c
     grep -q "\"$key\":" "$folder/out" || { echo "FAILED: bench lacks $key"; failures=$((failures + 1)); }
 done
 expect 0 "speed-up" bench "$llama" "$folder/gpt2.onnx" --threads 1 --warmup 0 --iters 1
-expect 1 '"status": "unsupported"' bench "$llama" --autocast none,bf16 --threads 1 --warmup 0 --iters 1 -o json
+expect 0 '"autocast": "bf16"' bench "$llama" --autocast none,bf16 --threads 1 --warmup 0 --iters 1 -o json
+[[ $(grep -c '"status": "ok"' "$folder/out") -eq 4 ]] || { echo "FAILED: rows of autocast"; failures=$((failures + 1)); }
+expect 0 'elidable = true' dump "$llama" --stage autocast --autocast bf16
+expect 0 ' bf16' dump "$llama" --stage plan --autocast bf16 --mode eager
+expect 1 'unsupported: a training step with autocast to f16' dump "$llama" --loss cross_entropy --autocast f16
 expect 0 '"phase": "forward+backward"' bench "$llama" --phases backward,forward+backward,step --threads 1 --warmup 1 --iters 2 -o json
 expect 0 '"planned_bytes"' bench "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1.5GiB -o json
 expect 2 'compiled' bench "$llama" --phases step --modes eager --memory-budget 1K

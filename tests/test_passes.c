@@ -1,11 +1,11 @@
 /* passes: golden texts. Each file of tests/passes/ is
  *
- *   passes NAME...          (or: pipeline compiled | pipeline eager)
+ *   passes NAME...          (or: eager passes NAME..., f16 passes NAME..., pipeline compiled, pipeline eager)
  *   graph ...               the input
  *   ----
  *   graph ...               what must come out
  *
- * The graph before and after is also run by the interpreter on random inputs, with every symbol at two
+ * The pass autocast has bf16, unless f16 is named. The graph before and after is also run by the interpreter on random inputs, with every symbol at two
  * values, and must give the same. SN_UPDATE=1 rewrites the expected halves. */
 #include "eval.h"
 #include "number.h"
@@ -62,7 +62,7 @@ static Graph *parse(Arena *arena, const char *text, const char *path) {
 }
 
 static void run_named(Arena *arena, Graph *graph, const Target *target, const char *names, bool eager,
-                      const char *path) {
+                      sn_Autocast autocast, const char *path) {
     int64_t spent = 0;
     Remarks remarks = {.arena = arena};
     char *copy = strdup(names), *save = NULL;
@@ -73,6 +73,7 @@ static void run_named(Arena *arena, Graph *graph, const Target *target, const ch
                      .arena = sn_arena_child(arena),
                      .target = target,
                      .eager = eager,
+                     .autocast = autocast,
                      .limit = INT64_MAX,
                      .spent = &spent,
                      .remarks = &remarks};
@@ -93,7 +94,8 @@ static void run_order(Arena *arena, Graph *graph, const Target *target, const Ca
     bool eager = strncmp(c->order, "eager ", 6) == 0;
     const char *names = strstr(c->order, "passes ");
     assert_non_null(names);
-    run_named(arena, graph, target, names + 7, eager, c->path);
+    bool half = strncmp(c->order, "f16 ", 4) == 0;
+    run_named(arena, graph, target, names + 7, eager, half ? SN_AUTOCAST_F16 : SN_AUTOCAST_BF16, c->path);
 }
 
 /* ---- the same meaning ---- */

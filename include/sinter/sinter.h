@@ -82,6 +82,11 @@ typedef enum sn_Precision {
     SN_PRECISION_MEDIUM,  /* operands rounded to no less than bf16 (to TF32 so far), sums in f32 */
 } sn_Precision;
 
+/* What products and attention compute in where a model says f32; PyTorch's autocast is the pattern. Their operands are
+ * rounded to the type, their sums are f32; exponentials, sums, normalizations and losses stay f32, and so do inputs, outputs
+ * and states. */
+typedef enum sn_Autocast { SN_AUTOCAST_NONE, SN_AUTOCAST_BF16, SN_AUTOCAST_F16 } sn_Autocast;
+
 /* A state: an output of the model that the next run of a context takes as an input, as the caches of
  * attention are. It is handed over without a copy. Both have one element type and rank, and fixed extents
  * that agree. */
@@ -102,6 +107,7 @@ typedef struct sn_CompileOptions {
     const char *tuning;    /* a file of measured choices, as `sinter tune` writes it; NULL: none */
     sn_Precision precision;
     int no_dropout; /* Dropout nodes drop nothing, also where their training_mode is true */
+    sn_Autocast autocast;
 } sn_CompileOptions;
 
 sn_Error *sn_compile(const sn_Model *model, const sn_CompileOptions *options, sn_Program **out);
