@@ -9,8 +9,11 @@ enum {
     STEP = 2,
     GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_panel.h */
     WORDS = 5,           /* SN_GEMM_B of panels of bytes in words */
+    PAIRS = 6,           /* and of bf16 in words, and SN_TILE_B of these */
+    DOTS_PAY = 200,      /* % of the rate of f32 */
     WIDENED = 128,       /* rows of a panel that are near when they have been widened */
     WORD = 4,            /* bytes of a group: of SN_TILE_B 5 */
+    PAIR = 2,            /* bf16 of a word: of SN_TILE_B 6 */
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
@@ -65,14 +68,13 @@ static bool read_panels(Gemm *gemm, const Value *value, const char *name) {
 static int64_t find_stride(const Gemm *gemm, const Instr *load, const Dim *axes) {
     Dims *dims = gemm->lower.dims;
     Dim m = axes[gemm->rank - 2], k = axes[gemm->rank - 1], row, one, rest;
-    bool words = gemm->mode == WORDS;
-    int64_t stride, K;
-    if (words && !(sn_dim_is(gemm->K, &K) && K % WORD == 0)) return 0;
-    bool known = load->dtype == (words ? SN_U8 : SN_F32) && m->kind == SN_DIM_AXIS &&
-                 k->kind == SN_DIM_AXIS && sn_dim_affine(dims, load->dim, k, &one, &rest) &&
-                 sn_dim_equals(one, 1) && sn_dim_affine(dims, rest, m, &row, &rest) &&
-                 sn_dim_is(row, &stride);
-    if (words) stride = known && stride % WORD == 0 ? stride / WORD : 0;
+    DType dtype = gemm->word == WORD ? SN_U8 : gemm->word == PAIR ? SN_BF16 : SN_F32;
+    int64_t stride, K, word = gemm->word;
+    if (word > 1 && !(sn_dim_is(gemm->K, &K) && K % word == 0)) return 0;
+    bool known = load->dtype == dtype && m->kind == SN_DIM_AXIS && k->kind == SN_DIM_AXIS &&
+                 sn_dim_affine(dims, load->dim, k, &one, &rest) && sn_dim_equals(one, 1) &&
+                 sn_dim_affine(dims, rest, m, &row, &rest) && sn_dim_is(row, &stride);
+    if (known) stride = stride % word == 0 ? stride / word : 0;
     return known && stride > 0 && stride <= STRIDE_MOST ? stride : 0;
 }
 
@@ -109,6 +111,17 @@ static bool read_address(Gemm *gemm) {
     return true;
 }
 
+/* Whether an operand is bf16 as it lies. */
+static bool reads_bf16(Gemm *gemm, int operand) {
+    const Value *value = gemm->node->input[operand];
+    if (value->type.dtype != SN_BF16) return false;
+    Dim *axes = sn_view_axes(gemm->lower.dims, gemm->lower.arena, value->type.rank, value->type.dim);
+    sn_lower_nest(&gemm->lower);
+    const Instr *load = sn_lower_pull(&gemm->lower, value, axes);
+    gemm->lower.kernel->nest.count--; /* only looked at */
+    return load->kind == SN_INSTR_LOAD && load->dtype == SN_BF16;
+}
+
 /* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2), f16 (3), i8 (4) or words of i8. */
 static int packed_mode(const Gemm *gemm) {
     int64_t K;
@@ -118,6 +131,17 @@ static int packed_mode(const Gemm *gemm) {
     DType dtype = gemm->node->input[1]->type.dtype;
     if (dtype == SN_F32 || dtype == SN_I8) return dtype == SN_F32 ? 1 : 4;
     return !even ? 0 : dtype == SN_BF16 ? 2 : 3;
+}
+
+/* SN_GEMM_B and the elements of a word. Dot products take both operands as bf16, which their values are. */
+static void choose_mode(Gemm *gemm) {
+    gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
+    gemm->word = gemm->mode == WORDS ? WORD : 1;
+    bool pairs = gemm->lower.kernel->target->dot_percent >= DOTS_PAY && (!gemm->mode || gemm->mode == 2) &&
+                 reads_bf16(gemm, 0) && reads_bf16(gemm, 1);
+    if (pairs) gemm->word = PAIR;
+    if (pairs && gemm->mode) gemm->mode = PAIRS;
+    gemm->depth = sn_dim_ceildiv(gemm->lower.dims, gemm->K, sn_dim(gemm->lower.dims, gemm->word));
 }
 
 /* ---- the driver ---- */
@@ -155,16 +179,10 @@ static Dim gemm_together(const Gemm *gemm, bool copied) {
 
 static const char *tile_defines(const Gemm *gemm) {
     bool blocks = gemm->attr && gemm->attr->block; /* b is widened before the tile reads it */
+    int element = gemm->word == PAIR ? PAIRS : gemm->mode && !blocks ? gemm->mode : 1;
     return sn_arena_printf(gemm->lower.arena,
                            "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n",
-                           gemm->tile.rows, gemm->tile.vectors, gemm->mode && !blocks ? gemm->mode : 1);
-}
-
-static const char *depth_define(const Gemm *gemm) {
-    int64_t K;
-    bool words = gemm->mode == WORDS && sn_dim_is(gemm->K, &K);
-    return words ? sn_arena_printf(gemm->lower.arena, "#define SN_GEMM_DEPTH INT64_C(%lld)\n", (long long)K)
-                 : "";
+                           gemm->tile.rows, gemm->tile.vectors, element);
 }
 
 /* A block of A, its sums and two pieces of a panel share the second-level cache. A piece that is all of K needs no sums
@@ -223,9 +241,7 @@ bool sn_gemm_has_tiles(const Gemm *gemm) {
 Status sn_lower_gemm_cpu(Gemm *gemm) {
     Lower *lower = &gemm->lower;
     KernelIr *kernel = lower->kernel;
-    gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
-    gemm->depth = gemm->K;
-    if (gemm->mode == WORDS) gemm->depth = sn_dim_ceildiv(lower->dims, gemm->K, sn_dim(lower->dims, WORD));
+    choose_mode(gemm);
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
     bool ahead = read_address(gemm);
@@ -255,20 +271,21 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "%d\n#define %s %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %lld\n%s",
+        "#define SN_GEMM_A_STRIDE %lld\n",
         tile_defines(gemm), gemm->mode, (long long)gemm->attr->block, gemm->attr->halves ? 4 : 8, gemm->piece,
         gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS", gemm->heights, a_across, b_across, ahead,
-        (long long)stride, depth_define(gemm));
+        (long long)stride);
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";
+    if (gemm->word > 1) gemm->use->file[files++] = "gemm_words.h";
     if (gemm->mode) gemm->use->file[files++] = "gemm_panel.h";
     if (gemm->attr->block) gemm->use->file[files++] = "gemm_blocks.h";
     gemm->use->file[files++] = gemm->mode ? "gemm_packed.h" : "gemm_unpacked.h";
     gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
                                         sn_template_number(kernel, gemm->use, gemm->M),
                                         sn_template_number(kernel, gemm->use, gemm->N),
-                                        sn_template_number(kernel, gemm->use, gemm->depth));
+                                        sn_template_number(kernel, gemm->use, gemm->K));
     gemm->use->items = gemm_items(gemm);
     gemm->use->together = gemm_together(gemm, !stride);
     kernel->use = gemm->use;

@@ -17,8 +17,9 @@ typedef struct Gemm {
     Dim batch, M, N, K;
 
     /* CPU */
-    Dim depth; /* K, or of products of bytes the words that it fills */
     int mode;  /* SN_GEMM_B */
+    int word;  /* elements of K that share a word, SN_GEMM_WORD */
+    Dim depth; /* the words that K fills */
     Tile tile;
     int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
     int piece;           /* SN_GEMM_KC */

@@ -3,10 +3,10 @@
  * packed as it is read.
  *
  * Contract for the code generator: after vector.h and tile.h. #defines before the text:
- *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8, 5 i8 in words of four rows: panels
- *                      of it (tile.h's SN_TILE_B is then the same). With words A is u8, sums are i32, K counts
- *                      words, and the lengths below are in words too, but not the k of A's holes
- *   SN_GEMM_DEPTH      with words: the bytes of K
+ *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8, 5 i8 in words of four rows, 6 bf16
+ *                      in words of two: panels of it (tile.h's SN_TILE_B is then the same; it is 6 also where a B of
+ *                      bf16 that is read through its hole meets an A of bf16). With words A is u8 and sums are i32, or
+ *                      A is bf16; lengths below are in words, but not the k of holes
  *   SN_GEMM_BLOCK      with i8 panels: rows of K that share a factor for each column, which gemm_blocks.h is about
  *                      (SN_TILE_B is 1); 0 (default): no factors
  *   SN_GEMM_KC         K is cut into equal pieces of at most this, a multiple of 32; default 768, and 384 for
@@ -28,8 +28,9 @@
  *   const void *sn_gemm_panels(context, batch)                        SN_GEMM_B 1 to 4
  *   const void *sn_gemm_factors(context, batch)                       SN_GEMM_BLOCK; f32 (P, ceil(K / BLOCK), NR)
  *   void sn_epilogue_v(context, vf32 sum, batch, m, n), void sn_epilogue_s(context, float sum, batch, m, n)
- * With words the numbers of A's holes and of the epilogue are vi32 and int32_t.
- * The entry calls sn_gemm_run(context, M, N, K, begin, end).
+ * With words of bytes the numbers of A's holes and of the epilogue are vi32 and int32_t; with those of bf16 what A's and
+ * B's holes give has no more bits than these.
+ * The entry calls sn_gemm_run(context, M, N, K, begin, end), K elements.
  *
  * An element's sum is cut by K alone, so no result depends on how the work items are split. */
 #ifndef SN_DEVICE_GEMM_H
@@ -62,12 +63,16 @@
 #ifndef SN_GEMM_BITS
 #define SN_GEMM_BITS 8
 #endif
-#if SN_GEMM_B != SN_TILE_B && !((SN_GEMM_B == 0 || SN_GEMM_BLOCK) && SN_TILE_B == 1)
-#error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0 or has blocks"
+#if SN_GEMM_B != SN_TILE_B && !((SN_GEMM_B == 0 || SN_GEMM_BLOCK) && SN_TILE_B == 1) &&                      \
+    !(SN_GEMM_B == 0 && SN_TILE_B == 6)
+#error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0 or has blocks, or 6 when it is 0"
 #endif
+#define SN_GEMM_WORD                                                                                         \
+    (SN_TILE_B == 5 ? 4 : SN_TILE_B == 6 ? 2 : 1) /* elements of A's and B's columns in a word */
 
-/* A height of A that is copied; its element (i, k) is at i * LDA + k * NEXT. */
-#if SN_GEMM_A_ALONG_M && SN_GEMM_B != 5
+/* A height of A that is copied; its element (i, k) is at i * LDA + k * NEXT. ACROSS: its rows lie side by side. */
+#define SN_GEMM_A_ACROSS (SN_GEMM_A_ALONG_M && SN_TILE_B != 5)
+#if SN_GEMM_A_ACROSS
 #define SN_GEMM_LDA    1
 #define SN_GEMM_NEXT   SN_TILE_MR
 #define SN_GEMM_HEIGHT (SN_GEMM_KC * SN_TILE_MR + SN_LANES)
@@ -77,7 +82,8 @@
 #define SN_GEMM_NEXT   1
 #define SN_GEMM_HEIGHT (SN_TILE_MR * SN_GEMM_LDA)
 #endif
-#define SN_ALIGNED __attribute__((aligned(64)))
+#define SN_ALIGNED  __attribute__((aligned(64)))
+#define SN_GEMM_FAR 4 /* rows of A that are fetched ahead */
 
 SN_INLINE int64_t sn_least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -88,13 +94,15 @@ SN_INLINE int64_t sn_ceil_div(int64_t a, int64_t b) {
 
 typedef struct SnGemm {
     const SnContext *context;
-    int64_t M, N, K, batch;
+    int64_t M, N, K, depth, batch; /* K of words; depth: of elements */
     int64_t heights,
         panels;            /* of the whole matrix; height u of the tile owns the rows from u * M / heights */
     int64_t pieces, piece; /* of K: how many, and how long, but for the last; 0 only where K is 0 */
 } SnGemm;
 
 SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, int64_t K) {
+    int64_t depth = K;
+    K = sn_ceil_div(K, SN_GEMM_WORD);
     int64_t pieces = K > SN_GEMM_KC ? sn_ceil_div(K, SN_GEMM_KC) : 1;
     /* Pieces of blocks are short, for they are near when they are widened; few rows that lie have no need of them. */
     if (SN_GEMM_BLOCK && SN_GEMM_A_STRIDE && M <= 2 * SN_TILE_MR) pieces = 1;
@@ -102,6 +110,7 @@ SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, i
                     .M = M,
                     .N = N,
                     .K = K,
+                    .depth = depth,
                     .heights = sn_ceil_div(M, SN_TILE_MR),
                     .panels = sn_ceil_div(N, SN_TILE_NR),
                     .pieces = pieces,
@@ -124,29 +133,17 @@ SN_INLINE void sn_epilogue_ahead(const SnContext *context, int64_t batch, int64_
 SN_INLINE const void *sn_gemm_a_pointer(const SnContext *context, int64_t batch, int64_t m, int64_t k);
 #endif
 
-#if SN_GEMM_B == 5
-/* out (height, LDA), words: rows m .. m+rows of A, its words k .. k+count; bytes behind K and the rows to the height are zero. */
-SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_t m, int64_t rows, int64_t M,
-                                 int64_t k, int64_t count, int32_t *out) {
-    int64_t bytes = sn_least(SN_GEMM_DEPTH - 4 * k, 4 * count);
-    (void)M;
-    for (int64_t r = 0; r < sn_tile_height(rows); r++) {
-        uint8_t *row = (uint8_t *)(out + r * SN_GEMM_LDA);
-        int64_t i = 0;
-#if !SN_GEMM_A_ALONG_M
-        for (; r < rows && i + SN_LANES <= bytes; i += SN_LANES)
-            sn_store_u8_v(row + i, sn_gemm_a_v(context, batch, m + r, 4 * k + i));
-#endif
-        for (; r < rows && i < bytes; i++) row[i] = (uint8_t)sn_gemm_a_s(context, batch, m + r, 4 * k + i);
-        for (; i < 4 * count; i++) row[i] = 0;
-    }
-}
-#elif SN_GEMM_A_ALONG_M
-/* out (count, MR): rows m .. m+rows of A, columns k .. k+count. Whole vectors of rows are stored, each over what the one
+/* Copies rows m .. m+rows of A, its columns (or words, gemm_words.h) k .. k+count. */
+SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
+                                 int64_t count, SnTileElement *out);
+
+#if SN_GEMM_WORD == 1 && SN_GEMM_A_ACROSS
+/* out (count, MR). Whole vectors of rows are stored, each over what the one
  * before it has too much; behind the rows lies what the tile may read and nobody uses. */
-SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_t m, int64_t rows, int64_t M,
-                                 int64_t k, int64_t count, float *out) {
-    if (m + sn_ceil_div(rows, SN_LANES) * SN_LANES <= M) {
+SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
+                                 int64_t count, float *out) {
+    const SnContext *context = g->context;
+    if (m + sn_ceil_div(rows, SN_LANES) * SN_LANES <= g->M) {
         for (int64_t i = 0; i < count; i++)
             for (int64_t r = 0; r < rows; r += SN_LANES)
                 sn_store_f32_v(out + i * SN_TILE_MR + r, sn_gemm_a_v(context, batch, m + r, k + i));
@@ -156,13 +153,12 @@ SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_
         for (int64_t r = 0; r < SN_TILE_MR; r++)
             out[i * SN_TILE_MR + r] = r < rows ? sn_gemm_a_s(context, batch, m + r, k + i) : 0;
 }
-#else
-#define SN_GEMM_FAR 4 /* rows of A that are fetched ahead */
-/* out (height, LDA): rows m .. m+rows of A, columns k .. k+count; the rows to the height are zero. */
-SN_OUTLINE void sn_gemm_gather_a(const SnContext *context, int64_t batch, int64_t m, int64_t rows, int64_t M,
-                                 int64_t k, int64_t count, float *out) {
+#elif SN_GEMM_WORD == 1
+/* out (height, LDA); the rows to the height are zero. */
+SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
+                                 int64_t count, float *out) {
+    const SnContext *context = g->context;
     int64_t whole = 0; /* columns already there */
-    (void)M;
     for (int64_t r = 0; r < rows; r++)
         for (whole = 0; whole + SN_LANES <= count; whole += SN_LANES) {
 #if SN_GEMM_A_POINTER

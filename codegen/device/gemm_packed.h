@@ -20,11 +20,14 @@
 
 /* Fetches the part of tile `at` of the block of A that the next round copies. */
 SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int64_t at) {
-#if SN_GEMM_A_POINTER && SN_GEMM_A_ALONG_M && SN_GEMM_B != 5
+#if SN_GEMM_A_POINTER && SN_GEMM_A_ACROSS
     int64_t tiles = (r->u1 - r->u0) * (r->p1 - r->p0), end = sn_gemm_first(g, next->u1);
-    for (int64_t k = next->count * at / tiles; k < next->count * (at + 1) / tiles; k++)
-        for (int64_t m = sn_gemm_first(g, next->u0); m < end; m += SN_LANES)
-            __builtin_prefetch(sn_gemm_a_pointer(g->context, next->batch, m, next->k + k), 0, 2);
+    int64_t first = next->count * at / tiles * SN_GEMM_WORD,
+            last = next->count * (at + 1) / tiles * SN_GEMM_WORD;
+    for (int64_t k = first; k < last; k++)
+        for (int64_t m = sn_gemm_first(g, next->u0); m < end; m += SN_LANES * SN_GEMM_WORD)
+            __builtin_prefetch(sn_gemm_a_pointer(g->context, next->batch, m, next->k * SN_GEMM_WORD + k), 0,
+                               2);
 #else
     (void)g, (void)r, (void)next, (void)at;
 #endif
@@ -44,14 +47,14 @@ SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, 
  * come in time; where they are so few that they would not fetch it in time, the first one reads the piece as it
  * comes. */
 SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int near,
-                              SnTileNumber *a, SnTileNumber *sums, float *wide) {
+                              SnTileElement *a, SnTileNumber *sums, float *wide) {
     (void)wide;
     int64_t heights = r->u1 - r->u0, bytes = SN_GEMM_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2);
     int64_t share = heights > 2 ? SN_GEMM_PANEL_BYTES(r->count) / heights : 0;
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
         if (!sn_gemm_lies(g, u))
-            sn_gemm_gather_a(g->context, r->batch, m, rows, g->M, r->k, r->count, sn_gemm_copy(r, u, a));
+            sn_gemm_gather_a(g, r->batch, m, rows, r->k, r->count, sn_gemm_copy(r, u, a));
     }
 #if SN_GEMM_BLOCK
     if (heights <= 2) {
@@ -121,7 +124,7 @@ SN_INLINE SnGemmRound sn_gemm_behind(const SnGemm *g, const SnGemmRound *r, int6
 
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                             int64_t end) {
-    SN_ALIGNED SnTileNumber a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
+    SN_ALIGNED SnTileElement a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
     SN_ALIGNED SnTileNumber sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
 #if SN_GEMM_B == 4
     SN_ALIGNED float wide[SN_GEMM_KC * SN_TILE_NR];

@@ -34,14 +34,14 @@ SN_INLINE int sn_gemm_lies(const SnGemm *g, int64_t u) {
     int64_t m = sn_gemm_first(g, u);
     return SN_GEMM_A_STRIDE && m + sn_tile_height(sn_gemm_first(g, u + 1) - m) <= g->M;
 }
-SN_INLINE SnTileNumber *sn_gemm_copy(const SnGemmRound *r, int64_t u, SnTileNumber *a) {
+SN_INLINE SnTileElement *sn_gemm_copy(const SnGemmRound *r, int64_t u, SnTileElement *a) {
     return a + (SN_GEMM_A_STRIDE ? 0 : (u - r->u0) * SN_GEMM_HEIGHT);
 }
-SN_INLINE const SnTileNumber *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u,
-                                             SnTileNumber *a) {
+SN_INLINE const SnTileElement *sn_gemm_height(const SnGemm *g, const SnGemmRound *r, int64_t u,
+                                              SnTileElement *a) {
 #if SN_GEMM_A_STRIDE
     if (sn_gemm_lies(g, u))
-        return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k * (SN_GEMM_B == 5 ? 4 : 1));
+        return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k * SN_GEMM_WORD);
 #else
     (void)g;
 #endif

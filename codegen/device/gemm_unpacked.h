@@ -26,19 +26,23 @@
 
 /* The heights u0 .. u1 of the tile (at most SN_GEMM_JOIN) by the panels p0 .. p1 (at most SN_GEMM_PANELS). */
 SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p0, int64_t p1) {
-    SN_ALIGNED float a[SN_GEMM_HEIGHT];
+    SN_ALIGNED SnTileElement a[SN_GEMM_HEIGHT];
     SN_ALIGNED float sums[SN_GEMM_JOIN * SN_TILE_MR * SN_GEMM_LDC];
-    SN_ALIGNED float packed[SN_GEMM_PANELS * SN_GEMM_KC * SN_TILE_NR];
+    SN_ALIGNED SnTileElement packed[SN_GEMM_PANELS * SN_GEMM_KC * SN_TILE_NR];
     int64_t k = 0;
     do {
         int64_t count = sn_least(g->K - k, g->piece);
+#if SN_GEMM_WORD > 1
+        sn_gemm_gather_b_words(g, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, packed);
+#else
         sn_gemm_gather_b(g->context, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, g->N, packed);
+#endif
         for (int64_t u = u0; u < u1; u++) {
             int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
             float *c = sums + (g->pieces > 1 ? (u - u0) * SN_TILE_MR * SN_GEMM_LDC : 0);
-            sn_gemm_gather_a(g->context, g->batch, m, rows, g->M, k, count, a);
+            sn_gemm_gather_a(g, g->batch, m, rows, k, count, a);
             for (int64_t p = p0; p < p1; p++) {
-                const float *b = packed + (p - p0) * count * SN_TILE_NR;
+                const SnTileElement *b = packed + (p - p0) * count * SN_TILE_NR;
                 float *sum = c + (p - p0) * SN_TILE_NR;
                 sn_tile(sn_tile_height(rows), count, a, SN_GEMM_LDA, SN_GEMM_NEXT, b, sum, SN_GEMM_LDC,
                         k > 0);
@@ -51,6 +55,16 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
     } while (k < g->K);
 }
 
+/* A's only row, columns k .. k+count, as numbers. */
+SN_INLINE void sn_gemm_read_row(const SnGemm *g, int64_t k, int64_t count, float *out) {
+    int64_t i = 0;
+#if !SN_GEMM_A_ALONG_M
+    for (; i + SN_LANES <= count; i += SN_LANES)
+        sn_store_f32_v(out + i, sn_gemm_a_v(g->context, g->batch, 0, k + i));
+#endif
+    for (; i < count; i++) out[i] = sn_gemm_a_s(g->context, g->batch, 0, k + i);
+}
+
 #define SN_GEMM_ROW (2048 / SN_TILE_NR) /* panels at most of a single row's work items, joined */
 /* A single row, columns n0 .. n1: packing would cost more than the product, so B is read where it lies, along
  * what is consecutive there. */
@@ -58,13 +72,9 @@ SN_OUTLINE void sn_gemm_row(const SnGemm *g, int64_t n0, int64_t n1) {
     SN_ALIGNED float a[SN_GEMM_KC + SN_LANES], sums[SN_GEMM_ROW * SN_TILE_NR];
     int64_t columns = n1 - n0, count;
     __builtin_memset(sums, 0, (size_t)columns * sizeof(float));
-    for (int64_t k = 0; k < g->K; k += count) {
-        count = sn_least(g->K - k, SN_GEMM_KC);
-#if SN_GEMM_A_ALONG_M
-        for (int64_t i = 0; i < count; i++) a[i] = sn_gemm_a_s(g->context, g->batch, 0, k + i);
-#else
-        sn_gemm_gather_a(g->context, g->batch, 0, 1, g->M, k, count, a);
-#endif
+    for (int64_t k = 0; k < g->depth; k += count) {
+        count = sn_least(g->depth - k, SN_GEMM_KC);
+        sn_gemm_read_row(g, k, count, a);
 #if SN_GEMM_B_ALONG_K
         for (int64_t j = 0; j < columns; j++) {
             vf32 even = {0}, odd = {0};

@@ -6,7 +6,8 @@
  *   SN_TILE_B    element of B: 1 f32 [k][NR], 2 bf16 [k/2][NR][2] (pairs of k side by side in a 32-bit word),
  *                3 f16 [k][NR]; an odd k is padded with a row of zeros for 2 and 3; 4 i8 [k][NR] where the tile
  *                fetches b from memory, and otherwise what it was widened to, f32 [k][NR]; 5 i8 [k][NR][4]: of both
- *                operands k counts words of four bytes, A is u8 and C i32, whose sums wrap
+ *                operands k counts words of four bytes, A is u8 and C i32, whose sums wrap; 6 bf16 as 2 has it, but of both
+ *                operands k counts words of two bf16
  * MR*NV accumulators, NV operands and one broadcast must fit the registers (32 with AVX-512, else 16).
  * Every element is summed in the order of k, whatever the rows of the tile. The accumulators are named
  * variables made by repetition, since GCC keeps an array of that size in memory. */
@@ -32,27 +33,37 @@
 #endif
 #define SN_TILE_NR (SN_TILE_NV * SN_LANES)
 
-/* The elements of A, where bytes go in words, and of C. */
+/* The elements of C. */
 #if SN_TILE_B == 5
 typedef int32_t SnTileNumber;
 typedef vi32 SnTileVector;
 #define sn_tile_load  sn_load_i32_v
 #define sn_tile_store sn_store_i32_v
-#define sn_tile_splat sn_splat_i32
 #else
 typedef float SnTileNumber;
 typedef vf32 SnTileVector;
 #define sn_tile_load  sn_load_f32_v
 #define sn_tile_store sn_store_f32_v
+#endif
+
+/* The elements of A as the tile reads them: words of four u8 or of two bf16, or numbers. */
+#if SN_TILE_B >= 5
+typedef int32_t SnTileElement;
+typedef vi32 SnTileElements;
+#define sn_tile_splat sn_splat_i32
+#else
+typedef float SnTileElement;
+typedef vf32 SnTileElements;
 #define sn_tile_splat sn_splat_f32
 #endif
 
-/* c += the four products of the bytes of each word: of x, which are not negative, by those of b. Nothing saturates. The
- * instruction itself, as compilers disagree on the types of its builtin. */
-#if SN_TILE_B == 5
+/* Dot products are the instructions themselves, as compilers disagree on the types of their builtins; 0: without them. */
 #ifndef SN_TILE_DOT
 #define SN_TILE_DOT 1
 #endif
+
+/* c += the four products of the bytes of each word: of x, which are not negative, by those of b. Nothing saturates. */
+#if SN_TILE_B == 5
 #if SN_TILE_DOT && defined(__AVX512VNNI__) && (SN_VECTOR_BYTES == 64 || defined(__AVX512VL__))
 #define SN_TILE_MULTIPLY(i, j) __asm__("vpdpbusd %2, %1, %0" : "+v"(c##i##_##j) : "v"(x), "v"(b##j));
 #elif SN_TILE_DOT && defined(__AVXVNNI__) && SN_VECTOR_BYTES <= 32
@@ -67,12 +78,23 @@ SN_INLINE vi32 sn_tile_dot(vi32 c, vi32 x, vi32 b) {
 }
 #define SN_TILE_MULTIPLY(i, j) c##i##_##j = sn_tile_dot(c##i##_##j, x, b##j);
 #endif
+/* c += the two products of the halves of each word. The instruction takes subnormal numbers for zeros and makes none. */
+#elif SN_TILE_B == 6
+#if SN_TILE_DOT && defined(__AVX512BF16__) && (SN_VECTOR_BYTES == 64 || defined(__AVX512VL__))
+#define SN_TILE_MULTIPLY(i, j) __asm__("vdpbf16ps %2, %1, %0" : "+v"(c##i##_##j) : "v"(x), "v"(b##j));
+#else
+SN_INLINE vf32 sn_tile_dot(vf32 c, vi32 x, vi32 b) {
+    c += (vf32)(x >> 16 << 16) * (vf32)(b >> 16 << 16);
+    return c + (vf32)(x << 16) * (vf32)(b << 16);
+}
+#define SN_TILE_MULTIPLY(i, j) c##i##_##j = sn_tile_dot(c##i##_##j, x, b##j);
+#endif
 #else
 #define SN_TILE_MULTIPLY(i, j) c##i##_##j += x * b##j;
 #endif
 
 /* The bytes of k rows of a panel of B. */
-#if SN_TILE_B == 1 || SN_TILE_B == 5
+#if SN_TILE_B == 1 || SN_TILE_B >= 5
 #define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * 4 * (k))
 #elif SN_TILE_B == 4
 #define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * (k))
@@ -148,11 +170,11 @@ SN_INLINE vi32 sn_tile_dot(vi32 c, vi32 x, vi32 b) {
     }
 #define SN_TILE_ROW(i)                                                                                       \
     if (rows > i) {                                                                                          \
-        SnTileVector x = sn_tile_splat(a[(i)*lda + k * along]);                                              \
+        SnTileElements x = sn_tile_splat(a[(i)*lda + k * along]);                                            \
         SN_TILE_COLUMNS(SN_TILE_MULTIPLY, i)                                                                 \
     }
 
-#if SN_TILE_B == 5
+#if SN_TILE_B >= 5
 #define SN_TILE_OPERAND(i, j) vi32 b##j = sn_load_i32_v((const int32_t *)b + k * SN_TILE_NR + (j)*SN_LANES);
 #elif SN_TILE_B == 1
 #define SN_TILE_OPERAND(i, j) vf32 b##j = sn_load_f32_v((const float *)b + k * SN_TILE_NR + (j)*SN_LANES);
@@ -192,9 +214,10 @@ typedef enum SnTileFetch {
 
 /* Element (i, k) of A is at i * lda + k * along. `rows` and `fetch` are constants at every call, so that the conditions
  * vanish. */
-SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t length, const SnTileNumber *a,
-                               const int64_t lda, const int64_t along, const void *b, SnTileNumber *c,
-                               int64_t ldc, int accumulate, const char *ahead, int64_t step) {
+SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t length,
+                               const SnTileElement *a, const int64_t lda, const int64_t along, const void *b,
+                               SnTileNumber *c, int64_t ldc, int accumulate, const char *ahead,
+                               int64_t step) {
     SN_TILE_ROWS(SN_TILE_DECLARE_ROW)
     if (accumulate) {
         SN_TILE_ROWS(SN_TILE_FETCH_ROW)
@@ -222,7 +245,7 @@ SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t 
 #endif
     SN_TILE_ROWS(SN_TILE_KEEP_ROW)
 }
-SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t length, const SnTileNumber *a,
+SN_INLINE void sn_tile_rows(const int rows, const SnTileFetch fetch, int64_t length, const SnTileElement *a,
                             const int64_t lda, const void *b, SnTileNumber *c, int64_t ldc, int accumulate,
                             const char *ahead, int64_t step) {
     sn_tile_strided(rows, fetch, length, a, lda, 1, b, c, ldc, accumulate, ahead, step);
@@ -285,7 +308,7 @@ SN_INLINE int64_t sn_tile_height(int64_t rows) {
 
 /* rows: a sn_tile_height. a: that many rows of `length` floats, element (i, k) at i * lda + k * along (constants at the
  * call site make the addresses immediate); b: `length` rows of a panel, near; c: rows of NR floats, ldc apart. */
-SN_INLINE void sn_tile(int64_t rows, int64_t length, const SnTileNumber *a, const int64_t lda,
+SN_INLINE void sn_tile(int64_t rows, int64_t length, const SnTileElement *a, const int64_t lda,
                        const int64_t along, const void *b, SnTileNumber *c, int64_t ldc, int accumulate) {
     const char *ahead = (const char *)0;
     const int64_t step = 0;
@@ -294,7 +317,7 @@ SN_INLINE void sn_tile(int64_t rows, int64_t length, const SnTileNumber *a, cons
 
 /* The same for a b that comes from memory: fetched as it is read, or, where `step` is not 0, because b was
  * fetched before, with a line of `ahead` in each step of k (by tiles of the full height). */
-SN_INLINE void sn_tile_stream(int64_t rows, int64_t length, const SnTileNumber *a, const int64_t lda,
+SN_INLINE void sn_tile_stream(int64_t rows, int64_t length, const SnTileElement *a, const int64_t lda,
                               const int64_t along, const void *b, SnTileNumber *c, int64_t ldc,
                               int accumulate, const char *ahead, int64_t step) {
     if (rows == SN_TILE_MR && step) {
