@@ -37,10 +37,10 @@ typedef struct Layout {
 static void data(void **state) {
     (void)state;
     static const Layout layouts[] = {
-        {"B, T, 18", "B, 18, 70", "70", false, false},   {"B, T, 18", "B, 70, 18", "70", false, true},
+        {"B, T, 805", "B, 805, 70", "70", false, false}, {"B, T, 18", "B, 70, 18", "70", false, true},
         {"B, 37, T", "B, 37, 70", "70", true, false},    {"B, 37, T", "B, 70, 37", "70", true, true},
         {"B, 70, T", "B, T, 33", "33", false, false},    {"B, T, 70", "B, 33, T", "33", true, true},
-        {"B, T, 805", "B, 805, 50", "50", false, false}, {"B, T, 37", "B, 1, 37", "1", false, true},
+        {"B, T, 37", "B, 1, 37", "1", false, true},
     };
     static const int64_t sizes[] = {1, 1, 2, 3, 1, 16, 3, 17, 0, 5, 1, 100, 1, 301};
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
@@ -62,15 +62,13 @@ static void data(void **state) {
 static void views(void **state) {
     (void)state;
     static const int64_t sizes[] = {1, 1, 2, 3, 3, 17, 1, 100};
-    for (Way way = 0; way < WAYS; way++) {
-        Case *c = begin_dots(SN_CLUSTER_CONTRACT, way);
-        Value *q = reshape(c, param(c, SN_BF16, "B, T, 4*24"), "B, T, 4, 24");
-        Value *k = reshape(c, param(c, SN_BF16, "B, T, 4*24"), "B, T, 4, 24");
-        Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){0}, transpose(c, q, (int[]){0, 2, 1, 3}),
-                         transpose(c, k, (int[]){0, 2, 3, 1}));
-        result(c, two(c, SN_OP_MUL, y, number(c, 0.125, y)));
-        check_way(c, way, 4, sizes);
-    }
+    Case *c = begin_dots(SN_CLUSTER_CONTRACT, DOTS);
+    Value *q = reshape(c, param(c, SN_BF16, "B, T, 4*24"), "B, T, 4, 24");
+    Value *k = reshape(c, param(c, SN_BF16, "B, T, 4*24"), "B, T, 4, 24");
+    Value *y = apply(c, SN_OP_CONTRACT, &(AttrContract){0}, transpose(c, q, (int[]){0, 2, 1, 3}),
+                     transpose(c, k, (int[]){0, 2, 3, 1}));
+    result(c, two(c, SN_OP_MUL, y, number(c, 0.125, y)));
+    check_way(c, DOTS, 4, sizes);
 }
 
 typedef struct Packed {
@@ -143,11 +141,9 @@ static void packed(void **state) {
     (void)state;
     static const Packed cases[] = {
         {.depth = 2},
-        {.depth = 40},
         {.depth = 130, .turned = true},
         {.depth = 64, .rows = "B*T, 80", .skipped = 6},
         {.depth = 64, .rows = "B*T, 81", .skipped = 7},
-        {.depth = 64, .rows = "B*T, 80", .skipped = 7},
         {.depth = 2100},
         {.depth = 2100, .turned = true},
     };
@@ -159,29 +155,27 @@ static void packed(void **state) {
 /* Panels as the pack kernel makes them: pairs of rows, by which the product is checked against the matrix itself. */
 static void packing(void **state) {
     (void)state;
-    for (Way way = 0; way < WAYS; way++) {
-        Case *p = begin_dots(SN_CLUSTER_PACK, way);
-        Value *w = param(p, SN_BF16, "2, 130, 70");
-        result(p, apply(p, SN_OP_PACK, &(AttrPack){.panel = p->target.panel}, w, NULL));
-        Kernel *kernel = generate(p);
-        void *handle;
-        KernelFunction *function = compile(kernel, &handle);
-        Array *in = random_input(p, w, NULL, 3);
-        Run run = {.buffer = {bytes_of(in)}};
-        launch(p, kernel, function, NULL, &run, 1);
-        int64_t panel = p->target.panel, panels = (69 + panel) / panel;
-        const uint16_t *made = run.buffer[1];
-        for (int64_t i = 0; i < in->count; i++) {
-            int64_t n = i % 70, k = i / 70 % 130, of = i / 70 / 130 * panels + n / panel;
-            uint32_t bits = (uint32_t)made[((of * 65 + k / 2) * panel + n % panel) * 2 + k % 2] << 16;
-            float x;
-            memcpy(&x, &bits, sizeof x);
-            assert_true(x == (float)in->f[i]);
-        }
-        dlclose(handle);
-        free(run.buffer[0]), free(run.buffer[1]);
-        sn_arena_free(p->arena);
+    Case *p = begin_dots(SN_CLUSTER_PACK, DOTS);
+    Value *w = param(p, SN_BF16, "2, 130, 70");
+    result(p, apply(p, SN_OP_PACK, &(AttrPack){.panel = p->target.panel}, w, NULL));
+    Kernel *kernel = generate(p);
+    void *handle;
+    KernelFunction *function = compile(kernel, &handle);
+    Array *in = random_input(p, w, NULL, 3);
+    Run run = {.buffer = {bytes_of(in)}};
+    launch(p, kernel, function, NULL, &run, 1);
+    int64_t panel = p->target.panel, panels = (69 + panel) / panel;
+    const uint16_t *made = run.buffer[1];
+    for (int64_t i = 0; i < in->count; i++) {
+        int64_t n = i % 70, k = i / 70 % 130, of = i / 70 / 130 * panels + n / panel;
+        uint32_t bits = (uint32_t)made[((of * 65 + k / 2) * panel + n % panel) * 2 + k % 2] << 16;
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        assert_true(x == (float)in->f[i]);
     }
+    dlclose(handle);
+    free(run.buffer[0]), free(run.buffer[1]);
+    sn_arena_free(p->arena);
 }
 
 /* Operands that are not bf16 both, as they lie, have more bits than pairs: they are widened. */
