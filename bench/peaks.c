@@ -29,6 +29,7 @@ struct PeakMeter {
     Device *device;
     Module *module;
     void *buffer[2]; /* MEMORY_BYTES each */
+    RateKernel multiply;
     Peaks best;
 };
 
@@ -88,9 +89,9 @@ static Status fma_burst(PeakMeter *m, double *rate, double *even) {
     *rate = *even = 0;
     for (int i = 0; i < FMA_TRIES; i++) {
         double seconds;
-        TRY(launch(m, SN_RATE_FMA, FMA_ROUNDS, items, &seconds));
-        double chains = ((const float *)m->buffer[1])[1];
-        double now = 2.0 * chains * lanes * FMA_ROUNDS * (double)items / seconds;
+        TRY(launch(m, m->multiply, FMA_ROUNDS, items, &seconds));
+        double chains = ((const float *)m->buffer[1])[1], each = m->multiply == SN_RATE_DOT ? 4 : 2;
+        double now = each * chains * lanes * FMA_ROUNDS * (double)items / seconds;
         if (now <= *rate) continue;
         *rate = now;
         *even = balance(m, items);
@@ -110,6 +111,14 @@ Status sn_peak_meter_fma(PeakMeter *m, double *rate) {
     }
     if (rate) *rate = most;
     return NULL;
+}
+
+Status sn_peak_meter_dots(PeakMeter *m) {
+    m->multiply = SN_RATE_DOT;
+    m->best.fma = m->best.balance = 0;
+    double rate;
+    TRY(sn_peak_meter_fma(m, &rate));
+    return rate > 0 ? NULL : sn_fail(SN_UNSUPPORTED, "unsupported: dot products of bf16 on this processor");
 }
 
 Status sn_peak_meter_copy(PeakMeter *m, double *rate) {

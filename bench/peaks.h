@@ -7,7 +7,7 @@
 
 typedef struct Peaks {
     int threads;
-    double fma;     /* float32 multiply-adds, FLOP/s (two FLOPs each) */
+    double fma;     /* float32 multiply-adds, FLOP/s (two FLOPs each), or what sn_peak_meter_dots says */
     double copy;    /* bytes/s, read and written, of a copy between buffers larger than caches usually are */
     double read;    /* bytes/s of a sum over such a buffer */
     double balance; /* of the try that `fma` is from: what the least busy thread did, by an even share; 1 is
@@ -23,6 +23,9 @@ typedef struct PeakMeter PeakMeter;
  * `cache_dir` as in sn_CompileOptions. Takes 192 MB of memory until it is freed. */
 Status sn_peak_meter_new(int threads, const char *cache_dir, PeakMeter **out);
 void sn_peak_meter_free(PeakMeter *meter); /* NULL is allowed */
+
+/* From now on multiply-adds are those of dot products of bf16. SN_UNSUPPORTED where the processor has none. */
+Status sn_peak_meter_dots(PeakMeter *meter);
 
 /* One measurement of the multiply-adds, or of both memory rates (of reading alone: `copies` false). A burst
  * in which a thread came late is repeated a few times. *rate (may be NULL): of this one, FLOP/s or bytes/s

@@ -26,6 +26,10 @@ END
 rows gemm_bench 4
 rows attention_bench 4
 
+# Operands of bf16, where the processor has dot products of them.
+"$SINTER_BUILD/bench/kernels/gemm_bench" --quick --no-peers --bf16 >"$folder/out" 2>"$folder/err" ||
+    grep -qF unsupported "$folder/err" || { cat "$folder/err"; exit 1; }
+
 for words in "gemm_bench 3x4" "gemm_bench 3x4x5y" "attention_bench 1x2x3x4x5:causal" "attention_bench 1x2x0x4x5"; do
     read -r program shape <<<"$words"
     if "$SINTER_BUILD/bench/kernels/$program" --shape "$shape" >/dev/null 2>"$folder/err"; then

@@ -326,7 +326,7 @@ int main(int count, char **words) {
     if (!sn_kernel_bench_options(&b.bench, count, words, "BxHxQxKxD[:causal]", &code)) return code;
     b.bench.arena = sn_arena_new();
     if (!b.bench.arena) return 1;
-    Status status = run_all(&b);
+    Status status = b.bench.bf16 ? sn_fail(SN_UNSUPPORTED, "unsupported: attention of bf16") : run_all(&b);
     if (status) fprintf(stderr, "%s: %s\n", words[0], sn_error_message(status));
     code = status != NULL;
     sn_error_free(status);

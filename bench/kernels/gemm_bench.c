@@ -4,12 +4,14 @@
  *
  *   gemm_bench --shape 1024x3072x768 --threads 1,2
  *
- * A time is that of one product. `of peak` is held against the float32 multiply-adds that the same threads
- * did right before and right after each turn, and is the median over the turns that count (sn_kernel_measure);
+ * A time is that of one product. `of peak` is held against the float32 multiply-adds (with --bf16, whose operands
+ * are, dot products of bf16) that the same threads
+ * (with --bf16: dot products of bf16) did right before and right after each turn, and is the median over the turns that count (sn_kernel_measure);
  * `discarded` is the share of those that do not; `of roofline` against the lesser of that and of what reading the
  * operands and the result once at the measured read bandwidth allows. */
 #include "clock.h"
 #include "harness.h"
+#include "number.h"
 #include "onednn.h"
 #include "onnx_writer.h"
 #include <math.h>
@@ -92,15 +94,18 @@ typedef struct Gemm {
     sn_Model *model;
     /* The case at hand. */
     sn_Context *context;
-    float *x; /* (M, K) */
-    float *y; /* (copies, M, N), of oneDNN */
+    void *x, *y; /* (M, K), and (copies, M, N) of oneDNN; of type_of(g) */
 } Gemm;
+
+static DType type_of(const Gemm *g) {
+    return g->bench.bf16 ? SN_BF16 : SN_F32;
+}
 
 /* ---- the model ---- */
 
 static int copies_of(const Gemm *g, int64_t N, int64_t K) {
     if (g->bench.hot) return 1;
-    int64_t copies = COLD_BYTES / ((int64_t)sizeof(float) * N * K) + 1;
+    int64_t copies = COLD_BYTES / (sn_dtype_bytes(type_of(g)) * N * K) + 1;
     return copies > COPIES_MOST ? COPIES_MOST : (int)copies;
 }
 
@@ -111,10 +116,11 @@ static Status make_model(Gemm *g, int64_t N, int64_t K) {
     const int64_t input[2] = {-1, K}, output[2] = {-1, N}, weight[2] = {K, N};
     for (int i = 0; i < g->copies; i++) {
         const char *x = sn_arena_printf(arena, "x%d", i), *y = sn_arena_printf(arena, "y%d", i);
-        const char *w = sn_writer_weight(writer, sn_arena_printf(arena, "w%d", i), SN_F32, 2, weight, 1, 0);
-        sn_writer_input(writer, x, SN_F32, 2, input, dims);
+        const char *w =
+            sn_writer_weight(writer, sn_arena_printf(arena, "w%d", i), type_of(g), 2, weight, 1, 0);
+        sn_writer_input(writer, x, type_of(g), 2, input, dims);
         sn_writer_op2(writer, "MatMul", y, x, w);
-        sn_writer_output(writer, y, SN_F32, 2, output, dims);
+        sn_writer_output(writer, y, type_of(g), 2, output, dims);
     }
     Status status = sn_kernel_model(&g->bench, writer, &g->model);
     sn_arena_free(arena);
@@ -136,25 +142,42 @@ static Status run_ours(void *user, int count, double *seconds) {
     return NULL;
 }
 
-static void fill_weights(void *user, int copy, float *w) {
+static void fill_weights(void *user, int copy, void *w) {
     const Tensor *tensor = weight_of(user, copy);
     sn_tensor_copy(tensor, 0, tensor->count, w);
 }
 
+static double element(const Gemm *g, const void *data, int64_t i) {
+    return g->bench.bf16 ? sn_bf16_to(((const uint16_t *)data)[i]) : (double)((const float *)data)[i];
+}
+
+/* (M, K), uniform around 0 with deviation 1, in type_of(g); NULL without memory. */
+static void *random_rows(const Gemm *g, const Shape *s) {
+    int64_t count = s->M * s->K;
+    float *wide = sn_kernel_random(count, 1);
+    for (int64_t i = 0; wide && g->bench.bf16 && i < count; i++) {
+        uint16_t narrow = sn_bf16_from((double)wide[i]);
+        memcpy((char *)wide + i * (int64_t)sizeof narrow, &narrow, sizeof narrow);
+    }
+    return wide;
+}
+
 /* Elements spread over y (M, N) of `copy`, against sums in double precision. */
-static Status check(const Gemm *g, const char *who, const Shape *s, int copy, const float *y) {
+static Status check(const Gemm *g, const char *who, const Shape *s, int copy, const void *y) {
     const Tensor *w = weight_of(g, copy);
+    double rounded = g->bench.bf16 ? 0x1p-8 : 0;
     for (int64_t i = 0; i < SAMPLES; i++) {
         int64_t m = i * 7919 % s->M, n = i * 104729 % s->N;
         double sum = 0, size = 0;
         for (int64_t k = 0; k < s->K; k++) {
-            double product = (double)g->x[m * s->K + k] * sn_tensor_get(w, k * s->N + n);
+            double product = element(g, g->x, m * s->K + k) * sn_tensor_get(w, k * s->N + n);
             sum += product;
             size += fabs(product);
         }
-        if (fabs(sum - (double)y[m * s->N + n]) > 1e-5 * size)
-            return sn_fail(SN_INTERNAL, "%s computes %g instead of %g at (%lld, %lld)", who,
-                           (double)y[m * s->N + n], sum, (long long)m, (long long)n);
+        double is = element(g, y, m * s->N + n);
+        if (fabs(sum - is) > 1e-5 * size + rounded * fabs(sum))
+            return sn_fail(SN_INTERNAL, "%s computes %g instead of %g at (%lld, %lld)", who, is, sum,
+                           (long long)m, (long long)n);
     }
     return NULL;
 }
@@ -163,7 +186,7 @@ static Status bind(Gemm *g, const sn_Program *program, const Shape *s) {
     sn_ContextOptions options = {.size = sizeof options};
     TRY(sn_context_new(program, &options, &g->context));
     const int64_t extent[2] = {s->M, s->K};
-    sn_Tensor x = {.element_type = sn_dtype_onnx(SN_F32), .rank = 2, .extent = extent, .data = g->x};
+    sn_Tensor x = {.element_type = sn_dtype_onnx(type_of(g)), .rank = 2, .extent = extent, .data = g->x};
     for (int i = 0; i < g->copies; i++) TRY(sn_context_set_input(g->context, i, &x));
     TRY(sn_context_run(g->context));
     for (int i = 0; i<g->copies; i += g->copies> 1 ? g->copies - 1 : 1) {
@@ -176,8 +199,8 @@ static Status bind(Gemm *g, const sn_Program *program, const Shape *s) {
 
 /* ---- the tables ---- */
 
-static double traffic(const Shape *s) {
-    return sizeof(float) *
+static double traffic(const Gemm *g, const Shape *s) {
+    return (double)sn_dtype_bytes(type_of(g)) *
            ((double)s->M * (double)s->K + (double)s->K * (double)s->N + (double)s->M * (double)s->N);
 }
 
@@ -194,10 +217,10 @@ static void add_row(Gemm *g, const Shape *s, const char *who, const Timing *t, c
     row[GEMM_MEDIAN] = sn_cell_number(each);
     row[GEMM_MIN] = sn_cell_number(t->min / g->copies);
     row[GEMM_FLOPS] = sn_cell_number(flops / each);
-    row[GEMM_BYTES] = sn_cell_number(traffic(s) / each);
+    row[GEMM_BYTES] = sn_cell_number(traffic(g, s) / each);
     row[GEMM_PEAK] = sn_cell_number(flops * g->copies / t->could);
     if (peaks->read > 0) {
-        double most = fmin(peaks->fma, peaks->read * flops / traffic(s));
+        double most = fmin(peaks->fma, peaks->read * flops / traffic(g, s));
         row[GEMM_ROOF] = sn_cell_number(flops / each / most);
     }
     row[GEMM_RATIO] = sn_cell_number(t->median / ours->median);
@@ -260,7 +283,7 @@ static Status measure(Gemm *g, int at, const Shape *s, OnednnProduct *dnnl) {
     Runner runner[SN_KERNEL_RUNNERS_MOST] = {{"sinter", g, run_ours}};
     int count = 1;
     if (dnnl) runner[count++] = (Runner){sn_onednn_name(), dnnl, sn_onednn_product_run};
-    if (g->bench.peer_process.process) TRY(add_peer(g, at, s, &runner[count++]));
+    if (g->bench.peer_process.process && !g->bench.bf16) TRY(add_peer(g, at, s, &runner[count++]));
     Timing timing[SN_KERNEL_RUNNERS_MOST];
     Peaks peaks;
     TRY(sn_kernel_measure(&g->bench, at, s->M <= FEW_ROWS, runner, count, timing, &peaks));
@@ -274,13 +297,14 @@ static Status run_case(Gemm *g, int at, const sn_Program *program, const Shape *
             (long long)s->N, (long long)s->K, g->bench.threads[at], g->copies);
     OnednnProduct *dnnl = NULL;
     bool with = g->bench.peers && sn_onednn_name();
-    g->x = sn_kernel_random(s->M * s->K, 1);
-    g->y = with ? malloc(sizeof(float) * (size_t)(s->M * s->N) * (size_t)g->copies) : NULL;
+    g->x = random_rows(g, s);
+    g->y =
+        with ? malloc((size_t)sn_dtype_bytes(type_of(g)) * (size_t)(s->M * s->N) * (size_t)g->copies) : NULL;
     Status status = g->x && (g->y || !with) ? NULL : sn_fail(SN_NO_MEMORY, "out of memory for operands");
     if (!status) status = bind(g, program, s);
     if (!status && with)
-        status = sn_onednn_product_new(g->bench.threads[at], s->M, s->N, s->K, g->copies, fill_weights, g,
-                                       g->x, g->y, &dnnl);
+        status = sn_onednn_product_new(g->bench.threads[at], s->M, s->N, s->K, g->copies, g->bench.bf16,
+                                       fill_weights, g, g->x, g->y, &dnnl);
     if (!status) status = measure(g, at, s, dnnl);
     sn_onednn_product_free(dnnl);
     sn_context_free(g->context);

@@ -30,7 +30,10 @@ static bool read_option(KernelBench *bench, int count, char **words, int *i) {
     struct {
         const char *name;
         bool *flag;
-    } flags[] = {{"--quick", &bench->quick}, {"--json", &bench->json}, {"--hot", &bench->hot}};
+    } flags[] = {{"--quick", &bench->quick},
+                 {"--json", &bench->json},
+                 {"--hot", &bench->hot},
+                 {"--bf16", &bench->bf16}};
     for (size_t k = 0; k < sizeof flags / sizeof *flags; k++)
         if (strcmp(word, flags[k].name) == 0) return *flags[k].flag = true;
     if (strcmp(word, "--no-peers") == 0) {
@@ -64,6 +67,7 @@ bool sn_kernel_bench_options(KernelBench *bench, int count, char **words, const 
         "  --peer COMMAND  another participant: \"PYTHON bench/peers/torch_kernels.py\"\n"
         "  --hot           the same data in every run, which caches may keep; otherwise operands that are\n"
         "                  weights come from memory, as in a model\n"
+        "  --bf16          operands of bf16, held against dot products of these (products alone)\n"
         "  --json          instead of Markdown\n",
         words[0], shape_help);
     return false;
@@ -146,6 +150,7 @@ Status sn_kernel_bench_open(KernelBench *bench) {
     if (bench->peer && bench->peers) TRY(start_peer(bench));
     for (int i = 0; i < bench->thread_count; i++) {
         TRY(sn_peak_meter_new(bench->threads[i], NULL, &bench->meter[i]));
+        if (bench->bf16) TRY(sn_peak_meter_dots(bench->meter[i]));
         TRY(bench->quick ? sn_peak_meter_fma(bench->meter[i], NULL) : sn_peak_meter_all(bench->meter[i]));
     }
     return NULL;

@@ -31,7 +31,8 @@ typedef struct KernelBench {
     /* Options. */
     bool quick; /* few shapes, few turns: whether it works, rather than how fast it is */
     bool peers, json;
-    bool hot; /* one set of data for every run, which the caches may keep */
+    bool bf16; /* operands of bf16, held against dot products of these */
+    bool hot;  /* one set of data for every run, which the caches may keep */
     int thread_count, threads[SN_KERNEL_THREADS_MOST];
     int shape_count;
     const char *shape[SN_KERNEL_SHAPES_MOST]; /* as given; none: the benchmark's own */

@@ -8,6 +8,7 @@
 struct OnednnProduct {
     int threads, copies;
     int64_t M, N, K;
+    dnnl_data_type_t type;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_desc_t description;
@@ -27,31 +28,37 @@ const char *sn_onednn_name(void) {
     return "oneDNN";
 }
 
-static Status matrix(dnnl_memory_desc_t *out, int64_t rows, int64_t columns, dnnl_format_tag_t layout) {
+static Status matrix(const OnednnProduct *p, dnnl_memory_desc_t *out, int64_t rows, int64_t columns,
+                     dnnl_format_tag_t layout) {
     const dnnl_dims_t extent = {rows, columns};
-    TRY_DNNL(dnnl_memory_desc_init_by_tag(out, 2, extent, dnnl_f32, layout));
+    TRY_DNNL(dnnl_memory_desc_init_by_tag(out, 2, extent, p->type, layout));
     return NULL;
 }
 
-static Status make_product(OnednnProduct *p, const float *x, float *y) {
+static size_t element_bytes(const OnednnProduct *p) {
+    return p->type == dnnl_bf16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+static Status make_product(OnednnProduct *p, const void *x, void *y) {
     dnnl_memory_desc_t source, weights, result;
-    TRY(matrix(&source, p->M, p->K, dnnl_ab));
-    TRY(matrix(&weights, p->K, p->N, dnnl_format_tag_any));
-    TRY(matrix(&result, p->M, p->N, dnnl_ab));
+    TRY(matrix(p, &source, p->M, p->K, dnnl_ab));
+    TRY(matrix(p, &weights, p->K, p->N, dnnl_format_tag_any));
+    TRY(matrix(p, &result, p->M, p->N, dnnl_ab));
     dnnl_matmul_desc_t wanted;
     TRY_DNNL(dnnl_matmul_desc_init(&wanted, &source, &weights, NULL, &result));
     TRY_DNNL(dnnl_primitive_desc_create(&p->description, &wanted, NULL, p->engine, NULL));
     TRY_DNNL(dnnl_primitive_create(&p->product, p->description));
     TRY_DNNL(dnnl_memory_create(&p->x, &source, p->engine, (void *)x));
     for (int i = 0; i < p->copies; i++)
-        TRY_DNNL(dnnl_memory_create(&p->y[i], &result, p->engine, y + i * p->M * p->N));
+        TRY_DNNL(dnnl_memory_create(&p->y[i], &result, p->engine,
+                                    (char *)y + (size_t)i * (size_t)(p->M * p->N) * element_bytes(p)));
     return NULL;
 }
 
 /* w[copy] from the row-major `plain`, in the layout that the product chose. */
-static Status rearrange(OnednnProduct *p, float *plain, int copy) {
+static Status rearrange(OnednnProduct *p, void *plain, int copy) {
     dnnl_memory_desc_t from;
-    TRY(matrix(&from, p->K, p->N, dnnl_ab));
+    TRY(matrix(p, &from, p->K, p->N, dnnl_ab));
     const dnnl_memory_desc_t *to = dnnl_primitive_desc_query_md(p->description, dnnl_query_weights_md, 0);
     TRY_DNNL(dnnl_memory_create(&p->w[copy], to, p->engine, DNNL_MEMORY_ALLOCATE));
     dnnl_memory_t source;
@@ -71,8 +78,8 @@ static Status rearrange(OnednnProduct *p, float *plain, int copy) {
     return NULL;
 }
 
-static Status fill_all(OnednnProduct *p, void (*fill)(void *user, int copy, float *w), void *user) {
-    float *plain = malloc((size_t)p->N * (size_t)p->K * sizeof *plain);
+static Status fill_all(OnednnProduct *p, void (*fill)(void *user, int copy, void *w), void *user) {
+    void *plain = malloc((size_t)p->N * (size_t)p->K * element_bytes(p));
     if (!plain) return sn_fail(SN_NO_MEMORY, "out of memory for weights");
     Status status = NULL;
     for (int i = 0; i < p->copies && !status; i++) {
@@ -92,13 +99,14 @@ static Status open_product(OnednnProduct *p) {
     return p->w && p->y ? NULL : sn_fail(SN_NO_MEMORY, "out of memory for weights");
 }
 
-Status sn_onednn_product_new(int threads, int64_t M, int64_t N, int64_t K, int copies,
-                             void (*fill)(void *user, int copy, float *w), void *user, const float *x,
-                             float *y, OnednnProduct **out) {
+Status sn_onednn_product_new(int threads, int64_t M, int64_t N, int64_t K, int copies, bool bf16,
+                             void (*fill)(void *user, int copy, void *w), void *user, const void *x, void *y,
+                             OnednnProduct **out) {
     *out = NULL;
     OnednnProduct *p = calloc(1, sizeof *p);
     if (!p) return sn_fail(SN_NO_MEMORY, "out of memory");
     *p = (OnednnProduct){.threads = threads, .copies = copies, .M = M, .N = N, .K = K};
+    p->type = bf16 ? dnnl_bf16 : dnnl_f32;
     Status status = open_product(p);
     if (!status) status = make_product(p, x, y);
     if (!status) status = fill_all(p, fill, user);
