@@ -13,6 +13,14 @@ static bool is_large(const Value *b) {
     return !sn_dim_is(b->type.dim[0], &depth) || depth >= LEAST;
 }
 
+/* Whether the kernel has panels of that element type for a matrix of so many rows. */
+static bool has_panels(Dim rows, DType dtype) {
+    int64_t K;
+    if (dtype == SN_F32) return true;
+    if (!sn_dim_is(rows, &K)) return false;
+    return dtype == SN_I8 || K % 2 == 0; /* two rows share a word */
+}
+
 static bool wants_packing(const Pass *pass, const Graph *graph, const Node *node) {
     if (node->op != SN_OP_CONTRACT || node->setup || ((const AttrContract *)node->attr)->packed) return false;
     const Value *b = node->input[1];
@@ -20,15 +28,10 @@ static bool wants_packing(const Pass *pass, const Graph *graph, const Node *node
     if (sn_dim_equals(end[-1], 0) || sn_dim_equals(end[-2], 0)) return false; /* panels of nothing */
     if (pass->target->panel <= 0 || !sn_dtype_is_float(b->type.dtype) || b->type.dtype == SN_F64)
         return false;
+    if (!has_panels(end[-2], b->type.dtype)) return false;
     if (b->producer && b->producer->setup) return true;
-    return graph->states.count > 0 && b->type.dtype == SN_F32 && is_large(b);
-}
-
-/* Whether the kernel has panels of that element type for a matrix of so many rows, while the left operand is f32. */
-static bool has_panels(Dim rows, DType dtype) {
-    int64_t K;
-    if (!sn_dim_is(rows, &K)) return false;
-    return dtype == SN_I8 || K % 2 == 0; /* two rows share a word */
+    bool pays = b->type.dtype == SN_F32 || b->type.dtype == SN_BF16;
+    return graph->states.count > 0 && pays && is_large(b);
 }
 
 /* Whether two rows share a byte and eight a word: whole numbers of four bits, with factors for blocks of rows. */
