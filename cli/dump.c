@@ -1,10 +1,10 @@
 /* dump: the model at any stage of its compilation, as text. */
 #include "cli.h"
 #include "cpu/cpu.h"
+#include "cuda/cuda.h"
 #include "session.h"
 #include "text_form.h"
 #include "tuning_file.h"
-#include <stdlib.h>
 
 typedef struct Dump {
     Text text;
@@ -52,12 +52,10 @@ static Status read_target(Cli *cli, Target *target) {
         return NULL;
     }
     if (file) return sn_cli_usage(cli, "--tuning goes with --target cpu");
-    char *end = NULL;
-    long sm = strncmp(name, "cuda:sm_", 8) == 0 ? strtol(name + 8, &end, 10) : 0;
-    if (end && *end == 'a') end++; /* sm_90a: Sinter uses what the architecture has in either spelling */
-    if (!end || *end || sm < 50 || sm > 200)
-        return sn_cli_usage(cli, "--target: '%s' is not cpu or cuda:sm_NN", name);
-    sn_target_cuda(target, (int)sm);
+    CudaName cuda;
+    if (!sn_cuda_name(name, &cuda) || !cuda.sm)
+        return sn_cli_usage(cli, "--target: '%s' is neither cpu nor cuda:sm_NN, from cuda:sm_80 on", name);
+    sn_target_cuda(target, cuda.sm);
     target->precision = sn_option_precision(&cli->options);
     return NULL;
 }

@@ -89,9 +89,8 @@ static const char tune_notes[] =
     "Every product with weights is timed in a few forms, as part of the model with these shapes; a form\n"
     "that is clearly quicker than the usual one gets a line of the file (-o; stdout without). On a GPU the\n"
     "forms are the generated kernel and what cuBLASLt proposes. With --loss the products are those of a\n"
-    "training step. Lines that\n"
-    "the file has for other products and other kinds of machine stay. Nothing but --tuning reads it: equal\n"
-    "inputs, kind of machine and file give equal bits.\n";
+    "training step. Lines that the file has for other products and other kinds of machine stay. Nothing\n"
+    "but --tuning reads it: equal inputs, kind of machine and file give equal bits.\n";
 
 static const Verb verbs[] = {
     {"bench", "MODEL...", "time models, eager beside compiled", 1, 1 << 20, sn_cli_bench, bench_options,
@@ -211,10 +210,11 @@ int main(int count, char **words) {
     if (version || help) return report(NULL, &(Cli){0}, NULL);
     const Verb *verb = find_verb(name);
     if (verb) return run(verb, count - 2, words + 2);
-    if (*name)
-        fprintf(stderr, "sinter: unknown verb '%s'\n", name);
-    else
+    if (*name) {
+        fprintf(stderr, "sinter: unknown verb '%s'\n`sinter -h` lists those that there are\n", name);
+    } else {
         fprintf(stderr, "sinter: a verb is missing\n");
-    print_verbs(stderr);
+        print_verbs(stderr);
+    }
     return 2;
 }

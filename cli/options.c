@@ -46,7 +46,8 @@ static const Row table[OPTION_COUNT] = {
                         .most = 1 << 24},
     [OPTION_OPSET] = {"--opset", KIND_INTEGER, "N", "version of the operator set (17)", .least = 1,
                       .most = 1000},
-    [OPTION_DTYPE] = {"--dtype", KIND_TEXT, "f32|f16|bf16", "of weights and activations (f32)"},
+    [OPTION_DTYPE] = {"--dtype", KIND_CHOICE, "f32|f16|bf16", "of weights and activations (f32)",
+                      "f32,f16,bf16"},
     [OPTION_KV_CACHE] =
         {"--kv-cache", KIND_FLAG, NULL,
          "gpt2, llama: past.N.key and past.N.value in, present.N.key and present.N.value out"},
@@ -312,25 +313,36 @@ static bool take(Arena *arena, const Row *row, const char *word, OptionValue *va
     return good;
 }
 
-static Status bad_value(const Row *row, const char *word) {
+/* "md,csv,json" as prose: "md, csv, json". */
+static const char *spaced(Arena *arena, const char *choices) {
+    Text text = sn_text(arena);
+    for (; *choices; choices++) sn_text_put(&text, *choices == ',' ? ", " : choices, *choices == ',' ? 2 : 1);
+    return sn_text_string(&text);
+}
+
+static Status bad_value(Arena *arena, const Row *row, const char *word) {
     if (row->kind == KIND_INTEGER || row->kind == KIND_INTEGERS)
         return sn_fail(SN_INVALID, "%s: '%s' is not a whole number from %lld to %lld", row->name, word,
                        (long long)row->least, (long long)row->most);
     if (row->kind == KIND_NUMBER)
         return sn_fail(SN_INVALID, "%s: '%s' is not a number from 0 on", row->name, word);
-    return sn_fail(SN_INVALID, "%s: '%s' is not %s", row->name, word,
-                   row->choices ? row->choices : row->value);
+    if (row->kind == KIND_BYTES || row->kind == KIND_BUDGET)
+        return sn_fail(SN_INVALID, "%s: '%s' is not a number of bytes, as 4096, 500M or 1.5G%s", row->name,
+                       word, row->kind == KIND_BUDGET ? ", nor a share up to 100%" : "");
+    if (row->choices)
+        return sn_fail(SN_INVALID, "%s: '%s' is none of %s", row->name, word, spaced(arena, row->choices));
+    return sn_fail(SN_INVALID, "%s: '%s' is not %s", row->name, word, row->value);
 }
 
 static Status take_value(Arena *arena, const Row *row, const char *word, OptionValue *value) {
     if (row->kind != KIND_CHOICES && row->kind != KIND_INTEGERS)
-        return take(arena, row, word, value) ? NULL : bad_value(row, word);
+        return take(arena, row, word, value) ? NULL : bad_value(arena, row, word);
     *value = (OptionValue){0};
     for (const char *at = word;; at++) {
         size_t length = strcspn(at, ",");
         char *element = sn_arena_string(arena, at);
         element[length] = '\0';
-        if (!take(arena, row, element, value)) return bad_value(row, element);
+        if (!take(arena, row, element, value)) return bad_value(arena, row, element);
         at += length;
         if (!*at) return NULL;
     }
@@ -385,11 +397,16 @@ const char *sn_option_name(OptionId id) {
     return table[id].name;
 }
 
+/* Explanations stand in a column; below an option that is too long for it. */
+enum { HELP_COLUMN = 28 };
+
 void sn_options_print(Text *text, const OptionId *accepted) {
     for (; *accepted; accepted++) {
         const Row *row = &table[*accepted];
         char left[64];
         snprintf(left, sizeof left, "%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
-        sn_text_add(text, "  %-28s %s\n", left, row->help);
+        const char *gap = strlen(left) > HELP_COLUMN ? "\n" : "";
+        sn_text_add(text, "  %-*s%s%*s %s\n", HELP_COLUMN, left, gap, *gap ? HELP_COLUMN + 2 : 0, "",
+                    row->help);
     }
 }

@@ -198,7 +198,7 @@ static void summarise(Arena *arena, Table *table, const char *name, const Tensor
     summarise_values(tensor, row);
 }
 
-/* Before the run, with `context` NULL, only the names are looked at. */
+/* Before the run, with `context` NULL, only the names are looked at. What is loaded again is told apart by its suffix. */
 static Status save_outputs(Cli *cli, const sn_Model *model, const sn_Context *context) {
     const OptionValue *value = &cli->options.value[OPTION_OUTPUT];
     for (int i = 0; i < value->count; i++) {
@@ -206,6 +206,9 @@ static Status save_outputs(Cli *cli, const sn_Model *model, const sn_Context *co
         const char *file;
         Tensor tensor;
         TRY(split_output(cli, model, value->text[i], &output, &file));
+        const char *suffix = strrchr(file, '.');
+        if (!suffix || (strcmp(suffix, ".npy") != 0 && strcmp(suffix, ".pb") != 0))
+            return sn_cli_usage(cli, "--output: %s ends neither in .npy nor in .pb", file);
         if (!context) continue;
         TRY(output_tensor(context, output, &tensor));
         TRY(sn_save_tensor(file, &tensor, sn_model_output(model, output).name));

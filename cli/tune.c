@@ -2,6 +2,7 @@
 #include "tune.h"
 #include "cli.h"
 #include "model_bench.h"
+#include "parts.h"
 #include "tuning_file.h"
 #include <unistd.h>
 
@@ -64,7 +65,10 @@ static Status tune_model(Cli *cli, const sn_Model *model, const char *path) {
 
 Status sn_cli_tune(Cli *cli) {
     sn_Model *model;
-    TRY(sn_model_open(cli->options.argument[0], &model));
+    const char *path = cli->options.argument[0];
+    if (sn_parts_is(path))
+        return sn_cli_usage(cli, "%s is a compiled program; what is tuned is a model", path);
+    TRY(sn_model_open(path, &model));
     Status status = tune_model(cli, model, sn_option_text(&cli->options, OPTION_OUT_FILE, NULL));
     sn_model_close(model);
     return status;

@@ -22,7 +22,8 @@ static bool is_cpu(const char *device) {
 }
 
 static Status unknown_device(const char *device) {
-    return sn_fail(SN_UNSUPPORTED, "device \"%s\" is unsupported: there are cpu, cuda, cuda:N and cuda:sm_NN",
+    return sn_fail(SN_UNSUPPORTED,
+                   "device \"%s\" is unsupported: there are cpu, cuda, cuda:N and cuda:sm_NN, from sm_80 on",
                    device);
 }
 

@@ -109,6 +109,7 @@ expect 0 "" dump "$llama" -o "$folder/graph.txt"
 grep -q "stage fused" "$folder/graph.txt" || { echo "FAILED: dump -o"; failures=$((failures + 1)); }
 expect 2 "there is no pass 'fry'" dump "$llama" --after fry
 expect 2 "--target: 'tpu'" dump "$llama" --target tpu
+expect 2 "from cuda:sm_80 on" dump "$llama" --target cuda:sm_75
 expect 2 "--stage: 'fry'" dump "$llama" --stage fry
 expect 1 "cannot be written" dump "$llama" -o "$folder/absent/graph.txt"
 
@@ -135,6 +136,7 @@ expect 1 "unsupported" "${run[@]}" --device abacus
 expect 1 "limit" "${run[@]}" --memory-limit 1K
 expect 2 "NAME=4x256" run "$llama" --shape input_ids
 expect 2 "NAME=@FILE" run "$llama" --output logits
+expect 2 "neither in .npy nor in .pb" "${run[@]}" --output "logits=@$folder/eager.txt"
 expect 2 "--memory-limit: '1T'" run "$llama" --memory-limit 1T
 expect 2 "--rtol: '-1'" run "$llama" --rtol -1
 

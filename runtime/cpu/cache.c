@@ -41,7 +41,8 @@ static Status make_folders(Arena *arena, const char *path) {
         char here = *at;
         *at = '\0';
         if (mkdir(partial, 0700) != 0 && errno != EEXIST)
-            return sn_fail(SN_IO, "cache folder %s cannot be made: %s", partial, strerror(errno));
+            return sn_fail(SN_IO, "cache folder %s cannot be made: %s (SINTER_CACHE names another)", partial,
+                           strerror(errno));
         *at = here;
         if (!here) return NULL;
     }
