@@ -536,6 +536,8 @@ static void features_are_those_of_the_macros(void **state) {
                      __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"));
     assert_int_equal(*sn_features_missing(arena, "avx512vnni") == '\0',
                      __builtin_cpu_supports("avx512vnni") != 0);
+    assert_int_equal(*sn_features_missing(arena, "avx512bf16") == '\0',
+                     __builtin_cpu_supports("avx512bf16") != 0);
     assert_int_equal(*sn_features_missing(arena, "fma4") == '\0', __builtin_cpu_supports("fma4") != 0);
 #endif
     sn_arena_free(arena);

@@ -36,6 +36,20 @@ done
 "$SINTER" dump "$model" --stage kernels --tuning "$folder/own" >"$folder/followed"
 grep -qF "#define SN_GEMM_KC 32" "$folder/usual" && say "a piece of 32 is the usual one: the check is void"
 grep -qF "#define SN_GEMM_KC 32" "$folder/followed" || say "the kernels do not follow the file"
+# Products of bf16 by dot products, or widened, whichever the fact says; both are as near.
+"$SINTER" make bert --dtype bf16 --layers 1 --d-model 64 --heads 2 --d-ff 128 --vocab 50 --context 16 -o "$folder/narrow.onnx"
+for percent in 50 200; do
+    echo "$kind facts dot_percent=$percent stream_bytes=0" >"$folder/facts$percent"
+    "$SINTER" dump "$folder/narrow.onnx" --stage kernels --tuning "$folder/facts$percent" >"$folder/kernels$percent"
+    for mode in compiled eager; do
+        "$SINTER" run "$folder/narrow.onnx" --shape input_ids=2x7 --tuning "$folder/facts$percent" --mode $mode \
+            --output last_hidden_state=@"$folder/$mode$percent.npy" >/dev/null || say "$mode at $percent %"
+        "$SINTER" run "$folder/narrow.onnx" --shape input_ids=2x7 --tuning "$folder/facts50" --rtol 0.03 --atol 0.03 \
+            --expect last_hidden_state=@"$folder/$mode$percent.npy" >/dev/null || say "$mode at $percent % differs"
+    done
+done
+grep -qF "#define SN_TILE_B 6" "$folder/kernels50" && say "dot products where they are slow"
+grep -qF "#define SN_TILE_B 6" "$folder/kernels200" || say "no dot products where they are quick"
 "$SINTER" bench "$model" --tuning "$folder/own" --modes compiled --threads 1 --warmup 1 --iters 1 >/dev/null || say "bench"
 "$SINTER" compile "$model" --tuning "$folder/own" -o "$folder/saved" 2>/dev/null || say "compile"
 "$SINTER" run "$folder/saved" --shape input_ids=2x7 --expect last_hidden_state=@"$folder/want.npy" >/dev/null || say "saved"
