@@ -26,10 +26,11 @@ MASKS = ["attention_mask", "token_type_ids"]
 
 class Case:
     """One model with one shape. KIND and SIZES are what `sinter make` and torch_peer.py take; QUANTISE what quantise.py does to
-    it, and then PyTorch takes no part."""
+    it, and then PyTorch takes no part. OPTIONS are sinter's own, TORCH what PyTorch's side has besides.
+    Under autocast onnxruntime, which has none, computes in f32."""
 
-    def __init__(self, kind, sizes, shape, high, turns, make="", past=0, torch="", state="", quantise=""):
-        self.state, self.quantise = state, quantise
+    def __init__(self, kind, sizes, shape, high, turns, make="", past=0, torch="", options="", quantise=""):
+        self.options, self.quantise = options, quantise
         self.kind, self.sizes, self.high, self.make, self.torch = kind, sizes, high, make, torch
         self.rounds, self.runs = turns
         self.shapes = [f"input_ids={shape}"]
@@ -51,7 +52,12 @@ CASES = {
     "minilm-1x128": Case("bert", MINILM, "1x128", 2, (7, 10)),
     "llama-4x256": Case("llama", LLAMA, "4x256", 10000, (5, 1)),
     "gpt2-decode-512": Case("gpt2", f"{GPT2} --context 1024", "1x1", 50257, (7, 5), make="--kv-cache", past=512,
-                            torch="--past 512", state="--state past.*=present.*"),
+                            torch="--past 512", options="--state past.*=present.*"),
+    "gpt2-bf16-1x256": Case("gpt2", f"{GPT2} --context 256", "1x256", 50257, (7, 3), torch="--autocast bf16",
+                            options="--autocast bf16"),
+    "gpt2-bf16-4x256": Case("gpt2", f"{GPT2} --context 256", "4x256", 50257, (5, 1), torch="--autocast bf16",
+                            options="--autocast bf16"),
+    "bert-bf16-1x128": Case("bert", BERT, "1x128", 2, (7, 5), torch="--autocast bf16", options="--autocast bf16"),
     "gpt2-int8-1x256": Case("gpt2", f"{GPT2} --context 256", "1x256", 50257, (5, 3), quantise="int8"),
     "gpt2-int8-1x1": Case("gpt2", f"{GPT2} --context 256", "1x1", 50257, (7, 10), quantise="int8"),
     "bert-int8-1x128": Case("bert", BERT, "1x128", 2, (5, 5), quantise="int8"),
@@ -127,9 +133,10 @@ def measure_all(arguments):
                 else:
                     more = ["--runs", str(case.runs), "--warmup", "2"]
                     more += ["--mode", "compiled" if case.quantise else "compiled,eager"]
-                    # Numbers that are rounded to bytes in each run fall to either side: these are compared by tests.
-                    more += ["--check"] if arguments.onnxruntime and case.quantise != "int8" else []
-                    more += [f"--sinter-options={case.state}"] if case.state else []
+                    # Numbers that are rounded to few bits in each run fall to either side: these are compared by tests.
+                    rounds = case.quantise == "int8" or "--autocast" in case.options
+                    more += ["--check"] if arguments.onnxruntime and not rounds else []
+                    more += [f"--sinter-options={case.options}"] if case.options else []
                     measure("compare.py", case, threads, arguments, case.rounds, result, more)
             except (subprocess.CalledProcessError, OSError) as problem:
                 print(f"suite: {result}: {problem}", file=sys.stderr)
