@@ -89,8 +89,7 @@ static Value *mask_padding(Call *c, Value *mask, Value *length, const Heads *hea
     if (length->type.rank != 1) return sn_call_invalid(c, "lengths of rank %d", length->type.rank);
     Builder *b = c->builder;
     DType dtype = heads->q->type.dtype;
-    AttrIota columns = {length->type.dtype, heads->k->type.dim[2], sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
-    Value *column = sn_build(b, SN_OP_IOTA, &columns, 0, NULL);
+    Value *column = sn_build_positions(b, length->type.dtype, heads->k->type.dim[2], 0);
     Value *inside = sn_build2(b, SN_OP_LESS, NULL, column, sn_call_unsqueeze(c, length, 1, 3));
     if (!mask) return inside;
     if (mask->type.dtype == SN_BOOL) return sn_build2(b, SN_OP_AND, NULL, mask, inside);

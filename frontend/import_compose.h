@@ -46,9 +46,7 @@ static inline bool has_input(Call *c, int k) {
 }
 /* 0, 1, … of an axis, with `after` axes of extent 1 behind it, so that it broadcasts along its axis. */
 static inline Value *count_up(Call *c, DType dtype, Dim extent, int after) {
-    AttrIota attr = {dtype, extent, sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
-    Value *value = sn_build(c->builder, SN_OP_IOTA, &attr, 0, NULL);
-    return after > 0 ? sn_call_unsqueeze(c, value, 1, after) : value;
+    return sn_build_positions(c->builder, dtype, extent, after);
 }
 /* A size as a number of `dtype`. */
 static inline Value *size_number(Call *c, Dim size, DType dtype) {

@@ -245,9 +245,7 @@ Value *sn_import_arg(Call *c) {
     const int64_t axes[1] = {axis};
     Value *extreme = sn_call_reduce(c, (OpCode)c->row->parameter, x, 1, axes, true);
     Value *hit = sn_call_failed(c) ? NULL : is_extreme(c, x, extreme);
-    AttrIota attr = {SN_I64, x->type.dim[axis], sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
-    Value *index = sn_build(b, SN_OP_IOTA, &attr, 0, NULL);
-    if (rank > axis + 1) index = sn_call_unsqueeze(c, index, 1, rank - axis - 1);
+    Value *index = sn_build_positions(b, SN_I64, x->type.dim[axis], rank - axis - 1);
     Value *none = last ? sn_call_scalar(c, SN_I64, -1) : sn_build_dims(b, 1, &x->type.dim[axis], true);
     Value *found = sn_build3(b, SN_OP_WHERE, NULL, hit, index, none);
     if (sn_call_failed(c)) return NULL;

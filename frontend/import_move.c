@@ -236,11 +236,8 @@ static Value *trilu_at_run_time(Call *c, bool upper) {
     Value *x = c->input[0];
     Type type = x->type;
     if (type.rank < 2) return sn_call_invalid(c, "an input of rank %d", type.rank);
-    Dim zero = sn_dim(c->dims, 0), one = sn_dim(c->dims, 1);
-    AttrIota rows = {SN_I64, type.dim[type.rank - 2], zero, one};
-    AttrIota columns = {SN_I64, type.dim[type.rank - 1], zero, one};
-    Value *row = sn_call_unsqueeze(c, sn_build(c->builder, SN_OP_IOTA, &rows, 0, NULL), 1, 1);
-    Value *column = sn_build(c->builder, SN_OP_IOTA, &columns, 0, NULL);
+    Value *row = sn_build_positions(c->builder, SN_I64, type.dim[type.rank - 2], 1);
+    Value *column = sn_build_positions(c->builder, SN_I64, type.dim[type.rank - 1], 0);
     Value *k = sn_build_reshape(c->builder, c->input[1], 0, NULL);
     Value *edge = sn_build2(c->builder, SN_OP_ADD, NULL, row, k);
     Value *kept = sn_build2(c->builder, SN_OP_LESS_EQUAL, NULL, upper ? edge : column, upper ? column : edge);

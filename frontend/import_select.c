@@ -3,9 +3,7 @@
 
 /* 0, 1, ... along an axis that has `after` axes behind it. */
 static Value *positions(Call *c, Dim extent, int after) {
-    AttrIota attr = {SN_I64, extent, sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
-    Value *value = sn_build(c->builder, SN_OP_IOTA, &attr, 0, NULL);
-    return after > 0 ? sn_call_unsqueeze(c, value, 1, after) : value;
+    return sn_build_positions(c->builder, SN_I64, extent, after);
 }
 
 Value *sn_import_eye_like(Call *c) {

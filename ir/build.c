@@ -91,6 +91,15 @@ Value *sn_build_scalar(Builder *builder, DType dtype, double value) {
     return sn_build_constant(builder, tensor);
 }
 
+Value *sn_build_positions(Builder *builder, DType dtype, Dim extent, int after) {
+    Dims *dims = builder->graph->dims;
+    AttrIota attr = {dtype, extent, sn_dim(dims, 0), sn_dim(dims, 1)};
+    Value *value = sn_build(builder, SN_OP_IOTA, &attr, 0, NULL);
+    Dim shape[SN_MAX_RANK] = {extent};
+    for (int k = 1; k <= after; k++) shape[k] = attr.step;
+    return value && after > 0 ? sn_build_reshape(builder, value, 1 + after, shape) : value;
+}
+
 Value *sn_build_dims(Builder *builder, int count, const Dim *dim, bool scalar) {
     return sn_build(builder, SN_OP_DIMS, &(AttrDims){count, dim, scalar}, 0, NULL);
 }

@@ -197,6 +197,8 @@ Value *sn_build3(Builder *builder, OpCode op, const void *attr, Value *a, Value 
 
 Value *sn_build_constant(Builder *builder, const Tensor *tensor);
 Value *sn_build_scalar(Builder *builder, DType dtype, double value); /* shape [] */
+/* 0, 1, … extent − 1 along one axis, with `after` axes of extent 1 behind it, so that it broadcasts along its own. */
+Value *sn_build_positions(Builder *builder, DType dtype, Dim extent, int after);
 Value *sn_build_dims(Builder *builder, int count, const Dim *dim, bool scalar);
 Value *sn_build_cast(Builder *builder, Value *value, DType to); /* the value itself when it has that dtype */
 

@@ -86,11 +86,9 @@ static Value *new_state(Graph *graph, uint64_t seed) {
 
 /* The same seed, and the next run. */
 static Status count_run(Graph *graph, Value *state) {
-    Dims *dims = graph->dims;
-    AttrIota steps = {SN_I64, sn_dim(dims, 2), sn_dim(dims, 0), sn_dim(dims, 1)}; /* 0, 1 */
     Builder b = {
         .graph = graph, .region = graph->body, .group = graph->next_group++, .phase = SN_PHASE_UPDATE};
-    Value *next = op2(&b, SN_OP_ADD, state, sn_build(&b, SN_OP_IOTA, &steps, 0, NULL));
+    Value *next = op2(&b, SN_OP_ADD, state, sn_build_positions(&b, SN_I64, sn_dim(graph->dims, 2), 0));
     if (next) sn_state_next(graph, state, next);
     return b.status;
 }

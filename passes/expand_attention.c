@@ -26,9 +26,9 @@ static Value *mask_future(Builder *b, Value *scores, Dim offset) {
     if (!scores) return NULL;
     Dims *dims = b->graph->dims;
     Dim rows = scores->type.dim[2], columns = scores->type.dim[3], one = sn_dim(dims, 1);
-    AttrIota row = {SN_I64, rows, offset, one}, column = {SN_I64, columns, sn_dim(dims, 0), one};
+    AttrIota row = {SN_I64, rows, offset, one};
     Value *i = sn_build_reshape(b, sn_build(b, SN_OP_IOTA, &row, 0, NULL), 2, (Dim[]){rows, one});
-    Value *j = sn_build(b, SN_OP_IOTA, &column, 0, NULL);
+    Value *j = sn_build_positions(b, SN_I64, columns, 0);
     Value *keep = op2(b, SN_OP_LESS_EQUAL, j, i);
     return sn_build3(b, SN_OP_WHERE, NULL, keep, scores, sn_build_scalar(b, scores->type.dtype, -INFINITY));
 }

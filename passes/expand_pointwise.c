@@ -54,9 +54,7 @@ Value *sn_expand_softplus(Builder *b, Node *node) {
 
 /* Which elements are dropped, for a run that drops; `limit` is of u32 []. */
 static Value *dropped(Builder *b, Type type, int64_t number, Value *seed, Value *run, Value *limit) {
-    Dims *dims = b->graph->dims;
-    AttrIota position = {SN_I64, sn_type_count(dims, type), sn_dim(dims, 0), sn_dim(dims, 1)};
-    Value *index = sn_build(b, SN_OP_IOTA, &position, 0, NULL);
+    Value *index = sn_build_positions(b, SN_I64, sn_type_count(b->graph->dims, type), 0);
     index = sn_build_reshape(b, index, type.rank, type.dim);
     return op2(b, SN_OP_LESS, sn_build3(b, SN_OP_RANDOM, &(AttrRandom){number}, seed, run, index), limit);
 }

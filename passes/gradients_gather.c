@@ -44,8 +44,7 @@ static Value *next_position(Builder *b, Value *at, Value *position, Dim extent) 
 /* 0, 1 … along `axis` of a tensor of `rank` axes, 1 along the others */
 static Value *axis_position(Builder *b, int rank, int axis, Dim extent) {
     Dims *dims = b->graph->dims;
-    AttrIota iota = {SN_I64, extent, sn_dim(dims, 0), sn_dim(dims, 1)};
-    Value *index = sn_build(b, SN_OP_IOTA, &iota, 0, NULL);
+    Value *index = sn_build_positions(b, SN_I64, extent, 0);
     Dim shape[SN_MAX_RANK];
     for (int i = 0; i < rank; i++) shape[i] = i == axis ? extent : sn_dim(dims, 1);
     return index ? sn_build_reshape(b, index, rank, shape) : NULL;

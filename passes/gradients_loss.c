@@ -11,10 +11,8 @@ static Value *on_row(Builder *b, Value *v) {
 
 /* 1 for the row's label, 0 for other classes, as a condition. */
 static Value *is_label(Builder *b, Value *index, Dim classes) {
-    Dims *dims = b->graph->dims;
-    AttrIota iota = {SN_I32, classes, sn_dim(dims, 0), sn_dim(dims, 1)};
     Value *label = index ? sn_build_cast(b, index, SN_I32) : NULL;
-    return op2(b, SN_OP_EQUAL, sn_build(b, SN_OP_IOTA, &iota, 0, NULL), label);
+    return op2(b, SN_OP_EQUAL, sn_build_positions(b, SN_I32, classes, 0), label);
 }
 
 /* With d = dy, 0 for ignored rows, and w, s, C as the operator has them:

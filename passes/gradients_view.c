@@ -342,12 +342,7 @@ static Value *ceiling_value(Builder *b, const AttrView *view, Dim dim) {
 }
 
 static Value *axis_value(Builder *b, const AttrView *view, Dim dim) {
-    Dims *dims = b->graph->dims;
-    AttrIota iota = {SN_I64, dim->operand[0], sn_dim(dims, 0), sn_dim(dims, 1)};
-    Value *x = sn_build(b, SN_OP_IOTA, &iota, 0, NULL);
-    Dim shape[SN_MAX_RANK];
-    for (int i = 0; i < view->rank; i++) shape[i] = i == dim->value ? dim->operand[0] : sn_dim(dims, 1);
-    return x ? sn_build_reshape(b, x, view->rank, shape) : NULL;
+    return sn_build_positions(b, SN_I64, dim->operand[0], view->rank - 1 - (int)dim->value);
 }
 
 /* What an index expression over the view's axes is at each element, broadcastable to the view's shape. */
