@@ -336,7 +336,8 @@ static bool calls_random(const KernelIr *kernel) {
 void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
     sn_text_add(out, "#define SN_VECTOR_BYTES %d\n%s\n", kernel->target->vector_bytes,
                 sn_device_text("vector.h"));
-    if (maths || calls(kernel, true)) sn_text_add(out, "%s\n", sn_device_text("vector_math.h"));
+    if (maths || calls(kernel, true))
+        sn_text_add(out, "%s\n%s\n", sn_device_text("vector_exp.h"), sn_device_text("vector_math.h"));
     if (calls(kernel, false)) sn_text_add(out, "%s\n", sn_device_text("vector_integer.h"));
     if (calls_random(kernel)) sn_text_add(out, "%s\n", sn_device_text("vector_random.h"));
     sn_text_add(out, "%s\n", sn_device_text("dims.h"));

@@ -136,6 +136,20 @@ static void check_functions(void *code) {
     }
 }
 
+/* 1 + erf x, to units in the last place of one, and relative to itself where it is not small. */
+static void check_one_plus_erf(void *code) {
+    fill(in, -6, 3);
+    ((void (*)(const float *, float *, float *, float *, int64_t))find(code, "probe_one_plus_erf"))(in, v, p,
+                                                                                                    s, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        double truth = erfc(-(double)in[i]), error = fabs(v[i] - truth);
+        if (isnan(truth) ? !isnan(v[i]) : !(error <= 1.5 * 0x1p-23) || (in[i] >= -2 && error > 3e-6 * truth))
+            fail_msg("1 + erf(%a) = %a, %g off", in[i], v[i], error);
+        if (memcmp(&v[i], &s[i], 4) && !isnan(truth))
+            fail_msg("1 + erf(%a) = %a whole, %a scalar", in[i], v[i], s[i]);
+    }
+}
+
 static void check_pow(void *code) {
     static const float special[] = {0,    -0.0f,   1,        -1,       2,           -2,        3,
                                     -3,   0.5f,    -0.5f,    INFINITY, -INFINITY,   NAN,       1e-45f,
@@ -286,6 +300,7 @@ static void each(void *state, void (*check)(void *)) {
 }
 static void test_functions(void **state) {
     each(*state, check_functions);
+    each(*state, check_one_plus_erf);
 }
 static void test_pow(void **state) {
     each(*state, check_pow);

@@ -2,7 +2,7 @@
  *
  * Contract for the code generator. A kernel's text is, in this order:
  *   1. #define SN_VECTOR_BYTES 64, 32 or 16 (when absent: what the compiler's flags allow);
- *   2. the text of vector.h, then vector_math.h and vector_integer.h when their functions are used,
+ *   2. the text of vector.h, then vector_exp.h with vector_math.h and vector_integer.h when their functions are used,
  *      then the #defines of a template and its text (gemm.h, attention.h);
  *   3. `struct SnContext { ... };` with whatever the holes read (buffers, symbols, int *fault);
  *   4. the hole functions and the entry `int k(void *const *, const int64_t *, int64_t, int64_t)`.

@@ -1,6 +1,6 @@
 /* Floating-point functions of the C dialect: sn_NAME_{f32,f64}_{v,s}.
  *
- * Contract for the code generator: after vector.h. One argument: exp log log1p tanh erf sigmoid sin cos tan
+ * Contract for the code generator: after vector.h and vector_exp.h. One argument: exp log log1p tanh erf sigmoid sin cos tan
  * sinh cosh asin acos atan asinh acosh atanh sqrt rsqrt reciprocal floor ceil trunc round (half to even) abs
  * neg sign, and isnan, isinf (results are masks). Two: pow, fmod (sign of the dividend), mod (sign of the
  * divisor). Three: fma (a * b + c). Form s has the bits of form v. f32 exp, log, tanh, erf, sigmoid, sin, cos
@@ -11,26 +11,6 @@
 #ifndef SN_DEVICE_VECTOR_MATH_H
 #define SN_DEVICE_VECTOR_MATH_H
 
-#define SN_C(x)      sn_splat_f32(x)
-#define SN_INFINITY  __builtin_inff()
-#define SN_EACH_LANE for (int i = 0; i < SN_LANES; i++)
-
-/* One rounding, exactly: error terms of products hang on it. */
-SN_INLINE vf32 sn_fma_f32_v(vf32 a, vf32 b, vf32 c) {
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__)
-    return __builtin_ia32_vfmaddps512_mask(a, b, c, (uint16_t)-1, 4);
-#elif SN_VECTOR_BYTES == 32 && defined(__FMA__)
-    return __builtin_ia32_vfmaddps256(a, b, c);
-#elif SN_VECTOR_BYTES == 16 && defined(__FMA__)
-    return __builtin_ia32_vfmaddps(a, b, c);
-#elif defined(__FMA__) || !defined(__x86_64__)
-    SN_EACH_LANE c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-    return c;
-#else
-    /* The product is exact in double, so this errs by the second rounding alone. */
-    return SN_CONVERT(SN_CONVERT(a, vf64) * SN_CONVERT(b, vf64) + SN_CONVERT(c, vf64), vf32);
-#endif
-}
 SN_INLINE vf32 sn_sqrt_f32_v(vf32 x) {
 #if SN_VECTOR_BYTES == 64 && defined(__AVX512F__) && !defined(__clang__)
     return __builtin_ia32_sqrtps512_mask(x, x, (uint16_t)-1, 4);
@@ -44,39 +24,6 @@ SN_INLINE vf32 sn_sqrt_f32_v(vf32 x) {
     SN_EACH_LANE x[i] = __builtin_sqrtf(x[i]);
     return x;
 #endif
-}
-/* The larger and the smaller of x and a bound that is a number; a NaN in x stays, as the machine's
- * instructions return their second operand then. */
-SN_INLINE vf32 sn_at_least(vf32 x, vf32 bound) {
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__) && !defined(__clang__)
-    return __builtin_ia32_maxps512_mask(bound, x, x, (uint16_t)-1, 4);
-#elif SN_VECTOR_BYTES == 32 && defined(__AVX__)
-    return __builtin_ia32_maxps256(bound, x);
-#elif SN_VECTOR_BYTES == 16 && defined(__SSE__)
-    return __builtin_ia32_maxps(bound, x);
-#else
-    return sn_select_f32_v(bound > x, bound, x);
-#endif
-}
-SN_INLINE vf32 sn_at_most(vf32 x, vf32 bound) {
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__) && !defined(__clang__)
-    return __builtin_ia32_minps512_mask(bound, x, x, (uint16_t)-1, 4);
-#elif SN_VECTOR_BYTES == 32 && defined(__AVX__)
-    return __builtin_ia32_minps256(bound, x);
-#elif SN_VECTOR_BYTES == 16 && defined(__SSE__)
-    return __builtin_ia32_minps(bound, x);
-#else
-    return sn_select_f32_v(bound < x, bound, x);
-#endif
-}
-#define SN_POLY1(x, a, b)  sn_fma_f32_v(x, SN_C(b), SN_C(a))
-#define SN_POLY(x, a, ...) sn_fma_f32_v(x, __VA_ARGS__, SN_C(a)) /* a + x * (the rest) */
-
-SN_INLINE vf32 sn_signed_as(vf32 magnitude, vf32 sign) {
-    return (vf32)(((vi32)magnitude & INT32_MAX) | ((vi32)sign & INT32_MIN));
-}
-SN_INLINE vf32 sn_abs_f32_v(vf32 x) {
-    return (vf32)((vi32)x & INT32_MAX);
 }
 SN_INLINE vf32 sn_neg_f32_v(vf32 x) {
     return -x;
@@ -114,44 +61,6 @@ SN_INLINE vf32 sn_trunc_f32_v(vf32 x) {
     return sn_signed_as(sn_floor_f32_v(sn_abs_f32_v(x)), x);
 }
 
-/* x * 2^n for an integer n in [-252, 254], which is `shifted` less 1.5 * 2^23; rounded once. */
-SN_INLINE vf32 sn_scale_by(vf32 x, vf32 shifted) {
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__)
-    return __builtin_ia32_scalefps512_mask(x, shifted - 0x1.8p23f, x, (uint16_t)-1, 4);
-#else
-    vi32 n = (vi32)shifted - 0x4b400000, half = n >> 1;
-    return x * (vf32)((half + 127) << 23) * (vf32)((n - half + 127) << 23);
-#endif
-}
-
-/* x = n ln 2 + r with |r| <= ln 2 / 2: returns r, and n in *shifted as sn_scale_by wants it. */
-SN_INLINE vf32 sn_exp_split(vf32 x, vf32 *shifted) {
-    *shifted = sn_fma_f32_v(x, SN_C(0x1.715476p+0f), SN_C(0x1.8p23f));
-    vf32 n = *shifted - 0x1.8p23f, r = sn_fma_f32_v(n, SN_C(-0x1.62e430p-1f), x);
-    return sn_fma_f32_v(n, SN_C(0x1.05c610p-29f), r);
-}
-/* 2^n e^r, where e^r = 1 + r + r^2 P(r). */
-SN_INLINE vf32 sn_exp_join(vf32 r, vf32 shifted) {
-    vf32 p = SN_POLY(
-        r, 0.499999934f,
-        SN_POLY(r, 0.1666652f, SN_POLY(r, 0.0416683956f, SN_POLY1(r, 0.0083687862f, 0.00138144023f))));
-    p = sn_fma_f32_v(sn_fma_f32_v(p, r, SN_C(1)), r, SN_C(1));
-    return sn_scale_by(p, shifted);
-}
-/* e^(x + low) for a small `low`. */
-SN_INLINE vf32 sn_exp_pair(vf32 x, vf32 low) {
-    vf32 shifted, r = sn_exp_split(sn_at_most(sn_at_least(x, SN_C(-105)), SN_C(90)), &shifted);
-    return sn_exp_join(r + low, shifted);
-}
-/* e^x for x in [-105, 90], or NaN. */
-SN_INLINE vf32 sn_exp_within(vf32 x) {
-    vf32 shifted, r = sn_exp_split(x, &shifted);
-    return sn_exp_join(r, shifted);
-}
-SN_INLINE vf32 sn_exp_f32_v(vf32 x) {
-    return sn_exp_within(sn_at_most(sn_at_least(x, SN_C(-105)), SN_C(90)));
-}
-
 /* x = 2^e * m with m in [sqrt(1/2), sqrt 2), for finite positive x, subnormal ones too; returns m. */
 SN_INLINE vf32 sn_split_exponent(vf32 x, vf32 *e) {
     vi32 tiny = x < 0x1p-126f;
@@ -178,49 +87,6 @@ SN_INLINE vf32 sn_log_f32_v(vf32 x) {
     vf32 low = sn_fma_f32_v(e, SN_C(0x1.7f7d1cp-20f), f * z * p);
     low = sn_fma_f32_v(z, SN_C(-0.5f), low);
     return sn_log_special(x, sn_fma_f32_v(e, SN_C(0x1.62e4p-1f), f + low));
-}
-
-/* Below 0.625 x + x^3 P(x^2), above 1 - 2 / (e^2x + 1). */
-SN_INLINE vf32 sn_tanh_f32_v(vf32 x) {
-    vf32 a = sn_abs_f32_v(x), z = x * x;
-    vf32 large = 1 - 2 / (sn_exp_within(sn_at_most(a + a, SN_C(40))) + 1);
-    vf32 p = SN_POLY(
-        z, -0.333332819f,
-        SN_POLY(z, 0.133314418f, SN_POLY(z, -0.0537396895f, SN_POLY1(z, 0.0206390129f, -0.00570491146f))));
-    return sn_signed_as(sn_select_f32_v(a < 0.625f, sn_fma_f32_v(p * z, a, a), large), x);
-}
-
-/* Below 0.9 x + x Q(x^2), above 1 - e^(-t + t P(t)) with t = |x|; from 4 on it is one. */
-SN_INLINE vf32 sn_erf_f32_v(vf32 x) {
-    vf32 a = sn_abs_f32_v(x), t = sn_at_most(a, SN_C(4)), z = t * t;
-    vf32 p = SN_POLY(
-        t, -0.106119692f,
-        SN_POLY(t, 0.023660144f, SN_POLY(t, -0.00359383417f, SN_POLY1(t, 0.000310744445f, -1.00171142e-5f))));
-    p = SN_POLY(t, -0.12863141f, SN_POLY(t, -0.635221446f, p));
-    vf32 large = 1 - sn_exp_within(sn_fma_f32_v(p, t, -t));
-    vf32 q =
-        SN_POLY(z, 0.112821407f, SN_POLY(z, -0.0267789052f, SN_POLY1(z, 0.00501195769f, -0.000609033517f)));
-    q = SN_POLY(z, 0.128379154f, SN_POLY(z, -0.376125233f, q));
-    return sn_signed_as(sn_select_f32_v(a < 0.9f, sn_fma_f32_v(q, t, t), large), x);
-}
-
-/* 1 + erf x to 1.5 units in the last place of one, and to 3e-6 of itself down to -2: e^(t P(t)) with t = |x| is
- * 1 - erf t. One range instead of erf's two, since what is added to one needs no digits of its own near 0. */
-SN_INLINE vf32 sn_one_plus_erf_f32_v(vf32 x) {
-    vf32 t = sn_at_most(sn_abs_f32_v(x), SN_C(10));
-    vf32 z = t * t; /* the polynomial by pairs, so that less has to wait for what is before it */
-    vf32 p = sn_fma_f32_v(z, SN_POLY1(t, 0.000308802566f, -3.14402091e-5f),
-                          SN_POLY1(t, -0.000536931373f, -0.0010324029f));
-    p = sn_fma_f32_v(z, p, SN_POLY1(t, -0.102919612f, 0.0195839585f));
-    p = sn_fma_f32_v(z, p, SN_POLY1(t, -1.12838025f, -0.636597734f));
-    vf32 e = sn_exp_within(sn_at_least(p * t, SN_C(-105)));
-    return sn_select_f32_v(x < 0, e, 2 - e);
-}
-
-/* 1 / (1 + e^-x), written in e^-|x|, which cannot overflow. */
-SN_INLINE vf32 sn_sigmoid_f32_v(vf32 x) {
-    vf32 below = (vf32)((vi32)x | INT32_MIN), e = sn_exp_within(sn_at_least(below, SN_C(-105)));
-    return sn_select_f32_v(x < 0, e, SN_C(1)) / (1 + e);
 }
 
 /* Payne and Hanek's reduction (1983) of a large |x|: the product of the 24-bit significand and the 96 bits of

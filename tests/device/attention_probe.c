@@ -3,6 +3,8 @@
  * kv_heads, rows, columns, causal (queries are the last rows). */
 #include "vector.h"
 
+#include "vector_exp.h"
+
 #include "vector_math.h"
 
 #include "tile.h"

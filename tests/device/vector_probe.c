@@ -1,6 +1,8 @@
 /* Every one-argument f32 function over an array in three ways: whole vectors, partial vectors, scalars. */
 #include "vector.h"
 
+#include "vector_exp.h"
+
 #include "vector_math.h"
 
 #include "vector_integer.h"
