@@ -251,22 +251,3 @@ Value *sn_import_trilu(Call *c) {
     if (k) attr.k = sn_call_dim(c, k, "k");
     return sn_build1(c->builder, SN_OP_TRILU, &attr, c->input[0]);
 }
-
-/* ---- branches ---- */
-
-/* A condition that is known now picks its branch, whose nodes take the place of this one. */
-Value *sn_import_if(Call *c) {
-    const Onnx__GraphProto *then = sn_call_graph(c, "then_branch"), *other = sn_call_graph(c, "else_branch");
-    if (sn_call_failed(c)) return NULL;
-    double condition;
-    if (!sn_value_is_splat(c->input[0], &condition))
-        return sn_call_unsupported(c, "a condition that is only known in a run");
-    const Onnx__GraphProto *branch = condition != 0 ? then : other;
-    if ((int)branch->n_output != c->output_count)
-        return sn_call_invalid(c, "a branch of %zu outputs", branch->n_output);
-    Builder builder = *c->builder;
-    Status status = sn_import_subgraph(c->import, branch, 0, NULL, c->output);
-    *c->builder = builder;
-    if (status) return sn_call_latch(c, status);
-    return c->output[0];
-}

@@ -2,6 +2,7 @@
 #include "import.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- constants ---- */
 
@@ -183,11 +184,46 @@ Value *sn_import_unsqueeze(Call *c) {
     return sn_build_reshape(c->builder, c->input[0], rank, extent);
 }
 
+/* The rank that the file declares the node's result to have if it is an output, -1 where it is not. */
+static int declared_rank(const Call *c) {
+    const Onnx__GraphProto *graph = c->import->model->graph;
+    for (size_t i = 0; i < graph->n_output; i++) {
+        const Onnx__ValueInfoProto *info = graph->output[i];
+        if (!info->type || !info->type->tensor_type || !info->type->tensor_type->shape) continue;
+        if (strcmp(info->name, c->node->output[0]) == 0) return (int)info->type->tensor_type->shape->n_dim;
+    }
+    return -1;
+}
+
+/* All axes of extent 1 go. Which of the sizes that only a run knows are 1 must be known now, as the result's rank hangs on
+ * it: none of them, or all where the file declares a result of just the other axes. Binding checks that. */
+static Value *squeeze_all(Call *c) {
+    Type type = c->input[0]->type;
+    Dim extent[SN_MAX_RANK], one = sn_dim(c->dims, 1), two = sn_dim(c->dims, 2);
+    int rank = 0, fixed = 0, symbolic = 0, declared = declared_rank(c);
+    for (int k = 0; k < type.rank; k++) {
+        symbolic += type.dim[k]->kind != SN_DIM_CONST;
+        fixed += type.dim[k]->kind == SN_DIM_CONST && type.dim[k] != one;
+    }
+    if (declared >= 0 && declared != fixed && declared != fixed + symbolic)
+        return sn_call_unsupported(c, "a rank that depends on a run's sizes");
+    bool ones = declared == fixed;
+    for (int k = 0; k < type.rank; k++) {
+        bool constant = type.dim[k]->kind == SN_DIM_CONST;
+        if (constant ? type.dim[k] != one : !ones) extent[rank++] = type.dim[k];
+        if (constant) continue;
+        Status status = sn_graph_check(c->import->graph, ones ? SN_CHECK_EQUAL : SN_CHECK_AT_MOST,
+                                       ones ? one : two, type.dim[k], c->builder->origin);
+        if (status) return sn_call_latch(c, status);
+    }
+    return sn_build_reshape(c->builder, c->input[0], rank, extent);
+}
+
 Value *sn_import_squeeze(Call *c) {
     Type type = c->input[0]->type;
     int count;
     const int64_t *given = sn_call_list(c, "axes", 1, &count);
-    bool all = !given;
+    if (!given && !sn_call_failed(c)) return squeeze_all(c);
     const int64_t *axes = sn_call_failed(c) ? NULL : sn_call_axes(c, given, count, type.rank);
     if (sn_call_failed(c)) return NULL;
     Dim extent[SN_MAX_RANK];
@@ -195,11 +231,9 @@ Value *sn_import_squeeze(Call *c) {
     for (int k = 0, next = 0; k < type.rank; k++) {
         bool named = next < count && axes[next] == k;
         next += named;
-        if (all && type.dim[k]->kind != SN_DIM_CONST)
-            return sn_call_unsupported(c, "a rank that depends on a run's sizes");
         if (named && type.dim[k]->kind == SN_DIM_CONST && !sn_dim_equals(type.dim[k], 1))
             return sn_call_invalid(c, "axis %d has not extent 1", k);
-        if (!(all ? sn_dim_equals(type.dim[k], 1) : named)) extent[rank++] = type.dim[k];
+        if (!named) extent[rank++] = type.dim[k];
     }
     return sn_build_reshape(c->builder, c->input[0], rank, extent);
 }

@@ -169,6 +169,59 @@ static void scales_are_read_where_they_stand(void **state) {
     assert_int_equal(y->count, 24);
 }
 
+/* x < 3 ? table[x] : x / (x - 1), of which one fails for x = 7 and the other for x = 1. */
+static Model *branches_model(Arena *arena) {
+    Model *model = model_new(arena, 17), *then = model_new(arena, 17), *other = model_new(arena, 17);
+    add_input(model, "number", F32, "2");
+    add_integers(model, "one", 1, 1, (int64_t[]){1});
+    add_integers(model, "three", 1, 1, (int64_t[]){3});
+    add_integers(model, "table", 1, 3, (int64_t[]){10, 11, 12});
+    set_int(model, add_node(model, "Cast", "number", "x"), "to", I64);
+    add_node(model, "ReduceMax", "x", "most");
+    add_node(model, "Less", "most three", "small");
+    add_node(then, "Gather", "table x", "a");
+    add_output(then, "a");
+    add_node(other, "Sub", "x one", "d");
+    add_node(other, "Div", "x d", "b");
+    add_output(other, "b");
+    Onnx__NodeProto *node = add_node(model, "If", "small", "y");
+    add_attribute(model, node, "then_branch", GRAPH)->g = &then->graph;
+    add_attribute(model, node, "else_branch", GRAPH)->g = &other->graph;
+    add_output(model, "y");
+    return model;
+}
+
+/* Both branches are computed, without the faults of the one that is not taken. */
+static void conditions_may_depend_on_data(void **state) {
+    Fixture *fixture = *state;
+    static const int64_t x[] = {1, 7, 2}, y[] = {11, 1, 12};
+    for (int k = 0; k < 3; k++) {
+        const Array *result =
+            result_of(fixture, branches_model(fixture->arena), 1, (int64_t[]){2}, (double)x[k]);
+        assert_int_equal(result->count, 2);
+        assert_int_equal(result->i[1], y[k]);
+    }
+}
+
+/* Sizes that only a run knows are not 1 where nothing says so. */
+static void squeezed_sizes_are_checked(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "n,1,4");
+    add_node(model, "Squeeze", "x", "y");
+    add_output(model, "y");
+    model->output[0]->type->tensor_type->shape = NULL;
+    Array *y = (Array *)result_of(fixture, model, 3, (int64_t[]){3, 1, 4}, 1), *out[1];
+    assert_int_equal(y->rank, 2);
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    Array *one = sn_array_new(fixture->arena, SN_F32, 3, (int64_t[]){1, 1, 4});
+    assert_fails(sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){one}, out), SN_INVALID,
+                 "Squeeze");
+    model->output[0] = value_info(model, "y", F32, "4");
+    assert_int_equal(result_of(fixture, model, 3, (int64_t[]){1, 1, 4}, 1)->rank, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(points_may_be_nowhere),
@@ -178,6 +231,8 @@ int main(void) {
         TEST(a_box_of_tuples_moves_parts),
         TEST(scatters_stay_inside),
         TEST(scales_are_read_where_they_stand),
+        TEST(conditions_may_depend_on_data),
+        TEST(squeezed_sizes_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
