@@ -1,5 +1,7 @@
 #include "emit_template.h"
 
+enum { MOST_FILES = sizeof((TemplateUse *)0)->file / sizeof *((TemplateUse *)0)->file };
+
 static const Dialect template_dialect = {
     .fault = "*context->fault = %d;",
     .goes_on = true,
@@ -172,7 +174,8 @@ Status sn_emit_template(Emit *emit, Text *text, Kernel *out) {
     emit->dialect = &template_dialect;
     for (int i = 0; i < use->size.count; i++) sn_push(emit->arena, &emit->param, use->size.at[i]);
     sn_text_add(text, "%s%s\n", use->defines, sn_device_text("tile.h"));
-    for (int i = 0; i < 5 && use->file[i]; i++) sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
+    for (int i = 0; i < MOST_FILES && use->file[i]; i++)
+        sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
     sn_text_add(text, "struct SnContext {\n    void *const *buffers;\n    const int64_t *symbols;\n    int "
                       "*fault;\n};\n\n");
     emit_holes(emit, use, text);
@@ -201,7 +204,8 @@ Status sn_emit_template_cuda(Emit *emit, Text *text, void (*args)(const Emit *em
     emit_holes(emit, use, &functions);
     sn_text_add(&functions, "};\n\n");
     emit_kernel(emit, use, &functions);
-    for (int i = 0; i < 5 && use->file[i]; i++) sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
+    for (int i = 0; i < MOST_FILES && use->file[i]; i++)
+        sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
     args(emit, text);
     sn_text_add(text, "%s", sn_text_string(&functions));
     finish(emit, use, text, out);

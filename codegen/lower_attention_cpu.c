@@ -3,7 +3,7 @@
 
 /* Rows of a head that are read without packing, and how many of those an item shares: SN_ATTENTION_FEW and
  * SN_ATTENTION_SHARE of attention.h. */
-enum { FEW = 8, SHARE = 16 };
+enum { FEW = 8, SHARE = 16, PAIRS = 6 /* SN_TILE_B of words of two bf16 */ };
 
 /* How a work item is cut. Its rows share the packing of keys and values; their sums stay in the second-level cache
  * beside those. */
@@ -45,7 +45,7 @@ static Dim count_items(const KernelIr *kernel, TemplateUse *use, Type q, Type k,
     return sn_dim_mulc(dims, sn_dim_mul(dims, use->after, chunks), cut.padded + 16);
 }
 
-static void set_driver(Attention *a, Cut cut, bool pointers, bool statistics) {
+static void set_driver(Attention *a, Cut cut, bool pairs, bool pointers, bool statistics) {
     KernelIr *kernel = a->lower.kernel;
     TemplateUse *use = a->use;
     const char *number[5];
@@ -53,19 +53,21 @@ static void set_driver(Attention *a, Cut cut, bool pointers, bool statistics) {
     for (int i = 0; i < 5; i++) number[i] = sn_template_number(kernel, use, size[i]);
     use->file[0] = "attention_score.h", use->file[1] = "attention.h";
     use->file[2] = "attention_few.h", use->file[3] = "attention_many.h";
-    use->file[4] = "attention_run.h";
+    use->file[4] = pairs ? "attention_words.h" : "attention_pack.h";
+    use->file[5] = "attention_run.h";
     use->defines = sn_arena_printf(
         kernel->arena,
-        "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_ATTENTION_D %lld\n#define SN_ATTENTION_DV "
+        "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n#define SN_ATTENTION_D "
+        "%lld\n#define SN_ATTENTION_DV "
         "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define SN_ATTENTION_DROPS "
         "%d\n#define "
         "SN_ATTENTION_EMPTY_ZERO %d\n"
         "#define SN_ATTENTION_BLOCKS %d\n#define SN_ATTENTION_FEW %d\n#define SN_ATTENTION_SHARE %d\n"
         "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
         "%d\n",
-        cut.tile.rows, cut.tile.vectors, (long long)a->D, (long long)a->DV, sn_attention_score_kind(a),
-        a->cap != 0, a->state != NULL, a->attr->zero_rows, cut.blocks, FEW, SHARE, cut.chunk, pointers,
-        statistics);
+        cut.tile.rows, cut.tile.vectors, pairs ? PAIRS : 1, (long long)a->D, (long long)a->DV,
+        sn_attention_score_kind(a), a->cap != 0, a->state != NULL, a->attr->zero_rows, cut.blocks, FEW, SHARE,
+        cut.chunk, pointers, statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
@@ -94,6 +96,6 @@ Status sn_lower_attention_cpu(Attention *a) {
     sn_attention_scratch(a, "sn_attention_partial", count_items(a->lower.kernel, use, a->q, a->k, cut));
     for (int i = 0; i < 3 && pointers; i++) pointers = sn_attention_address(a, &operand[i], SN_ADDRESS_PLAIN);
     TRY(a->lower.status);
-    set_driver(a, cut, pointers, statistics);
+    set_driver(a, cut, a->D % 2 == 0 && sn_hole_pairs(&a->lower, a->node->input, 3), pointers, statistics);
     return NULL;
 }

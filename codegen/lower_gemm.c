@@ -10,7 +10,6 @@ enum {
     GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_panel.h */
     WORDS = 5,           /* SN_GEMM_B of panels of bytes in words */
     PAIRS = 6,           /* and of bf16 in words, and SN_TILE_B of these */
-    DOTS_PAY = 200,      /* % of the rate of f32 */
     WIDENED = 128,       /* rows of a panel that are near when they have been widened */
     WORD = 4,            /* bytes of a group: of SN_TILE_B 5 */
     PAIR = 2,            /* bf16 of a word: of SN_TILE_B 6 */
@@ -111,17 +110,6 @@ static bool read_address(Gemm *gemm) {
     return true;
 }
 
-/* Whether an operand is bf16 as it lies. */
-static bool reads_bf16(Gemm *gemm, int operand) {
-    const Value *value = gemm->node->input[operand];
-    if (value->type.dtype != SN_BF16) return false;
-    Dim *axes = sn_view_axes(gemm->lower.dims, gemm->lower.arena, value->type.rank, value->type.dim);
-    sn_lower_nest(&gemm->lower);
-    const Instr *load = sn_lower_pull(&gemm->lower, value, axes);
-    gemm->lower.kernel->nest.count--; /* only looked at */
-    return load->kind == SN_INSTR_LOAD && load->dtype == SN_BF16;
-}
-
 /* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2), f16 (3), i8 (4) or words of i8. */
 static int packed_mode(const Gemm *gemm) {
     int64_t K;
@@ -137,8 +125,7 @@ static int packed_mode(const Gemm *gemm) {
 static void choose_mode(Gemm *gemm) {
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     gemm->word = gemm->mode == WORDS ? WORD : 1;
-    bool pairs = gemm->lower.kernel->target->dot_percent >= DOTS_PAY && (!gemm->mode || gemm->mode == 2) &&
-                 reads_bf16(gemm, 0) && reads_bf16(gemm, 1);
+    bool pairs = (!gemm->mode || gemm->mode == 2) && sn_hole_pairs(&gemm->lower, gemm->node->input, 2);
     if (pairs) gemm->word = PAIR;
     if (pairs && gemm->mode) gemm->mode = PAIRS;
     gemm->depth = sn_dim_ceildiv(gemm->lower.dims, gemm->K, sn_dim(gemm->lower.dims, gemm->word));

@@ -1,8 +1,10 @@
 #include "lower_template.h"
 
 #include "cluster.h"
+#include "view.h"
 
 enum { ARGUMENT_AXIS = 100, VECTOR_AXIS = 110, LANE_AXIS = 111 };
+enum { DOTS_PAY = 200 }; /* % of the rate of f32 */
 
 HoleAxes sn_hole_axes(const KernelIr *kernel, const HoleSpec *spec, bool vector) {
     Dims *dims = kernel->dims;
@@ -66,6 +68,20 @@ void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Va
         stand(user, &axes, to);
         sn_hole_add(lower, use, spec, vector, &axes, read, from, to, count);
     }
+}
+
+bool sn_hole_pairs(Lower *lower, Value *const *operand, int count) {
+    bool pairs = lower->kernel->target->dot_percent >= DOTS_PAY;
+    for (int i = 0; i < count && pairs; i++) {
+        Type type = operand[i]->type;
+        if (type.dtype != SN_BF16) return false;
+        sn_lower_nest(lower);
+        const Instr *load =
+            sn_lower_pull(lower, operand[i], sn_view_axes(lower->dims, lower->arena, type.rank, type.dim));
+        lower->kernel->nest.count--; /* only looked at */
+        pairs = load->kind == SN_INSTR_LOAD && load->dtype == SN_BF16;
+    }
+    return pairs;
 }
 
 /* The anchor's value is the first argument of the epilogue. */

@@ -37,6 +37,10 @@ void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Va
                   const Dim *from, int count, void (*stand)(void *user, const HoleAxes *axes, Dim *to),
                   void *user);
 
+/* Whether products read these operands as words of two bf16: they lie as bf16, and the target's dot products of such words do
+ * more than multiply-adds of f32. */
+bool sn_hole_pairs(Lower *lower, Value *const *operand, int count);
+
 /* The epilogue: stores every result of the cluster whose anchor's value is the hole's first argument x0. */
 Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
                      void (*stand)(void *user, const HoleAxes *axes, Dim *to), void *user);

@@ -199,10 +199,59 @@ static void exact_operands(void **state) {
     check_way(c, WIDENED, 0, NULL);
 }
 
+typedef struct Attends {
+    int D, DV;
+    const char *keys; /* how many */
+    double scale, softcap, dropout;
+    int bias;    /* 0: none, 1: of which columns count, 2: added */
+    bool causal; /* the queries are the last rows; 700 keys or more than these */
+} Attends;
+
+/* Attention of bf16: heads of several widths, steps that begin and end at odd columns, and everything between the products. */
+static void check_attention(const Attends *t) {
+    static const int64_t sizes[] = {1, 9, 2, 17, 1, 40, 3, 3, 0, 20, 1, 101};
+    Case *c = begin_dots(SN_CLUSTER_ATTENTION, DOTS);
+    char text[96];
+    snprintf(text, sizeof text, "B, T, 4*%d", t->D);
+    Value *q = param(c, SN_BF16, text), *operand[5] = {NULL};
+    snprintf(text, sizeof text, "B, T, 4, %d", t->D);
+    operand[0] = transpose(c, reshape(c, q, text), (int[]){0, 2, 1, 3});
+    snprintf(text, sizeof text, "B, 2, %s, %d", t->keys, t->D);
+    operand[1] = param(c, SN_BF16, text);
+    snprintf(text, sizeof text, "B, 2, %s, %d", t->keys, t->DV);
+    operand[2] = param(c, SN_BF16, text);
+    snprintf(text, sizeof text, t->bias == 1 ? "B, 1, 1, %s" : "B, 4, T, %s", t->keys);
+    if (t->bias) operand[3] = param(c, t->bias == 1 ? SN_BOOL : SN_BF16, text);
+    AttrAttention attr = {.scale = t->scale,
+                          .causal = t->causal,
+                          .zero_rows = true,
+                          .softcap = t->softcap,
+                          .dropout = t->dropout,
+                          .number = t->dropout > 0 ? 5 : 0};
+    if (t->causal) attr.offset = sn_dim(c->graph->dims, strcmp(t->keys, "T") == 0 ? 0 : 699);
+    if (t->dropout > 0) operand[4] = param(c, SN_I64, "2");
+    Value *y = sn_build(&c->b, SN_OP_ATTENTION, &attr, operand[4] ? 5 : operand[3] ? 4 : 3, operand);
+    assert_ok(c->b.status);
+    snprintf(text, sizeof text, "B, T, 4*%d", t->DV);
+    result(c, reshape(c, transpose(c, y, (int[]){0, 2, 1, 3}), text));
+    c->low = 0, c->high = 1 << 20;
+    check_way(c, DOTS, 6, sizes);
+}
+
+static void attention(void **state) {
+    (void)state;
+    static const Attends cases[] = {
+        {64, 64, "T", 0.125, 0, 0, 0, true},        {128, 128, "T + 699", 0.0883883, 0, 0, 0, true},
+        {40, 24, "T", 0.17, 0, 0, 1, false},        {18, 70, "T + 699", 0.25, 0.7, 0, 2, true},
+        {96, 96, "T + 699", 0.1, 0, 0.3, 1, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_attention(&cases[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(data),    cmocka_unit_test(views),          cmocka_unit_test(packed),
-        cmocka_unit_test(packing), cmocka_unit_test(exact_operands),
+        cmocka_unit_test(packing), cmocka_unit_test(exact_operands), cmocka_unit_test(attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
 /* Attention without its score matrix: O[b][h][i] = softmax over j of (scale * Q[b][h][i] . K[b][g][j]) times
  * V[b][g][j].
  *
- * Contract for the code generator: after vector.h, vector_math.h and tile.h (SN_TILE_B 1), in this order:
- * attention_score.h, attention.h, attention_few.h, attention_many.h, attention_run.h. #defines before the text:
+ * Contract for the code generator: after vector.h, vector_math.h and tile.h (SN_TILE_B 1, or 6 where queries, keys and
+ * values are all bf16 and D is even: weights are then rounded to bf16 before they meet the values of many rows), in this
+ * order: attention_score.h, attention.h, attention_few.h, attention_many.h, attention_pack.h (or with 6 attention_words.h),
+ * attention_run.h. #defines before the text:
  *
  * - SN_ATTENTION_D, SN_ATTENTION_DV: head sizes of Q and K, and of V and O (DV is D when absent)
  *

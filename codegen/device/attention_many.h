@@ -9,6 +9,11 @@
 /* Rows of scores, and of the queries of one height: one stride, so that one tile function serves both. */
 #define SN_ATTENTION_LDS ((SN_ATTENTION_BN > SN_ATTENTION_D ? SN_ATTENTION_BN : SN_ATTENTION_D) + SN_LANES)
 
+/* d and j in words of two, where operands are bf16. */
+#define SN_ATTENTION_WORD  (SN_TILE_B == 6 ? 2 : 1)
+#define SN_ATTENTION_DEPTH (SN_ATTENTION_D / SN_ATTENTION_WORD)
+#define SN_ATTENTION_LONG  (SN_ATTENTION_BN / SN_ATTENTION_WORD)
+
 #define SN_ATTENTION_SLOTS ((SN_TILE_MR + SN_LANES - 1) / SN_LANES * SN_LANES)
 
 /* What the next step reads, fetched while the one at hand computes: keys and values [j, j1), queries [i, i1).
@@ -24,61 +29,27 @@ typedef struct SnAttentionItem {
     int64_t b, h, g, i0, rows, heights; /* rows of this item, from i0, cut into heights */
     SnAttentionAhead ahead;
     int started[SN_ATTENTION_BLOCKS]; /* the height has sums in `out` */
-    float scale, cap;
+    float scale, rest, cap;           /* of queries, of scores after that (words alone), soft cap */
     SN_ALIGNED_64 float maximum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS]; /* (height, row) */
     SN_ALIGNED_64 float sum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS];
-    SN_ALIGNED_64 float scores[SN_TILE_MR * SN_ATTENTION_LDS];      /* (row, j) of one height */
-    SN_ALIGNED_64 float front[SN_TILE_MR * SN_ATTENTION_LDS];       /* (row, d) of its queries, scaled */
-    SN_ALIGNED_64 float out[SN_ATTENTION_BM * SN_ATTENTION_LDO];    /* (row, d), not yet divided by the sum */
-    SN_ALIGNED_64 float keys[SN_ATTENTION_BN * SN_ATTENTION_D];     /* (panel of j, d, NR) */
-    SN_ALIGNED_64 float values[SN_ATTENTION_BN * SN_ATTENTION_OUT]; /* (panel of d, j, NR) */
+    SN_ALIGNED_64 float scores[SN_TILE_MR * SN_ATTENTION_LDS];        /* (row, j) of one height */
+    SN_ALIGNED_64 SnTileElement front[SN_TILE_MR * SN_ATTENTION_LDS]; /* (row, d) of its queries, scaled */
+    SN_ALIGNED_64 float out[SN_ATTENTION_BM * SN_ATTENTION_LDO]; /* (row, d), not yet divided by the sum */
+    SN_ALIGNED_64 SnTileElement keys[SN_ATTENTION_BN * SN_ATTENTION_DEPTH];   /* (panel of j, d, NR) */
+    SN_ALIGNED_64 SnTileElement values[SN_ATTENTION_LONG * SN_ATTENTION_OUT]; /* (panel of d, j, NR) */
 } SnAttentionItem;
 
-/* The queries of a height, to `front`. */
-SN_INLINE void sn_attention_front(SnAttentionItem *t, int64_t i, int64_t rows) {
-    for (int64_t r = 0; r < rows; r++) {
-        float *to = t->front + r * SN_ATTENTION_LDS;
-        for (int64_t d = 0; d + SN_LANES <= SN_ATTENTION_D; d += SN_LANES)
-            sn_store_f32_v(to + d, t->scale * sn_query_v(t->context, t->b, t->h, i + r, d));
-        for (int64_t d = SN_ATTENTION_D / SN_LANES * SN_LANES; d < SN_ATTENTION_D; d++)
-            to[d] = t->scale * sn_query_s(t->context, t->b, t->h, i + r, d);
-    }
-}
-
-/* Keys j .. j+count, transposed into panels; columns past the count are zero. */
-SN_OUTLINE void sn_attention_pack_keys(SnAttentionItem *t, int64_t j, int64_t count) {
-    for (int64_t l = 0; l < count; l += SN_LANES) {
-        float *to = t->keys + l / SN_TILE_NR * SN_TILE_NR * SN_ATTENTION_D + l % SN_TILE_NR;
-        int64_t d = 0;
-        for (; l + SN_LANES <= count && d + SN_LANES <= SN_ATTENTION_D; d += SN_LANES) {
-            SN_ALIGNED_64 float square[SN_LANES * SN_LANES];
-            for (int64_t r = 0; r < SN_LANES; r++)
-                sn_store_f32_v(square + r * SN_LANES, sn_key_v(t->context, t->b, t->g, j + l + r, d));
-            sn_transpose_square(square, to + d * SN_TILE_NR, SN_TILE_NR);
-        }
-        for (; d < SN_ATTENTION_D; d++)
-            for (int64_t r = 0; r < SN_LANES; r++)
-                to[d * SN_TILE_NR + r] = l + r < count ? sn_key_s(t->context, t->b, t->g, j + l + r, d) : 0;
-    }
-    for (int64_t l = (count + SN_LANES - 1) / SN_LANES * SN_LANES; l % SN_TILE_NR; l += SN_LANES)
-        for (int64_t d = 0; d < SN_ATTENTION_D; d++)
-            sn_store_f32_v(t->keys + (l / SN_TILE_NR * SN_ATTENTION_D + d) * SN_TILE_NR + l % SN_TILE_NR,
-                           (vf32){0});
-}
-
-/* Values j .. j+count into panels; columns from DV on are zero. */
-SN_OUTLINE void sn_attention_pack_values(SnAttentionItem *t, int64_t j, int64_t count) {
-    for (int64_t l = 0; l < count; l++)
-        for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_LANES) {
-            float *to = t->values + (d / SN_TILE_NR * SN_ATTENTION_BN + l) * SN_TILE_NR + d % SN_TILE_NR;
-            if (d + SN_LANES <= SN_ATTENTION_DV) {
-                sn_store_f32_v(to, sn_value_v(t->context, t->b, t->g, j + l, d));
-                continue;
-            }
-            for (int64_t r = 0; r < SN_LANES; r++)
-                to[r] = d + r < SN_ATTENTION_DV ? sn_value_s(t->context, t->b, t->g, j + l, d + r) : 0;
-        }
-}
+/* attention_pack.h and attention_words.h. The queries of a height, scaled, to `front`; keys j .. j+count, transposed into panels,
+ * where columns past the count are zero; and values, where columns from DV on are zero. */
+SN_INLINE void sn_attention_front(SnAttentionItem *t, int64_t i, int64_t rows);
+SN_OUTLINE void sn_attention_pack_keys(SnAttentionItem *t, int64_t j, int64_t count);
+SN_OUTLINE void sn_attention_pack_values(SnAttentionItem *t, int64_t j, int64_t count);
+/* What of the scale queries do not have is multiplied into scores: a panel's. */
+SN_INLINE void sn_attention_scale(SnAttentionItem *t, float scale);
+SN_INLINE void sn_attention_rescale(const SnAttentionItem *t, float *scores, int64_t rows);
+/* The weights of a height, where the tile finds those from column `from` on. */
+SN_INLINE const SnTileElement *sn_attention_weights(SnAttentionItem *t, int64_t rows, int64_t from,
+                                                    int64_t end);
 
 /* The tile of both products: scores by panels of keys, outputs by panels of values. A height has at least
  * half the rows of the tile, so few variants are compiled; the rows of A past those of the height are
@@ -86,8 +57,8 @@ SN_OUTLINE void sn_attention_pack_values(SnAttentionItem *t, int64_t j, int64_t 
 #define SN_ATTENTION_TILE(n)                                                                                 \
     sn_tile_rows(n, SN_TILE_FETCH_NONE, length, a, SN_ATTENTION_LDS, b, c, ldc, accumulate, (const char *)0, \
                  0)
-SN_OUTLINE void sn_attention_tile(int64_t rows, int64_t length, const float *a, const float *b, float *c,
-                                  int64_t ldc, int accumulate) {
+SN_OUTLINE void sn_attention_tile(int64_t rows, int64_t length, const SnTileElement *a,
+                                  const SnTileElement *b, float *c, int64_t ldc, int accumulate) {
     if (SN_TILE_MR > 8 && rows <= 8)
         SN_ATTENTION_TILE(8);
     else if (SN_TILE_MR > 11 && rows <= 11)
@@ -121,13 +92,13 @@ SN_OUTLINE void sn_attention_fetch(SnAttentionAhead *a, const SnContext *context
 #if SN_TILE_NV == 2
 #define SN_NARROW_DECLARE(i) vf32 c##i = {0};
 #define SN_NARROW_ROW(i)                                                                                     \
-    if (SN_TILE_MR > i) c##i += sn_splat_f32(a[(i)*SN_ATTENTION_LDS + k]) * x;
+    if (SN_TILE_MR > i) SN_TILE_ADD(c##i, sn_tile_splat(a[(i)*SN_ATTENTION_LDS + k]), x)
 #define SN_NARROW_KEEP(i)                                                                                    \
     if (SN_TILE_MR > i) sn_store_f32_v(c + (i)*SN_ATTENTION_LDS, c##i);
-SN_OUTLINE void sn_attention_narrow(const float *a, const float *b, float *c) {
+SN_OUTLINE void sn_attention_narrow(const SnTileElement *a, const SnTileElement *b, float *c) {
     SN_TILE_ROWS(SN_NARROW_DECLARE)
-    for (int64_t k = 0; k < SN_ATTENTION_D; k++) {
-        vf32 x = sn_load_f32_v(b + k * SN_TILE_NR);
+    for (int64_t k = 0; k < SN_ATTENTION_DEPTH; k++) {
+        SnTileElements x = sn_tile_operand(b + k * SN_TILE_NR);
         SN_TILE_ROWS(SN_NARROW_ROW)
     }
     SN_TILE_ROWS(SN_NARROW_KEEP)
@@ -145,7 +116,7 @@ SN_OUTLINE SnAttentionSpan sn_attention_score(SnAttentionItem *t, int64_t u, int
         int64_t width = span.end - l < SN_TILE_NR ? span.end - l : SN_TILE_NR;
         int here = state == 2 ? 2 : sn_mask_tile(t->context, t->b, t->h, i, i + rows, j + l, j + l + width);
         float *scores = t->scores + l;
-        const float *keys = t->keys + l * SN_ATTENTION_D;
+        const SnTileElement *keys = t->keys + l * SN_ATTENTION_DEPTH;
         sn_attention_fetch(&t->ahead, t->context);
         if (span.hole < 0 && (SN_ATTENTION_SCORE == 2 || here == 1)) span.hole = l;
         if (here && span.from < 0) span.from = l;
@@ -158,8 +129,9 @@ SN_OUTLINE SnAttentionSpan sn_attention_score(SnAttentionItem *t, int64_t u, int
             sn_attention_narrow(t->front, keys, scores);
 #endif
         } else {
-            sn_attention_tile(rows, SN_ATTENTION_D, t->front, keys, scores, SN_ATTENTION_LDS, 0);
+            sn_attention_tile(rows, SN_ATTENTION_DEPTH, t->front, keys, scores, SN_ATTENTION_LDS, 0);
         }
+        if (here) sn_attention_rescale(t, scores, rows);
     }
     if (span.hole < 0) span.hole = span.end;
     return span;
@@ -217,10 +189,12 @@ SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, 
         sn_attention_softmax(t, u, j, count, span);
         int64_t rows;
         (void)sn_attention_height(t->rows, u, &rows);
+        const SnTileElement *weights = sn_attention_weights(t, rows, span.from, span.end);
+        int64_t length = sn_attention_ceil(span.end - span.from, SN_ATTENTION_WORD);
         for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_TILE_NR) {
             sn_attention_fetch(&t->ahead, t->context);
-            sn_attention_tile(rows, span.end - span.from, t->scores + span.from,
-                              t->values + d * SN_ATTENTION_BN + span.from * SN_TILE_NR,
+            sn_attention_tile(rows, length, weights,
+                              t->values + d * SN_ATTENTION_LONG + span.from / SN_ATTENTION_WORD * SN_TILE_NR,
                               t->out + u * SN_TILE_MR * SN_ATTENTION_LDO + d, SN_ATTENTION_LDO,
                               t->started[u]);
         }
@@ -270,7 +244,8 @@ SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p,
 SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin,
                                   int64_t end) {
     SnAttentionItem t;
-    t.context = context, t.scale = p->scale, t.cap = p->cap, t.columns = p->columns;
+    t.context = context, t.cap = p->cap, t.columns = p->columns;
+    sn_attention_scale(&t, p->scale);
     /* Rows past those of a height are read by the tile; what comes of them is not used. */
     __builtin_memset(t.scores, 0, sizeof t.scores);
     __builtin_memset(t.front, 0, sizeof t.front);

@@ -1,5 +1,5 @@
 /* What attention and its gradients share: operands, scores that a mask or a bias changes, exponentials, and how rows are
- * cut for the register tile. After vector.h, vector_math.h and tile.h (SN_TILE_B 1). */
+ * cut for the register tile. After vector.h, vector_math.h and tile.h (SN_TILE_B 1 or 6). */
 #ifndef SN_DEVICE_ATTENTION_SCORE_H
 #define SN_DEVICE_ATTENTION_SCORE_H
 
@@ -15,8 +15,8 @@
 #ifndef SN_ATTENTION_CAPPED
 #define SN_ATTENTION_CAPPED 0
 #endif
-#if SN_TILE_B != 1
-#error "attention packs keys and values as f32: SN_TILE_B must be 1"
+#if SN_TILE_B != 1 && SN_TILE_B != 6
+#error "attention packs keys and values as f32 or as words of bf16: SN_TILE_B must be 1 or 6"
 #endif
 
 /* Columns that share a step: their keys and values take about 128 KB. */

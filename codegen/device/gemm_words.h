@@ -6,20 +6,8 @@
 /* An element of a word, and SN_LANES of them. */
 #if SN_TILE_B == 6
 typedef uint16_t SnGemmPart;
-SN_INLINE vu16 sn_gemm_halves(vf32 x) {
-    return SN_CONVERT((vu32)x >> 16, vu16);
-}
-SN_INLINE void sn_gemm_store_parts(SnGemmPart *to, vf32 x) {
-    vu16 halves = sn_gemm_halves(x);
-    __builtin_memcpy(to, &halves, sizeof halves);
-}
-SN_INLINE SnGemmPart sn_gemm_part(float x) {
-    return sn_gemm_halves(sn_splat_f32(x))[0];
-}
-/* Of two rows of elements the words. */
-SN_INLINE vi32 sn_gemm_pairs(vf32 first, vf32 second) {
-    return (vi32)((vu32)first >> 16 | (vu32)second);
-}
+#define sn_gemm_store_parts sn_tile_store_halves
+#define sn_gemm_part        sn_tile_half
 #else
 typedef uint8_t SnGemmPart;
 SN_INLINE void sn_gemm_store_parts(SnGemmPart *to, vi32 x) {
@@ -42,7 +30,7 @@ SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int6
     for (int64_t i = 0; i < whole; i++)
         for (int64_t r = 0; r < rows; r += SN_LANES)
             sn_store_i32_v(out + i * SN_TILE_MR + r,
-                           sn_gemm_pairs(sn_gemm_a_v(g->context, batch, m + r, 2 * (k + i)),
+                           sn_tile_pairs(sn_gemm_a_v(g->context, batch, m + r, 2 * (k + i)),
                                          sn_gemm_a_v(g->context, batch, m + r, 2 * (k + i) + 1)));
     for (int64_t i = whole; i < count; i++)
         for (int64_t r = 0; r < SN_TILE_MR; r++) {
@@ -95,7 +83,7 @@ SN_INLINE void sn_gemm_gather_square(const SnGemm *g, int64_t batch, int64_t k, 
 #define SN_GEMM_TOGETHER SN_LANES
 #else
 SN_INLINE void sn_gemm_gather_square(const SnGemm *g, int64_t batch, int64_t k, int64_t n, int32_t *out) {
-    sn_store_i32_v(out, sn_gemm_pairs(sn_gemm_b_v(g->context, batch, 2 * k, n),
+    sn_store_i32_v(out, sn_tile_pairs(sn_gemm_b_v(g->context, batch, 2 * k, n),
                                       sn_gemm_b_v(g->context, batch, 2 * k + 1, n)));
 }
 #define SN_GEMM_TOGETHER 1 /* rows of words that are read at once */

@@ -50,11 +50,13 @@ typedef vf32 SnTileVector;
 #if SN_TILE_B >= 5
 typedef int32_t SnTileElement;
 typedef vi32 SnTileElements;
-#define sn_tile_splat sn_splat_i32
+#define sn_tile_splat   sn_splat_i32
+#define sn_tile_operand sn_load_i32_v
 #else
 typedef float SnTileElement;
 typedef vf32 SnTileElements;
-#define sn_tile_splat sn_splat_f32
+#define sn_tile_splat   sn_splat_f32
+#define sn_tile_operand sn_load_f32_v
 #endif
 
 /* Dot products are the instructions themselves, as compilers disagree on the types of their builtins; 0: without them. */
@@ -65,9 +67,9 @@ typedef vf32 SnTileElements;
 /* c += the four products of the bytes of each word: of x, which are not negative, by those of b. Nothing saturates. */
 #if SN_TILE_B == 5
 #if SN_TILE_DOT && defined(__AVX512VNNI__) && (SN_VECTOR_BYTES == 64 || defined(__AVX512VL__))
-#define SN_TILE_MULTIPLY(i, j) __asm__("vpdpbusd %2, %1, %0" : "+v"(c##i##_##j) : "v"(x), "v"(b##j));
+#define SN_TILE_ADD(c, x, b) __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(x), "v"(b));
 #elif SN_TILE_DOT && defined(__AVXVNNI__) && SN_VECTOR_BYTES <= 32
-#define SN_TILE_MULTIPLY(i, j) __asm__("{vex} vpdpbusd %2, %1, %0" : "+x"(c##i##_##j) : "x"(x), "x"(b##j));
+#define SN_TILE_ADD(c, x, b) __asm__("{vex} vpdpbusd %2, %1, %0" : "+x"(c) : "x"(x), "x"(b));
 #else
 SN_INLINE vi32 sn_tile_dot(vi32 c, vi32 x, vi32 b) {
     vu32 bytes = (vu32)x;
@@ -76,21 +78,36 @@ SN_INLINE vi32 sn_tile_dot(vi32 c, vi32 x, vi32 b) {
     c += (vi32)(bytes >> 16 & 255) * (b << 8 >> 24);
     return c + (vi32)(bytes >> 24) * (b >> 24);
 }
-#define SN_TILE_MULTIPLY(i, j) c##i##_##j = sn_tile_dot(c##i##_##j, x, b##j);
+#define SN_TILE_ADD(c, x, b) c = sn_tile_dot(c, x, b);
 #endif
 /* c += the two products of the halves of each word. The instruction takes subnormal numbers for zeros and makes none. */
 #elif SN_TILE_B == 6
 #if SN_TILE_DOT && defined(__AVX512BF16__) && (SN_VECTOR_BYTES == 64 || defined(__AVX512VL__))
-#define SN_TILE_MULTIPLY(i, j) __asm__("vdpbf16ps %2, %1, %0" : "+v"(c##i##_##j) : "v"(x), "v"(b##j));
+#define SN_TILE_ADD(c, x, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(x), "v"(b));
 #else
 SN_INLINE vf32 sn_tile_dot(vf32 c, vi32 x, vi32 b) {
     c += (vf32)(x >> 16 << 16) * (vf32)(b >> 16 << 16);
     return c + (vf32)(x << 16) * (vf32)(b << 16);
 }
-#define SN_TILE_MULTIPLY(i, j) c##i##_##j = sn_tile_dot(c##i##_##j, x, b##j);
+#define SN_TILE_ADD(c, x, b) c = sn_tile_dot(c, x, b);
 #endif
 #else
-#define SN_TILE_MULTIPLY(i, j) c##i##_##j += x * b##j;
+#define SN_TILE_ADD(c, x, b) c += x * b;
+#endif
+#define SN_TILE_MULTIPLY(i, j) SN_TILE_ADD(c##i##_##j, x, b##j)
+
+#if SN_TILE_B == 6
+/* Numbers that bf16 has as its bits; and of two rows of them words. */
+SN_INLINE void sn_tile_store_halves(uint16_t *to, vf32 x) {
+    vu16 halves = SN_CONVERT((vu32)x >> 16, vu16);
+    __builtin_memcpy(to, &halves, sizeof halves);
+}
+SN_INLINE uint16_t sn_tile_half(float x) {
+    return (uint16_t)(((vu32)sn_splat_f32(x))[0] >> 16);
+}
+SN_INLINE vi32 sn_tile_pairs(vf32 first, vf32 second) {
+    return (vi32)((vu32)first >> 16 | (vu32)second);
+}
 #endif
 
 /* The bytes of k rows of a panel of B. */

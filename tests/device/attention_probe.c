@@ -17,6 +17,8 @@
 
 #include "attention_many.h"
 
+#include "attention_pack.h"
+
 #include "attention_run.h"
 
 struct SnContext {
