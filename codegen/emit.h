@@ -165,8 +165,9 @@ void sn_emit_tiles(Emit *emit, const Store *store);
 /* Inside the loop over the rows of a tile: defines where the present one begins, as the vector axis, and ends: `end`. */
 void sn_emit_tile_range(Emit *emit, const Store *store);
 
-/* At a vector of these rows: fetches its share of what follows the item's rows in memory. */
-void sn_emit_band_ahead(Emit *emit);
+/* At a vector of these rows: fetches its share of what follows the item's rows in memory, and stages a row of the next
+ * tile; without `fetch` the second only. */
+void sn_emit_band_ahead(Emit *emit, bool fetch);
 
 /* ---- emit_lag.c: rows of the C dialect that are stored while the next one is computed ---- */
 

@@ -90,7 +90,7 @@ static void emit_vectors(Emit *emit, const unsigned char *any, const Store *alig
                  end, k);
     emit->indent++;
     if (emit->nest->tile)
-        sn_emit_band_ahead(emit);
+        sn_emit_band_ahead(emit, true);
     else
         sn_emit_read_ahead(emit);
     emit_lanes(emit, any);
@@ -118,6 +118,7 @@ static void emit_tile(Emit *emit, const unsigned char *any) {
     sn_emit_place(emit, SN_PLACE_ROW, 0, any);
     sn_emit_tile_range(emit, aligned);
     emit_vectors(emit, any, aligned, "end");
+    sn_emit_band_ahead(emit, false);
     sn_c_close_loops(emit, 1);
     sn_emit_line(emit, "i%d -= m;", u);
 }

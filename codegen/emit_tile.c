@@ -1,5 +1,5 @@
-/* Transposed loads of the C dialect: a band of rows of the source goes through squares in registers to a local array, from
- * which the rows of the result are stored, runs of several whole lines each. See device/transpose.h. */
+/* Transposed loads of the C dialect: a band of rows of the source goes through a stage and squares in registers to a local
+ * array, from which the rows of the result are stored, runs of several whole lines each. See device/transpose.h. */
 #include "emit.h"
 
 static int vector_number(const Emit *emit) {
@@ -23,9 +23,11 @@ void sn_emit_bands(Emit *emit) {
         if (!instr) continue;
         int bytes = sn_dtype_bytes(instr->dtype);
         sn_emit_line(emit, "SnBand band%d;", instr->id);
+        sn_emit_line(emit, "%s g%d[SN_BAND_WIDTH * SN_LANES] __attribute__((aligned(64)));",
+                     sn_emit_storage(instr->dtype), instr->id);
         sn_emit_line(emit, "{");
         emit->indent++;
-        sn_emit_line(emit, "const int64_t i%d = last;", vector_number(emit));
+        sn_emit_line(emit, "const int64_t i%d = last + SN_LANES;", vector_number(emit));
         sn_emit_line(emit, "band%d = sn_band(%s, %s, (rows - row) * SN_LANES * %d);", instr->id,
                      load_address(emit, instr),
                      sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, stride, bytes), NULL), bytes);
@@ -64,22 +66,41 @@ static void emit_reach(Emit *emit, const Store *store) {
                  width_text(emit));
 }
 
+/* From the stage, whose rows lie at a known distance, or from where the rows are. */
+static void emit_squares(Emit *emit, const Instr *instr, const char *stride) {
+    static const char *const line = "    for (int64_t k = 0; k < reach - first; k += SN_LANES)";
+    const char *name = sn_dtype_name(instr->dtype);
+    int id = instr->id;
+    sn_emit_line(emit, "if (p%d == g%d)", id, id);
+    sn_emit_line(emit, "%s", line);
+    sn_emit_line(emit, "        sn_tile_%s(g%d + k * SN_LANES, SN_LANES, t%d + k);", name, id, id);
+    sn_emit_line(emit, "else");
+    sn_emit_line(emit, "%s", line);
+    sn_emit_line(emit, "        sn_tile_%s(p%d + k * %s, %s, t%d + k);", name, id, stride, stride, id);
+}
+
 void sn_emit_tiles(Emit *emit, const Store *store) {
     int k = vector_number(emit);
     Dim stride;
     emit_reach(emit, store);
+    Dim tile = emit->nest->tile;
+    sn_emit_line(emit, "const int more = row + 1 < rows && i%d + 2 * SN_LANES <= %s;", (int)tile->value,
+                 sn_emit_dim(emit, tile->operand[0], NULL));
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
+        int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
         sn_emit_line(emit, "%s t%d[SN_LANES * SN_BAND_WIDTH] __attribute__((aligned(64)));",
-                     sn_emit_type(instr->dtype, false), instr->id);
-        sn_emit_line(emit, "for (int64_t i%d = first; i%d < reach; i%d += SN_LANES) {", k, k, k);
+                     sn_emit_type(instr->dtype, false), id);
+        sn_emit_line(emit, "const %s *p%d;", sn_emit_storage(instr->dtype), id);
+        sn_emit_line(emit, "{");
         emit->indent++;
-        sn_emit_line(emit, "sn_tile_%s(%s, %s, sn_least_of(reach - i%d, SN_LANES), m, t%d + (i%d - first));",
-                     sn_dtype_name(instr->dtype), load_address(emit, instr), sn_emit_dim(emit, stride, NULL),
-                     k, instr->id, k);
+        sn_emit_line(emit, "const int64_t i%d = first;", k);
+        sn_emit_line(emit, "p%d = sn_band_turn(&band%d, g%d, %s, reach - first, m, more, %d, %s);", id, id,
+                     id, load_address(emit, instr), bytes, emit->streams ? "past" : "UINTPTR_MAX");
         emit->indent--;
         sn_emit_line(emit, "}");
+        emit_squares(emit, instr, sn_emit_dim(emit, stride, NULL));
     }
 }
 
@@ -88,23 +109,23 @@ void sn_emit_tile_range(Emit *emit, const Store *store) {
     sn_emit_line(emit, "int64_t i%d = first, end = last;", k);
     if (!store) return;
     const char *address = store_address(emit, store), *width = width_text(emit);
-    int bytes = sn_dtype_bytes(store->dtype);
-    sn_emit_line(emit, "if (!even) {");
+    sn_emit_line(emit, "if (!even) {"); /* whole lines go past the caches; bands are whole lines wide */
     emit->indent++;
-    sn_emit_line(emit, "i%d = last;", k);
-    sn_emit_line(emit, "end = sn_band_begin(%s, last, %s, %d, past);", address, width, bytes);
-    sn_emit_line(emit, "i%d = first;", k);
-    sn_emit_line(emit, "i%d = sn_band_begin(%s, first, %s, %d, past);", k, address, width, bytes);
+    sn_emit_line(emit, "const int64_t on = sn_stream_head(%s, %d, past);", address,
+                 sn_dtype_bytes(store->dtype));
+    sn_emit_line(emit, "if (first) i%d = sn_least_of(first + on, %s);", k, width);
+    sn_emit_line(emit, "end = sn_least_of(last + on, %s);", width);
     emit->indent--;
     sn_emit_line(emit, "}");
 }
 
-void sn_emit_band_ahead(Emit *emit) {
+void sn_emit_band_ahead(Emit *emit, bool fetch) {
     Dim stride;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
-        if (instr)
-            sn_emit_line(emit, "sn_band_fetch(&band%d, SN_LANES * %d);", instr->id,
-                         sn_dtype_bytes(instr->dtype));
+        if (!instr) continue;
+        int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
+        if (fetch) sn_emit_line(emit, "sn_band_fetch(&band%d, SN_LANES * %d);", id, bytes);
+        sn_emit_line(emit, "sn_band_take(&band%d, SN_LANES * %d);", id, bytes);
     }
 }

@@ -1,8 +1,8 @@
 /* Bands of SN_BAND rows, transposed SN_LANES of their columns at a time by squares in registers: where vectors run across
  * the rows of what is loaded. After vector.h and memory.h.
  *
- * sn_tile_T(p, stride, n, m, tile) puts element j of row k, p[k * stride + j], at tile[j * SN_BAND_WIDTH + k] for k < n
- * and j < m, both at most SN_LANES, as the compute type of T; elsewhere in the square of SN_LANES it leaves anything. */
+ * sn_tile_T(p, stride, tile) puts element j of row k, p[k * stride + j], at tile[j * SN_BAND_WIDTH + k] for k and j below
+ * SN_LANES, as the compute type of T. */
 #ifndef SN_DEVICE_TRANSPOSE_H
 #define SN_DEVICE_TRANSPOSE_H
 
@@ -42,15 +42,22 @@
 /* Of the row of a square: a band's worth, and as much again as brings each row of the result to a whole line. */
 enum { SN_BAND_WIDTH = SN_BAND + SN_LANES };
 
-/* Of SN_BAND rows, the bytes that a work item will want next of each: fetched in the order in which they lie, a share
- * with every vector that is stored, as processors do not foresee so many short runs. */
+/* What a work item reads of SN_BAND rows that are `stride` bytes apart. Far ahead, what the next work item will want is
+ * fetched in the order in which it lies, a share with every vector that is stored, as processors do not foresee so many short
+ * runs. Near, where stores go past the caches, the next SN_LANES columns are copied to a stage, also a row with every vector
+ * that is stored, by one instruction that walks down the rows: processors foresee that, and squares that are made of the
+ * stage need not wait for rows that may lie so that a first-level cache holds few of them at once. */
 typedef struct SnBand {
-    uintptr_t at;
+    uintptr_t at; /* a row, of which `done` of `bytes` are fetched, `rows` being left with it */
     int64_t done, bytes, stride, rows;
+    const char *next,
+        *from; /* columns of which the stage has the rows before `from`, up to `to`; NULL: none */
+    char *to;
+    int64_t left; /* rows that may still be taken */
 } SnBand;
 
 SN_INLINE SnBand sn_band(const void *p, int64_t stride, int64_t bytes) {
-    return (SnBand){(uintptr_t)p, 0, bytes, stride, SN_BAND};
+    return (SnBand){.at = (uintptr_t)p, .bytes = bytes, .stride = stride, .rows = SN_BAND};
 }
 SN_INLINE void sn_band_fetch(SnBand *band, int64_t bytes) {
     enum { LINE = 64 };
@@ -62,26 +69,42 @@ SN_INLINE void sn_band_fetch(SnBand *band, int64_t bytes) {
         band->rows--;
     }
 }
+/* Copies a row of the next columns, `line` bytes, to the stage, if one is left. */
+SN_INLINE void sn_band_take(SnBand *band, const int64_t line) {
+    if (band->left <= 0) return;
+    __builtin_memcpy(band->to, band->from, (size_t)line);
+    band->from += band->stride;
+    band->to += line;
+    band->left--;
+}
+/* Where `count` rows of the columns at p can be made squares of: the stage, in whose rows the first m elements of `size` bytes
+ * are theirs, or p itself. `more`: as many rows of the next SN_LANES columns may be taken from now on. */
+SN_INLINE const void *sn_band_turn(SnBand *band, void *stage, const void *p, int64_t count, int64_t m,
+                                   int more, const int size, uintptr_t past) {
+    const int64_t line = SN_LANES * size;
+    if (past && m == SN_LANES && count % SN_LANES == 0) return p;
+    int64_t k = band->next == (const char *)p ? (band->to - (char *)stage) / line : 0;
+    const char *from = (const char *)p + k * band->stride;
+    char *to = (char *)stage + k * line;
+    for (; k < count; k++, from += band->stride, to += line) {
+        if (m == SN_LANES)
+            __builtin_memcpy(to, from, (size_t)line);
+        else
+            sn_load_part(to, from, m, size);
+    }
+    more = more && !past;
+    band->next = band->from = more ? (const char *)p + line : (const char *)0;
+    band->to = (char *)stage;
+    band->left = more ? count : 0;
+    return stage;
+}
 /* Whether all rows of the result, `stride` bytes from each other, begin a line where the one at p does. */
 SN_INLINE int sn_band_even(const void *p, int64_t stride, uintptr_t past) {
     return past || !(((uintptr_t)p | (uintptr_t)stride) & (SN_VECTOR_BYTES - 1));
 }
-/* Otherwise: where in a row of the result, at address p, the stores of the band that begins at `at` begin, and those of
- * the one before it end, so that whole lines go past the caches. */
-SN_INLINE int64_t sn_band_begin(const void *p, int64_t at, int64_t width, int64_t size, uintptr_t past) {
-    return at == 0 ? 0 : sn_least_of(at + sn_stream_head(p, size, past), width);
-}
-
 #define SN_TILE_STORE(k) __builtin_memcpy(tile + (k)*SN_BAND_WIDTH, &r##k, sizeof r##k);
 #define SN_TILE(NAME, T, C)                                                                                  \
-    SN_INLINE void sn_tile_##NAME(const T *p, int64_t stride, int64_t n, int64_t m, C *tile) {               \
-        T part[SN_LANES * SN_LANES];                                                                         \
-        if (n < SN_LANES || m < SN_LANES) {                                                                  \
-            __builtin_memset(part, 0, sizeof part);                                                          \
-            for (int64_t k = 0; k < n; k++)                                                                  \
-                __builtin_memcpy(part + k * SN_LANES, p + k * stride, (size_t)m * sizeof(T));                \
-            p = part, stride = SN_LANES;                                                                     \
-        }                                                                                                    \
+    SN_INLINE void sn_tile_##NAME(const T *p, int64_t stride, C *tile) {                                     \
         SN_ROWS(SN_LOAD_##NAME)                                                                              \
         SN_SWAPS                                                                                             \
         SN_ROWS(SN_TILE_STORE)                                                                               \
