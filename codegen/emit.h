@@ -30,6 +30,7 @@ typedef struct Emit {
     bool streams; /* stores may go past the caches: `past` says so, see device/memory.h */
     bool online;  /* sums are being written that follow a maximum block by block, see emit_online.c */
     bool lags;    /* the nest's rows are stored one row later, see emit_lag.c */
+    bool leads;   /* and gone over for the first time one row sooner, see emit_lead.c */
 
     /* the function being written */
     const Nest *nest;

@@ -185,8 +185,7 @@ static void emit_range(Emit *emit) {
     sn_emit_line(emit, "(void)rest;");
 }
 
-/* Counts the axes on to the next row. */
-static void emit_next_row(Emit *emit) {
+void sn_c_next_row(Emit *emit) {
     const Nest *nest = emit->nest;
     int outer = outer_axes(nest);
     for (int i = outer - 1; i >= 0; i--) {
@@ -244,6 +243,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     sn_emit_function(emit, nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
     emit->lags = sn_emit_lags(emit);
+    emit->leads = sn_emit_leads(emit);
     emit_scratch(emit);
     if (nest->strip) sn_emit_line(emit, "enum { strip = %d };", SN_STRIP_ROWS);
     emit_range(emit);
@@ -252,6 +252,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
     sn_emit_bands(emit);
     if (emit->lags) sn_emit_lag_begin(emit);
+    if (emit->leads) sn_emit_lead_begin(emit);
     sn_emit_line(emit, "for (; row < rows; row++) {");
     emit->indent++;
     if (nest->cut) {
@@ -268,7 +269,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
         emit_strip(emit, any);
     else
         emit_row(emit, any);
-    emit_next_row(emit);
+    sn_c_next_row(emit);
     sn_c_close_loops(emit, 1);
     if (emit->lags) sn_emit_lag(emit, extent_text(emit, emit->vector_axis));
     sn_emit_line(emit, "return 0;");

@@ -7,6 +7,15 @@
 /* All steps of a row (or, in lanes, of SN_LANES rows): in the form that is set. */
 void sn_c_steps(Emit *emit);
 
+/* A loop step over a row in vectors: how many copies its accumulators have, what joins these and their lanes to the values
+ * that later steps use, and all of it. */
+int sn_c_copies(const Emit *emit, const Step *step, const unsigned char *needed);
+void sn_c_folds(Emit *emit, const Step *step, int copies);
+void sn_c_row_step(Emit *emit, const Step *step, const unsigned char *needed, const RowShares *shares);
+
+/* Counts the axes on to the next row. */
+void sn_c_next_row(Emit *emit);
+
 void sn_c_stores(Emit *emit, const Step *step);
 
 /* One pass over the body of a loop step; accumulators go to copy `copy` of their variables. */
@@ -26,5 +35,20 @@ void sn_c_close_loops(Emit *emit, int count);
 void sn_c_open_vectors(Emit *emit, const Store *store);
 void sn_c_open_partial(Emit *emit, const Store *store, int k, const char *last);
 void sn_c_close_partial(Emit *emit, const Store *store, int k);
+
+/* ---- emit_lead.c: rows that are gone over for the first time while the one before is computed ---- */
+
+/* Whether the nest is one of those. */
+bool sn_emit_leads(Emit *emit);
+
+/* Before the loop over rows: does the first row. At the beginning of a row: what was found of it, as later steps know it,
+ * and the next row's axes. */
+void sn_emit_lead_begin(Emit *emit);
+void sn_emit_lead_row(Emit *emit);
+
+/* Of the loop that goes over the next row as well, and nothing in others: before it, at `vectors` vectors of it, behind it. */
+void sn_emit_lead_starts(Emit *emit);
+void sn_emit_lead(Emit *emit, int vectors);
+void sn_emit_lead_ends(Emit *emit);
 
 #endif

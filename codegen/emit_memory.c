@@ -3,6 +3,8 @@
 #include "emit.h"
 
 enum {
+    LEAD_BYTES =
+        6144, /* so far ahead of the next row's loop, where that goes with this row's, memory is asked */
     ROWS_IN_L2 = 4,  /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
     MAXIMUM = 4,     /* instructions, with what minds numbers that are none */
     STORES_APART = 8 /* more loops than that are too much text */
@@ -206,6 +208,9 @@ void sn_emit_rows_ahead(Emit *emit) {
             (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2, emit->streams ? "past" : "UINTPTR_MAX");
         if (indexed)
             sn_emit_line(emit, "const int64_t ahead%d = %s;", instr->id, rows);
+        else if (emit->leads)
+            sn_emit_line(emit, "const int64_t ahead%d = %s + %d;", instr->id,
+                         sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL), LEAD_BYTES);
         else
             sn_emit_line(emit, "const int64_t ahead%d = %s * %s;", instr->id, rows,
                          sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL));

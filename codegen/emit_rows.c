@@ -114,7 +114,7 @@ static int step_size(Emit *emit, const Step *step) {
 }
 
 /* The accumulators' copies in a fixed tree, then their lanes in another. */
-static void emit_folds(Emit *emit, const Step *step, int copies) {
+void sn_c_folds(Emit *emit, const Step *step, int copies) {
     static const char *const fold[][2] = {{"add", "sum"}, {"mul", "prod"}, {"max", "max"}, {"min", "min"}};
     for (int i = 0; i < step->acc.count; i++) {
         const Acc *acc = step->acc.at[i];
@@ -174,6 +174,7 @@ static void emit_groups(Emit *emit, const Step *step, const unsigned char *neede
     emit->indent++;
     sn_emit_read_share(emit, shares, UNROLL);
     if (hosts_stores(emit)) sn_emit_lag(emit, sn_arena_printf(emit->arena, "i%d + %d * SN_LANES", k, UNROLL));
+    sn_emit_lead(emit, UNROLL);
     for (int copy = 0; copy < copies; copy++) {
         sn_emit_line(emit, copies > 1 ? "{" : "for (int u = 0; u < %d; u++) {", UNROLL);
         emit->indent++;
@@ -185,14 +186,14 @@ static void emit_groups(Emit *emit, const Step *step, const unsigned char *neede
     sn_c_close_loops(emit, 1);
 }
 
-static int copies_of(const Emit *emit, const Step *step, const unsigned char *needed) {
+int sn_c_copies(const Emit *emit, const Step *step, const unsigned char *needed) {
     return step->acc.count && loop_size(emit, needed) <= UNROLL_INSTRUCTIONS ? UNROLL : 1;
 }
 
 /* The vectors of the last reduced axis from `from` to `to`. */
 static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *needed, const RowShares *shares,
                            const char *from, const char *to) {
-    int k = axis_number(emit->vector_axis), copies = copies_of(emit, step, needed);
+    int k = axis_number(emit->vector_axis), copies = sn_c_copies(emit, step, needed);
     /* Sums do not depend on where the row lies. */
     const Store *aligned = step->acc.count ? NULL : sn_emit_head_store(emit, step);
     const char *condition = aligned ? "if (!head) " : "";
@@ -206,9 +207,11 @@ static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *ne
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", condition, k, to, k);
     emit->indent++;
     if (emit->online) sn_emit_block_ahead(emit);
+    sn_emit_lead(emit, 1);
     sn_c_body(emit, step, needed, 0);
     sn_c_close_loops(emit, 1);
     sn_c_open_partial(emit, aligned, k, to);
+    sn_emit_lead(emit, 1);
     sn_c_body(emit, step, needed, 0);
     sn_c_close_partial(emit, aligned, k);
     sn_c_close_loops(emit, 1);
@@ -216,15 +219,16 @@ static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *ne
 }
 
 /* The last reduced axis in vectors. */
-static void emit_step_row(Emit *emit, const Step *step, const unsigned char *needed,
-                          const RowShares *shares) {
-    int outer = emit->nest->reduced.count - 1, copies = copies_of(emit, step, needed);
+void sn_c_row_step(Emit *emit, const Step *step, const unsigned char *needed, const RowShares *shares) {
+    int outer = emit->nest->reduced.count - 1, copies = sn_c_copies(emit, step, needed);
     emit->form = SN_FORM_VECTOR;
     sn_c_acc_starts(emit, step, copies);
+    sn_emit_lead_starts(emit);
     sn_c_open_reduced(emit, outer);
     emit_row_loops(emit, step, needed, shares, "0", end_text(emit, emit->vector_axis));
     sn_c_close_loops(emit, outer);
-    emit_folds(emit, step, copies);
+    sn_emit_lead_ends(emit);
+    sn_c_folds(emit, step, copies);
     emit->form = SN_FORM_SCALAR;
 }
 
@@ -238,7 +242,7 @@ static void emit_online(Emit *emit, int at, const Step *top, const Step *sums) {
     for (int i = 0; i < top->acc.count; i++) sn_emit_need(emit, top->acc.at[i]->value, below);
     for (int i = 0; i < sums->acc.count; i++) sn_emit_need(emit, sums->acc.at[i]->value, needed);
     const char *length = extent_text(emit, emit->vector_axis);
-    int copies = copies_of(emit, sums, needed);
+    int copies = sn_c_copies(emit, sums, needed);
     emit->form = SN_FORM_VECTOR;
     sn_c_acc_starts(emit, sums, copies);
     sn_emit_online_begin(emit, top);
@@ -248,9 +252,9 @@ static void emit_online(Emit *emit, int at, const Step *top, const Step *sums) {
     sn_emit_line(emit, "{");
     emit->indent++;
     emit->step = at;
-    sn_c_acc_starts(emit, top, copies_of(emit, top, below));
+    sn_c_acc_starts(emit, top, sn_c_copies(emit, top, below));
     emit_row_loops(emit, top, below, &nothing, "from", "till");
-    emit_folds(emit, top, copies_of(emit, top, below));
+    sn_c_folds(emit, top, sn_c_copies(emit, top, below));
     sn_emit_online_rise(emit, top, sums, copies);
     sn_c_close_loops(emit, 1);
     sn_emit_online_top(emit, top);
@@ -260,7 +264,7 @@ static void emit_online(Emit *emit, int at, const Step *top, const Step *sums) {
     emit->online = false;
     sn_c_close_loops(emit, 1);
     sn_emit_online_top(emit, top);
-    emit_folds(emit, sums, copies);
+    sn_c_folds(emit, sums, copies);
     emit->form = SN_FORM_SCALAR;
 }
 
@@ -298,6 +302,7 @@ static RowShares row_shares(Emit *emit) {
         dear |= sn_emit_is_dear(emit, emit->step);
     }
     if (emit->lags) size[count - 2] += size[count - 1], size[count - 1] = 0;
+    if (emit->leads) size[1] += size[0], size[0] = 0;
     deal(count, size, usual);
     deal(count, writing, past);
     return (RowShares){usual, any && !dear && emit->streams ? past : usual};
@@ -314,11 +319,13 @@ void sn_c_steps(Emit *emit) {
         emit->step = i;
         if (!step->loop)
             sn_c_stores(emit, step);
+        else if (emit->leads && !i)
+            sn_emit_lead_row(emit);
         else if (sn_emit_goes_online(emit, i, &top, &sums)) {
             emit_online(emit, i, &top, &sums);
             sn_emit_place(emit, SN_PLACE_ROW, ++i, any);
         } else if (emit->nest->vector == SN_VECTOR_REDUCED)
-            emit_step_row(emit, step, sn_emit_needed(emit, i),
+            sn_c_row_step(emit, step, sn_emit_needed(emit, i),
                           &(RowShares){&shares.usual[i], &shares.past[i]});
         else
             emit_step_columns(emit, step, sn_emit_needed(emit, i));

@@ -137,6 +137,19 @@ static void rows_are_stored_while_the_next_is_computed(void **state) {
     check_text(c, "done = 0;", false, SIZES, sizes);
 }
 
+/* The maximum of the next row, over whole groups and a rest; not where that row has a bias of its own. */
+static void maxima_are_found_one_row_sooner(void **state) {
+    (void)state;
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    Value *x = param(c, SN_F32, "B, T, 150"), *y = param(c, SN_BF16, "T, 150");
+    result(c, softmax(c, two(c, SN_OP_MUL, x, expand(c, cast(c, y, SN_F32), "B, T, 150")), 2));
+    check_text(c, "float lead", true, SIZES, sizes);
+    c = begin_case(SN_CLUSTER_REDUCE);
+    x = param(c, SN_F32, "B, T, 9"), y = param(c, SN_F32, "B, T, 1");
+    result(c, softmax(c, two(c, SN_OP_ADD, x, expand(c, y, "B, T, 9")), 2));
+    check_text(c, "float lead", false, SIZES, sizes);
+}
+
 /* Whole blocks and a rest; with another sum in the same loop, whose elements know nothing of the maximum; minus infinity
  * alone in the first blocks of a row. */
 static void long_rows_are_walked_once(void **state) {
@@ -317,6 +330,7 @@ int main(void) {
         cmocka_unit_test(streams_are_not_read_ahead),
         cmocka_unit_test(sums_of_rows_are_kept),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
+        cmocka_unit_test(maxima_are_found_one_row_sooner),
         cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),

@@ -1,0 +1,144 @@
+/* Rows that lag (emit_lag.c) and have a first loop that only reduces: it goes over the next row inside the loop that computes
+ * what is dear of this one. A row is then read from memory, computed on and stored all the time, in even parts, and what
+ * joins the lanes of the next row's results is done when they are wanted. */
+#include "emit_c.h"
+
+/* The last three loops: of the next row, of this one, of the one before. */
+enum { NEXT, THIS, BEFORE, STEPS };
+
+/* What the first loop needs. */
+static unsigned char *first_needs(Emit *emit) {
+    const Step *first = &emit->nest->step.at[NEXT];
+    unsigned char *needed = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
+    for (int i = 0; i < first->acc.count; i++) sn_emit_need(emit, first->acc.at[i]->value, needed);
+    return needed;
+}
+
+/* Whether the first loop needs nothing of its row but vectors, and the near caches hold those of two rows beside what is
+ * kept of one. */
+static bool fits(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const unsigned char *needed = first_needs(emit);
+    int64_t length, bytes = 0;
+    if (!sn_dim_is(emit->vector_axis->operand[0], &length)) return false;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (!needed[i]) continue;
+        if ((instr->rowwise && !instr->reduced) || instr->fault) return false;
+        if (instr->kind == SN_INSTR_LOAD && instr->rowwise)
+            bytes += 2 * length * sn_dtype_bytes(instr->dtype);
+    }
+    for (int i = 0; i < nest->scratch.count; i++) bytes += 4 * nest->scratch.at[i].count;
+    return bytes <= emit->kernel->target->l2_bytes / 4 * 3;
+}
+
+bool sn_emit_leads(Emit *emit) {
+    const Nest *nest = emit->nest;
+    if (!emit->lags || nest->step.count != STEPS || nest->strip || nest->tile || sn_emit_is_dear(emit, NEXT))
+        return false;
+    const Step *first = &nest->step.at[NEXT];
+    for (int i = 0; i < first->acc.count; i++)
+        if (first->acc.at[i]->running) return false;
+    return fits(emit);
+}
+
+/* Behind the accumulators' last values, in a block of their own. */
+static void take(Emit *emit, const unsigned char *needed) {
+    const Step *first = &emit->nest->step.at[NEXT];
+    sn_c_folds(emit, first, sn_c_copies(emit, first, needed));
+    for (int i = 0; i < first->acc.count; i++) {
+        int id = first->acc.at[i]->result->id;
+        sn_emit_line(emit, "lead%d = v%d;", id, id);
+    }
+}
+
+void sn_emit_lead_begin(Emit *emit) {
+    const Step *first = &emit->nest->step.at[NEXT];
+    static const RowShare none;
+    for (int i = 0; i < first->acc.count; i++)
+        sn_emit_line(emit, "%s lead%d = 0;", sn_emit_type(first->acc.at[i]->dtype, false),
+                     first->acc.at[i]->result->id);
+    sn_emit_line(emit, "if (row < rows) {");
+    emit->indent++;
+    emit->step = NEXT;
+    sn_c_row_step(emit, first, first_needs(emit), &(RowShares){&none, &none});
+    for (int i = 0; i < first->acc.count; i++) {
+        int id = first->acc.at[i]->result->id;
+        sn_emit_line(emit, "lead%d = v%d;", id, id);
+    }
+    sn_c_close_loops(emit, 1);
+}
+
+void sn_emit_lead_row(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const Step *first = &nest->step.at[NEXT];
+    for (int i = 0; i < first->acc.count; i++) {
+        const Acc *acc = first->acc.at[i];
+        sn_emit_line(emit, "const %s v%d = lead%d;", sn_emit_type(acc->dtype, false), acc->result->id,
+                     acc->result->id);
+    }
+    for (int i = 0; i < nest->parallel.count; i++) {
+        int k = (int)nest->parallel.at[i]->value;
+        sn_emit_line(emit, "int64_t next%d = i%d;", k, k);
+    }
+    sn_emit_line(emit, "if (row + 1 < rows) {"); /* the last row is gone over once more, for nothing */
+    emit->indent++;
+    for (int i = 0; i < nest->parallel.count; i++) {
+        int k = (int)nest->parallel.at[i]->value;
+        sn_emit_line(emit, "int64_t i%d = next%d;", k, k);
+    }
+    sn_c_next_row(emit);
+    for (int i = 0; i < nest->parallel.count; i++) {
+        int k = (int)nest->parallel.at[i]->value;
+        sn_emit_line(emit, "next%d = i%d;", k, k);
+    }
+    sn_c_close_loops(emit, 1);
+}
+
+/* Whether the loop being written also goes over the next row. */
+static bool hosts(const Emit *emit) {
+    return emit->leads && emit->step == THIS;
+}
+
+void sn_emit_lead_starts(Emit *emit) {
+    if (!hosts(emit)) return;
+    const Step *first = &emit->nest->step.at[NEXT];
+    emit->step = NEXT;
+    sn_c_acc_starts(emit, first, sn_c_copies(emit, first, first_needs(emit)));
+    emit->step = THIS;
+}
+
+void sn_emit_lead(Emit *emit, int vectors) {
+    if (!hosts(emit)) return;
+    const Nest *nest = emit->nest;
+    const Step *first = &nest->step.at[NEXT];
+    const unsigned char *needed = first_needs(emit);
+    int k = (int)emit->vector_axis->value;
+    emit->step = NEXT;
+    int copies = sn_c_copies(emit, first, needed);
+    for (int u = 0; u < vectors; u++) {
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        if (u) {
+            sn_emit_line(emit, "const int64_t there = i%d + %d * SN_LANES;", k, u);
+            sn_emit_line(emit, "const int64_t i%d = there;", k);
+        }
+        for (int i = 0; i < nest->parallel.count; i++) {
+            int p = (int)nest->parallel.at[i]->value;
+            sn_emit_line(emit, "const int64_t i%d = next%d;", p, p);
+        }
+        sn_c_body(emit, first, needed, copies > 1 ? u : 0);
+        sn_c_close_loops(emit, 1);
+    }
+    emit->step = THIS;
+}
+
+void sn_emit_lead_ends(Emit *emit) {
+    if (!hosts(emit)) return;
+    emit->step = NEXT;
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    take(emit, first_needs(emit));
+    sn_c_close_loops(emit, 1);
+    emit->step = THIS;
+}
