@@ -1,5 +1,6 @@
 /* The nodes of a body, one at a time: of a graph, of the branch of an If, of the turns of a loop, of a function of the model, which its call stands
  * for. */
+#include "import_float8.h"
 #include "sequence.h"
 
 #include <string.h>
@@ -140,6 +141,14 @@ static Status check_sequences(const Call *call) {
     return NULL;
 }
 
+/* Codes of 8-bit floats are no numbers. */
+static Status check_narrow(const Call *call) {
+    for (int k = 0; k < call->input_count; k++)
+        if (is_float8(call->narrow[k]) && !sn_float8_taken(call->row->rule))
+            return sn_fail(SN_UNSUPPORTED, "floats of 8 bits as input %d", k);
+    return NULL;
+}
+
 static Status check_arity(const Call *call) {
     const ImportRow *row = call->row;
     if (call->input_count < row->in_min || (row->in_max >= 0 && call->input_count > row->in_max))
@@ -193,6 +202,7 @@ static Status run_rule(Call *call) {
         TRY(find_row(call));
         TRY(check_arity(call));
         TRY(check_sequences(call));
+        TRY(check_narrow(call));
         call->output[0] = call->row->rule(call);
     }
     Status status = call->builder->status;

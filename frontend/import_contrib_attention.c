@@ -136,12 +136,33 @@ static Value *with_part(Call *c, Value *x, Value *bias, Dim *start) {
     return op2(c, SN_OP_ADD, x, part);
 }
 
+/* Part `which` of [B, S, heads, parts, D], as [B, S, heads·D]. */
+static Value *part_of_packed(Call *c, Value *x, int which) {
+    Value *part = sliced(c, x, 3, sn_dim(c->dims, which), sn_dim(c->dims, 1));
+    if (sn_call_failed(c)) return NULL;
+    const Dim *extent = x->type.dim;
+    return reshaped(c, part, 3, (Dim[]){extent[0], extent[1], sn_dim_mul(c->dims, extent[2], extent[4])});
+}
+
+/* Query, key and value lie side by side in the first input, or key and value in the second. */
+static bool unpack(Call *c, Value **query, Value **key, Value **value) {
+    if (*key && *value) return true;
+    Value *packed = *key ? *key : *query;
+    int first = *key ? 1 : 0;
+    if (*value || packed->type.rank != 5 || !sn_dim_equals(packed->type.dim[3], 3 - first))
+        return sn_call_unsupported(c, "no key or no value");
+    if (!first) *query = part_of_packed(c, packed, 0);
+    *key = part_of_packed(c, packed, 1 - first);
+    *value = part_of_packed(c, packed, 2 - first);
+    return !sn_call_failed(c);
+}
+
 static bool read_operands(Call *c, Fused *f) {
     Value *query = c->input[0], *key = sn_call_input(c, 1), *value = sn_call_input(c, 2);
     Value *bias = sn_call_input(c, 3);
     int64_t heads = sn_call_int(c, "num_heads", 0);
     Dim start = sn_dim(c->dims, 0);
-    if (!key || !value) return sn_call_unsupported(c, "operands packed into one");
+    if (!unpack(c, &query, &key, &value)) return false;
     f->q = sn_attention_heads(c, with_part(c, query, bias, &start), heads);
     /* Keys that were computed before have theirs in them. */
     if (key->type.rank == 4) bias = NULL;

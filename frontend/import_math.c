@@ -1,5 +1,5 @@
 /* Pointwise operators, products and reductions. */
-#include "import.h"
+#include "import_float8.h"
 
 #include <float.h>
 #include <math.h>
@@ -93,8 +93,7 @@ Value *sn_import_where(Call *c) {
 static Value *wrapped(Call *c, Value *value, const Narrow *narrow) {
     Builder *b = c->builder;
     double shift = narrow->held == SN_I8 ? 1 << (narrow->bits - 1) : 0;
-    Value *wide =
-        sn_build2(b, SN_OP_ADD, NULL, sn_build_cast(b, value, SN_I32), sn_call_scalar(c, SN_I32, shift));
+    Value *wide = sn_build2(b, SN_OP_ADD, NULL, as_type(c, value, SN_I32), sn_call_scalar(c, SN_I32, shift));
     wide = sn_build2(b, SN_OP_MOD, NULL, wide, sn_call_scalar(c, SN_I32, 1 << narrow->bits));
     wide = sn_build2(b, SN_OP_SUB, NULL, wide, sn_call_scalar(c, SN_I32, shift));
     return sn_call_failed(c) ? NULL : sn_build_cast(b, wide, narrow->held);
@@ -102,14 +101,17 @@ static Value *wrapped(Call *c, Value *value, const Narrow *narrow) {
 
 static Value *cast_to(Call *c, int64_t onnx, const Narrow *narrow) {
     DType to;
+    Value *x = c->input[0];
     c->says = true, c->made = narrow;
-    /* They say what the 8-bit floats do, which are no element types here. */
-    sn_call_ignore(c, "saturate");
-    sn_call_ignore(c, "round_mode");
-    if (narrow) return c->narrow[0] == narrow ? c->input[0] : wrapped(c, c->input[0], narrow);
+    bool saturate = sn_call_int(c, "saturate", 1) != 0;
+    sn_call_ignore(c, "round_mode"); /* of an 8-bit float that is refused */
+    if (narrow && c->narrow[0] == narrow) return x;
+    if (is_float8(c->narrow[0])) x = sn_float8_open(c, x, c->narrow[0]);
+    if (is_float8(narrow)) return sn_float8_close(c, x, narrow, saturate);
+    if (narrow) return wrapped(c, x, narrow);
     if (onnx < 0 || onnx > INT32_MAX || !sn_dtype_from_onnx((int)onnx, &to))
         return sn_call_unsupported(c, "element type %lld", (long long)onnx);
-    return sn_build_cast(c->builder, c->input[0], to);
+    return as_type(c, x, to);
 }
 
 Value *sn_import_cast(Call *c) {

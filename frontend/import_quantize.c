@@ -2,6 +2,8 @@
  * for each element of an axis, or for each block of neighbours along an axis. */
 #include "import_quantize.h"
 
+#include "import_float8.h"
+
 /* ---- which scale belongs to an element ---- */
 
 /* A scale for each block of `block` neighbours along `axis` of a tensor of type `to`, at each of its elements. */
@@ -22,8 +24,7 @@ static Value *spread_blocks(Call *c, Value *value, Type to, int axis, int64_t bl
     return sn_build1(c->builder, SN_OP_VIEW, &attr, value);
 }
 
-/* A scale or zero point as it broadcasts onto a tensor of type `to`; `axis` as it was given. */
-static Value *spread(Call *c, Value *value, Type to, int64_t axis, int64_t block) {
+Value *sn_quant_spread(Call *c, Value *value, Type to, int64_t axis, int64_t block) {
     if (!value || sn_call_failed(c) || value->type.rank == 0) return value;
     bool one = value->type.rank == 1 && sn_dim_equals(value->type.dim[0], 1);
     if (one && to.rank != 1) return sn_build_reshape(c->builder, value, 0, NULL);
@@ -97,22 +98,23 @@ Value *sn_import_quantize(Call *c) {
     int64_t axis, block;
     DType to, precision;
     const Narrow *narrow = zero ? c->narrow[2] : NULL;
-    sn_call_ignore(c, "saturate"); /* says what the 8-bit floats do */
+    bool saturate = sn_call_int(c, "saturate", 1) != 0; /* of 8-bit floats */
     if (!read_place(c, &axis, &block)) return NULL;
     if (!read_type(c, "output_dtype", zero ? zero->type.dtype : SN_U8, &to, &narrow)) return NULL;
     if (!read_type(c, "precision", scale->type.dtype, &precision, NULL)) return NULL;
     if (!sn_dtype_is_float(precision))
         return sn_call_unsupported(c, "division in %s", sn_dtype_name(precision));
     c->says = true, c->made = narrow;
-    scale = spread(c, scale, x->type, axis, block);
+    scale = sn_quant_spread(c, scale, x->type, axis, block);
     if (sn_call_failed(c)) return NULL;
     Value *ratio =
         sn_build2(b, SN_OP_DIV, NULL, sn_build_cast(b, x, precision), sn_build_cast(b, scale, precision));
-    return sn_quant_close(c, ratio, spread(c, zero, x->type, axis, block), to, narrow);
+    if (is_float8(narrow)) return sn_float8_close(c, ratio, narrow, saturate); /* their zero point is 0 */
+    return sn_quant_close(c, ratio, sn_quant_spread(c, zero, x->type, axis, block), to, narrow);
 }
 
 /* A difference of 16 bits is exact in f32; one of 32 bits is made before it is rounded. */
-static Value *dequantised(Call *c, Value *q, Value *scale, Value *zero) {
+Value *sn_quant_open(Call *c, Value *q, Value *scale, Value *zero) {
     DType dtype = q->type.dtype;
     if (!sn_dtype_is_int(dtype) || sn_dtype_bytes(dtype) > 4)
         return sn_call_unsupported(c, "quantised as %s", sn_dtype_name(dtype));
@@ -130,10 +132,13 @@ Value *sn_import_dequantize(Call *c) {
     if (!read_type(c, "output_dtype", scale->type.dtype, &to, NULL)) return NULL;
     if (!sn_dtype_is_float(to)) return sn_call_invalid(c, "dequantised to %s", sn_dtype_name(to));
     c->says = true;
-    scale = spread(c, scale, q->type, axis, block);
-    zero = spread(c, zero, q->type, axis, block);
-    Value *x = sn_call_failed(c) ? NULL : dequantised(c, q, scale, zero);
-    return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, x, to);
+    scale = sn_quant_spread(c, scale, q->type, axis, block);
+    zero = sn_quant_spread(c, zero, q->type, axis, block);
+    if (sn_call_failed(c)) return NULL;
+    if (is_float8(c->narrow[0]))
+        return as_type(c, op2(c, SN_OP_MUL, sn_float8_open(c, q, c->narrow[0]), as_type(c, scale, SN_F32)),
+                       to);
+    return as_type(c, sn_quant_open(c, q, scale, zero), to);
 }
 
 /* ---- quantised by its own range ---- */
@@ -171,51 +176,4 @@ Value *sn_import_dynamic_quantize(Call *c) {
     if (c->output_count > 1) c->output[1] = made.scale;
     if (c->output_count > 2) c->output[2] = made.zero;
     return made.q;
-}
-
-/* ---- com.microsoft: an operator between dequantising and quantising ---- */
-
-/* Inputs k, k+1 and k+2 as numbers, of one scale. */
-static Value *number_at(Call *c, int k) {
-    Value *q = c->input[k], *scale = c->input[k + 1], *zero = sn_call_input(c, k + 2);
-    scale = spread(c, scale, q->type, 0, 0);
-    zero = spread(c, zero, q->type, 0, 0);
-    return sn_call_failed(c) ? NULL : dequantised(c, q, scale, zero);
-}
-
-/* `y` by the scale and zero point that are inputs k and k + 1, as the element type of input 0. */
-static Value *closed_by(Call *c, Value *y, int k) {
-    if (sn_call_failed(c)) return NULL;
-    Value *scale = spread(c, c->input[k], y->type, 0, 0),
-          *zero = spread(c, sn_call_input(c, k + 1), y->type, 0, 0);
-    if (sn_call_failed(c)) return NULL;
-    Value *ratio = sn_build2(c->builder, SN_OP_DIV, NULL, y, sn_build_cast(c->builder, scale, SN_F32));
-    return sn_quant_close(c, ratio, zero, zero ? zero->type.dtype : c->input[0]->type.dtype, NULL);
-}
-
-/* The parameter is the operator. */
-Value *sn_import_qlinear_binary(Call *c) {
-    Value *a = number_at(c, 0), *b = number_at(c, 3);
-    return closed_by(c, sn_build2(c->builder, (OpCode)c->row->parameter, NULL, a, b), 6);
-}
-
-Value *sn_import_qlinear_unary(Call *c) {
-    return closed_by(c, sn_build1(c->builder, (OpCode)c->row->parameter, NULL, number_at(c, 0)), 3);
-}
-
-Value *sn_import_qlinear_global_pool(Call *c) {
-    int64_t axes[SN_MAX_RANK];
-    int count = c->input[0]->type.rank - 2;
-    if (sn_call_int(c, "channels_last", 0) != 0) return sn_call_unsupported(c, "channels_last");
-    if (count < 1) return sn_call_invalid(c, "an input of rank %d", count + 2);
-    for (int k = 0; k < count; k++) axes[k] = 2 + k;
-    return closed_by(c, sn_call_reduce(c, SN_OP_REDUCE_MEAN, number_at(c, 0), count, axes, true), 3);
-}
-
-Value *sn_import_qlinear_softmax(Call *c) {
-    int rank = c->input[0]->type.rank;
-    bool flat = sn_call_int(c, "opset", 13) < 13;
-    AttrAxis attr = {sn_call_axis(c, sn_call_int(c, "axis", -1), rank)};
-    if (flat && attr.axis != rank - 1) return sn_call_unsupported(c, "rows of several axes");
-    return closed_by(c, sn_build1(c->builder, SN_OP_SOFTMAX, &attr, number_at(c, 0)), 3);
 }

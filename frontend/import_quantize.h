@@ -10,6 +10,13 @@ typedef struct Quantised {
     Value *q, *scale, *zero;
 } Quantised;
 
+/* A scale or zero point (NULL stays NULL) as it broadcasts onto a tensor of type `to`; `axis` as it was given; in blocks of
+ * `block` neighbours along it where that is not 0. */
+Value *sn_quant_spread(Call *c, Value *value, Type to, int64_t axis, int64_t block);
+
+/* (q - zero)·scale in f32; zero may be NULL, and both broadcast. */
+Value *sn_quant_open(Call *c, Value *q, Value *scale, Value *zero);
+
 /* The least and largest integer of a quantised tensor, of at most 16 bits; others are unsupported. */
 bool sn_quant_range(Call *c, DType dtype, const Narrow *narrow, double *least, double *most);
 

@@ -15,6 +15,7 @@ typedef enum Coordinates {
     CORNERS,
     ASYMMETRIC,
     CROP,
+    WHOLE_PIXEL,
     COORDINATES
 } Coordinates;
 typedef enum Rounding { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL, ROUNDINGS } Rounding;
@@ -111,9 +112,9 @@ static Kind read_kind(Call *c) {
 }
 
 static Resize read_resize(Call *c) {
-    static const char *const coordinates[COORDINATES] = {"half_pixel",         "half_pixel_symmetric",
-                                                         "pytorch_half_pixel", "align_corners",
-                                                         "asymmetric",         "tf_crop_and_resize"};
+    static const char *const coordinates[COORDINATES] = {
+        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel",  "align_corners",
+        "asymmetric", "tf_crop_and_resize",   "tf_half_pixel_for_nn"};
     static const char *const roundings[ROUNDINGS] = {"round_prefer_floor", "round_prefer_ceil", "floor",
                                                      "ceil"};
     Resize r = {.kind = read_kind(c)};
@@ -168,6 +169,7 @@ static Value *coordinates_of(Call *c, const Resize *r, const Axis *a) {
     if (r->coordinates == CORNERS)
         return over_length(c, op2(c, SN_OP_MUL, y, op_number(c, SN_OP_SUB, in, 1)), a);
     Value *x = op2(c, SN_OP_DIV, op_number(c, SN_OP_ADD, y, 0.5), scale);
+    if (r->coordinates == WHOLE_PIXEL) return x;
     x = op_number(c, SN_OP_SUB, x, 0.5);
     if (r->coordinates == PYTORCH)
         return choose(c, op2(c, SN_OP_EQUAL, length_of(c, a), scalar(c, 1)), scalar(c, 0), x);

@@ -108,3 +108,47 @@ Value *sn_import_dft(Call *c) {
         return sn_call_unsupported(c, "a length not known to be shorter or longer than the signal");
     return transform(c, x, &t);
 }
+
+/* [B, frames, N, parts] of [B, L, parts]: element n of frame f is element f·step + n. */
+static Value *frames_of(Call *c, Value *x, Dim step, Dim length) {
+    Dims *dims = c->dims;
+    Dim parts = x->type.rank == 3 ? x->type.dim[2] : sn_dim(dims, 1);
+    Status status =
+        sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, length, x->type.dim[1], c->builder->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "the frame's length"));
+    Dim count = sn_dim_addc(dims, sn_dim_floordiv(dims, sn_dim_sub(dims, x->type.dim[1], length), step), 1);
+    Dim extent[4] = {x->type.dim[0], count, length, parts};
+    Dim start = sn_dim_mul(dims, sn_dim_axis(dims, 1, count), step);
+    Dim index[3] = {sn_dim_axis(dims, 0, extent[0]), sn_dim_add(dims, start, sn_dim_axis(dims, 2, length)),
+                    sn_dim_axis(dims, 3, parts)};
+    AttrView attr = {4, extent, x->type.rank, index};
+    return sn_build1(c->builder, SN_OP_VIEW, &attr, x);
+}
+
+/* The transforms of frames, each times the window: signal, distance of the frames, window, their length. */
+Value *sn_import_stft(Call *c) {
+    Value *x = c->input[0], *window = sn_call_input(c, 2);
+    bool onesided = sn_call_int(c, "onesided", 1) != 0;
+    Dim step = sn_call_dim(c, c->input[1], "frame_step"), length = NULL;
+    int64_t distance, parts = 1;
+    if (x->type.rank != 2 && x->type.rank != 3)
+        return sn_call_invalid(c, "a signal of rank %d", x->type.rank);
+    if (sn_call_input(c, 3))
+        length = sn_call_dim(c, c->input[3], "frame_length");
+    else if (window)
+        length = window->type.dim[0];
+    else
+        return sn_call_invalid(c, "frames of no length");
+    if (sn_call_failed(c)) return NULL;
+    if (!sn_dim_is(step, &distance))
+        return sn_call_unsupported(c, "a frame_step that depends on a run's sizes");
+    if (distance < 1) return sn_call_invalid(c, "a frame_step of %lld", (long long)distance);
+    if (x->type.rank == 3 && (!sn_dim_is(x->type.dim[2], &parts) || parts < 1 || parts > 2))
+        return sn_call_unsupported(c, "numbers not known to be complex");
+    if (onesided && parts == 2) return sn_call_unsupported(c, "a transform of half a spectrum");
+    Value *frames = frames_of(c, x, step, length);
+    if (frames && window) frames = op2(c, SN_OP_MUL, frames, sn_call_unsqueeze(c, window, 1, 1));
+    Dim half = sn_dim_addc(c->dims, sn_dim_floordiv(c->dims, length, sn_dim(c->dims, 2)), 1);
+    Transform t = {.axis = 2, .length = length, .results = onesided ? half : length};
+    return sn_call_failed(c) ? NULL : transform(c, frames, &t);
+}

@@ -1,6 +1,17 @@
 #include "narrow.h"
 
-static const Narrow types[] = {{21, 4, SN_U8}, {22, 4, SN_I8}, {25, 2, SN_U8}, {26, 2, SN_I8}};
+/* The floats: Micikevicius et al., "FP8 formats for deep learning" (2022), and Noune et al., "8-bit numerical formats for deep
+ * neural networks" (2022), as ONNX numbers them. */
+static const Narrow types[] = {
+    {.onnx = 21, .bits = 4, .held = SN_U8},
+    {.onnx = 22, .bits = 4, .held = SN_I8},
+    {.onnx = 25, .bits = 2, .held = SN_U8},
+    {.onnx = 26, .bits = 2, .held = SN_I8},
+    {.onnx = 17, .bits = 8, .held = SN_U8, .mantissa = 3, .bias = 7, .largest = 0x7e},
+    {.onnx = 18, .bits = 8, .held = SN_U8, .mantissa = 3, .bias = 8, .largest = 0x7f, .one_zero = true},
+    {.onnx = 19, .bits = 8, .held = SN_U8, .mantissa = 2, .bias = 15, .largest = 0x7b, .infinite = true},
+    {.onnx = 20, .bits = 8, .held = SN_U8, .mantissa = 2, .bias = 16, .largest = 0x7f, .one_zero = true},
+};
 
 const Narrow *sn_narrow(int onnx) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)

@@ -1,5 +1,5 @@
-/* Integers of 2 and 4 bits. Inside they are held in bytes, one each, so that what follows from them has an element type
- * of Sinter; what they were is known of a name while importing, where a result is to be one of them. */
+/* Integers of 2 and 4 bits, and floats of 8. Inside they are held in bytes, one each, so that what follows from them has an
+ * element type of Sinter; what they were is known of a name while importing, where a result is to be one of them. */
 #ifndef SN_NARROW_H
 #define SN_NARROW_H
 
@@ -9,9 +9,13 @@ typedef struct Narrow {
     int onnx; /* TensorProto.DataType */
     int bits;
     DType held;
+    int mantissa, bias; /* of floats, whose bytes are codes; mantissa is 0 for integers */
+    int largest;        /* code of the largest finite float */
+    bool infinite;      /* largest + 1 is infinity; otherwise there is none */
+    bool one_zero;      /* what would be -0 is the only NaN */
 } Narrow;
 
-/* NULL: not an integer of 2 or 4 bits. */
+/* NULL: an element type that Sinter has, or none. */
 const Narrow *sn_narrow(int onnx);
 
 /* The element type that tensors of a file's element type have inside; false: there is none. */

@@ -222,6 +222,45 @@ static void squeezed_sizes_are_checked(void **state) {
     assert_int_equal(result_of(fixture, model, 3, (int64_t[]){1, 1, 4}, 1)->rank, 1);
 }
 
+/* y is what operands packed into one give, less what they give one by one, and z the latter. */
+static Model *packed_model(Arena *arena, int parts) {
+    Model *model = model_new(arena, 17);
+    Onnx__OperatorSetIdProto *microsoft = SN_NEW(arena, Onnx__OperatorSetIdProto);
+    onnx__operator_set_id_proto__init(microsoft);
+    microsoft->domain = "com.microsoft", microsoft->version = 1;
+    model->proto.opset_import = SN_ARRAY(arena, Onnx__OperatorSetIdProto *, 2);
+    model->proto.opset_import[0] = &model->opset, model->proto.opset_import[1] = microsoft;
+    model->proto.n_opset_import = 2;
+    add_input(model, "x", F32, parts == 3 ? "1,n,2,3,2" : "1,n,2,2,2");
+    add_integers(model, "rows", 1, 3, (int64_t[]){0, 0, 4});
+    Onnx__NodeProto *split = add_node(model, "Split", "x", parts == 3 ? "a b c" : "b c");
+    set_int(model, split, "axis", 3);
+    if (parts == 3) add_node(model, "Reshape", "a rows", "q");
+    add_node(model, "Reshape", "b rows", "k");
+    add_node(model, "Reshape", "c rows", "v");
+    const char *query = parts == 3 ? "q" : "k";
+    Onnx__NodeProto *apart =
+        add_node(model, "MultiHeadAttention", sn_arena_printf(arena, "%s k v", query), "z");
+    Onnx__NodeProto *packed = add_node(model, "MultiHeadAttention", parts == 3 ? "x" : "k x", "p");
+    apart->domain = packed->domain = "com.microsoft";
+    set_int(model, apart, "num_heads", 2), set_int(model, packed, "num_heads", 2);
+    add_node(model, "Sub", "p z", "y");
+    add_output(model, "y"), add_output(model, "z");
+    return model;
+}
+
+static void operands_may_be_packed(void **state) {
+    Fixture *fixture = *state;
+    for (int parts = 2; parts <= 3; parts++) {
+        Graph *graph;
+        loaded(fixture, packed_model(fixture->arena, parts), &graph);
+        Array *x = sn_array_new(fixture->arena, SN_F32, 5, (int64_t[]){1, 3, 2, parts, 2}), *out[2];
+        for (int64_t i = 0; i < x->count; i++) x->f[i] = (float)sin((double)(i * i));
+        assert_ok(sn_eval_graph(fixture->arena, graph, false, (const Array *const[]){x}, out));
+        for (int64_t i = 0; i < 12; i++) assert_true(fabs(out[0]->f[i]) < 1e-12 && out[1]->f[i] != 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(points_may_be_nowhere),
@@ -233,6 +272,7 @@ int main(void) {
         TEST(scales_are_read_where_they_stand),
         TEST(conditions_may_depend_on_data),
         TEST(squeezed_sizes_are_checked),
+        TEST(operands_may_be_packed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

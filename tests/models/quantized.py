@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import vectors
-from one_node import (F16, F32, I8, I16, I32, U8, U16, Case, Constant, build_model, fed_inputs, numbers, reference_results,
+from one_node import (BOOL, F16, F32, I8, I16, I32, U8, U16, Case, Constant, build_model, fed_inputs, numbers, reference_results,
                       symbolic_by_name, write_model)
 
 MICROSOFT = "com.microsoft"
@@ -130,6 +130,14 @@ def microsoft_cases():
         yield name, 1, Case("row", [x, scale(0.02), zero(120), y, scale(0.03), zero(90), scale(0.05), zero(128)])
     yield "QLinearSigmoid", 1, Case("u8", [x, scale(0.03), zero(120), scale(1 / 256), zero(0)])
     yield "QLinearSoftmax", 1, Case("u8", [x, scale(0.03), zero(120), scale(1 / 256), zero(0)], {"axis": -1, "opset": 13})
+    ranges = [scale(0.03), zero(120), scale(0.047), zero(100)]
+    yield "QLinearLeakyRelu", 1, Case("u8", [x, *ranges], {"alpha": 0.2})
+    yield "QLinearAveragePool", 1, Case("planes", [numbers("x", (1, 2, 5, 4), U8, 0, 255), *ranges],
+                                        {"kernel_shape": [3, 2], "pads": [1, 0, 0, 1]})
+    yield "QLinearConcat", 1, Case("two", [scale(0.04), zero(110), x, scale(0.03), zero(120), numbers("y", (3, 2), U8, 0, 255),
+                                           scale(0.06), zero(90)], {"axis": 1})
+    chosen = numbers("c", (3, 1), BOOL)
+    yield "QLinearWhere", 1, Case("row", [chosen, x, scale(0.03), zero(120), y, scale(0.06), zero(90), scale(0.05), zero(99)])
     yield "QuantizeLinear", 1, Case("u16", [numbers("x", (9,)), scale(1e-4), zero(30000, dtype=U16)])
 
 

@@ -68,6 +68,14 @@ def window(name, version):
     yield Case("symmetric", [scalar(8)], {"periodic": 0})
 
 
+@operator("STFT")
+def short_transforms(name, version):
+    x, step = numbers("x", (2, 24, 1)), scalar(5)
+    window = Constant(numbers("w", (8,)))
+    yield Case("window", [x, step, window])
+    yield Case("length", [Constant(numbers("x", (1, 19, 1))), scalar(3), None, scalar(7)], {"onesided": 0})
+
+
 @operator("DFT")
 def fourier(name, version):
     axis = {"axis": 1} if version < 20 else {}

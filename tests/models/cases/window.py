@@ -109,6 +109,8 @@ def resize(name, version):
     if version >= 18:
         yield Case("antialias", [x, None, Constant(np.array([0.5, 0.6], F32))],
                    {"mode": "linear", "antialias": 1, "axes": [2, 3]})
+    else:
+        yield Case("whole_pixels", [x, roi, scales], {"coordinate_transformation_mode": "tf_half_pixel_for_nn"})
 
 
 @operator("Upsample")

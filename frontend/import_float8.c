@@ -1,0 +1,84 @@
+/* Floats of 8 bits: their codes lie in bytes, which become f32 by a table, and come of f32 by arithmetic. */
+#include "import_float8.h"
+
+#include <math.h>
+
+/* ---- codes to numbers ---- */
+
+static float number_of(const Narrow *narrow, int code) {
+    int m = narrow->mantissa, low = code & 0x7f, exponent = low >> m, fraction = low & ((1 << m) - 1);
+    float sign = code & 0x80 ? -1 : 1;
+    if (narrow->one_zero && code == 0x80) return NAN;
+    if (low > narrow->largest) return narrow->infinite && low == narrow->largest + 1 ? sign * INFINITY : NAN;
+    if (exponent == 0) return sign * ldexpf((float)fraction, 1 - narrow->bias - m);
+    return sign * ldexpf((float)(fraction + (1 << m)), exponent - narrow->bias - m);
+}
+
+Value *sn_float8_open(Call *c, Value *codes, const Narrow *narrow) {
+    void *bytes;
+    Tensor *table = sn_tensor_new(c->import->graph->arena, SN_F32, 1, (int64_t[]){256}, &bytes);
+    for (int code = 0; code < 256; code++) ((float *)bytes)[code] = number_of(narrow, code);
+    return gathered(c, sn_build_constant(c->builder, table), as_type(c, codes, SN_I32), 0);
+}
+
+/* ---- numbers to codes ---- */
+
+static Value *table_of(Call *c, int count, int first, int step) {
+    void *bytes;
+    Tensor *table = sn_tensor_new(c->import->graph->arena, SN_F32, 1, (int64_t[]){count}, &bytes);
+    for (int k = 0; k < count; k++) ((float *)bytes)[k] = ldexpf(1, first + step * k);
+    return sn_build_constant(c->builder, table);
+}
+
+/* Numbers below 2^(2 - bias) lie as far apart as the subnormal ones do; each power of two from there on doubles that. */
+static Value *steps_of(Call *c, Value *size, const Narrow *narrow, int steps) {
+    Value *powers = table_of(c, steps, 2 - narrow->bias, 1);
+    Value *reached = op2(c, SN_OP_LESS_EQUAL, powers, sn_call_unsqueeze(c, size, size->type.rank, 1));
+    return reduce_axis(c, SN_OP_REDUCE_SUM, as_type(c, reached, SN_I32), size->type.rank, false);
+}
+
+/* The code of a size, which counts the numbers below it: a step's first number is 2^mantissa times its number. Rounded up from
+ * the last number of a step that is the first of the next. */
+static Value *code_of(Call *c, Value *size, const Narrow *narrow) {
+    int m = narrow->mantissa, steps = narrow->largest >> m;
+    Value *step = sn_call_failed(c) ? NULL : steps_of(c, size, narrow, steps);
+    Value *inverse = gathered(c, table_of(c, steps + 1, m + narrow->bias - 1, -1), step, 0);
+    Value *within = as_type(c, op1(c, SN_OP_ROUND, op2(c, SN_OP_MUL, size, inverse)), SN_I32);
+    return op2(c, SN_OP_ADD, op_number(c, SN_OP_MUL, step, 1 << m), within);
+}
+
+Value *sn_float8_close(Call *c, Value *x, const Narrow *narrow, bool saturate) {
+    x = as_type(c, x, SN_F32);
+    Value *odd = op1(c, SN_OP_ISNAN, x);
+    /* Far above all there are the casts below would fail, as they would on what is no number. */
+    Value *size = op_number(c, SN_OP_MIN, op1(c, SN_OP_ABS, x), 2.0 * number_of(narrow, narrow->largest));
+    size = choose(c, odd, sn_call_scalar(c, SN_F32, 0), size);
+    Value *code = code_of(c, size, narrow);
+    int nan = narrow->one_zero ? 0x80 : 0x7f, beyond = narrow->infinite ? narrow->largest + 1 : nan;
+    Value *over = op2(c, SN_OP_LESS, sn_call_scalar(c, SN_I32, narrow->largest), code);
+    code = choose(c, over, sn_call_scalar(c, SN_I32, saturate ? narrow->largest : beyond), code);
+    Value *negative = op_number(c, SN_OP_LESS, x, 0);
+    if (!narrow->one_zero) /* 1/x tells -0 */
+        negative = op2(c, SN_OP_OR, negative, op_number(c, SN_OP_LESS, op1(c, SN_OP_RECIPROCAL, x), 0));
+    Value *signed_code = op_number(c, SN_OP_BIT_OR, code, 0x80);
+    if (narrow->one_zero) {
+        Value *zero = op_number(c, SN_OP_EQUAL, code, 0);
+        negative = op2(c, SN_OP_AND, negative, op1(c, SN_OP_NOT, zero));
+    }
+    code = choose(c, negative, signed_code, code);
+    return as_type(c, choose(c, odd, sn_call_scalar(c, SN_I32, nan), code), SN_U8);
+}
+
+/* ---- who takes them ---- */
+
+bool sn_float8_taken(ImportRule rule) {
+    static const ImportRule takers[] = {
+        sn_import_cast,    sn_import_cast_like, sn_import_quantize, sn_import_dequantize, sn_import_identity,
+        sn_import_reshape, sn_import_flatten,   sn_import_squeeze,  sn_import_unsqueeze,  sn_import_transpose,
+        sn_import_shape,   sn_import_size,      sn_import_gather,   sn_import_slice,      sn_import_concat,
+        sn_import_expand,  sn_import_split,
+    };
+    for (size_t i = 0; i < sizeof takers / sizeof *takers; i++)
+        if (takers[i] == rule) return true;
+    return false;
+}

@@ -1,0 +1,1 @@
+By0J x\cyyor€xq†ž[lwmetla\eXUF`UBHki]

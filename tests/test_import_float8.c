@@ -1,0 +1,118 @@
+/* 8-bit floats, held as bytes: every code, and what numbers round to. */
+#include "frontend_fixture.h"
+
+#include <math.h>
+
+enum { E4M3 = 17, E4M3_ONE_ZERO = 18, E5M2 = 19, E5M2_ONE_ZERO = 20 };
+
+/* The number of a code by the formats' definitions; what is no finite number is `beyond`. */
+static double number_of(int type, int code, double beyond) {
+    int m = type <= E4M3_ONE_ZERO ? 3 : 2,
+        bias = (m == 3 ? 7 : 15) + (type == E4M3_ONE_ZERO || type == E5M2_ONE_ZERO);
+    int exponent = (code & 127) >> m;
+    double fraction = (code & ((1 << m) - 1)) / (double)(1 << m);
+    if (type == E4M3 && (code & 127) == 127) return beyond;
+    if (type == E5M2 && exponent == 31) return beyond;
+    if (bias % 2 == 0 && code == 128) return beyond;
+    double size = exponent ? ldexp(1 + fraction, exponent - bias) : ldexp(fraction, 1 - bias);
+    return code & 128 ? -size : size;
+}
+
+/* The nearest finite number, of two the one whose code is even. */
+static double nearest(int type, double x) {
+    double best = 0;
+    int code = 0;
+    for (int k = 0; k < 256; k++) {
+        double number = number_of(type, k, NAN), apart = fabs(number - x) - fabs(best - x);
+        if (apart < 0 || (apart == 0 && k % 2 == 0 && code % 2 == 1)) best = number, code = k;
+    }
+    return best;
+}
+
+static const Array *there_and_back(Fixture *fixture, int type, bool saturate, const Array *x) {
+    Model *model = model_new(fixture->arena, 19);
+    Graph *graph;
+    Array *output[1];
+    add_input(model, "x", F32, "n");
+    Onnx__NodeProto *cast = add_node(model, "Cast", "x", "q");
+    set_int(model, cast, "to", type);
+    set_int(model, cast, "saturate", saturate);
+    add_node(model, "Identity", "q", "r");
+    set_int(model, add_node(model, "Cast", "r", "y"), "to", F32);
+    add_output(model, "y");
+    loaded(fixture, model, &graph);
+    Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x}, output);
+    if (status) fail_msg("%s", sn_error_message(status));
+    return output[0];
+}
+
+/* All numbers, those half-way between two, and others close to these. */
+static void numbers_round_to_the_nearest(void **state) {
+    Fixture *fixture = *state;
+    for (int type = E4M3; type <= E5M2_ONE_ZERO; type++) {
+        Array *x = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){256 * 3});
+        for (int code = 0; code < 256; code++) {
+            double number = number_of(type, code, 0), next = number_of(type, (code + 1) % 256, 0);
+            for (int k = 0; k < 3; k++)
+                x->f[3 * code + k] = (float)(number + (next - number) * (2 + k) / 6.0);
+            x->f[3 * code] = number;
+        }
+        const Array *y = there_and_back(fixture, type, true, x);
+        for (int i = 0; i < x->count; i++)
+            if (y->f[i] != nearest(type, x->f[i])) fail_msg("type %d: %g became %g", type, x->f[i], y->f[i]);
+    }
+}
+
+static void what_is_too_large_saturates_where_asked(void **state) {
+    Fixture *fixture = *state;
+    static const double most[] = {448, 240, 57344, 57344};
+    const double given[] = {INFINITY, -1e30, NAN, -0.0};
+    for (int type = E4M3; type <= E5M2_ONE_ZERO; type++) {
+        Array *x = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){4});
+        memcpy(x->f, given, sizeof given);
+        double largest = most[type - E4M3];
+        const Array *y = there_and_back(fixture, type, true, x), *z = there_and_back(fixture, type, false, x);
+        assert_true(y->f[0] == largest && y->f[1] == -largest && isnan(y->f[2]) && isnan(z->f[2]));
+        assert_true(type == E5M2 ? z->f[0] == INFINITY && z->f[1] == -INFINITY
+                                 : isnan(z->f[0]) && isnan(z->f[1]));
+        assert_int_equal(signbit(y->f[3]) != 0, type == E4M3 || type == E5M2);
+    }
+}
+
+/* Bytes that are codes go through no arithmetic. */
+static void arithmetic_of_codes_is_refused(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 19);
+    add_input(model, "x", F32, "4");
+    set_int(model, add_node(model, "Cast", "x", "q"), "to", E5M2);
+    add_node(model, "Relu", "q", "r");
+    set_int(model, add_node(model, "Cast", "r", "y"), "to", F32);
+    add_output(model, "y");
+    refused(fixture, model, SN_UNSUPPORTED, "Relu", "floats of 8 bits", NULL);
+}
+
+/* Weights are codes in the file; scales make numbers of them. */
+static void weights_are_dequantised(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 19);
+    static const uint8_t codes[] = {0x38, 0xb9, 0x01, 0x7e};
+    static const float wanted[] = {1, -1.125f, 0x1p-9f, 448};
+    add_input(model, "x", F32, "4");
+    set_raw(add_initializer(model, "w", E4M3, 4), codes, sizeof codes);
+    set_raw(add_initializer(model, "s", F32, 1), four, sizeof four[0]);
+    add_node(model, "DequantizeLinear", "w s", "d");
+    add_node(model, "Add", "x d", "y");
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 1, (int64_t[]){4}, 0);
+    for (int i = 0; i < 4; i++) assert_true(y->f[i] == (double)(wanted[i] * four[0]));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(numbers_round_to_the_nearest),
+        TEST(what_is_too_large_saturates_where_asked),
+        TEST(arithmetic_of_codes_is_refused),
+        TEST(weights_are_dequantised),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
