@@ -50,6 +50,8 @@ static inline void emulate(Emulated *e, const char *text) {
                                            "-fsanitize=thread",
                                            "-I",
                                            SN_TESTS "/emulator",
+                                           "-I",
+                                           SN_TESTS "/../codegen/device",
                                            "unit.cpp",
                                            "@" SN_TESTS "/emulator/link.opts",
                                            "-o",

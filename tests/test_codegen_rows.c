@@ -11,15 +11,9 @@ static bool mentions(const Kernel *kernel, const char *word) {
 
 /* The text of a kernel, which is then checked as any other. */
 static void check_text(Case *c, const char *word, bool expected, int count, const int64_t *symbols) {
-    void *handle;
     const Kernel *kernel = generate(c);
     if (mentions(kernel, word) != expected) fail_msg("%s is %s the text", word, expected ? "not in" : "in");
-    KernelFunction *function = compile(kernel, &handle);
-    assert_non_null(function);
-    int width = sn_dims_symbol_count(c->graph->dims);
-    for (int i = 0; i < count; i++) check_with(c, kernel, function, symbols + i * width);
-    dlclose(handle);
-    sn_arena_free(c->arena);
+    check_kernel(c, kernel, count, symbols);
 }
 
 static Case *storing(DType dtype) {

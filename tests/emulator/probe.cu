@@ -38,6 +38,7 @@ extern "C" __global__ void probe_leaves(const __grid_constant__ probe_leavesArgs
     args.out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, (int)threadIdx.x, 1);
 }
 
+#include "prelude.cuh"
 #include "tensor.cuh"
 
 /* One warp: out (16, 8) += A (16, 16 or 8) · B. A is row-major, B (16, 8) row-major or, as TF32, (8, 8) column-major.
