@@ -72,16 +72,10 @@ static Status serve_model(Cli *cli, const sn_Model *model, const BenchRequest *r
     TRY(sn_inputs_make(cli->arena, graph, &wanted, &inputs));
     if (step) sn_bench_set_rate(graph, &inputs);
     if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
-    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
-    sn_CompileOptions compile = {.size = sizeof compile,
-                                 .mode = eager ? SN_EAGER : SN_COMPILED,
-                                 .device = sn_option_text(options, OPTION_DEVICE, NULL),
-                                 .threads = (int)sn_option_integer(options, OPTION_THREADS_SWEEP, 0),
-                                 .state_count = states.count,
-                                 .state = states.at,
-                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL),
-                                 .precision = sn_option_precision(options),
-                                 .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
+    sn_CompileOptions compile = sn_option_compile(options);
+    compile.threads = (int)sn_option_integer(options, OPTION_THREADS_SWEEP, 0);
+    compile.state_count = states.count;
+    compile.state = states.at;
     (void)sn_autocast_from_name(request->autocast[0], &compile.autocast); /* one of the choices */
     SessionOptions session = {.pipeline.training = request->training};
     sn_Program *program;

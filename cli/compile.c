@@ -150,21 +150,13 @@ static Status compile_model(Cli *cli, const sn_Model *model) {
     if (status) cli->usage = true;
     TRY(status);
     TRY(sn_states_find(cli->arena, model, &specs, &states));
-    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
     if (sn_option_given(options, OPTION_TARGET) && sn_option_given(options, OPTION_DEVICE))
         return sn_cli_usage(
             cli, "--target names what is compiled for, and --device a device of this machine: one of them");
-    const char *device = sn_option_text(options, OPTION_TARGET, sn_option_text(options, OPTION_DEVICE, NULL));
-    sn_CompileOptions compile = {.size = sizeof compile,
-                                 .mode = eager ? SN_EAGER : SN_COMPILED,
-                                 .device = device,
-                                 .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
-                                 .state_count = states.count,
-                                 .state = states.at,
-                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL),
-                                 .precision = sn_option_precision(options),
-                                 .autocast = sn_option_autocast(options),
-                                 .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
+    sn_CompileOptions compile = sn_option_compile(options);
+    compile.device = sn_option_text(options, OPTION_TARGET, compile.device);
+    compile.state_count = states.count;
+    compile.state = states.at;
     PipelineResult result = {0};
     SessionOptions session = {.result = &result};
     TRY(read_step(cli, model, &session));

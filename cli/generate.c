@@ -236,17 +236,9 @@ Status sn_cli_generate(Cli *cli, const sn_Model *model) {
     const Options *options = &cli->options;
     Generator g = {.cli = cli, .model = model};
     TRY(prepare(&g));
-    sn_CompileOptions compile = {
-        .size = sizeof compile,
-        .mode = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0 ? SN_EAGER : SN_COMPILED,
-        .device = sn_option_text(options, OPTION_DEVICE, NULL),
-        .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
-        .state_count = g.states.count,
-        .state = g.states.at,
-        .tuning = sn_option_text(options, OPTION_TUNING, NULL),
-        .precision = sn_option_precision(options),
-        .autocast = sn_option_autocast(options),
-        .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
+    sn_CompileOptions compile = sn_option_compile(options);
+    compile.state_count = g.states.count;
+    compile.state = g.states.at;
     sn_ContextOptions memory = {.size = sizeof memory,
                                 .memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0)};
     sn_Program *program;

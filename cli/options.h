@@ -164,6 +164,18 @@ static inline sn_Autocast sn_option_autocast(const Options *options) {
                                 &autocast); /* one of the choices */
     return autocast;
 }
+/* What run, compile and train say alike of how a model is compiled; of states it says nothing. */
+static inline sn_CompileOptions sn_option_compile(const Options *options) {
+    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
+    return (sn_CompileOptions){.size = sizeof(sn_CompileOptions),
+                               .mode = eager ? SN_EAGER : SN_COMPILED,
+                               .device = sn_option_text(options, OPTION_DEVICE, NULL),
+                               .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
+                               .tuning = sn_option_text(options, OPTION_TUNING, NULL),
+                               .precision = sn_option_precision(options),
+                               .autocast = sn_option_autocast(options),
+                               .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
+}
 static inline double sn_option_number(const Options *options, OptionId id, double usual) {
     return options->value[id].count ? options->value[id].number : usual;
 }

@@ -291,8 +291,6 @@ static Status read_states(Cli *cli, const sn_Model *model, States *states) {
 }
 
 static Status run_model(Cli *cli, const sn_Model *model) {
-    const Options *options = &cli->options;
-    bool eager = strcmp(sn_option_text(options, OPTION_MODE, ""), "eager") == 0;
     InputRequest request = {0};
     InputSpecs specs = {0};
     Expectations expected = {0};
@@ -310,16 +308,9 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     Inputs inputs;
     TRY(sn_inputs_make(cli->arena, model->graph, &request, &inputs));
     if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
-    sn_CompileOptions compile = {.size = sizeof compile,
-                                 .mode = eager ? SN_EAGER : SN_COMPILED,
-                                 .device = sn_option_text(options, OPTION_DEVICE, NULL),
-                                 .threads = (int)sn_option_integer(options, OPTION_THREADS, 0),
-                                 .state_count = states.count,
-                                 .state = states.at,
-                                 .tuning = sn_option_text(options, OPTION_TUNING, NULL),
-                                 .precision = sn_option_precision(options),
-                                 .autocast = sn_option_autocast(options),
-                                 .no_dropout = sn_option_given(options, OPTION_NO_DROPOUT)};
+    sn_CompileOptions compile = sn_option_compile(&cli->options);
+    compile.state_count = states.count;
+    compile.state = states.at;
     sn_Program *program;
     TRY(sn_compile(model, &compile, &program));
     Status status = run_program(cli, model, program, &inputs, &expected);

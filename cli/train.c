@@ -121,13 +121,7 @@ static Status read_options(Run *run) {
                                 .seed = (uint64_t)option_integer(run, OPTION_SEED, 0),
                                 .late = strcmp(sn_option_text(given, OPTION_ON_NAN, ""), "late") == 0,
                                 .logits = option_text(run, OPTION_LOGITS)};
-    options->compile = (sn_CompileOptions){.size = sizeof options->compile,
-                                           .device = option_text(run, OPTION_DEVICE),
-                                           .threads = (int)option_integer(run, OPTION_THREADS, 0),
-                                           .precision = sn_option_precision(given),
-                                           .autocast = sn_option_autocast(given),
-                                           .tuning = sn_option_text(given, OPTION_TUNING, NULL)};
-    if (strcmp(sn_option_text(given, OPTION_MODE, ""), "eager") == 0) options->compile.mode = SN_EAGER;
+    options->compile = sn_option_compile(given);
     if (!run->out && !run->checkpoint)
         return sn_cli_usage(run->cli, "-o FILE is missing, or --checkpoint FILE: nothing would be left");
     if (run->out && run->checkpoint && strcmp(run->out, run->checkpoint) == 0)

@@ -1,37 +1,7 @@
 /* Symbolic integers: what must simplify, what must be proven, and that simplification never changes a value.
  */
-#include "dim.h"
+#include "dim_fixture.h"
 #include "number.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-typedef struct World {
-    Arena *arena;
-    Dims *d;
-    Dim T, B, S;
-} World;
-
-static int make_world(void **state) {
-    Arena *arena = sn_arena_new();
-    World *w = SN_NEW(arena, World);
-    w->arena = arena;
-    w->d = sn_dims_new(arena);
-    w->T = sn_dim_symbol(w->d, "T");
-    w->B = sn_dim_symbol(w->d, "B");
-    w->S = sn_dim_symbol(w->d, "S");
-    *state = w;
-    return 0;
-}
-
-static int drop_world(void **state) {
-    assert_false(sn_dims_overflowed(((World *)*state)->d));
-    sn_arena_free(((World *)*state)->arena);
-    return 0;
-}
 
 static const char *text_of(World *w, Dim dim) {
     Text *text = SN_NEW(w->arena, Text);

@@ -99,6 +99,17 @@ static const float *run(Arena *arena, const sn_Program *program, int64_t *count)
     return copy;
 }
 
+/* The saved program, where neither a compiler nor a cache is there. */
+static sn_Program *open_alone(const Files *files, sn_CompileOptions *options) {
+    sn_Program *loaded;
+    setenv("SINTER_CC", "/nonexistent", 1);
+    options->cache_dir = "/nonexistent/cache";
+    Status status = sn_program_open_file(files->copy, options, &loaded);
+    unsetenv("SINTER_CC");
+    assert_ok(status);
+    return loaded;
+}
+
 static void a_saved_program_gives_the_same_bits(void **state) {
     const Files *files = *state;
     Arena *arena = sn_arena_new();
@@ -113,12 +124,7 @@ static void a_saved_program_gives_the_same_bits(void **state) {
         assert_ok(sn_program_save(program, files->copy));
         const float *expected = run(arena, program, &count);
         sn_program_free(program);
-        /* Neither a compiler nor a cache is there. */
-        setenv("SINTER_CC", "/nonexistent", 1);
-        options.cache_dir = "/nonexistent/cache";
-        Status status = sn_program_open_file(files->copy, &options, &loaded);
-        unsetenv("SINTER_CC");
-        assert_ok(status);
+        loaded = open_alone(files, &options);
         assert_string_equal(sn_program_input(loaded, 0).name, sn_model_input(model, 0).name);
         assert_int_equal(sn_program_input(loaded, 0).extent[1], 7);
         assert_string_equal(sn_program_output(loaded, 0).name, sn_model_output(model, 0).name);
@@ -195,11 +201,7 @@ static void a_saved_step_trains_to_the_same_bits(void **state) {
         const Trained *expected = train(arena, program);
         sn_program_free(program);
         assert_true(expected->loss[STEPS - 1] < expected->loss[0]);
-        setenv("SINTER_CC", "/nonexistent", 1);
-        options.cache_dir = "/nonexistent/cache";
-        Status status = sn_program_open_file(files->copy, &options, &loaded);
-        unsetenv("SINTER_CC");
-        assert_ok(status);
+        loaded = open_alone(files, &options);
         assert_int_equal(sn_program_input_count(loaded), 3);
         assert_string_equal(sn_program_input(loaded, 1).name, "labels");
         assert_int_equal(sn_program_output_count(loaded), 1);

@@ -210,63 +210,64 @@ static void narrow_floats_are_exact(void **state) {
 }
 
 /* A text that differs only in where the error is, and what must be said about it. */
+static const struct {
+    const char *text, *message;
+} broken[] = {
+    {"", "1:1: 'graph' expected"},
+    {"graph \"g", "1:7: the string is not closed"},
+    {"graph \"\\q\"", "1:8: not a character"},
+    {"graph \"a\\x00b\"", "1:9: not a character"},
+    {"graph \"g\" stage late", "1:17: a stage expected"},
+    {"graph \"g\" stage imported\n  what", "2:3: a statement expected"},
+    {"graph \"g\" stage imported\nsymbol T + 1", "2:8: a symbol expected"},
+    {"graph \"g\" stage imported\nsymbol T at_least -1", "2:19: an integer from 0"},
+    {"graph \"g\" stage imported\ncheck near T, S", "2:7: a kind of check expected"},
+    {"graph \"g\" stage imported\ninput %0: f31[2]", "2:11: an element type"},
+    {"graph \"g\" stage imported\ninput %0: f32[i0]", "2:15: axis i0"},
+    {"graph \"g\" stage imported\ninput %0: f32[-2]", "2:14: a negative extent"},
+    {"graph \"g\" stage imported\ninput %99999999: f32[]", "2:8: an integer from 0"},
+    {"graph \"g\" stage imported\ninput %0: f32[9999999999999999999]", "2:15: "},
+    {"graph \"g\" stage imported\ninput %0: f32[4611686018427387904*4*T]", "2:15: overflow in a size"},
+    {"graph \"g\" stage imported\n%0 = exp(%1)", "2:10: %1 is not defined"},
+    {"graph \"g\" stage imported\n%0 = exp(%0)", "2:10: %0 is not defined"},
+    {"graph \"g\" stage imported\n%0 = exq()", "2:6: an operator expected"},
+    {"graph \"g\" stage imported\n%0 = exp()", "2:1: exp: "},
+    {"graph \"g\" stage imported\ninput %0: f32[]\n%0 = exp(%0)", "3:1: %0 is defined twice"},
+    {"graph \"g\" stage imported\ninput %0: f32[]\n%1 = exp(%0) : f16[]", "3:16: result 0 is f32[]"},
+    {"graph \"g\" stage imported\ninput %0: f32[]\n%1 = neg(%0) {axis = 1}", "3:15: an attribute"},
+    {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = softmax(%0)", "3:17: attribute axis is missing"},
+    {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = softmax(%0) {axis = 0, axis = 0}",
+     "3:29: axis is given twice"},
+    {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = view(%0) {index = [i0]}",
+     "3:16: extent must come before index"},
+    {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = pad(%0) {before = [1], after = [1, 2], value = "
+     "0}",
+     "3:37: before and after differ in length"},
+    {"graph \"g\" stage imported\n%0 = constant {tensor = f32[2] (1)}", "2:34: ',' expected"},
+    {"graph \"g\" stage imported\n%0 = constant {tensor = f32[T] (1)}", "2:28: the extents of a tensor"},
+    {"graph \"g\" stage imported\n%0 = constant {tensor = f32[9999999, 9999999, 9999999]", "too large"},
+    {"graph \"g\" stage imported\n%0 = constant {tensor = f32[5000] (1)}", "2:35: a tensor of more than"},
+    {"graph \"g\" stage imported\n%0 = constant {tensor = f32[1] (x)}", "2:33: a number expected"},
+    {"graph \"g\" stage fused\ninput %0: f32[]\n%2 = cluster(%0) {kind = map} { param %1: f16[] return "
+     "%1 }",
+     "3:31: operand 0 and its param"},
+    {"graph \"g\" stage fused\ninput %0: f32[]\n%2 = cluster(%0) {kind = map} { param %1: f32[] return "
+     "%0 }",
+     "3:56: %0 belongs to another region"},
+    {"graph \"g\" stage fused\ninput %0: f32[]\n%2 = cluster(%0) {kind = map} { return }",
+     "3:31: the body returns 0 values for 1 results"},
+    {"graph \"g\" stage imported\noutput %0", "2:8: %0 is not defined"},
+};
+
 static void errors_name_line_and_column(void **state) {
     (void)state;
-    static const struct {
-        const char *text, *message;
-    } cases[] = {
-        {"", "1:1: 'graph' expected"},
-        {"graph \"g", "1:7: the string is not closed"},
-        {"graph \"\\q\"", "1:8: not a character"},
-        {"graph \"a\\x00b\"", "1:9: not a character"},
-        {"graph \"g\" stage late", "1:17: a stage expected"},
-        {"graph \"g\" stage imported\n  what", "2:3: a statement expected"},
-        {"graph \"g\" stage imported\nsymbol T + 1", "2:8: a symbol expected"},
-        {"graph \"g\" stage imported\nsymbol T at_least -1", "2:19: an integer from 0"},
-        {"graph \"g\" stage imported\ncheck near T, S", "2:7: a kind of check expected"},
-        {"graph \"g\" stage imported\ninput %0: f31[2]", "2:11: an element type"},
-        {"graph \"g\" stage imported\ninput %0: f32[i0]", "2:15: axis i0"},
-        {"graph \"g\" stage imported\ninput %0: f32[-2]", "2:14: a negative extent"},
-        {"graph \"g\" stage imported\ninput %99999999: f32[]", "2:8: an integer from 0"},
-        {"graph \"g\" stage imported\ninput %0: f32[9999999999999999999]", "2:15: "},
-        {"graph \"g\" stage imported\ninput %0: f32[4611686018427387904*4*T]", "2:15: overflow in a size"},
-        {"graph \"g\" stage imported\n%0 = exp(%1)", "2:10: %1 is not defined"},
-        {"graph \"g\" stage imported\n%0 = exp(%0)", "2:10: %0 is not defined"},
-        {"graph \"g\" stage imported\n%0 = exq()", "2:6: an operator expected"},
-        {"graph \"g\" stage imported\n%0 = exp()", "2:1: exp: "},
-        {"graph \"g\" stage imported\ninput %0: f32[]\n%0 = exp(%0)", "3:1: %0 is defined twice"},
-        {"graph \"g\" stage imported\ninput %0: f32[]\n%1 = exp(%0) : f16[]", "3:16: result 0 is f32[]"},
-        {"graph \"g\" stage imported\ninput %0: f32[]\n%1 = neg(%0) {axis = 1}", "3:15: an attribute"},
-        {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = softmax(%0)", "3:17: attribute axis is missing"},
-        {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = softmax(%0) {axis = 0, axis = 0}",
-         "3:29: axis is given twice"},
-        {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = view(%0) {index = [i0]}",
-         "3:16: extent must come before index"},
-        {"graph \"g\" stage imported\ninput %0: f32[2]\n%1 = pad(%0) {before = [1], after = [1, 2], value = "
-         "0}",
-         "3:37: before and after differ in length"},
-        {"graph \"g\" stage imported\n%0 = constant {tensor = f32[2] (1)}", "2:34: ',' expected"},
-        {"graph \"g\" stage imported\n%0 = constant {tensor = f32[T] (1)}", "2:28: the extents of a tensor"},
-        {"graph \"g\" stage imported\n%0 = constant {tensor = f32[9999999, 9999999, 9999999]", "too large"},
-        {"graph \"g\" stage imported\n%0 = constant {tensor = f32[5000] (1)}", "2:35: a tensor of more than"},
-        {"graph \"g\" stage imported\n%0 = constant {tensor = f32[1] (x)}", "2:33: a number expected"},
-        {"graph \"g\" stage fused\ninput %0: f32[]\n%2 = cluster(%0) {kind = map} { param %1: f16[] return "
-         "%1 }",
-         "3:31: operand 0 and its param"},
-        {"graph \"g\" stage fused\ninput %0: f32[]\n%2 = cluster(%0) {kind = map} { param %1: f32[] return "
-         "%0 }",
-         "3:56: %0 belongs to another region"},
-        {"graph \"g\" stage fused\ninput %0: f32[]\n%2 = cluster(%0) {kind = map} { return }",
-         "3:31: the body returns 0 values for 1 results"},
-        {"graph \"g\" stage imported\noutput %0", "2:8: %0 is not defined"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         Arena *arena = sn_arena_new();
         Graph *graph;
-        Status status = sn_graph_parse(arena, cases[i].text, strlen(cases[i].text), &graph);
+        Status status = sn_graph_parse(arena, broken[i].text, strlen(broken[i].text), &graph);
         assert_int_equal(sn_error_code(status), SN_INVALID);
-        if (!strstr(sn_error_message(status), cases[i].message))
-            fail_msg("\"%s\" is not in: %s", cases[i].message, sn_error_message(status));
+        if (!strstr(sn_error_message(status), broken[i].message))
+            fail_msg("\"%s\" is not in: %s", broken[i].message, sn_error_message(status));
         sn_error_free(status);
         sn_arena_free(arena);
     }

@@ -1,39 +1,11 @@
 /* Index maps: chains of movements against brute force on numbers, and what must become simple. */
+#include "dim_fixture.h"
 #include "number.h"
 #include "view.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 
-#include <cmocka.h>
-
 enum { RANK = 8, SYMBOLS = 3, ELEMENTS = 3000 };
-
-typedef struct World {
-    Arena *arena;
-    Dims *d;
-    Dim B, T, S;
-} World;
-
-static int make_world(void **state) {
-    Arena *arena = sn_arena_new();
-    World *w = SN_NEW(arena, World);
-    w->arena = arena;
-    w->d = sn_dims_new(arena);
-    w->B = sn_dim_symbol(w->d, "B");
-    w->T = sn_dim_symbol(w->d, "T");
-    w->S = sn_dim_symbol(w->d, "S");
-    *state = w;
-    return 0;
-}
-
-static int drop_world(void **state) {
-    assert_false(sn_dims_overflowed(((World *)*state)->d));
-    sn_arena_free(((World *)*state)->arena);
-    return 0;
-}
 
 static void expect_text(World *w, Dim dim, const char *expected) {
     Text text = sn_text(w->arena);
