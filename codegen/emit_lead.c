@@ -42,30 +42,42 @@ bool sn_emit_leads(Emit *emit) {
     return fits(emit);
 }
 
+/* Rows so short that joining the lanes takes about as long as the row: there the next row comes before this one, in a loop
+ * of its own. */
+static bool is_short(const Emit *emit) {
+    enum { VECTORS = 32 };
+    int64_t length;
+    return sn_dim_is(emit->vector_axis->operand[0], &length) &&
+           4 * length <= VECTORS * emit->kernel->target->vector_bytes;
+}
+
 /* Behind the accumulators' last values, in a block of their own. */
-static void take(Emit *emit, const unsigned char *needed) {
+static void take(Emit *emit) {
     const Step *first = &emit->nest->step.at[NEXT];
-    sn_c_folds(emit, first, sn_c_copies(emit, first, needed));
     for (int i = 0; i < first->acc.count; i++) {
         int id = first->acc.at[i]->result->id;
         sn_emit_line(emit, "lead%d = v%d;", id, id);
     }
 }
 
+/* The first loop over the row where the axes are. */
+static void go_over(Emit *emit) {
+    static const RowShare none;
+    const int present = emit->step;
+    emit->step = NEXT;
+    sn_c_row_step(emit, &emit->nest->step.at[NEXT], first_needs(emit), &(RowShares){&none, &none});
+    take(emit);
+    emit->step = present;
+}
+
 void sn_emit_lead_begin(Emit *emit) {
     const Step *first = &emit->nest->step.at[NEXT];
-    static const RowShare none;
     for (int i = 0; i < first->acc.count; i++)
         sn_emit_line(emit, "%s lead%d = 0;", sn_emit_type(first->acc.at[i]->dtype, false),
                      first->acc.at[i]->result->id);
     sn_emit_line(emit, "if (row < rows) {");
     emit->indent++;
-    emit->step = NEXT;
-    sn_c_row_step(emit, first, first_needs(emit), &(RowShares){&none, &none});
-    for (int i = 0; i < first->acc.count; i++) {
-        int id = first->acc.at[i]->result->id;
-        sn_emit_line(emit, "lead%d = v%d;", id, id);
-    }
+    go_over(emit);
     sn_c_close_loops(emit, 1);
 }
 
@@ -92,12 +104,13 @@ void sn_emit_lead_row(Emit *emit) {
         int k = (int)nest->parallel.at[i]->value;
         sn_emit_line(emit, "next%d = i%d;", k, k);
     }
+    if (is_short(emit)) go_over(emit);
     sn_c_close_loops(emit, 1);
 }
 
 /* Whether the loop being written also goes over the next row. */
 static bool hosts(const Emit *emit) {
-    return emit->leads && emit->step == THIS;
+    return emit->leads && emit->step == THIS && !is_short(emit);
 }
 
 void sn_emit_lead_starts(Emit *emit) {
@@ -135,10 +148,12 @@ void sn_emit_lead(Emit *emit, int vectors) {
 
 void sn_emit_lead_ends(Emit *emit) {
     if (!hosts(emit)) return;
+    const Step *first = &emit->nest->step.at[NEXT];
     emit->step = NEXT;
     sn_emit_line(emit, "{");
     emit->indent++;
-    take(emit, first_needs(emit));
+    sn_c_folds(emit, first, sn_c_copies(emit, first, first_needs(emit)));
+    take(emit);
     sn_c_close_loops(emit, 1);
     emit->step = THIS;
 }

@@ -5,9 +5,10 @@
 enum {
     LEAD_BYTES =
         6144, /* so far ahead of the next row's loop, where that goes with this row's, memory is asked */
-    ROWS_IN_L2 = 4,  /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
-    MAXIMUM = 4,     /* instructions, with what minds numbers that are none */
-    STORES_APART = 8 /* more loops than that are too much text */
+    LONG_BYTES = 12288, /* the same inside rows that are too long for a whole row ahead, and only reduced */
+    ROWS_IN_L2 = 4,     /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
+    MAXIMUM = 4,        /* instructions, with what minds numbers that are none */
+    STORES_APART = 8    /* more loops than that are too much text */
 };
 
 /* ---- stores past the caches ---- */
@@ -191,8 +192,19 @@ static bool moves_on(const Emit *emit, const Instr *instr, Dim *stride, bool *in
            !sn_dim_has_axis(*stride) && !(is_stream(nest) && *stride == row_length(emit));
 }
 
+/* Whether a row is gone over in one loop, that reduces. */
+static bool reduces_once(const Nest *nest) {
+    int loops = 0, reduces = 0;
+    for (int i = 0; i < nest->step.count; i++) {
+        loops += nest->step.at[i].loop;
+        reduces += nest->step.at[i].acc.count;
+    }
+    return loops == 1 && reduces;
+}
+
 void sn_emit_rows_ahead(Emit *emit) {
     Dims *dims = emit->kernel->dims;
+    const long long most = (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2;
     Dim stride = NULL;
     bool indexed;
     int count = 0;
@@ -202,18 +214,20 @@ void sn_emit_rows_ahead(Emit *emit) {
         const Instr *instr = emit->nest->instr.at[i];
         if (!moves_on(emit, instr, &stride, &indexed)) continue;
         int bytes = sn_dtype_bytes(instr->dtype);
-        const char *rows = sn_arena_printf(
-            emit->arena, "sn_rows_ahead(%s, %d, INT64_C(%lld), %s)",
-            sn_emit_dim(emit, sn_dim_mulc(dims, row_length(emit), bytes), NULL), count,
-            (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2, emit->streams ? "past" : "UINTPTR_MAX");
+        const char *length = sn_emit_dim(emit, sn_dim_mulc(dims, row_length(emit), bytes), NULL);
+        const char *rows = sn_arena_printf(emit->arena, "sn_rows_ahead(%s, %d, INT64_C(%lld), %s)", length,
+                                           count, most, emit->streams ? "past" : "UINTPTR_MAX");
         if (indexed)
             sn_emit_line(emit, "const int64_t ahead%d = %s;", instr->id, rows);
         else if (emit->leads)
             sn_emit_line(emit, "const int64_t ahead%d = %s + %d;", instr->id,
                          sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL), LEAD_BYTES);
         else
-            sn_emit_line(emit, "const int64_t ahead%d = %s * %s;", instr->id, rows,
-                         sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL));
+            sn_emit_line(emit, "const int64_t ahead%d = %s * %s%s;", instr->id, rows,
+                         sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL),
+                         reduces_once(emit->nest) ? sn_arena_printf(emit->arena, " + (%s > %lld ? %d : 0)",
+                                                                    length, most, LONG_BYTES)
+                                                  : "");
     }
 }
 
