@@ -22,6 +22,17 @@ static bool is_small(Type type) {
     return true;
 }
 
+/* Those of a shape value, such as the number of a loop's turn: NULL where one is no constant. */
+static Array *known_elements(Cone *cone, const Value *value) {
+    int64_t extent[SN_MAX_RANK] = {0};
+    for (int k = 0; k < value->type.rank; k++)
+        if (!sn_dim_is(value->type.dim[k], &extent[k])) return NULL;
+    Array *array = sn_array_new(cone->arena, value->type.dtype, value->type.rank, extent);
+    for (int64_t i = 0; i < array->count; i++)
+        if (!sn_dim_is(value->known[i], &array->i[i])) return NULL;
+    return array;
+}
+
 /* The value's elements, or NULL where they depend on more than constants. */
 static Array *elements_of(Cone *cone, const Value *value) {
     const Node *node = value->producer;
@@ -30,6 +41,7 @@ static Array *elements_of(Cone *cone, const Value *value) {
         const Tensor *tensor = ((const AttrConstant *)node->attr)->tensor;
         return tensor->payload == SN_PAYLOAD_BYTES ? sn_array_of_tensor(cone->arena, tensor) : NULL;
     }
+    if (value->known) return known_elements(cone, value);
     if (node->input_count == 0 || cone->nodes_left-- == 0) return NULL;
     const Array **input = SN_ARRAY(cone->arena, const Array *, node->input_count);
     for (int k = 0; k < node->input_count; k++)

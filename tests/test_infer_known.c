@@ -54,7 +54,8 @@ static void integers_of_float_constants_are_known(void **state) {
     Value *table = sn_build_expand(b, root, 1, &eight);
     Value *sum = sn_build1(b, SN_OP_REDUCE_SUM, &(AttrReduce){1, (int64_t[]){0}}, table);
     assert_known(f, sn_build1(b, SN_OP_CAST, &(AttrCast){.to = SN_I32}, sum), "128");
-    Value *length = sn_build_cast(b, dims(f, "T"), SN_F32);
+    Value *turn = sn_build_cast(b, dims(f, "3"), SN_F32), *length = sn_build_cast(b, dims(f, "T"), SN_F32);
+    assert_known(f, sn_build2(b, SN_OP_LESS, NULL, turn, x), "1");
     assert_known(f, sn_build2(b, SN_OP_LESS, NULL, sn_build1(b, SN_OP_SQRT, NULL, length), x), "");
 }
 
