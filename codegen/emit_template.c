@@ -173,7 +173,7 @@ Status sn_emit_template(Emit *emit, Text *text, Kernel *out) {
     const TemplateUse *use = emit->kernel->use;
     emit->dialect = &template_dialect;
     for (int i = 0; i < use->size.count; i++) sn_push(emit->arena, &emit->param, use->size.at[i]);
-    sn_text_add(text, "%s%s\n", use->defines, sn_device_text("tile.h"));
+    sn_text_add(text, "%s%s\n%s\n", use->defines, sn_device_text("tile_element.h"), sn_device_text("tile.h"));
     for (int i = 0; i < MOST_FILES && use->file[i]; i++)
         sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
     sn_text_add(text, "struct SnContext {\n    void *const *buffers;\n    const int64_t *symbols;\n    int "

@@ -7,7 +7,9 @@
 
 #include "vector_math.h"
 
-#include "tile.h"
+#include "tile_element.h"
+
+#include "tile.h" /* behind what it needs */
 
 #include "attention_score.h"
 

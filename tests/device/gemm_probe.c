@@ -3,7 +3,9 @@
  * element strides of A (batch, m, k), B (batch, k, n) and C (batch, m). */
 #include "vector.h"
 
-#include "tile.h"
+#include "tile_element.h"
+
+#include "tile.h" /* behind what it needs */
 
 #ifndef SN_GEMM_B
 #define SN_GEMM_B 1
