@@ -6,7 +6,8 @@
  * there that needs it. What is wanted later weighs a little more per step of its distance, as Horace He and others do
  * in PyTorch's partitioner: chains that are computed again stay short.
  *
- * Views and pointwise operators are always computed again, for fuse puts them into the kernels that use them. What costs
+ * Views and pointwise operators are always computed again, for fuse puts them into the kernels that use them, but for casts
+ * of parameters. What costs
  * operations is, when a byte that it saves costs no more of them than `pass->recompute` allows. A value that alone leads
  * from what is before it to what is behind it (the residual stream between two layers) separates parts of the network.
  * It is kept, or at least each n-th of its kind is: without that a tight budget would compute the whole network again,
@@ -83,6 +84,15 @@ static double attended(const Remat *r, const Node *node) {
     return 4 * elements(r, q) * elements(r, (Type){k.dtype, 1, &k.dim[k.rank - 2]});
 }
 
+/* A parameter in the type of the products that read it: these have no place for arithmetic on an operand, so that its cast
+ * would be a kernel of its own once more. */
+static bool is_parameter_cast(const Node *node) {
+    if (node->op != SN_OP_CAST || !((const AttrCast *)node->attr)->elidable) return false;
+    const Value *value = node->input[0];
+    while (value->producer && value->producer->op == SN_OP_VIEW) value = value->producer->input[0];
+    return !value->producer;
+}
+
 /* What it costs to compute a node again; a class that is not here costs nothing. Multiply-adds count twice. */
 static double operations_of(const Remat *r, const Node *node) {
     static double (*const by_class[])(const Remat *, const Node *) = {[SN_CLASS_REDUCE] = reduced,
@@ -90,6 +100,7 @@ static double operations_of(const Remat *r, const Node *node) {
                                                                       [SN_CLASS_CONTRACT] = contracted,
                                                                       [SN_CLASS_ATTENTION] = attended};
     size_t class = sn_op(node->op)->class;
+    if (is_parameter_cast(node)) return elements(r, node->output[0]->type);
     bool costs = class < sizeof by_class / sizeof *by_class && by_class[class];
     return costs ? by_class[class](r, node) : 0;
 }
