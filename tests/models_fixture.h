@@ -30,6 +30,7 @@ typedef struct Totals {
     int passed, refused, failed;
     char *expected_refusals; /* NULL: any model may be refused */
     const char *device;
+    sn_Autocast autocast;
     const char *folder; /* of the command line */
 } Totals;
 
@@ -56,9 +57,23 @@ static inline bool draws(const Graph *graph) {
     return false;
 }
 
+/* Errors of products whose operands are rounded to 16 bits add up over a few layers: their root mean square is a few of
+ * those roundings. */
+static inline const char *rounding_difference(Arena *arena, const Tensor *got, const Tensor *expected,
+                                              sn_Autocast autocast) {
+    enum { ROUNDINGS = 6 };
+    double error = 0, square = 0, unit = autocast == SN_AUTOCAST_BF16 ? 0x1p-8 : 0x1p-11;
+    for (int64_t i = 0; i < expected->count; i++) {
+        double a = sn_tensor_get(got, i), b = sn_tensor_get(expected, i);
+        error += (a - b) * (a - b), square += b * b;
+    }
+    if (sqrt(error) <= ROUNDINGS * unit * sqrt(square)) return NULL;
+    return sn_arena_printf(arena, "an error of %.3g roundings", sqrt(error / square) / unit);
+}
+
 /* NULL when equal, otherwise what differs; `values`: also in what the elements are. */
 static inline const char *difference(Arena *arena, const sn_Tensor *got, const Tensor *expected,
-                                     bool values) {
+                                     sn_Autocast autocast, bool values) {
     if (got->element_type != sn_dtype_onnx(expected->dtype)) return "another element type";
     if (got->rank != expected->rank) return "another rank";
     for (int i = 0; i < got->rank; i++)
@@ -66,6 +81,8 @@ static inline const char *difference(Arena *arena, const sn_Tensor *got, const T
     Tensor result = *expected;
     result.payload = SN_PAYLOAD_BYTES;
     result.bytes = got->data;
+    if (autocast && values && expected->dtype == SN_F32)
+        return rounding_difference(arena, &result, expected, autocast);
     double tolerance = tolerance_of(expected->dtype);
     for (int64_t i = 0; values && i < expected->count; i++) {
         double a = sn_tensor_get(&result, i), b = sn_tensor_get(expected, i);
@@ -96,7 +113,7 @@ static inline sn_Error *set_inputs(Arena *arena, sn_Context *context, const char
 }
 
 static inline const char *check_outputs(Arena *arena, const sn_Context *context, const char *folder,
-                                        int count, bool values) {
+                                        int count, sn_Autocast autocast, bool values) {
     for (int i = 0; i < count; i++) {
         const char *path = sn_arena_printf(arena, "%s/output_%d.pb", folder, i);
         Tensor *expected;
@@ -106,7 +123,7 @@ static inline const char *check_outputs(Arena *arena, const sn_Context *context,
         if (!status) status = sn_context_output(context, i, &got);
         const char *reason = status ? sn_arena_string(arena, sn_error_message(status)) : NULL;
         sn_error_free(status);
-        if (!reason) reason = difference(arena, &got, expected, values);
+        if (!reason) reason = difference(arena, &got, expected, autocast, values);
         if (reason) return sn_arena_printf(arena, "output %d: %s", i, reason);
     }
     return NULL;
@@ -115,41 +132,46 @@ static inline const char *check_outputs(Arena *arena, const sn_Context *context,
 /* NULL when the case passes. Both cases of a model run in one context, so a new shape must not need a new
  * program. */
 static inline const char *run_case(Arena *arena, const sn_Model *model, sn_Context *context,
-                                   const char *folder) {
+                                   sn_Autocast autocast, const char *folder) {
     sn_Error *error = set_inputs(arena, context, folder, sn_model_input_count(model));
     if (!error) error = sn_context_run(context);
     const char *reason = error ? sn_arena_string(arena, sn_error_message(error)) : NULL;
     sn_error_free(error);
     return reason ? reason
-                  : check_outputs(arena, context, folder, sn_model_output_count(model), !draws(model->graph));
+                  : check_outputs(arena, context, folder, sn_model_output_count(model), autocast,
+                                  !draws(model->graph));
 }
 
 static inline const char *run_cases(Arena *arena, const sn_Model *model, sn_Context *context,
-                                    const char *folder) {
-    if (exists(join(arena, folder, "output_0.pb"))) return run_case(arena, model, context, folder);
+                                    sn_Autocast autocast, const char *folder) {
+    if (exists(join(arena, folder, "output_0.pb"))) return run_case(arena, model, context, autocast, folder);
     struct dirent **entry;
     int count = scandir(folder, &entry, NULL, alphasort);
     const char *reason = NULL;
     for (int i = 0; i < count; i++) {
         const char *inner = join(arena, folder, entry[i]->d_name);
         if (!reason && entry[i]->d_name[0] != '.' && exists(join(arena, inner, "output_0.pb")))
-            reason = run_case(arena, model, context, inner);
+            reason = run_case(arena, model, context, autocast, inner);
         free(entry[i]);
     }
     free(entry);
     return reason;
 }
 
-static inline const char *run_mode(Arena *arena, const sn_Model *model, const char *device, sn_Mode mode,
+static inline const char *run_mode(Arena *arena, const sn_Model *model, const Totals *totals, sn_Mode mode,
                                    const char *folder) {
-    sn_CompileOptions options = {.size = sizeof options, .mode = mode, .device = device, .threads = 2};
+    sn_CompileOptions options = {.size = sizeof options,
+                                 .mode = mode,
+                                 .device = totals->device,
+                                 .autocast = totals->autocast,
+                                 .threads = 2};
     sn_Program *program = NULL;
     sn_Context *context = NULL;
     sn_Error *error = sn_compile(model, &options, &program);
     if (!error) error = sn_context_new(program, NULL, &context);
     const char *reason = error ? sn_arena_string(arena, sn_error_message(error)) : NULL;
     sn_error_free(error);
-    if (!reason) reason = run_cases(arena, model, context, folder);
+    if (!reason) reason = run_cases(arena, model, context, totals->autocast, folder);
     sn_context_free(context);
     sn_program_free(program);
     return reason;
@@ -193,7 +215,7 @@ static inline void run_model(Totals *totals, const char *folder, const char *nam
     const char *reason = error ? sn_error_message(error) : NULL;
     int passed = 0;
     for (int mode = 0, modes = is_written_out(name) ? 1 : 2; model && mode < modes && !reason; mode++) {
-        reason = run_mode(arena, model, totals->device, mode ? SN_EAGER : SN_COMPILED, folder);
+        reason = run_mode(arena, model, totals, mode ? SN_EAGER : SN_COMPILED, folder);
         passed += !reason;
     }
     if (reason && is_refusal(totals, error, reason, name))

@@ -240,6 +240,13 @@ expect 2 "a compiled program already" compile "$program"
 expect 1 "cannot be written" compile "$llama" -o "$folder/absent/x.sinter"
 expect 1 "not a regular file" compile "$llama" -o "$folder/pipe"
 expect 0 '"mode": "compiled"' bench "$program" --threads 1 --warmup 0 --iters 1 -o json
+expect 0 "" compile "$llama" --autocast bf16 -o "$program"
+expect 0 "1 output as expected" run "$program" --shape input_ids=2x9 --threads 1 --rtol 0.02 --atol 0.02 --expect "logits=@$folder/eager.npy"
+expect 1 " differs from " run "$program" --shape input_ids=2x9 --threads 1 --rtol 0 --atol 1e-6 --expect "logits=@$folder/eager.npy"
+expect 0 '"autocast": "bf16"' info "$program" -o json
+expect 0 '"autocast": "bf16"' bench "$program" --threads 1 --warmup 0 --iters 1 -o json
+expect 2 "compiled with bf16" run "$program" --autocast f16
+expect 2 "--autocast is decided when" bench "$program" --autocast none
 expect 0 "" compile "$llama" --mode eager -o "$program"
 expect 0 "1 output as expected" run "$program" --shape input_ids=2x9 --threads 1 --expect "logits=@$folder/eager.npy"
 expect 0 "" compile "$kv" --state 'past.*=present.*' -o "$program"

@@ -33,6 +33,17 @@ static void models_run_on_cuda(void **state) {
     run_all(*state, SN_TESTS "/models", "");
 }
 
+static void products_of_16_bits_run_on_cuda(void **state) {
+    Totals *totals = *state;
+    totals->passed = totals->refused = totals->failed = 0;
+    totals->autocast = SN_AUTOCAST_BF16;
+    run_model(totals, SN_TESTS "/models/llama_op17_dynamic", "llama_op17_dynamic");
+    totals->autocast = SN_AUTOCAST_F16;
+    run_model(totals, SN_TESTS "/models/gpt2_op17_fixed", "gpt2_op17_fixed");
+    totals->autocast = SN_AUTOCAST_NONE;
+    assert_int_equal(totals->passed, 2);
+}
+
 static void operators_run_on_cuda(void **state) {
     run_all(*state, SN_TESTS "/models/ops", "ops/");
 }
@@ -42,6 +53,7 @@ int main(void) {
     if (!getenv("SINTER_TEST_GPU")) emulate();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(models_run_on_cuda, &totals),
+        cmocka_unit_test_prestate(products_of_16_bits_run_on_cuda, &totals),
         cmocka_unit_test_prestate(operators_run_on_cuda, &totals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

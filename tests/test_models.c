@@ -10,6 +10,27 @@ static void test_models(void **state) {
     assert_true(totals->passed > 0 || getenv("SN_MODELS"));
 }
 
+/* A cache that stays f32, rotary positions, and a mask. */
+static void test_autocast(void **state) {
+    static const struct {
+        const char *name;
+        sn_Autocast autocast;
+    } model[] = {{"gpt2_op16_cache", SN_AUTOCAST_BF16},
+                 {"llama_op17_dynamic", SN_AUTOCAST_BF16},
+                 {"bert_op13_untyped", SN_AUTOCAST_F16}};
+    Totals *totals = *state;
+    totals->passed = totals->refused = totals->failed = 0;
+    for (size_t i = 0; i < sizeof model / sizeof *model; i++) {
+        char path[2048];
+        snprintf(path, sizeof path, "%s/models/%s", SN_TESTS, model[i].name);
+        totals->autocast = model[i].autocast;
+        run_model(totals, path, model[i].name);
+    }
+    totals->autocast = SN_AUTOCAST_NONE;
+    assert_int_equal(totals->failed, 0);
+    assert_int_equal(totals->passed, sizeof model / sizeof *model);
+}
+
 static void test_operators(void **state) {
     Totals *totals = *state;
     totals->passed = totals->refused = totals->failed = 0;
@@ -38,6 +59,7 @@ int main(int count, char **argument) {
     Totals totals = {.expected_refusals = read_text(SN_TESTS "/models/unsupported.txt"), .device = "cpu"};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(test_models, &totals),
+        cmocka_unit_test_prestate(test_autocast, &totals),
         cmocka_unit_test_prestate(test_operators, &totals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,18 +21,19 @@ static DType dtype_of_seed(uint64_t seed) {
 }
 
 /* Folding rounds to the dtype, and the numbers in expansions are rounded to it. */
-static double tolerance_of(const Graph *graph) {
+static double tolerance_of(const Graph *graph, sn_Autocast autocast) {
+    static const DType cast[] = {SN_F32, SN_BF16, SN_F16};
     double tolerance = 1e-9;
     for (const Node *node = graph->body->first; node; node = node->next) {
         DType dtype = node->output[0]->type.dtype;
-        if (dtype == SN_F32) tolerance = fmax(tolerance, 3e-5);
+        if (dtype == SN_F32) tolerance = fmax(tolerance, 3e-5), dtype = cast[autocast];
         if (dtype == SN_F16) tolerance = fmax(tolerance, 0.05);
         if (dtype == SN_BF16) tolerance = fmax(tolerance, 0.3);
     }
     return tolerance;
 }
 
-static const char *compare_meaning(Maker *m, const Graph *after, uint64_t seed) {
+static const char *compare_meaning(Maker *m, const Graph *after, uint64_t seed, sn_Autocast autocast) {
     const Graph *before = m->graph;
     int count = before->body->result.count;
     Array **x = SN_ARRAY(m->arena, Array *, count), **y = SN_ARRAY(m->arena, Array *, count);
@@ -50,7 +51,7 @@ static const char *compare_meaning(Maker *m, const Graph *after, uint64_t seed) 
         status = sn_eval_graph(m->arena, after, false, inputs, y);
         if (status) return sn_error_message(status);
         for (int i = 0; i < count; i++) {
-            const char *reason = difference(m->arena, y[i], x[i], tolerance_of(before));
+            const char *reason = difference(m->arena, y[i], x[i], tolerance_of(before, autocast));
             if (reason)
                 return sn_arena_printf(m->arena, "A = %lld, B = %lld: output %d: %s", (long long)symbols[0],
                                        (long long)symbols[1], i, reason);
@@ -62,11 +63,12 @@ static const char *compare_meaning(Maker *m, const Graph *after, uint64_t seed) 
 /* limit: of rewrites, 0 for none. Wherever the passes stop, the graph means the same. */
 static const char *run_mode(Maker *m, Trial *trial, const Target *target, bool eager, int64_t limit) {
     Graph *after = sn_graph_clone(m->arena, m->graph);
-    PipelineOptions options = {.eager = eager, .verify = true, .limit = limit};
+    sn_Autocast autocast = (sn_Autocast)(trial->seed / 8 % 3);
+    PipelineOptions options = {.eager = eager, .verify = true, .limit = limit, .autocast = autocast};
     PipelineResult result = {0};
     if (trial->mistake && trial->mistake(after)) trial->mistaken = true;
     Status status = sn_pipeline(m->arena, after, target, &options, &result);
-    const char *reason = status ? sn_error_message(status) : compare_meaning(m, after, trial->seed);
+    const char *reason = status ? sn_error_message(status) : compare_meaning(m, after, trial->seed, autocast);
     return reason ? sn_arena_printf(m->arena, "%s, limit %lld: %s", eager ? "eager" : "compiled",
                                     (long long)limit, reason)
                   : NULL;

@@ -58,6 +58,12 @@ import csv
 losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("table", "eager")]
 assert max(abs(a - b) for a, b in zip(*losses)) < 0.01, losses
 END
+"$SINTER" "${learn[@]}" --autocast bf16 --format csv -o half.onnx >half
+python3 - <<'END' || say "in products of bf16 it learns otherwise: $(cat half)"
+import csv
+losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("table", "half")]
+assert 0 < max(abs(a - b) for a, b in zip(*losses)) < 0.05, losses
+END
 "$SINTER" "${learn[@]}" --memory-budget 80% --format csv -o less.onnx >less 2>err
 grep -q "a step takes .* MiB (states" err || say "a budget says nothing: $(cat err)"
 python3 - <<'END' || say "under a budget it learns otherwise: $(cat less)"
