@@ -18,6 +18,7 @@ struct Trainer {
     sn_Program *program;
     sn_Context *context;
     int counter;  /* the state that counts updates, or NO_STATE */
+    int scale;    /* the state that is the scale of gradients, or NO_STATE */
     int64_t step; /* done */
 
     /* of windows of tokens */
@@ -147,9 +148,12 @@ static Status choose_step(Trainer *trainer) {
 static Status set_inputs(Trainer *trainer) {
     for (int i = 0; i < trainer->inputs.count; i++)
         TRY(sn_context_set_input(trainer->context, i, &trainer->inputs.tensor[i]));
-    trainer->counter = NO_STATE;
-    for (int i = 0; i < sn_context_state_count(trainer->context); i++)
-        if (strcmp(sn_context_state_name(trainer->context, i), "optimizer.step") == 0) trainer->counter = i;
+    trainer->counter = trainer->scale = NO_STATE;
+    for (int i = 0; i < sn_context_state_count(trainer->context); i++) {
+        const char *name = sn_context_state_name(trainer->context, i);
+        if (strcmp(name, "optimizer.step") == 0) trainer->counter = i;
+        if (strcmp(name, "optimizer.loss_scale") == 0) trainer->scale = i;
+    }
     return NULL;
 }
 
@@ -235,6 +239,15 @@ static Status read_loss(const Trainer *trainer, double *out) {
     TRY(sn_context_output(trainer->context, 0, &loss));
     if (!sn_dtype_from_onnx(loss.element_type, &dtype)) return sn_fail(SN_INTERNAL, "a loss without a type");
     *out = sn_tensor_get(&(Tensor){.dtype = dtype, .count = 1, .bytes = loss.data}, 0);
+    return NULL;
+}
+
+Status sn_trainer_scales(const Trainer *trainer, bool *out) {
+    sn_Tensor state;
+    *out = false;
+    if (trainer->scale == NO_STATE) return NULL;
+    TRY(sn_context_state_get(trainer->context, trainer->scale, &state));
+    *out = *(const float *)state.data > 1;
     return NULL;
 }
 

@@ -55,6 +55,10 @@ int64_t sn_trainer_step(const Trainer *trainer);
  * finite, and nothing was updated. Of `late`, it is false where the loss was not finite: then the states are lost. */
 Status sn_trainer_run(Trainer *trainer, double *loss, bool *updated);
 
+/* Whether gradients are scaled (autocast to f16) and the scale can still become smaller: then a step of a finite loss that
+ * was left out is no reason to end. */
+Status sn_trainer_scales(const Trainer *trainer, bool *out);
+
 /* The mean loss over windows of the held-out part, always the same ones. */
 Status sn_trainer_evaluate(Trainer *trainer, double *loss);
 

@@ -338,7 +338,9 @@ static Status make_step(Run *run) {
     bool updated;
     Status fault = sn_trainer_run(run->trainer, &loss, &updated);
     if (fault) return stop_at_fault(run, fault);
-    if (!updated && run->stop_on_nan) return stop_at_nan(run, loss);
+    bool scales = false;
+    if (!updated && isfinite(loss)) TRY(sn_trainer_scales(run->trainer, &scales));
+    if (!updated && run->stop_on_nan && !scales) return stop_at_nan(run, loss);
     run->skipped += !updated;
     if (updated) run->loss_sum += loss, run->counted++;
     show_progress(run, loss);

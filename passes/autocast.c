@@ -240,12 +240,6 @@ static void widen_results(Autocast *a) {
 bool sn_autocast(Pass *pass, Graph *graph) {
     static const DType low[] = {[SN_AUTOCAST_BF16] = SN_BF16, [SN_AUTOCAST_F16] = SN_F16};
     if (pass->autocast == SN_AUTOCAST_NONE) return false;
-    if (pass->training && pass->autocast == SN_AUTOCAST_F16) {
-        pass->status =
-            sn_fail(SN_UNSUPPORTED, "unsupported: a training step with autocast to f16, whose small "
-                                    "gradients would be zeros; bf16 has the range of f32");
-        return false;
-    }
     int before = pass->rewrites;
     Autocast a = {.pass = pass, .graph = graph, .low = low[pass->autocast]};
     for (int i = 0; i < graph->states.count; i++)

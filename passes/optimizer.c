@@ -99,7 +99,7 @@ static Value *both(Builder *b, Value *x, Value *y) {
 }
 
 /* As clip_grad_norm_ of PyTorch has it. */
-static void judge_gradients(Optimizer *o, Value *loss, int count, Value *const *gradient) {
+static void judge_gradients(Optimizer *o, Value *loss, Value *scale, int count, Value *const *gradient) {
     const Training *t = o->training;
     if (!t->clip && !t->skip) return;
     Value *norm = global_norm(o, count, gradient);
@@ -110,6 +110,8 @@ static void judge_gradients(Optimizer *o, Value *loss, int count, Value *const *
     }
     if (!norm || !t->skip) return;
     Value *fine = both(&o->b, is_finite(&o->b, narrow(&o->b, loss)), is_finite(&o->b, norm));
+    if (scale && fine)
+        (void)sn_loss_scale_next(&o->b, scale, fine, o->active); /* a failure latches in the builder */
     o->active = both(&o->b, o->active, fine);
 }
 
@@ -233,7 +235,7 @@ static void accumulate(Optimizer *o, int count, Value *const *parameter, Value *
     o->active = last;
 }
 
-Status sn_optimizer_append(Graph *graph, const Training *training, Value *loss, int count,
+Status sn_optimizer_append(Graph *graph, const Training *training, Value *loss, Value *scale, int count,
                            Value *const *parameter, Value *const *gradient) {
     Optimizer o = {.b = {.graph = graph, .region = graph->body, .phase = SN_PHASE_UPDATE},
                    .training = training};
@@ -244,10 +246,11 @@ Status sn_optimizer_append(Graph *graph, const Training *training, Value *loss, 
         wide[i] = sn_build_cast(&o.b, gradient[i], accumulator_dtype(gradient[i]->type.dtype));
         if (!wide[i]) return o.b.status;
     }
+    if (scale) TRY(sn_loss_scale_undo(&o.b, scale, count, wide));
     start_group(&o);
     o.rate = sn_build_cast(&o.b, rate, SN_F64);
     if (training->accumulate > 1) accumulate(&o, count, parameter, wide);
-    judge_gradients(&o, loss, count, wide);
+    judge_gradients(&o, loss, scale, count, wide);
     if (!o.b.status && training->optimizer == SN_OPTIMIZER_ADAMW) count_step(&o);
     for (int i = 0; i < count && !o.b.status; i++) update(&o, parameter[i], wide[i]);
     return o.b.status;

@@ -48,8 +48,11 @@ static void arrange(Graph *graph, int loss) {
 }
 
 static Status make_step(Pass *pass, Graph *graph) {
-    const Training *training = pass->training;
-    Value *loss;
+    Training own = *pass->training;
+    const Training *training = &own;
+    Value *loss, *scale = NULL, *whole;
+    bool scaled = pass->autocast == SN_AUTOCAST_F16;
+    own.skip |= scaled; /* a scale that was too large is found by what overflows */
     TRY(find_loss(graph, training, &loss));
     int count = sn_parameters_choose(graph, training, loss);
     if (!count) return sn_fail(SN_INVALID, "the loss depends on no parameter that could be trained");
@@ -59,9 +62,11 @@ static Status make_step(Pass *pass, Graph *graph) {
     TRY(sn_dropout_start(graph, training));
     int result = 0;
     while (graph->body->result.at[result] != loss) result++;
-    TRY(sn_autodiff(graph, loss, count, parameter, gradient));
+    whole = loss;
+    if (scaled) TRY(sn_loss_scale_start(graph, loss, &scale, &whole));
+    TRY(sn_autodiff(graph, whole, count, parameter, gradient));
     loss = graph->body->result.at[result]; /* what was taken apart to be differentiated has another value */
-    TRY(sn_optimizer_append(graph, training, loss, count, parameter, gradient));
+    TRY(sn_optimizer_append(graph, training, loss, scale, count, parameter, gradient));
     arrange(graph, result);
     sn_region_sweep(graph->body);
     sn_pass_remark(pass, NULL, true, "%d parameters are trained", count);

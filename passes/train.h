@@ -55,9 +55,17 @@ Status sn_dropout_start(Graph *graph, const Training *training);
  * states are gone. Returns how many there are. */
 int sn_parameters_choose(Graph *graph, const Training *training, const Value *loss);
 
+/* A state, *scale, by which the loss is multiplied to be differentiated: *scaled. Gradients are divided by it where they are
+ * steps; the next scale is larger where all of them were finite for long, and smaller where one was not. fine: bool [], whether
+ * they are; last: bool [], whether this run makes a step, NULL: each does. */
+Status sn_loss_scale_start(Graph *graph, Value *loss, Value **scale, Value **scaled);
+Status sn_loss_scale_undo(Builder *b, Value *scale, int count, Value **gradient);
+Status sn_loss_scale_next(Builder *b, Value *scale, Value *fine, Value *last);
+
 /* Appends the update (phase update) of the parameters parameter[k], inputs of the graph and states, by gradient[k]:
- * their next values and those of the states that the optimizer adds, and the input "learning_rate", f32. */
-Status sn_optimizer_append(Graph *graph, const Training *training, Value *loss, int count,
+ * their next values and those of the states that the optimizer adds, and the input "learning_rate", f32. scale: of the
+ * gradients, which then have to be skipped where they are not finite; NULL: 1. */
+Status sn_optimizer_append(Graph *graph, const Training *training, Value *loss, Value *scale, int count,
                            Value *const *parameter, Value *const *gradient);
 
 /* A new state and the input that is its value; then, once, its next value. */

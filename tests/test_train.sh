@@ -64,6 +64,18 @@ import csv
 losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("table", "half")]
 assert 0 < max(abs(a - b) for a, b in zip(*losses)) < 0.05, losses
 END
+"$SINTER" "${learn[@]}" --autocast f16 --format csv -o half.onnx --checkpoint half.ck >half 2>err || say "f16: $(cat err)"
+python3 - <<'END' || say "in products of f16 it learns otherwise: $(cat half)"
+import csv, json, struct
+rows = list(csv.DictReader(open("half")))
+losses = [[float(row["held_out_loss"]) for row in csv.DictReader(open(file))] for file in ("table", "half")]
+assert max(abs(a - b) for a, b in zip(*losses)) < 0.05, losses
+data = open("half.ck", "rb").read()
+size = struct.unpack("<Q", data[:8])[0]
+begin, end = json.loads(data[8:8 + size])["optimizer.loss_scale"]["data_offsets"]
+(scale,) = struct.unpack("<f", data[8 + size + begin:8 + size + end])
+assert scale == 65536 / 2 ** int(rows[-1]["skipped"] or 0), (scale, rows[-1])
+END
 "$SINTER" "${learn[@]}" --memory-budget 80% --format csv -o less.onnx >less 2>err
 grep -q "a step takes .* MiB (states" err || say "a budget says nothing: $(cat err)"
 python3 - <<'END' || say "under a budget it learns otherwise: $(cat less)"

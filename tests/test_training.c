@@ -31,19 +31,24 @@ static const char regression[] =
 enum { X, TARGETS, RATE };
 enum { ROWS = 4, WEIGHTS = 6, BIASES = 2, PARAMETERS = WEIGHTS + BIASES };
 
-static sn_Program *program_of(const char *text, const Training *training, bool eager, int threads,
-                              const char *cache) {
+static sn_Program *autocast_of(const char *text, const Training *training, sn_Autocast autocast, bool eager,
+                               int threads, const char *cache) {
     sn_Program *program;
     Graph *graph;
     Plan *plan;
     Ledger ledger = {0};
-    PipelineOptions options = {.eager = eager, .verify = true, .training = training};
+    PipelineOptions options = {.eager = eager, .verify = true, .training = training, .autocast = autocast};
     assert_ok(sn_program_open(sn_arena_new(), NULL, threads, cache, &program));
     assert_ok(sn_graph_parse(program->arena, text, strlen(text), &graph));
     assert_ok(
         sn_compile_plan(program->arena, graph, &program->device->target, &options, NULL, &ledger, &plan));
     assert_ok(sn_program_load(program, plan));
     return program;
+}
+
+static sn_Program *program_of(const char *text, const Training *training, bool eager, int threads,
+                              const char *cache) {
+    return autocast_of(text, training, SN_AUTOCAST_NONE, eager, threads, cache);
 }
 
 static Training squared(void) {
@@ -406,6 +411,71 @@ static void assert_refused(const Training *training, const char *part, const cha
     sn_program_free(program);
 }
 
+static double float_state(sn_Context *context, const char *name) {
+    sn_Tensor state;
+    assert_ok(sn_context_state_get(context, state_named(context, name), &state));
+    return (double)*(const float *)state.data;
+}
+
+/* Weights, gradients and states are those of f32 but for the rounding of the product's operands. */
+static void products_of_16_bits_make_steps(void **state) {
+    for (int type = SN_AUTOCAST_BF16; type <= SN_AUTOCAST_F16; type++) {
+        Training training = squared();
+        training.optimizer = SN_OPTIMIZER_SGD, training.decay = 0;
+        sn_Program *program = autocast_of(regression, &training, (sn_Autocast)type, false, 1, *state);
+        sn_Context *context = context_of(program);
+        Model model = first_model;
+        double gradient[PARAMETERS], tolerance = type == SN_AUTOCAST_BF16 ? 0x1p-8 : 0x1p-11;
+        float scale = 1024; /* with the first one the gradients of this loss overflow */
+        if (type == SN_AUTOCAST_F16)
+            assert_ok(sn_context_state_set(context, state_named(context, "optimizer.loss_scale"),
+                                           &(sn_Tensor){sn_dtype_onnx(SN_F32), 0, NULL, &scale}));
+        rate = 0.05f;
+        for (int step = 0; step < 5; step++) {
+            random_batch((uint64_t)step);
+            double expected = gradient_of(&model, x, target, gradient);
+            assert_ok(sn_context_run(context));
+            assert_near(loss_of(context), expected, 2 * tolerance);
+            sgd(&model, &training, (double)rate, gradient);
+            assert_parameters(context, &model, tolerance);
+        }
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+}
+
+/* Errors of thousands times the scale are more than f16 holds: it is halved until they are not. */
+static void a_scale_that_overflows_is_halved(void **state) {
+    Training training = squared();
+    sn_Program *program = autocast_of(regression, &training, SN_AUTOCAST_F16, false, 1, *state);
+    sn_Context *context = context_of(program);
+    double scale = 65536;
+    int skipped = 0;
+    rate = 0.05f;
+    random_batch(1);
+    for (int i = 0; i < ROWS * 2; i++) target[i] = 3000;
+    for (; skipped < 16; skipped++) {
+        assert_ok(sn_context_run(context));
+        assert_true(isfinite(loss_of(context)));
+        if (float_state(context, "optimizer.loss_scale") == scale) break;
+        scale /= 2;
+        assert_near(float_state(context, "optimizer.loss_scale"), scale, 0);
+        assert_parameters(context, &first_model, 0);
+    }
+    assert_in_range(skipped, 9, 12);
+    assert_true(float_state(context, "w") != 0.5);
+    float small = 8;
+    int64_t steps = 1999; /* the next one is as many as make it grow */
+    assert_ok(sn_context_state_set(context, state_named(context, "optimizer.loss_scale"),
+                                   &(sn_Tensor){sn_dtype_onnx(SN_F32), 0, NULL, &small}));
+    assert_ok(sn_context_state_set(context, state_named(context, "optimizer.steps_in_scale"),
+                                   &(sn_Tensor){sn_dtype_onnx(SN_I64), 0, NULL, &steps}));
+    assert_ok(sn_context_run(context));
+    assert_near(float_state(context, "optimizer.loss_scale"), 16, 0);
+    sn_context_free(context);
+    sn_program_free(program);
+}
+
 static void names_choose_parameters(void **state) {
     static const struct {
         const char *trained, *frozen;
@@ -539,6 +609,8 @@ int main(void) {
         cmocka_unit_test(small_steps_of_bf16_add_up),
         cmocka_unit_test(a_weight_that_is_set_counts),
         cmocka_unit_test(phases_leave_out_updates),
+        cmocka_unit_test(products_of_16_bits_make_steps),
+        cmocka_unit_test(a_scale_that_overflows_is_halved),
         cmocka_unit_test(names_choose_parameters),
         cmocka_unit_test(a_matrix_and_its_transpose_are_one),
         cmocka_unit_test(equal_symmetric_matrices_are_two),

@@ -65,7 +65,7 @@ static Status append_update(Graph *graph, int64_t count) {
     *zero =
         (Tensor){.dtype = SN_F32, .rank = 1, .extent = extent, .count = count, .payload = SN_PAYLOAD_RECIPE};
     Value *parameter = sn_state_add(graph, "parameter", gradient->type, zero);
-    TRY(sn_optimizer_append(graph, &training, NULL, 1, &parameter, &gradient));
+    TRY(sn_optimizer_append(graph, &training, NULL, NULL, 1, &parameter, &gradient));
     enum { VISIBLE = 2 }; /* the gradient and the learning rate, which the first state precedes */
     int states = graph->states.count, *order = SN_ARRAY(graph->arena, int, VISIBLE + states),
         *result = SN_ARRAY(graph->arena, int, states);
