@@ -41,6 +41,10 @@ Status sn_peak_meter_copy(PeakMeter *meter, double *rate);
 enum { SN_PEAK_MIX = 12 };
 Status sn_peak_meter_mix(PeakMeter *meter, int written, double *rate);
 
+/* One measurement of a copy past the caches of rows of `row_bytes`, a multiple of 64, that lie anywhere in `table_bytes` or in what
+ * the meter has. *rate: of this one, bytes/s read and written. */
+Status sn_peak_meter_rows(PeakMeter *meter, int64_t row_bytes, int64_t table_bytes, double *rate);
+
 /* Several of each, with pauses: a third of a second. */
 Status sn_peak_meter_all(PeakMeter *meter);
 

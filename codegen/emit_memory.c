@@ -234,6 +234,7 @@ void sn_emit_rows_ahead(Emit *emit) {
 typedef struct Far {
     Emit *emit;
     const Instr *load;
+    int times; /* so many times as far as rows are read ahead */
 } Far;
 
 /* Each index of the load once, however often its offset has it. */
@@ -253,8 +254,8 @@ static void define_far(const Far *far, const Instr *index) {
     sn_emit_line(emit, "int64_t far%d_%d;", far->load->id, index->id);
     sn_emit_line(emit, "{");
     emit->indent++;
-    sn_emit_line(emit, "const int64_t there = sn_least_of(i%d + ahead%d, %s - 1);", k, far->load->id,
-                 sn_emit_dim(emit, axis->operand[0], NULL));
+    sn_emit_line(emit, "const int64_t there = sn_least_of(i%d + %d * ahead%d, %s - 1);", k, far->times,
+                 far->load->id, sn_emit_dim(emit, axis->operand[0], NULL));
     sn_emit_line(emit, "const int64_t i%d = there;", k);
     sn_emit_place(emit, SN_PLACE_ROW, 0, needed);
     sn_emit_line(emit, "far%d_%d = %s;", far->load->id, index->id, sn_emit_use(emit, index->arg[0], false));
@@ -262,18 +263,43 @@ static void define_far(const Far *far, const Instr *index) {
     sn_emit_line(emit, "}");
 }
 
-void sn_emit_far_indices(Emit *emit) {
-    Dim stride = NULL;
-    bool indexed;
-    for (int i = 0; i < emit->nest->instr.count; i++) {
-        Far far = {emit, emit->nest->instr.at[i]};
-        if (moves_on(emit, far.load, &stride, &indexed) && indexed) each_index(&far, define_far);
-    }
-}
-
 /* In a block of its own, an index is what it will be. */
 static void go_far(const Far *far, const Instr *index) {
     sn_emit_line(far->emit, "const int64_t v%d = far%d_%d;", index->id, far->load->id, index->id);
+}
+
+/* Fetches both ends of a row that is wanted as much later again, so that the addresses of its pages are known when it is read
+ * ahead: rows that lie anywhere are in other pages each. Rows that are worked on for longer gain nothing by it. */
+static void touch_farther(const Far *far) {
+    Emit *emit = far->emit;
+    int k = (int)emit->vector_axis->value;
+    if (emit->nest->step.count > 1 || emit->nest->reduced.count > 1) return;
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    each_index(far, define_far);
+    each_index(far, go_far);
+    sn_emit_line(emit, "for (int last = 0; last < 2; last++) {");
+    emit->indent++;
+    sn_emit_line(emit, "const int64_t i%d = last ? %s - 1 : 0;", k,
+                 sn_emit_dim(emit, emit->vector_axis->operand[0], NULL));
+    sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", sn_emit_buffer(emit, far->load->buffer),
+                 sn_emit_dim(emit, far->load->dim, NULL));
+    for (int i = 0; i < 2; i++) {
+        emit->indent--;
+        sn_emit_line(emit, "}");
+    }
+}
+
+void sn_emit_far_indices(Emit *emit) {
+    enum { FARTHER = 2 };
+    Dim stride = NULL;
+    bool indexed;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        Far far = {emit, emit->nest->instr.at[i], 1}, farther = {emit, far.load, FARTHER};
+        if (!moves_on(emit, far.load, &stride, &indexed) || !indexed) continue;
+        each_index(&far, define_far);
+        touch_farther(&farther);
+    }
 }
 
 /* In strips: of what a load has in one piece for a whole strip, the next strip's, in the order in which it lies in memory
@@ -312,7 +338,7 @@ void sn_emit_read_ahead(Emit *emit) {
     Dim stride = NULL;
     bool indexed;
     for (int i = 0; i < emit->nest->instr.count; i++) {
-        Far far = {emit, emit->nest->instr.at[i]};
+        Far far = {emit, emit->nest->instr.at[i], 1};
         if (!moves_on(emit, far.load, &stride, &indexed) || (emit->alone && !emit->needs[i])) continue;
         const char *at = sn_emit_dim(emit, far.load->dim, NULL),
                    *buffer = sn_emit_buffer(emit, far.load->buffer);

@@ -117,6 +117,11 @@ static void meters_keep_the_best(void **state) {
         assert_ok(sn_peak_meter_mix(meter, written, &rate));
         assert_true(rate > 1e7 && rate < 1e13);
     }
+    for (int64_t row = 128; row <= 1 << 20;
+         row *= 2) { /* rows of a table that is larger than the meter's buffer, or is not */
+        assert_ok(sn_peak_meter_rows(meter, row, row << 14, &rate));
+        assert_true(rate > 1e7 && rate < 1e13);
+    }
     sn_peak_meter_free(meter);
     sn_peak_meter_free(NULL);
 }

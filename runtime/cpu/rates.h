@@ -1,5 +1,5 @@
-/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, copies, reads, mixes of these. They are
- * compiled as every other kernel is. */
+/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, copies, reads, mixes of these,
+ * copies of rows from anywhere. They are compiled as every other kernel is. */
 #ifndef SN_RATES_H
 #define SN_RATES_H
 
@@ -14,6 +14,7 @@ typedef enum RateKernel {
     SN_RATE_READ,   /* a sum */
     SN_RATE_FACTS,  /* those above are what a target's facts are measured with */
     SN_RATE_MIX = SN_RATE_FACTS, /* so many lines read, so many stored past the caches */
+    SN_RATE_ROWS,                /* a copy of rows that lie anywhere */
     SN_RATE_COUNT
 } RateKernel;
 
@@ -34,7 +35,10 @@ enum {
  * 0; READ sums those of buffer 0 and leaves a float in buffer 1. s is symbol 0, a multiple of 256.
  *
  * MIX: item i is symbol 0 rounds of symbol 1 lines read of buffer 0 and symbol 2 lines written to buffer 1, both
- * going on from item to item; each line written holds a sum of those that the round has read, plus 1. */
+ * going on from item to item; each line written holds a sum of those that the round has read, plus 1.
+ *
+ * ROWS: item i writes rows [i * symbol 0, (i + 1) * symbol 0) of buffer 1, past the caches; a row is symbol 1 lines and
+ * comes from a row of buffer 0 below symbol 2 that a hash chooses, fetched two rows ahead. */
 void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]);
 
 /* Fills a buffer whose reading and copying is to be measured: there are processors that store lines of zeros in half

@@ -7,6 +7,8 @@
  * of reading what it must read twice because no second-level cache holds a row of it.
  * Arithmetic's: what the same kernel takes for a part of the data that the
  * second-level caches hold.
+ * Of kernels that read rows of a table at random, that proportion is one half and its loop a copy of such rows, from as large a
+ * table; nothing else is memory's time.
  *
  *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-j] [-s]
  *
@@ -215,10 +217,14 @@ static Status measure_memory(Bench *b) {
     int written = written_parts(b);
     TRY(sn_peak_meter_copy(b->meter, &copy));
     TRY(sn_peak_meter_memory(b->meter, false, &reading));
-    TRY(sn_peak_meter_mix(b->meter, written, &mix));
+    if (b->rows->table_bytes)
+        TRY(sn_peak_meter_rows(b->meter, b->rows->table_row, b->rows->table_bytes, &mix));
+    else
+        TRY(sn_peak_meter_mix(b->meter, written, &mix));
     b->copy = fmax(b->copy, copy);
     b->reading = fmax(b->reading, reading);
     b->mix = fmax(b->mix, mix);
+    if (b->rows->table_bytes) return NULL;
     if (2 * written == SN_PEAK_MIX) b->mix = fmax(b->mix, copy);
     if (!written) b->mix = fmax(b->mix, reading);
     return NULL;
@@ -292,6 +298,10 @@ static const Column columns[COLUMN_COUNT] = {
 static double memory_seconds(const Bench *b, const char **bound) {
     double both = fmin(b->read, b->written), again = b->rows->twice ? b->read : 0;
     double apart = (both + b->written) / b->copy + (b->read - both) / b->reading;
+    if (b->rows->table_bytes) {
+        *bound = "memory, rows at random";
+        return (b->read + b->written) / b->mix;
+    }
     *bound = again > 0 ? "memory, rows read twice" : written_parts(b) ? "memory" : "reading";
     return fmin((b->read + b->written) / b->mix, apart) + again / b->reading;
 }

@@ -14,6 +14,8 @@ typedef struct RowsCase {
     int table; /* 1 + the input of which as much is read as is written; 0: every input is read once */
     bool
         twice; /* rows are longer than half a second-level cache, and needed again when all of one has been read */
+    int64_t table_bytes,
+        table_row; /* of the table and of its rows, which are read at random; 0: there is none */
 } RowsCase;
 
 extern const RowsCase sn_rows_cases[];
