@@ -13,14 +13,6 @@ static const Dialect c_dialect = {
 
 enum { BLOCK = 8, BLOCK_ACCUMULATORS = 16 };
 
-static int axis_number(Dim axis) {
-    return (int)axis->value;
-}
-
-static const char *extent_text(Emit *emit, Dim axis) {
-    return sn_emit_dim(emit, axis->operand[0], NULL);
-}
-
 /* ---- rows ---- */
 
 /* Whether the rows that are lanes can be reduced several vectors at a time: a sum of columns goes through memory
@@ -40,7 +32,7 @@ static bool has_blocks(const Nest *nest) {
 static void emit_block(Emit *emit, const unsigned char *any) {
     const Step *step = &emit->nest->step.at[0];
     const unsigned char *needed = sn_emit_needed(emit, 0);
-    int k = axis_number(emit->vector_axis), count = emit->nest->reduced.count;
+    int k = sn_c_axis(emit->vector_axis), count = emit->nest->reduced.count;
     emit->form = SN_FORM_VECTOR;
     emit->step = 0;
     sn_emit_line(emit, "for (; i%d + %d * SN_LANES <= last;) {", k, BLOCK);
@@ -83,7 +75,7 @@ static void emit_lanes(Emit *emit, const unsigned char *any) {
 
 /* The vectors of a row from where the vector axis is to `end`. */
 static void emit_vectors(Emit *emit, const unsigned char *any, const Store *aligned, const char *end) {
-    int k = axis_number(emit->vector_axis);
+    int k = sn_c_axis(emit->vector_axis);
     sn_c_open_vectors(emit, aligned);
     emit->form = SN_FORM_VECTOR;
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", aligned ? "if (!head) " : "", k,
@@ -111,7 +103,7 @@ static const Store *first_head_store(const Emit *emit) {
 /* The m rows of a tile. */
 static void emit_tile(Emit *emit, const unsigned char *any) {
     const Store *aligned = first_head_store(emit);
-    int u = axis_number(emit->nest->tile);
+    int u = sn_c_axis(emit->nest->tile);
     sn_emit_tiles(emit, aligned);
     sn_emit_line(emit, "for (int64_t j = 0; j < m; j++, i%d++) {", u);
     emit->indent++;
@@ -129,7 +121,7 @@ static void emit_columns(Emit *emit, const unsigned char *any) {
     for (int i = 0; i < step->store.count && sn_emit_stores_apart(emit); i++) {
         sn_emit_line(emit, "{");
         emit->indent++;
-        sn_emit_line(emit, "int64_t i%d = first;", axis_number(emit->vector_axis));
+        sn_emit_line(emit, "int64_t i%d = first;", sn_c_axis(emit->vector_axis));
         sn_emit_alone(emit, &step->store.at[i]);
         emit_vectors(emit, any, emit->alone, "last");
         sn_emit_alone(emit, NULL);
@@ -137,7 +129,7 @@ static void emit_columns(Emit *emit, const unsigned char *any) {
         if (i == step->store.count - 1) return;
     }
     const Store *aligned = first_head_store(emit);
-    sn_emit_line(emit, "int64_t i%d = first;", axis_number(emit->vector_axis));
+    sn_emit_line(emit, "int64_t i%d = first;", sn_c_axis(emit->vector_axis));
     if (has_blocks(emit->nest)) {
         aligned = NULL; /* few results */
         emit_block(emit, any);
@@ -145,20 +137,11 @@ static void emit_columns(Emit *emit, const unsigned char *any) {
     emit_vectors(emit, any, aligned, "last");
 }
 
-/* How many rows an axis moves on by, as text; NULL: one. */
-static const char *stride_of(const Nest *nest, Dim axis) {
-    return axis == nest->tile ? "SN_LANES" : axis == nest->strip ? "strip" : NULL;
-}
-
-static int outer_axes(const Nest *nest) {
-    return nest->parallel.count - (nest->vector == SN_VECTOR_PARALLEL);
-}
-
 /* The rows and, when it is cut, the piece of the vector axis of work item `item`; axes at the first row. */
 static void emit_range(Emit *emit) {
     const Nest *nest = emit->nest;
     if (nest->vector == SN_VECTOR_PARALLEL) {
-        const char *width = extent_text(emit, emit->vector_axis);
+        const char *width = sn_c_extent(emit, emit->vector_axis);
         if (nest->chunk) {
             const char *chunk = sn_emit_dim(emit, nest->chunk, NULL);
             Dim count = sn_dim_ceildiv(emit->kernel->dims, emit->vector_axis->operand[0], nest->chunk);
@@ -174,33 +157,15 @@ static void emit_range(Emit *emit) {
     sn_emit_line(emit, "int64_t row = item * %s, rest = row;", grain);
     sn_emit_line(emit, "const int64_t rows = sn_least_of(%s * %s, %s);", emit->lags ? "till" : "(item + 1)",
                  grain, rows);
-    for (int i = outer_axes(nest) - 1; i >= 0; i--) {
+    for (int i = sn_c_outer_axes(nest) - 1; i >= 0; i--) {
         Dim axis = nest->parallel.at[i];
-        const char *extent = extent_text(emit, axis), *by = stride_of(nest, axis);
+        const char *extent = sn_c_extent(emit, axis), *by = sn_c_stride(nest, axis);
         if (by) extent = sn_arena_printf(emit->arena, "sn_ceildiv(%s, %s)", extent, by);
-        sn_emit_line(emit, "int64_t i%d = rest %% %s%s%s;", axis_number(axis), extent, by ? " * " : "",
+        sn_emit_line(emit, "int64_t i%d = rest %% %s%s%s;", sn_c_axis(axis), extent, by ? " * " : "",
                      by ? by : "");
         sn_emit_line(emit, "rest /= %s;", extent);
     }
     sn_emit_line(emit, "(void)rest;");
-}
-
-void sn_c_next_row(Emit *emit) {
-    const Nest *nest = emit->nest;
-    int outer = outer_axes(nest);
-    for (int i = outer - 1; i >= 0; i--) {
-        int k = axis_number(nest->parallel.at[i]);
-        const char *by = stride_of(nest, nest->parallel.at[i]);
-        if (!by) by = "1";
-        if (i == 0) {
-            sn_emit_line(emit, "i%d += %s;", k, by);
-            break;
-        }
-        sn_emit_line(emit, "if ((i%d += %s) >= %s) {", k, by, extent_text(emit, nest->parallel.at[i]));
-        emit->indent++;
-        sn_emit_line(emit, "i%d = 0;", k);
-    }
-    sn_c_close_loops(emit, outer > 1 ? outer - 1 : 0);
 }
 
 static void emit_scratch(Emit *emit) {
@@ -230,7 +195,7 @@ static void emit_row(Emit *emit, const unsigned char *any) {
 
 /* The m rows of a strip. */
 static void emit_strip(Emit *emit, const unsigned char *any) {
-    int k = axis_number(emit->nest->strip);
+    int k = sn_c_axis(emit->nest->strip);
     sn_emit_line(emit, "for (int64_t j = 0; j < m; j++, i%d++) {", k);
     emit->indent++;
     emit_row(emit, any);
@@ -252,26 +217,26 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
     sn_emit_bands(emit);
     if (emit->lags) sn_emit_lag_begin(emit);
-    if (emit->leads) sn_emit_lead_begin(emit);
+    if (emit->leads) sn_c_lead_begin(emit);
     sn_emit_line(emit, "for (; row < rows; row++) {");
     emit->indent++;
     if (nest->cut) {
         Dims *dims = emit->kernel->dims;
         Dim before = sn_dim_mul(dims, nest->piece, nest->cut->operand[0]);
-        sn_emit_line(emit, "const int64_t end = sn_least_of(%s, %s);", extent_text(emit, nest->cut),
+        sn_emit_line(emit, "const int64_t end = sn_least_of(%s, %s);", sn_c_extent(emit, nest->cut),
                      sn_emit_dim(emit, sn_dim_sub(dims, nest->whole, before), NULL));
     }
     Dim together = nest->tile ? nest->tile : nest->strip;
     if (together)
-        sn_emit_line(emit, "const int64_t m = sn_least_of(%s, %s - i%d);", stride_of(nest, together),
-                     extent_text(emit, together), axis_number(together));
+        sn_emit_line(emit, "const int64_t m = sn_least_of(%s, %s - i%d);", sn_c_stride(nest, together),
+                     sn_c_extent(emit, together), sn_c_axis(together));
     if (nest->strip)
         emit_strip(emit, any);
     else
         emit_row(emit, any);
     sn_c_next_row(emit);
     sn_c_close_loops(emit, 1);
-    if (emit->lags) sn_emit_lag(emit, extent_text(emit, emit->vector_axis));
+    if (emit->lags) sn_emit_lag(emit, sn_c_extent(emit, emit->vector_axis));
     sn_emit_line(emit, "return 0;");
     sn_text_add(out, "static int nest%d(void *const *buffers, const int64_t *symbols, int64_t item%s) {\n",
                 number, emit->lags ? ", int64_t till" : "");

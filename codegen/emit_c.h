@@ -1,19 +1,37 @@
-/* What the C dialect's files share: emit_c.c has the loops over rows, emit_rows.c what is inside a row. */
+/* What the C dialect's files share, each calling those behind it: emit_c.c has the loops over rows, emit_rows.c what is inside a
+ * row, emit_lead.c what is done of the next one there, emit_row_body.c what all of it is made of. */
 #ifndef SN_EMIT_C_H
 #define SN_EMIT_C_H
 
 #include "emit.h"
 
+enum { SN_ROW_UNROLL = 4 }; /* vectors of a row that a loop does at a time */
+
+/* An axis's number; its extent as text. */
+int sn_c_axis(Dim axis);
+const char *sn_c_extent(Emit *emit, Dim axis);
+
 /* All steps of a row (or, in lanes, of SN_LANES rows): in the form that is set. */
 void sn_c_steps(Emit *emit);
 
+/* Before a loop over rows that lead (emit_lead.c): goes over the first row. */
+void sn_c_lead_begin(Emit *emit);
+
 /* A loop step over a row in vectors: how many copies its accumulators have, what joins these and their lanes to the values
- * that later steps use, and all of it. */
+ * that later steps use. */
 int sn_c_copies(const Emit *emit, const Step *step, const unsigned char *needed);
 void sn_c_folds(Emit *emit, const Step *step, int copies);
-void sn_c_row_step(Emit *emit, const Step *step, const unsigned char *needed, const RowShares *shares);
 
-/* Counts the axes on to the next row. */
+/* How long a loop's body is, in instructions; a dear function counts as too many, since it hides the accumulators' latency by
+ * itself. */
+int sn_c_loop_size(const Emit *emit, const unsigned char *needed);
+
+/* Where a loop over a reduced axis ends. */
+const char *sn_c_end(Emit *emit, Dim axis);
+
+/* How many axes rows have; how many rows an axis moves on by, as text (NULL: one); counts the axes on to the next row. */
+int sn_c_outer_axes(const Nest *nest);
+const char *sn_c_stride(const Nest *nest, Dim axis);
 void sn_c_next_row(Emit *emit);
 
 void sn_c_stores(Emit *emit, const Step *step);
@@ -41,10 +59,12 @@ void sn_c_close_partial(Emit *emit, const Store *store, int k);
 /* Whether the nest is one of those. */
 bool sn_emit_leads(Emit *emit);
 
-/* Before the loop over rows: does the first row. At the beginning of a row: what was found of it, as later steps know it,
- * and the next row's axes. */
-void sn_emit_lead_begin(Emit *emit);
-void sn_emit_lead_row(Emit *emit);
+/* Whether its rows are so short that the next one is gone over in a loop of its own, before this one. */
+bool sn_emit_leads_apart(const Emit *emit);
+
+/* What the first loop needs; keeps its results for the next row, where its accumulators' last values are known. */
+unsigned char *sn_emit_lead_needs(Emit *emit);
+void sn_emit_lead_take(Emit *emit);
 
 /* Of the loop that goes over the next row as well, and nothing in others: before it, at `vectors` vectors of it, behind it. */
 void sn_emit_lead_starts(Emit *emit);

@@ -6,8 +6,7 @@
 /* The last three loops: of the next row, of this one, of the one before. */
 enum { NEXT, THIS, BEFORE, STEPS };
 
-/* What the first loop needs. */
-static unsigned char *first_needs(Emit *emit) {
+unsigned char *sn_emit_lead_needs(Emit *emit) {
     const Step *first = &emit->nest->step.at[NEXT];
     unsigned char *needed = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
     for (int i = 0; i < first->acc.count; i++) sn_emit_need(emit, first->acc.at[i]->value, needed);
@@ -18,7 +17,7 @@ static unsigned char *first_needs(Emit *emit) {
  * kept of one. */
 static bool fits(Emit *emit) {
     const Nest *nest = emit->nest;
-    const unsigned char *needed = first_needs(emit);
+    const unsigned char *needed = sn_emit_lead_needs(emit);
     int64_t length, bytes = 0;
     if (!sn_dim_is(emit->vector_axis->operand[0], &length)) return false;
     for (int i = 0; i < nest->instr.count; i++) {
@@ -42,17 +41,15 @@ bool sn_emit_leads(Emit *emit) {
     return fits(emit);
 }
 
-/* Rows so short that joining the lanes takes about as long as the row: there the next row comes before this one, in a loop
- * of its own. */
-static bool is_short(const Emit *emit) {
+/* Rows so short that joining the lanes takes about as long as the row. */
+bool sn_emit_leads_apart(const Emit *emit) {
     enum { VECTORS = 32 };
     int64_t length;
     return sn_dim_is(emit->vector_axis->operand[0], &length) &&
            4 * length <= VECTORS * emit->kernel->target->vector_bytes;
 }
 
-/* Behind the accumulators' last values, in a block of their own. */
-static void take(Emit *emit) {
+void sn_emit_lead_take(Emit *emit) {
     const Step *first = &emit->nest->step.at[NEXT];
     for (int i = 0; i < first->acc.count; i++) {
         int id = first->acc.at[i]->result->id;
@@ -60,64 +57,16 @@ static void take(Emit *emit) {
     }
 }
 
-/* The first loop over the row where the axes are. */
-static void go_over(Emit *emit) {
-    static const RowShare none;
-    const int present = emit->step;
-    emit->step = NEXT;
-    sn_c_row_step(emit, &emit->nest->step.at[NEXT], first_needs(emit), &(RowShares){&none, &none});
-    take(emit);
-    emit->step = present;
-}
-
-void sn_emit_lead_begin(Emit *emit) {
-    const Step *first = &emit->nest->step.at[NEXT];
-    for (int i = 0; i < first->acc.count; i++)
-        sn_emit_line(emit, "%s lead%d = 0;", sn_emit_type(first->acc.at[i]->dtype, false),
-                     first->acc.at[i]->result->id);
-    sn_emit_line(emit, "if (row < rows) {");
-    emit->indent++;
-    go_over(emit);
-    sn_c_close_loops(emit, 1);
-}
-
-void sn_emit_lead_row(Emit *emit) {
-    const Nest *nest = emit->nest;
-    const Step *first = &nest->step.at[NEXT];
-    for (int i = 0; i < first->acc.count; i++) {
-        const Acc *acc = first->acc.at[i];
-        sn_emit_line(emit, "const %s v%d = lead%d;", sn_emit_type(acc->dtype, false), acc->result->id,
-                     acc->result->id);
-    }
-    for (int i = 0; i < nest->parallel.count; i++) {
-        int k = (int)nest->parallel.at[i]->value;
-        sn_emit_line(emit, "int64_t next%d = i%d;", k, k);
-    }
-    sn_emit_line(emit, "if (row + 1 < rows) {"); /* the last row is gone over once more, for nothing */
-    emit->indent++;
-    for (int i = 0; i < nest->parallel.count; i++) {
-        int k = (int)nest->parallel.at[i]->value;
-        sn_emit_line(emit, "int64_t i%d = next%d;", k, k);
-    }
-    sn_c_next_row(emit);
-    for (int i = 0; i < nest->parallel.count; i++) {
-        int k = (int)nest->parallel.at[i]->value;
-        sn_emit_line(emit, "next%d = i%d;", k, k);
-    }
-    if (is_short(emit)) go_over(emit);
-    sn_c_close_loops(emit, 1);
-}
-
 /* Whether the loop being written also goes over the next row. */
 static bool hosts(const Emit *emit) {
-    return emit->leads && emit->step == THIS && !is_short(emit);
+    return emit->leads && emit->step == THIS && !sn_emit_leads_apart(emit);
 }
 
 void sn_emit_lead_starts(Emit *emit) {
     if (!hosts(emit)) return;
     const Step *first = &emit->nest->step.at[NEXT];
     emit->step = NEXT;
-    sn_c_acc_starts(emit, first, sn_c_copies(emit, first, first_needs(emit)));
+    sn_c_acc_starts(emit, first, sn_c_copies(emit, first, sn_emit_lead_needs(emit)));
     emit->step = THIS;
 }
 
@@ -125,7 +74,7 @@ void sn_emit_lead(Emit *emit, int vectors) {
     if (!hosts(emit)) return;
     const Nest *nest = emit->nest;
     const Step *first = &nest->step.at[NEXT];
-    const unsigned char *needed = first_needs(emit);
+    const unsigned char *needed = sn_emit_lead_needs(emit);
     int k = (int)emit->vector_axis->value;
     emit->step = NEXT;
     int copies = sn_c_copies(emit, first, needed);
@@ -152,8 +101,8 @@ void sn_emit_lead_ends(Emit *emit) {
     emit->step = NEXT;
     sn_emit_line(emit, "{");
     emit->indent++;
-    sn_c_folds(emit, first, sn_c_copies(emit, first, first_needs(emit)));
-    take(emit);
+    sn_c_folds(emit, first, sn_c_copies(emit, first, sn_emit_lead_needs(emit)));
+    sn_emit_lead_take(emit);
     sn_c_close_loops(emit, 1);
     emit->step = THIS;
 }
