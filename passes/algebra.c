@@ -123,8 +123,10 @@ static Value *cast(Builder *b, Node *node) {
     /* An integer that does not fit wraps when it comes from an integer, and is a fault from a float. */
     bool wraps = sn_dtype_is_int(from) && sn_dtype_is_float(x->type.dtype) && sn_dtype_is_int(attr->to);
     if (!widens(from, x->type.dtype) || (wraps && !widens(from, attr->to))) return NULL;
-    if (from == attr->to) return inner->input[0];
-    return sn_build1(b, SN_OP_CAST, attr, inner->input[0]);
+    if (from != attr->to) return sn_build1(b, SN_OP_CAST, attr, inner->input[0]);
+    /* What autocast made narrow may be wider yet in a kernel, and a cast of the model's rounds it. */
+    bool rounds = !attr->elidable && ((const AttrCast *)inner->attr)->elidable;
+    return rounds ? NULL : inner->input[0];
 }
 
 static const struct {

@@ -123,12 +123,19 @@ static bool is_dequantised(const Value *value) {
     return false;
 }
 
+/* Exporters write the angles of rotary embeddings so, positions by frequencies, and 16 bits would hold no position above
+ * a few hundred. There is nothing to gain either: each element is a single multiplication. */
+static bool is_outer(const Node *node) {
+    const Type left = node->input[0]->type;
+    return left.rank > 0 && sn_dim_equals(left.dim[left.rank - 1], 1);
+}
+
 /* NULL, or why a product stays f32. */
 static const char *stays_wide(const Autocast *a, const Node *node) {
     for (int k = 0; k < 2; k++)
         if (a->pass->target->kind == SN_TARGET_CPU && is_dequantised(node->input[k]))
             return "the processor multiplies the integers that an operand is made of";
-    if (sn_op(node->op)->class != SN_CLASS_ATTENTION) return NULL;
+    if (sn_op(node->op)->class != SN_CLASS_ATTENTION) return is_outer(node) ? "it sums nothing" : NULL;
     for (int k = 1; k < 3; k++)
         if (is_wide(node->input[k]) && is_cache(node->input[k])) return "it reads a cache of f32";
     return NULL;
