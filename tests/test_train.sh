@@ -253,7 +253,7 @@ refused 1 "no output of one float" train product.onnx --loss output --examples x
 refused 1 "no output 'none'" "${short[@]}" --data text.txt --logits none
 refused 1 "'input_ids' is what the data is for" "${short[@]}" --data text.txt --input input_ids=random
 refused 1 "to be frozen" "${short[@]}" --data text.txt --frozen "*nothing*"
-refused 1 "no parameters to train" "${short[@]}" --data text.txt --trained "nothing"
+refused 1 "none of the names that are to be trained" "${short[@]}" --data text.txt --trained "nothing"
 refused 1 "not finite" "${short[@]}" --data text.txt --lr 1e30
 refused 1 "is not a regular file" "${short[@]}" --data text.txt --checkpoint /dev/full
 refused 1 "MiB at the least that was found" "${short[@]}" --data text.txt --memory-budget 0.5KiB
