@@ -87,7 +87,7 @@ static void fill_graph(Info *info, const Graph *graph) {
     const Region *body = graph->body;
     for (int i = 0; i < body->param.count; i++)
         add_tensor(info, &info->inputs, graph->dims, body->param.at[i]->name, body->param.at[i]->type);
-    for (int i = 0; i < body->result.count; i++)
+    for (int i = 0; i < body->result.count - sn_graph_hidden_results(graph); i++)
         add_tensor(info, &info->outputs, graph->dims, graph->output_name.at[i], body->result.at[i]->type);
 }
 

@@ -100,7 +100,7 @@ Status sn_cli_info_saved(Cli *cli) {
     const Region *body = graph->body;
     for (int i = 0; i < body->param.count - sn_graph_hidden_inputs(graph); i++)
         add_tensor(arena, &inputs, graph->dims, body->param.at[i]->name, body->param.at[i]->type);
-    for (int i = 0; i < body->result.count - graph->states.count; i++)
+    for (int i = 0; i < body->result.count - sn_graph_hidden_results(graph); i++)
         add_tensor(arena, &outputs, graph->dims, graph->output_name.at[i], body->result.at[i]->type);
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);

@@ -124,8 +124,9 @@ static Status lower_plain(Scatter *s) {
 Status sn_lower_scatter(KernelIr *kernel) {
     const Region *body = kernel->cluster->body;
     const Node *node = body->result.at[0]->producer;
-    if (!node || node->op != SN_OP_SCATTER_ADD || body->result.count != 1)
+    if (!node || sn_op(node->op)->class != SN_CLASS_SCATTER || body->result.count != 1)
         return sn_fail(SN_UNSUPPORTED, "a scatter that is not stored as it is");
+    if (node->op == SN_OP_PLACES) return sn_lower_places(kernel, node);
     Scatter s = {.lower = sn_lower(kernel),
                  .node = node,
                  .count = node->input[0]->type.dim[0],

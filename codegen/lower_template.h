@@ -56,6 +56,9 @@ const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim);
 /* On the CPU: the same for holes too, and never a literal, so that kernels which differ in it alone are one. */
 const char *sn_template_size(KernelIr *kernel, TemplateUse *use, Dim dim);
 
+/* A cluster whose one result is `node`, a places (lower_places.c). */
+Status sn_lower_places(KernelIr *kernel, const Node *node);
+
 /* ---- schedule.c ---- */
 
 /* Replaces axes in a hole's nest and places its instructions for lanes along `lanes`. */

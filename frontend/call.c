@@ -172,20 +172,34 @@ static int64_t constant_count(Type type) {
     return count;
 }
 
+static const Dim *find_dims(Call *call, const Value *value, bool negative, const char *what, int *count) {
+    *count = 0;
+    if (sn_call_failed(call)) return NULL;
+    if (!value->known) {
+        const Dim *found = sn_call_data_dims(call, value, negative, count);
+        if (!found) sn_call_unsupported(call, "data-dependent %s", what);
+        return found;
+    }
+    *count = (int)constant_count(value->type);
+    return value->known;
+}
+
 const Dim *sn_call_dims(Call *call, const Value *value, const char *what, int *count) {
+    return find_dims(call, value, false, what, count);
+}
+
+const Dim *sn_call_signed_dims(Call *call, const Value *value, const char *what, int *count) {
+    return find_dims(call, value, true, what, count);
+}
+
+const int64_t *sn_call_constants(Call *call, const Value *value, const char *what, int *count) {
     *count = 0;
     if (sn_call_failed(call)) return NULL;
     if (!value->known) {
         sn_call_unsupported(call, "data-dependent %s", what);
         return NULL;
     }
-    *count = (int)constant_count(value->type);
-    return value->known;
-}
-
-const int64_t *sn_call_constants(Call *call, const Value *value, const char *what, int *count) {
     const Dim *dim = sn_call_dims(call, value, what, count);
-    if (!dim) return NULL;
     int64_t *list = SN_ARRAY(call->import->scratch, int64_t, *count);
     for (int i = 0; i < *count; i++) {
         if (sn_dim_is(dim[i], &list[i])) continue;
@@ -214,8 +228,7 @@ static const Value *before_casts(const Value *value, int64_t *most) {
     return value;
 }
 
-/* A whole number in a float: what range and arange of floats are mostly given. */
-static Dim whole_dim(Call *call, const Value *value) {
+Dim sn_call_known_dim(Call *call, const Value *value) {
     int64_t most, constant;
     double number;
     const Value *start = before_casts(value, &most);
@@ -235,7 +248,12 @@ static Dim whole_dim(Call *call, const Value *value) {
 }
 
 Dim sn_call_dim(Call *call, const Value *value, const char *what) {
-    Dim dim = sn_call_failed(call) ? NULL : whole_dim(call, value);
+    Dim dim = sn_call_failed(call) ? NULL : sn_call_known_dim(call, value);
+    int count = 0;
+    if (!dim && sn_dtype_is_float(value->type.dtype))
+        value = sn_build_cast(call->builder, (Value *)value, SN_I64);
+    const Dim *data = dim || sn_call_failed(call) ? NULL : sn_call_data_dims(call, value, false, &count);
+    if (data && count == 1) dim = data[0];
     if (!dim) sn_call_unsupported(call, "data-dependent %s", what);
     return dim ? dim : sn_dim(call->dims, 0);
 }

@@ -57,9 +57,10 @@ typedef struct Import {
     Builder builder;
     Weights *weights;
     const Onnx__ModelProto *model;
-    Map *sequences; /* Value * -> Sequence * (sequence.h) */
-    Map *opsets;    /* domain -> const int64_t * */
-    Map *used;      /* names that a node reads or that are outputs */
+    SN_VEC(Value *) size_values; /* parallel to graph->sizes: what each is the value of */
+    Map *sequences;              /* Value * -> Sequence * (sequence.h) */
+    Map *opsets;                 /* domain -> const int64_t * */
+    Map *used;                   /* names that a node reads or that are outputs */
     Scope *scope;
     const Caller *caller;
     int64_t max_nodes; /* functions count each time they are called */
@@ -109,15 +110,31 @@ static inline Value *sn_call_input(const Call *call, int k) {
 /* Output k has a name that something reads. */
 bool sn_call_wants(const Call *call, int k);
 
-/* The elements of an integer input as Dims, row-major; *count is their number. Not known: NULL, and
- * unsupported as a data-dependent `what`. */
+/* The elements of an integer input as Dims, row-major; *count is their number. Those that are not known become sizes that
+ * a run reads; of a large tensor: NULL, and unsupported as a data-dependent `what`. */
 const Dim *sn_call_dims(Call *call, const Value *value, const char *what, int *count);
+/* The same of elements that may be negative. */
+const Dim *sn_call_signed_dims(Call *call, const Value *value, const char *what, int *count);
 /* The same where each must be a constant. */
 const int64_t *sn_call_constants(Call *call, const Value *value, const char *what, int *count);
+/* What is known, before any run, of an input of one element; else NULL. It may be a whole number in a float: what ranges of
+ * floats are mostly given. */
+Dim sn_call_known_dim(Call *call, const Value *value);
 /* An input of one element. `value` may be a float that was cast from an integer. */
 Dim sn_call_dim(Call *call, const Value *value, const char *what);
 /* A constant of one element or of equal ones. */
 double sn_call_number(Call *call, const Value *value, const char *what);
+
+/* A symbol for a scalar i64 that a run computes, named after `stem`, at most `most` (may be NULL); the same value has the
+ * same symbol. A run in which it is negative fails. */
+Dim sn_call_size(Call *call, Value *value, const char *stem, Dim most);
+/* The elements of a small tensor of integers, those that are not known as such sizes, or with `negative` as differences of
+ * two. NULL where the tensor is not small. */
+const Dim *sn_call_data_dims(Call *call, const Value *value, bool negative, int *count);
+/* Element i of a list of integers as a scalar i64; known where it is known by itself. */
+Value *sn_call_element(Call *call, const Value *list, int i);
+/* Whether data decide it. */
+bool sn_call_from_data(const Call *call, Dim dim);
 
 /* An axis in [-rank, rank) made non-negative; otherwise 0, and invalid. */
 int sn_call_axis(Call *call, int64_t axis, int rank);
@@ -167,6 +184,9 @@ Value *sn_import_pad_repeating(Call *call, const char *mode, const Dim *pads, in
 /* The graph of import->model into import->graph; the caller sets scratch, graph, weights and model. */
 Status sn_import_graph(Import *import);
 Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
+
+/* The sizes that outputs depend on become results of the graph. */
+void sn_import_sizes(Import *import);
 
 /* ---- names (scope.c) ---- */
 

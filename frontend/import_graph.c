@@ -65,6 +65,7 @@ Status sn_import_graph(Import *import) {
     TRY(sn_import_nodes(import, graph->n_node, graph->node));
     TRY(sn_import_report(import, graph));
     TRY(import_outputs(import, graph));
+    sn_import_sizes(import);
     sn_region_sweep(import->graph->body);
     return NULL;
 }

@@ -33,7 +33,8 @@ static Dim at_most_extent(Call *c, Dim at, Dim extent) {
     if (sn_dim_le(c->dims, at, extent)) return at;
     if (sn_dim_le(c->dims, extent, at)) return extent;
     int64_t constant;
-    if (sn_dim_is(at, &constant) || !sn_dim_is(extent, &constant)) return sn_dim_min(c->dims, at, extent);
+    if (sn_dim_is(at, &constant) || !sn_dim_is(extent, &constant) || sn_call_from_data(c, at))
+        return sn_dim_min(c->dims, at, extent);
     Status status = sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, at, extent, c->builder->origin);
     if (status) sn_call_latch(c, status);
     return at;
@@ -108,8 +109,8 @@ Value *sn_import_slice_attribute(Call *c) {
 
 Value *sn_import_slice(Call *c) {
     SliceBounds bounds = {0};
-    bounds.start = sn_call_dims(c, c->input[1], "starts", &bounds.count);
-    bounds.end = sn_call_dims(c, c->input[2], "ends", &bounds.end_count);
+    bounds.start = sn_call_signed_dims(c, c->input[1], "starts", &bounds.count);
+    bounds.end = sn_call_signed_dims(c, c->input[2], "ends", &bounds.end_count);
     if (sn_call_input(c, 3)) bounds.axes = sn_call_constants(c, c->input[3], "axes", &bounds.axis_count);
     if (sn_call_input(c, 4)) bounds.steps = sn_call_constants(c, c->input[4], "steps", &bounds.step_count);
     return slice(c, &bounds);

@@ -1,5 +1,5 @@
 /* Constants, shapes and what is made of shapes. */
-#include "import.h"
+#include "import_compose.h"
 
 #include <math.h>
 #include <string.h>
@@ -86,6 +86,20 @@ static Value *fractional_range(Call *c, DType dtype) {
     return sn_build2(c->builder, SN_OP_ADD, NULL, offset, sn_call_scalar(c, dtype, start));
 }
 
+/* At a run: as many as data say, by the same rule. A delta of 0 is a fault. */
+static Value *data_range(Call *c, DType dtype) {
+    bool whole = !sn_dtype_is_float(dtype);
+    DType wide = whole ? SN_I64 : SN_F64;
+    Value *start = as_type(c, c->input[0], wide), *limit = as_type(c, c->input[1], wide),
+          *delta = as_type(c, c->input[2], wide), *span = op2(c, SN_OP_SUB, limit, start);
+    if (whole) span = op2(c, SN_OP_SUB, op2(c, SN_OP_ADD, span, delta), op1(c, SN_OP_SIGN, delta));
+    Value *count = op2(c, SN_OP_DIV, span, delta);
+    if (!whole) count = as_type(c, op1(c, SN_OP_CEIL, count), SN_I64);
+    Dim extent = sn_call_size(c, op_number(c, SN_OP_MAX, count, 0), "range", NULL);
+    Value *offset = op2(c, SN_OP_MUL, count_up(c, dtype, extent, 0), c->input[2]);
+    return op2(c, SN_OP_ADD, offset, c->input[0]);
+}
+
 static bool is_fraction(const Value *value) {
     double number;
     return sn_dtype_is_float(value->type.dtype) && sn_value_is_splat(value, &number) &&
@@ -94,28 +108,23 @@ static bool is_fraction(const Value *value) {
 
 Value *sn_import_range(Call *c) {
     DType dtype = c->input[0]->type.dtype;
+    bool fraction = false, constant = true, known = true;
+    double number;
+    Dim bound[3];
     for (int k = 0; k < 3; k++) {
         if (c->input[k]->type.dtype != dtype) return sn_call_invalid(c, "bounds of different element types");
-        if (is_fraction(c->input[k])) return fractional_range(c, dtype);
+        fraction = fraction || is_fraction(c->input[k]);
+        constant = constant && sn_value_is_splat(c->input[k], &number);
+        bound[k] = sn_call_known_dim(c, c->input[k]);
+        known = known && bound[k];
     }
-    Dim start = sn_call_dim(c, c->input[0], "start"), limit = sn_call_dim(c, c->input[1], "limit");
-    Dim delta = sn_call_dim(c, c->input[2], "delta");
     int64_t step;
     if (sn_call_failed(c)) return NULL;
-    if (!sn_dim_is(delta, &step)) return sn_call_unsupported(c, "a delta that depends on a run's sizes");
+    if (fraction && constant) return fractional_range(c, dtype);
+    if (!known || !sn_dim_is(bound[2], &step)) return data_range(c, dtype);
     if (step == 0 || step == INT64_MIN) return sn_call_invalid(c, "a delta of %lld", (long long)step);
-    AttrIota attr = {dtype, steps(c, start, limit, step), start, delta};
+    AttrIota attr = {dtype, steps(c, bound[0], bound[1], step), bound[0], bound[2]};
     return sn_build(c->builder, SN_OP_IOTA, &attr, 0, NULL);
-}
-
-/* Where every element is the same nonzero number the result is the list of all indices. */
-Value *sn_import_nonzero(Call *c) {
-    Type type = c->input[0]->type;
-    double number;
-    if (type.rank != 1 || !sn_value_is_splat(c->input[0], &number) || number == 0)
-        return sn_call_unsupported(c, "a size that depends on data");
-    AttrIota attr = {SN_I64, type.dim[0], sn_dim(c->dims, 0), sn_dim(c->dims, 1)};
-    return sn_call_unsqueeze(c, sn_build(c->builder, SN_OP_IOTA, &attr, 0, NULL), 0, 1);
 }
 
 /* ---- reshapes ---- */
@@ -133,11 +142,44 @@ static Dim missing_extent(Call *c, Type type, int rank, const Dim *extent, int m
     return sn_dim_floordiv(c->dims, total, others);
 }
 
+/* The extents of a list that a run computes: what is 0 or -1 there is worked out by the run, too. */
+static const Dim *data_shape(Call *c, const Value *shape, bool keep_zero, int *rank) {
+    Type type = c->input[0]->type;
+    int64_t count;
+    *rank = 0;
+    if (!sn_dim_is(sn_type_count(c->dims, shape->type), &count) || count > SN_MAX_RANK) {
+        sn_call_unsupported(c, "a shape of a length that is not known");
+        return NULL;
+    }
+    Dim *extent = SN_ARRAY(c->import->scratch, Dim, count);
+    Value *asked[SN_MAX_RANK], *minus = sn_call_scalar(c, SN_I64, -1), *one = sn_call_scalar(c, SN_I64, 1);
+    Value *others = one;
+    for (int k = 0; k < count && !sn_call_failed(c); k++) {
+        asked[k] = sn_call_element(c, shape, k);
+        if (!keep_zero && k < type.rank && !sn_call_failed(c) && !asked[k]->known)
+            asked[k] = choose(c, op_number(c, SN_OP_EQUAL, asked[k], 0), size_number(c, type.dim[k], SN_I64),
+                              asked[k]);
+        others = op2(c, SN_OP_MUL, others, choose(c, op2(c, SN_OP_EQUAL, asked[k], minus), one, asked[k]));
+    }
+    Value *left = op2(c, SN_OP_DIV, size_number(c, sn_type_count(c->dims, type), SN_I64),
+                      op_number(c, SN_OP_MAX, others, 1));
+    for (int k = 0; k < count && !sn_call_failed(c); k++) {
+        bool known = asked[k]->known;
+        extent[k] = known ? asked[k]->known[0]
+                          : sn_call_size(c, choose(c, op2(c, SN_OP_EQUAL, asked[k], minus), left, asked[k]),
+                                         "extent", NULL);
+    }
+    *rank = (int)count;
+    return extent;
+}
+
 Value *sn_import_reshape(Call *c) {
     Type type = c->input[0]->type;
     int rank, missing = -1;
-    const Dim *given = sn_call_dim_list(c, "shape", 1, &rank);
     bool keep_zero = sn_call_int(c, "allowzero", 0) != 0;
+    const Value *shape = sn_call_input(c, 1);
+    const Dim *given = shape && !shape->known ? data_shape(c, shape, keep_zero, &rank)
+                                              : sn_call_dim_list(c, "shape", 1, &rank);
     if (sn_call_failed(c)) return NULL;
     if (rank > SN_MAX_RANK) return sn_call_unsupported(c, "rank %d", rank);
     Dim extent[SN_MAX_RANK];

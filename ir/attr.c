@@ -296,3 +296,15 @@ Status sn_attr_check(const AttrInfo *info, const void *attr) {
     for (int i = 0; i < info->field_count; i++) TRY(check_field(&info->field[i], attr));
     return NULL;
 }
+
+void sn_attr_each_dim(const AttrInfo *info, const void *attr, void (*visit)(void *user, Dim dim),
+                      void *user) {
+    for (int i = 0; i < info->field_count; i++) {
+        const Field *field = &info->field[i];
+        const void *at = sn_attr_at(field, attr);
+        if (field->kind == SN_FIELD_DIM && *(const Dim *)at) visit(user, *(const Dim *)at);
+        bool list = field->kind == SN_FIELD_DIMS || field->kind == SN_FIELD_INDEX;
+        for (int k = 0; list && k < sn_attr_count(field, attr); k++)
+            visit(user, (*(const Dim *const *)at)[k]);
+    }
+}

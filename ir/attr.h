@@ -60,7 +60,10 @@ typedef struct AttrGatherNd {
 } AttrGatherNd;
 
 /* scatter_add(index, x): index [N] of integers, x [N, C] -> [rows, C]: row r is the sum of the rows i of x with
- * index[i] = r, added up in the order of i. A negative index counts from the end, once. */
+ * index[i] = r, added up in the order of i. A negative index counts from the end, once.
+ *
+ * places(running): the running count of something in a list, i64 [T], from 0 up in steps of 0 and 1 -> i64 [rows]: the places
+ * where it becomes 1, 2 … rows, which is no more than the last count. */
 typedef struct AttrScatter {
     Dim rows;
 } AttrScatter;
@@ -209,7 +212,7 @@ typedef enum ClusterKind {
     SN_CLUSTER_ATTENTION, /* one attention: views on q, k, v; a bias expression; views behind */
     SN_CLUSTER_SCAN,      /* one cumsum with maps around */
     SN_CLUSTER_PACK,      /* one pack: views and maps before it */
-    SN_CLUSTER_SCATTER,   /* one scatter_add: views and maps on its operands */
+    SN_CLUSTER_SCATTER,   /* one scatter_add or places: views and maps on its operands */
     SN_CLUSTER_KIND_COUNT
 } ClusterKind;
 
@@ -266,6 +269,9 @@ void *sn_attr_copy(Arena *arena, Dims *dims, const AttrInfo *info, const void *a
 /* SN_INVALID when a field holds what its kind does not allow (a missing Dim or tensor, a negative count, an
  * enumerator out of range): nothing that reads an attribute need check this again. */
 Status sn_attr_check(const AttrInfo *info, const void *attr);
+
+/* Calls `visit` for every Dim of the attributes. */
+void sn_attr_each_dim(const AttrInfo *info, const void *attr, void (*visit)(void *user, Dim dim), void *user);
 
 /* The address of a field, and the count of a DIMS, INDEX or INT64S one. */
 static inline const void *sn_attr_at(const Field *field, const void *attr) {

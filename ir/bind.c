@@ -154,23 +154,32 @@ static Status fail_bound(const char *symbol, int64_t value, const char *relation
     return message_fail(&message);
 }
 
-/* What proofs took for granted about the symbols. */
+/* What proofs took for granted about a symbol. */
+static Status check_bound(const Graph *graph, int symbol, int64_t value) {
+    const char *name = sn_dims_symbol_name(graph->dims, symbol);
+    int64_t least, most;
+    sn_dims_symbol_bounds(graph->dims, symbol, &least, &most);
+    if (value > most) return fail_bound(name, value, "at most", most);
+    return value < least ? fail_bound(name, value, "at least", least) : NULL;
+}
+
 static Status check_bounds(const Bind *bind) {
-    const Dims *dims = bind->graph->dims;
-    for (int s = 0; s < sn_dims_symbol_count(dims); s++) {
-        const char *name = sn_dims_symbol_name(dims, s);
-        int64_t value = bind->symbols[s], least, most;
-        if (value == UNBOUND) continue;
-        sn_dims_symbol_bounds(dims, s, &least, &most);
-        if (value > most) return fail_bound(name, value, "at most", most);
-        if (value < least) return fail_bound(name, value, "at least", least);
-    }
+    for (int s = 0; s < sn_dims_symbol_count(bind->graph->dims); s++)
+        if (bind->symbols[s] != UNBOUND) TRY(check_bound(bind->graph, s, bind->symbols[s]));
     return NULL;
 }
 
 static bool holds(CheckKind kind, int64_t a, int64_t b) {
     if (kind == SN_CHECK_AT_MOST) return a <= b;
     return a == b || (kind == SN_CHECK_BROADCAST && (a == 1 || b == 1));
+}
+
+static void add_source(Message *message, const SourceNode *source) {
+    add(message, "node ");
+    add_quoted(message, source->name);
+    add(message, " (");
+    add_quoted(message, source->op_type);
+    add(message, ")");
 }
 
 /* "node "/layer/Add" ("Add"): 5 (T) is not equal to 4 (S)" */
@@ -183,13 +192,10 @@ static Status fail_check(const Graph *graph, const Check *check, int64_t a, int6
     char number[80];
     const SourceNode *source = check->origin ? check->origin->primary : NULL;
     Message message = message_new();
-    add(&message, source ? "node " : "the declared shapes");
-    if (source) {
-        add_quoted(&message, source->name);
-        add(&message, " (");
-        add_quoted(&message, source->op_type);
-        add(&message, ")");
-    }
+    if (source)
+        add_source(&message, source);
+    else
+        add(&message, "the declared shapes");
     snprintf(number, sizeof number, ": %lld (", (long long)a);
     add(&message, number);
     add_dim(&message, graph, check->a);
@@ -200,34 +206,67 @@ static Status fail_check(const Graph *graph, const Check *check, int64_t a, int6
     return message_fail(&message);
 }
 
+Status sn_bind_check(const Graph *graph, const Check *check, const int64_t *symbols) {
+    int64_t a, b;
+    TRY(sn_dim_eval(check->a, symbols, NULL, &a));
+    TRY(sn_dim_eval(check->b, symbols, NULL, &b));
+    return holds(check->kind, a, b) ? NULL : fail_check(graph, check, a, b);
+}
+
 static Status check_checks(const Bind *bind) {
     const Graph *graph = bind->graph;
     for (int c = 0; c < graph->checks.count; c++) {
         const Check *check = &graph->checks.at[c];
-        /* A size that data decides is not known yet; who computes it checks it. */
+        /* A size that data decides is not known yet. */
         if (!all_bound(bind, check->a) || !all_bound(bind, check->b)) continue;
-        int64_t a, b;
-        TRY(sn_dim_eval(check->a, bind->symbols, NULL, &a));
-        TRY(sn_dim_eval(check->b, bind->symbols, NULL, &b));
-        if (!holds(check->kind, a, b)) return fail_check(graph, check, a, b);
+        TRY(sn_bind_check(graph, check, bind->symbols));
     }
     return NULL;
 }
 
-/* A symbol that no input binds must not be the extent of anything. */
+static bool is_size(const Graph *graph, int symbol) {
+    for (int i = 0; i < graph->sizes.count; i++)
+        if (graph->sizes.at[i].symbol->value == symbol) return true;
+    return false;
+}
+
+static bool will_be_bound(const Bind *bind, Dim dim) {
+    if (dim->kind == SN_DIM_SYMBOL)
+        return bind->symbols[dim->value] != UNBOUND || is_size(bind->graph, (int)dim->value);
+    for (int k = 0; k < dim->count; k++)
+        if (!will_be_bound(bind, dim->operand[k])) return false;
+    return true;
+}
+
+/* A symbol that neither an input nor data bind must not be the extent of anything. */
 static Status check_uses(const Bind *bind) {
-    bool complete = true;
-    for (int s = 0; s < sn_dims_symbol_count(bind->graph->dims); s++)
-        complete = complete && bind->symbols[s] != UNBOUND;
-    if (complete) return NULL;
+    int unbound = 0;
+    for (int s = 0; s < sn_dims_symbol_count(bind->graph->dims); s++) unbound += bind->symbols[s] == UNBOUND;
+    if (unbound == bind->graph->sizes.count) return NULL;
     for (const Node *node = bind->graph->body->first; node; node = node->next)
         for (int k = 0; k < node->output_count; k++) {
             Type type = node->output[k]->type;
             for (int axis = 0; axis < type.rank; axis++)
-                if (!all_bound(bind, type.dim[axis]))
+                if (!will_be_bound(bind, type.dim[axis]))
                     return sn_fail(SN_INVALID, "%s: no input tells the extent of axis %d of %%%d",
                                    sn_op(node->op)->text, axis, node->output[k]->id);
         }
+    return NULL;
+}
+
+Status sn_bind_size(const Graph *graph, int index, int64_t value, int64_t *symbols) {
+    const GraphSize *size = &graph->sizes.at[index];
+    int symbol = (int)size->symbol->value;
+    if (value < 0) {
+        char number[64];
+        Message message = message_new();
+        if (size->origin) add_source(&message, size->origin->primary);
+        snprintf(number, sizeof number, "%s a size of %lld", size->origin ? ":" : "", (long long)value);
+        add(&message, number);
+        return message_fail(&message);
+    }
+    TRY(check_bound(graph, symbol, value));
+    symbols[symbol] = value;
     return NULL;
 }
 

@@ -131,6 +131,13 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
         state.copy = name;
         sn_push(arena, &copy->states, state);
     }
+    for (int i = 0; i < graph->sizes.count; i++) {
+        GraphSize size = graph->sizes.at[i];
+        size.symbol = carry(&clone, size.symbol);
+        size.most = size.most ? carry(&clone, size.most) : NULL;
+        size.origin = copy_origin(&clone, size.origin);
+        sn_push(arena, &copy->sizes, size);
+    }
     for (int i = 0; i < graph->checks.count; i++) {
         Check check = graph->checks.at[i];
         check.a = carry(&clone, check.a);

@@ -187,6 +187,38 @@ Status sn_eval_node(Arena *arena, const Graph *graph, const Node *node, const Ar
     return NULL;
 }
 
+static bool is_unbound(const Eval *eval, Dim dim) {
+    for (int i = 0; i < eval->graph->sizes.count; i++) {
+        Dim symbol = eval->graph->sizes.at[i].symbol;
+        if (eval->symbols[symbol->value] < 0 && sn_dim_depends(dim, symbol)) return true;
+    }
+    return false;
+}
+
+/* The checks that a size which has just become known was missing to. */
+static Status check_size(const Eval *eval, Dim symbol) {
+    for (int i = 0; i < eval->graph->checks.count; i++) {
+        const Check *check = &eval->graph->checks.at[i];
+        bool about = sn_dim_depends(check->a, symbol) || sn_dim_depends(check->b, symbol);
+        if (about && !is_unbound(eval, check->a) && !is_unbound(eval, check->b))
+            TRY(sn_bind_check(eval->graph, check, eval->symbols));
+    }
+    return NULL;
+}
+
+/* The sizes that results of the node decide; NULL: inputs. */
+static Status bind_sizes(Eval *eval, const Node *node) {
+    const Graph *graph = eval->graph;
+    for (int i = 0; i < graph->sizes.count; i++) {
+        const GraphSize *size = &graph->sizes.at[i];
+        const Value *value = graph->body->result.at[size->result];
+        if (value->producer != node) continue;
+        TRY(sn_bind_size(graph, i, kept(eval, value)->i[0], eval->symbols));
+        TRY(check_size(eval, size->symbol));
+    }
+    return NULL;
+}
+
 static Status check_dtypes(const Region *body, const Array *const *inputs) {
     for (int k = 0; k < body->param.count; k++) {
         DType dtype = body->param.at[k]->type.dtype;
@@ -214,7 +246,11 @@ Status sn_eval_graph(Arena *arena, const Graph *graph, bool round, const Array *
     Eval eval = {.arena = arena, .graph = graph, .symbols = symbols, .round = round};
     eval.value = sn_map_new(arena);
     for (int k = 0; k < count; k++) keep(&eval, body->param.at[k], inputs[k]);
-    TRY(eval_region(&eval, body));
+    TRY(bind_sizes(&eval, NULL));
+    for (const Node *node = body->first; node; node = node->next) {
+        TRY(eval_node(&eval, node));
+        TRY(bind_sizes(&eval, node));
+    }
     for (int k = 0; k < body->result.count; k++) outputs[k] = kept(&eval, body->result.at[k]);
     return NULL;
 }

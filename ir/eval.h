@@ -20,16 +20,23 @@ typedef struct Array {
 struct Eval {
     Arena *arena;
     const Graph *graph;
-    const int64_t *symbols; /* by number */
-    bool round; /* round every float result to its dtype (folding, eager-like); else keep doubles */
-    Map *value; /* what was computed, by value id */
+    int64_t *symbols; /* by number; NULL: none has a value */
+    bool round;       /* round every float result to its dtype (folding, eager-like); else keep doubles */
+    Map *value;       /* what was computed, by value id */
 };
 
 /* Binds symbols from the shapes of the inputs (in order of the body's params), verifies the declared extents
  * and the graph's checks, and fails with SN_INVALID naming the input or origin otherwise. `symbols` has
- * sn_dims_symbol_count entries. The runtime binds with the same function: there is one. */
+ * sn_dims_symbol_count entries; those of sizes that data decide become -1, and checks of them are left out. The runtime
+ * binds with the same functions: there is one of each. */
 Status sn_bind_symbols(const Graph *graph, int input_count, const int *rank, const int64_t *const *extent,
                        int64_t *symbols);
+
+/* Gives size `index` of the graph its value. SN_INVALID when it is negative or beyond what proofs took for granted. */
+Status sn_bind_size(const Graph *graph, int index, int64_t value, int64_t *symbols);
+
+/* SN_INVALID, with the node's name, when the check, all of whose symbols have values, does not hold. */
+Status sn_bind_check(const Graph *graph, const Check *check, const int64_t *symbols);
 
 /* Runs the graph's body (any stage). inputs: one Array per body param; outputs: one per result, in `arena`.
  */

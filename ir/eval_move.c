@@ -279,3 +279,15 @@ Status sn_eval_scatter_add(Eval *eval, const Node *node) {
     }
     return NULL;
 }
+
+Status sn_eval_places(Eval *eval, const Node *node) {
+    const Array *running = sn_eval_input(eval, node, 0);
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    int64_t found = 0;
+    for (int64_t i = 0; i < running->count && found < out->count; i++)
+        if (running->i[i] > found) out->i[found++] = i;
+    return found == out->count ? NULL
+                               : sn_fail(SN_FAULT, "%lld places where %lld are wanted", (long long)found,
+                                         (long long)out->count);
+}

@@ -1,4 +1,5 @@
 #include "graph.h"
+#include "sizes.h"
 
 #include <string.h>
 
@@ -190,19 +191,44 @@ enum Mark { MARK_NEW, MARK_OPEN, MARK_DONE };
 typedef struct Sort {
     Arena *arena;
     const Region *region;
+    Node **maker;  /* by symbol: of the size, where something in the region makes it; NULL: there are none */
+    Node *missing; /* what the search for one has found */
     unsigned char *mark;    /* by node id */
     SN_VEC(Node *) open;    /* the path of producers being visited */
     SN_VEC(Node *) ordered; /* the result */
 } Sort;
 
-/* The first operand of `node` whose producer is not in order yet. */
-static Node *missing_producer(const Sort *sort, const Node *node) {
+static void look_at_symbol(void *user, int symbol) {
+    Sort *sort = user;
+    Node *maker = sort->maker[symbol];
+    if (maker && sort->mark[maker->id] != MARK_DONE) sort->missing = maker;
+}
+
+static void look_at_dim(void *user, Dim dim) {
+    sn_dim_symbols(dim, look_at_symbol, user);
+}
+
+/* What makes an operand of `node`, or a size that it mentions, and is not in order yet. */
+static Node *missing_producer(Sort *sort, const Node *node) {
     for (int i = 0; i < node->input_count; i++) {
         Node *producer = node->input[i] ? node->input[i]->producer : NULL;
         if (producer && producer->region == sort->region && sort->mark[producer->id] != MARK_DONE)
             return producer;
     }
-    return NULL;
+    sort->missing = NULL;
+    if (sort->maker) sn_node_dims(node, look_at_dim, sort);
+    return sort->missing;
+}
+
+static void find_makers(Sort *sort) {
+    const Graph *graph = sort->region->graph;
+    if (graph->sizes.count == 0 || sort->region != graph->body) return;
+    sort->maker = SN_ARRAY(sort->arena, Node *, sn_dims_symbol_count(graph->dims));
+    for (int i = 0; i < graph->sizes.count; i++) {
+        const GraphSize *size = &graph->sizes.at[i];
+        if (size->result >= 0)
+            sort->maker[size->symbol->value] = graph->body->result.at[size->result]->producer;
+    }
 }
 
 /* Orders `root` after everything it needs; false when the path returns to itself. */
@@ -239,6 +265,7 @@ bool sn_region_sort(Region *region) {
     Arena *scratch = sn_arena_child(region->graph->arena);
     Sort sort = {.arena = scratch, .region = region};
     sort.mark = SN_ARRAY(scratch, unsigned char, region->graph->next_node);
+    find_makers(&sort);
     bool acyclic = true;
     for (Node *node = region->first; node && acyclic; node = node->next) acyclic = visit(&sort, node);
     if (acyclic) relink(region, sort.ordered.at, sort.ordered.count);

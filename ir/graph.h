@@ -100,6 +100,15 @@ typedef struct GraphState {
     const char *const *copy; /* initializers that were its transpose, and stay so (passes/tied.c) */
 } GraphState;
 
+/* A symbol that data decide: once a run has made the result, an i64 scalar, that is the symbol's value. What mentions the
+ * symbol comes behind what makes the result. These results are no outputs of the model and follow those that are. */
+typedef struct GraphSize {
+    Dim symbol;
+    int result;           /* position in body->result; -1 while a model is being imported */
+    Dim most;             /* an upper bound, of which there is a check; NULL: none is known */
+    const Origin *origin; /* whose size it is */
+} GraphSize;
+
 typedef enum Stage {
     SN_STAGE_IMPORTED, /* composites and primitives, numpy broadcasting */
     SN_STAGE_EXPANDED, /* primitives and direct composites; pointwise inputs have the output's shape */
@@ -116,6 +125,7 @@ struct Graph {
     SN_VEC(Check) checks;
     SN_VEC(const char *) output_name; /* parallel to body->result */
     SN_VEC(GraphState) states;        /* of a training step */
+    SN_VEC(GraphSize) sizes;          /* each one's result needs those before it at most */
     Map *origins;                     /* intern table */
     int next_value, next_node, next_group;
 };
@@ -163,8 +173,8 @@ void sn_value_replace(Value *from, Value *to);
 
 int sn_value_use_count(const Value *value);
 
-/* Re-sorts the nodes of a region topologically, keeping the present order where it can (stable); false if
- * there is a cycle. */
+/* Re-sorts the nodes of a region topologically, what mentions a size of the graph behind what makes it, keeping the present
+ * order where it can (stable); false if there is a cycle. */
 bool sn_region_sort(Region *region);
 
 /* Removes nodes whose results nobody uses; true if any was. */

@@ -247,6 +247,16 @@ Status sn_infer_scatter_add(Infer *infer, Node *node) {
     return sn_infer_set(node, 0, x.dtype, 2, dim);
 }
 
+Status sn_infer_places(Infer *infer, Node *node) {
+    Type running = node->input[0]->type;
+    Dim *rows = SN_NEW(infer->graph->arena, Dim);
+    *rows = ((const AttrScatter *)node->attr)->rows;
+    if (running.dtype != SN_I64 || running.rank != 1)
+        return sn_fail(SN_INVALID, "a running count that is no list of i64");
+    if (sn_dim_has_axis(*rows)) return sn_fail(SN_INVALID, "the rows are not a size");
+    return sn_infer_set(node, 0, SN_I64, 1, rows);
+}
+
 Status sn_infer_gather_elements(Infer *infer, Node *node) {
     int axis = ((const AttrAxis *)node->attr)->axis;
     Type data = node->input[0]->type, index = node->input[1]->type;

@@ -285,6 +285,22 @@ static Status parse_output(Parser *p) {
     return NULL;
 }
 
+static Status parse_size(Parser *p) {
+    const char *start = sn_parse_skip(p);
+    const Graph *graph = p->graph;
+    GraphSize size = {0};
+    int64_t result;
+    TRY(sn_parse_dim(p, 0, NULL, &size.symbol));
+    if (size.symbol->kind != SN_DIM_SYMBOL) return sn_parse_fail(p, start, "a symbol expected");
+    TRY(sn_parse_expect_word(p, "output"));
+    TRY(sn_parse_int(p, 0, (int64_t)graph->body->result.count - 1, &result));
+    size.result = (int)result;
+    if (sn_parse_accept_word(p, "most")) TRY(sn_parse_dim(p, 0, NULL, &size.most));
+    if (sn_parse_accept(p, '@')) TRY(parse_origin(p, &size.origin));
+    sn_push(p->arena, &p->graph->sizes, size);
+    return NULL;
+}
+
 static Status parse_copies(Parser *p, GraphState *state) {
     SN_VEC(const char *) list = {0};
     if (!sn_parse_accept_word(p, "copies")) return NULL;
@@ -334,6 +350,7 @@ static Status parse_graph(Parser *p) {
     while (sn_parse_accept_word(p, "fact")) TRY(parse_fact(p));
     TRY(parse_region(p, p->graph->body));
     while (sn_parse_accept_word(p, "output")) TRY(parse_output(p));
+    while (sn_parse_accept_word(p, "size")) TRY(parse_size(p));
     while (sn_parse_accept_word(p, "state")) TRY(parse_state(p));
     if (!sn_parse_at_end(p)) return sn_parse_fail(p, p->at, "a statement expected");
     return NULL;

@@ -335,6 +335,21 @@ static void print_interface(Printer *p) {
     }
 }
 
+static void print_sizes(Printer *p) {
+    for (int i = 0; i < p->graph->sizes.count; i++) {
+        const GraphSize *size = &p->graph->sizes.at[i];
+        sn_text_add(p->text, "size ");
+        sn_dim_print(p->text, p->graph->dims, size->symbol);
+        sn_text_add(p->text, " output %d", size->result);
+        if (size->most) {
+            sn_text_add(p->text, " most ");
+            sn_dim_print(p->text, p->graph->dims, size->most);
+        }
+        if (size->origin) print_origin(p->text, size->origin);
+        sn_text_add(p->text, "\n");
+    }
+}
+
 static void print_states(Printer *p) {
     for (int i = 0; i < p->graph->states.count; i++) {
         const GraphState *state = &p->graph->states.at[i];
@@ -376,6 +391,7 @@ void sn_graph_print_notes(Text *text, const Graph *graph, const Notes *notes) {
         }
         sn_text_add(text, "\n");
     }
+    print_sizes(&p);
     print_states(&p);
     print_notes(&p, body);
 }

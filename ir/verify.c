@@ -2,6 +2,7 @@
 
 #include "cluster.h"
 #include "infer.h"
+#include "sizes.h"
 #include "text_parts.h"
 
 #include <stdio.h>
@@ -334,6 +335,27 @@ static void check_states(Verify *v) {
     }
 }
 
+/* A size is an i64 scalar that is made before anything mentions it. */
+static void check_sizes(Verify *v) {
+    const Graph *graph = v->graph;
+    const Region *body = graph->body;
+    for (int i = 0; i < graph->sizes.count; i++) {
+        int result = graph->sizes.at[i].result;
+        bool placed = result >= 0 && result < body->result.count;
+        if (!placed || body->result.at[result]->type.dtype != SN_I64 ||
+            body->result.at[result]->type.rank != 0) {
+            note(v, graph, "size %d is no result of one i64", i);
+            return;
+        }
+        if (result != body->result.count - sn_graph_hidden_results(graph) + i)
+            note(v, graph, "size %d is not behind the outputs of the model", i);
+    }
+    Levels levels;
+    Status status = graph->sizes.count ? sn_levels_find(v->arena, graph, &levels) : NULL;
+    if (status) note(v, graph, "%s", sn_error_message(status));
+    sn_error_free(status);
+}
+
 static Status report(Verify *v) {
     Text text = sn_text(v->arena);
     sn_graph_print_notes(&text, v->graph, &v->notes);
@@ -355,6 +377,7 @@ Status sn_verify(const Graph *graph) {
         note(&v, graph->body, "%d outputs have %d names", graph->body->result.count,
              graph->output_name.count);
     check_states(&v);
+    if (v.notes.list.count == 0) check_sizes(&v);
     Status status = v.notes.list.count > 0 ? report(&v) : NULL;
     sn_arena_free(scratch);
     return status;

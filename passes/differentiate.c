@@ -102,10 +102,14 @@ bool sn_differentiate(Pass *pass, Graph *graph) {
             node = node->next;
             continue;
         }
-        pass->status =
-            graph->next_node < MOST_NODES
-                ? replace(pass, graph, node)
-                : sn_fail(SN_UNSUPPORTED, "unsupported: gradients of more than %d nodes", MOST_NODES);
+        /* What is computed again with other values has other sizes. */
+        if (graph->sizes.count)
+            pass->status = sn_fail(SN_UNSUPPORTED, "unsupported: gradients beside sizes that depend on data");
+        else
+            pass->status =
+                graph->next_node < MOST_NODES
+                    ? replace(pass, graph, node)
+                    : sn_fail(SN_UNSUPPORTED, "unsupported: gradients of more than %d nodes", MOST_NODES);
         pass->rewrites++;
         changed = true;
         node = graph->body->first;

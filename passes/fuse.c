@@ -22,8 +22,13 @@ static void copy_plain_results(Pass *pass, Graph *graph) {
 bool sn_fuse(Pass *pass, Graph *graph) {
     copy_plain_results(pass, graph);
     if (pass->status) return false;
+    /* A copy may be what makes a size. */
+    if (graph->sizes.count && !sn_region_sort(graph->body))
+        pass->status = sn_fail(SN_INTERNAL, "a size that waits for itself");
+    if (pass->status) return false;
     sn_mark_setup(pass, graph);
     Fusion fusion = sn_fusion_form(pass, graph);
+    if (pass->status) return false;
     sn_fusion_merge(&fusion);
     sn_fusion_build(&fusion);
     if (!pass->status) graph->stage = SN_STAGE_FUSED;

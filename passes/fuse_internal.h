@@ -4,6 +4,7 @@
 #define SN_FUSE_INTERNAL_H
 
 #include "pass.h"
+#include "sizes.h"
 #include "view.h"
 
 /* A set of nodes that will be one kernel. */
@@ -12,6 +13,7 @@ typedef struct Part {
     ClusterKind kind;
     int group; /* eager: the one operator it may hold nodes of */
     Phase phase;
+    int level; /* of all its nodes: see sizes.h */
     bool setup;
     struct Part *into;   /* merged into that part; NULL while alive */
     SN_VEC(Node *) node; /* its own nodes, in topological order once sorted; free nodes are cloned in later */
@@ -31,6 +33,7 @@ typedef struct Fusion {
     signed char
         *index_depth; /* by node id: > 0 when it is made of positions, shape values and scalars alone */
     bool *owned;      /* by node id: a view that some part must store, not absorb */
+    Levels levels;
     int walk;
 } Fusion;
 

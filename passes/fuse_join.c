@@ -228,6 +228,7 @@ static const char *accepts(Fusion *fusion, Part *part, const Node *node, const V
     if (part->setup != node->setup) return "one of them runs once, in setup";
     if (fusion->pass->eager && part->group != node->group) return "another operator";
     if (part->phase != node->phase) return "another phase";
+    if (part->level != fusion->levels.node[node->id]) return "a size between them is read first";
     if (part->node.count >= MAX_PART_NODES) return "the kernel is large enough";
     const char *reason;
     switch (part->kind) {
@@ -281,7 +282,7 @@ static Part *choose_part(Fusion *fusion, Node *node) {
 /* ---- drawing in producers ---- */
 
 bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from) {
-    return part->setup == from->setup && part->phase == from->phase &&
+    return part->setup == from->setup && part->phase == from->phase && part->level == from->level &&
            (!fusion->pass->eager || part->group == from->group) &&
            part->node.count + from->node.count <= MAX_PART_NODES;
 }
@@ -394,6 +395,7 @@ Fusion sn_fusion_form(Pass *pass, Graph *graph) {
     fusion.index_depth = SN_ARRAY(pass->arena, signed char, nodes);
     fusion.owned = SN_ARRAY(pass->arena, bool, nodes);
     fusion.place = SN_ARRAY(pass->arena, int, nodes);
+    pass->status = sn_levels_find(pass->arena, graph, &fusion.levels);
     int place = 0;
     for (Node *node = graph->body->first; node; node = node->next) {
         fusion.place[node->id] = place++;

@@ -46,8 +46,11 @@ static void take_kind(Part *part, const Node *node) {
 
 Part *sn_fusion_new_part(Fusion *fusion, Node *node) {
     Part *part = SN_NEW(fusion->pass->arena, Part);
-    *part =
-        (Part){.id = fusion->part.count, .group = node->group, .phase = node->phase, .setup = node->setup};
+    *part = (Part){.id = fusion->part.count,
+                   .group = node->group,
+                   .phase = node->phase,
+                   .level = fusion->levels.node[node->id],
+                   .setup = node->setup};
     part->late = -1;
     part->kind = SN_CLUSTER_MAP;
     part->domain = node->output[0]->type;

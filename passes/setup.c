@@ -15,18 +15,16 @@ static bool has_symbol(Dim dim) {
     return false;
 }
 
+static void find_symbol(void *user, Dim dim) {
+    bool *found = user;
+    *found = *found || has_symbol(dim);
+}
+
 /* An index map, a padding or an offset may hold a size even where the shape does not. */
 static bool attribute_has_symbol(const Node *node) {
-    const AttrInfo *info = sn_op(node->op)->attr;
-    for (int f = 0; f < info->field_count; f++) {
-        const Field *field = &info->field[f];
-        const void *at = sn_attr_at(field, node->attr);
-        if (field->kind == SN_FIELD_DIM && *(const Dim *)at && has_symbol(*(const Dim *)at)) return true;
-        bool list = field->kind == SN_FIELD_DIMS || field->kind == SN_FIELD_INDEX;
-        for (int k = 0; list && k < sn_attr_count(field, node->attr); k++)
-            if (has_symbol((*(const Dim *const *)at)[k])) return true;
-    }
-    return false;
+    bool found = false;
+    sn_attr_each_dim(sn_op(node->op)->attr, node->attr, find_symbol, &found);
+    return found;
 }
 
 void sn_mark_setup(Pass *pass, Graph *graph) {

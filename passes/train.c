@@ -3,6 +3,11 @@
 #include "pass.h"
 
 bool sn_parameters(Pass *pass, Graph *graph) {
+    if (graph->sizes.count) {
+        pass->status =
+            sn_fail(SN_UNSUPPORTED, "unsupported: training a model with sizes that depend on data");
+        return false;
+    }
     pass->status = sn_parameters_declare(graph, pass->training);
     if (!pass->status) pass->status = sn_dropout_choose(graph, pass->training);
     return !pass->status;

@@ -18,16 +18,19 @@ void sn_bindings_free(Bindings *bindings) {
 /* A binding and its arrays in one block. */
 static Binding *new_binding(const Plan *plan) {
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
-    size_t words = symbols + (size_t)plan->dim_count + (size_t)plan->param_count + (size_t)plan->value_count;
+    size_t words = 2 * symbols + (size_t)plan->dim_count + (size_t)plan->param_count +
+                   (size_t)plan->value_count + (size_t)plan->segment_count;
     size_t each = sizeof(int) + sizeof(bool); /* of a launch */
     Binding *binding =
         calloc(1, sizeof *binding + words * sizeof(int64_t) + (size_t)plan->launch_count * each);
     if (!binding) return NULL;
-    binding->symbol = (int64_t *)(binding + 1);
+    binding->key = (int64_t *)(binding + 1);
+    binding->symbol = binding->key + symbols;
     binding->dim = binding->symbol + symbols;
     binding->param = binding->dim + plan->dim_count;
     binding->offset = binding->param + plan->param_count;
-    binding->way = (int *)(binding->offset + plan->value_count);
+    binding->arena_bytes = binding->offset + plan->value_count;
+    binding->way = (int *)(binding->arena_bytes + plan->segment_count);
     binding->full = (bool *)(binding->way + plan->launch_count);
     return binding;
 }
@@ -37,20 +40,24 @@ static void take_params(const PlanLaunch *launch, Binding *binding) {
         binding->param[launch->param_start + k] = binding->dim[launch->param[k]];
 }
 
-static Status evaluate(const Plan *plan, bool library, Binding *binding) {
-    for (int i = 0; i < plan->dim_count; i++)
-        TRY(sn_dim_eval(plan->dim[i], binding->symbol, NULL, &binding->dim[i]));
+/* All that follows from the symbols that are known before the segment. */
+static Status evaluate(const Plan *plan, int segment, bool library, Binding *binding) {
+    const PlanSegment *at = &plan->segment[segment];
+    for (int i = 0; i < at->dim_count; i++)
+        TRY(sn_dim_eval(plan->dim[at->dim[i]], binding->symbol, NULL, &binding->dim[at->dim[i]]));
     for (int i = 0; i < plan->value_count; i++)
-        if (binding->dim[plan->value[i].bytes] < 0)
+        if (plan->known[plan->value[i].bytes] == segment && binding->dim[plan->value[i].bytes] < 0)
             return sn_fail(SN_INVALID, "with these input shapes a tensor of the model has a negative extent");
-    for (int i = plan->setup_count; i < plan->launch_count; i++) {
+    for (int i = sn_plan_segment_begin(plan, segment); i < at->end; i++) {
         const PlanLaunch *launch = &plan->launch[i];
         take_params(launch, binding);
         if (launch->product && launch->product->rest) take_params(launch->product->rest, binding);
         binding->way[i] = library ? sn_plan_way(launch, binding->dim, plan->target) : 0;
         binding->products = binding->products || binding->way[i];
     }
-    return NULL;
+    return plan->eager
+               ? NULL
+               : sn_plan_pack(plan, segment, binding->dim, binding->offset, &binding->arena_bytes[segment]);
 }
 
 static Status make(const Bindings *bindings, Binding **out) {
@@ -58,10 +65,9 @@ static Status make(const Bindings *bindings, Binding **out) {
     Binding *binding = new_binding(plan);
     if (!binding) return sn_fail(SN_NO_MEMORY, "out of memory for the sizes of a run");
     size_t symbols = (size_t)sn_dims_symbol_count(plan->graph->dims);
+    memcpy(binding->key, bindings->symbol, symbols * sizeof *binding->key);
     memcpy(binding->symbol, bindings->symbol, symbols * sizeof *binding->symbol);
-    Status status = evaluate(plan, bindings->library, binding);
-    if (!status && !plan->eager)
-        status = sn_plan_pack(plan, binding->dim, binding->offset, &binding->arena_bytes);
+    Status status = evaluate(plan, 0, bindings->library, binding);
     if (status) {
         free(binding);
         return status;
@@ -87,13 +93,25 @@ Status sn_bindings_get(Bindings *bindings, const int *rank, const int64_t *const
     size_t bytes = (size_t)sn_dims_symbol_count(plan->graph->dims) * sizeof *bindings->symbol;
     Binding *found = NULL;
     for (int i = 0; i < bindings->count && !found; i++)
-        if (memcmp(bindings->at[i]->symbol, bindings->symbol, bytes) == 0) found = bindings->at[i];
+        if (memcmp(bindings->at[i]->key, bindings->symbol, bytes) == 0) found = bindings->at[i];
     if (!found) {
         TRY(make(bindings, &found));
         found->number = ++bindings->made;
         *place(bindings) = found;
     }
     found->last_wanted = ++bindings->requests;
+    bindings->current = found;
     *out = found;
     return NULL;
+}
+
+Status sn_bindings_extend(Bindings *bindings, int segment, const int64_t *size) {
+    const Plan *plan = bindings->plan;
+    const PlanSegment *at = &plan->segment[segment];
+    Binding *binding = bindings->current;
+    for (int i = 0; i < at->size_count; i++)
+        TRY(sn_bind_size(plan->graph, at->size[i], size[i], binding->symbol));
+    for (int i = 0; i < at->check_count; i++)
+        TRY(sn_bind_check(plan->graph, &plan->graph->checks.at[at->check[i]], binding->symbol));
+    return evaluate(plan, segment, bindings->library, binding);
 }

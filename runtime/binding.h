@@ -5,7 +5,8 @@
 #include "needs.h"
 
 typedef struct Binding {
-    int64_t *symbol; /* the key: per symbol of the graph */
+    int64_t *key;    /* per symbol of the graph: what the inputs' shapes say; -1: data decide it */
+    int64_t *symbol; /* the same with what the run at hand has found */
     int64_t *dim;    /* per Plan.dim */
     int64_t *param;  /* per param of all launches, see PlanLaunch.param_start */
     int64_t *offset; /* compiled: per Plan.value that lives in a run, its place in the arena */
@@ -16,7 +17,7 @@ typedef struct Binding {
      * another binding may have done otherwise. */
     bool *full;
 
-    int64_t arena_bytes;  /* compiled: what they take together */
+    int64_t *arena_bytes; /* compiled: per segment of the plan, what its values take together */
     uint64_t number;      /* of all bindings of a context, this one alone has it */
     uint64_t last_wanted; /* by the count of requests */
 } Binding;
@@ -28,6 +29,7 @@ typedef struct Bindings {
     bool library;    /* the device has one */
     int64_t *symbol; /* of the request at hand */
     Binding *at[SN_BINDINGS_MOST];
+    Binding *current; /* what the last request gave */
     int count;
     uint64_t requests, made;
 } Bindings;
@@ -36,8 +38,12 @@ Status sn_bindings_init(Bindings *bindings, const Plan *plan, bool library);
 void sn_bindings_free(Bindings *bindings);
 
 /* The binding for inputs of these shapes (per input of the graph), made or found; it stays valid until the
- * next request. SN_INVALID when the shapes contradict the model. */
+ * next request. Of it, what is known before the first segment is set. SN_INVALID when the shapes contradict the model. */
 Status sn_bindings_get(Bindings *bindings, const int *rank, const int64_t *const *extent,
                        const Binding **out);
+
+/* Sets what becomes known of the current binding before `segment` (not the first one), by the values of the sizes that are
+ * read there, in the order of the plan's list. SN_INVALID when one of them is impossible or contradicts the model. */
+Status sn_bindings_extend(Bindings *bindings, int segment, const int64_t *size);
 
 #endif

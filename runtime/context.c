@@ -22,8 +22,10 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     context->buffer = calloc((size_t)buffers + 1, sizeof *context->buffer);
     context->member = calloc((size_t)plan->group_most, sizeof *context->member);
     context->block = calloc((size_t)plan->value_count + 1, sizeof *context->block);
+    context->arena = calloc((size_t)plan->segment_count, sizeof *context->arena);
+    context->size = calloc((size_t)plan->graph->sizes.count + 1, sizeof *context->size);
     if (!context->input || !context->output || !context->rank || !context->extent || !context->address ||
-        !context->buffer || !context->member || !context->block)
+        !context->buffer || !context->member || !context->block || !context->arena || !context->size)
         return sn_fail(SN_NO_MEMORY, "out of memory for a context");
     int64_t fault_bytes = ((int64_t)plan->launch_count + 1) * (int64_t)sizeof *context->fault;
     void *fault;
@@ -65,7 +67,8 @@ void sn_context_free(sn_Context *context) {
     if (context->block) sn_execute_release(context);
     sn_allocator_free(&context->allocator);
     sn_states_free(context);
-    sn_context_free_block(context, &context->arena);
+    for (int i = 0; context->arena && i < plan->segment_count; i++)
+        sn_context_free_block(context, &context->arena[i]);
     sn_context_free_block(context, &context->workspace);
     for (int i = 0; context->input && i < plan->input_count; i++)
         sn_context_free_block(context, &context->input[i].staging);
@@ -84,6 +87,8 @@ void sn_context_free(sn_Context *context) {
     free(context->member);
     context->program->device->ops->free_host(context->program->device, context->fault);
     free(context->block);
+    free(context->arena);
+    free(context->size);
     free(context);
 }
 
@@ -166,7 +171,8 @@ static bool inside(const Block *block, const void *data) {
 /* Whether the run would write over the caller's data: an output of the run before, handed in as an input. */
 static bool is_own_memory(const sn_Context *context, const void *data) {
     const Plan *plan = context->program->plan;
-    bool own = inside(&context->arena, data) || sn_states_hold(context, data);
+    bool own = sn_states_hold(context, data);
+    for (int i = 0; i < plan->segment_count && !own; i++) own = inside(&context->arena[i], data);
     for (int i = 0; i < plan->output_count && !own; i++)
         own = inside(&context->block[plan->output[i].value], data) || inside(&context->output[i].copy, data);
     return own;
@@ -230,8 +236,25 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
     return NULL;
 }
 
-/* The arena of a compiled plan (at least one byte, so that every address is one), or the allocator's limit.
- */
+static int64_t arenas_bytes(const sn_Context *context) {
+    int64_t bytes = 0;
+    for (int i = 0; i < context->program->plan->segment_count; i++) bytes += context->arena[i].bytes;
+    return bytes;
+}
+
+/* The arena of a segment of a compiled plan (at least one byte, so that every address is one), and the library's workspace. */
+Status sn_context_place(sn_Context *context, const Binding *binding, int segment) {
+    if (binding->products)
+        TRY(sn_context_grow(context, &context->workspace, SN_WORKSPACE_BYTES,
+                            sn_context_side_bytes(context) - context->workspace.bytes));
+    if (context->program->plan->eager) return NULL;
+    int64_t bytes = binding->arena_bytes[segment];
+    Block *arena = &context->arena[segment];
+    int64_t others = arenas_bytes(context) - arena->bytes;
+    return sn_context_grow(context, arena, bytes ? bytes : 1, sn_context_side_bytes(context) + others);
+}
+
+/* Memory for copies, states and the first segment, or the allocator's limit. */
 static Status place_run(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     for (int i = 0; i < plan->output_count && context->program->device->host_memory; i++)
@@ -240,13 +263,12 @@ static Status place_run(sn_Context *context, const Binding *binding) {
                                 binding->dim[plan->value[plan->output[i].value].bytes],
                                 sn_context_side_bytes(context) - context->output[i].copy.bytes));
     TRY(sn_states_place(context, binding));
-    if (binding->products)
-        TRY(sn_context_grow(context, &context->workspace, SN_WORKSPACE_BYTES,
-                            sn_context_side_bytes(context) - context->workspace.bytes));
+    /* What the segments of an earlier run took may be more than this one's. */
+    for (int i = 1; i < plan->segment_count && context->memory_limit; i++)
+        sn_context_free_block(context, &context->arena[i]);
+    TRY(sn_context_place(context, binding, 0));
+    if (!plan->eager) return NULL;
     int64_t side = sn_context_side_bytes(context);
-    if (!plan->eager)
-        return sn_context_grow(context, &context->arena, binding->arena_bytes ? binding->arena_bytes : 1,
-                               side);
     if (context->memory_limit && side >= context->memory_limit)
         return sn_fail(SN_NO_MEMORY, "copies of inputs and outputs take %lld bytes, and the limit is %lld",
                        (long long)side, (long long)context->memory_limit);
@@ -322,7 +344,8 @@ static Status run(sn_Context *context) {
     int outputs = plan->output_count - (context->last_phase < SN_PHASE_UPDATE ? plan->hidden_outputs : 0);
     for (int i = 0; i < outputs; i++) TRY(note_output(context, binding, i));
     if (context->last_phase >= SN_PHASE_UPDATE) TRY(sn_states_hand_over(context, binding));
-    int64_t made = plan->eager ? context->allocator.peak : binding->arena_bytes;
+    int64_t made = plan->eager ? context->allocator.peak : 0;
+    for (int i = 0; i < plan->segment_count; i++) made += binding->arena_bytes[i];
     context->peak = made + sn_context_side_bytes(context);
     context->ran = true;
     return NULL;

@@ -69,7 +69,8 @@ struct sn_Context {
     void **buffer;           /* of the launch at hand, or of all of its group */
     LaunchArguments *member; /* of the group at hand */
     int *fault;      /* per launch of the plan: its fault code in the last run; of the device's alloc_host */
-    Block arena;     /* compiled: where all values of a run lie */
+    Block *arena;    /* compiled: per segment of the plan, where the values that it makes lie */
+    int64_t *size;   /* room for the sizes that are read before a segment */
     Block workspace; /* of the library's products */
     ReplaySlot replay[SN_REPLAYS_MOST];
     uint64_t runs;
@@ -77,6 +78,7 @@ struct sn_Context {
     Block *block;           /* eager: per value of the plan */
     Phase last_phase;       /* of a run; SN_PHASE_COUNT: all of it, and states are handed over */
     double *phase_seconds;  /* NULL: the run is not cut into phases */
+    int segment;            /* of the launches at hand */
     int begin, end;         /* the launches of the part at hand */
     int reached;            /* the last launch that the run at hand or the last one has started */
     bool ran;               /* the outputs are those of a run */
@@ -125,6 +127,9 @@ Status sn_context_grow(sn_Context *context, Block *block, int64_t bytes, int64_t
 /* Bytes held beside arena and allocator. */
 int64_t sn_context_side_bytes(const sn_Context *context);
 void sn_context_free_block(const sn_Context *context, Block *block);
+
+/* Memory for the launches of a segment, whose sizes are known. */
+Status sn_context_place(sn_Context *context, const Binding *binding, int segment);
 
 /* The launches of one run, in either mode: every address but those of values made in the run is set. */
 Status sn_execute(sn_Context *context, const Binding *binding);

@@ -68,8 +68,9 @@ static Status run_launches(sn_Context *context, const Binding *binding) {
 static Status run_compiled(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     for (int i = 0; i < plan->value_count; i++)
-        if (sn_plan_value_in_run(&plan->value[i]) && plan->value[i].first >= plan->setup_count)
-            context->address[i] = (char *)context->arena.at + binding->offset[i];
+        if (sn_plan_value_in_run(&plan->value[i]) && plan->value[i].first >= plan->setup_count &&
+            plan->launch[plan->value[i].first].segment == context->segment)
+            context->address[i] = (char *)context->arena[context->segment].at + binding->offset[i];
     return sn_replay(context, binding, run_launches);
 }
 
@@ -142,6 +143,43 @@ static Status run_part(sn_Context *context, const Binding *binding) {
     return NULL;
 }
 
+/* ---- segments ---- */
+
+/* Waits for what has run, and reads the sizes that it has made. */
+static Status begin_segment(sn_Context *context, const Binding *binding, int segment) {
+    const Plan *plan = context->program->plan;
+    const PlanSegment *at = &plan->segment[segment];
+    Device *device = context->program->device;
+    double started = sn_clock();
+    Status status = device->ops->sync(device);
+    for (int i = 0; i < at->size_count && !status; i++) {
+        int result = plan->graph->sizes.at[at->size[i]].result;
+        const void *from = context->address[plan->output[result].value];
+        status = device->ops->download(device, &context->size[i], from, sizeof context->size[i]);
+    }
+    double waited = sn_clock() - started;
+    context->time.device += waited;
+    context->time.host -= waited;
+    TRY(status);
+    TRY(find_fault(context, 0, sn_plan_segment_begin(plan, segment)));
+    TRY(sn_bindings_extend(&context->bindings, segment, context->size));
+    return sn_context_place(context, binding, segment);
+}
+
+static Status run_segments(sn_Context *context, const Binding *binding) {
+    const Plan *plan = context->program->plan;
+    for (int i = 0; i < plan->segment_count; i++) {
+        if (i > 0) TRY(begin_segment(context, binding, i));
+        context->segment = i;
+        context->begin = sn_plan_segment_begin(plan, i);
+        context->end = plan->segment[i].end;
+        TRY(run_part(context, binding));
+    }
+    return NULL;
+}
+
+/* ---- phases ---- */
+
 /* Launches that follow one another in one phase; those that are left out are of any. */
 static Phase next_of_a_phase(sn_Context *context) {
     const Plan *plan = context->program->plan;
@@ -170,7 +208,8 @@ static Status run_phases(sn_Context *context, const Binding *binding) {
 
 static Status start_all(sn_Context *context, const Binding *binding) {
     Device *device = context->program->device;
-    TRY(context->phase_seconds ? run_phases(context, binding) : run_part(context, binding));
+    context->segment = 0;
+    TRY(context->phase_seconds ? run_phases(context, binding) : run_segments(context, binding));
     return context->marks ? device->ops->mark(device, context->marks, context->end) : NULL;
 }
 

@@ -40,13 +40,22 @@ static int last_need(const Plan *plan, int at) {
     return last;
 }
 
+/* What of a plan is packed. */
+typedef struct Packing {
+    const Plan *plan;
+    const int64_t *dim;
+    int segment;
+    bool gradients;
+} Packing;
+
 typedef struct Lives {
     Life *life;
     int *place; /* per Plan.value: of its life; -1: none */
     int count;
 } Lives;
 
-static Status find_lives(const Plan *plan, const int64_t *dim, bool gradients, Lives *out) {
+static Status find_lives(const Packing *packing, Lives *out) {
+    const Plan *plan = packing->plan;
     Lives lives = {.life = calloc((size_t)plan->value_count + 1, sizeof *lives.life),
                    .place = calloc((size_t)plan->value_count + 1, sizeof *lives.place)};
     *out = lives;
@@ -55,10 +64,12 @@ static Status find_lives(const Plan *plan, const int64_t *dim, bool gradients, L
     for (int i = 0; i < plan->value_count; i++) {
         const PlanValue *value = &plan->value[i];
         lives.place[i] = -1;
-        if (!is_packed(plan, i) || (!gradients && over_gradient(plan, i))) continue;
+        if (!is_packed(plan, i) || plan->launch[value->first].segment != packing->segment ||
+            (!packing->gradients && over_gradient(plan, i)))
+            continue;
         lives.place[i] = lives.count;
         lives.life[lives.count++] =
-            (Life){.bytes = dim[value->bytes],
+            (Life){.bytes = packing->dim[value->bytes],
                    .first = sn_plan_group_first(plan, value->first),
                    .last = last_need(plan, i),
                    .over = value->over >= 0 ? &lives.life[lives.place[value->over]] : NULL};
@@ -67,19 +78,20 @@ static Status find_lives(const Plan *plan, const int64_t *dim, bool gradients, L
     return NULL;
 }
 
-static Status pack(const Plan *plan, const int64_t *dim, bool gradients, int64_t *offset, int64_t *bytes) {
+static Status pack(const Packing *packing, int64_t *offset, int64_t *bytes) {
     Lives lives;
-    Status status = find_lives(plan, dim, gradients, &lives);
+    Status status = find_lives(packing, &lives);
     if (!status) status = sn_memory_pack(lives.life, lives.count, bytes);
-    for (int i = 0; offset && !status && i < plan->value_count; i++)
+    for (int i = 0; offset && !status && i < packing->plan->value_count; i++)
         if (lives.place[i] >= 0) offset[i] = lives.life[lives.place[i]].offset;
     free(lives.life);
     free(lives.place);
     return status;
 }
 
-Status sn_plan_pack(const Plan *plan, const int64_t *dim, int64_t *offset, int64_t *arena_bytes) {
-    return pack(plan, dim, true, offset, arena_bytes);
+Status sn_plan_pack(const Plan *plan, int segment, const int64_t *dim, int64_t *offset,
+                    int64_t *arena_bytes) {
+    return pack(&(Packing){plan, dim, segment, true}, offset, arena_bytes);
 }
 
 static int64_t gradient_bytes(const Plan *plan, const int64_t *dim) {
@@ -148,13 +160,15 @@ static Status evaluate(const Plan *plan, const NeedsOf *of, int64_t *dim, Needs 
                    .states = state_bytes(plan, dim),
                    .side = side_bytes(plan, of, dim),
                    .gradients = gradient_bytes(plan, dim)};
-    TRY(pack(plan, dim, true, NULL, &out->arena));
-    TRY(pack(plan, dim, false, NULL, &out->activations));
+    TRY(pack(&(Packing){plan, dim, 0, true}, NULL, &out->arena));
+    TRY(pack(&(Packing){plan, dim, 0, false}, NULL, &out->activations));
     add_work(plan, dim, out);
     return NULL;
 }
 
 Status sn_plan_needs(const Plan *plan, const NeedsOf *of, Needs *out) {
+    if (plan->segment_count > 1)
+        return sn_fail(SN_UNSUPPORTED, "unsupported: what a run needs where its data decide sizes");
     int64_t *dim = calloc((size_t)plan->dim_count + 1, sizeof *dim);
     if (!dim) return sn_fail(SN_NO_MEMORY, "out of memory for the sizes of a run");
     Status status = evaluate(plan, of, dim, out);

@@ -28,11 +28,13 @@ typedef struct NeedsOf {
     const int64_t *symbol; /* per symbol of the graph */
 } NeedsOf;
 
-/* The needs of a compiled plan, whose states do not grow. Inputs count as aligned. */
+/* The needs of a compiled plan, whose states do not grow and whose sizes follow from those of the inputs (otherwise
+ * SN_UNSUPPORTED). Inputs count as aligned. */
 Status sn_plan_needs(const Plan *plan, const NeedsOf *of, Needs *out);
 
-/* Places what lives in a run: offset[] (may be NULL) per Plan.value, *arena_bytes in all. dim: per Plan.dim. */
-Status sn_plan_pack(const Plan *plan, const int64_t *dim, int64_t *offset, int64_t *arena_bytes);
+/* Places what the launches of a segment make in a run: offset[] (may be NULL) per Plan.value, *arena_bytes in all. dim: per
+ * Plan.dim. What later segments read, too, is there to the segment's end. */
+Status sn_plan_pack(const Plan *plan, int segment, const int64_t *dim, int64_t *offset, int64_t *arena_bytes);
 
 /* Whether the value is made and needed inside runs only (outputs included). */
 static inline bool sn_plan_value_in_run(const PlanValue *value) {

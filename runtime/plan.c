@@ -20,6 +20,7 @@ typedef struct Planner {
     int *launch_of;          /* by node id: of its launch */
     int *summed_by;          /* by node id: the launch whose product makes its sum, too; -1: none */
     int param_count;
+    Levels levels;
 } Planner;
 
 static int remember_dim(Planner *p, Dim dim) {
@@ -233,6 +234,7 @@ static Status plan_step(Planner *p, const PlanStep *step) {
     for (int i = 0; i < kernel->scratch_count; i++)
         buffer[inputs + outputs + i] = add_scratch(p, kernel->scratch_bytes[i], at);
     PlanLaunch launch = kernel_launch(p, cluster, kernel, count, buffer);
+    launch.segment = p->levels.node[cluster->id];
     launch.fails = step->fails;
     launch.product = plan_product(p, step, at, &launch);
     launch.summed_by = p->summed_by[cluster->id];
@@ -268,13 +270,26 @@ static Status add_steps(Planner *p, bool setup, Phase phase) {
     return NULL;
 }
 
+/* What waits for a size comes behind all that does not; otherwise the order stays. Training has no such sizes, and what
+ * the library does for a training step is left alone. */
+static void order_levels(Planner *p, int first) {
+    PlanStep *copy = SN_ARRAY(p->arena, PlanStep, p->step.count);
+    int placed = first;
+    for (int i = 0; i < p->step.count; i++) copy[i] = p->step.at[i];
+    for (int level = 0; level <= p->levels.most; level++)
+        for (int i = first; i < p->step.count; i++)
+            if (p->levels.node[copy[i].cluster->id] == level) p->step.at[placed++] = copy[i];
+}
+
 /* No phase depends on a later one. */
 static Status add_launches(Planner *p, Plan *plan) {
     TRY(add_steps(p, true, SN_PHASE_FORWARD));
     plan->setup_count = p->step.count;
     for (Phase phase = SN_PHASE_FORWARD; phase <= SN_PHASE_UPDATE; phase++) TRY(add_steps(p, false, phase));
+    if (p->levels.most) order_levels(p, plan->setup_count);
     sn_plan_find_failures(p->arena, p->step.at, p->step.count);
-    if (!plan->eager) sn_plan_find_epilogues(p->arena, p->graph->dims, p->step.at, p->step.count);
+    if (!plan->eager && !p->levels.most)
+        sn_plan_find_epilogues(p->arena, p->graph->dims, p->step.at, p->step.count);
     if (!plan->eager) sn_plan_order(p->arena, p->graph, p->step.at, p->step.count);
     for (int i = 0; i < p->step.count; i++) {
         Status status = plan_step(p, &p->step.at[i]);
@@ -364,6 +379,7 @@ Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool 
     p.summed_by = SN_ARRAY(arena, int, graph->next_node);
     for (int i = 0; i < graph->next_node; i++) p.summed_by[i] = -1;
 
+    TRY(sn_levels_find(arena, graph, &p.levels));
     Plan *plan = SN_NEW(arena, Plan);
     plan->graph = graph;
     plan->target = target;
@@ -374,6 +390,7 @@ Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool 
     if (sn_dims_overflowed(graph->dims)) return sn_fail(SN_INVALID, "a size of the model exceeds 64 bits");
     bury(&p, plan->setup_count);
     finish(&p, plan);
+    sn_plan_segments(arena, plan, &p.levels);
     sn_plan_in_place(arena, plan);
     *out = plan;
     return NULL;

@@ -5,6 +5,7 @@
 #define SN_PLAN_H
 
 #include "codegen.h"
+#include "sizes.h"
 #include "tuning.h"
 
 typedef enum Storage {
@@ -64,6 +65,7 @@ typedef struct PlanLaunch {
     int param_start;                                  /* of its params among those of all launches */
     const int *param;                                 /* positions in Plan.dim, kernel->param_count of them */
     int items, after, together, shared, flops, bytes; /* positions in Plan.dim */
+    int segment;
     int group; /* launches that run as one: in the first of them how many they are (1: it is alone), in each other one how
                   many places behind the first it is, negative */
     bool fails;                 /* its data can make it fail, also where no launch before it has */
@@ -96,6 +98,16 @@ typedef struct PlanUpdate {
     const char *reason; /* why not, in static text; NULL where it is */
 } PlanUpdate;
 
+/* A run of launches, all of whose sizes are known before the first one. Segments follow one another; between two of them
+ * the host reads the sizes that the earlier ones have made. */
+typedef struct PlanSegment {
+    int end; /* its launches begin where those of the segment before end, the first one's behind the setup */
+    int size_count, dim_count, check_count;
+    const int *size;  /* of the graph's sizes, that are read before it */
+    const int *dim;   /* positions in Plan.dim of what is known from it on */
+    const int *check; /* likewise, of the graph's checks */
+} PlanSegment;
+
 typedef struct Plan {
     const Graph *graph; /* fused; holds the symbols, checks, names and origins */
     const Target *target;
@@ -103,7 +115,9 @@ typedef struct Plan {
 
     int cache_count;    /* of the inputs: they are the last */
     int hidden_inputs;  /* at the end: caches, and the states of a training step */
-    int hidden_outputs; /* at the end: the states of a training step */
+    int hidden_outputs; /* at the end: sizes that data decide, and the states of a training step */
+    int segment_count;  /* 1 at least; more where data decide sizes */
+    const PlanSegment *segment;
     int value_count, launch_count, kernel_count, input_count, output_count, dim_count, param_count;
     const PlanValue *value;
     const PlanLaunch *launch;    /* setup first */
@@ -118,6 +132,7 @@ typedef struct Plan {
     const sn_State *state;    /* outputs that the next run takes as inputs */
     const GraphState **kept;  /* per state: not NULL, it is the program's own (a parameter, a moment) */
     const Dim *dim;           /* every distinct Dim that a run evaluates */
+    const int *known;         /* per `dim`: the segment before which it is */
     int buffer_most;          /* the largest buffer_count, with `more` */
     int group_most;           /* launches of the largest group */
     int group_buffers;        /* the most buffers that the launches of a group have together */
@@ -131,6 +146,9 @@ typedef Status CodegenFunction(Arena *arena, Dims *dims, const Node *cluster, co
  * name the cluster's origin. */
 Status sn_plan_new(Arena *arena, const Graph *graph, const Target *target, bool eager,
                    CodegenFunction *codegen, Plan **out);
+
+/* Fills plan->segment and plan->known, of a plan whose launches, each with its segment, are ordered. */
+void sn_plan_segments(Arena *arena, Plan *plan, const Levels *levels);
 
 /* Decides which values of a compiled plan take over the memory of one that dies. */
 void sn_plan_in_place(Arena *arena, Plan *plan);
@@ -150,6 +168,11 @@ static inline int sn_plan_group_first(const Plan *plan, int launch) {
 static inline int sn_plan_group_last(const Plan *plan, int launch) {
     int first = sn_plan_group_first(plan, launch);
     return first + plan->launch[first].group - 1;
+}
+
+/* The launches of a segment: [begin, end). */
+static inline int sn_plan_segment_begin(const Plan *plan, int segment) {
+    return segment ? plan->segment[segment - 1].end : plan->setup_count;
 }
 
 /* Launches of a run, a group being one. */

@@ -60,7 +60,7 @@ static bool may_be_member(const Grouper *g, int index) {
 static bool goes_with(const Plan *plan, int first, int index) {
     const PlanLaunch *a = &plan->launch[first], *b = &plan->launch[index];
     return index - first < MOST && index != plan->update_first && a->cluster->phase == b->cluster->phase &&
-           (plan->target->kind == SN_TARGET_CPU || a->unique == b->unique);
+           a->segment == b->segment && (plan->target->kind == SN_TARGET_CPU || a->unique == b->unique);
 }
 
 /* Whether what the launch touches is let alone by the group so far, which begins with launch `first`. */

@@ -28,8 +28,8 @@ void sn_plan_in_place(Arena *arena, Plan *plan) {
             const PlanValue *dying = &plan->value[from];
             PlanValue *made = (PlanValue *)&plan->value[to];
             if (made->over >= 0 || taken[from] || dying->last != l || made->first != l || made->last == l ||
-                dying->bytes != made->bytes || !lives_in_run(plan, dying) || !lives_in_run(plan, made) ||
-                !listed(launch, from, to))
+                dying->bytes != made->bytes || plan->launch[dying->first].segment != launch->segment ||
+                !lives_in_run(plan, dying) || !lives_in_run(plan, made) || !listed(launch, from, to))
                 continue;
             made->over = from;
             taken[from] = true;
@@ -37,7 +37,9 @@ void sn_plan_in_place(Arena *arena, Plan *plan) {
     }
 }
 
+/* A size that data decide may contradict another one. */
 static bool fails_from(const Plan *plan, int launch) {
+    if (plan->launch[launch].segment + 1 < plan->segment_count) return true;
     for (int i = launch; i < plan->launch_count; i++)
         if (plan->launch[i].fails) return true;
     return false;

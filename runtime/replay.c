@@ -2,14 +2,14 @@
  *
  * A run, or a part of one, is recorded when the same has been there before: the same launches and binding, and
  * the same addresses of everything that lies outside the arena. What differs from run to run, as the lengths of
- * caches do, is started launch by launch and costs no recording. */
+ * caches do, is started launch by launch and costs no recording; so is all of a plan whose data decide sizes. */
 #include "context.h"
 
 static Hash key_of(const sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;
     Hash key = sn_hash_u64((Hash){0}, binding->number);
     key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->begin), (uint64_t)context->end);
-    key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->last_phase), (uintptr_t)context->arena.at);
+    key = sn_hash_u64(sn_hash_u64(key, (uint64_t)context->last_phase), (uintptr_t)context->arena[0].at);
     key = sn_hash_u64(key, (uintptr_t)context->workspace.at);
     for (int i = 0; i < plan->value_count; i++)
         if (!sn_plan_value_in_run(&plan->value[i])) key = sn_hash_u64(key, (uintptr_t)context->address[i]);
@@ -45,7 +45,8 @@ static Status record(sn_Context *context, const Binding *binding,
 
 Status sn_replay(sn_Context *context, const Binding *binding, Status (*run)(sn_Context *, const Binding *)) {
     Device *device = context->program->device;
-    if (!device->ops->record || context->profile || context->begin == context->end)
+    if (!device->ops->record || context->profile || context->begin == context->end ||
+        context->program->plan->segment_count > 1)
         return run(context, binding);
     Hash key = key_of(context, binding);
     ReplaySlot *slot = find_slot(context, key);

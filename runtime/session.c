@@ -108,7 +108,7 @@ int sn_model_input_count(const sn_Model *model) {
 }
 
 int sn_model_output_count(const sn_Model *model) {
-    return model->graph->body->result.count - model->graph->states.count;
+    return model->graph->body->result.count - sn_graph_hidden_results(model->graph);
 }
 
 sn_TensorInfo sn_model_input(const sn_Model *model, int index) {

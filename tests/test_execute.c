@@ -184,7 +184,7 @@ static void a_limit_counts_what_earlier_runs_left(void **state) {
         void *odd = memmove((char *)x + 1, x, sizeof x - 1);
         assert_ok(set_f32(context, 0, 2, (int64_t[]){ROWS / 2, 4}, odd));
         assert_ok(sn_context_run(context));
-        int64_t held = context->arena.bytes + context->allocator.held + context->input[0].staging.bytes;
+        int64_t held = context->arena[0].bytes + context->allocator.held + context->input[0].staging.bytes;
         for (int i = 0; i < program->plan->output_count; i++) held += context->output[i].copy.bytes;
         assert_true(context->input[0].staging.bytes == ROWS / 2 * ROW && held <= context->memory_limit);
         sn_context_free(context);

@@ -112,6 +112,14 @@ static void scatters(void **state) {
     expect_fault(arena, SN_OP_SCATTER_ADD, &attr, I("4", 2, 0, -4, 2), rows);
 }
 
+static void places(void **state) {
+    Arena *arena = *state;
+    AttrScatter three = {sn_dim(sn_dims_new(arena), 3)}, none = {sn_dim(sn_dims_new(arena), 0)};
+    expect(arena, SN_OP_PLACES, &three, I("3", 1, 2, 4), I("6", 0, 1, 2, 2, 3, 3), NULL, NULL);
+    expect(arena, SN_OP_PLACES, &none, I("0", 0), I("2", 0, 0), NULL, NULL);
+    expect_fault(arena, SN_OP_PLACES, &three, I("3", 0, 1, 2), NULL);
+}
+
 static void pads(void **state) {
     Arena *arena = *state;
     const Array *x = I("2 2", 1, 2, 3, 4);
@@ -149,11 +157,11 @@ static void triangles(void **state) {
 
 int test_move(void) {
     const struct CMUnitTest tests[] = {
-        TEST(sources),   TEST(dims_follow_the_inputs),
-        TEST(views),     TEST(concatenations),
-        TEST(appends),   TEST(gathers),
-        TEST(scatters),  TEST(pads),
-        TEST(triangles),
+        TEST(sources),  TEST(dims_follow_the_inputs),
+        TEST(views),    TEST(concatenations),
+        TEST(appends),  TEST(gathers),
+        TEST(scatters), TEST(places),
+        TEST(pads),     TEST(triangles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

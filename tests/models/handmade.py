@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a GPT-2 block and a Llama block node by node, at opset 17 (norms and activations decomposed, or
+"""Writes a GPT-2 block, a Llama block and a layer of experts node by node, at opset 17 (norms and activations decomposed, or
 LayerNormalization), 20 (Gelu), 23 (RMSNormalization, RotaryEmbedding, Attention) and 24 (Swish), with symbolic dims.
 
 The forms of one block share weights and inputs, so their outputs must agree with each other; that is checked, and
@@ -208,6 +208,33 @@ def llama_block(opset, norm, rotary, activation, attention):
     return b.finish(f"llama_block_{opset}", inputs, "y")
 
 
+# ---- experts: each token goes to the two of four that its router likes best ------------------------------------------
+
+EXPERTS, CHOSEN = 4, 2
+
+
+def moe_block(opset):
+    """As torch writes it: an expert's tokens are those of a mask, found by NonZero. Nobody is sent to the last expert."""
+    b = Builder(opset)
+    tokens = b.op("Reshape", "x", b.ints(-1, D_MODEL))
+    router = b.op("MatMul", tokens, b.weight("router", (D_MODEL, EXPERTS)))
+    router = b.op("Add", router, b.constant([0.0] * (EXPERTS - 1) + [-1e9]))
+    weights, chosen = b.op("TopK", b.op("Softmax", router, axis=-1), b.ints(CHOSEN), outputs=2, axis=-1)
+    result = b.op("Mul", tokens, b.constant(0.0))
+    for expert in range(EXPERTS):
+        mask = b.op("Equal", chosen, b.constant(expert, np.int64))
+        found = b.op("NonZero", b.op("Transpose", mask, perm=[1, 0]))
+        which, token = b.op("Split", found, outputs=2, axis=0)
+        token = b.op("Squeeze", token, b.ints(0))
+        pair = b.op("Concat", b.op("Unsqueeze", token, b.ints(1)), b.op("Transpose", which, perm=[1, 0]), axis=1)
+        h = b.op("MatMul", b.op("Gather", tokens, token, axis=0), b.weight(f"up_{expert}", (D_MODEL, D_FF)))
+        y = b.op("MatMul", b.op("Mul", h, b.op("Sigmoid", h)), b.weight(f"down_{expert}", (D_FF, D_MODEL)))
+        y = b.op("Mul", y, b.op("Unsqueeze", b.op("GatherND", weights, pair), b.ints(1)))
+        result = b.op("ScatterND", result, b.op("Unsqueeze", token, b.ints(1)), y, reduction="add")
+    b.op("Reshape", result, b.op("Shape", "x"))
+    return b.finish(f"moe_block_{opset}", [float_input("x")], "y")
+
+
 OPERATOR, DECOMPOSED = "operator", "decomposed"
 MODELS = {
     "gpt2_block_op17_decomposed": lambda: gpt2_block(17, DECOMPOSED, DECOMPOSED, DECOMPOSED),
@@ -218,6 +245,7 @@ MODELS = {
     "llama_block_op20": lambda: llama_block(20, DECOMPOSED, DECOMPOSED, DECOMPOSED, DECOMPOSED),
     "llama_block_op23": lambda: llama_block(23, OPERATOR, OPERATOR, DECOMPOSED, OPERATOR),
     "llama_block_op24": lambda: llama_block(24, OPERATOR, OPERATOR, OPERATOR, OPERATOR),
+    "moe_block_op17": lambda: moe_block(17),
 }
 
 

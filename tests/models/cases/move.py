@@ -214,6 +214,25 @@ def one_hot(name, version):
         yield Case("outside", [np.array([-6, 5, 9, -5], I64), depth, np.array([-1, 1], F32)])
 
 
+@operator("NonZero")
+def nonzero(name, version):
+    for label, shape, dtype in [("f32", (5, 7), F32), ("bool", (2, 3, 4), BOOL), ("i64", (40,), I64)]:
+        yield Case(label, [numbers("x", shape, dtype, 0, 1) if dtype is not F32 else numbers("x", shape).round()])
+    yield Case("none", [np.zeros((3, 4), F32)])
+    yield Case("all", [np.ones((2, 2, 2, 2), BOOL)])
+    yield Case("empty", [np.zeros((0, 3), F32)])
+
+
+@operator("Compress")
+def compress(name, version):
+    x = numbers("x", (3, 4, 2))
+    yield Case("rows", [x, np.array([False, True, True])], {"axis": 0})
+    yield Case("inner", [x, np.array([True, False, False, True])], {"axis": -2})
+    yield Case("short", [x, np.array([False, True])], {"axis": 1})
+    yield Case("flat", [x, numbers("c", (24,), BOOL)])
+    yield Case("none", [x, np.zeros((3,), BOOL)], {"axis": 0})
+
+
 @operator("Tile")
 def tile(name, version):
     yield Case("two", [numbers("x", (2, 3)), ints(2, 3)])

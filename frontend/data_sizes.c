@@ -1,0 +1,138 @@
+/* Sizes that data decide: symbols that a run gives their values (see ir/sizes.h). */
+#include "import_compose.h"
+#include "sizes.h"
+
+Dim sn_call_size(Call *c, Value *value, const char *stem, Dim most) {
+    Import *import = c->import;
+    if (!sn_call_failed(c) && value->type.rank > 0) value = reshaped(c, value, 0, NULL);
+    if (sn_call_failed(c)) return sn_dim(c->dims, 0);
+    for (int i = 0; i < import->size_values.count; i++)
+        if (import->size_values.at[i] == value) return import->graph->sizes.at[i].symbol;
+    Dim symbol = sn_dim(c->dims, 0);
+    sn_call_latch(c, sn_graph_size(import->graph, stem, most, c->builder->origin, &symbol));
+    sn_push(import->scratch, &import->size_values, value);
+    return symbol;
+}
+
+/* The part of a joined list that element *i is of, which becomes its place there. */
+static const Value *find_part(const Value *value, int *i) {
+    while (value->producer && value->producer->op == SN_OP_CONCAT) {
+        const Node *join = value->producer;
+        int k = 0;
+        int64_t extent;
+        for (; sn_dim_is(join->input[k]->type.dim[0], &extent) && *i >= extent; k++) *i -= (int)extent;
+        if (join->input[k]->type.dim[0]->kind != SN_DIM_CONST) break;
+        value = join->input[k];
+    }
+    return value;
+}
+
+Value *sn_call_element(Call *c, const Value *list, int i) {
+    if (list->type.rank == 1) list = find_part(list, &i);
+    Dim all = sn_type_count(c->dims, list->type), one = sn_dim(c->dims, 1);
+    Value *value = reshaped(c, (Value *)list, 1, &all);
+    value = sliced(c, value, 0, sn_dim(c->dims, i), one);
+    return as_type(c, reshaped(c, value, 0, NULL), SN_I64);
+}
+
+/* A number that may be negative is the difference of two sizes, one of which is 0. */
+static Dim signed_size(Call *c, Value *value) {
+    Value *zero = sn_call_scalar(c, SN_I64, 0);
+    Dim above = sn_call_size(c, op2(c, SN_OP_MAX, value, zero), "data", NULL);
+    Dim below = sn_call_size(c, op2(c, SN_OP_MAX, op1(c, SN_OP_NEG, value), zero), "data", NULL);
+    return sn_dim_sub(c->dims, above, below);
+}
+
+const Dim *sn_call_data_dims(Call *c, const Value *value, bool negative, int *count) {
+    Type type = value->type;
+    int64_t elements;
+    *count = 0;
+    bool small = sn_dim_is(sn_type_count(c->dims, type), &elements) && elements <= 2 * SN_MAX_RANK;
+    if (sn_dtype_is_float(type.dtype) || type.dtype == SN_BOOL || !small) return NULL;
+    Dim *dim = SN_ARRAY(c->import->scratch, Dim, elements);
+    for (int i = 0; i < elements; i++) {
+        Value *one = sn_call_element(c, value, i);
+        /* Of a list some elements may well be known, each by itself. */
+        if (!sn_call_failed(c) && one->known)
+            dim[i] = one->known[0];
+        else
+            dim[i] = negative ? signed_size(c, one) : sn_call_size(c, one, "data", NULL);
+    }
+    *count = (int)elements;
+    return dim;
+}
+
+bool sn_call_from_data(const Call *c, Dim dim) {
+    const Graph *graph = c->import->graph;
+    for (int i = 0; i < graph->sizes.count; i++)
+        if (sn_dim_depends(dim, graph->sizes.at[i].symbol)) return true;
+    return false;
+}
+
+/* ---- at the end of an import ---- */
+
+typedef struct Needed {
+    bool *symbol, *value; /* by number, by id */
+} Needed;
+
+static void need_symbol(void *user, int symbol) {
+    ((Needed *)user)->symbol[symbol] = true;
+}
+
+static void need_dim(void *user, Dim dim) {
+    sn_dim_symbols(dim, need_symbol, user);
+}
+
+static bool is_needed(const Needed *needed, const Node *node) {
+    for (int k = 0; k < node->output_count; k++)
+        if (needed->value[node->output[k]->id]) return true;
+    return false;
+}
+
+/* Its own upper bound does not make a size needed. */
+static bool is_bound(const Graph *graph, const Check *check) {
+    for (int i = 0; i < graph->sizes.count; i++)
+        if (check->kind == SN_CHECK_AT_MOST && check->a == graph->sizes.at[i].symbol &&
+            check->b == graph->sizes.at[i].most)
+            return true;
+    return false;
+}
+
+/* What is checked is known. What makes a size stands before all that mentions it: one walk from the end finds what the outputs need. */
+static void find_needed(const Import *import, Needed *needed) {
+    const Graph *graph = import->graph;
+    for (int i = 0; i < graph->body->result.count; i++) needed->value[graph->body->result.at[i]->id] = true;
+    for (int i = 0; i < graph->checks.count; i++) {
+        if (is_bound(graph, &graph->checks.at[i])) continue;
+        need_dim(needed, graph->checks.at[i].a);
+        need_dim(needed, graph->checks.at[i].b);
+    }
+    for (const Node *node = graph->body->last; node; node = node->previous) {
+        for (int i = 0; i < graph->sizes.count; i++)
+            if (import->size_values.at[i]->producer == node &&
+                needed->symbol[graph->sizes.at[i].symbol->value])
+                needed->value[import->size_values.at[i]->id] = true;
+        if (!is_needed(needed, node)) continue;
+        sn_node_dims(node, need_dim, needed);
+        for (int k = 0; k < node->input_count; k++)
+            if (node->input[k]) needed->value[node->input[k]->id] = true;
+    }
+}
+
+void sn_import_sizes(Import *import) {
+    Graph *graph = import->graph;
+    int kept = 0;
+    if (graph->sizes.count == 0) return;
+    Needed needed = {.symbol = SN_ARRAY(import->scratch, bool, sn_dims_symbol_count(graph->dims)),
+                     .value = SN_ARRAY(import->scratch, bool, graph->next_value)};
+    find_needed(import, &needed);
+    for (int i = 0; i < graph->sizes.count; i++) {
+        GraphSize size = graph->sizes.at[i];
+        if (!needed.symbol[size.symbol->value]) continue;
+        size.result = graph->body->result.count;
+        sn_graph_output(graph, sn_dims_symbol_name(graph->dims, (int)size.symbol->value),
+                        import->size_values.at[i]);
+        graph->sizes.at[kept++] = size;
+    }
+    graph->sizes.count = kept;
+}
