@@ -43,10 +43,17 @@ typedef enum OperatorColumn { OPERATOR_NAME, OPERATOR_COUNT, OPERATOR_COLUMNS } 
 static const Column operator_columns[OPERATOR_COLUMNS] = {{"operator", "operator", SN_CELL_TEXT},
                                                           {"count", "count", SN_CELL_COUNT}};
 
+typedef enum SizeColumn { SIZE_SYMBOL, SIZE_NODE, SIZE_MOST, SIZE_COLUMNS } SizeColumn;
+
+static const Column size_columns[SIZE_COLUMNS] = {{"size", "size", SN_CELL_TEXT},
+                                                  {"node", "decided by data of", SN_CELL_TEXT},
+                                                  {"most", "at most", SN_CELL_TEXT}};
+
 typedef struct Info {
     Arena *arena;
     Table model, inputs, outputs, operators;
-    Cell *row; /* of `model` */
+    Table sizes; /* that data decide; others are those of the inputs */
+    Cell *row;   /* of `model` */
 } Info;
 
 static void fill_file(Info *info, const char *path, const ModelInfo *model) {
@@ -83,7 +90,21 @@ static void add_tensor(Info *info, Table *table, const Dims *dims, const char *n
     row[TENSOR_TYPE] = sn_cell_text(info->arena, sn_text_string(&text));
 }
 
+static Cell dim_cell(Info *info, const Graph *graph, Dim dim) {
+    Text text = sn_text(info->arena);
+    sn_dim_print(&text, graph->dims, dim);
+    return sn_cell_text(info->arena, sn_text_string(&text));
+}
+
+static void add_size(Info *info, const Graph *graph, const GraphSize *size) {
+    Cell *row = sn_table_row(info->arena, &info->sizes);
+    row[SIZE_SYMBOL] = dim_cell(info, graph, size->symbol);
+    row[SIZE_NODE] = sn_cell_text(info->arena, sn_origin_text(info->arena, size->origin));
+    if (size->most) row[SIZE_MOST] = dim_cell(info, graph, size->most);
+}
+
 static void fill_graph(Info *info, const Graph *graph) {
+    for (int i = 0; i < graph->sizes.count; i++) add_size(info, graph, &graph->sizes.at[i]);
     const Region *body = graph->body;
     for (int i = 0; i < body->param.count; i++)
         add_tensor(info, &info->inputs, graph->dims, body->param.at[i]->name, body->param.at[i]->type);
@@ -121,11 +142,13 @@ static Status fill_work(Info *info, const Graph *graph) {
 }
 
 static Status print(Cli *cli, const Info *info) {
-    const Table *const tables[] = {&info->model, &info->inputs, &info->outputs, &info->operators};
+    const Table *const tables[] = {&info->model, &info->inputs, &info->outputs, &info->operators,
+                                   &info->sizes};
+    int count = (int)(sizeof tables / sizeof *tables) - (info->sizes.row.count == 0);
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
     Text text = sn_text(cli->arena);
-    TRY(sn_report_print(&text, format, tables, sizeof tables / sizeof *tables));
+    TRY(sn_report_print(&text, format, tables, count));
     return sn_cli_write(NULL, sn_text_string(&text), text.length);
 }
 
@@ -137,7 +160,8 @@ Status sn_cli_info(Cli *cli) {
         .model = {.name = "model", .column = model_columns, .column_count = MODEL_COLUMNS, .single = true},
         .inputs = {.name = "inputs", .column = input_columns, .column_count = TENSOR_COLUMNS},
         .outputs = {.name = "outputs", .column = output_columns, .column_count = TENSOR_COLUMNS},
-        .operators = {.name = "operators", .column = operator_columns, .column_count = OPERATOR_COLUMNS}};
+        .operators = {.name = "operators", .column = operator_columns, .column_count = OPERATOR_COLUMNS},
+        .sizes = {.name = "sizes", .column = size_columns, .column_count = SIZE_COLUMNS}};
     Graph *graph;
     ModelInfo model = {0};
     Status status = sn_load_onnx(cli->arena, path, NULL, &graph, &model);

@@ -53,7 +53,10 @@ static bool run_branch(Call *c, const Onnx__GraphProto *branch, Value **out) {
 static bool run_guarded(Call *c, const Onnx__GraphProto *branch, Value *taken, Value **out) {
     Region *region = c->builder->region;
     Node *before = region->last;
+    int sizes = c->import->graph->sizes.count;
     if (sn_call_failed(c) || !run_branch(c, branch, out)) return false;
+    if (c->import->graph->sizes.count > sizes)
+        return sn_call_unsupported(c, "sizes that depend on data, in a branch that only a run chooses");
     for (Node *node = before ? before->next : region->first; node; node = node->next) guard(c, node, taken);
     return !sn_call_failed(c);
 }
