@@ -217,11 +217,11 @@ static Value *is_outside(Call *c, Value *index, const Axis *a) {
 /* Σ weight·neighbour. With antialias a result that is smaller takes its neighbours from as much further around. */
 static Value *weighted(Call *c, const Resize *r, Value *x, Value *at, const Axis *a) {
     double narrow = r->antialias && a->scale < 1 ? a->scale : 1, reach = r->kind == CUBIC ? 2 : 1;
-    int first = (int)floor(-reach / narrow) + 1, taps = 2 - 2 * first;
     if (r->antialias && a->scale == 0)
         return sn_call_unsupported(c, "antialias with a scale that is not known");
-    if (narrow < reach / MOST_TAPS || taps > MOST_TAPS)
-        return sn_call_unsupported(c, "a scale of %g", a->scale);
+    if (narrow < reach / MOST_TAPS) return sn_call_unsupported(c, "a scale of %g", a->scale);
+    int first = (int)floor(-reach / narrow) + 1, taps = 2 - 2 * first;
+    if (taps > MOST_TAPS) return sn_call_unsupported(c, "a scale of %g", a->scale);
     Value *below = op1(c, SN_OP_FLOOR, at), *rest = op2(c, SN_OP_SUB, at, below), *sum = NULL, *all = NULL;
     Value *base = as_type(c, below, SN_I64), *weight[MOST_TAPS], *index[MOST_TAPS];
     for (int t = 0; t < taps; t++) {
