@@ -258,34 +258,40 @@ Dim sn_call_dim(Call *call, const Value *value, const char *what) {
     return dim ? dim : sn_dim(call->dims, 0);
 }
 
-enum { DEEPEST = 8 };
+enum { DEEPEST = 8, MOST_ELEMENTS = 1 << 16 };
 
-/* The element that is computed of constants of one element each, in few steps, or NULL: quantisers write numbers so. */
-static const Array *computed(Call *call, const Value *value, int depth) {
+/* What is computed of constants of `most` elements each, in few steps, or NULL. */
+static const Array *computed(Call *call, const Value *value, int most, int depth) {
     Arena *arena = call->import->scratch;
     const Node *node = value ? value->producer : NULL;
     if (!node || depth == DEEPEST) return NULL;
     if (node->op == SN_OP_CONSTANT) {
         const Tensor *tensor = ((const AttrConstant *)node->attr)->tensor;
-        bool one = tensor->count == 1 && tensor->payload == SN_PAYLOAD_BYTES;
-        return one ? sn_array_of_tensor(arena, tensor) : NULL;
+        bool small = tensor->count <= most && tensor->payload == SN_PAYLOAD_BYTES;
+        return small ? sn_array_of_tensor(arena, tensor) : NULL;
     }
     if (node->body || node->output_count > 1 || node->input_count < 1 || node->input_count > 3) return NULL;
     const Array *input[3];
     for (int k = 0; k < node->input_count; k++)
-        if (!(input[k] = computed(call, node->input[k], depth + 1))) return NULL;
+        if (!(input[k] = computed(call, node->input[k], most, depth + 1))) return NULL;
     Array *output = NULL;
     Status status = sn_eval_node(arena, call->import->graph, node, input, &output);
-    if (!status) return output->count == 1 ? output : NULL;
+    if (!status) return output->count <= most ? output : NULL;
     sn_error_free(status);
     return NULL;
+}
+
+Dim sn_call_constant_size(Call *call, const Value *value) {
+    const Array *array = computed(call, value, MOST_ELEMENTS, 0);
+    return array && array->i && array->count == 1 ? sn_dim(call->dims, array->i[0]) : NULL;
 }
 
 double sn_call_number(Call *call, const Value *value, const char *what) {
     double number = 0;
     if (sn_call_failed(call) || sn_value_is_splat(value, &number)) return number;
-    const Array *array = sn_dtype_is_float(value->type.dtype) ? computed(call, value, 0) : NULL;
-    if (array) return array->f[0];
+    /* Quantisers write numbers so. */
+    const Array *array = sn_dtype_is_float(value->type.dtype) ? computed(call, value, 1, 0) : NULL;
+    if (array && array->count == 1) return array->f[0];
     sn_call_unsupported(call, "data-dependent %s", what);
     return 0;
 }

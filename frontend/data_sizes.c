@@ -6,6 +6,9 @@ Dim sn_call_size(Call *c, Value *value, const char *stem, Dim most) {
     Import *import = c->import;
     if (!sn_call_failed(c) && value->type.rank > 0) value = reshaped(c, value, 0, NULL);
     if (sn_call_failed(c)) return sn_dim(c->dims, 0);
+    Dim constant = sn_call_constant_size(c, value);
+    if (constant && constant->value < 0) sn_call_invalid(c, "a size of %lld", (long long)constant->value);
+    if (constant) return constant;
     for (int i = 0; i < import->size_values.count; i++)
         if (import->size_values.at[i] == value) return import->graph->sizes.at[i].symbol;
     Dim symbol = sn_dim(c->dims, 0);

@@ -122,11 +122,13 @@ const int64_t *sn_call_constants(Call *call, const Value *value, const char *wha
 Dim sn_call_known_dim(Call *call, const Value *value);
 /* An input of one element. `value` may be a float that was cast from an integer. */
 Dim sn_call_dim(Call *call, const Value *value, const char *what);
+/* The integer that is computed of constants alone, in few steps, or NULL. */
+Dim sn_call_constant_size(Call *call, const Value *value);
 /* A constant of one element or of equal ones. */
 double sn_call_number(Call *call, const Value *value, const char *what);
 
 /* A symbol for a scalar i64 that a run computes, named after `stem`, at most `most` (may be NULL); the same value has the
- * same symbol. A run in which it is negative fails. */
+ * same symbol. A run in which it is negative fails. What small constants alone decide is known now. */
 Dim sn_call_size(Call *call, Value *value, const char *stem, Dim most);
 /* The elements of a small tensor of integers, those that are not known as such sizes, or with `negative` as differences of
  * two. NULL where the tensor is not small. */

@@ -261,6 +261,23 @@ static void operands_may_be_packed(void **state) {
     }
 }
 
+/* A mask that the file holds has its places before any run. */
+static void constant_masks_are_known(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    Model *model = model_new(fixture->arena, 17);
+    const int64_t mask[] = {0, 3, 0, -1, 7};
+    add_integers(model, "mask", 1, 5, mask);
+    add_input(model, "x", F32, "5");
+    add_node(model, "NonZero", "mask", "places");
+    add_node(model, "Gather", "x places", "y");
+    add_output(model, "y");
+    loaded(fixture, model, &graph);
+    const Value *y = graph->body->result.at[0];
+    assert_int_equal(graph->sizes.count, 0);
+    assert_true(y->type.rank == 2 && sn_dim_equals(y->type.dim[1], 3));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(points_may_be_nowhere),
@@ -273,6 +290,7 @@ int main(void) {
         TEST(conditions_may_depend_on_data),
         TEST(squeezed_sizes_are_checked),
         TEST(operands_may_be_packed),
+        TEST(constant_masks_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
