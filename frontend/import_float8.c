@@ -54,7 +54,9 @@ Value *sn_float8_close(Call *c, Value *x, const Narrow *narrow, bool saturate) {
     Value *size = op_number(c, SN_OP_MIN, op1(c, SN_OP_ABS, x), 2.0 * number_of(narrow, narrow->largest));
     size = choose(c, odd, sn_call_scalar(c, SN_F32, 0), size);
     Value *code = code_of(c, size, narrow);
-    int nan = narrow->one_zero ? 0x80 : 0x7f, beyond = narrow->infinite ? narrow->largest + 1 : nan;
+    /* Of the three that E5M2 has, the quiet one with an empty rest, as ONNX's own vectors. */
+    int nan = narrow->one_zero ? 0x80 : narrow->infinite ? 0x7e : 0x7f;
+    int beyond = narrow->infinite ? narrow->largest + 1 : nan;
     Value *over = op2(c, SN_OP_LESS, sn_call_scalar(c, SN_I32, narrow->largest), code);
     code = choose(c, over, sn_call_scalar(c, SN_I32, saturate ? narrow->largest : beyond), code);
     Value *negative = op_number(c, SN_OP_LESS, x, 0);

@@ -28,8 +28,8 @@ void sn_plan_in_place(Arena *arena, Plan *plan) {
             const PlanValue *dying = &plan->value[from];
             PlanValue *made = (PlanValue *)&plan->value[to];
             if (made->over >= 0 || taken[from] || dying->last != l || made->first != l || made->last == l ||
-                dying->bytes != made->bytes || plan->launch[dying->first].segment != launch->segment ||
-                !lives_in_run(plan, dying) || !lives_in_run(plan, made) || !listed(launch, from, to))
+                dying->bytes != made->bytes || !lives_in_run(plan, dying) || !lives_in_run(plan, made) ||
+                plan->launch[dying->first].segment != launch->segment || !listed(launch, from, to))
                 continue;
             made->over = from;
             taken[from] = true;
