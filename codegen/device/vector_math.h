@@ -5,7 +5,7 @@
  * neg sign, and isnan, isinf (results are masks). Two: pow, fmod (sign of the dividend), mod (sign of the
  * divisor). Three: fma (a * b + c). Form s has the bits of form v. f32 exp, log, tanh, erf, sigmoid, sin, cos
  * and pow are polynomials, whose bounds in units in the last place are: exp 1.1, log 1.5, tanh 1.5, erf 1.5,
- * sigmoid 2, sin and cos 2, pow 2. Specials are those of C's functions and results are not flushed to zero.
+ * sigmoid 2 (2.4 with fewer than 16 lanes), sin and cos 2, pow 2. Specials are those of C's functions and results are not flushed to zero.
  * All other transcendental functions call libm lane by lane (link with -lm). The polynomials are minimax fits
  * of the function named beside them. */
 #ifndef SN_DEVICE_VECTOR_MATH_H
