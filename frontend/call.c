@@ -172,26 +172,6 @@ static int64_t constant_count(Type type) {
     return count;
 }
 
-static const Dim *find_dims(Call *call, const Value *value, bool negative, const char *what, int *count) {
-    *count = 0;
-    if (sn_call_failed(call)) return NULL;
-    if (!value->known) {
-        const Dim *found = sn_call_data_dims(call, value, negative, count);
-        if (!found) sn_call_unsupported(call, "data-dependent %s", what);
-        return found;
-    }
-    *count = (int)constant_count(value->type);
-    return value->known;
-}
-
-const Dim *sn_call_dims(Call *call, const Value *value, const char *what, int *count) {
-    return find_dims(call, value, false, what, count);
-}
-
-const Dim *sn_call_signed_dims(Call *call, const Value *value, const char *what, int *count) {
-    return find_dims(call, value, true, what, count);
-}
-
 const int64_t *sn_call_constants(Call *call, const Value *value, const char *what, int *count) {
     *count = 0;
     if (sn_call_failed(call)) return NULL;
@@ -199,7 +179,8 @@ const int64_t *sn_call_constants(Call *call, const Value *value, const char *wha
         sn_call_unsupported(call, "data-dependent %s", what);
         return NULL;
     }
-    const Dim *dim = sn_call_dims(call, value, what, count);
+    const Dim *dim = value->known;
+    *count = (int)constant_count(value->type);
     int64_t *list = SN_ARRAY(call->import->scratch, int64_t, *count);
     for (int i = 0; i < *count; i++) {
         if (sn_dim_is(dim[i], &list[i])) continue;
@@ -247,17 +228,6 @@ Dim sn_call_known_dim(Call *call, const Value *value) {
     return sn_dim(call->dims, (int64_t)number);
 }
 
-Dim sn_call_dim(Call *call, const Value *value, const char *what) {
-    Dim dim = sn_call_failed(call) ? NULL : sn_call_known_dim(call, value);
-    int count = 0;
-    if (!dim && sn_dtype_is_float(value->type.dtype))
-        value = sn_build_cast(call->builder, (Value *)value, SN_I64);
-    const Dim *data = dim || sn_call_failed(call) ? NULL : sn_call_data_dims(call, value, false, &count);
-    if (data && count == 1) dim = data[0];
-    if (!dim) sn_call_unsupported(call, "data-dependent %s", what);
-    return dim ? dim : sn_dim(call->dims, 0);
-}
-
 enum { DEEPEST = 8, MOST_ELEMENTS = 1 << 16 };
 
 /* What is computed of constants of `most` elements each, in few steps, or NULL. */
@@ -301,19 +271,6 @@ const int64_t *sn_call_list(Call *call, const char *name, int k, int *count) {
     if (call->row->in_max <= k) return sn_call_int_list(call, name, count);
     const Value *value = sn_call_input(call, k);
     return value ? sn_call_constants(call, value, name, count) : NULL;
-}
-
-const Dim *sn_call_dim_list(Call *call, const char *name, int k, int *count) {
-    *count = 0;
-    if (call->row->in_max > k) {
-        const Value *value = sn_call_input(call, k);
-        return value ? sn_call_dims(call, value, name, count) : NULL;
-    }
-    const int64_t *list = sn_call_int_list(call, name, count);
-    if (!list) return NULL;
-    Dim *dim = SN_ARRAY(call->import->scratch, Dim, *count);
-    for (int i = 0; i < *count; i++) dim[i] = sn_dim(call->dims, list[i]);
-    return dim;
 }
 
 int sn_call_axis(Call *call, int64_t axis, int rank) {

@@ -1,4 +1,4 @@
-/* Sizes that data decide: symbols that a run gives their values (see ir/sizes.h). */
+/* Sizes that nodes take, and those of them that data decide: symbols that a run gives their values (see ir/sizes.h). */
 #include "import_compose.h"
 #include "sizes.h"
 
@@ -70,6 +70,54 @@ bool sn_call_from_data(const Call *c, Dim dim) {
     for (int i = 0; i < graph->sizes.count; i++)
         if (sn_dim_depends(dim, graph->sizes.at[i].symbol)) return true;
     return false;
+}
+
+/* ---- what a node takes as sizes ---- */
+
+static const Dim *find_dims(Call *call, const Value *value, bool negative, const char *what, int *count) {
+    *count = 0;
+    if (sn_call_failed(call)) return NULL;
+    if (!value->known) {
+        const Dim *found = sn_call_data_dims(call, value, negative, count);
+        if (!found) sn_call_unsupported(call, "data-dependent %s", what);
+        return found;
+    }
+    int64_t elements = 0;
+    sn_dim_is(sn_type_count(call->dims, value->type), &elements);
+    *count = (int)elements;
+    return value->known;
+}
+
+const Dim *sn_call_dims(Call *call, const Value *value, const char *what, int *count) {
+    return find_dims(call, value, false, what, count);
+}
+
+const Dim *sn_call_signed_dims(Call *call, const Value *value, const char *what, int *count) {
+    return find_dims(call, value, true, what, count);
+}
+
+Dim sn_call_dim(Call *call, const Value *value, const char *what) {
+    Dim dim = sn_call_failed(call) ? NULL : sn_call_known_dim(call, value);
+    int count = 0;
+    if (!dim && sn_dtype_is_float(value->type.dtype))
+        value = sn_build_cast(call->builder, (Value *)value, SN_I64);
+    const Dim *data = dim || sn_call_failed(call) ? NULL : sn_call_data_dims(call, value, false, &count);
+    if (data && count == 1) dim = data[0];
+    if (!dim) sn_call_unsupported(call, "data-dependent %s", what);
+    return dim ? dim : sn_dim(call->dims, 0);
+}
+
+const Dim *sn_call_dim_list(Call *call, const char *name, int k, int *count) {
+    *count = 0;
+    if (call->row->in_max > k) {
+        const Value *value = sn_call_input(call, k);
+        return value ? sn_call_dims(call, value, name, count) : NULL;
+    }
+    const int64_t *list = sn_call_int_list(call, name, count);
+    if (!list) return NULL;
+    Dim *dim = SN_ARRAY(call->import->scratch, Dim, *count);
+    for (int i = 0; i < *count; i++) dim[i] = sn_dim(call->dims, list[i]);
+    return dim;
 }
 
 /* ---- at the end of an import ---- */

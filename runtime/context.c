@@ -236,24 +236,6 @@ static Status place_input(sn_Context *context, const Binding *binding, int index
     return NULL;
 }
 
-static int64_t arenas_bytes(const sn_Context *context) {
-    int64_t bytes = 0;
-    for (int i = 0; i < context->program->plan->segment_count; i++) bytes += context->arena[i].bytes;
-    return bytes;
-}
-
-/* The arena of a segment of a compiled plan (at least one byte, so that every address is one), and the library's workspace. */
-Status sn_context_place(sn_Context *context, const Binding *binding, int segment) {
-    if (binding->products)
-        TRY(sn_context_grow(context, &context->workspace, SN_WORKSPACE_BYTES,
-                            sn_context_side_bytes(context) - context->workspace.bytes));
-    if (context->program->plan->eager) return NULL;
-    int64_t bytes = binding->arena_bytes[segment];
-    Block *arena = &context->arena[segment];
-    int64_t others = arenas_bytes(context) - arena->bytes;
-    return sn_context_grow(context, arena, bytes ? bytes : 1, sn_context_side_bytes(context) + others);
-}
-
 /* Memory for copies, states and the first segment, or the allocator's limit. */
 static Status place_run(sn_Context *context, const Binding *binding) {
     const Plan *plan = context->program->plan;

@@ -39,3 +39,21 @@ Status sn_context_grow(sn_Context *context, Block *block, int64_t bytes, int64_t
     block->bytes = bytes;
     return NULL;
 }
+
+static int64_t arenas_bytes(const sn_Context *context) {
+    int64_t bytes = 0;
+    for (int i = 0; i < context->program->plan->segment_count; i++) bytes += context->arena[i].bytes;
+    return bytes;
+}
+
+/* The arena of a segment of a compiled plan (at least one byte, so that every address is one), and the library's workspace. */
+Status sn_context_place(sn_Context *context, const Binding *binding, int segment) {
+    if (binding->products)
+        TRY(sn_context_grow(context, &context->workspace, SN_WORKSPACE_BYTES,
+                            sn_context_side_bytes(context) - context->workspace.bytes));
+    if (context->program->plan->eager) return NULL;
+    int64_t bytes = binding->arena_bytes[segment];
+    Block *arena = &context->arena[segment];
+    int64_t others = arenas_bytes(context) - arena->bytes;
+    return sn_context_grow(context, arena, bytes ? bytes : 1, sn_context_side_bytes(context) + others);
+}
