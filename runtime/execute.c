@@ -194,7 +194,7 @@ static Phase next_of_a_phase(sn_Context *context) {
     return phase;
 }
 
-/* With a wait wherever the phase changes. */
+/* With a wait wherever the phase changes. Only training times phases, and a plan of that has one segment. */
 static Status run_phases(sn_Context *context, const Binding *binding) {
     Device *device = context->program->device;
     for (;;) {
