@@ -1,4 +1,4 @@
-/* How settings are named in rows and notes. */
+/* How settings are named in rows and notes, and their numbers. */
 #include "bench_rows.h"
 
 #include <stdarg.h>
@@ -34,4 +34,9 @@ const char *sn_bench_shapes(Bench *bench) {
             sn_text_add(&text, "%s%lld", k ? "x" : "", (long long)tensor->extent[k]);
     }
     return sn_text_string(&text);
+}
+
+int sn_bench_threads(const Bench *bench) {
+    int threads = bench->request->threads[bench->threads];
+    return threads ? threads : sn_cpu_count();
 }

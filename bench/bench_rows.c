@@ -56,48 +56,12 @@ static const Column row_columns[ROW_COLUMNS] = {
     [ROW_ON_DEVICE] = {"device_s", "waiting for the device", SN_CELL_SECONDS},
 };
 
-typedef enum KernelColumn {
-    KERNEL_MODEL,
-    KERNEL_MODE,
-    KERNEL_THREADS,
-    KERNEL_SHAPES,
-    KERNEL_SHARE,
-    KERNEL_SECONDS,
-    KERNEL_CALLS,
-    KERNEL_EACH,
-    KERNEL_BYTES_RATE,
-    KERNEL_FLOP_RATE,
-    KERNEL_BYTES,
-    KERNEL_LAUNCHES,
-    KERNEL_WHAT,
-    KERNEL_ORIGIN,
-    KERNEL_NAME,
-    KERNEL_COLUMNS
-} KernelColumn;
-
-static const Column kernel_columns[KERNEL_COLUMNS] = {
-    [KERNEL_MODEL] = {"model", "model", SN_CELL_TEXT},
-    [KERNEL_MODE] = {"mode", "mode", SN_CELL_TEXT},
-    [KERNEL_THREADS] = {"threads", "threads", SN_CELL_COUNT},
-    [KERNEL_SHAPES] = {"shapes", "shapes", SN_CELL_TEXT},
-    [KERNEL_SHARE] = {"share", "time", SN_CELL_SHARE},
-    [KERNEL_SECONDS] = {"seconds", "a run", SN_CELL_SECONDS},
-    [KERNEL_CALLS] = {"calls", "calls", SN_CELL_COUNT},
-    [KERNEL_EACH] = {"each_s", "a call", SN_CELL_SECONDS},
-    [KERNEL_BYTES_RATE] = {"bytes_rate", "bytes", SN_CELL_RATE},
-    [KERNEL_FLOP_RATE] = {"flop_rate", "FLOP", SN_CELL_RATE},
-    [KERNEL_BYTES] = {"bytes", "moved", SN_CELL_BYTES},
-    [KERNEL_LAUNCHES] = {"launches", "launches", SN_CELL_COUNT},
-    [KERNEL_WHAT] = {"summary", "what", SN_CELL_TEXT},
-    [KERNEL_ORIGIN] = {"origin", "first of", SN_CELL_TEXT},
-    [KERNEL_NAME] = {"kernel", "kernel", SN_CELL_TEXT},
-};
-
 BenchResult sn_bench_result(void) {
     return (BenchResult){
         .rows = {.name = "rows", .column = row_columns, .column_count = ROW_COLUMNS},
         .memory = sn_bench_memory_table(),
-        .kernels = {.name = "kernels", .column = kernel_columns, .column_count = KERNEL_COLUMNS},
+        .buffers = sn_bench_buffer_table(),
+        .kernels = sn_bench_kernel_table(),
     };
 }
 
@@ -119,11 +83,6 @@ static void fill_sizes(const Bench *bench, Cell *row, double *tokens) {
     }
 }
 
-static int threads_of(const Bench *bench) {
-    int threads = bench->request->threads[bench->threads];
-    return threads ? threads : sn_cpu_count();
-}
-
 static Cell *new_row(Bench *bench, const Subject *subject, const char *phase, const char *autocast) {
     Arena *arena = bench->arena;
     Cell *row = sn_table_row(arena, &bench->result->rows);
@@ -134,7 +93,7 @@ static Cell *new_row(Bench *bench, const Subject *subject, const char *phase, co
     if (subject->limited)
         row[ROW_BUDGET] = sn_cell_text(arena, sn_budget_text(arena, &bench->request->budget));
     row[ROW_DEVICE] = sn_cell_text(arena, bench->request->device ? bench->request->device : "cpu");
-    row[ROW_THREADS] = sn_cell_number(threads_of(bench));
+    row[ROW_THREADS] = sn_cell_number(sn_bench_threads(bench));
     if (!bench->shapes) return row;
     row[ROW_SHAPES] = sn_cell_text(arena, bench->shapes);
     double tokens;
@@ -202,7 +161,8 @@ void sn_bench_add_rows(Bench *bench, const char *phase, const char *autocast) {
             fill_times(bench, row, subject, &stats[m]);
         bool both = bench->request->mode_count > 1 && eager > 0 && stats[m].median > 0;
         if (both) row[ROW_SPEEDUP] = sn_cell_number(eager / stats[m].median);
-        if (bench->request->memory && bench->phases && bench->phases->whole && !subject->status)
+        bool whole = !bench->request->training || bench->phases->whole;
+        if (bench->request->memory && whole && !subject->status)
             sn_bench_add_memory(bench, subject, compiled > 0 ? stats[m].median / compiled : 0);
     }
 }
@@ -223,35 +183,4 @@ void sn_bench_finish(const BenchRequest *request, BenchResult *result) {
 void sn_bench_add_failure(Bench *bench, const Subject *subject, const char *phase, const char *autocast,
                           const Status status) {
     fill_failure(bench, new_row(bench, subject, phase, autocast), status);
-}
-
-/* ---- the time of kernels ---- */
-
-void sn_bench_add_kernels(Bench *bench, const Subject *subject) {
-    Arena *arena = bench->arena;
-    const Profile *profile = sn_context_profile(subject->context);
-    int count, runs = bench->request->iters;
-    const ProfileRow *rows = sn_profile_rows(arena, profile, true, &count);
-    for (int i = 0; i < count; i++) {
-        const PlanLaunch *launch = &profile->plan->launch[rows[i].launch];
-        const LaunchTime *time = &rows[i].time;
-        Cell *row = sn_table_row(arena, &bench->result->kernels);
-        row[KERNEL_MODEL] = sn_cell_text(arena, sn_bench_file_name(bench->path));
-        row[KERNEL_MODE] = sn_cell_text(arena, sn_bench_mode_name(subject->mode));
-        row[KERNEL_THREADS] = sn_cell_number(threads_of(bench));
-        row[KERNEL_SHAPES] = sn_cell_text(arena, bench->shapes);
-        row[KERNEL_SHARE] = sn_cell_number(rows[i].share);
-        row[KERNEL_SECONDS] = sn_cell_number(time->seconds / runs);
-        row[KERNEL_CALLS] = sn_cell_number((double)time->calls);
-        row[KERNEL_EACH] = sn_cell_number(time->seconds / (double)time->calls);
-        row[KERNEL_LAUNCHES] = sn_cell_number(rows[i].launches);
-        row[KERNEL_WHAT] = sn_cell_text(arena, launch->summary);
-        row[KERNEL_ORIGIN] = sn_cell_text(arena, rows[i].origin);
-        row[KERNEL_NAME] = sn_cell_text(arena, profile->plan->kernel[launch->unique]->name);
-        if (time->bytes >= 0) {
-            row[KERNEL_BYTES] = sn_cell_number(time->bytes / runs);
-            row[KERNEL_BYTES_RATE] = sn_cell_number(time->bytes / time->seconds);
-        }
-        if (time->flops >= 0) row[KERNEL_FLOP_RATE] = sn_cell_number(time->flops / time->seconds);
-    }
 }

@@ -53,12 +53,17 @@ void sn_bench_add_rows(Bench *bench, const char *phase, const char *autocast);
 void sn_bench_add_failure(Bench *bench, const Subject *subject, const char *phase, const char *autocast,
                           const Status status);
 
-/* An empty table of what steps take of memory, and a row of it. slower: the median by that of the compiled mode without
- * a budget, 0 where this was not measured. */
+/* Empty tables of what runs or steps take of memory, and of the largest buffers at their peaks; and rows of both. slower: the
+ * median by that of the compiled mode without a budget, 0 where this was not measured. */
 Table sn_bench_memory_table(void);
+Table sn_bench_buffer_table(void);
 void sn_bench_add_memory(Bench *bench, const Subject *subject, double slower);
 
-/* The kernels of a context that was profiled for `iters` runs. */
+/* An empty table of kernels, and the rows of a context that was profiled for `iters` runs. */
+Table sn_bench_kernel_table(void);
 void sn_bench_add_kernels(Bench *bench, const Subject *subject);
+
+/* Those that the setting at hand runs on. */
+int sn_bench_threads(const Bench *bench);
 
 #endif

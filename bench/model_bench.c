@@ -247,7 +247,9 @@ static void list_subjects(Bench *bench) {
 void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result) {
     Bench bench = {.arena = arena, .scratch = arena, .request = request, .path = path, .result = result};
     sn_Model *model = NULL;
-    Status opened = sn_session_open(path, &model);
+    const char **given = SN_ARRAY(arena, const char *, request->input_count);
+    for (int i = 0; i < request->input_count; i++) given[i] = request->input[i].name;
+    Status opened = sn_session_open(path, request->input_count, given, &model);
     BenchRequest saved = *request;
     sn_Mode only = SN_COMPILED;
     const char *autocast;

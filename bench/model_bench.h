@@ -39,6 +39,7 @@ typedef struct BenchRequest {
     int64_t memory_limit;
     Budget budget; /* of training: the compiled mode is measured without it and with it */
     bool kernels, memory;
+    const char *range; /* of the kernels' rows, as in ProfileQuery; NULL: all */
     /* Per entry of `threads`, NULL where there is none: peaks are measured around every setting too. */
     PeakMeter *const *meter;
     /* What is being done, and what a row's failure or choice was; either may be NULL. */
@@ -47,7 +48,7 @@ typedef struct BenchRequest {
 } BenchRequest;
 
 typedef struct BenchResult {
-    Table rows, memory, kernels;
+    Table rows, memory, buffers, kernels;
     int failures; /* rows that are neither ok nor out of memory */
     int good;     /* rows that are ok */
 } BenchResult;

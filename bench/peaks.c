@@ -161,6 +161,17 @@ Status sn_peak_meter_rows(PeakMeter *m, int64_t row_bytes, int64_t table_bytes, 
     return NULL;
 }
 
+Status sn_peak_meter_bands(PeakMeter *m, int64_t columns, int64_t positions, double *rate) {
+    int64_t rows = MEMORY_BYTES / (int64_t)sizeof(float) / columns;
+    int64_t together = positions ? positions : rows - rows % SN_RATE_BAND;
+    int64_t items = rows / together * together / SN_RATE_BAND, lanes = SN_RATE_LINE / sizeof(float);
+    int64_t symbol[] = {columns, together};
+    double seconds;
+    TRY(launch_with(m, SN_RATE_BANDS, symbol, 2, items, &seconds));
+    *rate = 2.0 * SN_RATE_LINE * (double)(items * SN_RATE_BAND * (columns / lanes)) / seconds;
+    return NULL;
+}
+
 Status sn_peak_meter_all(PeakMeter *m) {
     for (int i = 0; i < MEASUREMENTS; i++) {
         if (i > 0) rest();

@@ -45,6 +45,10 @@ Status sn_peak_meter_mix(PeakMeter *meter, int written, double *rate);
  * the meter has. *rate: of this one, bytes/s read and written. */
 Status sn_peak_meter_rows(PeakMeter *meter, int64_t row_bytes, int64_t table_bytes, double *rate);
 
+/* One measurement of what transposing rows of so many floats reads and writes, `positions` rows, a multiple of 32, at a time (0: all
+ * that the meter has), without exchanging elements. *rate: of this one, bytes/s read and written. */
+Status sn_peak_meter_bands(PeakMeter *meter, int64_t columns, int64_t positions, double *rate);
+
 /* Several of each, with pauses: a third of a second. */
 Status sn_peak_meter_all(PeakMeter *meter);
 

@@ -10,8 +10,8 @@ static Status read_budget(Cli *cli, BenchRequest *request) {
     request->budget = (Budget){sn_option_integer(options, OPTION_MEMORY_BUDGET, 0),
                                sn_option_number(options, OPTION_MEMORY_BUDGET, 0)};
     request->memory = sn_option_given(options, OPTION_MEMORY) || sn_budget_given(&request->budget);
-    if (request->memory && !request->training)
-        return sn_cli_usage(cli, "--memory and --memory-budget are about steps of training: --phases step");
+    if (sn_budget_given(&request->budget) && !request->training)
+        return sn_cli_usage(cli, "--memory-budget is about steps of training: --phases step");
     if (sn_budget_given(&request->budget) && !compiled)
         return sn_cli_usage(cli, "--memory-budget is for --modes compiled: eager execution keeps all");
     return NULL;
@@ -43,15 +43,17 @@ static Status read_request(Cli *cli, BenchRequest *request) {
     request->precision = sn_option_precision(options);
     request->no_dropout = sn_option_given(options, OPTION_NO_DROPOUT);
     request->memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0);
-    request->kernels = sn_option_given(options, OPTION_KERNELS);
+    request->range = sn_option_text(options, OPTION_RANGE, NULL);
+    request->kernels = sn_option_given(options, OPTION_KERNELS) || request->range;
     return read_budget(cli, request);
 }
 
 /* A saved program is the step, or the run, that it was compiled as. */
 static Status check_saved(Cli *cli) {
-    static const OptionId compiled[] = {OPTION_LOSS,          OPTION_LOGITS,  OPTION_OPTIMIZER,
-                                        OPTION_CLIP,          OPTION_MASTER,  OPTION_SEED,
-                                        OPTION_MEMORY_BUDGET, OPTION_DROPOUT, OPTION_AUTOCAST};
+    static const OptionId compiled[] = {OPTION_LOSS,          OPTION_LOGITS,     OPTION_OPTIMIZER,
+                                        OPTION_CLIP,          OPTION_MASTER,     OPTION_SEED,
+                                        OPTION_MEMORY_BUDGET, OPTION_DROPOUT,    OPTION_AUTOCAST,
+                                        OPTION_GRADIENTS,     OPTION_NO_DROPOUT, OPTION_PRECISION};
     const Options *options = &cli->options;
     for (int i = 0; i < options->argument_count; i++)
         for (size_t k = 0; k < sizeof compiled / sizeof *compiled && sn_parts_is(options->argument[i]); k++)
@@ -98,12 +100,13 @@ static Status print(Cli *cli, const BenchRequest *request, const BenchResult *re
     sn_environment_fill(cli->arena, &environment, request->warmup, request->iters);
     for (int i = 0; i < request->threads_count; i++)
         if (request->meter[i]) sn_peaks_fill(cli->arena, &measured, sn_peak_meter_best(request->meter[i]));
-    const Table *const tables[] = {&environment, &measured, &result->rows, &result->memory, &result->kernels};
+    const Table *const tables[] = {&environment,    &measured,        &result->rows,
+                                   &result->memory, &result->buffers, &result->kernels};
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
     /* CSV is one table: the rows, or what else was asked for. */
     bool csv = format == SN_REPORT_CSV;
-    int last = request->kernels ? 4 : request->memory ? 3 : 2, first = csv ? last : 0;
+    int last = request->kernels ? 5 : !request->memory ? 2 : csv ? 3 : 4, first = csv ? last : 0;
     Text text = sn_text(cli->arena);
     TRY(sn_report_print(&text, format, tables + first, last - first + 1));
     return sn_cli_write(NULL, sn_text_string(&text), text.length);
@@ -129,6 +132,8 @@ Status sn_cli_bench(Cli *cli) {
     if (sn_option_given(&cli->options, OPTION_PEER)) return sn_bench_peer(cli);
     if (sn_option_given(&cli->options, OPTION_MODE))
         return sn_cli_usage(cli, "--mode goes with --peer; see --modes");
+    if (sn_option_given(&cli->options, OPTION_ROOFLINE))
+        return sn_cli_usage(cli, "--roofline goes with --peer");
     BenchRequest request = {.progress = show_progress, .note = show_note};
     TRY(read_request(cli, &request));
     PeakMeter **meter = open_meters(cli, &request);

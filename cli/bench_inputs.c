@@ -73,8 +73,8 @@ int sn_bench_read_words(Cli *cli, OptionId id, const char *const *usual, int usu
 
 /* What is said of a step where there is none would be lost. */
 static Status check_no_step(Cli *cli) {
-    static const OptionId step[] = {OPTION_LOGITS,  OPTION_OPTIMIZER, OPTION_CLIP,
-                                    OPTION_DROPOUT, OPTION_MASTER,    OPTION_SEED};
+    static const OptionId step[] = {OPTION_LOGITS, OPTION_OPTIMIZER, OPTION_CLIP,     OPTION_DROPOUT,
+                                    OPTION_MASTER, OPTION_SEED,      OPTION_GRADIENTS};
     for (size_t i = 0; i < sizeof step / sizeof *step; i++)
         if (sn_option_given(&cli->options, step[i]))
             return sn_cli_usage(cli, "%s is about a step of training: --phases step",

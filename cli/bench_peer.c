@@ -1,6 +1,6 @@
 /* bench --peer: a process that takes turns with others. A line `run N` on standard input is answered by N
- * lines, each the seconds of one run, then `ok`; `quit` or the end of input ends it; what goes wrong is one
- * line `error MESSAGE`. */
+ * lines, each the seconds of one run (--roofline: of its multiply-adds alone), then `ok`; `quit` or the end of
+ * input ends it; what goes wrong is one line `error MESSAGE`. */
 #include "bench.h"
 #include "clock.h"
 #include "session.h"
@@ -23,8 +23,21 @@ static Status run_once(sn_Context *context, const Phases *phases, double *second
     return NULL;
 }
 
-/* `phases`: of a training step; NULL: the model's run. */
-static Status serve(sn_Context *context, const Phases *phases) {
+/* What a run takes at the least: the operations that its kernels declare, at the rate of multiply-adds of this moment. */
+static Status least_time(sn_Context *context, PeakMeter *meter, double *seconds) {
+    double flops = sn_context_flops(context), rate;
+    if (flops < 0) {
+        TRY(run_once(context, NULL, seconds));
+        flops = sn_context_flops(context);
+    }
+    if (flops < 0) return sn_fail(SN_UNSUPPORTED, "a kernel does not say how much it computes");
+    TRY(sn_peak_meter_fma(meter, &rate));
+    *seconds = flops / rate;
+    return NULL;
+}
+
+/* `phases`: of a training step; NULL: the model's run. `meter`: NULL, or what measures --roofline. */
+static Status serve(sn_Context *context, const Phases *phases, PeakMeter *meter) {
     char line[128];
     while (fgets(line, sizeof line, stdin)) {
         long count;
@@ -32,7 +45,7 @@ static Status serve(sn_Context *context, const Phases *phases) {
         if (!parse_run(line, &count)) return sn_fail(SN_INVALID, "expected `run N` or `quit`");
         for (long i = 0; i < count; i++) {
             double seconds;
-            TRY(run_once(context, phases, &seconds));
+            TRY(meter ? least_time(context, meter, &seconds) : run_once(context, phases, &seconds));
             printf("%.9f\n", seconds);
         }
         printf("ok\n");
@@ -49,7 +62,12 @@ static Status serve_program(Cli *cli, const sn_Program *program, const Inputs *i
     Status status = NULL;
     for (int i = 0; i < inputs->count && !status; i++)
         status = sn_context_set_input(context, i, &inputs->tensor[i]);
-    if (!status) status = serve(context, phases);
+    PeakMeter *meter = NULL;
+    if (!status && sn_option_given(&cli->options, OPTION_ROOFLINE))
+        status =
+            sn_peak_meter_new((int)sn_option_integer(&cli->options, OPTION_THREADS_SWEEP, 0), NULL, &meter);
+    if (!status) status = serve(context, phases, meter);
+    sn_peak_meter_free(meter);
     sn_context_free(context);
     return status;
 }
@@ -104,8 +122,14 @@ Status sn_bench_peer(Cli *cli) {
     if (request.setting_count != 1 || request.phase_count != 1 || request.autocast_count != 1 ||
         cli->options.value[OPTION_THREADS_SWEEP].count > 1 || cli->options.argument_count != 1)
         return sn_cli_usage(cli, "--peer takes one model, and no sweeps");
+    bool on_cpu = strcmp(sn_option_text(&cli->options, OPTION_DEVICE, "cpu"), "cpu") == 0;
+    if (sn_option_given(&cli->options, OPTION_ROOFLINE) && (request.training || !on_cpu))
+        return sn_cli_usage(cli, "--roofline is of a model's run on the CPU");
     sn_Model *model;
-    Status status = sn_session_open(cli->options.argument[0], &model);
+    const char *const *given;
+    int count;
+    TRY(sn_cli_given(cli, &count, &given));
+    Status status = sn_session_open(cli->options.argument[0], count, given, &model);
     if (!status) {
         status = serve_model(cli, model, &request);
         sn_model_close(model);

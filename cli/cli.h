@@ -34,6 +34,8 @@ Status sn_cli_generate(Cli *cli, const sn_Model *model);
 /* What --input says, in the arena of `cli`. */
 struct InputSpec;
 Status sn_cli_input_specs(Cli *cli, int *count, const struct InputSpec **out);
+/* The names that --input gives, as sn_model_open_given wants them. */
+Status sn_cli_given(Cli *cli, int *count, const char *const **out);
 /* What another option of its form says. */
 Status sn_cli_specs(Cli *cli, OptionId id, int *count, const struct InputSpec **out);
 

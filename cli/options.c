@@ -102,9 +102,10 @@ static const Row table[OPTION_COUNT] = {
          "(50%): what does not fit is computed again"},
     [OPTION_SHAPE] = {"--shape", KIND_TEXTS, "NAME=4x256",
                       "the shape of an input; SYMBOL=N: a size by its name; may be given again"},
-    [OPTION_INPUT] =
-        {"--input", KIND_TEXTS, "NAME=WHAT",
-         "@FILE.npy, @FILE.pb or random[:SEED]; inputs that are not given are random with seed 0"},
+    [OPTION_INPUT] = {"--input", KIND_TEXTS, "NAME=WHAT",
+                      "@FILE.npy, @FILE.pb or random[:SEED]; inputs that are not given are random with seed "
+                      "0, or what the file has "
+                      "for them"},
     [OPTION_DATA] = {"--data", KIND_TEXT, "DIR",
                      "inputs from DIR/input_0.pb ..., compared with DIR/output_0.pb ..."},
     [OPTION_OUTPUT] = {"--output", KIND_TEXTS, "NAME=@FILE", "write an output to FILE.npy or FILE.pb"},
@@ -168,6 +169,9 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_BETA2] = {"--beta2", KIND_NUMBER, "X", "of AdamW (0.999)"},
     [OPTION_EPS] = {"--eps", KIND_NUMBER, "X", "of AdamW (1e-8)"},
     [OPTION_WEIGHT_DECAY] = {"--weight-decay", KIND_NUMBER, "X", "of parameters of two axes or more (0.01)"},
+    [OPTION_GRADIENTS] =
+        {"--gradients", KIND_TEXT, "NAME,...",
+         "inputs of floats whose gradients a step computes, too; '*' stands for any characters (none)"},
     [OPTION_CLIP] = {"--clip", KIND_NUMBER, "X", "most that the norm of all gradients may be (no limit)"},
     [OPTION_MASTER] = {"--master-weights", KIND_CHOICE, "yes|no",
                        "weights of f16 and bf16 are stepped from copies of f32 (yes)", "yes,no"},
@@ -224,10 +228,15 @@ static const Row table[OPTION_COUNT] = {
                        .most = 1000000},
     [OPTION_ITERS] = {"--iters", KIND_INTEGER, "N", "runs that count (10)", .least = 1, .most = 1000000},
     [OPTION_KERNELS] = {"--kernels", KIND_FLAG, NULL, "also the time of every kernel"},
+    [OPTION_RANGE] = {"--range", KIND_TEXT, "PATTERN",
+                      "of the kernels only those of nodes with such a name or operator: '*attn*', Softmax"},
     [OPTION_MEMORY] = {"--memory", KIND_FLAG, NULL,
-                       "also what steps take of memory, planned and measured (with --memory-budget: always)"},
+                       "also what runs or steps take of memory, planned and measured, and the largest "
+                       "buffers at the peak (with --memory-budget: always)"},
     [OPTION_PEER] = {"--peer", KIND_FLAG, NULL,
                      "answer `run N` on standard input with N times (see bench/peers)"},
+    [OPTION_ROOFLINE] = {"--roofline", KIND_FLAG, NULL,
+                         "with --peer: times that the multiply-adds of a run alone take this processor"},
 };
 
 /* ---- values ---- */

@@ -333,12 +333,17 @@ static Status check_options(Cli *cli) {
     return NULL;
 }
 
-static Status check_mode(Cli *cli, const sn_Model *model) {
+/* A saved program has been compiled already. */
+static Status check_saved(Cli *cli, const sn_Model *model) {
     bool eager = strcmp(sn_option_text(&cli->options, OPTION_MODE, ""), "eager") == 0;
     if (model->saved && sn_option_given(&cli->options, OPTION_CAST) &&
         sn_option_autocast(&cli->options) != model->saved->facts.autocast)
         return sn_cli_usage(cli, "--autocast: the program was compiled with %s",
                             sn_autocast_name(model->saved->facts.autocast));
+    static const OptionId compiled[] = {OPTION_NO_DROPOUT, OPTION_PRECISION};
+    for (size_t i = 0; i < sizeof compiled / sizeof *compiled && model->saved; i++)
+        if (sn_option_given(&cli->options, compiled[i]))
+            return sn_cli_usage(cli, "%s is decided when a model is compiled", sn_option_name(compiled[i]));
     if (!model->saved || !sn_option_given(&cli->options, OPTION_MODE) || eager == model->saved->facts.eager)
         return NULL;
     return sn_cli_usage(cli, "--mode: the program was compiled as %s",
@@ -347,9 +352,12 @@ static Status check_mode(Cli *cli, const sn_Model *model) {
 
 Status sn_cli_run(Cli *cli) {
     sn_Model *model;
+    const char *const *given;
+    int count;
     TRY(check_options(cli));
-    TRY(sn_session_open(cli->options.argument[0], &model));
-    Status status = check_mode(cli, model);
+    TRY(sn_cli_given(cli, &count, &given));
+    TRY(sn_session_open(cli->options.argument[0], count, given, &model));
+    Status status = check_saved(cli, model);
     if (!status)
         status = sn_option_given(&cli->options, OPTION_PROMPT) ? sn_cli_generate(cli, model)
                                                                : run_model(cli, model);

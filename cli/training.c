@@ -30,6 +30,7 @@ Status sn_cli_training(Cli *cli, const Training **out) {
         .optimizer = strcmp(sn_option_text(options, OPTION_OPTIMIZER, ""), "sgd") == 0 ? SN_SGD : SN_ADAMW,
         .clip_norm = sn_option_number(options, OPTION_CLIP, 0),
         .no_master_weights = strcmp(sn_option_text(options, OPTION_MASTER, "yes"), "no") == 0,
+        .inputs = sn_option_text(options, OPTION_GRADIENTS, NULL),
         .seed = (uint64_t)sn_option_integer(options, OPTION_SEED, 0),
     };
     TRY(sn_cli_dropout(cli, &training.dropout));

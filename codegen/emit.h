@@ -28,8 +28,9 @@ typedef struct Emit {
     KernelIr *kernel;
     Axes param;   /* Kernel.param: what s0, s1 … are, over all functions of the kernel */
     bool streams; /* stores may go past the caches: `past` says so, see device/memory.h */
-    bool online;  /* sums are being written that follow a maximum block by block, see emit_online.c */
-    bool lags;    /* the nest's rows are stored one row later, see emit_lag.c */
+    int online;   /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
+    bool lags;    /* its rows are stored one row later, see emit_lag.c */
+    int host;     /* of those: the step in whose loop the row before is stored */
     bool leads;   /* and gone over for the first time one row sooner, see emit_lead.c */
 
     /* the function being written */
@@ -37,10 +38,11 @@ typedef struct Emit {
     Text text;
     int indent;
     Form form;
-    int step;                   /* of the loop being written */
-    Dim vector_axis;            /* NULL: none */
-    const Store *alone;         /* NULL, or the store that loops are written for without the others; C */
-    const unsigned char *needs; /* by id: what that one needs */
+    int step;                    /* of the loop being written */
+    Dim vector_axis;             /* NULL: none */
+    const Store *alone;          /* NULL, or the store that loops are written for without the others; C */
+    const unsigned char *needs;  /* by id: what that one needs */
+    SN_VEC(const Store *) edges; /* those whose partial vectors are put together, see emit_edge.c */
     const bool *ahead;   /* NULL, or by id: loads that have been done, whose elements are x<id>[q]. CUDA */
     SN_VEC(int) symbols; /* used by the function, in order of first use */
     SN_VEC(int) buffers;
@@ -132,6 +134,13 @@ void sn_emit_alone(Emit *emit, const Store *store);
 /* Whether the loop over vectors begins with a partial one, as `head` (which this defines) says. */
 bool sn_emit_head(Emit *emit, const Store *store);
 
+/* The last axis of rows (NULL: all is one row, or nothing is in vectors), and how many elements a row has. */
+Dim sn_emit_row_axis(const Nest *nest);
+Dim sn_emit_row_length(const Emit *emit);
+
+/* Whether indices choose rows that the nest loads. */
+bool sn_emit_gathers(const Emit *emit);
+
 /* Defines ahead<id> for every load of whole rows: how many bytes further on it is worth reading. */
 void sn_emit_rows_ahead(Emit *emit);
 
@@ -155,27 +164,43 @@ typedef struct RowShares {
  * `parts` parts as much as it has come forward. */
 void sn_emit_read_share(Emit *emit, const RowShares *shares, int parts);
 
+/* ---- emit_edge.c: lines that rows share ---- */
+
+/* At the beginning of the function: chooses emit->edges and defines edge<buffer> for each; at its end: stores what they have. */
+void sn_emit_edges(Emit *emit);
+void sn_emit_edges_end(Emit *emit);
+
 /* ---- emit_tile.c: transposed loads of the C dialect ---- */
 
-/* Defines, for every load through a tile, what follows the item's rows in memory; axes are at its first row. */
+/* Defines, for every load through a tile, room for two tiles and what follows the item's rows in memory; axes are at its
+ * first row. */
 void sn_emit_bands(Emit *emit);
 
-/* Fills t<id> of every load through a tile: from `first` to where the rows of `store` (may be NULL) end. */
+/* Makes t<id> of every load through a tile what it needs, from `first` to where the rows of `store` (may be NULL) end, and
+ * defines `whole`: there are SN_LANES rows, of whole vectors. */
 void sn_emit_tiles(Emit *emit, const Store *store);
 
-/* Inside the loop over the rows of a tile: defines where the present one begins, as the vector axis, and ends: `end`. */
-void sn_emit_tile_range(Emit *emit, const Store *store);
+/* Opens a loop over the rows j of a whole tile, or of any other. */
+void sn_emit_tile_rows(Emit *emit, const Store *store, bool whole);
 
-/* At a vector of these rows: fetches its share of what follows the item's rows in memory, and stages a row of the next
- * tile; without `fetch` the second only. */
-void sn_emit_band_ahead(Emit *emit, bool fetch);
+/* At a row of a whole tile: makes its share of the next tile, with `made` squares so far, and sn_emit_bands_ahead. */
+void sn_emit_tiles_ahead(Emit *emit);
+
+/* At a row of a tile: fetches its share of what follows the item's rows in memory. */
+void sn_emit_bands_ahead(Emit *emit);
+
+/* Opens the loop over the vectors of a row of a whole tile. */
+void sn_emit_tile_begin(Emit *emit, const Store *store);
+
+/* At a row of any tile: defines where it begins, as the vector axis, and ends: `end`. */
+void sn_emit_tile_range(Emit *emit, const Store *store);
 
 /* ---- emit_lag.c: rows of the C dialect that are stored while the next one is computed ---- */
 
 /* Whether a loop over the row computes something dear anew. */
 bool sn_emit_is_dear(Emit *emit, int step);
 
-/* Whether the nest is one of those; its last step is then never written by itself. */
+/* Whether the nest is one of those (then it sets emit->host); its last step is then never written by itself. */
 bool sn_emit_lags(Emit *emit);
 
 /* Before the loop over rows: defines what is to be stored as nothing. At the end of a row: as that row. */
@@ -189,16 +214,21 @@ void sn_emit_lag(Emit *emit, const char *limit);
 
 enum { SN_ONLINE_BLOCK = 4096 }; /* elements: 16 KB of float32, a part of a first-level cache */
 
-/* Whether steps `step` and `step` + 1 are that; then *top has the maximum and *sums all else that they accumulate. */
-bool sn_emit_goes_online(Emit *emit, int step, Step *top, Step *sums);
+/* The step that takes such sums, if the one before it finds that maximum; 0 where there is none. */
+int sn_emit_online(const Emit *emit);
 
-/* Of the step with the maximum, top: defines the maximum so far. Behind a block's maximum: takes it in, and scales the
- * `copies` of what has been summed up when it rises. Names the maximum so far as later steps know it. */
-void sn_emit_online_begin(Emit *emit, const Step *top);
+/* Of these two: *top has the maximum, *sums all else that they accumulate, *both everything. Accumulators have `copies`. */
+void sn_emit_online_steps(Emit *emit, Step *top, Step *sums, Step *both);
+
+/* Before a block: holds what has been summed up. Behind it: the statement that leaves it, unless the maximum has risen too far
+ * above `level`; what that changes. Behind the row: puts the sums right, and defines `over`, by which exponentials
+ * that were kept are to be multiplied. */
+void sn_emit_online_hold(Emit *emit, const Step *sums, int copies);
+const char *sn_emit_online_test(Emit *emit, const Step *top);
 void sn_emit_online_rise(Emit *emit, const Step *top, const Step *sums, int copies);
-void sn_emit_online_top(Emit *emit, const Step *top);
+void sn_emit_online_end(Emit *emit, const Step *top, const Step *sums, int copies);
 
-/* At a vector: reads the next block ahead. */
+/* At a vector: reads the next block ahead, if this is that walk. */
 void sn_emit_block_ahead(Emit *emit);
 
 /* ---- the two dialects ---- */

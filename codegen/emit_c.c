@@ -11,7 +11,7 @@ static const Dialect c_dialect = {
     .buffer = "buffers[%d]",
 };
 
-enum { BLOCK = 8, BLOCK_ACCUMULATORS = 16 };
+enum { BLOCK = 8, BLOCK_ACCUMULATORS = 16, BLOCK_BODY = 6 /* instructions that are worth sixteen copies */ };
 
 /* ---- rows ---- */
 
@@ -28,18 +28,28 @@ static bool has_blocks(const Nest *nest) {
     return nest->step.at[0].acc.count <= BLOCK_ACCUMULATORS / BLOCK;
 }
 
-/* BLOCK vectors of lanes side by side. */
-static void emit_block(Emit *emit, const unsigned char *any) {
+/* Vectors of a block: by sixteen lines of a row memory gives up to a third more than by eight. */
+static int widest_block(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const unsigned char *needed = sn_emit_needed(emit, 0);
+    int body = 0;
+    for (int i = 0; i < nest->instr.count; i++) body += needed[i] != 0;
+    bool fits = 2 * BLOCK * nest->step.at[0].acc.count <= emit->kernel->target->vector_registers / 2;
+    return fits && body <= BLOCK_BODY ? 2 * BLOCK : BLOCK;
+}
+
+/* `block` vectors of lanes side by side. */
+static void emit_block(Emit *emit, const unsigned char *any, int block) {
     const Step *step = &emit->nest->step.at[0];
     const unsigned char *needed = sn_emit_needed(emit, 0);
     int k = sn_c_axis(emit->vector_axis), count = emit->nest->reduced.count;
     emit->form = SN_FORM_VECTOR;
     emit->step = 0;
-    sn_emit_line(emit, "for (; i%d + %d * SN_LANES <= last;) {", k, BLOCK);
+    sn_emit_line(emit, "for (; i%d + %d * SN_LANES <= last;) {", k, block);
     emit->indent++;
-    sn_c_acc_starts(emit, step, BLOCK);
+    sn_c_acc_starts(emit, step, block);
     sn_c_open_reduced(emit, count);
-    for (int copy = 0; copy < BLOCK; copy++) {
+    for (int copy = 0; copy < block; copy++) {
         sn_emit_line(emit, "{");
         emit->indent++;
         sn_emit_place(emit, SN_PLACE_VECTOR, 0, needed);
@@ -47,9 +57,9 @@ static void emit_block(Emit *emit, const unsigned char *any) {
         sn_emit_line(emit, "i%d += SN_LANES;", k);
         sn_c_close_loops(emit, 1);
     }
-    sn_emit_line(emit, "i%d -= %d * SN_LANES;", k, BLOCK);
+    sn_emit_line(emit, "i%d -= %d * SN_LANES;", k, block);
     sn_c_close_loops(emit, count);
-    for (int copy = 0; copy < BLOCK; copy++) {
+    for (int copy = 0; copy < block; copy++) {
         sn_emit_line(emit, "{");
         emit->indent++;
         sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
@@ -81,10 +91,7 @@ static void emit_vectors(Emit *emit, const unsigned char *any, const Store *alig
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", aligned ? "if (!head) " : "", k,
                  end, k);
     emit->indent++;
-    if (emit->nest->tile)
-        sn_emit_band_ahead(emit, true);
-    else
-        sn_emit_read_ahead(emit);
+    if (!emit->nest->tile) sn_emit_read_ahead(emit);
     emit_lanes(emit, any);
     sn_c_close_loops(emit, 1);
     sn_c_open_partial(emit, aligned, k, end);
@@ -100,19 +107,27 @@ static const Store *first_head_store(const Emit *emit) {
     return store;
 }
 
-/* The m rows of a tile. */
+/* The m rows of a tile. Whole ones have a loop of as few instructions as can be, since memory is the busier the more of
+ * them wait for it at once. */
 static void emit_tile(Emit *emit, const unsigned char *any) {
     const Store *aligned = first_head_store(emit);
-    int u = sn_c_axis(emit->nest->tile);
     sn_emit_tiles(emit, aligned);
-    sn_emit_line(emit, "for (int64_t j = 0; j < m; j++, i%d++) {", u);
-    emit->indent++;
+    sn_emit_line(emit, "int64_t made = 0;");
+    sn_emit_tile_rows(emit, aligned, true);
+    sn_emit_tiles_ahead(emit);
+    sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+    sn_emit_tile_begin(emit, aligned);
+    emit->form = SN_FORM_VECTOR;
+    emit_lanes(emit, any);
+    emit->form = SN_FORM_SCALAR;
+    sn_c_close_loops(emit, 2);
+    sn_emit_tile_rows(emit, aligned, false);
+    sn_emit_bands_ahead(emit);
     sn_emit_place(emit, SN_PLACE_ROW, 0, any);
     sn_emit_tile_range(emit, aligned);
     emit_vectors(emit, any, aligned, "end");
-    sn_emit_band_ahead(emit, false);
     sn_c_close_loops(emit, 1);
-    sn_emit_line(emit, "i%d -= m;", u);
+    sn_emit_line(emit, "i%d -= m;", sn_c_axis(emit->nest->tile));
 }
 
 /* SN_LANES rows (or elements) side by side, then what is left of them. */
@@ -132,7 +147,7 @@ static void emit_columns(Emit *emit, const unsigned char *any) {
     sn_emit_line(emit, "int64_t i%d = first;", sn_c_axis(emit->vector_axis));
     if (has_blocks(emit->nest)) {
         aligned = NULL; /* few results */
-        emit_block(emit, any);
+        for (int block = widest_block(emit); block >= BLOCK; block /= 2) emit_block(emit, any, block);
     }
     emit_vectors(emit, any, aligned, "last");
 }
@@ -207,12 +222,14 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     const Nest *nest = emit->kernel->nest.at[number];
     sn_emit_function(emit, nest);
     const unsigned char *any = sn_emit_needed(emit, -1);
+    emit->online = sn_emit_online(emit);
     emit->lags = sn_emit_lags(emit);
     emit->leads = sn_emit_leads(emit);
     emit_scratch(emit);
     if (nest->strip) sn_emit_line(emit, "enum { strip = %d };", SN_STRIP_ROWS);
     emit_range(emit);
     sn_emit_past(emit);
+    sn_emit_edges(emit);
     sn_emit_rows_ahead(emit);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
     sn_emit_bands(emit);
@@ -237,6 +254,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     sn_c_next_row(emit);
     sn_c_close_loops(emit, 1);
     if (emit->lags) sn_emit_lag(emit, sn_c_extent(emit, emit->vector_axis));
+    sn_emit_edges_end(emit);
     sn_emit_line(emit, "return 0;");
     sn_text_add(out, "static int nest%d(void *const *buffers, const int64_t *symbols, int64_t item%s) {\n",
                 number, emit->lags ? ", int64_t till" : "");
@@ -301,10 +319,12 @@ static bool calls_random(const KernelIr *kernel) {
 }
 
 void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
-    sn_text_add(out, "#define SN_VECTOR_BYTES %d\n%s\n", kernel->target->vector_bytes,
-                sn_device_text("vector.h"));
+    sn_text_add(out, "#define SN_VECTOR_BYTES %d\n%s\n%s\n%s\n", kernel->target->vector_bytes,
+                sn_device_text("vector.h"), sn_device_text("vector_narrow.h"),
+                sn_device_text("vector_memory.h"));
     if (maths || calls(kernel, true))
-        sn_text_add(out, "%s\n%s\n", sn_device_text("vector_exp.h"), sn_device_text("vector_math.h"));
+        sn_text_add(out, "%s\n%s\n%s\n", sn_device_text("vector_exp.h"), sn_device_text("vector_math.h"),
+                    sn_device_text("vector_libm.h"));
     if (calls(kernel, false)) sn_text_add(out, "%s\n", sn_device_text("vector_integer.h"));
     if (calls_random(kernel)) sn_text_add(out, "%s\n", sn_device_text("vector_random.h"));
     sn_text_add(out, "%s\n", sn_device_text("dims.h"));
@@ -319,7 +339,7 @@ Status sn_emit_c(KernelIr *kernel, Kernel *out) {
     sn_text_add(&text, "%s\n", sn_device_text("memory.h"));
     for (int i = 0; i < kernel->nest.count; i++)
         if (kernel->nest.at[i]->tile) {
-            sn_text_add(&text, "#define SN_BAND %d\n%s\n", SN_TILE_BAND, sn_device_text("transpose.h"));
+            sn_text_add(&text, "%s\n", sn_device_text("transpose.h"));
             break;
         }
     sn_text_add(&text, "#define SN_PARTIAL(count)                              \\\n"

@@ -141,7 +141,7 @@ static const char *source_text(Emit *emit, const Instr *instr, const char *lane)
 
 static void emit_load_vector(Emit *emit, const Instr *instr) {
     if (sn_schedule_tiled(emit->kernel->dims, emit->nest, instr, NULL)) {
-        sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * SN_BAND_WIDTH + (i%d - first));",
+        sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * width + (i%d - first));",
                      sn_emit_type(instr->dtype, true), instr->id, sn_emit_compute(instr->dtype), instr->id,
                      (int)emit->vector_axis->value);
         return;
@@ -409,8 +409,10 @@ static const char *scratch_form(const Emit *emit) {
 
 static void emit_kept(Emit *emit, const Instr *instr, bool vector, bool load) {
     const char *at = scratch_at(emit, instr), *form = scratch_form(emit), *n = *form == 'p' ? ", n" : "";
+    const char *over = emit->online ? " * sn_splat_f32(over)" : ""; /* emit_online.c */
     if (load)
-        define(emit, instr, vector, sn_arena_printf(emit->arena, "sn_load_f32_%s(%s%s)", form, at, n));
+        define(emit, instr, vector,
+               sn_arena_printf(emit->arena, "sn_load_f32_%s(%s%s)%s", form, at, n, over));
     else
         sn_emit_line(emit, "sn_store_f32_%s(%s, v%d%s);", form, at, instr->id, n);
 }
@@ -467,6 +469,13 @@ const char *sn_emit_stored(Emit *emit, const Store *store, bool vector) {
     return sn_arena_printf(emit->arena, "w%d", value->id);
 }
 
+/* Whether a partial vector of that store goes through a line that rows share (emit_edge.c). */
+static bool has_edge(const Emit *emit, const Store *store) {
+    for (int i = 0; i < emit->edges.count; i++)
+        if (emit->edges.at[i] == store) return true;
+    return false;
+}
+
 void sn_emit_store(Emit *emit, const Store *store) {
     sn_emit_buffer(emit, store->buffer);
     bool vector = emit->form != SN_FORM_SCALAR && varies(emit, store->offset);
@@ -477,6 +486,11 @@ void sn_emit_store(Emit *emit, const Store *store) {
                      sn_emit_dim(emit, store->offset, NULL), value);
     } else if (sn_emit_strided(emit, store->offset, &stride) && sn_dim_equals(stride, 1)) {
         bool whole = emit->form == SN_FORM_VECTOR, streams = whole && emit->streams;
+        if (!whole && has_edge(emit, store)) {
+            sn_emit_line(emit, "sn_edge_%s_p(&edge%d, b%d + %s, %s, n, past);", name, store->buffer,
+                         store->buffer, sn_emit_dim(emit, store->offset, NULL), value);
+            return;
+        }
         sn_emit_line(emit, "sn_%s_%s_%c(b%d + %s, %s%s);", streams ? "stream" : "store", name,
                      whole ? 'v' : 'p', store->buffer, sn_emit_dim(emit, store->offset, NULL), value,
                      streams ? ", past"

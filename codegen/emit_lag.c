@@ -1,17 +1,34 @@
-/* Rows whose last loop only stores, after one that computes what is dear: the results of a row are stored while the next
- * one is computed, so that memory is not idle then. A range of work items is one sequence of such rows. Values that were
- * kept for a row are stored before the next row's take their place. */
+/* Rows whose last loop only stores: the results of a row are stored while the next one is computed, or read, so that memory
+ * reads and writes all the time. Where a loop computes what is dear, that one hosts the stores, otherwise the first, which
+ * reads the row from memory. A range of work items is one sequence of such rows. Values that were kept for a row are
+ * stored before the next row's take their place. */
 #include "emit.h"
+
+enum {
+    ROWS_IN_L1 =
+        4, /* of a row that two loops go over, what is fetched of the next ones, and what all of them need */
+    ROWS_IN_L2 = 8,
+};
 
 static int last_step(const Emit *emit) {
     return emit->nest->step.count - 1;
 }
 
-static bool keeps_locally(const Nest *nest) {
+/* Whether rows of which nothing is dear gain by it: those that lie in order, one beside the other in the first-level cache, are
+ * read and stored as fast by loops of their own. */
+static bool gains(const Emit *emit) {
+    int64_t length;
+    const Target *target = emit->kernel->target;
+    return sn_dim_is(emit->vector_axis->operand[0], &length) && 4 * length <= target->l2_bytes / ROWS_IN_L2 &&
+           (sn_emit_gathers(emit) || 4 * length > target->l1_bytes / ROWS_IN_L1);
+}
+
+/* Whether all that is kept of a row takes its places in the hosting loop. */
+static bool keeps_locally(const Nest *nest, int host) {
     for (int i = 0; i < nest->scratch.count; i++)
         if (!nest->scratch.at[i].count) return false;
     for (int i = 0; i < nest->instr.count; i++)
-        if (nest->instr.at[i]->scratch >= 0 && nest->instr.at[i]->kept != nest->step.count - 2) return false;
+        if (nest->instr.at[i]->scratch >= 0 && nest->instr.at[i]->kept != host) return false;
     return true;
 }
 
@@ -31,14 +48,18 @@ bool sn_emit_lags(Emit *emit) {
     const Nest *nest = emit->nest;
     int last = last_step(emit);
     if (!emit->streams || emit->kernel->nest.count != 1 || nest->vector != SN_VECTOR_REDUCED || last < 1 ||
-        nest->reduced.count != 1 || !nest->parallel.count || nest->cut || !keeps_locally(nest))
+        nest->reduced.count != 1 || !nest->parallel.count || nest->cut || sn_emit_is_dear(emit, last))
         return false;
-    for (int p = 0; p < last; p++)
-        if (!nest->step.at[p].loop || !nest->step.at[p].acc.count || nest->step.at[p].store.count)
+    bool dear = sn_emit_is_dear(emit, last - 1);
+    emit->host = dear ? last - 1 : 0;
+    for (int p = 0; p < last; p++) {
+        const Step *step = &nest->step.at[p];
+        if (!step->loop || !step->acc.count || (dear ? step->store.count > 0 : sn_emit_is_dear(emit, p)))
             return false;
+    }
     const Step *step = &nest->step.at[last];
     return step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
-           sn_emit_is_dear(emit, last - 1) && !sn_emit_is_dear(emit, last);
+           keeps_locally(nest, emit->host) && (dear || gains(emit));
 }
 
 /* What the last loop needs of its row. */
@@ -58,6 +79,7 @@ void sn_emit_lag_begin(Emit *emit) {
     sn_emit_line(emit, "int64_t done = %s;", length_text(emit));
     for (int i = 0; i < nest->parallel.count; i++)
         sn_emit_line(emit, "int64_t before%d = 0;", (int)nest->parallel.at[i]->value);
+    if (emit->online) sn_emit_line(emit, "float over_before = 0;");
     for (int i = 0; i < nest->instr.count; i++)
         if (is_of_row(emit, needed, i))
             sn_emit_line(emit, "%s p%d = 0;", sn_emit_type(nest->instr.at[i]->dtype, false), i);
@@ -71,6 +93,7 @@ void sn_emit_lag_row(Emit *emit) {
         int k = (int)nest->parallel.at[i]->value;
         sn_emit_line(emit, "before%d = i%d;", k, k);
     }
+    if (emit->online) sn_emit_line(emit, "over_before = over;");
     for (int i = 0; i < nest->instr.count; i++)
         if (is_of_row(emit, needed, i)) sn_emit_line(emit, "p%d = v%d;", i, i);
 }
@@ -82,6 +105,7 @@ static void emit_names(Emit *emit, const unsigned char *needed) {
         int k = (int)nest->parallel.at[i]->value;
         sn_emit_line(emit, "const int64_t i%d = before%d;", k, k);
     }
+    if (emit->online) sn_emit_line(emit, "const float over = over_before;");
     for (int i = 0; i < nest->instr.count; i++)
         if (is_of_row(emit, needed, i))
             sn_emit_line(emit, "const %s v%d = p%d;", sn_emit_type(nest->instr.at[i]->dtype, false), i, i);

@@ -33,7 +33,8 @@ static bool fits(Emit *emit) {
 
 bool sn_emit_leads(Emit *emit) {
     const Nest *nest = emit->nest;
-    if (!emit->lags || nest->step.count != STEPS || nest->strip || nest->tile || sn_emit_is_dear(emit, NEXT))
+    if (!emit->lags || emit->online || nest->step.count != STEPS || emit->host != THIS || nest->strip ||
+        nest->tile || sn_emit_is_dear(emit, NEXT))
         return false;
     const Step *first = &nest->step.at[NEXT];
     for (int i = 0; i < first->acc.count; i++)

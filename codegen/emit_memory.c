@@ -121,8 +121,7 @@ bool sn_emit_head(Emit *emit, const Store *store) {
  * while a row is worked on a second time. So the last loop over a row also touches what the rows after it
  * will load. */
 
-/* The last axis of rows; NULL: all is one row, or nothing is in vectors. */
-static Dim row_axis(const Nest *nest) {
+Dim sn_emit_row_axis(const Nest *nest) {
     int last = nest->parallel.count - 1 - (nest->vector == SN_VECTOR_PARALLEL);
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count;
     bool rows = nest->vector != SN_VECTOR_NONE && !nest->tile && !nest->strip && !columns && last >= 0;
@@ -150,7 +149,7 @@ static void note_index(void *user, Instr *instr) {
     sn_instr_walk(indices->nest, instr->arg[0], seen, NULL, note_part, indices);
 }
 
-static Dim row_length(const Emit *emit) {
+Dim sn_emit_row_length(const Emit *emit) {
     const Nest *nest = emit->nest;
     Dim length = sn_dim(emit->kernel->dims, 1);
     if (nest->vector == SN_VECTOR_PARALLEL) return emit->vector_axis->operand[0];
@@ -181,7 +180,7 @@ static bool is_stream(const Nest *nest) {
  * (*indexed) as indices say. */
 static bool moves_on(const Emit *emit, const Instr *instr, Dim *stride, bool *indexed) {
     const Nest *nest = emit->nest;
-    Dim unit, rest, axis = row_axis(nest);
+    Dim unit, rest, axis = sn_emit_row_axis(nest);
     Indices indices = {nest, 0, true};
     if (instr->kind != SN_INSTR_LOAD || instr->which || !axis) return false;
     sn_dim_indices(nest, instr->dim, note_index, &indices);
@@ -189,7 +188,7 @@ static bool moves_on(const Emit *emit, const Instr *instr, Dim *stride, bool *in
     bool row = sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1);
     if (!row || *indexed) return row && indices.rows;
     return sn_dim_affine(emit->kernel->dims, instr->dim, axis, stride, &rest) && !sn_dim_equals(*stride, 0) &&
-           !sn_dim_has_axis(*stride) && !(is_stream(nest) && *stride == row_length(emit));
+           !sn_dim_has_axis(*stride) && !(is_stream(nest) && *stride == sn_emit_row_length(emit));
 }
 
 /* Whether a row is gone over in one loop, that reduces. */
@@ -202,8 +201,33 @@ static bool reduces_once(const Nest *nest) {
     return loops == 1 && reduces;
 }
 
+bool sn_emit_gathers(const Emit *emit) {
+    Dim stride = NULL;
+    bool indexed;
+    for (int i = 0; i < emit->nest->instr.count; i++)
+        if (moves_on(emit, emit->nest->instr.at[i], &stride, &indexed) && indexed) return true;
+    return false;
+}
+
+/* How many bytes further on a load of rows that lie in order is worth reading, as text. `rows`: so many rows ahead, with nothing
+ * else to go by. */
+static const char *bytes_ahead(Emit *emit, Dim stride, int bytes, const char *length, const char *rows) {
+    const Nest *nest = emit->nest;
+    const long long most = (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2;
+    const char *row = sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, stride, bytes), NULL);
+    if (emit->leads) return sn_arena_printf(emit->arena, "%s + %d", row, LEAD_BYTES);
+    if (sn_emit_gathers(emit)) return row;
+    if (emit->lags && nest->step.count == 2 && stride == sn_emit_row_length(emit))
+        return sn_arena_printf(emit->arena, "sn_least_of(%s, %d)", row, LEAD_BYTES);
+    const char *far = reduces_once(nest)
+                          ? sn_arena_printf(emit->arena, " + (%s > %lld ? %d : 0)", length, most, LONG_BYTES)
+                          : "";
+    return sn_arena_printf(emit->arena, "%s * %s%s", rows, row, far);
+}
+
+/* Rows that indices choose are read as far ahead as if nothing else were, a row more where a row is stored while the next one is
+ * read; those that lie in order beside them a single row, as caches foresee them. */
 void sn_emit_rows_ahead(Emit *emit) {
-    Dims *dims = emit->kernel->dims;
     const long long most = (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2;
     Dim stride = NULL;
     bool indexed;
@@ -214,27 +238,20 @@ void sn_emit_rows_ahead(Emit *emit) {
         const Instr *instr = emit->nest->instr.at[i];
         if (!moves_on(emit, instr, &stride, &indexed)) continue;
         int bytes = sn_dtype_bytes(instr->dtype);
-        const char *length = sn_emit_dim(emit, sn_dim_mulc(dims, row_length(emit), bytes), NULL);
+        const char *length =
+            sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, sn_emit_row_length(emit), bytes), NULL);
         const char *rows = sn_arena_printf(emit->arena, "sn_rows_ahead(%s, %d, INT64_C(%lld), %s)", length,
-                                           count, most, emit->streams ? "past" : "UINTPTR_MAX");
-        if (indexed)
-            sn_emit_line(emit, "const int64_t ahead%d = %s;", instr->id, rows);
-        else if (emit->leads)
-            sn_emit_line(emit, "const int64_t ahead%d = %s + %d;", instr->id,
-                         sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL), LEAD_BYTES);
-        else
-            sn_emit_line(emit, "const int64_t ahead%d = %s * %s%s;", instr->id, rows,
-                         sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL),
-                         reduces_once(emit->nest) ? sn_arena_printf(emit->arena, " + (%s > %lld ? %d : 0)",
-                                                                    length, most, LONG_BYTES)
-                                                  : "");
+                                           indexed ? 1 : count, most, emit->streams ? "past" : "UINTPTR_MAX");
+        if (indexed && emit->lags) rows = sn_arena_printf(emit->arena, "%s + 1", rows);
+        sn_emit_line(emit, "const int64_t ahead%d = %s;", instr->id,
+                     indexed ? rows : bytes_ahead(emit, stride, bytes, length, rows));
     }
 }
 
 typedef struct Far {
     Emit *emit;
     const Instr *load;
-    int times; /* so many times as far as rows are read ahead */
+    bool farther; /* half as far again as rows are read ahead */
 } Far;
 
 /* Each index of the load once, however often its offset has it. */
@@ -244,19 +261,39 @@ static void each_index(const Far *far, void (*visit)(const Far *far, const Instr
         if (sn_dim_depends(far->load->dim, nest->index.at[i]->dim)) visit(far, nest->index.at[i]);
 }
 
-/* Defines far<load>_<index>: what an index will be that many rows on, unchecked; of the last row, at most. */
+/* Defines the axes of rows as they will be that many rows on: those of the last row, at most. */
+static void define_place(const Far *far) {
+    Emit *emit = far->emit;
+    const Axes *axes = &emit->nest->parallel;
+    Dim axis = sn_emit_row_axis(emit->nest), outer = NULL;
+    for (int i = 0; i + 1 < axes->count; i++)
+        if (axes->at[i + 1] == axis) outer = axes->at[i];
+    const char *extent = sn_emit_dim(emit, axis->operand[0], NULL);
+    int k = (int)axis->value;
+    int id = far->load->id;
+    sn_emit_line(emit,
+                 far->farther ? "int64_t there = i%d + (3 * ahead%d + 1) / 2;"
+                              : "int64_t there = i%d + ahead%d;",
+                 k, id);
+    if (outer) {
+        int o = (int)outer->value;
+        sn_emit_line(emit, "int64_t next = i%d;", o);
+        sn_emit_line(emit, "if (there >= %s && next + 1 < %s) there -= %s, next++;", extent,
+                     sn_emit_dim(emit, outer->operand[0], NULL), extent);
+        sn_emit_line(emit, "const int64_t i%d = next;", o);
+    }
+    sn_emit_line(emit, "const int64_t i%d = sn_least_of(there, %s - 1);", k, extent);
+}
+
+/* Defines far<load>_<index>: what an index will be that many rows on, unchecked. */
 static void define_far(const Far *far, const Instr *index) {
     Emit *emit = far->emit;
-    Dim axis = row_axis(emit->nest);
-    int k = (int)axis->value;
     unsigned char *needed = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
     sn_emit_need(emit, index->arg[0], needed);
     sn_emit_line(emit, "int64_t far%d_%d;", far->load->id, index->id);
     sn_emit_line(emit, "{");
     emit->indent++;
-    sn_emit_line(emit, "const int64_t there = sn_least_of(i%d + %d * ahead%d, %s - 1);", k, far->times,
-                 far->load->id, sn_emit_dim(emit, axis->operand[0], NULL));
-    sn_emit_line(emit, "const int64_t i%d = there;", k);
+    define_place(far);
     sn_emit_place(emit, SN_PLACE_ROW, 0, needed);
     sn_emit_line(emit, "far%d_%d = %s;", far->load->id, index->id, sn_emit_use(emit, index->arg[0], false));
     emit->indent--;
@@ -268,12 +305,12 @@ static void go_far(const Far *far, const Instr *index) {
     sn_emit_line(far->emit, "const int64_t v%d = far%d_%d;", index->id, far->load->id, index->id);
 }
 
-/* Fetches both ends of a row that is wanted as much later again, so that the addresses of its pages are known when it is read
- * ahead: rows that lie anywhere are in other pages each. Rows that are worked on for longer gain nothing by it. */
+/* Fetches both ends of a row that is wanted half as much later again, so that the addresses of its pages are known when it is read
+ * ahead: rows that lie anywhere are in other pages each. Rows that several loops go over one after the other gain nothing by it. */
 static void touch_farther(const Far *far) {
     Emit *emit = far->emit;
     int k = (int)emit->vector_axis->value;
-    if (emit->nest->step.count > 1 || emit->nest->reduced.count > 1) return;
+    if ((emit->nest->step.count > 1 && !emit->lags) || emit->nest->reduced.count > 1) return;
     sn_emit_line(emit, "{");
     emit->indent++;
     each_index(far, define_far);
@@ -291,11 +328,10 @@ static void touch_farther(const Far *far) {
 }
 
 void sn_emit_far_indices(Emit *emit) {
-    enum { FARTHER = 2 };
     Dim stride = NULL;
     bool indexed;
     for (int i = 0; i < emit->nest->instr.count; i++) {
-        Far far = {emit, emit->nest->instr.at[i], 1}, farther = {emit, far.load, FARTHER};
+        Far far = {emit, emit->nest->instr.at[i], false}, farther = {emit, far.load, true};
         if (!moves_on(emit, far.load, &stride, &indexed) || !indexed) continue;
         each_index(&far, define_far);
         touch_farther(&farther);
@@ -338,7 +374,7 @@ void sn_emit_read_ahead(Emit *emit) {
     Dim stride = NULL;
     bool indexed;
     for (int i = 0; i < emit->nest->instr.count; i++) {
-        Far far = {emit, emit->nest->instr.at[i], 1};
+        Far far = {emit, emit->nest->instr.at[i], false};
         if (!moves_on(emit, far.load, &stride, &indexed) || (emit->alone && !emit->needs[i])) continue;
         const char *at = sn_emit_dim(emit, far.load->dim, NULL),
                    *buffer = sn_emit_buffer(emit, far.load->buffer);

@@ -1,9 +1,13 @@
-/* Long rows of which a maximum and then sums of exponentials below that maximum are wanted: block by block, against the
- * maximum of all blocks so far. When it rises, what has been summed up is multiplied by e to what it has risen by, so
- * that a row comes from memory once instead of twice. Blocks are of one length: no result depends on threads. */
+/* Long rows of which a maximum and then sums of exponentials below that maximum are wanted, in one walk: block by block, below
+ * a level that is at least the maximum so far less a little. What e to that little is too large by is put right at the
+ * end of the row, by one factor, in the sums and in exponentials that were kept for later. Where a block rises above it, the level
+ * becomes the maximum so far: all before is scaled, and the block done again. So a row comes from memory once, and has one
+ * exponential an element. Blocks are of one length: no result depends on threads. */
 #include "emit.h"
 
-enum { BLOCKS_LEAST = 4 };
+/* The more an exponent has to do with what is large, the less of it is left for what is small: 4 costs a unit of an
+ * exponential's last place or two, and is seldom risen above. */
+enum { BLOCKS_LEAST = 4, LITTLE = 4 };
 
 /* exp(something - the maximum), where that is known before the maximum is. */
 static bool is_below(const Instr *value, const Instr *top, int step) {
@@ -30,64 +34,115 @@ static Acc *find_maximum(const Step *step) {
 static bool is_long_row(const Emit *emit) {
     const Nest *nest = emit->nest;
     int64_t length;
-    return nest->vector == SN_VECTOR_REDUCED && nest->reduced.count == 1 && !nest->cut && !emit->lags &&
-           !nest->scratch.count && sn_dim_is(emit->vector_axis->operand[0], &length) &&
-           length >= BLOCKS_LEAST * SN_ONLINE_BLOCK;
+    return nest->vector == SN_VECTOR_REDUCED && nest->reduced.count == 1 && !nest->cut &&
+           sn_dim_is(emit->vector_axis->operand[0], &length) && length >= BLOCKS_LEAST * SN_ONLINE_BLOCK;
 }
 
-bool sn_emit_goes_online(Emit *emit, int step, Step *top, Step *sums) {
-    const Nest *nest = emit->nest;
-    if (step + 1 >= nest->step.count || !is_long_row(emit)) return false;
+/* Whether all that is kept of a row is exponentials below the maximum of step `step`, near at hand. */
+static bool keeps_below(const Nest *nest, const Instr *top, int step) {
+    for (int i = 0; i < nest->scratch.count; i++)
+        if (!nest->scratch.at[i].count) return false;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (instr->scratch >= 0 && (instr->kept != step + 1 || !is_below(instr, top, step))) return false;
+    }
+    return true;
+}
+
+/* Whether steps `step` and `step` + 1 can be one walk. */
+static bool goes_online(const Nest *nest, int step) {
     const Step *first = &nest->step.at[step], *second = &nest->step.at[step + 1];
-    Acc *maximum = first->loop && second->loop ? find_maximum(first) : NULL;
+    const Acc *maximum = first->loop && second->loop ? find_maximum(first) : NULL;
     if (!maximum || first->store.count || second->store.count) return false;
-    *top = *sums = (Step){.loop = true};
-    sn_push(emit->arena, &top->acc, maximum);
-    for (int i = 0; i < first->acc.count; i++)
-        if (first->acc.at[i] != maximum) sn_push(emit->arena, &sums->acc, first->acc.at[i]);
+    if (!keeps_below(nest, maximum->result, step)) return false;
     bool any = false;
     for (int i = 0; i < second->acc.count; i++) {
-        Acc *acc = second->acc.at[i];
+        const Acc *acc = second->acc.at[i];
         bool below = strcmp(acc->function, "add") == 0 && acc->dtype == SN_F32 &&
                      is_below(acc->value, maximum->result, step);
         if (acc->running || (!below && acc->value->ready > step)) return false;
-        sn_push(emit->arena, &sums->acc, acc);
         any |= below;
     }
     return any;
 }
 
-void sn_emit_online_begin(Emit *emit, const Step *top) {
-    sn_emit_line(emit, "float top = %s;", sn_emit_identity(emit, "max", top->acc.at[0]->dtype, false));
+int sn_emit_online(const Emit *emit) {
+    const Nest *nest = emit->nest;
+    for (int i = 0; i + 1 < nest->step.count && is_long_row(emit); i++)
+        if (goes_online(nest, i)) return i + 1;
+    return 0;
+}
+
+void sn_emit_online_steps(Emit *emit, Step *top, Step *sums, Step *both) {
+    *top = *sums = *both = (Step){.loop = true};
+    sn_push(emit->arena, &top->acc, find_maximum(&emit->nest->step.at[emit->online - 1]));
+    for (int i = emit->online - 1; i <= emit->online; i++)
+        for (int k = 0; k < emit->nest->step.at[i].acc.count; k++) {
+            Acc *acc = emit->nest->step.at[i].acc.at[k];
+            sn_push(emit->arena, &both->acc, acc);
+            if (acc != top->acc.at[0]) sn_push(emit->arena, &sums->acc, acc);
+        }
+}
+
+/* The name of copy `copy` of an accumulator that is called `letter` and its number. */
+static const char *copy_name(Emit *emit, char letter, const Acc *acc, int copy) {
+    return copy ? sn_arena_printf(emit->arena, "%c%d_%d", letter, acc->number, copy)
+                : sn_arena_printf(emit->arena, "%c%d", letter, acc->number);
+}
+
+void sn_emit_online_hold(Emit *emit, const Step *sums, int copies) {
+    for (int i = 0; i < sums->acc.count; i++)
+        for (int copy = 0; copy < copies; copy++) {
+            const Acc *acc = sums->acc.at[i];
+            sn_emit_line(emit, "const %s %s = %s;", sn_emit_type(acc->dtype, true),
+                         copy_name(emit, 'h', acc, copy), copy_name(emit, 'a', acc, copy));
+        }
 }
 
 void sn_emit_online_rise(Emit *emit, const Step *top, const Step *sums, int copies) {
-    const Acc *acc = top->acc.at[0];
-    const char *now = sn_arena_printf(emit->arena, "v%d", acc->result->id);
-    sn_emit_line(emit, "if (!(%s <= top)) {", now);
-    emit->indent++;
-    /* Before that there was nothing but minus infinity, of which sums below itself are no numbers. */
-    sn_emit_line(emit, "const int none = top == -SN_INFINITY_F32;");
-    sn_emit_line(emit, "const float scale = sn_exp_f32_s(top - %s);", now);
+    const Instr *maximum = top->acc.at[0]->result;
+    /* Before that there was nothing but minus infinity, of which exponentials below itself are no numbers. */
+    sn_emit_line(emit, "const int none = level == -SN_INFINITY_F32;");
+    sn_emit_line(emit, "const vf32 rise = sn_splat_f32(sn_exp_f32_s(level - v%d));", maximum->id);
     for (int i = 0; i < sums->acc.count; i++)
         for (int copy = 0; copy < copies; copy++) {
-            if (!is_below(sums->acc.at[i]->value, acc->result, emit->step)) continue;
-            const char *name =
-                sn_arena_printf(emit->arena, copy ? "a%d_%d" : "a%d", sums->acc.at[i]->number, copy);
-            sn_emit_line(emit, "%s = none ? sn_splat_f32(0) : %s * sn_splat_f32(scale);", name, name);
+            const Acc *acc = sums->acc.at[i];
+            const char *held = copy_name(emit, 'h', acc, copy);
+            if (is_below(acc->value, maximum, emit->online - 1))
+                held = sn_arena_printf(emit->arena, "none ? sn_splat_f32(0) : %s * rise", held);
+            sn_emit_line(emit, "%s = %s;", copy_name(emit, 'a', acc, copy), held);
         }
-    sn_emit_line(emit, "top = %s;", sn_emit_combine(emit, "max", acc->dtype, false, "top", now));
-    emit->indent--;
-    sn_emit_line(emit, "}");
+    for (int i = 0; i < emit->nest->scratch.count; i++) {
+        const char *kept = sn_arena_printf(emit->arena, "r%d + i", i);
+        sn_emit_line(emit, "for (int64_t i = 0; i < from; i += SN_LANES)");
+        sn_emit_line(emit, "    sn_store_f32_v(%s, none ? sn_splat_f32(0) : sn_load_f32_v(%s) * rise);", kept,
+                     kept);
+    }
+    sn_emit_line(emit, "level = v%d;", maximum->id);
 }
 
-void sn_emit_online_top(Emit *emit, const Step *top) {
-    sn_emit_line(emit, "const float v%d = top;", top->acc.at[0]->result->id);
+void sn_emit_online_end(Emit *emit, const Step *top, const Step *sums, int copies) {
+    const Instr *maximum = top->acc.at[0]->result;
+    sn_emit_line(emit, "const float over = v%d == level ? 1 : sn_exp_f32_s(level - v%d);", maximum->id,
+                 maximum->id);
+    for (int i = 0; i < sums->acc.count; i++)
+        for (int copy = 0; copy < copies; copy++) {
+            const Acc *acc = sums->acc.at[i];
+            const char *name = copy_name(emit, 'a', acc, copy);
+            if (is_below(acc->value, maximum, emit->online - 1))
+                sn_emit_line(emit, "%s = %s * sn_splat_f32(over);", name, name);
+        }
+}
+
+const char *sn_emit_online_test(Emit *emit, const Step *top) {
+    return sn_arena_printf(emit->arena, "if (!(v%d > level + %d)) break;", top->acc.at[0]->result->id,
+                           LITTLE);
 }
 
 void sn_emit_block_ahead(Emit *emit) {
     const unsigned char *needed = sn_emit_needed(emit, emit->step);
     Dim unit;
+    if (!emit->online || emit->step != emit->online) return;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
         if (needed[i] && instr->kind == SN_INSTR_LOAD && !instr->which && instr->reduced &&

@@ -99,7 +99,9 @@ int sn_c_loop_size(const Emit *emit, const unsigned char *needed) {
 }
 
 int sn_c_copies(const Emit *emit, const Step *step, const unsigned char *needed) {
-    return step->acc.count && sn_c_loop_size(emit, needed) <= UNROLL_INSTRUCTIONS ? SN_ROW_UNROLL : 1;
+    bool online = emit->online && emit->step == emit->online; /* a maximum's own latency is long */
+    bool small = sn_c_loop_size(emit, needed) <= UNROLL_INSTRUCTIONS;
+    return step->acc.count && (small || online) ? SN_ROW_UNROLL : 1;
 }
 
 /* The accumulators' copies in a fixed tree, then their lanes in another. */

@@ -16,7 +16,7 @@ static int step_size(Emit *emit, const Step *step) {
 
 /* Whether the loop being written also stores the row of before. */
 static bool hosts_stores(const Emit *emit) {
-    return emit->lags && emit->step == emit->nest->step.count - 2;
+    return emit->lags && emit->step == emit->host;
 }
 
 /* SN_ROW_UNROLL vectors at a time, and what they read ahead: in one of `copies` each, or in a loop where there is one. */
@@ -32,7 +32,7 @@ static void emit_groups(Emit *emit, const Step *step, const unsigned char *neede
     for (int copy = 0; copy < copies; copy++) {
         sn_emit_line(emit, copies > 1 ? "{" : "for (int u = 0; u < %d; u++) {", SN_ROW_UNROLL);
         emit->indent++;
-        if (emit->online) sn_emit_block_ahead(emit);
+        sn_emit_block_ahead(emit);
         sn_c_body(emit, step, needed, copy);
         sn_emit_line(emit, "i%d += SN_LANES;", k);
         sn_c_close_loops(emit, 1);
@@ -56,7 +56,7 @@ static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *ne
     if (hosts_stores(emit)) sn_emit_lag(emit, to);
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", condition, k, to, k);
     emit->indent++;
-    if (emit->online) sn_emit_block_ahead(emit);
+    sn_emit_block_ahead(emit);
     sn_emit_lead(emit, 1);
     sn_c_body(emit, step, needed, 0);
     sn_c_close_loops(emit, 1);
@@ -136,39 +136,60 @@ static void emit_lead_row(Emit *emit) {
 
 /* ---- all steps ---- */
 
-/* Steps `at` and `at` + 1, a maximum and sums below it, in one walk over the row: block by block, each of which the first
- * cache holds while it is walked twice. */
-static void emit_online(Emit *emit, int at, const Step *top, const Step *sums) {
+/* The maximum so far, as later steps know it. */
+static void emit_level(Emit *emit, const Step *top) {
+    sn_emit_line(emit, "const float v%d = level;", top->acc.at[0]->result->id);
+}
+
+/* A block, again where it has risen too far. */
+static void emit_online_block(Emit *emit, const Step *top, const Step *sums, const Step *both,
+                              const unsigned char *needed) {
     static const RowShare none;
-    const RowShares nothing = {&none, &none};
+    sn_emit_line(emit, "for (;;) {");
+    emit->indent++;
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    emit_level(emit, top);
+    emit_row_loops(emit, both, needed, &(RowShares){&none, &none}, "from", "till");
+    sn_c_close_loops(emit, 1);
+    sn_c_folds(emit, top, SN_ROW_UNROLL);
+    sn_emit_line(emit, "%s", sn_emit_online_test(emit, top));
+    sn_emit_online_rise(emit, top, sums, SN_ROW_UNROLL);
+    sn_c_close_loops(emit, 1);
+}
+
+/* Steps emit->online - 1 and the one behind it, a maximum and sums below it. The first level is the maximum of the first block. */
+static void emit_online(Emit *emit) {
+    static const RowShare none;
+    const int at = emit->online;
     unsigned char *below = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count),
                   *needed = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
-    for (int i = 0; i < top->acc.count; i++) sn_emit_need(emit, top->acc.at[i]->value, below);
-    for (int i = 0; i < sums->acc.count; i++) sn_emit_need(emit, sums->acc.at[i]->value, needed);
+    Step top, sums, both;
+    sn_emit_online_steps(emit, &top, &sums, &both);
+    for (int i = 0; i < top.acc.count; i++) sn_emit_need(emit, top.acc.at[i]->value, below);
+    for (int i = 0; i < both.acc.count; i++) sn_emit_need(emit, both.acc.at[i]->value, needed);
     const char *length = sn_c_extent(emit, emit->vector_axis);
-    int copies = sn_c_copies(emit, sums, needed);
     emit->form = SN_FORM_VECTOR;
-    sn_c_acc_starts(emit, sums, copies);
-    sn_emit_online_begin(emit, top);
+    sn_c_acc_starts(emit, &both, SN_ROW_UNROLL);
+    sn_emit_line(emit, "float level;");
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    emit->step = at - 1;
+    emit_row_loops(emit, &top, below, &(RowShares){&none, &none}, "0",
+                   sn_arena_printf(emit->arena, "%d", SN_ONLINE_BLOCK));
+    sn_c_folds(emit, &top, SN_ROW_UNROLL);
+    sn_emit_line(emit, "level = v%d;", top.acc.at[0]->result->id);
+    sn_c_close_loops(emit, 1);
+    emit->step = at;
     sn_emit_line(emit, "for (int64_t from = 0; from < %s; from += %d) {", length, SN_ONLINE_BLOCK);
     emit->indent++;
     sn_emit_line(emit, "const int64_t till = sn_least_of(from + %d, %s);", SN_ONLINE_BLOCK, length);
-    sn_emit_line(emit, "{");
-    emit->indent++;
-    emit->step = at;
-    sn_c_acc_starts(emit, top, sn_c_copies(emit, top, below));
-    emit_row_loops(emit, top, below, &nothing, "from", "till");
-    sn_c_folds(emit, top, sn_c_copies(emit, top, below));
-    sn_emit_online_rise(emit, top, sums, copies);
+    sn_emit_online_hold(emit, &sums, SN_ROW_UNROLL);
+    emit_online_block(emit, &top, &sums, &both, needed);
     sn_c_close_loops(emit, 1);
-    sn_emit_online_top(emit, top);
-    emit->step = at + 1;
-    emit->online = true;
-    emit_row_loops(emit, sums, needed, &nothing, "from", "till");
-    emit->online = false;
-    sn_c_close_loops(emit, 1);
-    sn_emit_online_top(emit, top);
-    sn_c_folds(emit, sums, copies);
+    sn_c_folds(emit, &top, SN_ROW_UNROLL);
+    sn_emit_online_end(emit, &top, &sums, SN_ROW_UNROLL);
+    sn_c_folds(emit, &sums, SN_ROW_UNROLL);
     emit->form = SN_FORM_SCALAR;
 }
 
@@ -205,11 +226,11 @@ static RowShares row_shares(Emit *emit) {
         any += writing[emit->step] = writes(emit, emit->step);
         dear |= sn_emit_is_dear(emit, emit->step);
     }
-    if (emit->lags) size[count - 2] += size[count - 1], size[count - 1] = 0;
+    if (emit->lags) size[emit->host] += size[count - 1], size[count - 1] = 0;
     if (emit->leads) size[1] += size[0], size[0] = 0;
     deal(count, size, usual);
     deal(count, writing, past);
-    return (RowShares){usual, any && !dear && emit->streams ? past : usual};
+    return (RowShares){usual, any && !dear && !emit->lags && emit->streams ? past : usual};
 }
 
 /* All steps of a row (or, in lanes, of SN_LANES rows): in the form that is set. */
@@ -217,7 +238,6 @@ void sn_c_steps(Emit *emit) {
     const unsigned char *any = sn_emit_needed(emit, -1);
     bool columns = emit->nest->vector == SN_VECTOR_PARALLEL;
     const RowShares shares = row_shares(emit);
-    Step top, sums;
     for (int i = 0; i < emit->nest->step.count - emit->lags; i++) {
         const Step *step = &emit->nest->step.at[i];
         emit->step = i;
@@ -225,8 +245,8 @@ void sn_c_steps(Emit *emit) {
             sn_c_stores(emit, step);
         else if (emit->leads && !i)
             emit_lead_row(emit);
-        else if (sn_emit_goes_online(emit, i, &top, &sums)) {
-            emit_online(emit, i, &top, &sums);
+        else if (emit->online && i + 1 == emit->online) {
+            emit_online(emit);
             sn_emit_place(emit, SN_PLACE_ROW, ++i, any);
         } else if (emit->nest->vector == SN_VECTOR_REDUCED)
             emit_row_step(emit, step, sn_emit_needed(emit, i),

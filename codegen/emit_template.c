@@ -38,8 +38,9 @@ static void emit_address(Emit *emit, const Hole *hole, Text *out) {
     open_hole(emit, out, "const void *", hole->name, hole->arguments);
 }
 
-/* What the template hands to a hole, or a hole gives back: f32, or of products of bytes i32. */
+/* What the template hands to a hole, or a hole gives back: f32, or of products of bytes i32, or alone f64. */
 static const char *number_type(DType dtype, bool lanes) {
+    if (dtype == SN_F64 && !lanes) return "double";
     if (dtype == SN_I32) return lanes ? "vi32" : "int32_t";
     return lanes ? "vf32" : "float";
 }
@@ -134,6 +135,15 @@ static void emit_mask_tile(Emit *emit, const TemplateUse *use, Text *out) {
     sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
 }
 
+/* The columns before which row i sees all, and from which on nothing. */
+static void emit_mask_end(Emit *emit, const TemplateUse *use, Text *out) {
+    sn_emit_function(emit, emit->kernel->nest.at[0]);
+    sn_emit_line(emit, "return i + 1 + %s;", sn_emit_dim(emit, use->causal, NULL));
+    open_hole(emit, out, "int64_t", "sn_mask_end", ", int64_t b, int64_t h, int64_t i");
+    sn_emit_locals(emit, out);
+    sn_text_add(out, "%s}\n\n", sn_text_string(&emit->text));
+}
+
 /* The driver's run-time numbers and its statement. */
 static void emit_driver(Emit *emit, const TemplateUse *use) {
     sn_emit_function(emit, emit->kernel->nest.at[0]);
@@ -145,6 +155,7 @@ static void emit_driver(Emit *emit, const TemplateUse *use) {
 static void emit_holes(Emit *emit, const TemplateUse *use, Text *out) {
     for (int i = 0; i < use->hole.count; i++) emit_hole(emit, &use->hole.at[i], out);
     if (use->masks) emit_mask_tile(emit, use, out);
+    if (use->masks && use->causal && use->unmasked && !is_cuda(emit)) emit_mask_end(emit, use, out);
 }
 
 static void finish(Emit *emit, const TemplateUse *use, Text *text, Kernel *out) {

@@ -1,5 +1,6 @@
-/* Transposed loads of the C dialect: a band of rows of the source goes through a stage and squares in registers to a local
- * array, from which the rows of the result are stored, runs of several whole lines each. See device/transpose.h. */
+/* Transposed loads of the C dialect: a band of rows of the source goes through squares in registers to a local array, a tile, from
+ * which the rows of the result are stored, runs of several whole lines each, while the next tile is made. See
+ * device/transpose.h. */
 #include "emit.h"
 
 static int vector_number(const Emit *emit) {
@@ -18,17 +19,21 @@ static const char *load_address(Emit *emit, const Instr *instr) {
 
 void sn_emit_bands(Emit *emit) {
     Dim stride;
-    for (int i = 0; i < emit->nest->instr.count && emit->nest->tile; i++) {
+    if (!emit->nest->tile) return;
+    sn_emit_line(emit, "enum { band = %d, width = band + SN_LANES };", sn_schedule_band(emit->nest));
+    sn_emit_line(emit, "int turn = 0;"); /* which of two tiles is stored while the other is made */
+    for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
-        int bytes = sn_dtype_bytes(instr->dtype);
-        sn_emit_line(emit, "SnBand band%d;", instr->id);
-        sn_emit_line(emit, "%s g%d[SN_BAND_WIDTH * SN_LANES] __attribute__((aligned(64)));",
-                     sn_emit_storage(instr->dtype), instr->id);
+        int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
+        sn_emit_line(emit, "%s g%d[2][SN_LANES * width] __attribute__((aligned(64)));",
+                     sn_emit_type(instr->dtype, false), id);
+        sn_emit_line(emit, "const %s *q%d = (void *)0;", sn_emit_storage(instr->dtype), id);
+        sn_emit_line(emit, "SnBand band%d;", id);
         sn_emit_line(emit, "{");
         emit->indent++;
         sn_emit_line(emit, "const int64_t i%d = last + SN_LANES;", vector_number(emit));
-        sn_emit_line(emit, "band%d = sn_band(%s, %s, (rows - row) * SN_LANES * %d);", instr->id,
+        sn_emit_line(emit, "band%d = sn_band(%s, %s, (rows - row) * SN_LANES * %d);", id,
                      load_address(emit, instr),
                      sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, stride, bytes), NULL), bytes);
         emit->indent--;
@@ -45,87 +50,135 @@ static const char *width_text(Emit *emit) {
     return sn_emit_dim(emit, emit->vector_axis->operand[0], NULL);
 }
 
-/* Defines `even` and `reach`. Rows that move on by no one stride are taken to begin anywhere. */
+/* How far the rows of the result are from each other; false: they move on by no one stride. */
+static bool row_stride(const Emit *emit, const Store *store, Dim *stride) {
+    Dim rest;
+    return sn_dim_affine(emit->kernel->dims, store->offset, emit->nest->tile, stride, &rest);
+}
+
+/* Defines `even`, `reach`, `on`, the elements of a row from `first` on that belong to the item before, and `lanes`, of which `on`
+ * has the bits. Rows that move on by no one stride are taken to begin anywhere. */
 static void emit_reach(Emit *emit, const Store *store) {
     Dims *dims = emit->kernel->dims;
-    Dim stride, rest;
+    Dim stride;
     if (!store) {
         sn_emit_line(emit, "const int64_t reach = last;");
         return;
     }
-    if (!sn_dim_affine(dims, store->offset, emit->nest->tile, &stride, &rest)) stride = sn_dim(dims, 1);
+    int bytes = sn_dtype_bytes(store->dtype);
+    if (!row_stride(emit, store, &stride)) stride = sn_dim(dims, 1);
     sn_emit_line(emit, "int even;");
+    sn_emit_line(emit, "int64_t on;");
     sn_emit_line(emit, "{");
     emit->indent++;
     sn_emit_line(emit, "const int64_t i%d = first;", vector_number(emit));
-    sn_emit_line(emit, "even = sn_band_even(%s, %s, past);", store_address(emit, store),
-                 sn_emit_dim(emit, sn_dim_mulc(dims, stride, sn_dtype_bytes(store->dtype)), NULL));
+    const char *address = store_address(emit, store);
+    sn_emit_line(emit, "even = sn_band_even(%s, %s, past);", address,
+                 sn_emit_dim(emit, sn_dim_mulc(dims, stride, bytes), NULL));
+    sn_emit_line(emit, "on = sn_stream_head(%s, %d, past);", address, bytes);
     emit->indent--;
     sn_emit_line(emit, "}");
+    sn_emit_line(emit, "const int64_t lanes = even ? 0 : SN_ALIGNMENT(%d * SN_LANES) / %d - 1;", bytes,
+                 bytes);
     sn_emit_line(emit, "const int64_t reach = even ? last : sn_least_of(last + SN_LANES, %s);",
                  width_text(emit));
 }
 
-/* From the stage, whose rows lie at a known distance, or from where the rows are. */
-static void emit_squares(Emit *emit, const Instr *instr, const char *stride) {
-    static const char *const line = "    for (int64_t k = 0; k < reach - first; k += SN_LANES)";
-    const char *name = sn_dtype_name(instr->dtype);
-    int id = instr->id;
-    sn_emit_line(emit, "if (p%d == g%d)", id, id);
-    sn_emit_line(emit, "%s", line);
-    sn_emit_line(emit, "        sn_tile_%s(g%d + k * SN_LANES, SN_LANES, t%d + k);", name, id, id);
-    sn_emit_line(emit, "else");
-    sn_emit_line(emit, "%s", line);
-    sn_emit_line(emit, "        sn_tile_%s(p%d + k * %s, %s, t%d + k);", name, id, stride, stride, id);
+/* Defines `whole` and, of the tile after this one, how many `squares` are to be made. */
+static void emit_whole(Emit *emit, const Store *store) {
+    Dim tile = emit->nest->tile;
+    sn_emit_line(emit, "const int whole = m == SN_LANES && last - first == band%s;",
+                 store ? " && (even || (first && reach - last == SN_LANES))" : "");
+    sn_emit_line(emit, "const int more = whole && row + 1 < rows && i%d + 2 * SN_LANES <= %s;",
+                 (int)tile->value, sn_emit_dim(emit, tile->operand[0], NULL));
+    sn_emit_line(emit, "const int64_t squares = more ? (reach - first) / SN_LANES : 0;");
 }
 
 void sn_emit_tiles(Emit *emit, const Store *store) {
-    int k = vector_number(emit);
     Dim stride;
     emit_reach(emit, store);
-    Dim tile = emit->nest->tile;
-    sn_emit_line(emit, "const int more = row + 1 < rows && i%d + 2 * SN_LANES <= %s;", (int)tile->value,
-                 sn_emit_dim(emit, tile->operand[0], NULL));
+    emit_whole(emit, store);
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
-        int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
-        sn_emit_line(emit, "%s t%d[SN_LANES * SN_BAND_WIDTH] __attribute__((aligned(64)));",
-                     sn_emit_type(instr->dtype, false), id);
+        int id = instr->id;
         sn_emit_line(emit, "const %s *p%d;", sn_emit_storage(instr->dtype), id);
         sn_emit_line(emit, "{");
         emit->indent++;
-        sn_emit_line(emit, "const int64_t i%d = first;", k);
-        sn_emit_line(emit, "p%d = sn_band_turn(&band%d, g%d, %s, reach - first, m, more, %d, %s);", id, id,
-                     id, load_address(emit, instr), bytes, emit->streams ? "past" : "UINTPTR_MAX");
+        sn_emit_line(emit, "const int64_t i%d = first;", vector_number(emit));
+        sn_emit_line(emit, "p%d = %s;", id, load_address(emit, instr));
         emit->indent--;
         sn_emit_line(emit, "}");
-        emit_squares(emit, instr, sn_emit_dim(emit, stride, NULL));
+        sn_emit_line(emit, "%s *const t%d = g%d[turn];", sn_emit_type(instr->dtype, false), id, id);
+        sn_emit_line(emit, "if (p%d != q%d) sn_squares_%s(p%d, %s, reach - first, m, t%d, width);", id, id,
+                     sn_dtype_name(instr->dtype), id, sn_emit_dim(emit, stride, NULL), id);
+        sn_emit_line(emit, "q%d = squares ? p%d + SN_LANES : (void *)0;", id, id);
+    }
+    sn_emit_line(emit, "turn = !turn;");
+}
+
+void sn_emit_tiles_ahead(Emit *emit) {
+    Dim stride;
+    sn_emit_line(emit, "for (; made * SN_LANES < (j + 1) * squares; made++) {");
+    emit->indent++;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = tiled(emit, i, &stride);
+        if (!instr) continue;
+        int id = instr->id;
+        const char *by = sn_emit_dim(emit, stride, NULL);
+        sn_emit_line(emit,
+                     "sn_square_%s(q%d + made * SN_LANES * %s, %s, g%d[turn] + made * SN_LANES, width);",
+                     sn_dtype_name(instr->dtype), id, by, by, id);
+    }
+    emit->indent--;
+    sn_emit_line(emit, "}");
+    sn_emit_bands_ahead(emit);
+}
+
+void sn_emit_bands_ahead(Emit *emit) {
+    Dim stride;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = tiled(emit, i, &stride);
+        if (instr)
+            sn_emit_line(emit, "sn_band_fetch(&band%d, band * %d);", instr->id, sn_dtype_bytes(instr->dtype));
     }
 }
 
-void sn_emit_tile_range(Emit *emit, const Store *store) {
+void sn_emit_tile_rows(Emit *emit, const Store *store, bool whole) {
     int k = vector_number(emit);
-    sn_emit_line(emit, "int64_t i%d = first, end = last;", k);
-    if (!store) return;
-    const char *address = store_address(emit, store), *width = width_text(emit);
-    sn_emit_line(emit, "if (!even) {"); /* whole lines go past the caches; bands are whole lines wide */
+    Dim stride;
+    bool strided = store && row_stride(emit, store, &stride);
+    const char *next =
+        strided ? sn_arena_printf(emit->arena, ", on = (on - %s) & lanes", sn_emit_dim(emit, stride, NULL))
+                : "";
+    sn_emit_line(emit, "if (%swhole) for (int64_t j = 0; j < %s; j++, i%d++%s) {", whole ? "" : "!",
+                 whole ? "SN_LANES" : "m", (int)emit->nest->tile->value, next);
     emit->indent++;
-    sn_emit_line(emit, "const int64_t on = sn_stream_head(%s, %d, past);", address,
+    if (!store || strided) return;
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    sn_emit_line(emit, "const int64_t i%d = first;", k);
+    sn_emit_line(emit, "on = sn_stream_head(%s, %d, past) & lanes;", store_address(emit, store),
                  sn_dtype_bytes(store->dtype));
-    sn_emit_line(emit, "if (first) i%d = sn_least_of(first + on, %s);", k, width);
-    sn_emit_line(emit, "end = sn_least_of(last + on, %s);", width);
     emit->indent--;
     sn_emit_line(emit, "}");
 }
 
-void sn_emit_band_ahead(Emit *emit, bool fetch) {
-    Dim stride;
-    for (int i = 0; i < emit->nest->instr.count; i++) {
-        const Instr *instr = tiled(emit, i, &stride);
-        if (!instr) continue;
-        int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
-        if (fetch) sn_emit_line(emit, "sn_band_fetch(&band%d, SN_LANES * %d);", id, bytes);
-        sn_emit_line(emit, "sn_band_take(&band%d, SN_LANES * %d);", id, bytes);
+void sn_emit_tile_begin(Emit *emit, const Store *store) {
+    int k = vector_number(emit);
+    sn_emit_line(emit, "int64_t i%d = first%s;", k, store ? " + on" : "");
+    sn_emit_line(emit, "for (int v = 0; v < band; v += SN_LANES, i%d += SN_LANES) {", k);
+    emit->indent++;
+}
+
+void sn_emit_tile_range(Emit *emit, const Store *store) {
+    int k = vector_number(emit);
+    if (!store) {
+        sn_emit_line(emit, "int64_t i%d = first, end = last;", k);
+        return;
     }
+    /* Whole lines go past the caches; bands are whole lines wide. */
+    const char *width = width_text(emit);
+    sn_emit_line(emit, "int64_t i%d = first ? sn_least_of(first + on, %s) : 0;", k, width);
+    sn_emit_line(emit, "const int64_t end = sn_least_of(last + on, %s);", width);
 }

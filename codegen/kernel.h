@@ -122,10 +122,7 @@ typedef struct Block {
 
 enum { SN_NARROW_ROW = 1024 };
 
-enum {
-    SN_STRIP_ROWS = 8,
-    SN_TILE_BAND = 64, /* CPU: rows of a tile's source in a work item, so that stores are of whole lines */
-};
+enum { SN_STRIP_ROWS = 8 };
 
 typedef struct Nest {
     Axes parallel, reduced;
@@ -228,6 +225,9 @@ bool sn_schedule_crosses(Dims *dims, const Nest *nest, const Instr *instr, Dim a
 /* A load that goes through a tile: vectors along nest->tile, transposed to the vector axis, whose lanes are *stride
  * elements apart (may be NULL). */
 bool sn_schedule_tiled(Dims *dims, const Nest *nest, const Instr *instr, Dim *stride);
+
+/* CPU: rows of the source of such loads in a work item, a multiple of 16, so that stores are of several whole lines. */
+int sn_schedule_band(const Nest *nest);
 
 /* ---- schedule.c ---- */
 

@@ -1,6 +1,8 @@
 #include "lower.h"
 
+#include "fault.h"
 #include "view.h"
+#include <assert.h>
 
 enum { MAX_DEPTH = 20000 }; /* of a chain of values: bounds the recursion */
 
@@ -24,6 +26,7 @@ void sn_lower_fail(Lower *lower, const char *format, ...) {
 }
 
 int sn_lower_fault(const Lower *lower, const Node *node) {
+    assert(sn_node_fault(node, NULL) >= 0);
     int position = 1;
     for (const Node *n = lower->cluster->body->first; n && n != node; n = n->next) position++;
     return position;
@@ -339,7 +342,7 @@ static Instr *pull_cast(Lower *lower, const Node *node, const Value *value, cons
     const AttrCast *attr = node->attr;
     Instr *from = sn_lower_pull(lower, node->input[0], index);
     if (from->dtype == attr->to) return from;
-    bool may_fail = sn_dtype_is_float(from->dtype) && sn_dtype_is_int(attr->to);
+    bool may_fail = sn_node_fault(node, NULL) >= 0;
     return make(lower, &(Instr){.kind = SN_INSTR_CAST,
                                 .dtype = value->type.dtype,
                                 .operand = from->dtype,
@@ -352,8 +355,8 @@ static Instr *pull_cast(Lower *lower, const Node *node, const Value *value, cons
 
 /* The scalar column of the operator table. */
 static const char *const scalar_function[SN_OP_COUNT] = {
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval,  \
-           expand, gradient, scalar)                                                                         \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
+           eval, expand, gradient, scalar)                                                                   \
     [code] = scalar,
 #include "ops.def"
 #undef OP
@@ -373,9 +376,7 @@ static Instr *pull_pointwise(Lower *lower, const Node *node, const Value *value,
         }
         proto.arg[i] = sn_lower_pull(lower, input, index);
     }
-    bool divides =
-        node->op == SN_OP_DIV || node->op == SN_OP_MOD || node->op == SN_OP_FMOD || node->op == SN_OP_POW;
-    if (divides && sn_dtype_is_int(proto.operand)) {
+    if (sn_node_fault(node, NULL) >= 0) {
         proto.guard = lower->guard;
         proto.fault = sn_lower_fault(lower, node);
     }

@@ -88,6 +88,8 @@ Status sn_lower_attention_cpu(Attention *a) {
     HoleSpec output = sn_attention_spec("sn_output", "h", "i", "d", a->node->output[0]->type.dim, true);
     output.takes_value = true;
     TRY(sn_hole_store(&a->lower, use, &output, sn_attention_stand, NULL));
+    output.name = "sn_output_ahead", output.takes_value = false;
+    TRY(sn_hole_ahead(&a->lower, use, &output, sn_attention_stand, NULL));
     bool statistics = sn_attention_statistic(a, "sn_attention_statistics");
     use->masks = use->maths = true;
     use->causal = a->attr->causal ? a->attr->offset : NULL;

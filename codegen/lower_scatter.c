@@ -121,12 +121,19 @@ static Status lower_plain(Scatter *s) {
     return sn_schedule_nest(lower->kernel, lower->nest);
 }
 
+/* What has a template of its own. */
+static const struct {
+    OpCode op;
+    Status (*lower)(KernelIr *kernel, const Node *node);
+} listed[] = {{SN_OP_PLACES, sn_lower_places}, {SN_OP_TOP, sn_lower_top}, {SN_OP_SIFT, sn_lower_sift}};
+
 Status sn_lower_scatter(KernelIr *kernel) {
     const Region *body = kernel->cluster->body;
     const Node *node = body->result.at[0]->producer;
     if (!node || sn_op(node->op)->class != SN_CLASS_SCATTER || body->result.count != 1)
         return sn_fail(SN_UNSUPPORTED, "a scatter that is not stored as it is");
-    if (node->op == SN_OP_PLACES) return sn_lower_places(kernel, node);
+    for (size_t i = 0; i < sizeof listed / sizeof *listed; i++)
+        if (node->op == listed[i].op) return listed[i].lower(kernel, node);
     Scatter s = {.lower = sn_lower(kernel),
                  .node = node,
                  .count = node->input[0]->type.dim[0],

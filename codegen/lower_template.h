@@ -56,8 +56,10 @@ const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim);
 /* On the CPU: the same for holes too, and never a literal, so that kernels which differ in it alone are one. */
 const char *sn_template_size(KernelIr *kernel, TemplateUse *use, Dim dim);
 
-/* A cluster whose one result is `node`, a places (lower_places.c). */
+/* A cluster whose one result is `node`: a places (lower_places.c), a top or a sift (lower_order.c). */
 Status sn_lower_places(KernelIr *kernel, const Node *node);
+Status sn_lower_top(KernelIr *kernel, const Node *node);
+Status sn_lower_sift(KernelIr *kernel, const Node *node);
 
 /* ---- schedule.c ---- */
 

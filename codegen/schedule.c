@@ -361,7 +361,7 @@ static bool has_scattered_load(KernelIr *kernel, const Nest *nest, Dim axis) {
 
 static int64_t chunk_elements(KernelIr *kernel, const Nest *nest, bool columns) {
     if (nest->reduced.count) return ITEM_COLUMNS;
-    if (nest->tile) return SN_TILE_BAND;
+    if (nest->tile) return sn_schedule_band(nest);
     Dim last = columns ? nest->parallel.at[nest->parallel.count - 1] : NULL;
     return last && has_scattered_load(kernel, nest, last) ? SCATTERED_COLUMNS : ITEM_ELEMENTS;
 }

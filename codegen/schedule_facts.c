@@ -28,3 +28,17 @@ bool sn_schedule_tiled(Dims *dims, const Nest *nest, const Instr *instr, Dim *st
     Dim unwanted;
     return nest->tile && sn_schedule_crosses(dims, nest, instr, nest->tile, stride ? stride : &unwanted);
 }
+
+int sn_schedule_band(const Nest *nest) {
+    enum {
+        RUN = 128 /* bytes; lines by themselves go past the caches at half the rate of pairs */,
+        LEAST = 2
+    };
+    int least = 4;
+    for (int i = 0; i < nest->step.count; i++)
+        for (int k = 0; k < nest->step.at[i].store.count; k++) {
+            int bytes = sn_dtype_bytes(nest->step.at[i].store.at[k].dtype);
+            if (bytes < least) least = bytes < LEAST ? LEAST : bytes;
+        }
+    return RUN / least;
+}

@@ -2,8 +2,9 @@
 #include "kernel.h"
 
 enum {
-    ROWS_IN_L1 = 4,               /* at most so large a part of it is kept of what is cheap to compute */
-    LOCAL_SCRATCH_BYTES = 1 << 18 /* on the stack; what does not fit is memory of every work item's own */
+    ROWS_IN_L1 = 4,               /* at most so large a part of it is kept of what is cheap to compute … */
+    ROWS_IN_L2 = 8,               /* … or of that one, of rows that are stored while the next one is read */
+    LOCAL_SCRATCH_BYTES = 1 << 20 /* on the stack; what does not fit is memory of every work item's own */
 };
 
 typedef struct Uses {
@@ -84,21 +85,37 @@ static void note_row(void *user, Instr *instr) {
     *rows += instr->kind == SN_INSTR_LOAD && instr->rowwise && instr->varying;
 }
 
+/* Whether rows that are too long for the first cache, beside those that are fetched ahead, may be stored while the next one is
+ * read (emit_lag.c), in whose place all that the last loop needs of them has then to be: nothing is dear, and the last loop
+ * only stores. */
+static bool may_lag(const Nest *nest) {
+    const Step *last = &nest->step.at[nest->step.count - 1];
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (instr->kind == SN_INSTR_CALL && instr->reduced && sn_function_is_costly(instr->function))
+            return false;
+    }
+    return last->loop && last->store.count && !last->acc.count && nest->reduced.count == 1;
+}
+
 /* Whether a value is made of several rows, which a near cache may not hold beside those that are fetched ahead, while it
- * holds what is made of them. */
+ * holds what is made of them; or, where not even that is near, of a row. */
 static bool joins_rows(const KernelIr *kernel, const Nest *nest, Instr *instr) {
     int64_t length;
     int rows = 0;
+    bool value = instr->kind == SN_INSTR_CALL || instr->kind == SN_INSTR_CAST || instr->kind == SN_INSTR_LOAD;
     if (kernel->target->kind != SN_TARGET_CPU || nest->vector != SN_VECTOR_REDUCED || !instr->varying ||
-        instr->kind != SN_INSTR_CALL || instr->ready || !sn_dtype_is_float(instr->dtype) ||
-        instr->dtype == SN_F64)
+        !value || instr->ready || !sn_dtype_is_float(instr->dtype) || instr->dtype == SN_F64)
         return false;
-    if (!sn_dim_is(sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count), &length) ||
-        4 * length > kernel->target->l1_bytes / ROWS_IN_L1)
+    if (!sn_dim_is(sn_schedule_product(kernel->dims, &nest->reduced, nest->reduced.count), &length))
+        return false;
+    bool near = 4 * length <= kernel->target->l1_bytes / ROWS_IN_L1;
+    if (near ? instr->kind != SN_INSTR_CALL
+             : 4 * (length + local_scratch(nest)) > kernel->target->l2_bytes / ROWS_IN_L2 || !may_lag(nest))
         return false;
     unsigned char *seen = SN_ARRAY(kernel->arena, unsigned char, nest->instr.count);
     sn_instr_walk(nest, instr, seen, NULL, note_row, &rows);
-    return rows > 1;
+    return rows > near;
 }
 
 typedef bool Worth(const KernelIr *kernel, const Nest *nest, Instr *instr);

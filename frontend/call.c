@@ -14,6 +14,7 @@ enum {
     TYPE_FLOATS = 6,
     TYPE_INTS = 7,
     TYPE_STRINGS = 8,
+    TYPE_SPARSE_TENSOR = 11,
 };
 
 /* ---- failures ---- */
@@ -138,6 +139,16 @@ Tensor *sn_call_tensor(Call *call, const char *name) {
     Tensor *tensor = NULL;
     if (!proto) return NULL;
     sn_call_latch(call, sn_tensor_import(call->import->weights, proto, &tensor));
+    return sn_call_failed(call) ? NULL : tensor;
+}
+
+Tensor *sn_call_sparse_tensor(Call *call, const char *name, const Onnx__TensorProto **values) {
+    const Onnx__AttributeProto *found = attribute(call, name, TYPE_SPARSE_TENSOR);
+    Tensor *tensor = NULL;
+    if (!found) return NULL;
+    if (!found->sparse_tensor) return (void *)sn_call_invalid(call, "attribute \"%s\" has no tensor", name);
+    sn_call_latch(call, sn_tensor_import_sparse(call->import->weights, found->sparse_tensor, &tensor));
+    *values = found->sparse_tensor->values;
     return sn_call_failed(call) ? NULL : tensor;
 }
 

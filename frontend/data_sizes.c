@@ -38,9 +38,11 @@ Value *sn_call_element(Call *c, const Value *list, int i) {
     return as_type(c, reshaped(c, value, 0, NULL), SN_I64);
 }
 
-/* A number that may be negative is the difference of two sizes, one of which is 0. */
+/* A number that may be negative is the difference of two sizes, one of which is 0. The least number of 64 bits, which stands for
+ * "to the front", has no negative: it is raised. */
 static Dim signed_size(Call *c, Value *value) {
     Value *zero = sn_call_scalar(c, SN_I64, 0);
+    value = op_number(c, SN_OP_MAX, value, -0x1p62);
     Dim above = sn_call_size(c, op2(c, SN_OP_MAX, value, zero), "data", NULL);
     Dim below = sn_call_size(c, op2(c, SN_OP_MAX, op1(c, SN_OP_NEG, value), zero), "data", NULL);
     return sn_dim_sub(c->dims, above, below);

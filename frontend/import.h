@@ -32,10 +32,11 @@ typedef struct ImportRow {
 /* What a name of the file stands for. */
 typedef struct Binding {
     Value *value;
-    const Onnx__TensorProto *initializer; /* made a constant at its first use */
-    bool defined;                         /* else a node further down will */
-    bool unknown;                         /* made by a node that is not supported */
-    bool absent;                          /* an input of a function that its caller left out */
+    const Onnx__TensorProto *initializer;  /* made a constant at its first use */
+    const Onnx__SparseTensorProto *sparse; /* of a sparse one; then `initializer` is its values */
+    bool defined;                          /* else a node further down will */
+    bool unknown;                          /* made by a node that is not supported */
+    bool absent;                           /* an input of a function that its caller left out */
     const Narrow *narrow; /* what the value's bytes hold, where that is narrower than a byte */
 } Binding;
 
@@ -63,7 +64,8 @@ typedef struct Import {
     Map *used;                   /* names that a node reads or that are outputs */
     Scope *scope;
     const Caller *caller;
-    int64_t max_nodes; /* functions count each time they are called */
+    const LoadOptions *options; /* may be NULL */
+    int64_t max_nodes;          /* functions count each time they are called */
     int depth, node_index;
     int64_t draws; /* random nodes without a seed so far */
     int refused;   /* nodes and inputs that are not supported */
@@ -157,6 +159,8 @@ const int64_t *sn_call_int_list(Call *call, const char *name, int *count);
 const int64_t *sn_call_checked_list(Call *call, const char *name, int wanted, int64_t least);
 const Onnx__TensorProto *sn_call_tensor_proto(Call *call, const char *name);
 Tensor *sn_call_tensor(Call *call, const char *name);
+/* The dense form of a sparse tensor, and its values; NULL where there is none. */
+Tensor *sn_call_sparse_tensor(Call *call, const char *name, const Onnx__TensorProto **values);
 /* A list of floats or integers as a tensor, f32 or i64; NULL where there is none. */
 Tensor *sn_call_list_tensor(Call *call, const char *name, bool floats);
 Onnx__GraphProto *sn_call_graph(Call *call, const char *name);
@@ -198,7 +202,8 @@ Binding *sn_scope_find(const Import *import, const char *name);
 Status sn_scope_define(Import *import, const char *name, Binding **out);
 /* The names that nodes will make, not defined yet. */
 Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *nodes);
-/* An initializer that is an input too (files before IR version 4) is a default: here a constant. */
+/* An initializer that is an input too (of all, before IR version 4) is a default: here a constant, unless the options say
+ * that it is given. */
 Status sn_scope_initializers(Import *import, const Onnx__GraphProto *graph);
 /* The value of a name: an initializer becomes a constant when it is first asked for. *out is NULL for what
  * was not made because a node is not supported, and for what is absent. */

@@ -1,5 +1,6 @@
 /* Attention and RotaryEmbedding of opset 23 on. */
 #include "import_attention.h"
+#include "import_compose.h"
 
 #include <math.h>
 
@@ -83,23 +84,36 @@ static Value *whole_mask(Call *c, Value *mask, Dim keys) {
     return sn_build1(c->builder, SN_OP_PAD, &attr, mask);
 }
 
-/* Columns from length[b] on are hidden: length i64 [B]. */
-static Value *mask_padding(Call *c, Value *mask, Value *length, const Heads *heads) {
+/* Columns from length[b] on are hidden: length i64 [B]. The rows of a causal attention without a past are the last ones of
+ * these columns, so that row i sees columns up to i + length[b] - S; nothing else of it has to be causal then. */
+static Value *mask_padding(Call *c, Value *mask, Value *length, bool past, Heads *heads) {
     if (!length || sn_call_failed(c)) return mask;
     if (length->type.rank != 1) return sn_call_invalid(c, "lengths of rank %d", length->type.rank);
     Builder *b = c->builder;
     DType dtype = heads->q->type.dtype;
+    Dim rows = heads->q->type.dim[2];
     Value *column = sn_build_positions(b, length->type.dtype, heads->k->type.dim[2], 0);
-    Value *inside = sn_build2(b, SN_OP_LESS, NULL, column, sn_call_unsqueeze(c, length, 1, 3));
+    Value *end = sn_call_unsqueeze(c, length, 1, 3);
+    if (heads->causal && !past) {
+        Dim before = sn_dim_addc(c->dims, sn_dim_sub(c->dims, sn_dim(c->dims, 0), rows), 1);
+        Value *row = sn_build_positions(b, length->type.dtype, rows, 1);
+        end = sn_build2(b, SN_OP_ADD, NULL, end,
+                        sn_build_cast(b, sn_build_dims(b, 1, &before, true), length->type.dtype));
+        end = sn_build2(b, SN_OP_ADD, NULL, end, row);
+        heads->causal = false;
+    }
+    Value *inside = sn_build2(b, SN_OP_LESS, NULL, column, end);
     if (!mask) return inside;
     if (mask->type.dtype == SN_BOOL) return sn_build2(b, SN_OP_AND, NULL, mask, inside);
     return sn_build3(b, SN_OP_WHERE, NULL, inside, mask, sn_call_scalar(c, dtype, -INFINITY));
 }
 
-/* cap·tanh(x / cap) is the same for either sign of the cap. */
+/* cap·tanh(x / cap) is the same for either sign of the cap. A row that sees nothing is zero, which the text of opset 23 says
+ * since a correction, as that of later ones. */
 static Value *attention(Call *c, const Heads *heads) {
     AttrAttention attr = {.scale = heads->scale, .causal = heads->causal, .softcap = fabs(heads->softcap)};
     if (heads->causal) attr.offset = heads->offset;
+    attr.zero_rows = heads->mask != NULL;
     Value *input[4] = {heads->q, heads->k, heads->v, heads->mask};
     return sn_build(c->builder, SN_OP_ATTENTION, &attr, heads->mask ? 4 : 3, input);
 }
@@ -134,9 +148,58 @@ static void check_precision(Call *c) {
         sn_call_unsupported(c, "softmax_precision %lld", (long long)precision);
 }
 
+/* ---- the scores as an output ---- */
+
+/* Keys of each query head: [B, G, T, D] -> [B, H, T, D]. */
+static Value *spread_keys(Call *c, Value *k, Dim heads) {
+    if (sn_call_failed(c) || k->type.dim[1] == heads) return k;
+    Dim groups = k->type.dim[1], each = sn_dim_floordiv(c->dims, heads, groups);
+    Dim extent[5] = {k->type.dim[0], groups, each, k->type.dim[2], k->type.dim[3]};
+    k = expanded(c, sn_call_unsqueeze(c, k, 2, 1), 5, extent);
+    return reshaped(c, k, 4, (Dim[]){extent[0], heads, extent[3], extent[4]});
+}
+
+static Value *hidden_where(Call *c, Value *scores, Value *seen) {
+    return sn_call_failed(c) ? NULL
+                             : choose(c, seen, scores, sn_call_scalar(c, scores->type.dtype, -INFINITY));
+}
+
+static Value *masked_scores(Call *c, const Heads *heads, Value *scores) {
+    if (sn_call_failed(c)) return NULL;
+    Type type = scores->type;
+    if (heads->mask && heads->mask->type.dtype == SN_BOOL)
+        scores = hidden_where(c, scores, heads->mask);
+    else if (heads->mask)
+        scores = op2(c, SN_OP_ADD, scores, heads->mask);
+    if (!heads->causal) return scores;
+    Value *last =
+        op2(c, SN_OP_ADD, count_up(c, SN_I64, type.dim[2], 1), size_number(c, heads->offset, SN_I64));
+    return hidden_where(c, scores, op2(c, SN_OP_LESS_EQUAL, count_up(c, SN_I64, type.dim[3], 0), last));
+}
+
+/* What becomes of the products of queries and keys: as they are (0), capped (1), masked too (2), or their softmax (3), which
+ * is zero in rows that see nothing. */
+static Value *shown_scores(Call *c, const Heads *heads, int64_t mode) {
+    if (mode < 0 || mode > 3) return sn_call_invalid(c, "qk_matmul_output_mode is %lld", (long long)mode);
+    if (sn_call_failed(c)) return NULL;
+    DType dtype = heads->q->type.dtype;
+    Value *keys = sn_call_swap(c, spread_keys(c, heads->k, heads->q->type.dim[1]), 2, 3);
+    Value *scores = op2(c, SN_OP_MATMUL, op_number(c, SN_OP_MUL, heads->q, heads->scale), keys);
+    if (mode >= 1 && heads->softcap != 0) {
+        scores = op1(c, SN_OP_TANH, op_number(c, SN_OP_DIV, scores, heads->softcap));
+        scores = op_number(c, SN_OP_MUL, scores, heads->softcap);
+    }
+    if (mode >= 2) scores = masked_scores(c, heads, scores);
+    if (mode < 3 || sn_call_failed(c)) return scores;
+    Value *most = reduce_axis(c, SN_OP_REDUCE_MAX, scores, 3, true);
+    Value *part = sn_build1(c->builder, SN_OP_SOFTMAX, &(AttrAxis){3}, scores),
+          *zero = sn_call_scalar(c, dtype, 0);
+    return choose(c, op2(c, SN_OP_EQUAL, most, sn_call_scalar(c, dtype, -INFINITY)), zero, part);
+}
+
 Value *sn_import_attention(Call *c) {
     int64_t q_heads = sn_call_int(c, "q_num_heads", 0), kv_heads = sn_call_int(c, "kv_num_heads", 0);
-    sn_call_ignore(c, "qk_matmul_output_mode"); /* of output 3, which is not there */
+    int64_t shown = sn_call_int(c, "qk_matmul_output_mode", 0);
     check_precision(c);
     Value *past_key = sn_call_input(c, 4), *past_value = sn_call_input(c, 5);
     Heads heads = {
@@ -152,9 +215,10 @@ Value *sn_import_attention(Call *c) {
     if (sn_call_failed(c)) return NULL;
     if (past_key) heads.offset = past_key->type.rank == 4 ? past_key->type.dim[2] : heads.offset;
     heads.mask = whole_mask(c, sn_call_input(c, 3), heads.k->type.dim[2]);
-    heads.mask = mask_padding(c, heads.mask, sn_call_input(c, 6), &heads);
+    heads.mask = mask_padding(c, heads.mask, sn_call_input(c, 6), past_key, &heads);
     if (c->output_count > 1) c->output[1] = heads.k;
     if (c->output_count > 2) c->output[2] = heads.v;
+    if (sn_call_wants(c, 3)) c->output[3] = shown_scores(c, &heads, shown);
     Value *result = attention(c, &heads);
     if (sn_call_failed(c) || c->input[0]->type.rank == 4) return result;
     return sn_attention_join(c, result);

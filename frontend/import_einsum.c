@@ -1,12 +1,13 @@
 /* Einsum as transposes, reshapes, sums and one matrix product for each pair of operands, from the left. */
 #include "import.h"
+#include "view.h"
 
 #include <ctype.h>
 #include <string.h>
 
 enum { LETTERS = 52 };
 
-/* A tensor and the letter of each of its axes. */
+/* A tensor and the letter of each of its axes, different ones but in an operand as it is written. */
 typedef struct Term {
     Value *value;
     int rank;
@@ -32,8 +33,6 @@ static int letters_of(const char *at) {
 static void add_label(Call *c, Term *term, char label) {
     if (term->rank == SN_MAX_RANK)
         sn_call_unsupported(c, "more than %d labels", SN_MAX_RANK);
-    else if (find(term, label) >= 0)
-        sn_call_unsupported(c, "an operand with the same label twice");
     else
         term->label[term->rank++] = label;
 }
@@ -59,6 +58,29 @@ static const char *read_labels(Call *c, const char *at, int rank, Term *term) {
         }
     }
     return at;
+}
+
+/* Of axes with the same label only what has the same index on all of them counts: a view with that label once. */
+static void take_diagonal(Call *c, Term *term) {
+    if (sn_call_failed(c)) return;
+    Type type = term->value->type;
+    Arena *arena = c->import->graph->arena;
+    Dim *extent = SN_ARRAY(arena, Dim, type.rank), *index = SN_ARRAY(arena, Dim, type.rank);
+    Term once = {.value = term->value};
+    for (int k = 0; k < type.rank; k++) {
+        int known = find(&once, term->label[k]);
+        if (known < 0)
+            known = once.rank, extent[known] = type.dim[k], once.label[once.rank++] = term->label[k];
+        Status status =
+            sn_graph_check(c->import->graph, SN_CHECK_EQUAL, type.dim[k], extent[known], c->builder->origin);
+        if (status) sn_call_latch(c, sn_status_prefix(status, "a diagonal"));
+    }
+    if (once.rank == type.rank || sn_call_failed(c)) return;
+    Dim *axis = sn_view_axes(c->dims, arena, once.rank, extent);
+    for (int k = 0; k < type.rank; k++) index[k] = axis[find(&once, term->label[k])];
+    once.value =
+        sn_build1(c->builder, SN_OP_VIEW, &(AttrView){once.rank, extent, type.rank, index}, term->value);
+    *term = once;
 }
 
 /* How many axes the ellipsis of the operands has that has most. */
@@ -178,7 +200,8 @@ static void implicit_output(Call *c, const Term *term, int count, Term *out) {
     add_ellipsis(c, out, ellipsis_of(term, count));
     for (int label = 'A'; label <= 'z'; label++) {
         int uses = 0;
-        for (int k = 0; k < count; k++) uses += find(&term[k], (char)label) >= 0;
+        for (int k = 0; k < count; k++)
+            for (int i = 0; i < term[k].rank; i++) uses += term[k].label[i] == label;
         if (uses == 1 && !sn_call_failed(c)) add_label(c, out, (char)label);
     }
 }
@@ -197,6 +220,7 @@ static void check_output(Call *c, const Term *term, int count, const Term *out) 
         bool found = false;
         for (int k = 0; k < count; k++) found = found || find(&term[k], out->label[i]) >= 0;
         if (!found) sn_call_invalid(c, "a label of the result that no operand has");
+        if (find(out, out->label[i]) != i) sn_call_invalid(c, "a label that the result has twice");
     }
 }
 
@@ -212,11 +236,13 @@ Value *sn_import_einsum(Call *c) {
             sn_call_invalid(c, "operand %d has rank %d", k, c->input[k]->type.rank);
         if (k + 1 < count && *at++ != ',') return sn_call_invalid(c, "an equation of fewer operands");
     }
+    Term *given = SN_ARRAY(c->import->scratch, Term, count);
+    for (int k = 0; k < count; k++) given[k] = term[k], take_diagonal(c, &term[k]);
     if (sn_call_failed(c)) return NULL;
     if (at[0] == '-' && at[1] == '>')
         at = read_labels(c, at + 2, letters_of(at + 2) + ellipsis_of(term, count), &out);
     else
-        implicit_output(c, term, count, &out);
+        implicit_output(c, given, count, &out);
     if (*at) return sn_call_invalid(c, "an equation of more operands");
     check_output(c, term, count, &out);
     Term result = term[0];

@@ -1,14 +1,25 @@
-/* Loops whose number of turns is known: each turn's nodes are written out. */
+/* Loops: each turn's nodes are written out. Where a run decides which turn is the last one, all that there may
+ * be are computed, and those behind it change nothing. */
+#include "either.h"
 #include "import_compose.h"
 
-enum { MOST_TURNS = 1 << 16 }; /* the nodes that they make are counted anyway */
+enum {
+    MOST_TURNS = 1 << 16, /* the nodes that they make are counted anyway */
+    MOST_CHANCES = 1024,  /* turns of a loop that a run may end before */
+    MOST_DEPTH = 8        /* conditions of conditions */
+};
 
 /* One parameter or result of a body for each; a body says how many. */
 typedef struct Loop {
     Call *c;
     const Onnx__GraphProto *body;
+    Value *limit;      /* turns, where only a run knows how many of those below; or NULL */
+    Value *active;     /* whether this turn counts; NULL: it does */
+    Value *count;      /* turns that counted, since `active` is there */
+    int surely;        /* turns before */
     int carried, kept; /* values that go from turn to turn, and those of which each turn's is kept */
     Value **in, **out; /* of the body */
+    Value **left;      /* what the turns that counted have left of the carried values */
     struct {
         Value **at;
         int count, capacity;
@@ -20,6 +31,7 @@ static bool start_loop(Loop *loop, int carried, int kept) {
     loop->carried = carried, loop->kept = kept;
     loop->in = SN_ARRAY(scratch, Value *, loop->body->n_input + 1);
     loop->out = SN_ARRAY(scratch, Value *, loop->body->n_output + 1);
+    loop->left = SN_ARRAY(scratch, Value *, carried + 1);
     loop->list = sn_arena_alloc(scratch, sizeof *loop->list * (size_t)(kept + 1));
     for (int k = 0; k < kept; k++) loop->list[k].at = NULL, loop->list[k].count = loop->list[k].capacity = 0;
     return true;
@@ -53,11 +65,35 @@ static Value *stacked(Loop *loop, int k, int64_t axis, bool reverse) {
 
 /* ---- Loop ---- */
 
-static bool goes_on(Call *c, const Value *condition) {
-    double value = 1;
-    if (condition && !sn_value_is_splat(condition, &value))
-        sn_call_unsupported(c, "a condition that is only known in a run");
-    return value != 0 && !sn_call_failed(c);
+/* Another condition for a turn to count. */
+static void need(Loop *loop, Value *condition) {
+    Call *c = loop->c;
+    condition = reshaped(c, condition, 0, NULL);
+    loop->active = loop->active ? op2(c, SN_OP_AND, loop->active, condition) : condition;
+}
+
+/* Whether no run finds the condition true, as far as its conjunctions tell. */
+static bool is_never(const Value *condition, int depth) {
+    double value;
+    if (sn_value_is_splat(condition, &value)) return value == 0;
+    const Node *node = condition->producer;
+    if (!node || depth == 0) return false;
+    bool passes = node->op == SN_OP_VIEW || node->op == SN_OP_CAST, joins = node->op == SN_OP_AND;
+    return ((passes || joins) && is_never(node->input[0], depth - 1)) ||
+           (joins && is_never(node->input[1], depth - 1));
+}
+
+/* False where the loop has certainly ended, and after a failure. */
+static bool goes_on(Loop *loop, int64_t turn, Value *condition) {
+    Call *c = loop->c;
+    double value;
+    if (sn_call_failed(c) || (condition && is_never(condition, MOST_DEPTH))) return false;
+    if (turn == MOST_TURNS) return sn_call_unsupported(c, "more than %d turns", MOST_TURNS);
+    if (condition && !sn_value_is_splat(condition, &value)) need(loop, condition);
+    if (loop->active && turn >= MOST_CHANCES)
+        return sn_call_unsupported(c, "a condition that is only known in a run, with no end before turn %d",
+                                   MOST_CHANCES);
+    return !sn_call_failed(c);
 }
 
 static Value *turn_number(Call *c, int64_t turn) {
@@ -65,18 +101,71 @@ static Value *turn_number(Call *c, int64_t turn) {
     return sn_build_dims(c->builder, 1, &number, true);
 }
 
+/* A turn that may not count. It does not fail, and the next turn goes on from it, which does not count either then: so numbers
+ * that are known in each turn stay so. */
+static bool run_chance(Loop *loop) {
+    Call *c = loop->c;
+    Region *region = c->builder->region;
+    Node *before = region->last;
+    Value *one = as_type(c, loop->active, SN_I64);
+    int sizes = c->import->graph->sizes.count;
+    loop->count = loop->count ? op2(c, SN_OP_ADD, loop->count, one) : one;
+    if (sn_call_failed(c) || !run_body(loop, 1 + loop->carried)) return false;
+    if (c->import->graph->sizes.count > sizes)
+        return sn_call_unsupported(c, "sizes that depend on data, in a turn that a run may leave out");
+    if (!sn_either_guard(c, before ? before->next : region->first, loop->active)) return false;
+    for (int k = 0; k < loop->carried; k++)
+        if (sn_call_wants(c, k))
+            loop->left[k] = sn_either_choose(c, loop->active, loop->out[1 + k], loop->left[k]);
+    return !sn_call_failed(c);
+}
+
 static bool run_turns(Loop *loop, int64_t turns, Value *condition) {
     Call *c = loop->c;
     for (int64_t turn = 0; turn < turns; turn++) {
-        if (!goes_on(c, condition)) return !sn_call_failed(c);
-        if (turn == MOST_TURNS) return sn_call_unsupported(c, "more than %d turns", MOST_TURNS);
+        if (!goes_on(loop, turn, condition)) return !sn_call_failed(c);
         loop->in[0] = turn_number(c, turn);
         loop->in[1] = condition ? condition : sn_build_scalar(c->builder, SN_BOOL, 1);
-        if (sn_call_failed(c) || !run_body(loop, 1 + loop->carried)) return false;
+        if (loop->limit) need(loop, op2(c, SN_OP_LESS, loop->in[0], loop->limit));
+        if (!loop->active) loop->surely++;
+        if (sn_call_failed(c) || !(loop->active ? run_chance(loop) : run_body(loop, 1 + loop->carried)))
+            return false;
         condition = loop->out[0];
         for (int k = 0; k < loop->carried; k++) loop->in[2 + k] = loop->out[1 + k];
+        for (int k = 0; k < loop->carried && !loop->active; k++) loop->left[k] = loop->out[1 + k];
     }
     return true;
+}
+
+/* How many turns there are at most: a constant, a size with a bound, or a minimum with a constant. */
+static int64_t find_turns(Loop *loop) {
+    Call *c = loop->c;
+    Value *limit = sn_call_input(c, 0);
+    int64_t turns = INT64_MAX;
+    if (!limit) return turns;
+    limit = reshaped(c, limit, 0, NULL);
+    if (sn_call_failed(c)) return 0;
+    Dim known = sn_call_known_dim(c, limit);
+    if (known && sn_dim_is(known, &turns)) return turns;
+    loop->limit = as_type(c, limit, SN_I64);
+    if (known && sn_dim_upper(c->dims, known, &turns)) return turns;
+    const Node *node = limit->producer;
+    for (int k = 0; node && node->op == SN_OP_MIN && k < 2; k++) {
+        Dim bound = sn_call_known_dim(c, node->input[k]);
+        if (bound && sn_dim_is(bound, &turns)) return turns;
+    }
+    sn_call_unsupported(c, "a number of turns that is only known in a run, and has no bound");
+    return 0;
+}
+
+/* What was kept of the turns that counted. */
+static Value *kept_values(Loop *loop, int k) {
+    Call *c = loop->c;
+    Value *all = stacked(loop, k, 0, false);
+    if (!loop->count || sn_call_failed(c)) return all;
+    Value *count = op_number(c, SN_OP_ADD, loop->count, loop->surely);
+    Dim turns = sn_call_size(c, count, "turns", sn_dim(c->dims, loop->list[k].count));
+    return sliced(c, all, 0, sn_dim(c->dims, 0), turns);
 }
 
 Value *sn_import_loop(Call *c) {
@@ -85,22 +174,17 @@ Value *sn_import_loop(Call *c) {
     int carried = c->input_count > 2 ? c->input_count - 2 : 0, outputs = (int)loop.body->n_output;
     if ((int)loop.body->n_input != carried + 2 || outputs < 1 + carried || c->output_count != outputs - 1)
         return sn_call_invalid(c, "a body of %zu inputs and %d outputs", loop.body->n_input, outputs);
-    int64_t turns = INT64_MAX;
-    int count = 0;
-    const Value *limit = sn_call_input(c, 0);
-    const int64_t *given = limit ? sn_call_constants(c, limit, "number of turns", &count) : NULL;
+    int64_t turns = find_turns(&loop);
     if (sn_call_failed(c)) return NULL;
-    if (limit && count != 1) return sn_call_invalid(c, "%d numbers of turns", count);
-    if (given) turns = given[0];
     if (!start_loop(&loop, carried, outputs - 1 - carried)) return NULL;
     for (int k = 0; k < carried; k++) {
-        loop.in[2 + k] = c->input[2 + k];
+        loop.in[2 + k] = loop.left[k] = c->input[2 + k];
         if (!loop.in[2 + k]) return sn_call_invalid(c, "input %d is missing", 2 + k);
     }
     if (!run_turns(&loop, turns, sn_call_input(c, 1))) return NULL;
-    for (int k = 0; k < carried; k++) c->output[k] = loop.in[2 + k];
+    for (int k = 0; k < carried; k++) c->output[k] = loop.left[k];
     for (int k = 0; k < loop.kept; k++)
-        if (sn_call_wants(c, carried + k)) c->output[carried + k] = stacked(&loop, k, 0, false);
+        if (sn_call_wants(c, carried + k)) c->output[carried + k] = kept_values(&loop, k);
     return c->output[0];
 }
 

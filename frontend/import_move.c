@@ -7,8 +7,8 @@
 /* ---- slices ---- */
 
 /* A start or end as ONNX counts: from the axis's end where it is negative. An end that is 0 or less (as in
- * the last n elements, n symbolic) is held to be negative by a check; where the sign is open, an expression
- * decides. */
+ * the last n elements, n symbolic) is held to be negative by a check; where the sign is open, or data decide it, an
+ * expression does. */
 static Dim from_front(Call *c, Dim at, Dim extent) {
     Dims *dims = c->dims;
     Dim zero = sn_dim(dims, 0);
@@ -16,7 +16,7 @@ static Dim from_front(Call *c, Dim at, Dim extent) {
     if (sn_dim_is(at, &constant)) return constant < 0 ? sn_dim_add(dims, at, extent) : at;
     if (sn_dim_le(dims, zero, at)) return at;
     Dim moved = sn_dim_add(dims, at, extent);
-    if (sn_dim_le(dims, at, zero)) {
+    if (sn_dim_le(dims, at, zero) && !sn_call_from_data(c, at)) {
         Status status =
             sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, at, sn_dim(dims, -1), c->builder->origin);
         if (status) sn_call_latch(c, status);
@@ -205,7 +205,7 @@ Value *sn_import_pad_attribute(Call *c) {
 Value *sn_import_pad(Call *c) {
     int count, axis_count = 0;
     const char *mode = sn_call_string(c, "mode", "constant");
-    const Dim *pads = sn_call_dims(c, c->input[1], "pads", &count);
+    const Dim *pads = sn_call_signed_dims(c, c->input[1], "pads", &count);
     double value = sn_call_input(c, 2) ? sn_call_number(c, c->input[2], "padding value") : 0;
     const int64_t *axes = sn_call_input(c, 3) ? sn_call_constants(c, c->input[3], "axes", &axis_count) : NULL;
     if (sn_call_failed(c)) return NULL;

@@ -111,7 +111,7 @@ Value *sn_import_thresholded_relu(Call *c) {
     return sn_build3(c->builder, SN_OP_WHERE, NULL, above, x, sn_call_scalar(c, x->type.dtype, 0));
 }
 
-/* The mask says what was kept. */
+/* The mask says what was kept: without dropping it is all ones at every opset. */
 static Value *dropout(Call *c, AttrDropout attr) {
     Value *x = c->input[0];
     sn_call_ignore(c, "seed");
@@ -234,29 +234,85 @@ static Value *measured(Call *c, Value *value) {
     return sn_build_constant(c->builder, ((const AttrConstant *)node->attr)->tensor);
 }
 
-/* As it is without training: (x - mean)/√(variance + epsilon)·scale + bias, the factors of a channel put together. */
+/* What a batch normalization reads and measures. A part lies beside x: a number a channel, or, of opsets 7 and 8 that say so,
+ * one an element. */
+typedef struct Batch {
+    DType wide;
+    Value *x;                              /* in `wide` */
+    Value *scale, *bias, *mean, *variance; /* as they were given, in `wide` */
+    bool elements, training;
+    double momentum;
+} Batch;
+
+static Value *beside(Call *c, const Batch *batch, Value *part) {
+    if (sn_call_failed(c)) return NULL;
+    int rank = batch->x->type.rank;
+    if (!batch->elements) return by_channel(c, part, rank, batch->x->type.dim[1]);
+    if (part->type.rank != rank - 1) return sn_call_invalid(c, "statistics of rank %d", part->type.rank);
+    return part;
+}
+
+/* The mean over the batch, and over all places of a channel. */
+static Value *over_batch(Call *c, const Batch *batch, Value *x) {
+    int64_t axes[SN_MAX_RANK] = {0};
+    int count = 1;
+    for (int k = 2; !batch->elements && k < batch->x->type.rank; k++) axes[count++] = k;
+    return sn_call_reduce(c, SN_OP_REDUCE_MEAN, x, count, axes, false);
+}
+
+/* before·momentum + now·(1 - momentum), in the type of input k. */
+static void run_on(Call *c, const Batch *batch, int k, Value *before, Value *now) {
+    if (c->output_count <= k || sn_call_failed(c)) return;
+    Builder *b = c->builder;
+    before = sn_build2(b, SN_OP_MUL, NULL, before, sn_call_scalar(c, batch->wide, batch->momentum));
+    now = sn_build2(b, SN_OP_MUL, NULL, now, sn_call_scalar(c, batch->wide, 1 - batch->momentum));
+    Value *sum = sn_build2(b, SN_OP_ADD, NULL, before, now);
+    if (!sn_call_failed(c)) c->output[k] = sn_build_cast(b, sum, c->input[k + 2]->type.dtype);
+}
+
+/* Mean and variance of this very batch take the place of those given, and outputs say how these run on. */
+static void measure(Call *c, Batch *batch) {
+    Builder *b = c->builder;
+    Value *mean = over_batch(c, batch, batch->x);
+    Value *off = sn_build2(b, SN_OP_SUB, NULL, batch->x, beside(c, batch, mean));
+    Value *variance = over_batch(c, batch, sn_build2(b, SN_OP_MUL, NULL, off, off));
+    run_on(c, batch, 1, batch->mean, mean);
+    run_on(c, batch, 2, batch->variance, variance);
+    if (c->output_count > 3 && !sn_call_failed(c)) /* before opset 14 */
+        c->output[3] = sn_build_cast(b, mean, c->input[3]->type.dtype);
+    if (c->output_count > 4 && !sn_call_failed(c))
+        c->output[4] = sn_build_cast(b, variance, c->input[4]->type.dtype);
+    batch->mean = mean, batch->variance = variance;
+}
+
+/* (x - mean)/√(variance + epsilon)·scale + bias, the factors of a channel put together. Before opset 14 more outputs than
+ * the first one are what says that the statistics are the batch's. */
 Value *sn_import_batch_norm(Call *c) {
     Builder *b = c->builder;
     Value *x = c->input[0];
-    int rank = x->type.rank;
     double epsilon = sn_call_float(c, "epsilon", (double)1e-5f);
-    sn_call_ignore(c, "momentum");
-    if (sn_call_int(c, "training_mode", 0) != 0) return sn_call_unsupported(c, "training_mode");
-    if (sn_call_int(c, "spatial", 1) != 1) return sn_call_unsupported(c, "statistics of every element");
-    for (int k = 1; k < c->output_count; k++)
-        if (sn_call_wants(c, k)) return sn_call_unsupported(c, "outputs beside the first");
-    if (rank < 2) return sn_call_invalid(c, "an input of rank %d", rank);
-    DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
-    Value *part[4]; /* scale, bias, mean, variance */
-    for (int k = 0; k < 4; k++) {
-        Value *vector = k < 2 ? c->input[1 + k] : measured(c, c->input[1 + k]);
-        part[k] = by_channel(c, sn_build_cast(b, vector, wide), rank, x->type.dim[1]);
-    }
-    Value *spread = sn_build2(b, SN_OP_ADD, NULL, part[3], sn_call_scalar(c, wide, epsilon));
-    Value *factor = sn_build2(b, SN_OP_DIV, NULL, part[0], sn_build1(b, SN_OP_SQRT, NULL, spread));
-    Value *y = sn_build2(b, SN_OP_SUB, NULL, sn_build_cast(b, x, wide), part[2]);
-    y = sn_build2(b, SN_OP_ADD, NULL, sn_build2(b, SN_OP_MUL, NULL, y, factor), part[1]);
-    return sn_call_failed(c) ? NULL : sn_build_cast(b, y, dtype);
+    if (x->type.rank < 2) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
+    Batch batch = {.wide = x->type.dtype == SN_F64 ? SN_F64 : SN_F32};
+    batch.momentum = sn_call_float(c, "momentum", (double)0.9f);
+    batch.training = c->opset < 14 ? c->node->n_output > 1 : sn_call_int(c, "training_mode", 0) != 0;
+    batch.elements = sn_call_int(c, "spatial", 1) == 0;
+    batch.x = sn_build_cast(b, x, batch.wide);
+    batch.scale = sn_build_cast(b, c->input[1], batch.wide);
+    batch.bias = sn_build_cast(b, c->input[2], batch.wide);
+    batch.mean = sn_build_cast(b, measured(c, c->input[3]), batch.wide);
+    batch.variance = sn_build_cast(b, measured(c, c->input[4]), batch.wide);
+    if (!batch.training)
+        for (int k = 1; k < c->output_count; k++)
+            if (sn_call_wants(c, k)) return sn_call_invalid(c, "output %d without training_mode", k);
+    if (batch.training && !sn_call_failed(c)) measure(c, &batch);
+    Value *spread = sn_build2(b, SN_OP_ADD, NULL, beside(c, &batch, batch.variance),
+                              sn_call_scalar(c, batch.wide, epsilon));
+    Value *factor =
+        sn_build2(b, SN_OP_DIV, NULL, beside(c, &batch, batch.scale), sn_build1(b, SN_OP_SQRT, NULL, spread));
+    Value *y = sn_build2(b, SN_OP_SUB, NULL, batch.x, beside(c, &batch, batch.mean));
+    y = sn_build2(b, SN_OP_ADD, NULL, sn_build2(b, SN_OP_MUL, NULL, y, factor),
+                  beside(c, &batch, batch.bias));
+    return sn_call_failed(c) ? NULL : sn_build_cast(b, y, x->type.dtype);
 }
 
 /* [N, groups, everything else], each row brought to mean 0 and variance 1. */

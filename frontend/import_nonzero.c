@@ -1,16 +1,6 @@
 /* What a mask selects: lists whose length data decide. */
 #include "import_compose.h"
-
-/* The places of the elements that are true, in order: flags [T] of bool -> i64 [N]. */
-static Value *places(Call *c, Value *flags) {
-    if (sn_call_failed(c)) return NULL;
-    Value *one = as_type(c, flags, SN_I64);
-    Value *total = reduce_axis(c, SN_OP_REDUCE_SUM, one, 0, false);
-    Value *running = sn_build1(c->builder, SN_OP_CUMSUM, &(AttrScan){.axis = 0}, one);
-    if (sn_call_failed(c)) return NULL;
-    AttrScatter attr = {sn_call_size(c, total, "found", flags->type.dim[0])};
-    return sn_build1(c->builder, SN_OP_PLACES, &attr, running);
-}
+#include "order.h"
 
 /* Not zero, as a list. */
 static Value *flags_of(Call *c, Value *x) {
@@ -31,7 +21,7 @@ Value *sn_import_nonzero(Call *c) {
     double number;
     if (type.rank == 1 && sn_value_is_splat(x, &number) && number != 0) return all_places(c, type);
     if (type.rank == 0) return sn_call_unsupported(c, "a scalar");
-    Value *place = places(c, flags_of(c, x)), *index[SN_MAX_RANK];
+    Value *place = sn_call_places(c, flags_of(c, x)), *index[SN_MAX_RANK];
     for (int k = type.rank - 1; k >= 0; k--) {
         Value *extent = size_number(c, type.dim[k], SN_I64);
         index[k] = sn_call_unsqueeze(c, k ? op2(c, SN_OP_MOD, place, extent) : place, 0, 1);
@@ -53,5 +43,5 @@ Value *sn_import_compress(Call *c) {
     Status status = sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, condition->type.dim[0],
                                    x->type.dim[axis], c->builder->origin);
     if (status) return sn_call_latch(c, sn_status_prefix(status, "the condition"));
-    return gathered(c, x, places(c, condition), axis);
+    return gathered(c, x, sn_call_places(c, condition), axis);
 }

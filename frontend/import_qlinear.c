@@ -33,9 +33,9 @@ Value *sn_import_qlinear_unary(Call *c) {
 Value *sn_import_qlinear_global_pool(Call *c) {
     int64_t axes[SN_MAX_RANK];
     int count = c->input[0]->type.rank - 2;
-    if (sn_call_int(c, "channels_last", 0) != 0) return sn_call_unsupported(c, "channels_last");
+    bool last = sn_call_int(c, "channels_last", 0) != 0;
     if (count < 1) return sn_call_invalid(c, "an input of rank %d", count + 2);
-    for (int k = 0; k < count; k++) axes[k] = 2 + k;
+    for (int k = 0; k < count; k++) axes[k] = last ? 1 + k : 2 + k;
     return closed_by(c, sn_call_reduce(c, SN_OP_REDUCE_MEAN, number_at(c, 0), count, axes, true), 3);
 }
 
@@ -61,13 +61,30 @@ Value *sn_import_qlinear_where(Call *c) {
     return closed_by(c, y, 7);
 }
 
+/* [N, D..., C] as [N, C, D...], or the other way round. */
+static Value *move_channels(Call *c, Value *x, bool to_last) {
+    int order[SN_MAX_RANK] = {0}, rank = sn_call_failed(c) ? 0 : x->type.rank;
+    if (rank < 2) return x;
+    for (int k = 1; k < rank; k++) order[k] = to_last ? 1 + k % (rank - 1) : k == 1 ? rank - 1 : k - 1;
+    return transposed(c, x, order);
+}
+
+/* onnxruntime adds the zero point before it rounds, to f32: 2.5000001 above a zero point of 128 is 130. Its other operators
+ * round the ratio itself. */
 Value *sn_import_qlinear_average_pool(Call *c) {
-    Value *q = c->input[0];
-    if (sn_call_int(c, "channels_last", 0) != 0) return sn_call_unsupported(c, "channels_last");
-    c->input[0] = number_at(c, 0);
+    Value *q = c->input[0], *x = number_at(c, 0);
+    bool last = sn_call_int(c, "channels_last", 0) != 0;
+    c->input[0] = last ? move_channels(c, x, false) : x;
     Value *y = sn_call_failed(c) ? NULL : sn_import_average_pool(c);
     c->input[0] = q;
-    return closed_by(c, y, 3);
+    if (last) y = move_channels(c, y, true);
+    if (sn_call_failed(c)) return NULL;
+    Value *scale = sn_quant_spread(c, c->input[3], y->type, 0, 0),
+          *zero = sn_quant_spread(c, sn_call_input(c, 4), y->type, 0, 0);
+    if (sn_call_failed(c)) return NULL;
+    Value *ratio = op2(c, SN_OP_DIV, y, as_type(c, scale, SN_F32));
+    if (zero) ratio = op2(c, SN_OP_ADD, ratio, as_type(c, zero, SN_F32));
+    return sn_quant_close(c, ratio, NULL, zero ? zero->type.dtype : q->type.dtype, NULL);
 }
 
 Value *sn_import_qlinear_reduce_mean(Call *c) {

@@ -1,4 +1,5 @@
 /* Grids of points, and samples of a tensor at such points. */
+#include "import_sample.h"
 #include "import_compose.h"
 
 #include <math.h>
@@ -56,8 +57,7 @@ typedef struct Sampler {
     const Dim *extent;
 } Sampler;
 
-/* Between 0 and `top`; of what is no number, 0: such a point has no neighbours that count, and is no failure. */
-static Value *at_most(Call *c, Value *x, Value *top) {
+Value *sn_sample_at_most(Call *c, Value *x, Value *top) {
     if (sn_call_failed(c)) return NULL;
     Value *zero = sn_call_scalar(c, x->type.dtype, 0), *inside = op2(c, SN_OP_MIN, x, top);
     return choose(c, op2(c, SN_OP_LESS, zero, inside), inside, zero);
@@ -85,7 +85,7 @@ static Value *taken_from(Call *c, const Sampler *s, Value *index, int axis, Valu
     if (s->beyond == ZEROS)
         *live = op2(c, SN_OP_AND, op2(c, SN_OP_LESS_EQUAL, sn_call_scalar(c, s->x->type.dtype, 0), index),
                     op2(c, SN_OP_LESS_EQUAL, index, top));
-    return as_type(c, at_most(c, index, top), SN_I64);
+    return as_type(c, sn_sample_at_most(c, index, top), SN_I64);
 }
 
 /* The weights of the four neighbours of a point `t` behind the second one. Keys (1981), a = -0.75. */
@@ -154,7 +154,7 @@ static Value *sampled(Call *c, const Sampler *s, Value *grid) {
         else
             at = op_number(c, SN_OP_SUB, op_number(c, SN_OP_MUL, op2(c, SN_OP_MUL, at, n), 0.5), 0.5);
         if (s->taps != 4 && s->beyond == REFLECTION) at = reflected(c, at, s->extent[axis], s->corners);
-        if (s->taps != 4 && s->beyond != ZEROS) at = at_most(c, at, op_number(c, SN_OP_SUB, n, 1));
+        if (s->taps != 4 && s->beyond != ZEROS) at = sn_sample_at_most(c, at, op_number(c, SN_OP_SUB, n, 1));
         side[axis] = side_of(c, s, at, axis);
     }
     do {

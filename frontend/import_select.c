@@ -1,5 +1,8 @@
 /* Operators that compare positions: unit matrices, one-hot vectors, the largest elements. */
-#include "import.h"
+#include "import_compose.h"
+#include "order.h"
+
+enum { MOST_COMPARED = 64 /* elements of a row that are all compared with one another */ };
 
 /* 0, 1, ... along an axis that has `after` axes behind it. */
 static Value *positions(Call *c, Dim extent, int after) {
@@ -65,10 +68,31 @@ static Value *pick(Call *c, Value *hit, Value *x) {
     return sn_call_reduce(c, SN_OP_REDUCE_SUM, one, 1, axes, false);
 }
 
-/* The rank of every element is the number of those that come before it, by n² comparisons in one kernel: rows are
- * short (experts, beams) where models of this kind need them, and nothing has to be sorted. */
-Value *sn_import_top_k(Call *c) {
+/* The first k of the last axis of x, and their places. The rank of every element is the number of those that come before it,
+ * by n² comparisons in one kernel: rows are short (experts, beams) where most models need them. */
+static Value *first_of_few(Call *c, Value *x, Dim k, bool largest, Value **places) {
     Builder *b = c->builder;
+    int rank = x->type.rank, last = rank - 1;
+    Dim n = x->type.dim[last];
+    Value *across = sn_call_unsqueeze(c, x, last, 1), *down = sn_call_unsqueeze(c, x, rank, 1);
+    Value *before = comes_before(c, across, down, positions(c, n, 0), positions(c, n, 1), largest);
+    if (sn_call_failed(c)) return NULL;
+    Value *place =
+        sn_call_reduce(c, SN_OP_REDUCE_SUM, sn_build_cast(b, before, SN_I64), 1, (int64_t[]){rank}, false);
+    Value *hit = sn_call_failed(c) ? NULL
+                                   : sn_build2(b, SN_OP_EQUAL, NULL, sn_call_unsqueeze(c, place, last, 1),
+                                               positions(c, k, 1));
+    *places = pick(c, hit, positions(c, n, 0));
+    return pick(c, hit, across);
+}
+
+/* The same of many. */
+static Value *first_of_many(Call *c, Value *x, Dim k, bool largest, Value **places) {
+    *places = sn_call_top(c, x, k, largest);
+    return sn_build2(c->builder, SN_OP_GATHER_ELEMENTS, &(AttrAxis){x->type.rank - 1}, x, *places);
+}
+
+Value *sn_import_top_k(Call *c) {
     Value *x = c->input[0];
     int rank = x->type.rank, last = rank - 1, axis = sn_call_axis(c, sn_call_int(c, "axis", -1), rank);
     bool largest = sn_call_int(c, "largest", 1) != 0;
@@ -79,19 +103,12 @@ Value *sn_import_top_k(Call *c) {
     x = axis == last ? x : sn_call_swap(c, x, axis, last);
     if (sn_call_failed(c)) return NULL;
     Dim n = x->type.dim[last];
-    Status status = sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, k, n, b->origin);
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, k, n, c->builder->origin);
     if (status) return sn_call_latch(c, sn_status_prefix(status, "K"));
-    Value *across = sn_call_unsqueeze(c, x, last, 1), *down = sn_call_unsqueeze(c, x, rank, 1);
-    Value *before = comes_before(c, across, down, positions(c, n, 0), positions(c, n, 1), largest);
-    if (sn_call_failed(c)) return NULL;
-    Value *place =
-        sn_call_reduce(c, SN_OP_REDUCE_SUM, sn_build_cast(b, before, SN_I64), 1, (int64_t[]){rank}, false);
-    Value *hit = sn_call_failed(c) ? NULL
-                                   : sn_build2(b, SN_OP_EQUAL, NULL, sn_call_unsqueeze(c, place, last, 1),
-                                               positions(c, k, 1));
-    Value *values = pick(c, hit, across), *indices = pick(c, hit, positions(c, n, 0));
+    bool few = sn_dim_le(c->dims, n, sn_dim(c->dims, MOST_COMPARED));
+    Value *places, *values = (few ? first_of_few : first_of_many)(c, x, k, largest, &places);
     if (axis != last)
-        values = sn_call_swap(c, values, axis, last), indices = sn_call_swap(c, indices, axis, last);
-    if (c->output_count > 1) c->output[1] = indices;
+        values = sn_call_swap(c, values, axis, last), places = sn_call_swap(c, places, axis, last);
+    if (c->output_count > 1) c->output[1] = places;
     return values;
 }

@@ -9,6 +9,7 @@
 Value *sn_import_constant(Call *c) {
     const Onnx__TensorProto *proto = sn_call_tensor_proto(c, "value");
     Tensor *tensor = sn_call_tensor(c, "value");
+    if (!tensor) tensor = sn_call_sparse_tensor(c, "sparse_value", &proto);
     if (!tensor) tensor = sn_call_list_tensor(c, "value_floats", true);
     if (!tensor) tensor = sn_call_list_tensor(c, "value_ints", false);
     if (sn_call_failed(c)) return NULL;
@@ -86,16 +87,31 @@ static Value *fractional_range(Call *c, DType dtype) {
     return sn_build2(c->builder, SN_OP_ADD, NULL, offset, sn_call_scalar(c, dtype, start));
 }
 
-/* At a run: as many as data say, by the same rule. A delta of 0 is a fault. */
+/* The same number of whole bounds that a run computes: 1 and how often delta fits into what is left of the span when it is one
+ * shorter, where both have one sign. A delta of 0 is a fault. */
+static Value *whole_steps(Call *c, Value *span, Value *delta) {
+    Value *sign = op1(c, SN_OP_SIGN, delta);
+    Value *more = op2(c, SN_OP_DIV, op2(c, SN_OP_SUB, span, sign), delta);
+    Value *any = op2(c, SN_OP_EQUAL, op1(c, SN_OP_SIGN, span), sign);
+    return choose(c, any, op_number(c, SN_OP_ADD, more, 1), sn_call_scalar(c, SN_I64, 0));
+}
+
+/* And of floats, where a NaN is a fault, too, and infinitely many are more than any memory has. */
+static Value *float_steps(Call *c, Value *span, Value *delta) {
+    Value *none = op_number(c, SN_OP_EQUAL, delta, 0);
+    Value *count = op2(c, SN_OP_DIV, span, choose(c, none, sn_call_scalar(c, SN_F64, NAN), delta));
+    count = op_number(c, SN_OP_MAX, op1(c, SN_OP_CEIL, count), 0);
+    return as_type(c, op_number(c, SN_OP_MIN, count, 0x1p62), SN_I64);
+}
+
+/* At a run: as many as data say. */
 static Value *data_range(Call *c, DType dtype) {
     bool whole = !sn_dtype_is_float(dtype);
     DType wide = whole ? SN_I64 : SN_F64;
     Value *start = as_type(c, c->input[0], wide), *limit = as_type(c, c->input[1], wide),
           *delta = as_type(c, c->input[2], wide), *span = op2(c, SN_OP_SUB, limit, start);
-    if (whole) span = op2(c, SN_OP_SUB, op2(c, SN_OP_ADD, span, delta), op1(c, SN_OP_SIGN, delta));
-    Value *count = op2(c, SN_OP_DIV, span, delta);
-    if (!whole) count = as_type(c, op1(c, SN_OP_CEIL, count), SN_I64);
-    Dim extent = sn_call_size(c, op_number(c, SN_OP_MAX, count, 0), "range", NULL);
+    Value *count = whole ? whole_steps(c, span, delta) : float_steps(c, span, delta);
+    Dim extent = sn_call_size(c, count, "range", NULL);
     Value *offset = op2(c, SN_OP_MUL, count_up(c, dtype, extent, 0), c->input[2]);
     return op2(c, SN_OP_ADD, offset, c->input[0]);
 }
@@ -142,6 +158,14 @@ static Dim missing_extent(Call *c, Type type, int rank, const Dim *extent, int m
     return sn_dim_floordiv(c->dims, total, others);
 }
 
+/* An extent that is asked for, or where that is 0 the input's. */
+static Value *zero_copies(Call *c, Value *asked, Dim extent) {
+    Value *own = size_number(c, extent, SN_I64);
+    if (sn_call_failed(c)) return asked;
+    if (asked->known) return sn_dim_equals(asked->known[0], 0) ? own : asked;
+    return choose(c, op_number(c, SN_OP_EQUAL, asked, 0), own, asked);
+}
+
 /* The extents of a list that a run computes: what is 0 or -1 there is worked out by the run, too. */
 static const Dim *data_shape(Call *c, const Value *shape, bool keep_zero, int *rank) {
     Type type = c->input[0]->type;
@@ -153,16 +177,18 @@ static const Dim *data_shape(Call *c, const Value *shape, bool keep_zero, int *r
     }
     Dim *extent = SN_ARRAY(c->import->scratch, Dim, count);
     Value *asked[SN_MAX_RANK], *minus = sn_call_scalar(c, SN_I64, -1), *one = sn_call_scalar(c, SN_I64, 1);
-    Value *others = one;
+    Value *others = one, *complete = one; /* 0 where one of them is -1 */
     for (int k = 0; k < count && !sn_call_failed(c); k++) {
         asked[k] = sn_call_element(c, shape, k);
-        if (!keep_zero && k < type.rank && !sn_call_failed(c) && !asked[k]->known)
-            asked[k] = choose(c, op_number(c, SN_OP_EQUAL, asked[k], 0), size_number(c, type.dim[k], SN_I64),
-                              asked[k]);
-        others = op2(c, SN_OP_MUL, others, choose(c, op2(c, SN_OP_EQUAL, asked[k], minus), one, asked[k]));
+        if (sn_call_failed(c)) break;
+        if (!keep_zero && k < type.rank) asked[k] = zero_copies(c, asked[k], type.dim[k]);
+        Value *missing = op2(c, SN_OP_EQUAL, asked[k], minus);
+        others = op2(c, SN_OP_MUL, others, choose(c, missing, one, asked[k]));
+        complete = choose(c, missing, sn_call_scalar(c, SN_I64, 0), complete);
     }
+    /* What is left beside an extent of 0 is a fault. */
     Value *left = op2(c, SN_OP_DIV, size_number(c, sn_type_count(c->dims, type), SN_I64),
-                      op_number(c, SN_OP_MAX, others, 1));
+                      op2(c, SN_OP_MAX, others, complete));
     for (int k = 0; k < count && !sn_call_failed(c); k++) {
         bool known = asked[k]->known;
         extent[k] = known ? asked[k]->known[0]

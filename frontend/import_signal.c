@@ -33,19 +33,28 @@ Value *sn_import_cosine_window(Call *c) {
 
 typedef struct Transform {
     int axis;
-    Dim length, results;
-    bool inverse;
+    Dim length, given, results; /* of the transform; elements that are read, and made */
+    bool inverse, half;         /* half: of an inverse, the given ones are the first half of a spectrum */
 } Transform;
 
-/* [length, results]: cos or sin of 2πnk/length. The product is reduced before it is rounded. */
-static Value *waves(Call *c, const Transform *t, OpCode function, DType dtype) {
-    Value *n = count_up(c, SN_I64, t->length, 1), *k = count_up(c, SN_I64, t->results, 0);
-    Value *turn = op2(c, SN_OP_MOD, op2(c, SN_OP_MUL, n, k), size_number(c, t->length, SN_I64));
-    Value *part = op2(c, SN_OP_DIV, as_type(c, turn, SN_F64), size_number(c, t->length, SN_F64));
-    return as_type(c, op1(c, function, op_number(c, SN_OP_MUL, part, 2 * M_PI)), dtype);
+/* Of a spectrum's first half all stand for themselves and their conjugates, but for the first one and, of an even length,
+ * the last one. */
+static Value *twice_inside(Call *c, const Transform *t, Value *wave) {
+    Value *n = count_up(c, SN_I64, t->given, 1), *length = size_number(c, t->length, SN_I64);
+    Value *mirror = op2(c, SN_OP_MOD, op2(c, SN_OP_SUB, length, n), length);
+    return choose(c, op2(c, SN_OP_EQUAL, n, mirror), wave, op_number(c, SN_OP_MUL, wave, 2));
 }
 
-/* The real (0) or imaginary (1) part, its signal axis the last one and of the transform's length. */
+/* [given, results]: cos or sin of 2πnk/length. The product is reduced before it is rounded. */
+static Value *waves(Call *c, const Transform *t, OpCode function, DType dtype) {
+    Value *n = count_up(c, SN_I64, t->given, 1), *k = count_up(c, SN_I64, t->results, 0);
+    Value *turn = op2(c, SN_OP_MOD, op2(c, SN_OP_MUL, n, k), size_number(c, t->length, SN_I64));
+    Value *part = op2(c, SN_OP_DIV, as_type(c, turn, SN_F64), size_number(c, t->length, SN_F64));
+    Value *wave = op1(c, function, op_number(c, SN_OP_MUL, part, 2 * M_PI));
+    return as_type(c, t->half ? twice_inside(c, t, wave) : wave, dtype);
+}
+
+/* The real (0) or imaginary (1) part, its signal axis the last one and of as many elements as are read. */
 static Value *part_of(Call *c, Value *x, int part, const Transform *t) {
     if (sn_call_failed(c)) return NULL;
     int rank = x->type.rank - 1;
@@ -53,8 +62,8 @@ static Value *part_of(Call *c, Value *x, int part, const Transform *t) {
     x = sn_call_failed(c) ? NULL : reshaped(c, x, rank, x->type.dim);
     if (t->axis != rank - 1) x = sn_call_swap(c, x, t->axis, rank - 1);
     if (sn_call_failed(c)) return NULL;
-    Dim zero = sn_dim(c->dims, 0), more = sn_dim_sub(c->dims, t->length, x->type.dim[rank - 1]);
-    if (sn_dim_le(c->dims, more, zero)) return sliced(c, x, rank - 1, zero, t->length);
+    Dim zero = sn_dim(c->dims, 0), more = sn_dim_sub(c->dims, t->given, x->type.dim[rank - 1]);
+    if (sn_dim_le(c->dims, more, zero)) return sliced(c, x, rank - 1, zero, t->given);
     Dim before[SN_MAX_RANK], after[SN_MAX_RANK];
     for (int k = 0; k < rank; k++) before[k] = zero, after[k] = k == rank - 1 ? more : zero;
     return sn_build1(c->builder, SN_OP_PAD, &(AttrPad){rank, before, after, 0}, x);
@@ -74,12 +83,12 @@ static Value *transform(Call *c, Value *x, const Transform *t) {
         part[0] = op2(c, SN_OP_SUB, part[0], op2(c, SN_OP_MATMUL, imaginary, sine));
         part[1] = op2(c, SN_OP_ADD, part[1], op2(c, SN_OP_MATMUL, imaginary, cosine));
     }
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < (t->half ? 1 : 2); k++) { /* what half a spectrum is of is real */
         if (t->inverse) part[k] = op2(c, SN_OP_DIV, part[k], size_number(c, t->length, wide));
         if (t->axis != rank - 1) part[k] = sn_call_swap(c, part[k], t->axis, rank - 1);
         part[k] = sn_call_unsqueeze(c, part[k], rank, 1);
     }
-    return as_type(c, joined(c, rank, 2, part), dtype);
+    return as_type(c, joined(c, rank, t->half ? 1 : 2, part), dtype);
 }
 
 /* As products with matrices of cosines and sines: signals are short. The parameter: the axis is an attribute. */
@@ -97,14 +106,18 @@ Value *sn_import_dft(Call *c) {
     if (!sn_dim_is(x->type.dim[rank], &parts))
         return sn_call_unsupported(c, "numbers not known to be complex");
     if (parts != 1 && parts != 2) return sn_call_invalid(c, "numbers of %lld parts", (long long)parts);
-    if (onesided && (t.inverse || parts == 2))
-        return sn_call_unsupported(c, "a transform of half a spectrum");
-    t.length = sn_call_input(c, 1) ? sn_call_dim(c, c->input[1], "length") : x->type.dim[t.axis];
-    Dim two = sn_dim(c->dims, 2);
-    t.results = onesided ? sn_dim_addc(c->dims, sn_dim_floordiv(c->dims, t.length, two), 1) : t.length;
+    if (onesided && !t.inverse && parts == 2)
+        return sn_call_unsupported(c, "half the spectrum of complex numbers");
+    if (onesided && t.inverse && parts == 1) return sn_call_invalid(c, "half a spectrum of real numbers");
+    t.half = onesided && t.inverse;
+    Dim extent = x->type.dim[t.axis], two = sn_dim(c->dims, 2);
+    Dim whole = t.half ? sn_dim_mul(c->dims, sn_dim_addc(c->dims, extent, -1), two) : extent;
+    t.length = sn_call_input(c, 1) ? sn_call_dim(c, c->input[1], "length") : whole;
     if (sn_call_failed(c)) return NULL;
-    if (!sn_dim_le(c->dims, t.length, x->type.dim[t.axis]) &&
-        !sn_dim_le(c->dims, x->type.dim[t.axis], t.length))
+    Dim half = sn_dim_addc(c->dims, sn_dim_floordiv(c->dims, t.length, two), 1);
+    t.results = onesided && !t.inverse ? half : t.length;
+    t.given = !t.half ? t.length : t.length == whole ? extent : half;
+    if (!sn_dim_le(c->dims, t.given, extent) && !sn_dim_le(c->dims, extent, t.given))
         return sn_call_unsupported(c, "a length not known to be shorter or longer than the signal");
     return transform(c, x, &t);
 }
@@ -149,6 +162,6 @@ Value *sn_import_stft(Call *c) {
     Value *frames = frames_of(c, x, step, length);
     if (frames && window) frames = op2(c, SN_OP_MUL, frames, sn_call_unsqueeze(c, window, 1, 1));
     Dim half = sn_dim_addc(c->dims, sn_dim_floordiv(c->dims, length, sn_dim(c->dims, 2)), 1);
-    Transform t = {.axis = 2, .length = length, .results = onesided ? half : length};
+    Transform t = {.axis = 2, .length = length, .given = length, .results = onesided ? half : length};
     return sn_call_failed(c) ? NULL : transform(c, frames, &t);
 }

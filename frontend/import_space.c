@@ -6,11 +6,15 @@
 
 /* ---- blocks ---- */
 
+/* An extent that is not known to be a multiple is checked by each run. */
 static Dim divided(Call *c, Dim extent, int64_t by) {
-    Dim quotient;
-    if (sn_dim_divides(c->dims, sn_dim(c->dims, by), extent, &quotient)) return quotient;
-    sn_call_unsupported(c, "an extent that is not known to be a multiple of %lld", (long long)by);
-    return extent;
+    Dim quotient, size = sn_dim(c->dims, by);
+    if (sn_dim_divides(c->dims, size, extent, &quotient)) return quotient;
+    quotient = sn_dim_floordiv(c->dims, extent, size);
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, sn_dim_mul(c->dims, quotient, size),
+                                   extent, c->builder->origin);
+    if (status) sn_call_latch(c, sn_status_prefix(status, "blocks"));
+    return quotient;
 }
 
 static int64_t block_size(Call *c) {

@@ -1,24 +1,9 @@
 /* Windows that slide over the spatial axes of an [N, C, D...] tensor: convolutions as matrix products, and pools.
  *
  * The windows are a view [N, C, position..., element...] of the padded input; nothing is copied where a kernel reads it. */
-#include "import.h"
+#include "import_window.h"
 
 #include <math.h>
-
-enum { MOST_SPATIAL = (SN_MAX_RANK - 3) / 2 }; /* as many positions, elements, batch, group and channel */
-
-/* One spatial axis. */
-typedef struct Slide {
-    int64_t kernel, stride, dilation;
-    Dim before, after; /* padding */
-    Dim count;         /* positions */
-    Dim beyond; /* elements past the padding that the last position reaches when counts are rounded up */
-} Slide;
-
-typedef struct Windows {
-    int spatial;
-    Slide axis[MOST_SPATIAL];
-} Windows;
 
 /* ---- attributes ---- */
 
@@ -59,7 +44,7 @@ static bool read_windows(Call *c, const Value *x, const int64_t *kernel, bool ce
     *w = (Windows){.spatial = x->type.rank - 2};
     int n = w->spatial;
     if (n < 1) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
-    if (n > MOST_SPATIAL) return sn_call_unsupported(c, "%d spatial axes", n);
+    if (n > SN_WINDOW_AXES) return sn_call_unsupported(c, "%d spatial axes", n);
     const char *how = sn_call_string(c, "auto_pad", "NOTSET");
     const int64_t *shape = sn_call_checked_list(c, "kernel_shape", n, 1),
                   *pads = sn_call_checked_list(c, "pads", 2 * n, 0);
@@ -128,7 +113,7 @@ static Value *windows_of(Call *c, Value *x, const Windows *w) {
 
 /* The elements of each window put together by a reduction: [N, C, position...]. */
 static Value *reduce_windows(Call *c, OpCode op, Value *windows, int spatial) {
-    int64_t axes[MOST_SPATIAL];
+    int64_t axes[SN_WINDOW_AXES];
     for (int k = 0; k < spatial; k++) axes[k] = 2 + spatial + k;
     return sn_call_reduce(c, op, windows, spatial, axes, false);
 }
@@ -218,19 +203,27 @@ static bool read_conv(Call *c, Value *x, Value *weight, Conv *conv) {
     return read_windows(c, x, kernel, false, &conv->windows);
 }
 
-Value *sn_call_conv(Call *c, Value *x, Value *weight, Value *bias) {
+static Value *plain_windows(Call *c, Value *x, const Windows *w) {
+    return windows_of(c, padded(c, x, w, false, 0), w);
+}
+
+Value *sn_call_conv_of(Call *c, Value *x, Value *weight, Value *bias, WindowRule rule) {
     Conv conv;
     if (!read_conv(c, x, weight, &conv)) return NULL;
     const Windows *w = &conv.windows;
     Dim extent[SN_MAX_RANK] = {x->type.dim[0], conv.filters};
     for (int k = 0; k < w->spatial; k++) extent[2 + k] = w->axis[k].count;
-    Value *windows = windows_of(c, padded(c, x, w, false, 0), w);
+    Value *windows = rule(c, x, w);
     bool alone = sn_dim_equals(conv.channels, 1) && sn_dim_equals(conv.filters, conv.groups);
     Value *y = alone && conv.groups > 1 ? depthwise(c, &conv, windows) : as_product(c, &conv, windows);
     if (bias && sn_call_failed(c)) return NULL;
     if (bias) bias = sn_call_unsqueeze(c, bias, 1, y->type.rank - 2);
     if (bias) y = sn_build2(c->builder, SN_OP_ADD, NULL, y, bias);
     return y ? sn_build_reshape(c->builder, y, 2 + w->spatial, extent) : NULL;
+}
+
+Value *sn_call_conv(Call *c, Value *x, Value *weight, Value *bias) {
+    return sn_call_conv_of(c, x, weight, bias, plain_windows);
 }
 
 Value *sn_import_conv(Call *c) {
@@ -245,16 +238,95 @@ static double least_of(DType dtype) {
     return dtype == SN_I8 ? INT8_MIN : dtype == SN_U8 ? 0 : INT32_MIN;
 }
 
+/* Each element's number in x, counted row by row or, with `columns`, with the first spatial axis of a plane fastest. */
+static Value *numbered(Call *c, const Value *x, bool columns) {
+    int rank = x->type.rank, order[SN_MAX_RANK];
+    Dim extent[SN_MAX_RANK];
+    for (int k = 0; k < rank; k++) {
+        order[k] = columns && k >= 2 ? rank + 1 - k : k;
+        extent[k] = x->type.dim[order[k]];
+    }
+    Value *number = sn_build_positions(c->builder, SN_I64, sn_type_count(c->dims, x->type), 0);
+    number = number ? sn_build_reshape(c->builder, number, rank, extent) : NULL;
+    return number ? sn_build_transpose(c->builder, number, order) : NULL;
+}
+
+/* Where in x the maximum of each window is, the first one; a NaN is a maximum. */
+static Value *places_of(Call *c, const Value *x, const Windows *w, Value *windows, Value *most) {
+    Builder *b = c->builder;
+    const double nowhere = 0x1p62;
+    if (sn_call_failed(c)) return NULL;
+    Value *all = padded(c, padded(c, numbered(c, x, false), w, false, nowhere), w, true, nowhere);
+    Value *place = windows_of(c, all, w);
+    most = sn_call_unsqueeze(c, most, most->type.rank, w->spatial);
+    Value *hit = sn_build2(b, SN_OP_EQUAL, NULL, windows, most);
+    if (sn_dtype_is_float(x->type.dtype))
+        hit = sn_build2(b, SN_OP_OR, NULL, hit, sn_build1(b, SN_OP_ISNAN, NULL, windows));
+    place = sn_build3(b, SN_OP_WHERE, NULL, hit, place, sn_call_scalar(c, SN_I64, nowhere));
+    place = reduce_windows(c, SN_OP_REDUCE_MIN, place, w->spatial);
+    if (sn_call_int(c, "storage_order", 0) == 0 || sn_call_failed(c)) return place;
+    Dim count = sn_type_count(c->dims, x->type);
+    Value *columns = sn_build_reshape(b, numbered(c, x, true), 1, &count);
+    return sn_build2(b, SN_OP_GATHER, &(AttrAxis){0}, columns, place);
+}
+
 Value *sn_import_max_pool(Call *c) {
     Windows w;
     Value *x = c->input[0];
     bool ceil = sn_call_int(c, "ceil_mode", 0) != 0;
     sn_call_ignore(c, "storage_order"); /* of the indices */
-    if (sn_call_wants(c, 1)) return sn_call_unsupported(c, "the output Indices");
     if (!read_windows(c, x, NULL, ceil, &w)) return NULL;
     double least = least_of(x->type.dtype);
     Value *all = padded(c, padded(c, x, &w, false, least), &w, true, least);
-    return reduce_windows(c, SN_OP_REDUCE_MAX, windows_of(c, all, &w), w.spatial);
+    Value *windows = windows_of(c, all, &w), *most = reduce_windows(c, SN_OP_REDUCE_MAX, windows, w.spatial);
+    if (sn_call_wants(c, 1)) c->output[1] = places_of(c, x, &w, windows, most);
+    return most;
+}
+
+/* The extents that a pool of these attributes had: (positions - 1)·stride + kernel - pads. */
+static void extents_before(Call *c, const Value *x, const int64_t *shape, Dim *extent) {
+    int n = x->type.rank - 2;
+    const int64_t *pads = sn_call_checked_list(c, "pads", 2 * n, 0),
+                  *strides = sn_call_checked_list(c, "strides", n, 1);
+    for (int k = 0; k < 2; k++) extent[k] = x->type.dim[k];
+    for (int k = 0; k < n && !sn_call_failed(c); k++) {
+        Dim span =
+            sn_dim_mulc(c->dims, sn_dim_addc(c->dims, x->type.dim[2 + k], -1), strides ? strides[k] : 1);
+        extent[2 + k] = sn_dim_addc(c->dims, span, shape[k] - (pads ? pads[k] + pads[n + k] : 0));
+    }
+}
+
+/* Every element at the place that MaxPool found it at, zero elsewhere. Windows that overlap found some elements several
+ * times: of these the sum is divided by the number. Places are those of the extents that the attributes tell; what
+ * output_shape has more lies behind. */
+Value *sn_import_max_unpool(Call *c) {
+    Value *x = c->input[0], *given = sn_call_input(c, 2);
+    int rank = x->type.rank, count;
+    if (rank < 3) return sn_call_invalid(c, "an input of rank %d", rank);
+    const int64_t *shape = sn_call_checked_list(c, "kernel_shape", rank - 2, 1);
+    if (!sn_call_failed(c) && !shape) return sn_call_invalid(c, "kernel_shape is missing");
+    const Dim *whole = given ? sn_call_dims(c, given, "output_shape", &count) : NULL;
+    Dim extent[SN_MAX_RANK], zero = sn_dim(c->dims, 0), one = sn_dim(c->dims, 1), after[SN_MAX_RANK];
+    if (sn_call_failed(c)) return NULL;
+    if (whole && count != rank) return sn_call_invalid(c, "an output_shape of %d extents", count);
+    extents_before(c, x, shape, extent);
+    if (sn_call_failed(c)) return NULL;
+    Dim from = sn_type_count(c->dims, x->type);
+    AttrScatter to = {sn_type_count(c->dims, (Type){x->type.dtype, rank, extent})};
+    DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
+    Value *row = sn_build_reshape(c->builder, c->input[1], 1, &from);
+    Value *value = sn_build_reshape(c->builder, sn_build_cast(c->builder, x, wide), 2, (Dim[]){from, one});
+    Value *ones = sn_build_expand(c->builder, sn_call_scalar(c, wide, 1), 2, (Dim[]){from, one});
+    Value *sum = sn_build2(c->builder, SN_OP_SCATTER_ADD, &to, row, value);
+    Value *times = sn_build2(c->builder, SN_OP_SCATTER_ADD, &to, row, ones);
+    times = sn_build2(c->builder, SN_OP_MAX, NULL, times, sn_call_scalar(c, wide, 1));
+    Value *y = sn_build2(c->builder, SN_OP_DIV, NULL, sum, times);
+    if (sn_call_failed(c)) return NULL;
+    y = sn_build_cast(c->builder, sn_build_reshape(c->builder, y, rank, extent), dtype);
+    if (!whole || sn_call_failed(c)) return y;
+    Dim before[SN_MAX_RANK];
+    for (int k = 0; k < rank; k++) before[k] = zero, after[k] = sn_dim_sub(c->dims, whole[k], extent[k]);
+    return sn_build1(c->builder, SN_OP_PAD, &(AttrPad){rank, before, after, 0}, y);
 }
 
 /* The sum of each window over the number of its elements that count: those of x, and its padding where count_include_pad

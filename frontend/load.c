@@ -100,30 +100,28 @@ static Graph *new_graph(Arena *arena, const Weights *weights, const Onnx__ModelP
     return graph;
 }
 
-static Status import_once(Arena *scratch, Weights *weights, const Onnx__ModelProto *model, int64_t max_nodes,
-                          Graph *graph) {
-    Import import = {
-        .scratch = scratch, .graph = graph, .weights = weights, .model = model, .max_nodes = max_nodes};
-    weights->tensors = graph->arena;
+static Status import_once(const Import *start, Graph *graph) {
+    Import import = *start;
+    import.graph = graph;
+    import.weights->tensors = graph->arena;
     return sn_import_graph(&import);
 }
 
 /* Imports again while the checks of the graph say something about its sizes that was not known when it was
  * made. Each attempt has an arena of its own. */
-static Status import_settled(Arena *arena, Arena *scratch, Weights *weights, const Onnx__ModelProto *model,
-                             int64_t max_nodes, Graph **out) {
+static Status import_settled(Arena *arena, const Import *start, Graph **out) {
     Arena *own = sn_arena_child(arena);
-    *out = new_graph(own, weights, model);
-    TRY(import_once(scratch, weights, model, max_nodes, *out));
+    *out = new_graph(own, start->weights, start->model);
+    TRY(import_once(start, *out));
     for (int attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
         Arena *next = sn_arena_child(arena);
-        Graph *graph = new_graph(next, weights, model);
+        Graph *graph = new_graph(next, start->weights, start->model);
         bool learnt = sn_facts_carry(*out, graph);
         sn_arena_free(learnt ? own : next);
         if (!learnt) break;
         own = next;
         *out = graph;
-        TRY(import_once(scratch, weights, model, max_nodes, graph));
+        TRY(import_once(start, graph));
     }
     return NULL;
 }
@@ -142,7 +140,12 @@ static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOpt
     if (!model->graph) return sn_fail(SN_INVALID, "not a valid ONNX file: there is no graph in it");
     if (info) fill_info(arena, scratch, model, info);
     double parsed = sn_clock();
-    TRY(import_settled(arena, scratch, &weights, model, limits.max_nodes, out));
+    Import begun = {.scratch = scratch,
+                    .weights = &weights,
+                    .model = model,
+                    .options = options,
+                    .max_nodes = limits.max_nodes};
+    TRY(import_settled(arena, &begun, out));
     if (info) info->parse_seconds = parsed - start, info->import_seconds = sn_clock() - parsed;
     return NULL;
 }

@@ -7,6 +7,10 @@
 typedef struct LoadOptions {
     /* Reserved growth: limits for hostile files. Zero: the defaults. */
     int64_t max_nodes, max_depth;
+    /* Initializers that are declared as inputs too, and so only defaults: these are inputs here, and what the file holds is
+     * not looked at. Other names change nothing. */
+    int given_count;
+    const char *const *given;
 } LoadOptions;
 
 /* What `info` reports beside the graph. */

@@ -30,7 +30,7 @@ Status sn_scope_define(Import *import, const char *name, Binding **out) {
     return NULL;
 }
 
-/* What is outside the nodes: a group of its own, and no origin. */
+/* What is outside the nodes: a group of its own, and no origin; with a name it is a parameter to a training. */
 static Value *build_initializer(Import *import, const Tensor *tensor, const char *name) {
     Builder builder = import->builder;
     import->builder.origin = NULL;
@@ -38,7 +38,7 @@ static Value *build_initializer(Import *import, const Tensor *tensor, const char
     Value *value = sn_build_constant(&import->builder, tensor);
     builder.status = import->builder.status;
     import->builder = builder;
-    if (value) value->name = sn_arena_string(import->graph->arena, name);
+    if (value && name) value->name = sn_arena_string(import->graph->arena, name);
     return value;
 }
 
@@ -51,12 +51,13 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out) {
                        sn_import_quoted(import, name));
     if (!binding->value && binding->initializer) {
         Tensor *tensor;
-        TRY(sn_status_prefix(sn_tensor_import(import->weights, binding->initializer, &tensor),
-                             "initializer %s", sn_import_quoted(import, name)));
+        Status status = binding->sparse ? sn_tensor_import_sparse(import->weights, binding->sparse, &tensor)
+                                        : sn_tensor_import(import->weights, binding->initializer, &tensor);
+        TRY(sn_status_prefix(status, "initializer %s", sn_import_quoted(import, name)));
         binding->narrow = sn_narrow(binding->initializer->data_type);
-        binding->value = build_initializer(import, tensor, name);
+        binding->value = build_initializer(import, tensor, binding->sparse ? NULL : name);
         if (!binding->value) {
-            Status status = import->builder.status;
+            status = import->builder.status;
             import->builder.status = NULL;
             return status;
         }
@@ -78,13 +79,35 @@ Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *no
     return NULL;
 }
 
-Status sn_scope_initializers(Import *import, const Onnx__GraphProto *graph) {
-    for (size_t i = 0; i < graph->n_initializer; i++) {
-        Binding *binding;
-        TRY(sn_scope_define(import, graph->initializer[i]->name, &binding));
-        binding->initializer = graph->initializer[i];
-        binding->defined = true;
+/* What the options say is given is given, where the graph declares it as an input. */
+static bool is_given(const Import *import, const Onnx__GraphProto *graph, const char *name) {
+    const LoadOptions *options = import->options;
+    for (int k = 0; options && k < options->given_count; k++) {
+        if (strcmp(options->given[k], name) != 0) continue;
+        for (size_t i = 0; i < graph->n_input; i++)
+            if (strcmp(graph->input[i]->name, name) == 0) return true;
     }
-    if (graph->n_sparse_initializer > 0) return sn_fail(SN_UNSUPPORTED, "unsupported: sparse initializers");
+    return false;
+}
+
+static Status define_initializer(Import *import, const Onnx__GraphProto *graph,
+                                 const Onnx__TensorProto *tensor, const Onnx__SparseTensorProto *sparse) {
+    Binding *binding;
+    if (is_given(import, graph, tensor->name)) return NULL;
+    TRY(sn_scope_define(import, tensor->name, &binding));
+    binding->initializer = tensor;
+    binding->sparse = sparse;
+    binding->defined = true;
+    return NULL;
+}
+
+Status sn_scope_initializers(Import *import, const Onnx__GraphProto *graph) {
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        TRY(define_initializer(import, graph, graph->initializer[i], NULL));
+    for (size_t i = 0; i < graph->n_sparse_initializer; i++) {
+        const Onnx__SparseTensorProto *sparse = graph->sparse_initializer[i];
+        if (!sparse->values) return sn_fail(SN_INVALID, "a sparse initializer without values");
+        TRY(define_initializer(import, graph, sparse->values, sparse));
+    }
     return NULL;
 }

@@ -44,6 +44,9 @@ INFO(gather_nd, AttrGatherNd);
 static const Field scatter_field[] = {FIELD(AttrScatter, rows, DIM)};
 INFO(scatter, AttrScatter);
 
+static const Field top_field[] = {FIELD(AttrTop, columns, DIM), OPTION(AttrTop, largest, BOOL)};
+INFO(top, AttrTop);
+
 static const Field pad_field[] = {LIST(AttrPad, before, DIMS, rank), LIST(AttrPad, after, DIMS, rank),
                                   FIELD(AttrPad, value, FLOAT)};
 INFO(pad, AttrPad);

@@ -68,6 +68,16 @@ typedef struct AttrScatter {
     Dim rows;
 } AttrScatter;
 
+/* top(x): x [R, N] -> i64 [R, columns]: of each row the places of the elements that come first, in order from the least up, or
+ * with `largest` from the largest down. Equal ones stand in the order of their places; NaN is the greatest. columns <= N.
+ *
+ * sift(hits, end): hits [N, N] of bool, end [N] of i64 -> bool [N]: element i stays where no element j < i that stays and has
+ * end[j] > i has hits[j, i]. */
+typedef struct AttrTop {
+    Dim columns;
+    bool largest;
+} AttrTop;
+
 /* pad: constant padding, `before[k]` and `after[k]` elements (>= 0) on axis k, filled with `value`. */
 typedef struct AttrPad {
     int rank;
@@ -212,7 +222,7 @@ typedef enum ClusterKind {
     SN_CLUSTER_ATTENTION, /* one attention: views on q, k, v; a bias expression; views behind */
     SN_CLUSTER_SCAN,      /* one cumsum with maps around */
     SN_CLUSTER_PACK,      /* one pack: views and maps before it */
-    SN_CLUSTER_SCATTER,   /* one scatter_add or places: views and maps on its operands */
+    SN_CLUSTER_SCATTER,   /* one scatter_add, places, top or sift: views and maps on its operands */
     SN_CLUSTER_KIND_COUNT
 } ClusterKind;
 
@@ -255,7 +265,7 @@ typedef struct AttrInfo {
 
 /* One per struct above, named by the attribute column of ops.def: sn_attr_none, sn_attr_view … (attr.c). */
 extern const AttrInfo sn_attr_none, sn_attr_constant, sn_attr_dims, sn_attr_iota, sn_attr_cast, sn_attr_view,
-    sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_scatter, sn_attr_pad, sn_attr_scan,
+    sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_scatter, sn_attr_top, sn_attr_pad, sn_attr_scan,
     sn_attr_reduce, sn_attr_norm, sn_attr_cross_entropy, sn_attr_gelu, sn_attr_alpha, sn_attr_trilu,
     sn_attr_rotary, sn_attr_attention, sn_attr_random, sn_attr_dropout, sn_attr_contract, sn_attr_pack,
     sn_attr_cluster;

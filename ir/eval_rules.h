@@ -5,8 +5,8 @@
 #include "eval.h"
 #include "scalar.h"
 
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval,  \
-           ...)                                                                                              \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
+           eval, ...)                                                                                        \
     Status eval(Eval *, const Node *);
 #include "ops.def"
 #undef OP

@@ -415,6 +415,26 @@ static bool known_concat(Known *known) {
     return true;
 }
 
+static bool known_pad(Known *known) {
+    const AttrPad *attr = known->node->attr;
+    Shape shape;
+    Dim around;
+    int64_t before[SN_MAX_RANK];
+    shape_of(known->node->input[0]->type, &shape);
+    for (int k = 0; k < attr->rank; k++)
+        if (!sn_dim_is(attr->before[k], &before[k])) return false;
+    if (!(attr->value > -0x1p63 && attr->value < 0x1p63)) return false;
+    if (!constant_element(known, (int64_t)attr->value, &around)) return false;
+    for (int64_t i = 0; i < known->shape.count; i++) known->out[i] = around;
+    for (int64_t i = 0; i < shape.count; i++) {
+        int64_t index[SN_MAX_RANK] = {0};
+        sn_index_split(shape.rank, shape.extent, i, index);
+        for (int k = 0; k < attr->rank; k++) index[k] += before[k];
+        known->out[sn_index_join(shape.rank, known->shape.extent, index)] = known->node->input[0]->known[i];
+    }
+    return true;
+}
+
 /* Indices are constants in range, or it is left to the run to fault. */
 static bool known_gather(Known *known) {
     int axis = ((const AttrAxis *)known->node->attr)->axis;
@@ -486,7 +506,7 @@ static const KnownRule known_rule[SN_OP_COUNT] = {
     [SN_OP_EQUAL] = known_binary,       [SN_OP_LESS] = known_binary,       [SN_OP_LESS_EQUAL] = known_binary,
     [SN_OP_AND] = known_binary,         [SN_OP_OR] = known_binary,         [SN_OP_XOR] = known_binary,
     [SN_OP_REDUCE_SUM] = known_reduce,  [SN_OP_REDUCE_MAX] = known_reduce, [SN_OP_REDUCE_MIN] = known_reduce,
-    [SN_OP_REDUCE_PROD] = known_reduce, [SN_OP_CUMSUM] = known_cumsum,
+    [SN_OP_REDUCE_PROD] = known_reduce, [SN_OP_CUMSUM] = known_cumsum,     [SN_OP_PAD] = known_pad,
 };
 
 void sn_infer_known(Graph *graph, Node *node) {

@@ -257,6 +257,26 @@ Status sn_infer_places(Infer *infer, Node *node) {
     return sn_infer_set(node, 0, SN_I64, 1, rows);
 }
 
+Status sn_infer_top(Infer *infer, Node *node) {
+    Type x = node->input[0]->type;
+    Dim columns = ((const AttrTop *)node->attr)->columns, *dim = SN_ARRAY(infer->graph->arena, Dim, 2);
+    if (x.rank != 2) return sn_fail(SN_INVALID, "rows of rank %d", x.rank);
+    if (sn_dim_has_axis(columns)) return sn_fail(SN_INVALID, "the columns are not a size");
+    TRY(sn_graph_check(infer->graph, SN_CHECK_AT_MOST, columns, x.dim[1], node->origin));
+    dim[0] = x.dim[0], dim[1] = columns;
+    return sn_infer_set(node, 0, SN_I64, 2, dim);
+}
+
+Status sn_infer_sift(Infer *infer, Node *node) {
+    Type hits = node->input[0]->type, end = node->input[1]->type;
+    if (hits.rank != 2 || hits.dtype != SN_BOOL)
+        return sn_fail(SN_INVALID, "hits that are no matrix of bool");
+    if (end.rank != 1 || end.dtype != SN_I64) return sn_fail(SN_INVALID, "ends that are no list of i64");
+    TRY(sn_infer_equal_dim(infer, node, "the rows and columns", hits.dim[0], hits.dim[1], NULL));
+    TRY(sn_infer_equal_dim(infer, node, "the rows and their ends", hits.dim[0], end.dim[0], NULL));
+    return sn_infer_set(node, 0, SN_BOOL, 1, hits.dim);
+}
+
 Status sn_infer_gather_elements(Infer *infer, Node *node) {
     int axis = ((const AttrAxis *)node->attr)->axis;
     Type data = node->input[0]->type, index = node->input[1]->type;

@@ -4,7 +4,8 @@
 
 #include "infer.h"
 
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, ...)   \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
+           ...)                                                                                              \
     Status infer(Infer *, Node *);
 #include "ops.def"
 #undef OP

@@ -4,14 +4,14 @@
 
 /* Most rules serve several rows, so they are declared more than once: that is allowed and harmless. */
 /* clang-format off */
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval, ...)       \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, eval, ...)       \
     Status infer(Infer *, struct Node *);                                                                    \
     Status eval(Eval *, const struct Node *);
 #include "ops.def"
 #undef OP
 
 static const OpInfo table[SN_OP_COUNT] = {
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval, ...)       \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, eval, ...)       \
     [code] = {text, SN_LEVEL_##level, SN_CLASS_##class, dtypes, &sn_attr_##attr,                             \
               in_min, in_max, out_min, out_max, infer, eval},
 #include "ops.def"

@@ -5,8 +5,8 @@
 #include "view.h"
 
 static GradientRule *const rules[SN_OP_COUNT] = {
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval,  \
-           expand, gradient, scalar)                                                                         \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
+           eval, expand, gradient, scalar)                                                                   \
     [code] = gradient,
 #include "ops.def"
 #undef OP

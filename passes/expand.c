@@ -3,8 +3,8 @@
 #include "pass.h"
 
 static ExpandRule *const rules[SN_OP_COUNT] = {
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval,  \
-           expand, gradient, scalar)                                                                         \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
+           eval, expand, gradient, scalar)                                                                   \
     [code] = expand,
 #include "ops.def"
 #undef OP

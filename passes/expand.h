@@ -12,8 +12,8 @@ typedef Value *ExpandRule(Builder *builder, Node *node);
 
 /* One a row: expand_pointwise.c, expand_rows.c, expand_loss.c, expand_heavy.c, expand_attention.c; sn_expand_none stands for "is a primitive".
  */
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval,  \
-           expand, gradient, scalar)                                                                         \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
+           eval, expand, gradient, scalar)                                                                   \
     ExpandRule expand;
 #include "ops.def"
 #undef OP

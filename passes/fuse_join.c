@@ -295,6 +295,7 @@ static bool is_joined(const Node *node) {
 bool sn_fusion_takes_prologue(const Part *part, const Node *node) {
     if (part->kind == SN_CLUSTER_MAP) return is_pointwise(node) || is_joined(node) || node->op == SN_OP_VIEW;
     if (part->kind == SN_CLUSTER_REDUCE) return is_pointwise(node) || is_reduction(node);
+    if (node->op == SN_OP_SIFT) return true; /* which reads each element once at most, and few of them */
     return part->kind == SN_CLUSTER_CONTRACT && is_pointwise(node);
 }
 

@@ -19,8 +19,8 @@ typedef struct Grad {
 
 typedef void GradientRule(Grad *g, Node *node, Value *dy); /* dy: gradient of output 0 */
 
-#define OP(code, text, level, class, dtypes, autocast, attr, in_min, in_max, out_min, out_max, infer, eval,  \
-           expand, gradient, scalar)                                                                         \
+#define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
+           eval, expand, gradient, scalar)                                                                   \
     GradientRule gradient;
 #include "ops.def"
 #undef OP

@@ -118,7 +118,7 @@ Status sn_parameters_declare(Graph *graph, const Training *training) {
     }
     if (training->frozen && !frozen)
         return sn_fail(SN_INVALID, "none of the names that are to be frozen is an initializer's");
-    if (graph->states.count) return NULL;
+    if (graph->states.count || (training->inputs && !training->trained)) return NULL;
     return sn_fail(SN_INVALID, training->trained
                                    ? "none of the names that are to be trained is an initializer's of floats"
                                    : "the model has no parameters to train");

@@ -28,6 +28,8 @@ typedef struct Training {
     const char *trained; /* default: see parameters.c */
     const char *frozen;  /* of these, not; default: none */
     const char *decayed; /* default: parameters of two axes or more */
+    const char
+        *inputs; /* of floats, of the model: d loss / d each is a result, "gradient.NAME"; default: none */
 } Training;
 
 /* Numbers as PyTorch has them by default. */

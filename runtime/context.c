@@ -55,8 +55,7 @@ static void free_profile(sn_Context *context) {
     Device *device = context->program->device;
     if (context->marks) device->ops->marks_free(device, context->marks);
     context->marks = NULL;
-    if (context->profile) free(context->profile->time);
-    free(context->profile);
+    sn_profile_free(context->profile);
     context->profile = NULL;
 }
 
@@ -263,6 +262,13 @@ static Status place_run(sn_Context *context, const Binding *binding) {
 
 /* ---- outputs ---- */
 
+/* Whether the run ends before the phase that makes the value. */
+static bool is_missing(const sn_Context *context, int value) {
+    const Plan *plan = context->program->plan;
+    int first = plan->value[value].first;
+    return first >= 0 && plan->launch[first].cluster->phase > context->last_phase;
+}
+
 /* Notes where an output is. What lies in the device's own memory is brought to the host when it is asked for. */
 static Status note_output(sn_Context *context, const Binding *binding, int index) {
     const sn_Program *program = context->program;
@@ -272,6 +278,8 @@ static Status note_output(sn_Context *context, const Binding *binding, int index
     int64_t bytes = binding->dim[program->plan->value[output->value].bytes];
     const Type *type = &program->plan->value[output->value].type;
     for (int i = 0; i < type->rank; i++) slot->extent[i] = binding->dim[output->dim[i]];
+    slot->missing = is_missing(context, output->value);
+    if (slot->missing) return NULL;
     slot->data = context->address[output->value];
     if (slot->cache) {
         const PlanCache *cache = slot->cache->cache;
@@ -355,6 +363,8 @@ sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out
         return sn_fail(SN_INVALID, "no run has succeeded since the context was made or failed");
     const Type *type = &plan->value[plan->output[index].value].type;
     OutputSlot *slot = &context->output[index];
+    if (slot->missing)
+        return sn_fail(SN_INVALID, "output %d is made by a later phase than the run's last", index);
     if (slot->cache && !slot->data) TRY(sn_cache_output(context, slot));
     if (!slot->data) TRY(fetch_output(context, slot));
     *out = (sn_Tensor){.element_type = sn_dtype_onnx(type->dtype),

@@ -41,6 +41,7 @@ typedef struct OutputSlot {
     Block copy;       /* of what no launch of the run made */
     const void *made; /* where it is on the device, dense; and how much */
     int64_t bytes;
+    bool missing;     /* the last run ended before the phase that makes it */
     void *host;       /* its copy, where the device's memory is not the host's, or not dense */
     StateSlot *cache; /* not NULL: the output is this state's block */
 } OutputSlot;

@@ -55,7 +55,7 @@ static Status launch(sn_Context *context, const Binding *binding, int index) {
     context->reached = end - 1;
     int summed_by = context->program->plan->launch[index].summed_by;
     if (summed_by < 0 || !binding->full[summed_by]) TRY(start(context, binding, index));
-    if (timed) sn_profile_add(context->profile, index, device->ops->clock(device) - begin, binding->dim);
+    if (timed) TRY(sn_profile_add(context->profile, index, device->ops->clock(device) - begin, binding->dim));
     return device->host_memory ? find_fault(context, index, end) : NULL;
 }
 
@@ -220,7 +220,7 @@ static Status read_marks(sn_Context *context, const Binding *binding) {
         double seconds;
         next = i + plan->launch[i].group;
         TRY(device->ops->elapsed(device, context->marks, i, next, &seconds));
-        sn_profile_add(context->profile, i, seconds, binding->dim);
+        TRY(sn_profile_add(context->profile, i, seconds, binding->dim));
     }
     return NULL;
 }

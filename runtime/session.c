@@ -51,6 +51,7 @@ static sn_TensorInfo *output_infos(Arena *arena, const Graph *graph) {
 typedef struct OpenRequest {
     sn_Model *model;
     const char *path;
+    const LoadOptions *options;
     bool saved; /* the file may be a saved program */
 } OpenRequest;
 
@@ -68,20 +69,20 @@ static Status open_model(void *argument) {
         model->saved = saved;
         model->info.parse_seconds = sn_clock() - start;
     } else {
-        TRY(sn_load_onnx(model->arena, request->path, NULL, &model->graph, &model->info));
+        TRY(sn_load_onnx(model->arena, request->path, request->options, &model->graph, &model->info));
     }
     model->input = input_infos(model->arena, model->graph);
     model->output = output_infos(model->arena, model->graph);
     return NULL;
 }
 
-static Status open_file(const char *path, bool saved, sn_Model **out) {
+static Status open_file(const char *path, const LoadOptions *options, bool saved, sn_Model **out) {
     *out = NULL;
     sn_Model *model = calloc(1, sizeof *model);
     if (!model) return sn_fail(SN_NO_MEMORY, "out of memory for a model");
     atomic_init(&model->references, 1);
     model->arena = sn_arena_new();
-    OpenRequest request = {model, path, saved};
+    OpenRequest request = {model, path, options, saved};
     Status status = model->arena ? sn_guarded(model->arena, open_model, &request)
                                  : sn_fail(SN_NO_MEMORY, "out of memory for a model");
     if (status)
@@ -92,11 +93,15 @@ static Status open_file(const char *path, bool saved, sn_Model **out) {
 }
 
 sn_Error *sn_model_open(const char *path, sn_Model **out) {
-    return open_file(path, false, out);
+    return open_file(path, NULL, false, out);
 }
 
-Status sn_session_open(const char *path, sn_Model **out) {
-    return open_file(path, true, out);
+sn_Error *sn_model_open_given(const char *path, int count, const char *const *given, sn_Model **out) {
+    return open_file(path, &(LoadOptions){.given_count = count, .given = given}, false, out);
+}
+
+Status sn_session_open(const char *path, int count, const char *const *given, sn_Model **out) {
+    return open_file(path, &(LoadOptions){.given_count = count, .given = given}, true, out);
 }
 
 void sn_model_close(sn_Model *model) {
@@ -282,6 +287,16 @@ Status sn_program_needs(const sn_Program *program, int count, const sn_Extent *e
     return status;
 }
 
+Status sn_program_live(const sn_Program *program, Arena *arena, int count, const sn_Extent *extent, Live *out,
+                       const int64_t **dim) {
+    const Plan *plan = program->plan;
+    int64_t *symbol = SN_ARRAY(arena, int64_t, sn_dims_symbol_count(plan->graph->dims) + 1);
+    int64_t *values = SN_ARRAY(arena, int64_t, plan->dim_count + 1);
+    sn_extents_assume(plan->graph->dims, count, extent, symbol);
+    *dim = values;
+    return sn_plan_live(arena, plan, symbol, values, out);
+}
+
 /* ---- saved programs ---- */
 
 typedef struct SaveRequest {
@@ -306,7 +321,7 @@ sn_Error *sn_program_save(const sn_Program *program, const char *path) {
 sn_Error *sn_program_open_file(const char *path, const sn_CompileOptions *options, sn_Program **out) {
     *out = NULL;
     sn_Model *model;
-    TRY(open_file(path, true, &model));
+    TRY(open_file(path, NULL, true, &model));
     Status status = model->saved ? sn_session_compile(model, options, NULL, out)
                                  : sn_fail(SN_INVALID, "%s is not a saved program: sn_model_open", path);
     sn_model_close(model);

@@ -3,6 +3,7 @@
 #define SN_SESSION_H
 
 #include "budget.h"
+#include "live.h"
 #include "load.h"
 #include "profile.h"
 #include "saved.h"
@@ -18,9 +19,9 @@ struct sn_Model {
     atomic_int references; /* the caller's and one per program */
 };
 
-/* sn_model_open, also for a saved program: sn_session_compile executes it then, in the mode that it was saved
+/* sn_model_open_given, also for a saved program: sn_session_compile executes it then, in the mode that it was saved
  * in. */
-Status sn_session_open(const char *path, sn_Model **out);
+Status sn_session_open(const char *path, int count, const char *const *given, sn_Model **out);
 
 /* What sn_CompileOptions cannot say. Zero is the default for all. */
 typedef struct SessionOptions {
@@ -42,5 +43,9 @@ const BudgetReport *sn_program_budget(const sn_Program *program);
 
 /* What a program of a compiled training step and one context of it take, at these sizes. */
 Status sn_program_needs(const sn_Program *program, int count, const sn_Extent *extent, Needs *out);
+
+/* sn_plan_live of a program at these sizes; *dim: what its plan's positions mean. Both in `arena`. */
+Status sn_program_live(const sn_Program *program, Arena *arena, int count, const sn_Extent *extent, Live *out,
+                       const int64_t **dim);
 
 #endif

@@ -64,6 +64,7 @@ Status sn_training_read(const sn_TrainingOptions *options, Training *out) {
         .trained = o.trained,
         .frozen = o.frozen,
         .decayed = o.decayed,
+        .inputs = o.inputs,
     };
     return NULL;
 }

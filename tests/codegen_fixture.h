@@ -4,62 +4,36 @@
 #define SN_CODEGEN_FIXTURE_H
 
 #include "case_fixture.h"
+#include "compiler_fixture.h"
 #include "number.h"
 
 #include <dlfcn.h>
 #include <math.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 typedef int KernelFunction(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end);
 
 /* ---- compiling ---- */
 
-static inline int run_program(const char *const *argv) {
-    pid_t child = fork();
-    if (child == 0) {
-        execvp(argv[0], (char *const *)argv);
-        _exit(127);
-    }
-    int state = -1;
-    assert_int_equal(waitpid(child, &state, 0), child);
-    return state;
-}
-
 static inline KernelFunction *compile(const Kernel *kernel, void **handle) {
-    char folder[] = "/tmp/sinter-codegen-XXXXXX", source[64], object[64];
-    assert_non_null(mkdtemp(folder));
-    snprintf(source, sizeof source, "%s/k.c", folder);
-    snprintf(object, sizeof object, "%s/k.so", folder);
-    FILE *file = fopen(source, "w");
-    assert_non_null(file);
-    assert_true(fputs(kernel->source, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    const char *const argv[] = {"gcc",
-                                "-w",
-                                "-Wno-psabi",
-                                "-std=gnu11",
-                                "-O1",
-                                "-march=native",
-                                "-fwrapv",
-                                "-fno-math-errno",
-                                "-ffp-contract=fast",
-                                "-fno-trapping-math",
-                                "-fno-strict-aliasing",
-                                "-fPIC",
-                                "-shared",
-                                "-o",
-                                object,
-                                source,
-                                "-lm",
-                                NULL};
-    if (run_program(argv) != 0) fail_msg("kernel does not compile: %s", source);
-    *handle = dlopen(object, RTLD_NOW);
+    static const char *const command[] = {"gcc",
+                                          "-w",
+                                          "-Wno-psabi",
+                                          "-std=gnu11",
+                                          "-O1",
+                                          "-march=native",
+                                          "-fwrapv",
+                                          "-fno-math-errno",
+                                          "-ffp-contract=fast",
+                                          "-fno-trapping-math",
+                                          "-fno-strict-aliasing",
+                                          "-fPIC",
+                                          "-shared",
+                                          NULL},
+                             *const link[] = {"-lm", NULL}, *const reads[] = {NULL};
+    Arena *arena = sn_arena_new();
+    *handle = dlopen(compile_kept(arena, command, link, reads, ".c", kernel->source), RTLD_NOW);
     if (!*handle) fail_msg("%s", dlerror());
-    if (getenv("SINTER_KEEP_KERNELS"))
-        fprintf(stderr, "%s\n", source);
-    else
-        unlink(source), unlink(object), rmdir(folder);
+    sn_arena_free(arena);
     return (KernelFunction *)dlsym(*handle, kernel->name);
 }
 

@@ -36,43 +36,15 @@ static inline const char *emulated_text(Arena *arena, const Kernel *const *kerne
     return sn_text_string(&unit);
 }
 
-static inline void emulated_write(const char *path, const char *text) {
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* Compiles the unit with the calls for the check of accesses. */
+/* Kernels behind the emulator's headers. */
 static inline void emulate(Emulated *e, const char *text) {
-    static const char *const compiler[] = {"g++",
-                                           "@" SN_TESTS "/emulator/kernel.opts",
-                                           "-fsanitize=thread",
-                                           "-I",
-                                           SN_TESTS "/emulator",
-                                           "-I",
-                                           SN_TESTS "/../codegen/device",
-                                           "unit.cpp",
-                                           "@" SN_TESTS "/emulator/link.opts",
-                                           "-o",
-                                           "kernels.so",
-                                           NULL};
-    char folder[] = "/tmp/sinter-emulated-XXXXXX", before[512], path[64];
-    assert_non_null(mkdtemp(folder));
-    assert_non_null(getcwd(before, sizeof before));
-    assert_int_equal(chdir(folder), 0);
-    emulated_write("unit.cpp", text);
-    if (run_program(compiler)) fail_msg("%s/unit.cpp does not compile", folder);
-    snprintf(path, sizeof path, "%s/kernels.so", folder);
+    Arena *arena = sn_arena_new();
+    const char *path = emulated_object(arena, text);
     /* Global: kernels find it there. */
     void *emulator = dlopen(SN_EMULATED "/libemulated_cuda.so", RTLD_NOW | RTLD_GLOBAL);
     e->library = emulator ? dlopen(path, RTLD_NOW) : NULL;
     if (!e->library) fail_msg("%s", dlerror());
-    if (getenv("SINTER_KEEP_KERNELS"))
-        fprintf(stderr, "%s\n", folder);
-    else
-        unlink("unit.cpp"), unlink("kernels.so"), rmdir(folder);
-    assert_int_equal(chdir(before), 0);
+    sn_arena_free(arena);
     *(void **)&e->launch = dlsym(emulator, "emu_launch");
     *(void **)&e->alloc = dlsym(emulator, "emu_alloc");
     *(void **)&e->release = dlsym(emulator, "emu_free");

@@ -9,21 +9,39 @@
 #include "text_form.h"
 #include "verify.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-/* A private folder for kernels, removed by remove_cache. */
+/* A folder of the test's own for kernels and whatever else it writes, removed by remove_cache. Where $SINTER_CACHE is set, its
+ * kernels outlive it in a folder below that one, for this program of another build; of two builds' that run at once, the second
+ * one waits. The path is short in any case. */
 static inline int make_cache(void **state) {
+    enum { LENGTH = sizeof "/tmp/sinter-test-XXXXXX" - 1 };
     static char path[64]; /* cmocka's tests run one after the other */
-    strcpy(path, "/tmp/sinter-test-XXXXXX");
-    *state = mkdtemp(path);
-    return *state ? 0 : -1;
+    if (make_test_folder(path)) return -1;
+    *state = path;
+    if (!getenv("SINTER_CACHE")) return 0;
+    char command[256];
+    snprintf(command, sizeof command,
+             "kept=$SINTER_CACHE/%s; mkdir -p -m 700 \"$kept\" && ln -s \"$(realpath \"$kept\")\" %s/kept",
+             program_invocation_short_name, path);
+    if (system(command) != 0) return -1;
+    strcpy(path + LENGTH, "/kept");
+    int lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* closed by the end of the process */
+    if (lock < 0 || flock(lock, LOCK_EX) != 0) return -1;
+    snprintf(command, sizeof command, "find %s/ -mindepth 1 -maxdepth 1 ! -name kernels -exec rm -r {} +",
+             path);
+    return system(command);
 }
 
 static inline int remove_cache(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", (const char *)*state);
-    return system(command);
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s", (const char *)*state);
+    char *kept = strstr(folder, "/kept");
+    if (kept) *kept = '\0';
+    return remove_test_folder(folder);
 }
 
 /* ---- the simple generator ----

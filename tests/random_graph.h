@@ -9,6 +9,7 @@
 #include "eval.h"
 #include "graph.h"
 #include "number.h"
+#include "sizes.h"
 #include "text_form.h"
 #include "verify.h"
 
@@ -38,7 +39,9 @@ typedef struct Maker {
     DType dtype;  /* of most floats */
     bool special; /* inputs hold infinities and NaN */
     Dim symbol[SYMBOLS];
-    int64_t least; /* of every symbol */
+    int64_t least;              /* of every symbol */
+    bool sized;                 /* data decide sizes, too */
+    SN_VEC(Value *) size_value; /* parallel to graph->sizes */
     Item item[MAX_ITEMS];
     int count;
 } Maker;
@@ -158,9 +161,18 @@ static inline Value *random_constant(Maker *m, Type type) {
     return sn_build_constant(&m->b, tensor);
 }
 
-/* A constant, or an input of the graph. */
+static inline bool is_from_data(const Maker *m, Type type) {
+    for (int i = 0; i < m->graph->sizes.count; i++)
+        for (int axis = 0; axis < type.rank; axis++)
+            if (sn_dim_depends(type.dim[axis], m->graph->sizes.at[i].symbol)) return true;
+    return false;
+}
+
+/* A constant, or an input of the graph, which has no size that the graph itself decides. */
 static inline Value *fresh(Maker *m, Type type) {
     if (is_concrete(type) && chance(m, 60)) return random_constant(m, type);
+    if (is_from_data(m, type))
+        return sn_build_expand(&m->b, random_constant(m, (Type){type.dtype, 0, NULL}), type.rank, type.dim);
     return sn_graph_input(m->graph, sn_arena_printf(m->arena, "x%d", m->graph->body->param.count), type);
 }
 
@@ -204,6 +216,11 @@ static inline Value *away_from_zero(Maker *m, Value *x) {
 }
 
 /* ---- comparing ---- */
+
+/* How many results are outputs; sizes are behind them. */
+static inline int output_count(const Graph *graph) {
+    return graph->body->result.count - graph->sizes.count;
+}
 
 /* The inputs of a graph for given symbols, as random as its seed. */
 static inline const Array **random_inputs(Maker *m, const int64_t *symbols, uint64_t seed) {

@@ -159,4 +159,57 @@ static inline void step_trilu(Maker *m) {
     keep(m, sn_build1(&m->b, SN_OP_TRILU, &attr, x.value), x.bound, x.exact);
 }
 
+/* ---- sizes that data decide ---- */
+
+static inline Dim random_size(Maker *m, Value *scalar, Dim most) {
+    Dim size;
+    must(sn_graph_size(m->graph, "n", most, NULL, &size), "a size");
+    sn_push(m->arena, &m->size_value, scalar);
+    return size;
+}
+
+/* The elements of a list that are true, or above 0, and where they are. */
+static inline void step_select(Maker *m) {
+    Item x;
+    if (!m->sized || !draw(m, is_any, 1, &x) || !x.exact || most_elements(m, x.value->type) > 300) return;
+    DType dtype = x.value->type.dtype;
+    Dim all = sn_type_count(m->graph->dims, x.value->type);
+    AttrReduce sum = {1, (int64_t[]){0}};
+    Value *list = sn_build_reshape(&m->b, x.value, 1, &all);
+    Value *flags = dtype == SN_BOOL ? list : apply2(m, SN_OP_LESS, scalar(m, list, 0), list);
+    Value *one = sn_build_cast(&m->b, flags, SN_I64);
+    Value *total = sn_build_reshape(&m->b, sn_build1(&m->b, SN_OP_REDUCE_SUM, &sum, one), 0, NULL);
+    AttrScatter found = {random_size(m, total, all)};
+    Value *place = sn_build1(&m->b, SN_OP_CUMSUM, &(AttrScan){.axis = 0}, one);
+    place = sn_build1(&m->b, SN_OP_PLACES, &found, place);
+    keep(m, sn_build2(&m->b, SN_OP_GATHER, &(AttrAxis){0}, list, place), x.bound, true);
+    keep(m, place, 300, true);
+}
+
+/* A few more rows, or positions, or a cut, as many as an integer says. */
+static inline void step_size(Maker *m) {
+    Item n, x;
+    if (!m->sized || !draw(m, is_any, 0, &n) || n.value->type.dtype != SN_I64 || !draw(m, is_any, 0, &x))
+        return;
+    Dims *dims = m->graph->dims;
+    Dim all = sn_type_count(dims, n.value->type), size;
+    AttrReduce sum = {1, (int64_t[]){0}};
+    Value *asked = sn_build1(&m->b, SN_OP_REDUCE_SUM, &sum, sn_build_reshape(&m->b, n.value, 1, &all));
+    asked = sn_build_reshape(&m->b, asked, 0, NULL);
+    asked = apply2(m, SN_OP_MOD, asked, scalar(m, asked, 5));
+    size = random_size(m, asked, NULL);
+    Type type = x.value->type;
+    if (type.rank > 0 && chance(m, 50)) {
+        Dim count = sn_dim_min(dims, size, type.dim[0]), start = sn_dim_sub(dims, type.dim[0], count);
+        keep(m, sn_build_slice(&m->b, x.value, 0, start, count, 1), x.bound, x.exact);
+    } else if (chance(m, 50)) {
+        Dim dim[SN_MAX_RANK] = {size};
+        memcpy(dim + 1, type.dim, (size_t)type.rank * sizeof *dim);
+        if (type.rank < 4) keep(m, sn_build_expand(&m->b, x.value, type.rank + 1, dim), x.bound, x.exact);
+    } else {
+        AttrIota attr = {SN_I64, size, number(m, 0), number(m, 1)};
+        keep(m, sn_build(&m->b, SN_OP_IOTA, &attr, 0, NULL), 5, true);
+    }
+}
+
 #endif

@@ -154,7 +154,8 @@ static inline void step_reduce(Maker *m) {
     for (int i = 0; i < x.value->type.rank; i++)
         if (chance(m, 50)) axes[attr.count++] = i;
     /* Maxima of nothing are left out for integers, whose least number would overflow in what follows. */
-    if (attr.count == 0 || (whole && op != SN_OP_REDUCE_SUM && m->least == 0)) return;
+    bool nothing = m->least == 0 || is_from_data(m, x.value->type);
+    if (attr.count == 0 || (whole && op != SN_OP_REDUCE_SUM && nothing)) return;
     double terms = (double)most_elements(m, x.value->type), bound = x.bound;
     Value *v = x.value;
     if (op == SN_OP_REDUCE_PROD) v = apply1(m, SN_OP_TANH, v);
@@ -252,13 +253,16 @@ static Step *const steps[] = {
     step_reduce,    step_row,         step_row,      step_norm,     step_norm,       step_matmul,
     step_matmul,    step_matmul,      step_gram,     step_siblings, step_rotary,     step_attention,
     form_attention, form_attention,   form_softmax,  form_norm,     form_activation, form_rotary,
+    step_select,    step_size,        step_select,
 };
 
 /* A graph of `length` steps from a seed. Values that nobody reads become outputs, at most `outputs` of them.
  */
-static inline Maker *random_graph(Arena *arena, uint64_t seed, DType dtype, int length, int outputs) {
+static inline Maker *random_graph(Arena *arena, uint64_t seed, DType dtype, int length, int outputs,
+                                  bool sized) {
     Maker *m = SN_NEW(arena, Maker);
-    *m = (Maker){.arena = arena, .graph = sn_graph_new(arena, "random"), .seed = seed, .dtype = dtype};
+    *m = (Maker){
+        .arena = arena, .graph = sn_graph_new(arena, "random"), .seed = seed, .dtype = dtype, .sized = sized};
     m->b = (Builder){.graph = m->graph, .region = m->graph->body};
     m->special = chance(m, 8);
     m->least = chance(m, 70);
@@ -280,6 +284,10 @@ static inline Maker *random_graph(Arena *arena, uint64_t seed, DType dtype, int 
     for (int i = m->count - 1, made = 0; i >= 0 && made < outputs; i--) {
         if (m->item[i].value->users.count > 0 && !chance(m, 5)) continue;
         sn_graph_output(m->graph, sn_arena_printf(arena, "y%d", made++), m->item[i].value);
+    }
+    for (int i = 0; i < m->graph->sizes.count; i++) {
+        m->graph->sizes.at[i].result = m->graph->body->result.count;
+        sn_graph_output(m->graph, "", m->size_value.at[i]);
     }
     sn_region_sweep(m->graph->body);
     must(sn_verify(m->graph), "a generated graph");

@@ -33,7 +33,7 @@ static const char *compare_pipeline(Maker *m, const int64_t *symbols, uint64_t s
 }
 
 static const char *run_seed(Arena *arena, uint64_t seed, int length, int *compared) {
-    Maker *m = random_graph(arena, seed, SN_F64, length, 4);
+    Maker *m = random_graph(arena, seed, SN_F64, length, 4, false);
     m->special = false; /* derivatives at infinity depend on how they are spelled */
     if (m->graph->body->result.count == 0) return NULL;
     m->b.group = 0;

@@ -4,7 +4,7 @@ set -euo pipefail
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-export SINTER_CACHE=$folder/cache
+export SINTER_CACHE=${SINTER_CACHE:-$folder/shared}
 failures=0
 
 # expect STATUS PART WORD...: `sinter WORD...` exits with STATUS and prints PART somewhere.
@@ -236,6 +236,8 @@ expect 0 "digraph" dump "$program" --format dot
 for stage in plan loops kernels; do expect 0 "" dump "$program" --stage "$stage"; done
 expect 2 "no more" dump "$program" --stage import
 expect 2 "compiled as compiled" run "$program" --mode eager
+expect 2 "--no-dropout is decided when" run "$program" --no-dropout
+expect 2 "--matmul-precision is decided when" bench "$program" --matmul-precision high
 expect 2 "a compiled program already" compile "$program"
 expect 1 "cannot be written" compile "$llama" -o "$folder/absent/x.sinter"
 expect 1 "not a regular file" compile "$llama" -o "$folder/pipe"
@@ -255,12 +257,18 @@ answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$program" --peer --shape inpu
 [[ $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: a peer of a saved program"; failures=$((failures + 1)); }
 truncate -s -1 "$program"
 expect 1 "of which" run "$program"
+
+# The cache: what is in it, and what clears it.
+shared=$SINTER_CACHE
+export SINTER_CACHE=$folder/cache
+expect 0 "" compile "$llama"
 expect 0 "| programs |" cache
 expect 0 "files removed" cache --limit 1K
 expect 2 "exclude each other" cache --limit 1K --clear
 expect 0 '"files": 0' cache --clear -o json
 expect 0 "the cache was empty" compile "$llama" --ledger
 expect 0 "from cache" compile "$llama"
+SINTER_CACHE=$shared
 
 expect 0 '"status": "ok"' bench "$llama" --shape input_ids=1x4,2x8 --threads 1 --warmup 1 --iters 2 --kernels -o json
 [[ $(grep -c '"status": "ok"' "$folder/out") -eq 4 ]] || { echo "FAILED: bench rows"; failures=$((failures + 1)); }
@@ -277,12 +285,18 @@ expect 0 'optimizer.loss_scale' dump "$llama" --loss cross_entropy --autocast f1
 expect 0 '"phase": "forward+backward"' bench "$llama" --phases backward,forward+backward,step --threads 1 --warmup 1 --iters 2 -o json
 expect 0 '"planned_bytes"' bench "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1.5GiB -o json
 expect 2 'compiled' bench "$llama" --phases step --modes eager --memory-budget 1K
+expect 0 '"kept_bytes"' bench "$folder/attention.onnx" --phases backward,step --loss mse --gradients q,k,v --threads 1 --iters 1 --memory -o json
+expect 1 "no parameters to train" bench "$folder/attention.onnx" --phases step --loss mse --threads 1 --iters 1
+expect 2 "--phases step" bench "$folder/attention.onnx" --gradients q
 expect 0 '"status": "OOM"' bench "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1K -o json
-expect 2 "steps of training" bench "$llama" --memory
+expect 0 '"first_launch"' bench "$llama" --memory --threads 1 --iters 1 -o json
+expect 2 "steps of training" bench "$llama" --memory-budget 1G
 expect 0 'labels=1x16' bench "$llama" --phases step --optimizer sgd --clip 1 --logits logits --modes compiled --threads 1 --iters 1
 expect 1 'no output "none"' bench "$llama" --phases step --logits none --modes compiled --threads 1 --iters 1
 expect 0 ' update k_' dump "$llama" --loss cross_entropy --stage plan
 expect 1 '"status": "OOM"' bench "$llama" --memory-limit 1K --threads 1 --warmup 0 --iters 1 -o json
+expect 0 '"flop_share"' bench "$llama" --shape input_ids=1x4 --threads 1 --warmup 1 --iters 2 --modes compiled --range '*attn*' -o json
+grep -q "kernels' time" "$folder/err" || { echo "FAILED: bench --range says no share"; failures=$((failures + 1)); }
 expect 1 '"status": "failed"' bench "$folder/absent.onnx" "$llama" --threads 1 --warmup 0 --iters 1 -o json
 grep -q '"status": "ok"' "$folder/out" || { echo "FAILED: the sweep stopped"; failures=$((failures + 1)); }
 expect 2 "do not go together" bench "$llama" --shape input_ids=1x4,2x8 --shape batch=1,2,3
@@ -291,6 +305,8 @@ answer=$(printf 'run 2\nrun 0\nquit\n' | "$SINTER" bench "$llama" --peer --mode 
 [[ $(wc -l <<<"$answer") -eq 4 && $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: peer"; failures=$((failures + 1)); }
 answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$llama" --peer --loss cross_entropy --phases backward --threads 1 --shape input_ids=1x4)
 [[ $(wc -l <<<"$answer") -eq 3 && $answer == *ok ]] || { echo "FAILED: bench --peer of a phase: $answer"; failures=$((failures + 1)); }
+answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$llama" --peer --roofline --threads 1 --shape input_ids=1x4)
+[[ $answer =~ ^0\.[0-9]+$'\n'0\.[0-9]+$'\n'ok$ && ! $answer =~ 0\.000000000 ]] || { echo "FAILED: bench --peer --roofline: $answer"; failures=$((failures + 1)); }
 answer=$(printf 'fry\n' | "$SINTER" bench "$llama" --peer --threads 1 2>/dev/null) && failures=$((failures + 1))
 [[ $answer == error\ * ]] || { echo "FAILED: peer's error"; failures=$((failures + 1)); }
 
@@ -326,6 +342,7 @@ grep -q "cannot be written" "$folder/err" || { echo "FAILED: a closed output is 
 # The cache: none to be found, not private, not writable; and no compiler for what it lacks.
 (unset SINTER_CACHE XDG_CACHE_HOME HOME; failures=0; expect 1 "set SINTER_CACHE" run "$llama"; exit $failures) ||
     failures=$((failures + 1))
+SINTER_CACHE=$folder/cache
 chmod 755 "$SINTER_CACHE/kernels"
 expect 1 "not private" run "$llama"
 chmod 700 "$SINTER_CACHE/kernels"

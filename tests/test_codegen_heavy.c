@@ -495,6 +495,30 @@ static void scatters(void **state) {
     }
 }
 
+/* The first of rows in order, in every type that elements are compared in, with ties and NaN, and lists that are sifted. */
+static void orders(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_F16, SN_F64, SN_I64, SN_U8, SN_U64};
+    for (int t = 0; t < 6; t++) {
+        Case *c = begin_case(SN_CLUSTER_SCATTER);
+        Value *x = param(c, types[t], "T, B, 37");
+        if (t == 0)
+            x = sn_build3(&c->b, SN_OP_WHERE, NULL, two(c, SN_OP_LESS, x, number(c, -1, x)),
+                          number(c, NAN, x), x);
+        x = reshape(c, transpose(c, x, (int[]){1, 0, 2}), "B, T*37");
+        AttrTop attr = {shape(c, SN_F32, t % 2 ? "T*37" : "T + 3").dim[0], t < 4};
+        result(c, apply(c, SN_OP_TOP, &attr, x, NULL));
+        check(c, SIZES, sizes);
+    }
+    Case *c = begin_case(SN_CLUSTER_SCATTER);
+    Value *x = reshape(c, param(c, SN_F32, "B, T"), "B*T"), *across = expand(c, x, "B*T, B*T");
+    Value *gap = one(c, SN_OP_ABS, two(c, SN_OP_SUB, transpose(c, across, (int[]){1, 0}), across));
+    Value *end = reshape(c, param(c, SN_I64, "B, T"), "B*T");
+    result(c, two(c, SN_OP_SIFT, two(c, SN_OP_LESS, gap, number(c, 0.25, gap)), end));
+    c->low = 0, c->high = 40;
+    check(c, SIZES, sizes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear),
@@ -511,6 +535,7 @@ int main(void) {
         cmocka_unit_test(packs_of_all_sizes),
         cmocka_unit_test(prologue),
         cmocka_unit_test(scatters),
+        cmocka_unit_test(orders),
         cmocka_unit_test(self_attention),
         cmocka_unit_test(statistics),
         cmocka_unit_test(cached_attention),

@@ -102,8 +102,8 @@ static void sums_of_rows_are_kept(void **state) {
     result(c, centred(c, two(c, SN_OP_ADD, x, expand(c, param(c, SN_F32, "300"), "B, T, 300"))));
     check_text(c, "float r0[", false, SIZES, sizes);
     c = begin_case(SN_CLUSTER_REDUCE);
-    x = param(c, SN_F32, "B, T, 20000");
-    result(c, centred(c, two(c, SN_OP_ADD, x, param(c, SN_F32, "B, T, 20000"))));
+    x = param(c, SN_F32, "B, T, 40000");
+    result(c, centred(c, two(c, SN_OP_ADD, x, param(c, SN_F32, "B, T, 40000"))));
     check_text(c, "float r0[", false, 2, sizes);
     c = begin_case(SN_CLUSTER_REDUCE);
     result(c, centred(c, param(c, SN_F32, "B, T, 300")));
@@ -131,6 +131,35 @@ static void rows_are_stored_while_the_next_is_computed(void **state) {
     check_text(c, "done = 0;", false, SIZES, sizes);
 }
 
+/* Rows of which nothing is dear: gathered ones, whose sums are kept or not, and such as are too long for the first cache beside
+ * the next ones; with a sum stored in the loop that stores the row before. Others have loops of their own. */
+static void plain_rows_are_stored_while_the_next_is_read(void **state) {
+    (void)state;
+    for (int kept = 0; kept < 2; kept++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        Value *table = param(c, SN_F32, "50, 75"), *ids = param(c, SN_I64, "B, T"),
+              *x = param(c, SN_F32, "T, 75");
+        Value *row = apply(c, SN_OP_GATHER, &(AttrAxis){0}, table, ids);
+        result(c, centred(c, kept ? two(c, SN_OP_ADD, row, expand(c, x, "B, T, 75")) : row));
+        c->low = -50, c->high = 49;
+        check_text(c, "done = 0;", true, SIZES, sizes);
+    }
+    for (int far = 0; far < 2; far++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        c->target.l1_bytes = far ? 4096 : 8192;
+        Value *x = param(c, SN_F32, "B, T, 300"), *y = param(c, SN_F32, "B, T, 300");
+        Value *sum = two(c, SN_OP_ADD, x, y);
+        Value *squares = reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_MUL, sum, sum), 2);
+        result(c, two(c, SN_OP_DIV, sum, spread(c, squares, sum)));
+        result(c, cast(c, sum, SN_BF16));
+        check_text(c, "done = 0;", far, SIZES, sizes);
+        c = begin_case(SN_CLUSTER_REDUCE);
+        c->target.l1_bytes = far ? 4096 : 8192;
+        result(c, centred(c, cast(c, param(c, SN_BF16, "B, T, 301"), SN_F32)));
+        check_text(c, "float r0[301]", far, SIZES, sizes);
+    }
+}
+
 /* The maximum of the next row, before this one where rows are short; not where that row has a bias of its own. */
 static void maxima_are_found_one_row_sooner(void **state) {
     (void)state;
@@ -147,26 +176,54 @@ static void maxima_are_found_one_row_sooner(void **state) {
     check_text(c, "float lead", false, SIZES, sizes);
 }
 
-/* Whole blocks and a rest; with another sum in the same loop, whose elements know nothing of the maximum; minus infinity
- * alone in the first blocks of a row. */
+enum { RISING, MASKED, EMPTY, INFINITE, NO_NUMBER, UNEVEN_KINDS };
+
+/* Rows whose blocks differ: the maximum rises by more than a little; is minus infinity but for five elements a row, or for
+ * all; elements of some rows are infinity, or no numbers. */
+static Value *uneven(Case *c, Value *x, int kind) {
+    const double least[] = {0, 3.5, 9, 4.2, 4.2};
+    if (kind == RISING) return x;
+    Value *few = two(c, SN_OP_MAX, two(c, SN_OP_SUB, x, number(c, least[kind], x)), number(c, 0, x));
+    if (kind == MASKED || kind == EMPTY) return two(c, SN_OP_DIV, number(c, -1, x), few);
+    Value *huge = few; /* also in double precision, where the truth is computed */
+    for (int i = 0; i < 10; i++) huge = two(c, SN_OP_MUL, huge, number(c, 3e38, x));
+    return two(c, SN_OP_ADD, x, kind == INFINITE ? huge : two(c, SN_OP_SUB, huge, huge));
+}
+
+/* Whole blocks and a rest; kept for the next row's time or stored at once, or too long for that; with another sum in the same
+ * loop, whose elements know nothing of the maximum. */
 static void long_rows_are_walked_once(void **state) {
     (void)state;
     static const int64_t rows[] = {1, 3, 5};
-    Case *c = begin_case(SN_CLUSTER_REDUCE);
-    Value *x = param(c, SN_F32, "B, 66001"), *y = param(c, SN_F32, "B, 66001");
-    result(c, softmax(c, two(c, SN_OP_MUL, x, y), 1));
-    c->low = -9, c->high = 9;
-    check_text(c, "float top = ", true, 3, rows);
-    c = begin_case(SN_CLUSTER_REDUCE);
-    x = param(c, SN_F32, "B, 20480");
-    Value *few = two(c, SN_OP_MAX, two(c, SN_OP_SUB, x, number(c, 3.5, x)), number(c, 0, x));
-    Value *z = two(c, SN_OP_DIV, number(c, -1, x), few); /* finite five times a row */
-    Value *top = reduce(c, SN_OP_REDUCE_MAX, z, 1);
-    Value *e = one(c, SN_OP_EXP, two(c, SN_OP_SUB, z, spread(c, top, z)));
-    Value *all = two(c, SN_OP_ADD, top, one(c, SN_OP_LOG, reduce(c, SN_OP_REDUCE_SUM, e, 1)));
-    result(c, two(c, SN_OP_ADD, all, reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_MUL, x, x), 1)));
-    c->tolerance = 2e-5;
-    check_text(c, "float top = ", true, 3, rows);
+    static const char *const shape[] = {"B, 66001", "B, 270001"};
+    for (int kind = 0; kind < UNEVEN_KINDS; kind++)
+        for (int all = 0; all < 2; all++) {
+            Case *c = begin_case(SN_CLUSTER_REDUCE);
+            Value *x = param(c, SN_F32, "B, 20480"), *z = uneven(c, x, kind);
+            Value *top = reduce(c, SN_OP_REDUCE_MAX, z, 1);
+            Value *e = one(c, SN_OP_EXP, two(c, SN_OP_SUB, z, spread(c, top, z)));
+            Value *sum = reduce(c, SN_OP_REDUCE_SUM, e, 1);
+            result(c, two(c, SN_OP_DIV, e, spread(c, sum, x)));
+            Value *more = reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_MUL, x, x), 1);
+            /* Of infinity the sum is no number, but most exponentials are zero. */
+            Value *some = cast(c, two(c, SN_OP_LESS, sum, number(c, 0, sum)), SN_F32);
+            if (all) result(c, two(c, SN_OP_SUB, e, spread(c, some, x)));
+            if (all) result(c, two(c, SN_OP_ADD, two(c, SN_OP_ADD, top, one(c, SN_OP_LOG, sum)), more));
+            c->scale = kind ? 1 : 12;
+            c->tolerance = 2e-5;
+            check_text(c, all ? "float level;" : "over_before = over;", true, 3, rows);
+        }
+    for (int i = 0; i < 2; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        Value *x = param(c, SN_F32, shape[i]), *y = param(c, SN_BF16, shape[i]);
+        result(c, softmax(c, two(c, SN_OP_MUL, x, cast(c, y, SN_F32)), 1));
+        c->scale = 2;
+        check_text(c, i == 0 ? "float r0[66001]" : "float level;", true, 2, rows);
+    }
+    Case *c = begin_case(SN_CLUSTER_REDUCE); /* what is kept is also of something else */
+    Value *x = param(c, SN_F32, "B, 20480"), *y = one(c, SN_OP_TANH, x);
+    result(c, softmax(c, y, 1));
+    check_text(c, "float level;", false, 3, rows);
 }
 
 static void gathered_rows_are_read_ahead(void **state) {
@@ -194,11 +251,11 @@ static void tiles(void **state) {
         result(c, transpose(c, x, (int[]){2, 0, 1}));
         result(c, two(c, SN_OP_ADD, transpose(c, x, (int[]){2, 0, 1}), y));
         result(c, transpose(c, x, (int[]){0, 2, 1}));
-        check_text(c, "sn_tile_", true, SIZES, sizes);
+        check_text(c, "sn_square_", true, SIZES, sizes);
     }
     Case *c = begin_case(SN_CLUSTER_MAP);
     result(c, transpose(c, param(c, SN_I64, "B, T, 45"), (int[]){2, 0, 1}));
-    check_text(c, "sn_tile_", false, SIZES, sizes);
+    check_text(c, "sn_square_", false, SIZES, sizes);
 }
 
 /* x (1 + erf(x)) from where it is nothing to where it is 2 x, whichever is added to the other. */
@@ -268,6 +325,25 @@ static void pieces_are_aligned_apart(void **state) {
     check_text(c, "INT64_C(5)), 2, past)", true, SIZES, sizes);
 }
 
+/* Lines that two rows share, or two pieces of a row, or that a row shorter than a vector is in. */
+static void shared_lines_are_put_together(void **state) {
+    (void)state;
+    static const char *const shape[] = {"B, T, 37", "B, T, 13", "B, T, 32"};
+    static const DType types[] = {SN_F32, SN_BF16, SN_F64, SN_I8};
+    for (int i = 0; i < 3; i++)
+        for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
+            Case *c = begin_case(SN_CLUSTER_MAP);
+            Value *x = param(c, types[k], shape[i]), *y = param(c, types[k], shape[i]);
+            result(c, concat(c, (Value *[]){x, y}, 2, 2));
+            check_text(c, "sn_edge_end(&", i < 2, SIZES, sizes);
+        }
+    for (int i = 0; i < 3; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        result(c, centred(c, param(c, SN_F32, shape[i])));
+        check_text(c, "sn_edge_end(&", i < 2, SIZES, sizes);
+    }
+}
+
 /* So long that they are cut, by one element more than two pieces and by many. */
 static const int64_t long_sizes[] = {1, 131073, 3, 200003, 2, 900001, 5, 7};
 enum { LONG_SIZES = 4 };
@@ -312,6 +388,22 @@ static void columns_in_pieces(void **state) {
     }
 }
 
+/* One sum of columns: by sixteen vectors where there are registers for them, by eight, one and less; several, or with more to
+ * do, by eight at most. */
+static void columns_by_sixteen_vectors(void **state) {
+    (void)state;
+    static const int64_t rows[] = {1, 5, 700};
+    for (int more = 0; more < 2; more++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        Value *x = param(c, SN_F32, "T, 475"), *y = param(c, SN_F32, "T, 475");
+        result(c, reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_SUB, x, y), 0));
+        if (more) result(c, reduce(c, SN_OP_REDUCE_MAX, x, 0));
+        c->tolerance = 2e-5;
+        check_text(c, "16 * SN_LANES <= last", !more && c->target.vector_registers >= 32,
+                   sizeof rows / sizeof *rows, rows);
+    }
+}
+
 static void short_rows_are_whole(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_REDUCE);
@@ -327,16 +419,19 @@ int main(void) {
         cmocka_unit_test(streams_are_not_read_ahead),
         cmocka_unit_test(sums_of_rows_are_kept),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
+        cmocka_unit_test(plain_rows_are_stored_while_the_next_is_read),
         cmocka_unit_test(maxima_are_found_one_row_sooner),
         cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),
         cmocka_unit_test(many_pieces),
         cmocka_unit_test(pieces_are_aligned_apart),
+        cmocka_unit_test(shared_lines_are_put_together),
         cmocka_unit_test(one_plus_erf),
         cmocka_unit_test(long_rows_in_pieces),
         cmocka_unit_test(all_of_a_tensor_in_pieces),
         cmocka_unit_test(columns_in_pieces),
+        cmocka_unit_test(columns_by_sixteen_vectors),
         cmocka_unit_test(short_rows_are_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,8 +7,6 @@
 enum { MAX_CASES = 16 };
 
 typedef struct Fixture {
-    char folder[64];
-    int units;
     void *emulator;
     EmuLaunchFunction *launch;
     EmuAllocFunction *alloc;
@@ -26,8 +24,6 @@ static void *find(void *library, const char *name) {
 static int setup(void **state) {
     Fixture *f = *state = calloc(1, sizeof *f);
     assert_non_null(f);
-    strcpy(f->folder, "/tmp/sinter-attention-XXXXXX");
-    if (!mkdtemp(f->folder)) return -1;
     /* Global: kernels find it there. */
     f->emulator = dlopen(SN_EMULATED "/libemulated_cuda.so", RTLD_NOW | RTLD_GLOBAL);
     if (!f->emulator) fail_msg("%s", dlerror());
@@ -39,35 +35,17 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     Fixture *f = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
     dlclose(f->emulator);
     free(f);
-    return system(command);
+    return 0;
 }
 
 /* Kernels with the calls for the check of accesses. */
-static void *open_unit(Fixture *f, const char *text) {
-    char source[128], library[128];
-    snprintf(source, sizeof source, "%s/unit%d.cpp", f->folder, f->units);
-    snprintf(library, sizeof library, "%s/unit%d.so", f->folder, f->units++);
-    FILE *file = fopen(source, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    const char *const argv[] = {"g++",
-                                "@" SN_TESTS "/emulator/kernel.opts",
-                                "-fsanitize=thread",
-                                "-I",
-                                SN_TESTS "/emulator",
-                                source,
-                                "@" SN_TESTS "/emulator/link.opts",
-                                "-o",
-                                library,
-                                NULL};
-    if (run_program(argv) != 0) fail_msg("%s does not compile", source);
-    void *unit = dlopen(library, RTLD_NOW);
+static void *open_unit(const char *text) {
+    Arena *arena = sn_arena_new();
+    void *unit = dlopen(emulated_object(arena, text), RTLD_NOW);
     if (!unit) fail_msg("%s", dlerror());
+    sn_arena_free(arena);
     return unit;
 }
 
@@ -301,7 +279,7 @@ static void run_cases(Fixture *f, Cases *cases, int count, const int64_t (*symbo
             sn_text_add(&text, "%s\nEMU_KERNEL(%s)\n", cases->kernel[i]->source, cases->kernel[i]->name);
         *slot = f;
     }
-    void *unit = open_unit(f, sn_text_string(&text));
+    void *unit = open_unit(sn_text_string(&text));
     for (int i = 0; i < cases->count; i++)
         for (int s = 0; s < count; s++)
             check_case(f, cases->at[i], cases->kernel[i], unit, symbols[s],
@@ -421,8 +399,8 @@ static bool is_noticed(Fixture *f, const Fault *fault) {
     add_case(&cases, &s, fault->dtype, SN_PRECISION_HIGHEST, 80);
     Case *c = cases.at[0];
     Trial t = {.f = f, .c = c, .kernel = cases.kernel[0], .symbols = sizes[SIZES - 1], .order = EMU_FORWARD};
-    void *unit = open_unit(f, sn_arena_printf(c->arena, "#include \"emulator.h\"\n%s\nEMU_KERNEL(%s)\n",
-                                              plant(c->arena, t.kernel->source, fault), t.kernel->name));
+    void *unit = open_unit(sn_arena_printf(c->arena, "#include \"emulator.h\"\n%s\nEMU_KERNEL(%s)\n",
+                                           plant(c->arena, t.kernel->source, fault), t.kernel->name));
     run_trial(&t, unit);
     Tensor got = {
         .dtype = fault->dtype, .count = t.truth[0]->count, .payload = SN_PAYLOAD_BYTES, .bytes = t.buffer[3]};

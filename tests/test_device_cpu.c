@@ -276,6 +276,10 @@ static void check_memory(void *code) {
     }
 }
 
+static void check_squares(void *code) {
+    assert_int_equal(((int64_t(*)(void))find(code, "probe_squares"))(), 0);
+}
+
 /* The probe at the widths that this machine can run, and by the second compiler where it is installed. */
 static int open_all(void **state) {
     static const char *const builds[][2] = {
@@ -311,13 +315,14 @@ static void test_halves(void **state) {
 static void test_memory(void **state) {
     each(*state, check_memory);
 }
+static void test_squares(void **state) {
+    each(*state, check_squares);
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_functions),
-        cmocka_unit_test(test_pow),
-        cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_functions), cmocka_unit_test(test_pow),     cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_memory),    cmocka_unit_test(test_squares),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

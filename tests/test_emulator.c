@@ -1,14 +1,13 @@
 /* Generated CUDA text, run on the emulator: equal to the interpreter in every order of the threads; and
  * planted faults, each of which has to be noticed. All kernels are compiled by one call of g++. */
 #include "cluster_files.h"
+#include "compiler_fixture.h"
 #include "emulator/launch.h"
 #include "eval.h"
 #include "number.h"
 
 #include <dlfcn.h>
 #include <math.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* A kernel's text with one edit, under a name of its own. */
 typedef struct Planted {
@@ -33,7 +32,6 @@ enum { PLANTED = sizeof planted / sizeof *planted };
 
 typedef struct Fixture {
     ClusterFiles files;
-    char folder[64];
     void *library;
     EmuLaunchFunction *launch;
     EmuAllocFunction *alloc;
@@ -81,33 +79,6 @@ static const char *unit_text(Fixture *f) {
     return sn_text_string(&unit);
 }
 
-static bool run_compiler(const char *const *argv) {
-    pid_t child = fork();
-    if (child == 0) {
-        execvp(argv[0], (char *const *)argv);
-        _exit(127);
-    }
-    int state = -1;
-    return child > 0 && waitpid(child, &state, 0) == child && state == 0;
-}
-
-/* A module of kernels, with the calls for the check of accesses. */
-static bool build(const char *source, const char *kernels) {
-    const char *const argv[] = {"g++",
-                                "@" SN_TESTS "/emulator/kernel.opts",
-                                "-fsanitize=thread",
-                                "-I",
-                                SN_TESTS "/emulator",
-                                "-I",
-                                SN_TESTS "/../codegen/device",
-                                source,
-                                "@" SN_TESTS "/emulator/link.opts",
-                                "-o",
-                                kernels,
-                                NULL};
-    return run_compiler(argv);
-}
-
 static void *find(Fixture *f, const char *name) {
     void *symbol = dlsym(f->library, name);
     if (!symbol) fail_msg("%s: %s", name, dlerror());
@@ -116,18 +87,9 @@ static void *find(Fixture *f, const char *name) {
 
 static int setup(void **state) {
     Fixture *f = calloc(1, sizeof *f);
-    char source[128], kernels[128];
     *state = f;
     read_cluster_files(&f->files, 90);
-    strcpy(f->folder, "/tmp/sinter-test-XXXXXX");
-    if (!mkdtemp(f->folder)) return -1;
-    snprintf(source, sizeof source, "%s/unit.cpp", f->folder);
-    snprintf(kernels, sizeof kernels, "%s/kernels.so", f->folder);
-    FILE *file = fopen(source, "w");
-    assert_non_null(file);
-    assert_true(fputs(unit_text(f), file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    if (!build(source, kernels)) fail_msg("%s does not compile", source);
+    const char *kernels = emulated_object(f->files.arena, unit_text(f));
     /* Global: kernels find it there. */
     void *emulator = dlopen(SN_EMULATED "/libemulated_cuda.so", RTLD_NOW | RTLD_GLOBAL);
     f->library = emulator ? dlopen(kernels, RTLD_NOW) : NULL;
@@ -140,12 +102,10 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     Fixture *f = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
     if (f->library) dlclose(f->library);
     sn_arena_free(f->files.arena);
     free(f);
-    return system(command);
+    return 0;
 }
 
 /* ---- running a graph ---- */

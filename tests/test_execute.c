@@ -3,7 +3,9 @@
 #include "cluster_key.h"
 #include "eval.h"
 #include "execute_fixture.h"
+#include "live.h"
 #include "number.h"
+#include <math.h>
 
 /* %8 and %13 die inside a run; the weight is doubled once, in setup; y, z, x and w are outputs. */
 static const char chain[] = "graph \"chain\" stage fused\n"
@@ -142,6 +144,16 @@ static void memory_is_accounted(void **state) {
         assert_ok(sn_context_run(context));
         /* The four values of the third launch are alive at once; and the copies of outputs x and w. */
         assert_int_equal(sn_context_peak_bytes(context), 4 * ROWS * ROW + ROWS * ROW + ROW);
+        int64_t dim[64];
+        Live live;
+        assert_true(program->plan->dim_count <= 64);
+        assert_ok(sn_plan_live(program->arena, program->plan, (int64_t[]){ROWS}, dim, &live));
+        assert_int_equal(live.most[SN_PHASE_FORWARD], 4 * ROWS * ROW);
+        assert_int_equal(live.most[SN_PHASE_BACKWARD], 0);
+        assert_int_equal(live.peak, program->plan->setup_count + 2);
+        assert_int_equal(live.count, 4);
+        for (int i = 0; i < live.count; i++)
+            assert_int_equal(dim[program->plan->value[live.value[i]].bytes], ROWS * ROW);
         sn_context_free(context);
         sn_program_free(program);
     }
@@ -299,19 +311,31 @@ static void a_profile_counts_every_launch(void **state) {
     for (int i = 0; i < 5; i++) assert_ok(sn_context_run(context));
     Arena *arena = sn_arena_new();
     int count;
-    const ProfileRow *row = sn_profile_rows(arena, sn_context_profile(context), false, &count);
+    const ProfileRow *row = sn_profile_rows(arena, sn_context_profile(context), &(ProfileQuery){0}, &count);
     assert_int_equal(count, 4);
     double share = 0;
     bool named = false;
     for (int i = 0; i < count; i++) {
         assert_int_equal(row[i].time.calls, 5);
+        double sum = 0;
+        for (int k = 0; k < 5; k++) sum += row[i].time.each[k];
+        assert_true(fabs(sum - row[i].time.seconds) <= 1e-9 * sum);
         assert_true(i == 0 || row[i].time.seconds <= row[i - 1].time.seconds);
         share += row[i].share;
         named = named || strcmp(row[i].origin, "\"first\" (Mul)") == 0;
     }
     assert_true(share > 0.999 && share < 1.001 && named);
-    row = sn_profile_rows(arena, sn_context_profile(context), true, &count);
+    row = sn_profile_rows(arena, sn_context_profile(context), &(ProfileQuery){.by_kernel = true}, &count);
     assert_int_equal(count, 3); /* the first and the last one of the run share a kernel */
+    double all = row[0].share + row[1].share + row[2].share;
+    row = sn_profile_rows(arena, sn_context_profile(context), &(ProfileQuery){.range = "f?rst"}, &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(row[0].origin, "\"first\" (Mul)");
+    assert_true(row[0].share > 0 && row[0].share < all); /* of all launches, not of those in the range */
+    sn_profile_rows(arena, sn_context_profile(context), &(ProfileQuery){.range = "Mul"}, &count);
+    assert_int_not_equal(count, 0); /* an operator's name */
+    sn_profile_rows(arena, sn_context_profile(context), &(ProfileQuery){.range = "Conv*"}, &count);
+    assert_int_equal(count, 0);
     sn_arena_free(arena);
     sn_context_free(context);
     sn_program_free(program);

@@ -366,6 +366,74 @@ static void initializers_that_are_inputs_are_constants(void **state) {
     loaded(fixture, model, &graph);
     assert_int_equal(graph->body->param.count, 1);
     weight_is_four(graph);
+    /* Unless the caller gives them; of what is no input a name changes nothing. */
+    const char *path = in_folder(fixture, "model.onnx"), *given[] = {"w", "x", "none"};
+    const LoadOptions options = {.given_count = 3, .given = given};
+    assert_ok(sn_load_onnx(fixture->arena, path, &options, &graph, NULL));
+    assert_int_equal(graph->body->param.count, 2);
+    assert_string_equal(graph->body->param.at[1]->name, "w");
+    model->graph.n_input--;
+    loaded(fixture, model, &graph);
+    assert_ok(sn_load_onnx(fixture->arena, path, &options, &graph, NULL));
+    assert_int_equal(graph->body->param.count, 1);
+}
+
+static Onnx__TensorProto *tensor_of(Model *model, const char *name, int type, size_t rank, int64_t rows,
+                                    const void *bytes, size_t size) {
+    Onnx__TensorProto *tensor = add_initializer(model, name, type, rows);
+    model->graph.n_initializer--; /* it was added to the graph */
+    tensor->n_dims = rank;
+    tensor->dims = SN_ARRAY(model->arena, int64_t, 2);
+    tensor->dims[0] = rows, tensor->dims[1] = 2;
+    set_raw(tensor, bytes, size);
+    return tensor;
+}
+
+/* y = x + w, both [2, 3], and w sparse: an initializer or an attribute. */
+static Model *sparse_model(Arena *arena, bool initializer, size_t rank, const int64_t *index) {
+    static const float value[2] = {5, 7};
+    static int64_t dims[2] = {2, 3};
+    Model *model = model_new(arena, 17);
+    Onnx__SparseTensorProto *sparse = SN_NEW(arena, Onnx__SparseTensorProto);
+    onnx__sparse_tensor_proto__init(sparse);
+    sparse->values = tensor_of(model, "w", F32, 1, 2, value, sizeof value);
+    sparse->indices = tensor_of(model, "", I64, rank, 2, index, (rank == 2 ? 4 : 2) * sizeof *index);
+    sparse->n_dims = 2;
+    sparse->dims = dims;
+    add_input(model, "x", F32, "2,3");
+    if (initializer) {
+        model->graph.sparse_initializer = SN_ARRAY(arena, Onnx__SparseTensorProto *, 1);
+        model->graph.sparse_initializer[model->graph.n_sparse_initializer++] = sparse;
+    } else {
+        enum { SPARSE_TENSOR = 11 };
+        Onnx__NodeProto *node = add_node(model, "Constant", "", "w");
+        add_attribute(model, node, "sparse_value", SPARSE_TENSOR)->sparse_tensor = sparse;
+    }
+    add_node(model, "Add", "x w", "y");
+    add_output(model, "y");
+    return model;
+}
+
+static void sparse_tensors_are_written_out(void **state) {
+    Fixture *fixture = *state;
+    Arena *arena = fixture->arena;
+    const int64_t number[2] = {1, 5}, tuple[4] = {0, 1, 1, 2}, beyond[2] = {1, 6}, below[4] = {0, 1, -1, 0};
+    for (int initializer = 0; initializer < 2; initializer++)
+        for (size_t rank = 1; rank <= 2; rank++) {
+            Model *model = sparse_model(arena, initializer, rank, rank == 1 ? number : tuple);
+            const Array *y = result_of(fixture, model, 2, (int64_t[]){2, 3}, 1);
+            for (int i = 0; i < 6; i++) assert_true(y->f[i] == (i == 1 ? 6 : i == 5 ? 8 : 1));
+        }
+    refused(fixture, sparse_model(arena, true, 1, beyond), SN_INVALID, "\"w\"", "6 of 6", NULL);
+    refused(fixture, sparse_model(arena, false, 2, below), SN_INVALID, "Constant", "-1 of 2", NULL);
+    Model *model = sparse_model(arena, true, 1, number);
+    int64_t large[2] = {INT64_C(1) << 20, INT64_C(1) << 20};
+    model->graph.sparse_initializer[0]->dims = large;
+    refused(fixture, model, SN_UNSUPPORTED, "more than", NULL);
+    model = sparse_model(arena, true, 1, number);
+    model->graph.sparse_initializer[0]->indices->dims[0] = 1;
+    model->graph.sparse_initializer[0]->indices->raw_data.len = 8;
+    refused(fixture, model, SN_INVALID, "do not fit", NULL);
 }
 
 int main(void) {
@@ -384,6 +452,7 @@ int main(void) {
         TEST(checks_settle_sizes),
         TEST(extents_become_symbols),
         TEST(initializers_that_are_inputs_are_constants),
+        TEST(sparse_tensors_are_written_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

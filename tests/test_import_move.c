@@ -278,6 +278,71 @@ static void constant_masks_are_known(void **state) {
     assert_true(y->type.rank == 2 && sn_dim_equals(y->type.dim[1], 3));
 }
 
+static Model *three_numbers(Arena *arena) {
+    Model *model = model_new(arena, 17);
+    const int64_t number[] = {0, 1, 2};
+    for (int i = 0; i < 3; i++)
+        add_integers(model, (const char *const[]){"zero", "one", "two"}[i], 1, 1, &number[i]);
+    add_input(model, "x", F32, "2,n");
+    return model;
+}
+
+/* All but the last none are none. */
+static void ends_may_be_nothing(void **state) {
+    Fixture *fixture = *state;
+    Model *model = three_numbers(fixture->arena);
+    add_node(model, "NonZero", "x", "places");
+    add_node(model, "Shape", "places", "shape");
+    add_node(model, "Slice", "shape one two", "found");
+    add_node(model, "Neg", "found", "end");
+    add_node(model, "Slice", "x zero end one", "y");
+    add_output(model, "y");
+    assert_int_equal(result_of(fixture, model, 2, (int64_t[]){2, 3}, 0)->extent[1], 0);
+}
+
+/* An extent of 0 is the input's also beside one that a run computes. */
+static void extents_are_copied_beside_those_of_data(void **state) {
+    Fixture *fixture = *state;
+    Model *model = three_numbers(fixture->arena);
+    set_int(model, add_node(model, "ReduceMin", "x", "least"), "keepdims", 0);
+    set_int(model, add_node(model, "Cast", "least", "number"), "to", I64);
+    add_node(model, "Unsqueeze", "number zero", "numbers");
+    set_int(model, add_node(model, "Concat", "zero numbers", "asked"), "axis", 0);
+    add_node(model, "Reshape", "x asked", "y");
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 2, (int64_t[]){2, 3}, -1);
+    assert_true(y->rank == 2 && y->extent[0] == 2 && y->extent[1] == 3);
+}
+
+static void evaluation_fails(Fixture *fixture, Model *model, double x, sn_Code code, const char *part) {
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    Array *input = sn_array_new(fixture->arena, SN_F32, 0, NULL);
+    Array **output = SN_ARRAY(fixture->arena, Array *, graph->body->result.count);
+    input->f[0] = x;
+    assert_fails(sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){input}, output), code,
+                 part);
+}
+
+/* No number of elements comes of a step of 0, nor of an end that is nowhere. */
+static void ranges_of_data_end(void **state) {
+    Fixture *fixture = *state;
+    static const char *const bounds[] = {"a a x", "a b x", "b a x", "a x b", "a x b"};
+    static const double x[] = {0, 0, 0, -INFINITY, NAN};
+    for (int k = 0; k < 5; k++) {
+        Model *model = model_new(fixture->arena, 17);
+        add_input(model, "x", F32, "");
+        for (int i = 0; i < 2; i++) {
+            Onnx__TensorProto *number = add_initializer(model, i ? "b" : "a", F32, 1);
+            number->n_dims = 0;
+            set_raw(number, four + i, sizeof four[0]);
+        }
+        add_node(model, "Range", bounds[k], "y");
+        add_output(model, "y");
+        evaluation_fails(fixture, model, x[k], k == 3 ? SN_NO_MEMORY : SN_FAULT, "");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(points_may_be_nowhere),
@@ -291,6 +356,9 @@ int main(void) {
         TEST(squeezed_sizes_are_checked),
         TEST(operands_may_be_packed),
         TEST(constant_masks_are_known),
+        TEST(ends_may_be_nothing),
+        TEST(extents_are_copied_beside_those_of_data),
+        TEST(ranges_of_data_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,8 @@ static void known_values(void **state) {
     assert_known(
         f, sn_build1(b, SN_OP_CAST, &(AttrCast){.to = SN_BOOL}, sn_build2(b, SN_OP_ADD, NULL, slice, two)),
         "1, 1");
+    const Dim front[1] = {sn_dim(f->dims, 1)}, back[1] = {sn_dim(f->dims, 2)};
+    assert_known(f, sn_build1(b, SN_OP_PAD, &(AttrPad){1, front, back, 9}, slice), "9, 64, T, 9, 9");
     AttrIota iota = {SN_I32, sn_dim(f->dims, 3), sn_dim(f->dims, 5), sn_dim(f->dims, -2)};
     assert_known(f, sn_build(b, SN_OP_IOTA, &iota, 0, NULL), "5, 3, 1");
     AttrIota moving = {SN_I64, sn_dim(f->dims, 2), shape->known[1], sn_dim(f->dims, 1)};

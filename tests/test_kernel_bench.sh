@@ -5,7 +5,7 @@ set -euo pipefail
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-export SINTER_CACHE=$folder/cache
+export SINTER_CACHE=${SINTER_CACHE:-$folder/cache}
 
 # rows PROGRAM COUNT: the JSON of `PROGRAM --quick` has COUNT rows of sinter's, each with a positive rate and peak.
 rows() {

@@ -266,7 +266,8 @@ static void faults_and_times_are_of_members(void **state) {
         assert_ok(sn_profile_enable(context));
         assert_ok(sn_context_run(context));
         int rows;
-        const ProfileRow *row = sn_profile_rows(program->arena, sn_context_profile(context), false, &rows);
+        const ProfileRow *row =
+            sn_profile_rows(program->arena, sn_context_profile(context), &(ProfileQuery){0}, &rows);
         assert_int_equal(rows, 1);
         assert_int_equal(row->time.calls, 1);
         count = (int64_t)row->time.bytes;

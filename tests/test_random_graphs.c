@@ -76,15 +76,16 @@ static const char *run_mode(Maker *m, Trial *trial, const Target *target, bool e
 
 static void keep_one_output(Graph *graph, int only) {
     Region *body = graph->body;
-    for (int i = 0; i < body->result.count; i++) sn_region_set_result(body, i, body->result.at[only]);
+    for (int i = 0; i < output_count(graph); i++) sn_region_set_result(body, i, body->result.at[only]);
     sn_region_sweep(body);
 }
 
 /* NULL, or what went wrong, followed by the graph. */
 static const char *run_trial(Arena *arena, Trial *trial) {
-    Maker *m = random_graph(arena, trial->seed, dtype_of_seed(trial->seed), trial->length, trial->outputs);
-    if (m->graph->body->result.count == 0) return NULL;
-    if (trial->only >= m->graph->body->result.count) return NULL;
+    Maker *m =
+        random_graph(arena, trial->seed, dtype_of_seed(trial->seed), trial->length, trial->outputs, true);
+    if (output_count(m->graph) == 0) return NULL;
+    if (trial->only >= output_count(m->graph)) return NULL;
     if (trial->only >= 0) keep_one_output(m->graph, trial->only);
     Target target;
     sn_target_cpu(&target, 32, 16, 32 << 10, 1 << 20);

@@ -26,8 +26,9 @@ static const sn_TrainingOptions step_options = {.size = sizeof step_options,
 
 static int make_files(void **state) {
     Files *files = calloc(1, sizeof *files);
-    strcpy(files->folder, "/tmp/sinter-test-XXXXXX");
-    if (!mkdtemp(files->folder)) return -1;
+    void *folder;
+    if (make_cache(&folder)) return -1;
+    strcpy(files->folder, folder);
     sprintf(files->program, "%s/program.sinter", files->folder);
     sprintf(files->step, "%s/step.sinter", files->folder);
     sprintf(files->copy, "%s/copy.sinter", files->folder);
@@ -48,10 +49,10 @@ static int make_files(void **state) {
 
 static int remove_files(void **state) {
     Files *files = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", files->folder);
+    void *folder = files->folder;
+    int removed = remove_cache(&folder);
     free(files);
-    return system(command);
+    return removed;
 }
 
 static char *read_file(Arena *arena, const char *path, size_t *size) {

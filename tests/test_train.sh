@@ -9,7 +9,7 @@ python_venv onnxruntime==1.31.1 numpy==2.2.6
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-export SINTER_CACHE=$folder/cache
+export SINTER_CACHE=${SINTER_CACHE:-$folder/cache}
 say() { echo "FAILED: $*"; exit 1; }
 
 # refused STATUS PART WORD...

@@ -498,6 +498,53 @@ static void names_choose_parameters(void **state) {
     assert_refused(&training, "to be frozen", *state);
 }
 
+/* The gradient by x of the mean square of (x·w + b)·1.5·cos(angle) − t. */
+static void gradient_by_x(double *gradient) {
+    for (int r = 0; r < ROWS; r++)
+        for (int k = 0; k < 3; k++) {
+            gradient[3 * r + k] = 0;
+            for (int c = 0; c < 2; c++) {
+                double scale = 1.5 * cos((double)(c ? 0.2f : 0.1f)), y = first_model.p[WEIGHTS + c];
+                for (int i = 0; i < 3; i++) y += (double)x[3 * r + i] * first_model.p[2 * i + c];
+                gradient[3 * r + k] +=
+                    (y * scale - (double)target[2 * r + c]) * scale / ROWS * first_model.p[2 * k + c];
+            }
+        }
+}
+
+/* Beside parameters, which are stepped from what they were, and without any. */
+static void gradients_of_inputs_are_outputs(void **state) {
+    for (int form = 0; form < 4; form++) {
+        bool eager = form & 1, alone = form & 2;
+        Training training = squared();
+        training.inputs = "x";
+        if (alone) training.frozen = "w,b";
+        sn_Program *program = program_of(regression, &training, eager, 1, *state);
+        assert_int_equal(sn_program_output_count(program), 2);
+        assert_int_equal(program->plan->graph->states.count > 0, !alone);
+        random_batch(3);
+        rate = 0.1f;
+        sn_Context *context = context_of(program);
+        double seconds[SN_PHASE_COUNT], expected[3 * ROWS];
+        sn_Tensor got;
+        assert_ok(sn_context_run_phases(context, SN_PHASE_FORWARD, seconds));
+        assert_fails(sn_context_output(context, 1, &got), SN_INVALID, "later phase");
+        gradient_by_x(expected);
+        for (Phase last = SN_PHASE_BACKWARD; last < SN_PHASE_COUNT; last++) {
+            assert_ok(sn_context_run_phases(context, last, seconds));
+            assert_ok(sn_context_output(context, 1, &got));
+            assert_int_equal(got.rank, 2);
+            for (int i = 0; i < 3 * ROWS; i++)
+                assert_near((double)((const float *)got.data)[i], expected[i], 1e-5);
+        }
+        sn_context_free(context);
+        sn_program_free(program);
+    }
+    Training training = squared();
+    training.inputs = "w";
+    assert_refused(&training, "an input's of floats", *state);
+}
+
 /* y = x·a·aᵀ + c with aᵀ as a matrix of its own, which follows a; and a bias of one element. */
 static const char twice[] =
     "graph \"twice\" stage imported\n"
@@ -612,6 +659,7 @@ int main(void) {
         cmocka_unit_test(products_of_16_bits_make_steps),
         cmocka_unit_test(a_scale_that_overflows_is_halved),
         cmocka_unit_test(names_choose_parameters),
+        cmocka_unit_test(gradients_of_inputs_are_outputs),
         cmocka_unit_test(a_matrix_and_its_transpose_are_one),
         cmocka_unit_test(equal_symmetric_matrices_are_two),
         cmocka_unit_test(options_are_checked),

@@ -4,7 +4,7 @@ set -euo pipefail
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-export SINTER_CACHE=$folder/cache
+export SINTER_CACHE=${SINTER_CACHE:-$folder/cache}
 say() { echo "FAILED: $*"; exit 1; }
 
 model=$folder/model.onnx

@@ -7,8 +7,9 @@ minute of the machine falls on all of them. Prints a table in Markdown; --json a
     compare.py --peer "a=COMMAND" --peer "b=COMMAND"      any commands that speak the protocol (protocol.py)
 
 The first participant is the one that the others are compared with. A ratio is the median, over the rounds, of
-(the peer's median of the round) / (the first's): above 1 the first is faster. PYTHON is an interpreter that has the
-packages of requirements-onnxruntime.txt or requirements-torch.txt.
+(the peer's median of the round) / (the first's): above 1 the first is faster. With --roofline a further participant is
+what the model's multiply-adds alone take this processor at its rate of that moment: that ratio says how near the first is to it.
+PYTHON is an interpreter that has the packages of requirements-onnxruntime.txt or requirements-torch.txt.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOFLINE = "multiply-adds alone"
 # Large results otherwise return to the system after each run and are faulted in again in the next.
 MALLOC = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.top_pad=67108864"
 
@@ -102,6 +104,7 @@ def parse_arguments():
     parser.add_argument("--sinter", metavar="PATH", help="the sinter program")
     parser.add_argument("--mode", default="compiled", help="of sinter: comma-separated eager, compiled")
     parser.add_argument("--sinter-options", default="", metavar="OPTIONS", help="more options for it, in one argument")
+    parser.add_argument("--roofline", action="store_true", help="also the time of the model's multiply-adds alone (CPU)")
     parser.add_argument("--onnxruntime", metavar="PYTHON")
     parser.add_argument("--torch", metavar="PYTHON", help="PyTorch, eager and compiled; needs --torch-model")
     parser.add_argument("--torch-model", default=None, metavar="OPTIONS", help="torch_peer.py's, in one argument")
@@ -148,6 +151,8 @@ def participants(arguments):
             command = [arguments.sinter, "bench", arguments.model, "--peer", "--mode", mode, *device, *common, *shapes]
             commands[name] = [*command, *shlex.split(arguments.sinter_options)]
             versions[name] = [arguments.sinter, "--version"]
+        if arguments.roofline:
+            commands[ROOFLINE] = [arguments.sinter, "bench", arguments.model, "--peer", "--roofline", *common, *shapes]
     if arguments.onnxruntime:
         script = [arguments.onnxruntime, os.path.join(HERE, "onnxruntime_peer.py")]
         ones = [word for text in arguments.ones for word in ("--ones", text)]

@@ -358,12 +358,12 @@ def print_kernels(results):
         whole = {row["mode"]: row["median_s"] for row in report["rows"] if row["status"] == "ok"}
         for mode, seconds in whole.items():
             rows = [row for row in report["kernels"] if row["mode"] == mode]
-            busy = sum(row["each_s"] * row["launches"] for row in rows)
+            busy = sum(row["mean_s"] * row["launches"] for row in rows)
             print(f"\n{name}, {mode}: {1e3 * seconds:.3f} ms a run, kernels {1e3 * busy:.3f} ms ({100 * busy / seconds:.0f} %)")
             for row in rows[:8]:
                 rate = row.get("bytes_rate")
                 share = f"{100 * rate / copy:3.0f} % of copy" if rate and copy else ""
-                print(f"  {100 * row['share']:5.1f} %  {row['launches']:4d} x {1e6 * row['each_s']:9.1f} us  {share}  {row['summary'][:60]}")
+                print(f"  {100 * row['share']:5.1f} %  {row['launches']:4d} x {1e6 * row['mean_s']:9.1f} us  {share}  {row['summary'][:60]}")
 
 
 def main():

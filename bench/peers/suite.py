@@ -15,6 +15,8 @@ import os
 import subprocess
 import sys
 
+from compare import ROOFLINE
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 GPT2 = "--layers 12 --d-model 768 --heads 12 --d-ff 3072 --vocab 50257"
@@ -136,7 +138,7 @@ def measure_all(arguments):
                     # Numbers that are rounded to few bits in each run fall to either side: these are compared by tests.
                     rounds = case.quantise == "int8" or "--autocast" in case.options
                     more += ["--check"] if arguments.onnxruntime and not rounds else []
-                    more += [f"--sinter-options={case.options}"] if case.options else []
+                    more += [f"--sinter-options={case.options}"] if case.options else [] if case.quantise else ["--roofline"]
                     measure("compare.py", case, threads, arguments, case.rounds, result, more)
             except (subprocess.CalledProcessError, OSError) as problem:
                 print(f"suite: {result}: {problem}", file=sys.stderr)
@@ -157,18 +159,20 @@ def read_results(folder):
 
 def print_times(results):
     print("| model and shape | threads | sinter, ms | eager | onnxruntime | torch eager | torch.compile "
-          "| to onnxruntime | to the fastest peer | processor |\n|---|---|---|---|---|---|---|---|---|---|")
+          "| to onnxruntime | to the fastest peer | of the multiply-adds, % | processor |\n"
+          "|---|---|---|---|---|---|---|---|---|---|---|")
     for (name, threads), report in results.items():
         rows = {row["name"]: row for row in report["rows"]}
-        peers = [row for row in report["rows"] if not row["name"].startswith("sinter")]
+        peers = [row for row in report["rows"] if not row["name"].startswith("sinter") and row["name"] != ROOFLINE]
         if name == "startup" or "sinter compiled" not in rows:
             continue
         cells = [f"{1e3 * rows[who]['median_s']:.2f}" if who in rows else "" for who in
                  ("sinter compiled", "sinter eager", "onnxruntime", "torch eager", "torch.compile")]
         ort = f"{rows['onnxruntime']['ratio']:.2f}" if "onnxruntime" in rows else ""
+        share = f"{100 * rows[ROOFLINE]['ratio']:.1f}" if ROOFLINE in rows else ""
         fastest = min(peers, key=lambda row: row["ratio"], default=None)
         best = f"{fastest['ratio']:.2f} ({fastest['name']})" if fastest else ""
-        print(f"| {name} | {threads} | {' | '.join(cells)} | {ort} | {best} | {report['environment']['processor']} |")
+        print(f"| {name} | {threads} | {' | '.join(cells)} | {ort} | {best} | {share} | {report['environment']['processor']} |")
 
 
 def print_startup(results):

@@ -9,8 +9,8 @@
  * - SN_ATTENTION_D, SN_ATTENTION_DV: head sizes of Q and K, and of V and O (DV is D when absent)
  *
  * - SN_ATTENTION_SCORE: 0 nothing is masked (default); 1 the score hole only masks, and is called where
- *   sn_mask_tile says 1; 2 the hole is called for every score (a bias); 3 no hole: a row sees the columns up
- *   to some last one, and sn_mask_tile is exact for a single row
+ *   sn_mask_tile says 1; 2 the hole is called for every score (a bias); 3 no such hole: a row sees the columns
+ *   before sn_mask_end
  *
  * - SN_ATTENTION_CAPPED: 1 scores are cap * tanh(scale * Q . K) before holes and masks; 0 (default) not
  *
@@ -47,12 +47,16 @@
  * - vf32 sn_keep_v(context, b, h, i, j): the factors, lanes along j; and float sn_keep_s
  *
  * - int sn_mask_tile(context, b, h, i0, i1, j0, j1): what is masked of rows [i0, i1) by columns [j0, j1):
- *   0 all (never looked at), 1 some, 2 nothing. It need not be exact: 1 is always right, unless SCORE is 3.
+ *   0 all (never looked at), 1 some, 2 nothing. It need not be exact: 1 is always right.
+ *
+ * - int64_t sn_mask_end(context, b, h, i), with SCORE 3: may be below 0, or behind the last column
  *
  * - void sn_output_v(context, vf32 o, b, h, i, d), lanes along d; and sn_output_s
  *
  * - void sn_attention_statistics_s(context, float number, b, h, i, which), with SN_ATTENTION_STATISTICS: 0 the greatest
  *   score, 1 the logarithm of the sum of exponentials relative to it
+ *
+ * - void sn_output_ahead(context, b, h, i, d): fetches the place of that element of O, for writing
  *
  * - const void *sn_attention_partial(context, at): the address of element `at` of a float buffer that is
  *   written, for what the first round of work items leaves to the second
@@ -102,6 +106,7 @@
 
 SN_INLINE void sn_output_v(const SnContext *context, vf32 o, int64_t b, int64_t h, int64_t i, int64_t d);
 SN_INLINE void sn_output_s(const SnContext *context, float o, int64_t b, int64_t h, int64_t i, int64_t d);
+SN_INLINE void sn_output_ahead(const SnContext *context, int64_t b, int64_t h, int64_t i, int64_t d);
 SN_INLINE const void *sn_attention_partial(const SnContext *context, int64_t at);
 #if SN_ATTENTION_POINTER
 SN_INLINE const void *sn_query_pointer(const SnContext *context, int64_t b, int64_t h, int64_t i, int64_t d);

@@ -16,10 +16,10 @@
 
 #define SN_ATTENTION_SLOTS ((SN_TILE_MR + SN_LANES - 1) / SN_LANES * SN_LANES)
 
-/* What the next step reads, fetched while the one at hand computes: keys and values [j, j1), queries [i, i1).
- */
+/* What is fetched while the step at hand computes: what the next one reads, keys and values [j, j1) and queries [i, i1), and
+ * the places of the rows [o, o1) of this item's results, if the step is its last. */
 typedef struct SnAttentionAhead {
-    int64_t b, h, g, j, j1, i, i1;
+    int64_t b, h, g, j, j1, i, i1, o, o1;
 } SnAttentionAhead;
 
 /* The state of a work item. Height u of the tile owns the rows u * MR .. of `out`. */
@@ -67,24 +67,27 @@ SN_OUTLINE void sn_attention_tile(int64_t rows, int64_t length, const SnTileElem
         SN_ATTENTION_TILE(SN_TILE_MR);
 }
 
-/* Fetches the next row of each operand ahead. Called between two tiles and beside each row's exponentials: that is often
- * enough for all rows, and more of them at once would wait for each other. */
-SN_OUTLINE void sn_attention_fetch(SnAttentionAhead *a, const SnContext *context) {
+/* Fetches the next row of each operand ahead, and where one of O goes. Called between two tiles and beside each row's
+ * exponentials: that is often enough for all rows, and more of them at once would wait for each other. */
+SN_OUTLINE void sn_attention_fetch(SnAttentionItem *t) {
+    SnAttentionAhead *a = &t->ahead;
+    if (a->o < a->o1) {
+        for (int64_t d = 0; d < SN_ATTENTION_DV; d += 16) sn_output_ahead(t->context, t->b, t->h, a->o, d);
+        a->o++;
+    }
 #if SN_ATTENTION_POINTER
     if (a->j < a->j1) {
         for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
-            __builtin_prefetch(sn_key_pointer(context, a->b, a->g, a->j, d), 0, 3);
+            __builtin_prefetch(sn_key_pointer(t->context, a->b, a->g, a->j, d), 0, 3);
         for (int64_t d = 0; d < SN_ATTENTION_DV; d += 16)
-            __builtin_prefetch(sn_value_pointer(context, a->b, a->g, a->j, d), 0, 3);
+            __builtin_prefetch(sn_value_pointer(t->context, a->b, a->g, a->j, d), 0, 3);
         a->j++;
     }
     if (a->i < a->i1) {
         for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
-            __builtin_prefetch(sn_query_pointer(context, a->b, a->h, a->i, d), 0, 3);
+            __builtin_prefetch(sn_query_pointer(t->context, a->b, a->h, a->i, d), 0, 3);
         a->i++;
     }
-#else
-    (void)a, (void)context;
 #endif
 }
 
@@ -117,7 +120,7 @@ SN_OUTLINE SnAttentionSpan sn_attention_score(SnAttentionItem *t, int64_t u, int
         int here = state == 2 ? 2 : sn_mask_tile(t->context, t->b, t->h, i, i + rows, j + l, j + l + width);
         float *scores = t->scores + l;
         const SnTileElement *keys = t->keys + l * SN_ATTENTION_DEPTH;
-        sn_attention_fetch(&t->ahead, t->context);
+        sn_attention_fetch(t);
         if (span.hole < 0 && (SN_ATTENTION_SCORE == 2 || here == 1)) span.hole = l;
         if (here && span.from < 0) span.from = l;
         if (!here) {
@@ -137,6 +140,21 @@ SN_OUTLINE SnAttentionSpan sn_attention_score(SnAttentionItem *t, int64_t u, int
     return span;
 }
 
+/* The greatest of the scores [from, end) of a height, whole vectors, lane by lane: all rows side by side, so that none waits
+ * for another. */
+#define SN_MOST_DECLARE(i) vf32 m##i = SN_C(-__builtin_inff());
+#define SN_MOST_ROW(i)                                                                                       \
+    if (SN_TILE_MR > i) m##i = sn_attention_larger(sn_load_f32_v(s + (i)*SN_ATTENTION_LDS + l), m##i);
+#define SN_MOST_KEEP(i)                                                                                      \
+    if (SN_TILE_MR > i) sn_store_f32_v(most + (i)*SN_LANES, m##i);
+SN_OUTLINE void sn_attention_most_of_rows(const float *s, int64_t from, int64_t end, float *most) {
+    SN_TILE_ROWS(SN_MOST_DECLARE)
+    for (int64_t l = from; l < end; l += SN_LANES) {
+        SN_TILE_ROWS(SN_MOST_ROW)
+    }
+    SN_TILE_ROWS(SN_MOST_KEEP)
+}
+
 /* Scores of height u to exponentials relative to the greatest so far; rescales what was summed before. */
 SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, int64_t count,
                                      SnAttentionSpan span) {
@@ -148,10 +166,13 @@ SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, i
     for (int64_t r = 0; r < rows; r++)
         sn_attention_bend(t->scores + r * SN_ATTENTION_LDS, span.from, span.end, t->cap);
 #endif
-    for (int64_t r = 0; r < rows; r++)
-        sn_store_f32_v(square + r * SN_LANES,
-                       sn_attention_settle(t->context, t->scores + r * SN_ATTENTION_LDS, t->b, t->h, i + r, j,
-                                           count, &span));
+    sn_attention_most_of_rows(t->scores, span.from, sn_attention_plain(&span), square);
+    for (int64_t l = sn_attention_plain(&span); l < span.end; l += SN_LANES)
+        for (int64_t r = 0; r < rows; r++) {
+            float *most = square + r * SN_LANES, *s = t->scores + r * SN_ATTENTION_LDS;
+            vf32 x = sn_attention_mask(t->context, s, t->b, t->h, i + r, j, count, &span, l);
+            sn_store_f32_v(most, sn_attention_larger(x, sn_load_f32_v(most)));
+        }
     for (int64_t r = 0; r < rows; r += SN_LANES) {
         vf32 before = sn_load_f32_v(maximum + r);
         vf32 now = sn_attention_larger(sn_attention_greatest(square + r * SN_LANES), before);
@@ -161,7 +182,7 @@ SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, i
         sn_store_f32_v(shrink + r, sn_attention_exp(before - zero));
     }
     for (int64_t r = 0; r < rows; r++) {
-        sn_attention_fetch(&t->ahead, t->context);
+        sn_attention_fetch(t);
         sn_store_f32_v(square + r * SN_LANES, sn_attention_exponentials(t->scores + r * SN_ATTENTION_LDS,
                                                                         span.from, span.end, origin[r]));
     }
@@ -180,37 +201,41 @@ SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, i
     }
 }
 
-SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state) {
+/* Height u's weights of the columns of the span, times their values. */
+SN_INLINE void sn_attention_add(SnAttentionItem *t, int64_t u, int64_t j, int64_t count,
+                                SnAttentionSpan span) {
+    sn_attention_softmax(t, u, j, count, span);
+    int64_t rows;
+    (void)sn_attention_height(t->rows, u, &rows);
+    const SnTileElement *weights = sn_attention_weights(t, rows, span.from, span.end);
+    int64_t length = sn_attention_ceil(span.end - span.from, SN_ATTENTION_WORD);
+    for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_TILE_NR) {
+        sn_attention_fetch(t);
+        sn_attention_tile(rows, length, weights,
+                          t->values + d * SN_ATTENTION_LONG + span.from / SN_ATTENTION_WORD * SN_TILE_NR,
+                          t->out + u * SN_TILE_MR * SN_ATTENTION_LDO + d, SN_ATTENTION_LDO, t->started[u]);
+    }
+    t->started[u] = 1;
+}
+
+/* The rows of O of height u. */
+SN_OUTLINE void sn_attention_end(SnAttentionItem *t, int64_t u) {
+    int64_t rows, i = t->i0 + sn_attention_height(t->rows, u, &rows);
+    float *out = t->out + u * SN_TILE_MR * SN_ATTENTION_LDO;
+    if (!t->started[u]) __builtin_memset(out, 0, (size_t)(rows * SN_ATTENTION_LDO) * sizeof(float));
+    for (int64_t r = 0; r < rows; r++)
+        sn_attention_finish(t->context, out + r * SN_ATTENTION_LDO, t->maximum[u * SN_ATTENTION_SLOTS + r],
+                            t->sum[u * SN_ATTENTION_SLOTS + r], t->columns, t->b, t->h, i + r);
+}
+
+/* Adds what `count` keys from j on give; `last`: no others do, and the rows are finished. */
+SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state, int last) {
     sn_attention_pack_keys(t, j, count);
     sn_attention_pack_values(t, j, count);
     for (int64_t u = 0; u < t->heights; u++) {
         SnAttentionSpan span = sn_attention_score(t, u, j, count, state);
-        if (span.from < 0) continue;
-        sn_attention_softmax(t, u, j, count, span);
-        int64_t rows;
-        (void)sn_attention_height(t->rows, u, &rows);
-        const SnTileElement *weights = sn_attention_weights(t, rows, span.from, span.end);
-        int64_t length = sn_attention_ceil(span.end - span.from, SN_ATTENTION_WORD);
-        for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_TILE_NR) {
-            sn_attention_fetch(&t->ahead, t->context);
-            sn_attention_tile(rows, length, weights,
-                              t->values + d * SN_ATTENTION_LONG + span.from / SN_ATTENTION_WORD * SN_TILE_NR,
-                              t->out + u * SN_TILE_MR * SN_ATTENTION_LDO + d, SN_ATTENTION_LDO,
-                              t->started[u]);
-        }
-        t->started[u] = 1;
-    }
-}
-
-SN_INLINE void sn_attention_end(SnAttentionItem *t, int64_t columns) {
-    for (int64_t u = 0; u < t->heights; u++) {
-        int64_t rows, i = t->i0 + sn_attention_height(t->rows, u, &rows);
-        float *out = t->out + u * SN_TILE_MR * SN_ATTENTION_LDO;
-        if (!t->started[u]) __builtin_memset(out, 0, (size_t)(rows * SN_ATTENTION_LDO) * sizeof(float));
-        for (int64_t r = 0; r < rows; r++)
-            sn_attention_finish(t->context, out + r * SN_ATTENTION_LDO,
-                                t->maximum[u * SN_ATTENTION_SLOTS + r], t->sum[u * SN_ATTENTION_SLOTS + r],
-                                columns, t->b, t->h, i + r);
+        if (span.from >= 0) sn_attention_add(t, u, j, count, span);
+        if (last) sn_attention_end(t, u);
     }
 }
 
@@ -225,13 +250,16 @@ SN_INLINE int64_t sn_attention_locate(const SnAttention *p, int64_t item, int64_
 }
 
 /* What comes after the step at j: the next step of the item, or the first one of the item `next`, if any. Behind the
- * end of a range of items that is a guess: the thread's next range often begins there. */
-SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p, int64_t j, int64_t next) {
+ * end of a range of items that is a guess: the thread's next range often begins there. Returns whether the step is the item's
+ * last. */
+SN_INLINE int sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p, int64_t j, int64_t next) {
     SnAttentionAhead *a = &t->ahead;
     int64_t from = j + SN_ATTENTION_BN;
     *a = (SnAttentionAhead){.b = t->b, .h = t->h, .g = t->g, .j = from, .j1 = from + SN_ATTENTION_BN};
-    if (from >= p->columns ||
-        !sn_mask_tile(t->context, t->b, t->h, t->i0, t->i0 + t->rows, from, p->columns)) {
+    int last =
+        from >= p->columns || !sn_mask_tile(t->context, t->b, t->h, t->i0, t->i0 + t->rows, from, p->columns);
+    if (last) {
+        a->o = t->i0, a->o1 = t->i0 + t->rows;
         if (next == sn_attention_items(p)) next--; /* what is near already */
         a->i1 = sn_attention_locate(p, next, &a->b, &a->h, &a->i);
         a->i1 += a->i;
@@ -239,6 +267,7 @@ SN_INLINE void sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p,
         a->j = 0, a->j1 = SN_ATTENTION_BN;
     }
     if (a->j1 > p->columns) a->j1 = p->columns;
+    return last;
 }
 
 SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin,
@@ -256,15 +285,17 @@ SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p
         for (int64_t u = 0; u < t.heights; u++) t.started[u] = 0;
         for (int64_t r = 0; r < t.heights * SN_ATTENTION_SLOTS; r++)
             t.maximum[r] = -__builtin_inff(), t.sum[r] = 0;
-        for (int64_t j = 0; j < p->columns; j += SN_ATTENTION_BN) {
+        int ended = 0;
+        for (int64_t j = 0; j < p->columns && !ended; j += SN_ATTENTION_BN) {
             int64_t count = p->columns - j < SN_ATTENTION_BN ? p->columns - j : SN_ATTENTION_BN;
             int state = sn_mask_tile(context, t.b, t.h, t.i0, t.i0 + t.rows, j, j + count);
             if (!state) continue;
             if (state == 1) count = sn_attention_seen(context, t.b, t.h, t.i0, t.rows, j, count);
-            sn_attention_look_ahead(&t, p, j, item + 1);
-            if (count) sn_attention_step(&t, j, count, state);
+            int last = sn_attention_look_ahead(&t, p, j, item + 1);
+            if (count) sn_attention_step(&t, j, count, state, last);
+            ended = count && last;
         }
-        sn_attention_end(&t, p->columns);
+        for (int64_t u = 0; u < t.heights && !ended; u++) sn_attention_end(&t, u);
     }
 }
 

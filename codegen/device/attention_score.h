@@ -26,8 +26,11 @@
 /* Before a loop whose body is long or that is seldom run: unrolled copies cost time to compile. */
 #if defined(__clang__)
 #define SN_ROLLED _Pragma("clang loop unroll(disable)")
+#define SN_UNROLLED                                                                                          \
+    _Pragma("clang loop unroll_count(8)") /* short copies, whose addresses take longer than they */
 #else
-#define SN_ROLLED _Pragma("GCC unroll 1")
+#define SN_ROLLED   _Pragma("GCC unroll 1")
+#define SN_UNROLLED _Pragma("GCC unroll 8")
 #endif
 
 typedef struct SnAttention {
@@ -45,6 +48,9 @@ SN_INLINE vf32 sn_value_v(const SnContext *context, int64_t b, int64_t g, int64_
 SN_INLINE float sn_value_s(const SnContext *context, int64_t b, int64_t g, int64_t j, int64_t d);
 SN_INLINE int sn_mask_tile(const SnContext *context, int64_t b, int64_t h, int64_t i0, int64_t i1, int64_t j0,
                            int64_t j1);
+#if SN_ATTENTION_SCORE == 3
+SN_INLINE int64_t sn_mask_end(const SnContext *context, int64_t b, int64_t h, int64_t i);
+#endif
 #define SN_ATTENTION_HOLE (SN_ATTENTION_SCORE == 1 || SN_ATTENTION_SCORE == 2)
 #if SN_ATTENTION_HOLE
 SN_INLINE vf32 sn_score_v(const SnContext *context, vf32 score, int64_t b, int64_t h, int64_t i, int64_t j);
@@ -152,44 +158,43 @@ SN_INLINE vf32 sn_attention_first(vf32 score, int64_t n) {
     return sn_select_f32_v(inside, score, SN_C(-__builtin_inff()));
 }
 
-#if SN_ATTENTION_SCORE == 3
-/* How many columns from j on row i sees; fewer than a vector. */
-SN_INLINE int64_t sn_attention_visible(const SnContext *context, int64_t b, int64_t h, int64_t i, int64_t j) {
-    int64_t n = 0;
-    SN_ROLLED
-    for (int64_t step = SN_LANES / 2; step > 0; step /= 2)
-        if (sn_mask_tile(context, b, h, i, i + 1, j + n, j + n + step) == 2) n += step;
-    return n;
+/* The columns before which scores are whole vectors that no mask and no hole changes. */
+SN_INLINE int64_t sn_attention_plain(const SnAttentionSpan *span) {
+    int64_t whole = span->end / SN_LANES * SN_LANES, plain = span->hole < whole ? span->hole : whole;
+    return plain < span->from ? span->from : plain;
 }
-#endif
 
-/* Masks, or calls the hole on, scores of row i, whose column 0 is j, of which `count` exist; makes those past the end of
- * the span -infinity, up to a whole vector; and returns the greatest, lane by lane. */
+/* Masks, or calls the hole on, the vector s + l of scores of row i, whose column 0 is j, and of which `count` exist; makes
+ * those past the end of the span -infinity. */
+SN_INLINE vf32 sn_attention_mask(const SnContext *context, float *s, int64_t b, int64_t h, int64_t i,
+                                 int64_t j, int64_t count, const SnAttentionSpan *span, int64_t l) {
+    vf32 x = sn_load_f32_v(s + l);
+    int64_t n = span->end - l;
+#if SN_ATTENTION_HOLE
+    int64_t left = count - l, last = left < SN_LANES ? left : SN_LANES;
+    int here = span->hole == span->end ? 2 : sn_mask_tile(context, b, h, i, i + 1, j + l, j + l + last);
+    if (!here && SN_ATTENTION_SCORE != 2) x = SN_C(-__builtin_inff());
+    if (here == 1 || SN_ATTENTION_SCORE == 2) x = sn_attention_hole(context, x, b, h, i, j + l, left);
+#elif SN_ATTENTION_SCORE
+    int64_t seen = sn_mask_end(context, b, h, i) - j - l;
+    if (seen < n) n = seen;
+#endif
+    (void)context, (void)b, (void)h, (void)i, (void)j, (void)count;
+    x = sn_attention_first(x, n);
+    sn_store_f32_v(s + l, x);
+    return x;
+}
+
+/* Does so with all that is not plain, and returns the greatest score of the row, lane by lane. */
 SN_OUTLINE vf32 sn_attention_settle(const SnContext *context, float *s, int64_t b, int64_t h, int64_t i,
                                     int64_t j, int64_t count, const SnAttentionSpan *span) {
     vf32 m = SN_C(-__builtin_inff());
-    int64_t l = span->from, whole = span->end / SN_LANES * SN_LANES;
-    for (int64_t plain = span->hole < whole ? span->hole : whole; l < plain; l += SN_LANES)
+    int64_t l = span->from;
+    for (int64_t plain = sn_attention_plain(span); l < plain; l += SN_LANES)
         m = sn_attention_larger(sn_load_f32_v(s + l), m); /* a NaN is passed over here and met below */
     SN_ROLLED
-    for (; l < span->end; l += SN_LANES) {
-        vf32 x = sn_load_f32_v(s + l);
-#if SN_ATTENTION_SCORE
-        int64_t n = count - l, last = n < SN_LANES ? n : SN_LANES;
-        int here = span->hole == span->end ? 2 : sn_mask_tile(context, b, h, i, i + 1, j + l, j + l + last);
-        if (!here && SN_ATTENTION_SCORE != 2) x = SN_C(-__builtin_inff());
-#if SN_ATTENTION_HOLE
-        if (here == 1 || SN_ATTENTION_SCORE == 2) x = sn_attention_hole(context, x, b, h, i, j + l, n);
-#else
-        if (here == 1) x = sn_attention_first(x, sn_attention_visible(context, b, h, i, j + l));
-#endif
-#else
-        (void)context, (void)b, (void)h, (void)i, (void)j, (void)count;
-#endif
-        if (l >= whole) x = sn_attention_first(x, span->end - l);
-        m = sn_attention_larger(x, m);
-        sn_store_f32_v(s + l, x);
-    }
+    for (; l < span->end; l += SN_LANES)
+        m = sn_attention_larger(sn_attention_mask(context, s, b, h, i, j, count, span, l), m);
     return m;
 }
 

@@ -67,23 +67,66 @@ SN_INLINE int64_t sn_rows_ahead(int64_t bytes, int64_t count, int64_t most, uint
 #define SN_STREAM(NAME, SV, CV, NARROW)                                                                      \
     SN_INLINE void sn_stream_##NAME##_v(void *p, CV value, uintptr_t past) {                                 \
         SV x = NARROW##_v(value);                                                                            \
-        if (((uintptr_t)p & (past | (SN_ALIGNMENT(sizeof x) - 1))) == 0)                                     \
+        if (__builtin_expect(((uintptr_t)p & (past | (SN_ALIGNMENT(sizeof x) - 1))) == 0, 1))                \
             sn_stream_bytes(p, &x, sizeof x);                                                                \
         else                                                                                                 \
             __builtin_memcpy(p, &x, sizeof x);                                                               \
     }
-SN_STREAM(f32, vf32, vf32, SN_SAME)
-SN_STREAM(f64, vf64, vf64, SN_SAME)
-SN_STREAM(f16, vu16, vf32, sn_to_f16)
-SN_STREAM(bf16, vu16, vf32, sn_to_bf16)
-SN_STREAM(i8, vi8, vi32, sn_narrow_i8)
-SN_STREAM(u8, vu8, vi32, sn_narrow_u8)
-SN_STREAM(i16, vi16, vi32, sn_narrow_i16)
-SN_STREAM(u16, vu16, vi32, sn_narrow_u16)
-SN_STREAM(bool, vu8, vi32, SN_FROM_MASK)
-SN_STREAM(i32, vi32, vi32, SN_SAME)
-SN_STREAM(u32, vu32, vu32, SN_SAME)
-SN_STREAM(i64, vi64, vi64, SN_SAME)
-SN_STREAM(u64, vu64, vu64, SN_SAME)
+/* A line (as much of one as a vector's store is) that two rows share, or two pieces of a row, is put together before it is
+ * stored past the caches: parts of it stored one by one would bring it into them first. sn_edge_T_p(edge, pointer, value,
+ * n, past) stores the first n lanes, then or later; sn_edge_end(edge) what is left. */
+typedef struct SnEdge {
+    char *line;
+    uint64_t have; /* by byte: what the line has so far */
+    char byte[SN_VECTOR_BYTES] __attribute__((aligned(SN_VECTOR_BYTES)));
+} SnEdge;
+static __attribute__((noinline, unused)) void sn_edge_end(SnEdge *edge) {
+    while (edge->have) {
+        const int at = __builtin_ctzll(edge->have), count = __builtin_ctzll(~(edge->have >> at));
+        __builtin_memcpy(edge->line + at, edge->byte + at, (size_t)count);
+        edge->have &= ~(((UINT64_C(1) << count) - 1) << at);
+    }
+}
+static __attribute__((noinline, unused)) void sn_edge_put(SnEdge *edge, char *p, const void *part,
+                                                          int64_t bytes, int64_t line) {
+    const int64_t at = (int64_t)((uintptr_t)p & (uintptr_t)(line - 1));
+    if (at + bytes > line) {
+        __builtin_memcpy(p, part, (size_t)bytes);
+        return;
+    }
+    if (p - at != edge->line) sn_edge_end(edge);
+    __builtin_memcpy(edge->byte + at, part, (size_t)bytes);
+    edge->line = p - at;
+    edge->have |= ~UINT64_C(0) >> (64 - bytes) << at;
+    if (edge->have != ~UINT64_C(0) >> (64 - line)) return;
+    sn_stream_bytes(edge->line, edge->byte, line);
+    edge->have = 0;
+}
+#define SN_EDGE(NAME, SV, CV, NARROW)                                                                        \
+    SN_INLINE void sn_edge_##NAME##_p(SnEdge *edge, void *p, CV value, int64_t n, uintptr_t past) {          \
+        if (__builtin_expect(past != 0, 1)) {                                                                \
+            sn_store_##NAME##_p(p, value, n);                                                                \
+            return;                                                                                          \
+        }                                                                                                    \
+        SV x = NARROW##_v(value);                                                                            \
+        sn_edge_put(edge, p, &x, n *(int64_t)(sizeof x / SN_LANES), (int64_t)SN_ALIGNMENT(sizeof x));        \
+    }
+
+#define SN_STORED(X)                                                                                         \
+    X(f32, vf32, vf32, SN_SAME)                                                                              \
+    X(f64, vf64, vf64, SN_SAME)                                                                              \
+    X(f16, vu16, vf32, sn_to_f16)                                                                            \
+    X(bf16, vu16, vf32, sn_to_bf16)                                                                          \
+    X(i8, vi8, vi32, sn_narrow_i8)                                                                           \
+    X(u8, vu8, vi32, sn_narrow_u8)                                                                           \
+    X(i16, vi16, vi32, sn_narrow_i16)                                                                        \
+    X(u16, vu16, vi32, sn_narrow_u16)                                                                        \
+    X(bool, vu8, vi32, SN_FROM_MASK)                                                                         \
+    X(i32, vi32, vi32, SN_SAME)                                                                              \
+    X(u32, vu32, vu32, SN_SAME)                                                                              \
+    X(i64, vi64, vi64, SN_SAME)                                                                              \
+    X(u64, vu64, vu64, SN_SAME)
+SN_STORED(SN_STREAM)
+SN_STORED(SN_EDGE)
 
 #endif

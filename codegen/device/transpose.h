@@ -1,12 +1,68 @@
-/* Bands of SN_BAND rows, transposed SN_LANES of their columns at a time by squares in registers: where vectors run across
- * the rows of what is loaded. After vector.h and memory.h.
+/* Squares of SN_LANES rows and columns that are transposed in registers: where vectors run across the rows of what is loaded.
+ * After vector.h and memory.h.
  *
- * sn_tile_T(p, stride, tile) puts element j of row k, p[k * stride + j], at tile[j * SN_BAND_WIDTH + k] for k and j below
- * SN_LANES, as the compute type of T. */
+ * sn_square_T(p, stride, tile, width) puts element j of row k, p[k * stride + j], at tile[j * width + k] for k and j below
+ * SN_LANES, as the compute type of T; sn_squares_T does so for k below `count` and j below m, what else it writes being
+ * undefined, and reads nothing else. */
 #ifndef SN_DEVICE_TRANSPOSE_H
 #define SN_DEVICE_TRANSPOSE_H
 
-/* Exchanges what two rows that are H apart have in the wrong half of every 2 H columns. */
+/* Rows k, k + 4, k + 8 ... of four columns side by side, rows being `by` / 4 elements apart: loads bring them to where they
+ * can stay, so that only squares of four by four are left to exchange. GCC needs to be told, or it would shuffle. */
+typedef float SnQuad __attribute__((vector_size(16)));
+SN_INLINE SnQuad sn_quad(const void *p) {
+    SnQuad x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return x;
+}
+#if SN_LANES == 16 && defined(__AVX512F__) && !defined(__clang__)
+SN_INLINE vf32 sn_quads(const float *p, int64_t by) {
+    vf32 x = __builtin_ia32_broadcastf32x4_512(sn_quad(p), (vf32){0}, 0xffff);
+    x = __builtin_ia32_broadcastf32x4_512(sn_quad(p + by), x, 0xf0);
+    x = __builtin_ia32_broadcastf32x4_512(sn_quad(p + 2 * by), x, 0xf00);
+    return __builtin_ia32_broadcastf32x4_512(sn_quad(p + 3 * by), x, 0xf000);
+}
+#elif SN_LANES == 8 && defined(__AVX__) && !defined(__clang__)
+SN_INLINE vf32 sn_quads(const float *p, int64_t by) {
+    return __builtin_ia32_vinsertf128_ps256(__builtin_ia32_ps256_ps(sn_quad(p)), sn_quad(p + by), 1);
+}
+#elif SN_LANES == 4
+SN_INLINE vf32 sn_quads(const float *p, int64_t by) {
+    (void)by;
+    return sn_quad(p);
+}
+#else
+#define SN_QUAD_PAIR(p, by) __builtin_shufflevector(sn_quad(p), sn_quad((p) + (by)), 0, 1, 2, 3, 4, 5, 6, 7)
+SN_INLINE vf32 sn_quads(const float *p, int64_t by) {
+#if SN_LANES == 8
+    return SN_QUAD_PAIR(p, by);
+#else
+    return __builtin_shufflevector(SN_QUAD_PAIR(p, by), SN_QUAD_PAIR(p + 2 * by, by), SN_LIST(SN_INDEX, 0));
+#endif
+}
+#endif
+
+/* Of each four lanes of two vectors: the first or the last two, element by element or pair by pair. */
+#define SN_ZIP(i, from)          (((i) & ~3) + (from) + ((i) >> 1 & 1) + ((i)&1) * SN_LANES)
+#define SN_ZIP_PAIRS(i, from)    (((i) & ~3) + (from) + ((i)&1) + ((i) >> 1 & 1) * SN_LANES)
+#define SN_ZIPPED(a, b, F, from) __builtin_shufflevector(a, b, SN_LIST(F, from))
+SN_INLINE void sn_square_words(const void *from, int64_t stride, void *to, int64_t width) {
+    const float *p = from;
+    float *tile = to;
+    for (int64_t q = 0; q < SN_LANES; q += 4, p += 4, tile += 4 * width) {
+        const vf32 a = sn_quads(p, 4 * stride), b = sn_quads(p + stride, 4 * stride);
+        const vf32 c = sn_quads(p + 2 * stride, 4 * stride), d = sn_quads(p + 3 * stride, 4 * stride);
+        const vf32 low = SN_ZIPPED(a, b, SN_ZIP, 0), high = SN_ZIPPED(a, b, SN_ZIP, 2);
+        const vf32 next_low = SN_ZIPPED(c, d, SN_ZIP, 0), next_high = SN_ZIPPED(c, d, SN_ZIP, 2);
+        sn_store_f32_v(tile, SN_ZIPPED(low, next_low, SN_ZIP_PAIRS, 0));
+        sn_store_f32_v(tile + width, SN_ZIPPED(low, next_low, SN_ZIP_PAIRS, 2));
+        sn_store_f32_v(tile + 2 * width, SN_ZIPPED(high, next_high, SN_ZIP_PAIRS, 0));
+        sn_store_f32_v(tile + 3 * width, SN_ZIPPED(high, next_high, SN_ZIP_PAIRS, 2));
+    }
+}
+
+/* 16-bit floats are converted as whole rows, so their squares are made by exchanges alone: each of what two rows that are H
+ * apart have in the wrong half of every 2 H columns. */
 #define SN_LOW(i, h)  (((i) & (h)) ? SN_LANES + (i) - (h) : (i))
 #define SN_HIGH(i, h) (((i) & (h)) ? SN_LANES + (i) : (i) + (h))
 #define SN_SWAP(H, a, b)                                                                                     \
@@ -39,83 +95,64 @@
 #endif
 /* clang-format on */
 
-/* Of the row of a square: a band's worth, and as much again as brings each row of the result to a whole line. */
-enum { SN_BAND_WIDTH = SN_BAND + SN_LANES };
+#define SN_SQUARE_STORE(k) __builtin_memcpy(tile + (k)*width, &r##k, sizeof r##k);
+#define SN_SQUARE_HALVES(NAME)                                                                               \
+    SN_INLINE void sn_square_##NAME(const uint16_t *p, int64_t stride, float *tile, int64_t width) {         \
+        SN_ROWS(SN_LOAD_##NAME)                                                                              \
+        SN_SWAPS                                                                                             \
+        SN_ROWS(SN_SQUARE_STORE)                                                                             \
+    }
+#define SN_LOAD_f16(k)  vf32 r##k = sn_load_f16_v(p + (k)*stride);
+#define SN_LOAD_bf16(k) vf32 r##k = sn_load_bf16_v(p + (k)*stride);
+SN_SQUARE_HALVES(f16)
+SN_SQUARE_HALVES(bf16)
+SN_INLINE void sn_square_f32(const float *p, int64_t stride, float *tile, int64_t width) {
+    sn_square_words(p, stride, tile, width);
+}
+SN_INLINE void sn_square_i32(const int32_t *p, int64_t stride, int32_t *tile, int64_t width) {
+    sn_square_words(p, stride, tile, width);
+}
 
-/* What a work item reads of SN_BAND rows that are `stride` bytes apart. Far ahead, what the next work item will want is
- * fetched in the order in which it lies, a share with every vector that is stored, as processors do not foresee so many short
- * runs. Near, where stores go past the caches, the next SN_LANES columns are copied to a stage, also a row with every vector
- * that is stored, by one instruction that walks down the rows: processors foresee that, and squares that are made of the
- * stage need not wait for rows that may lie so that a first-level cache holds few of them at once. */
+#define SN_SQUARES(NAME, T, C)                                                                               \
+    SN_OUTLINE void sn_squares_##NAME(const T *p, int64_t stride, int64_t count, int64_t m, C *tile,         \
+                                      int64_t width) {                                                       \
+        T part[SN_LANES * SN_LANES] = {0};                                                                   \
+        for (int64_t k = 0; k < count; k += SN_LANES) {                                                      \
+            const int64_t rows = count - k < SN_LANES ? count - k : SN_LANES;                                \
+            if (rows == SN_LANES && m == SN_LANES) {                                                         \
+                sn_square_##NAME(p + k * stride, stride, tile + k, width);                                   \
+                continue;                                                                                    \
+            }                                                                                                \
+            for (int64_t i = 0; i < rows; i++)                                                               \
+                sn_load_part(part + i * SN_LANES, p + (k + i) * stride, m, sizeof(T));                       \
+            sn_square_##NAME(part, SN_LANES, tile + k, width);                                               \
+        }                                                                                                    \
+    }
+SN_SQUARES(f32, float, float)
+SN_SQUARES(f16, uint16_t, float)
+SN_SQUARES(bf16, uint16_t, float)
+SN_SQUARES(i32, int32_t, int32_t)
+
+/* What the next work item will want of rows that are `stride` bytes apart: `bytes` of each, of which `done` of the row at `at`
+ * are fetched. It is fetched in the order in which it lies, a share with every row of the result, as processors do not foresee
+ * so many short runs. */
 typedef struct SnBand {
-    uintptr_t at; /* a row, of which `done` of `bytes` are fetched, `rows` being left with it */
-    int64_t done, bytes, stride, rows;
-    const char *next,
-        *from; /* columns of which the stage has the rows before `from`, up to `to`; NULL: none */
-    char *to;
-    int64_t left; /* rows that may still be taken */
+    uintptr_t at;
+    int64_t done, bytes, stride;
 } SnBand;
 
 SN_INLINE SnBand sn_band(const void *p, int64_t stride, int64_t bytes) {
-    return (SnBand){.at = (uintptr_t)p, .bytes = bytes, .stride = stride, .rows = SN_BAND};
+    return (SnBand){(uintptr_t)p, 0, bytes, stride};
 }
-SN_INLINE void sn_band_fetch(SnBand *band, int64_t bytes) {
+SN_INLINE void sn_band_fetch(SnBand *band, const int64_t bytes) {
     enum { LINE = 64 };
-    for (; band->rows > 0 && bytes > 0; bytes -= LINE) {
-        SN_AHEAD(band->at, band->done);
-        if ((band->done += LINE) < band->bytes) continue;
-        band->done = 0;
+    for (int64_t k = 0; k < bytes; k += LINE) SN_AHEAD(band->at, band->done + k);
+    for (band->done += bytes; band->done >= band->bytes; band->done -= band->bytes)
         band->at += (uintptr_t)band->stride;
-        band->rows--;
-    }
-}
-/* Copies a row of the next columns, `line` bytes, to the stage, if one is left. */
-SN_INLINE void sn_band_take(SnBand *band, const int64_t line) {
-    if (band->left <= 0) return;
-    __builtin_memcpy(band->to, band->from, (size_t)line);
-    band->from += band->stride;
-    band->to += line;
-    band->left--;
-}
-/* Where `count` rows of the columns at p can be made squares of: the stage, in whose rows the first m elements of `size` bytes
- * are theirs, or p itself. `more`: as many rows of the next SN_LANES columns may be taken from now on. */
-SN_INLINE const void *sn_band_turn(SnBand *band, void *stage, const void *p, int64_t count, int64_t m,
-                                   int more, const int size, uintptr_t past) {
-    const int64_t line = SN_LANES * size;
-    if (past && m == SN_LANES && count % SN_LANES == 0) return p;
-    int64_t k = band->next == (const char *)p ? (band->to - (char *)stage) / line : 0;
-    const char *from = (const char *)p + k * band->stride;
-    char *to = (char *)stage + k * line;
-    for (; k < count; k++, from += band->stride, to += line) {
-        if (m == SN_LANES)
-            __builtin_memcpy(to, from, (size_t)line);
-        else
-            sn_load_part(to, from, m, size);
-    }
-    more = more && !past;
-    band->next = band->from = more ? (const char *)p + line : (const char *)0;
-    band->to = (char *)stage;
-    band->left = more ? count : 0;
-    return stage;
 }
 /* Whether all rows of the result, `stride` bytes from each other, begin a line where the one at p does. */
 SN_INLINE int sn_band_even(const void *p, int64_t stride, uintptr_t past) {
     return past || !(((uintptr_t)p | (uintptr_t)stride) & (SN_VECTOR_BYTES - 1));
 }
-#define SN_TILE_STORE(k) __builtin_memcpy(tile + (k)*SN_BAND_WIDTH, &r##k, sizeof r##k);
-#define SN_TILE(NAME, T, C)                                                                                  \
-    SN_INLINE void sn_tile_##NAME(const T *p, int64_t stride, C *tile) {                                     \
-        SN_ROWS(SN_LOAD_##NAME)                                                                              \
-        SN_SWAPS                                                                                             \
-        SN_ROWS(SN_TILE_STORE)                                                                               \
-    }
-#define SN_LOAD_f32(k)  vf32 r##k = sn_load_f32_v(p + (k)*stride);
-#define SN_LOAD_f16(k)  vf32 r##k = sn_load_f16_v(p + (k)*stride);
-#define SN_LOAD_bf16(k) vf32 r##k = sn_load_bf16_v(p + (k)*stride);
-#define SN_LOAD_i32(k)  vf32 r##k = (vf32)sn_load_i32_v(p + (k)*stride);
-SN_TILE(f32, float, float)
-SN_TILE(f16, uint16_t, float)
-SN_TILE(bf16, uint16_t, float)
-SN_TILE(i32, int32_t, int32_t)
 
 #endif

@@ -1,9 +1,9 @@
-/* Vectors of the C dialect: types, loads and stores, conversions, masks, horizontal reductions.
+/* Vectors of the C dialect: types, masks, conversions, horizontal reductions; and what the names of all its parts mean.
  *
  * Contract for the code generator. A kernel's text is, in this order:
  *   1. #define SN_VECTOR_BYTES 64, 32 or 16 (when absent: what the compiler's flags allow);
- *   2. the text of vector.h, then vector_exp.h with vector_math.h and vector_integer.h when their functions are used,
- *      then the #defines of a template and its text (gemm.h, attention.h);
+ *   2. the text of vector.h, vector_narrow.h and vector_memory.h, then vector_exp.h with vector_math.h and vector_libm.h, and
+ *      vector_integer.h, when their functions are used, then the #defines of a template and its text (gemm.h, attention.h);
  *   3. `struct SnContext { ... };` with whatever the holes read (buffers, symbols, int *fault);
  *   4. the hole functions and the entry `int k(void *const *, const int64_t *, int64_t, int64_t)`.
  * Flags: gcc or clang -std=gnu11 -O3 -march=native -fwrapv -fno-math-errno -ffp-contract=fast
@@ -91,11 +91,9 @@ typedef uint8_t vu8 __attribute__((vector_size(SN_VECTOR_BYTES / 4)));
 
 typedef struct SnContext SnContext;
 
-#define SN_SAME(i, x)         (x)
-#define SN_INDEX(i, x)        (i)
-#define SN_STEP(i, p, stride) (p)[(i) * (stride)]
-#define SN_PICK(i, p, index)  (p)[(index)[i]]
-#define SN_CONVERT(x, T)      __builtin_convertvector(x, T)
+#define SN_SAME(i, x)    (x)
+#define SN_INDEX(i, x)   (i)
+#define SN_CONVERT(x, T) __builtin_convertvector(x, T)
 
 SN_INLINE vf32 sn_splat_f32(float x) {
     return (vf32){SN_LIST(SN_SAME, x)};
@@ -124,78 +122,6 @@ SN_INLINE vi32 sn_iota_i32(void) {
 SN_INLINE vi64 sn_iota_i64(void) {
     return (vi64){SN_LIST(SN_INDEX, 0)};
 }
-
-/* Partial vectors: the first n elements of SIZE bytes each, the others of `to` left alone or zero. Masked
- * instructions where there are some; otherwise by the binary digits of the n * SIZE < 256 bytes, since a call
- * to memcpy would cost more than the copy. */
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512BW__) && defined(__AVX512VL__)
-typedef long long SnWide __attribute__((vector_size(64)));
-typedef char SnBytes __attribute__((vector_size(16)));
-typedef short SnHalves __attribute__((vector_size(32)));
-typedef int SnWords __attribute__((vector_size(64)));
-SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
-    const uint32_t mask = (1u << n) - 1;
-    if (size == 1) {
-        SnBytes x = __builtin_ia32_loaddquqi128_mask(from, (SnBytes){0}, (uint16_t)mask);
-        __builtin_memcpy(to, &x, sizeof x);
-    } else if (size == 2) {
-        SnHalves x = __builtin_ia32_loaddquhi256_mask(from, (SnHalves){0}, (uint16_t)mask);
-        __builtin_memcpy(to, &x, sizeof x);
-    } else if (size == 4) {
-        SnWords x = __builtin_ia32_loaddqusi512_mask(from, (SnWords){0}, (uint16_t)mask);
-        __builtin_memcpy(to, &x, sizeof x);
-    } else {
-        const long long *f = from;
-        SnWide low = __builtin_ia32_loaddqudi512_mask(f, (SnWide){0}, (uint8_t)mask);
-        SnWide high = __builtin_ia32_loaddqudi512_mask(f + 8, (SnWide){0}, (uint8_t)(mask >> 8));
-        __builtin_memcpy(to, &low, sizeof low);
-        __builtin_memcpy((char *)to + 64, &high, sizeof high);
-    }
-}
-SN_INLINE void sn_store_part(void *to, const void *from, int64_t n, int size) {
-    const uint32_t mask = (1u << n) - 1;
-    if (size == 1) {
-        SnBytes x;
-        __builtin_memcpy(&x, from, sizeof x);
-        __builtin_ia32_storedquqi128_mask(to, x, (uint16_t)mask);
-    } else if (size == 2) {
-        SnHalves x;
-        __builtin_memcpy(&x, from, sizeof x);
-        __builtin_ia32_storedquhi256_mask(to, x, (uint16_t)mask);
-    } else if (size == 4) {
-        SnWords x;
-        __builtin_memcpy(&x, from, sizeof x);
-        __builtin_ia32_storedqusi512_mask(to, x, (uint16_t)mask);
-    } else {
-        SnWide low, high;
-        __builtin_memcpy(&low, from, sizeof low);
-        __builtin_memcpy(&high, (const char *)from + 64, sizeof high);
-        __builtin_ia32_storedqudi512_mask((long long *)to, low, (uint8_t)mask);
-        __builtin_ia32_storedqudi512_mask((long long *)to + 8, high, (uint8_t)(mask >> 8));
-    }
-}
-#else
-SN_OUTLINE void sn_copy_bytes(void *to, const void *from, int64_t n) {
-    char *t = to;
-    const char *f = from;
-#define SN_COPY_BIT(B)                                                                                       \
-    if (n & (B)) {                                                                                           \
-        __builtin_memcpy(t, f, B);                                                                           \
-        t += (B);                                                                                            \
-        f += (B);                                                                                            \
-    }
-    SN_COPY_BIT(128)
-    SN_COPY_BIT(64)
-    SN_COPY_BIT(32) SN_COPY_BIT(16) SN_COPY_BIT(8) SN_COPY_BIT(4) SN_COPY_BIT(2) SN_COPY_BIT(1)
-#undef SN_COPY_BIT
-}
-SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
-    sn_copy_bytes(to, from, n * size);
-}
-SN_INLINE void sn_store_part(void *to, const void *from, int64_t n, int size) {
-    sn_copy_bytes(to, from, n * size);
-}
-#endif
 
 /* Masks and selection. 64-bit comparisons are narrowed, so that every mask is a vi32. */
 SN_INLINE vi32 sn_as_mask32(vi32 m) {
@@ -281,202 +207,6 @@ SN_CVT_MASK(i32, int32_t, vi32)
 SN_CVT_MASK(u32, uint32_t, vu32)
 SN_CVT_MASK(i64, int64_t, vi64)
 SN_CVT_MASK(u64, uint64_t, vu64)
-
-/* 16-bit floats, after IEEE 754 (round to nearest even, NaN stays a quiet NaN). The arithmetic form gives the
- * bits of the machine's instructions, which are used where there are some. */
-SN_INLINE vf32 sn_from_bf16_v(vu16 h) {
-    return (vf32)(SN_CONVERT(h, vu32) << 16);
-}
-SN_INLINE vu16 sn_to_bf16_v(vf32 x) {
-    vu32 u = (vu32)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    return SN_CONVERT((vu32)sn_select_i32_v(x != x, (vi32)((u >> 16) | 0x40), (vi32)rounded), vu16);
-}
-SN_INLINE vf32 sn_from_f16_v(vu16 h) {
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__)
-    typedef short Half __attribute__((vector_size(32)));
-    return (vf32)__builtin_ia32_vcvtph2ps512_mask((Half)h, (vf32){0}, (uint16_t)-1, 4);
-#elif SN_VECTOR_BYTES == 32 && defined(__F16C__)
-    typedef short Half __attribute__((vector_size(16)));
-    return (vf32)__builtin_ia32_vcvtph2ps256((Half)h);
-#else
-    vu32 u = SN_CONVERT(h, vu32), a = u & 0x7fff;
-    vi32 special = (vi32)(a >= 0x7c00), nan = (vi32)(a > 0x7c00);
-    vu32 finite = (vu32)((vf32)(a << 13) * 0x1p112f);
-    vu32 other = (a << 13) | 0x7f800000 | ((vu32)nan & 0x400000);
-    return (vf32)(((u & 0x8000) << 16) | (vu32)sn_select_i32_v(special, (vi32)other, (vi32)finite));
-#endif
-}
-SN_INLINE vu16 sn_to_f16_v(vf32 x) {
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__)
-    typedef short Half __attribute__((vector_size(32)));
-    return (vu16)__builtin_ia32_vcvtps2ph512_mask(x, 0, (Half){0}, (uint16_t)-1);
-#elif SN_VECTOR_BYTES == 32 && defined(__F16C__)
-    return (vu16)__builtin_ia32_vcvtps2ph256(x, 0);
-#else
-    vu32 u = (vu32)x, a = u & 0x7fffffff;
-    vi32 small = (vi32)(a < 0x38800000), large = (vi32)(a >= 0x47800000), nan = (vi32)(a > 0x7f800000);
-    vi32 normal = (vi32)((a - 0x38000000 + 0xfff + ((a >> 13) & 1)) >> 13);
-    vi32 tiny = (vi32)((vf32)a + 0.5f) - 0x3f000000; /* the addition rounds at 2^-24, the subnormal unit */
-    vi32 other = 0x7c00 | (nan & (vi32)(((a >> 13) & 0x3ff) | 0x200));
-    vi32 bits = sn_select_i32_v(small, tiny, sn_select_i32_v(large, other, normal));
-    return SN_CONVERT((vu32)bits | ((u >> 16) & 0x8000), vu16);
-#endif
-}
-SN_INLINE float sn_from_bf16_s(uint16_t h) {
-    return sn_from_bf16_v((vu16){SN_LIST(SN_SAME, h)})[0];
-}
-SN_INLINE uint16_t sn_to_bf16_s(float x) {
-    return sn_to_bf16_v(sn_splat_f32(x))[0];
-}
-SN_INLINE float sn_from_f16_s(uint16_t h) {
-    return sn_from_f16_v((vu16){SN_LIST(SN_SAME, h)})[0];
-}
-SN_INLINE uint16_t sn_to_f16_s(float x) {
-    return sn_to_f16_v(sn_splat_f32(x))[0];
-}
-
-/* Bytes to integers of four bytes and back. GCC converts them element by element, and in two steps by halves, where one
- * instruction does it. */
-#if !defined(__clang__) && SN_LANES == 16 && defined(__AVX512F__)
-typedef char SnBytes __attribute__((vector_size(16)));
-SN_INLINE vi32 sn_from_i8_v(vi8 x) {
-    return (vi32)__builtin_ia32_pmovsxbd512_mask((SnBytes)x, (vi32){0}, -1);
-}
-SN_INLINE vi32 sn_from_u8_v(vu8 x) {
-    return (vi32)__builtin_ia32_pmovzxbd512_mask((SnBytes)x, (vi32){0}, -1);
-}
-SN_INLINE vi8 sn_to_i8_v(vi32 x) {
-    return (vi8)__builtin_ia32_pmovdb512_mask(x, (SnBytes){0}, -1);
-}
-SN_INLINE vu8 sn_to_u8_v(vi32 x) {
-    return (vu8)sn_to_i8_v(x);
-}
-#else
-#if !defined(__clang__) && SN_LANES == 8 && defined(__AVX2__)
-typedef char SnBytes __attribute__((vector_size(16)));
-typedef int64_t SnPair __attribute__((vector_size(16)));
-SN_INLINE vi32 sn_from_i8_v(vi8 x) {
-    return (vi32)__builtin_ia32_pmovsxbd256((SnBytes)(SnPair){(int64_t)x, 0});
-}
-SN_INLINE vi32 sn_from_u8_v(vu8 x) {
-    return (vi32)__builtin_ia32_pmovzxbd256((SnBytes)(SnPair){(int64_t)x, 0});
-}
-#else
-SN_INLINE vi32 sn_from_i8_v(vi8 x) {
-    return SN_CONVERT(SN_CONVERT(x, vi16), vi32);
-}
-SN_INLINE vi32 sn_from_u8_v(vu8 x) {
-    return SN_CONVERT(SN_CONVERT(x, vu16), vi32);
-}
-#endif
-SN_INLINE vi8 sn_to_i8_v(vi32 x) {
-    return SN_CONVERT(SN_CONVERT(x, vi16), vi8);
-}
-SN_INLINE vu8 sn_to_u8_v(vi32 x) {
-    return SN_CONVERT(SN_CONVERT(x, vu16), vu8);
-}
-#endif
-SN_INLINE vi16 sn_to_i16_v(vi32 x) {
-    return SN_CONVERT(x, vi16);
-}
-SN_INLINE vu16 sn_to_u16_v(vi32 x) {
-    return SN_CONVERT(x, vu16);
-}
-SN_INLINE vi32 sn_from_i16_v(vi16 x) {
-    return SN_CONVERT(x, vi32);
-}
-SN_INLINE vi32 sn_from_u16_v(vu16 x) {
-    return SN_CONVERT(x, vi32);
-}
-
-/* Loads and stores of every storage type. WIDEN and NARROW take a storage vector or scalar to the compute
- * type and back. */
-#define SN_SAME_v(x)      (x)
-#define SN_SAME_s(x)      (x)
-#define sn_from_i8_s(x)   ((int32_t)(x))
-#define sn_from_u8_s(x)   ((int32_t)(x))
-#define sn_from_i16_s(x)  ((int32_t)(x))
-#define sn_from_u16_s(x)  ((int32_t)(x))
-#define SN_FROM_MASK_v(x) sn_to_u8_v(-(x))
-#define SN_FROM_MASK_s(x) ((uint8_t) - (x))
-#define SN_TO_MASK_v(x)   (sn_from_u8_v(x) != 0)
-#define SN_TO_MASK_s(x)   (-((x) != 0))
-#define SN_NARROW_WITH(NAME, T, SV)                                                                          \
-    SN_INLINE SV sn_narrow_##NAME##_v(vi32 x) {                                                              \
-        return sn_to_##NAME##_v(x);                                                                          \
-    }                                                                                                        \
-    SN_INLINE T sn_narrow_##NAME##_s(int32_t x) {                                                            \
-        return (T)x;                                                                                         \
-    }                                                                                                        \
-    SN_INLINE vi32 sn_wrap_##NAME##_v(vi32 x) {                                                              \
-        return sn_from_##NAME##_v(sn_to_##NAME##_v(x));                                                      \
-    }                                                                                                        \
-    SN_INLINE int32_t sn_wrap_##NAME##_s(int32_t x) {                                                        \
-        return (T)x;                                                                                         \
-    }
-SN_NARROW_WITH(i8, int8_t, vi8)
-SN_NARROW_WITH(u8, uint8_t, vu8)
-SN_NARROW_WITH(i16, int16_t, vi16)
-SN_NARROW_WITH(u16, uint16_t, vu16)
-
-#define SN_MEMORY(NAME, T, SV, C, CV, WIDEN, NARROW)                                                         \
-    SN_INLINE CV sn_load_##NAME##_v(const void *p) {                                                         \
-        SV x;                                                                                                \
-        __builtin_memcpy(&x, p, sizeof x);                                                                   \
-        return WIDEN##_v(x);                                                                                 \
-    }                                                                                                        \
-    SN_INLINE CV sn_load_##NAME##_p(const void *p, int64_t n) {                                              \
-        SV x = {0};                                                                                          \
-        if (n == SN_LANES)                                                                                   \
-            __builtin_memcpy(&x, p, sizeof x);                                                               \
-        else                                                                                                 \
-            sn_load_part(&x, p, n, sizeof(T));                                                               \
-        return WIDEN##_v(x);                                                                                 \
-    }                                                                                                        \
-    SN_INLINE CV sn_load_##NAME##_x(const void *pointer, int64_t stride) {                                   \
-        const T *p = pointer;                                                                                \
-        SV x = {SN_LIST(SN_STEP, p, stride)};                                                                \
-        return WIDEN##_v(x);                                                                                 \
-    }                                                                                                        \
-    SN_INLINE CV sn_gather_##NAME##_v(const void *pointer, vi64 offsets) {                                   \
-        const T *p = pointer;                                                                                \
-        SV x = {SN_LIST(SN_PICK, p, offsets)};                                                               \
-        return WIDEN##_v(x);                                                                                 \
-    }                                                                                                        \
-    SN_INLINE C sn_load_##NAME##_s(const void *p) {                                                          \
-        return WIDEN##_s(*(const T *)p);                                                                     \
-    }                                                                                                        \
-    SN_INLINE void sn_store_##NAME##_v(void *p, CV value) {                                                  \
-        SV x = NARROW##_v(value);                                                                            \
-        __builtin_memcpy(p, &x, sizeof x);                                                                   \
-    }                                                                                                        \
-    SN_INLINE void sn_store_##NAME##_p(void *p, CV value, int64_t n) {                                       \
-        SV x = NARROW##_v(value);                                                                            \
-        if (n == SN_LANES)                                                                                   \
-            __builtin_memcpy(p, &x, sizeof x);                                                               \
-        else                                                                                                 \
-            sn_store_part(p, &x, n, sizeof(T));                                                              \
-    }                                                                                                        \
-    SN_INLINE void sn_store_##NAME##_x(void *pointer, CV value, int64_t stride) {                            \
-        SV x = NARROW##_v(value);                                                                            \
-        for (int i = 0; i < SN_LANES; i++) ((T *)pointer)[i * stride] = x[i];                                \
-    }                                                                                                        \
-    SN_INLINE void sn_store_##NAME##_s(void *p, C value) {                                                   \
-        *(T *)p = NARROW##_s(value);                                                                         \
-    }
-SN_MEMORY(f32, float, vf32, float, vf32, SN_SAME, SN_SAME)
-SN_MEMORY(f64, double, vf64, double, vf64, SN_SAME, SN_SAME)
-SN_MEMORY(f16, uint16_t, vu16, float, vf32, sn_from_f16, sn_to_f16)
-SN_MEMORY(bf16, uint16_t, vu16, float, vf32, sn_from_bf16, sn_to_bf16)
-SN_MEMORY(i8, int8_t, vi8, int32_t, vi32, sn_from_i8, sn_narrow_i8)
-SN_MEMORY(u8, uint8_t, vu8, int32_t, vi32, sn_from_u8, sn_narrow_u8)
-SN_MEMORY(i16, int16_t, vi16, int32_t, vi32, sn_from_i16, sn_narrow_i16)
-SN_MEMORY(u16, uint16_t, vu16, int32_t, vi32, sn_from_u16, sn_narrow_u16)
-SN_MEMORY(bool, uint8_t, vu8, int32_t, vi32, SN_TO_MASK, SN_FROM_MASK)
-SN_MEMORY(i32, int32_t, vi32, int32_t, vi32, SN_SAME, SN_SAME)
-SN_MEMORY(u32, uint32_t, vu32, uint32_t, vu32, SN_SAME, SN_SAME)
-SN_MEMORY(i64, int64_t, vi64, int64_t, vi64, SN_SAME, SN_SAME)
-SN_MEMORY(u64, uint64_t, vu64, uint64_t, vu64, SN_SAME, SN_SAME)
 
 /* Largest and smallest as ONNX and numpy have them: a NaN in either operand is the result; of equal ones the
  * second. */

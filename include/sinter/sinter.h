@@ -1,12 +1,14 @@
 /* Sinter: compile and run ONNX Transformer models. The only public header.
  *
- * Every function that can fail returns an sn_Error * (NULL is success) that the caller frees. Nothing here
- * prints, exits or keeps global state. Options structs begin with `size`, which the caller sets to sizeof the
- * struct, so that a program built against an older header keeps working; zero in any other field is its
- * default.
+ * Every function that can fail returns an sn_Error * (NULL is success) that the caller frees; what it was to make is
+ * NULL then. Nothing here prints, exits or keeps global state. Any thread may call anything: a model and a program may
+ * be used by several at once, a context and an error by one at a time. Strings and arrays that are handed out belong to
+ * what was asked for them; those that are handed in are not kept, except where it is said. NULL may be freed. Options
+ * structs begin with `size`, which the caller sets to sizeof the struct, so that a program built against an older header
+ * keeps working; zero in any other field is its default.
  *
- * Kernels run on the thread that calls sn_compile and sn_context_run, and on the program's own: let it have
- * 2 MB of stack.
+ * Kernels run on the thread that calls sn_compile and sn_context_run, and on the program's own: let it have 2 MB of
+ * stack.
  *
  *   sn_Model   --compile-->   sn_Program   --one per thread-->   sn_Context
  *   (a loaded file)           (immutable, shared)                (inputs, outputs, memory of its runs)
@@ -50,11 +52,17 @@ const char *sn_version(void);
 
 typedef struct sn_Model sn_Model;
 
+/* An ONNX file, with what it keeps beside it. SN_IO where one cannot be read, SN_INVALID and SN_UNSUPPORTED by what it
+ * says. The files have to stay as they are while the model, or a program made from it, exists: weights are mapped. */
 sn_Error *sn_model_open(const char *path, sn_Model **out);
+/* The same of a file with inputs that initializers give defaults for (such an initializer is a constant, and no input):
+ * those that `given` names are inputs, which every run has to set. Names of anything else change nothing. */
+sn_Error *sn_model_open_given(const char *path, int count, const char *const *given, sn_Model **out);
 void sn_model_close(sn_Model *model); /* programs made from it stay valid */
 
 /* An input or output. extent[i] is -1 where it is symbolic, and then dim_name[i] is its name ("" if
- * anonymous). element_type is ONNX's TensorProto.DataType number. Strings live as long as the model. */
+ * anonymous; what data decide has a name of its own). element_type is ONNX's TensorProto.DataType number. Strings and
+ * arrays live as long as the model. Of an index that does not exist, name is "" and all else 0 or NULL. */
 typedef struct sn_TensorInfo {
     const char *name;
     int element_type;
@@ -74,8 +82,8 @@ typedef struct sn_Program sn_Program;
 
 typedef enum sn_Mode { SN_COMPILED, SN_EAGER } sn_Mode;
 
-/* How matrices of f32 are multiplied by a GPU's tensor cores; the names and their meaning are PyTorch's. A CPU computes in f32
- * always. */
+/* How matrices of f32 are multiplied by a GPU's tensor cores; the names and their meaning are PyTorch's. A CPU computes
+ * in f32 always. */
 typedef enum sn_Precision {
     SN_PRECISION_HIGHEST, /* in f32, without them */
     SN_PRECISION_HIGH,    /* operands rounded to TF32, sums in f32 */
@@ -83,8 +91,8 @@ typedef enum sn_Precision {
 } sn_Precision;
 
 /* What products and attention compute in where a model says f32; PyTorch's autocast is the pattern. Their operands are
- * rounded to the type, their sums are f32; exponentials, sums, normalizations and losses stay f32, and so do inputs, outputs
- * and states. */
+ * rounded to the type, their sums are f32; exponentials, sums, normalizations and losses stay f32, and so do inputs,
+ * outputs and states. */
 typedef enum sn_Autocast { SN_AUTOCAST_NONE, SN_AUTOCAST_BF16, SN_AUTOCAST_F16 } sn_Autocast;
 
 /* A state: an output of the model that the next run of a context takes as an input, as the caches of
@@ -110,6 +118,7 @@ typedef struct sn_CompileOptions {
     sn_Autocast autocast;
 } sn_CompileOptions;
 
+/* `options` may be NULL. SN_UNSUPPORTED names what the device cannot do, SN_DEVICE and SN_COMPILER what is missing. */
 sn_Error *sn_compile(const sn_Model *model, const sn_CompileOptions *options, sn_Program **out);
 void sn_program_free(sn_Program *program); /* after its contexts */
 
@@ -159,6 +168,9 @@ typedef struct sn_TrainingOptions {
     int extent_count;        /* symbolic extents of the runs that have to fit; of others 128 is assumed */
     const sn_Extent *extent;
     int no_master_weights; /* parameters of f16 and bf16 have no copies of f32 that steps add up in */
+    const char *
+        inputs; /* of floats: d loss / d each is an output, "gradient.NAME", behind the loss; NULL: none. There need be
+                              no parameters then. Not with autocast to f16 */
 } sn_TrainingOptions;
 
 /* A program whose run is a step of training. Its inputs are the model's, then "labels" or "targets", then
@@ -179,10 +191,11 @@ sn_TensorInfo sn_program_output(const sn_Program *program, int index);
  * The file appears under its name when it is complete. Of a step of training it holds the states as they were at first. */
 sn_Error *sn_program_save(const sn_Program *program, const char *path);
 
-/* A program from such a file, which must stay as it is until the program is freed. The file CONTAINS CODE,
- * and opening it runs that code with the rights of this process: open only files that you trust as you would
- * a shared library. SN_INVALID for a file that is damaged or of another version, SN_UNSUPPORTED naming what
- * the processor lacks. Of the options (may be NULL), `mode` and `cache_dir` do not matter. */
+/* A program from such a file, which must stay as it is until the program is freed. The file CONTAINS CODE, and opening
+ * it runs that code with the rights of this process: open only files that you trust as you would a shared library.
+ * SN_INVALID for a file that is damaged or of another version, SN_UNSUPPORTED naming what the processor lacks. Of the
+ * options (may be NULL), device, threads and states matter; `tuning` is refused, and the rest was decided when the
+ * program was compiled. */
 sn_Error *sn_program_open_file(const char *path, const sn_CompileOptions *options, sn_Program **out);
 
 /* ---- runs ---- */
@@ -192,32 +205,37 @@ typedef struct sn_Context sn_Context;
 typedef struct sn_Tensor {
     int element_type;
     int rank;
-    const int64_t *extent;
-    void *data; /* row-major */
+    const int64_t *extent; /* (rank); may be NULL where rank is 0 */
+    void *data; /* row-major, in host memory; a bool is a byte; may be NULL where there is no element */
 } sn_Tensor;
 
 typedef struct sn_ContextOptions {
     size_t size;
-    int64_t memory_limit; /* bytes of run-time memory; 0: none */
+    int64_t memory_limit; /* bytes that a run may take, constants and setup results apart; 0: no limit */
 } sn_ContextOptions;
 
+/* `options` may be NULL. The program must outlive the context. */
 sn_Error *sn_context_new(const sn_Program *program, const sn_ContextOptions *options, sn_Context **out);
 void sn_context_free(sn_Context *context);
 
-/* The data is read during the next sn_context_run calls and stays the caller's. For the input of a state it
- * is the initial value: the first run takes it, and every later one what the run before it made. Setting it
- * again starts over with the new value. */
+/* The data is read during the next sn_context_run calls and stays the caller's; it may be an output of the context. The
+ * extents are copied. SN_INVALID where type or rank are not the input's; whether the extents fit is told by the run. For
+ * the input of a state it is the initial value: the first run takes it, and every later one what the run before it made.
+ * Setting it again starts over with the new value. */
 sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *tensor);
 
 /* The next run takes the initial values of all states again, whose data must be unchanged since the first
  * run. */
 void sn_context_reset_states(sn_Context *context);
 
-/* Binds the inputs' shapes, runs, and waits. A failed run leaves the context usable and its states as they
- * were; only where a device failed in the midst of updating them, later runs say that they have to be reset. */
+/* Binds the inputs' shapes, runs, and waits. SN_INVALID where an input is missing, or sizes contradict the model or one
+ * another, also those that data decide; SN_FAULT where data have no result; SN_NO_MEMORY, also beyond the limit. A
+ * failed run leaves the context usable and its states as they were; only where a device failed in the midst of updating
+ * them, later runs say that they have to be reset. */
 sn_Error *sn_context_run(sn_Context *context);
 
-/* Valid until the next run or the context's end. */
+/* Of the last run, which must not have failed; extents and data are valid until the next run or the context's end. What a
+ * device keeps is brought to the host by the first call. */
 sn_Error *sn_context_output(const sn_Context *context, int index, sn_Tensor *out);
 
 /* The most bytes that activations, outputs and scratch took at once in the last run; and what constants and

@@ -1,5 +1,5 @@
 /* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, copies, reads, mixes of these,
- * copies of rows from anywhere. They are compiled as every other kernel is. */
+ * copies of rows from anywhere, lines of transpositions. They are compiled as every other kernel is. */
 #ifndef SN_RATES_H
 #define SN_RATES_H
 
@@ -15,6 +15,7 @@ typedef enum RateKernel {
     SN_RATE_FACTS,  /* those above are what a target's facts are measured with */
     SN_RATE_MIX = SN_RATE_FACTS, /* so many lines read, so many stored past the caches */
     SN_RATE_ROWS,                /* a copy of rows that lie anywhere */
+    SN_RATE_BANDS,               /* what a transposition reads and writes, without exchanging elements */
     SN_RATE_COUNT
 } RateKernel;
 
@@ -22,6 +23,7 @@ enum {
     SN_RATE_RESULT = 16, /* floats between the results of two work items of FMA, DOT, BYTES and READ */
     SN_RATE_CHAINS = 24, /* the most that FMA, DOT and BYTES have */
     SN_RATE_LINE = 64,   /* bytes */
+    SN_RATE_BAND = 32,   /* rows of BANDS */
 };
 
 /* All of them, in `arena`, by RateKernel.
@@ -38,7 +40,11 @@ enum {
  * going on from item to item; each line written holds a sum of those that the round has read, plus 1.
  *
  * ROWS: item i writes rows [i * symbol 0, (i + 1) * symbol 0) of buffer 1, past the caches; a row is symbol 1 lines and
- * comes from a row of buffer 0 below symbol 2 that a hash chooses, fetched two rows ahead. */
+ * comes from a row of buffer 0 below symbol 2 that a hash chooses, fetched two rows ahead.
+ *
+ * BANDS: item i reads SN_RATE_BAND rows of symbol 0 floats from row SN_RATE_BAND * i of buffer 0 on, by columns of lines, while the
+ * next band is fetched as it lies, and writes their lines to buffer 1 where the transposed ones of each symbol 1 rows, a multiple of
+ * SN_RATE_BAND, would be. What is behind the last whole line of a row is left alone. */
 void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]);
 
 /* Fills a buffer whose reading and copying is to be measured: there are processors that store lines of zeros in half

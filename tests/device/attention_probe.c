@@ -3,9 +3,15 @@
  * kv_heads, rows, columns, causal (queries are the last rows). */
 #include "vector.h"
 
+#include "vector_narrow.h"
+
+#include "vector_memory.h"
+
 #include "vector_exp.h"
 
 #include "vector_math.h"
+
+#include "vector_libm.h"
 
 #include "tile_element.h"
 
@@ -73,6 +79,12 @@ SN_INLINE int sn_mask_tile(const SnContext *x, int64_t b, int64_t h, int64_t i0,
     (void)b, (void)h;
     return j0 > limit(x, i1 - 1) ? 0 : j1 - 1 > limit(x, i0) ? 1 : 2;
 }
+#if SN_ATTENTION_SCORE == 3
+SN_INLINE int64_t sn_mask_end(const SnContext *x, int64_t b, int64_t h, int64_t i) {
+    (void)b, (void)h;
+    return limit(x, i) + 1;
+}
+#endif
 #if SN_ATTENTION_HOLE
 SN_INLINE vf32 sn_score_v(const SnContext *x, vf32 s, int64_t b, int64_t h, int64_t i, int64_t j) {
     (void)b, (void)h;
@@ -91,6 +103,9 @@ SN_INLINE void sn_output_v(const SnContext *x, vf32 o, int64_t b, int64_t h, int
 }
 SN_INLINE void sn_output_s(const SnContext *x, float o, int64_t b, int64_t h, int64_t i, int64_t d) {
     x->o[query_at(x, b, h, i, d, SN_ATTENTION_DV)] = o;
+}
+SN_INLINE void sn_output_ahead(const SnContext *x, int64_t b, int64_t h, int64_t i, int64_t d) {
+    __builtin_prefetch(x->o + query_at(x, b, h, i, d, SN_ATTENTION_DV), 1);
 }
 SN_INLINE const void *sn_attention_partial(const SnContext *x, int64_t at) {
     return x->partial + at;

@@ -3,6 +3,10 @@
  * element strides of A (batch, m, k), B (batch, k, n) and C (batch, m). */
 #include "vector.h"
 
+#include "vector_narrow.h"
+
+#include "vector_memory.h"
+
 #include "tile_element.h"
 
 #include "tile.h" /* behind what it needs */

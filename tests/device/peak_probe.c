@@ -2,6 +2,10 @@
  * copying. */
 #include "vector.h"
 
+#include "vector_narrow.h"
+
+#include "vector_memory.h"
+
 float peak(int64_t rounds, float seed);
 void read_all(const float *from, int64_t floats, float *sum);
 void copy_all(const float *from, int64_t floats, float *to);

@@ -1,11 +1,21 @@
 /* Every one-argument f32 function over an array in three ways: whole vectors, partial vectors, scalars. */
 #include "vector.h"
 
+#include "vector_narrow.h"
+
+#include "vector_memory.h"
+
 #include "vector_exp.h"
 
 #include "vector_math.h"
 
+#include "vector_libm.h"
+
 #include "vector_integer.h"
+
+#include "memory.h"
+
+#include "transpose.h"
 
 #define PROBE(NAME)                                                                                          \
     void probe_##NAME(const float *x, float *v, float *p, float *s, int64_t count);                          \
@@ -133,4 +143,32 @@ void probe_extremes(float a, float b, float *out) {
     out[1] = sn_max_f32_s(a, b);
     out[2] = sn_min_f32_v(sn_splat_f32(a), sn_splat_f32(b))[1];
     out[3] = sn_min_f32_s(a, b);
+}
+
+/* How many elements of transposed squares, or of parts of them, are wrong. */
+#define PROBE_SQUARES(NAME, T, C)                                                                            \
+    static int64_t squares_##NAME(int64_t count, int64_t m) {                                                \
+        enum { STRIDE = 29, WIDTH = 48 };                                                                    \
+        static T from[STRIDE * WIDTH + 1];                                                                   \
+        static C to[SN_LANES * WIDTH];                                                                       \
+        int64_t wrong = 0;                                                                                   \
+        for (int i = 0; i < STRIDE * WIDTH; i++) from[i + 1] = (T)(0x3c00 + i);                              \
+        sn_squares_##NAME(from + 1, STRIDE, count, m, to, WIDTH);                                            \
+        for (int64_t j = 0; j < m; j++)                                                                      \
+            for (int64_t k = 0; k < count; k++)                                                              \
+                wrong += to[j * WIDTH + k] != sn_load_##NAME##_s(from + 1 + k * STRIDE + j);                 \
+        return wrong;                                                                                        \
+    }
+PROBE_SQUARES(f32, float, float)
+PROBE_SQUARES(i32, int32_t, int32_t)
+PROBE_SQUARES(f16, uint16_t, float)
+PROBE_SQUARES(bf16, uint16_t, float)
+int64_t probe_squares(void);
+int64_t probe_squares(void) {
+    int64_t wrong = 0;
+    for (int64_t count = 1; count <= 2 * SN_LANES; count++)
+        for (int64_t m = 1; m <= SN_LANES; m++)
+            wrong += squares_f32(count, m) + squares_i32(count, m) + squares_f16(count, m) +
+                     squares_bf16(count, m);
+    return wrong;
 }

@@ -120,6 +120,26 @@ static void places(void **state) {
     expect_fault(arena, SN_OP_PLACES, &three, I("3", 0, 1, 2), NULL);
 }
 
+static void orders(void **state) {
+    Arena *arena = *state;
+    Dims *dims = sn_dims_new(arena);
+    AttrTop up = {sn_dim(dims, 4), false}, down = {sn_dim(dims, 2), true}, none = {sn_dim(dims, 0), true};
+    const Array *x = F("2 4", 3, NAN, -1, 3, 0, 0, -INFINITY, 0);
+    expect(arena, SN_OP_TOP, &up, I("2 4", 2, 0, 3, 1, 2, 0, 1, 3), x, NULL, NULL);
+    expect(arena, SN_OP_TOP, &down, I("2 2", 1, 0, 0, 1), x, NULL, NULL);
+    expect(arena, SN_OP_TOP, &none, I("2 0", 0), x, NULL, NULL);
+    expect(arena, SN_OP_TOP, &down, I("1 2", 2, 1), I("1 3", -5, 7, 9), NULL, NULL);
+    expect(arena, SN_OP_TOP, &down, I("1 2", 0, 2), ARRAY(SN_U64, "1 3", -5, 7, 9), NULL, NULL);
+}
+
+/* 0 hits 1 and 3; 1, which does not stay, hits 2. */
+static void sifts(void **state) {
+    Arena *arena = *state;
+    const Array *hits = B("4 4", 1, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0);
+    expect(arena, SN_OP_SIFT, NULL, B("4", 1, 0, 1, 0), hits, I("4", 4, 9, 3, 4), NULL);
+    expect(arena, SN_OP_SIFT, NULL, B("4", 1, 0, 1, 1), hits, I("4", 3, 4, 3, 0), NULL);
+}
+
 static void pads(void **state) {
     Arena *arena = *state;
     const Array *x = I("2 2", 1, 2, 3, 4);
@@ -161,6 +181,7 @@ int test_move(void) {
         TEST(views),    TEST(concatenations),
         TEST(appends),  TEST(gathers),
         TEST(scatters), TEST(places),
+        TEST(orders),   TEST(sifts),
         TEST(pads),     TEST(triangles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

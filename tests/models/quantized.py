@@ -134,6 +134,10 @@ def microsoft_cases():
     yield "QLinearLeakyRelu", 1, Case("u8", [x, *ranges], {"alpha": 0.2})
     yield "QLinearAveragePool", 1, Case("planes", [numbers("x", (1, 2, 5, 4), U8, 0, 255), *ranges],
                                         {"kernel_shape": [3, 2], "pads": [1, 0, 0, 1]})
+    yield "QLinearAveragePool", 1, Case("halves", [numbers("x", (2, 3, 6, 6), U8, 0, 255), scale(0.05), zero(100), scale(0.1),
+                                                   zero(128)], {"kernel_shape": [2, 2], "strides": [1, 2], "pads": [1, 0, 0, 1]})
+    yield "QLinearAveragePool", 1, Case("channels_last", [numbers("x", (1, 5, 4, 2), U8, 0, 255), *ranges],
+                                        {"kernel_shape": [3, 2], "channels_last": 1})
     yield "QLinearConcat", 1, Case("two", [scale(0.04), zero(110), x, scale(0.03), zero(120), numbers("y", (3, 2), U8, 0, 255),
                                            scale(0.06), zero(90)], {"axis": 1})
     chosen = numbers("c", (3, 1), BOOL)

@@ -16,6 +16,8 @@ typedef struct RowsCase {
         twice; /* rows are longer than half a second-level cache, and needed again when all of one has been read */
     int64_t table_bytes,
         table_row; /* of the table and of its rows, which are read at random; 0: there is none */
+    int64_t columns,
+        positions; /* of rows of f32 that are transposed, so many of them together (0: all); 0: it is none */
 } RowsCase;
 
 extern const RowsCase sn_rows_cases[];

@@ -17,4 +17,4 @@ def operator(*names):
     return register
 
 
-from . import move, pointwise, product, rows, sequence, window  # noqa: E402,F401  each registers its cases
+from . import move, order, pointwise, product, rows, sequence, window  # noqa: E402,F401  each registers its cases

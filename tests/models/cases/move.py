@@ -56,6 +56,7 @@ def slicing(name, version):
     if version >= 10:
         yield Case("i32_bounds", [numbers("x", (6,), I64)] + [Constant(np.array([v], I32)) for v in (1, 5, 0, 2)])
         yield Case("run_time", [numbers("x", (6, 2)), np.array([1], I64), np.array([4], I64), np.array([0], I64)])
+        yield Case("run_time_to_front", [numbers("x", (6, 2)), np.array([-2], I64), np.array([-LARGEST - 1], I64), ints(0), ints(-1)])
 
 
 @operator("Split")
@@ -193,6 +194,7 @@ def arange(name, version):
     ]:
         yield Case(label, [scalar(v, dtype) for v in (start, limit, step)])
     yield Case("run_time", [np.array(v, I64) for v in (2, 9, 2)])
+    yield Case("run_time_once", [np.array(v, I64) for v in (0, 3, LARGEST)])
 
 
 @operator("EyeLike")
@@ -254,6 +256,7 @@ def pad(name, version):
     yield Case("i64", [numbers("x", (2, 2), I64), ints(1, 0, 0, 1), scalar(9)])
     if version >= 18:
         yield Case("axes", [x, ints(1, 2), None, ints(-1)])
+    yield Case("run_time", [numbers("x", (4, 5)), np.array([-1, 1, 0, -2], I64)], fixed=True)
 
 
 @operator("Trilu")
@@ -275,6 +278,7 @@ def blocks(name, version):
     yield Case("plain", [x], {"blocksize": 2})
     if name == "DepthToSpace" and version >= 11:
         yield Case("crd", [Constant(x)], {"blocksize": 2, "mode": "CRD"})
+    yield Case("run_time", [x], {"blocksize": 2})
 
 
 @operator("CenterCropPad")

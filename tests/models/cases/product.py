@@ -14,7 +14,7 @@ def einsum(name, version):
     for label, equation, *shapes in [
         ("heads", "...qhd,...khd->...hqk", (2, 3, 4, 2, 5), (2, 3, 6, 2, 5)),
         ("front", "...ij,...jk", (2, 3, 4), (2, 4, 5)), ("spread", "i...,...i->...", (3, 1, 4), (2, 4, 3)),
-        ("swap", "...ij->...ji", (2, 3, 4)),
+        ("swap", "...ij->...ji", (2, 3, 4)), ("diagonal", "bii,...i->b...i", (2, 3, 3), (4, 3)), ("traces", "bii", (2, 3, 3)),
     ]:
         yield Case(label, [numbers(label + str(k), shape) for k, shape in enumerate(shapes)], {"equation": equation})
 
@@ -86,3 +86,13 @@ def attention(name, version):
     yield Case("past", [q, k, v, None, past_k, past_v], {}, 3)
     yield Case("value_width", [q, k, numbers("v", (2, 4, 6, 5))])
     yield Case("grouped_causal_mask", [k, kg, vg, numbers("m", (6, 6), BOOL) | np.eye(6, dtype=bool)], {"is_causal": 1})
+    seen = np.array([[True, False, True, True, False, True], [False] * 6, [True] * 6])
+    yield Case("row_of_nothing", [q, k, v, seen])
+    past = [past_k[:, :2], past_v[:, :2]]
+    yield Case("shown_capped", [q, kg, vg, None, *past], {"qk_matmul_output_mode": 1, "softcap": 1.5}, 4)
+    yield Case("shown_softmax", [q, kg, vg, np.repeat(seen, 2, 1)[:, 1:], *past], {"qk_matmul_output_mode": 3, "is_causal": 1}, 4)
+    if version >= 24:
+        lengths = np.array([4, 6])
+        yield Case("lengths", [q, k, v, None, None, None, lengths])
+        yield Case("lengths_causal", [q, k, v, None, None, None, lengths], {"is_causal": 1})
+        yield Case("lengths_causal_mask", [q, k, v, numbers("m", (2, 1, 3, 6)), None, None, lengths], {"is_causal": 1})

@@ -93,6 +93,8 @@ def top_k(name, version):
     if version >= 11:
         yield case("smallest", rows, 4, largest=0)
         yield case("i64", numbers("x", (2, 9), I64, -50, 50), 3)
+        yield case("many", numbers("x", (3, 500)).round(1), 70)
+        yield case("many_columns", numbers("x", (300, 2), I64, -500, 500), 300, axis=0, largest=0)
 
 
 @operator("LayerNormalization")
@@ -127,6 +129,8 @@ def batch_norm(name, version):
     yield case("image", (2, 3, 4, 5))
     yield case("matrix", (4, 3), epsilon=0.01)
     yield case("line", (2, 5, 7), F64)
+    if version >= 14:
+        yield Case("training", [*case("", (3, 4, 5)).inputs], {"training_mode": 1, "momentum": 0.75}, 3)
 
 
 @operator("InstanceNormalization")

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper
 
-from one_node import BOOL, I32, Case, Constant, numbers, scalar
+from one_node import BOOL, F32, I32, Case, Constant, numbers, scalar
 
 from . import operator
 
@@ -22,8 +22,22 @@ def loop(name, version):
                   helper.make_node("Add", ["y", "x"], ["x_out"]), helper.make_node("Identity", ["go"], ["go_out"])],
                  [("i", i, []), ("go", b, []), ("x", f, [2, 3])],
                  [("go_out", b, []), ("x_out", f, [2, 3]), ("y", f, [2, 3])])
+    # x grows by a half while all of it is below 5; row 3 - i of a table of three is read in each turn, which some have not
+    ends = body([helper.make_node("Mul", ["x", "half"], ["y"]), helper.make_node("Add", ["y", "x"], ["z"]),
+                 helper.make_node("Sub", ["last", "i"], ["row"]), helper.make_node("Gather", ["table", "row"], ["part"]),
+                 helper.make_node("Add", ["z", "part"], ["x_out"]),
+                 helper.make_node("ReduceMax", ["x_out"], ["most"], keepdims=0),
+                 helper.make_node("Less", ["most", "five"], ["go_out"])],
+                [("i", i, []), ("go", b, []), ("x", f, [2, 3])],
+                [("go_out", b, []), ("x_out", f, [2, 3]), ("y", f, [2, 3])],
+                [helper.make_tensor("half", f, [], [0.5]), helper.make_tensor("five", f, [], [5.0]),
+                 helper.make_tensor("last", i, [], [2]), helper.make_tensor("table", f, [3], [0.5, 0.25, 0.125])])
     if version >= 11:
+        x = numbers("x", (2, 3), low=1, high=2)
         yield Case("turns", [scalar(4), scalar(True, BOOL), numbers("x", (2, 3))], {"body": grows}, 2)
+        yield Case("ends", [scalar(9), scalar(True, BOOL), x], {"body": ends}, 2, fixed=True)
+        yield Case("ends_given", [scalar(9), np.array(True), 0.3 * x], {"body": ends}, 2, fixed=True)
+        yield Case("never", [scalar(3), np.array(False), x], {"body": ends}, 2, fixed=True)
 
 
 @operator("Scan")
@@ -83,3 +97,6 @@ def fourier(name, version):
     yield Case("complex", [numbers("x", (2, 5, 3, 2)), *last], axis)
     yield Case("inverse", [Constant(numbers("x", (1, 8, 2))), *last], {**axis, "inverse": 1})
     yield Case("real", [numbers("x", (2, 6, 1)), *last], {**axis, "onesided": 1})
+    if version >= 20:
+        half = np.fft.rfft(numbers("x", (2, 6)))  # of other lengths onnxruntime gives something else than numpy and the evaluator
+        yield Case("half", [Constant(np.stack([half.real, half.imag], -1).astype(F32)), *last], {"onesided": 1, "inverse": 1})

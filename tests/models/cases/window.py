@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from one_node import F32, F64, I8, Case, Constant, ints, numbers
+from one_node import F32, F64, I8, I64, Case, Constant, ints, numbers
 
 from . import operator
 
@@ -61,8 +61,38 @@ def pools(name, version):
         yield Case("padding_counts", [image], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1})
     if name == "MaxPool" and version >= 10:
         yield Case("dilated", [image], {"kernel_shape": [2, 3], "dilations": [2, 2]})
+    if name == "MaxPool" and version >= 11:
+        found = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 0, 1, 1]}
+        yield Case("places", [np.round(image)], found, 2)  # with equal elements
+        yield Case("places_by_columns", [image], {**found, "storage_order": 1}, 2)
     if name == "MaxPool" and version >= 12:
         yield Case("i8", [numbers("x", (1, 2, 5), I8, -9, -1)], {"kernel_shape": [3], "pads": [1, 1]})
+
+
+@operator("MaxUnpool")
+def max_unpool(name, version):
+    places = np.array([[[[0, 3], [9, 14]], [[16, 18], [25, 31]]]], I64)
+    yield Case("planes", [numbers("x", (1, 2, 2, 2)), places], {"kernel_shape": [2, 2], "strides": [2, 2]})
+
+
+@operator("DeformConv")
+def deform_conv(name, version):
+    x, w = numbers("x", (2, 4, 5, 6)), Constant(numbers("w", (6, 2, 3, 2)))
+    place = {"group": 2, "offset_group": 2, "pads": [1, 0, 1, 1], "strides": [2, 1], "dilations": [1, 2]}
+    offset, mask = numbers("o", (2, 24, 3, 5), low=-2.5, high=2.5), numbers("m", (2, 12, 3, 5))
+    yield Case("bent", [x, w, offset, Constant(numbers("b", (6,))), mask], place)
+
+
+@operator("RoiAlign")
+def roi_align(name, version):
+    x = numbers("x", (2, 3, 7, 9))
+    regions = np.array([[1, 2, 20, 30], [-9, -3, 8, 5], [30, 25, 40, 60], [4, 4, 4.5, 4.25]], F32)
+    images = np.array([1, 0, 1, 0], I64)
+    size = {"output_height": 2, "output_width": 3, "sampling_ratio": 2, "spatial_scale": 0.25}
+    yield Case("mean", [x, regions, images], size)
+    yield Case("most", [x, regions, images], {**size, "mode": "max"})
+    if version >= 16:
+        yield Case("output_half_pixel", [x, regions, images], {**size, "coordinate_transformation_mode": "output_half_pixel"})
 
 
 @operator("GlobalMaxPool", "GlobalAveragePool")

@@ -1,0 +1,139 @@
+/* Between the types that memory holds and those that the C dialect computes in: 16-bit floats and f32, bytes, halves and truth
+ * values and i32. sn_from_T_{v,s} widens, sn_to_T_v and sn_narrow_T_{v,s} narrow, sn_wrap_T_{v,s} does both. After vector.h. */
+#ifndef SN_DEVICE_VECTOR_NARROW_H
+#define SN_DEVICE_VECTOR_NARROW_H
+
+/* 16-bit floats, after IEEE 754 (round to nearest even, NaN stays a quiet NaN). The arithmetic form gives the
+ * bits of the machine's instructions, which are used where there are some. */
+SN_INLINE vf32 sn_from_bf16_v(vu16 h) {
+    return (vf32)(SN_CONVERT(h, vu32) << 16);
+}
+SN_INLINE vu16 sn_to_bf16_v(vf32 x) {
+    vu32 u = (vu32)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    return SN_CONVERT((vu32)sn_select_i32_v(x != x, (vi32)((u >> 16) | 0x40), (vi32)rounded), vu16);
+}
+SN_INLINE vf32 sn_from_f16_v(vu16 h) {
+#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    typedef short Half __attribute__((vector_size(32)));
+    return (vf32)__builtin_ia32_vcvtph2ps512_mask((Half)h, (vf32){0}, (uint16_t)-1, 4);
+#elif SN_VECTOR_BYTES == 32 && defined(__F16C__)
+    typedef short Half __attribute__((vector_size(16)));
+    return (vf32)__builtin_ia32_vcvtph2ps256((Half)h);
+#else
+    vu32 u = SN_CONVERT(h, vu32), a = u & 0x7fff;
+    vi32 special = (vi32)(a >= 0x7c00), nan = (vi32)(a > 0x7c00);
+    vu32 finite = (vu32)((vf32)(a << 13) * 0x1p112f);
+    vu32 other = (a << 13) | 0x7f800000 | ((vu32)nan & 0x400000);
+    return (vf32)(((u & 0x8000) << 16) | (vu32)sn_select_i32_v(special, (vi32)other, (vi32)finite));
+#endif
+}
+SN_INLINE vu16 sn_to_f16_v(vf32 x) {
+#if SN_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    typedef short Half __attribute__((vector_size(32)));
+    return (vu16)__builtin_ia32_vcvtps2ph512_mask(x, 0, (Half){0}, (uint16_t)-1);
+#elif SN_VECTOR_BYTES == 32 && defined(__F16C__)
+    return (vu16)__builtin_ia32_vcvtps2ph256(x, 0);
+#else
+    vu32 u = (vu32)x, a = u & 0x7fffffff;
+    vi32 small = (vi32)(a < 0x38800000), large = (vi32)(a >= 0x47800000), nan = (vi32)(a > 0x7f800000);
+    vi32 normal = (vi32)((a - 0x38000000 + 0xfff + ((a >> 13) & 1)) >> 13);
+    vi32 tiny = (vi32)((vf32)a + 0.5f) - 0x3f000000; /* the addition rounds at 2^-24, the subnormal unit */
+    vi32 other = 0x7c00 | (nan & (vi32)(((a >> 13) & 0x3ff) | 0x200));
+    vi32 bits = sn_select_i32_v(small, tiny, sn_select_i32_v(large, other, normal));
+    return SN_CONVERT((vu32)bits | ((u >> 16) & 0x8000), vu16);
+#endif
+}
+SN_INLINE float sn_from_bf16_s(uint16_t h) {
+    return sn_from_bf16_v((vu16){SN_LIST(SN_SAME, h)})[0];
+}
+SN_INLINE uint16_t sn_to_bf16_s(float x) {
+    return sn_to_bf16_v(sn_splat_f32(x))[0];
+}
+SN_INLINE float sn_from_f16_s(uint16_t h) {
+    return sn_from_f16_v((vu16){SN_LIST(SN_SAME, h)})[0];
+}
+SN_INLINE uint16_t sn_to_f16_s(float x) {
+    return sn_to_f16_v(sn_splat_f32(x))[0];
+}
+
+/* Bytes to integers of four bytes and back. GCC converts them element by element, and in two steps by halves, where one
+ * instruction does it. */
+#if !defined(__clang__) && SN_LANES == 16 && defined(__AVX512F__)
+typedef char SnBytes __attribute__((vector_size(16)));
+SN_INLINE vi32 sn_from_i8_v(vi8 x) {
+    return (vi32)__builtin_ia32_pmovsxbd512_mask((SnBytes)x, (vi32){0}, -1);
+}
+SN_INLINE vi32 sn_from_u8_v(vu8 x) {
+    return (vi32)__builtin_ia32_pmovzxbd512_mask((SnBytes)x, (vi32){0}, -1);
+}
+SN_INLINE vi8 sn_to_i8_v(vi32 x) {
+    return (vi8)__builtin_ia32_pmovdb512_mask(x, (SnBytes){0}, -1);
+}
+SN_INLINE vu8 sn_to_u8_v(vi32 x) {
+    return (vu8)sn_to_i8_v(x);
+}
+#else
+#if !defined(__clang__) && SN_LANES == 8 && defined(__AVX2__)
+typedef char SnBytes __attribute__((vector_size(16)));
+typedef int64_t SnPair __attribute__((vector_size(16)));
+SN_INLINE vi32 sn_from_i8_v(vi8 x) {
+    return (vi32)__builtin_ia32_pmovsxbd256((SnBytes)(SnPair){(int64_t)x, 0});
+}
+SN_INLINE vi32 sn_from_u8_v(vu8 x) {
+    return (vi32)__builtin_ia32_pmovzxbd256((SnBytes)(SnPair){(int64_t)x, 0});
+}
+#else
+SN_INLINE vi32 sn_from_i8_v(vi8 x) {
+    return SN_CONVERT(SN_CONVERT(x, vi16), vi32);
+}
+SN_INLINE vi32 sn_from_u8_v(vu8 x) {
+    return SN_CONVERT(SN_CONVERT(x, vu16), vi32);
+}
+#endif
+SN_INLINE vi8 sn_to_i8_v(vi32 x) {
+    return SN_CONVERT(SN_CONVERT(x, vi16), vi8);
+}
+SN_INLINE vu8 sn_to_u8_v(vi32 x) {
+    return SN_CONVERT(SN_CONVERT(x, vu16), vu8);
+}
+#endif
+SN_INLINE vi16 sn_to_i16_v(vi32 x) {
+    return SN_CONVERT(x, vi16);
+}
+SN_INLINE vu16 sn_to_u16_v(vi32 x) {
+    return SN_CONVERT(x, vu16);
+}
+SN_INLINE vi32 sn_from_i16_v(vi16 x) {
+    return SN_CONVERT(x, vi32);
+}
+SN_INLINE vi32 sn_from_u16_v(vu16 x) {
+    return SN_CONVERT(x, vi32);
+}
+
+#define sn_from_i8_s(x)   ((int32_t)(x))
+#define sn_from_u8_s(x)   ((int32_t)(x))
+#define sn_from_i16_s(x)  ((int32_t)(x))
+#define sn_from_u16_s(x)  ((int32_t)(x))
+#define SN_FROM_MASK_v(x) sn_to_u8_v(-(x))
+#define SN_FROM_MASK_s(x) ((uint8_t) - (x))
+#define SN_TO_MASK_v(x)   (sn_from_u8_v(x) != 0)
+#define SN_TO_MASK_s(x)   (-((x) != 0))
+#define SN_NARROW_WITH(NAME, T, SV)                                                                          \
+    SN_INLINE SV sn_narrow_##NAME##_v(vi32 x) {                                                              \
+        return sn_to_##NAME##_v(x);                                                                          \
+    }                                                                                                        \
+    SN_INLINE T sn_narrow_##NAME##_s(int32_t x) {                                                            \
+        return (T)x;                                                                                         \
+    }                                                                                                        \
+    SN_INLINE vi32 sn_wrap_##NAME##_v(vi32 x) {                                                              \
+        return sn_from_##NAME##_v(sn_to_##NAME##_v(x));                                                      \
+    }                                                                                                        \
+    SN_INLINE int32_t sn_wrap_##NAME##_s(int32_t x) {                                                        \
+        return (T)x;                                                                                         \
+    }
+SN_NARROW_WITH(i8, int8_t, vi8)
+SN_NARROW_WITH(u8, uint8_t, vu8)
+SN_NARROW_WITH(i16, int16_t, vi16)
+SN_NARROW_WITH(u16, uint16_t, vu16)
+
+#endif

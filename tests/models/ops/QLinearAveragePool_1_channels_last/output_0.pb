@@ -1,0 +1,1 @@
+By0JiV{Ww|YdoQj_XBcYVt
