@@ -11,6 +11,7 @@ enum {
     TILE = 32,           /* edge of a square of a transposition, twice that of elements of two bytes; */
     LEAST_TILE = 16,     /* axes that are known to be shorter are not worth one */
     FEW_ROWS = 64 << 10, /* which are better spread over all processors */
+    FEW_TEAMS = 64,      /* which leave most processors idle, so that a row may have a whole block */
     SCAN_THREADS = 64,   /* one row each: few, so that a scan of few rows still reaches many processors */
     COLUMNS = 32,        /* rows side by side, a warp's width, and */
     COLUMN_TEAM = 8,     /* how many threads share each of them */
@@ -158,9 +159,11 @@ static bool only_reduces(const Nest *nest) {
 static Block row_team(KernelIr *kernel, const Nest *nest, bool constant, int64_t length) {
     Block block = {.team = ROW_THREADS, .rows = 1, .pack = 1};
     if (nest->vector == SN_VECTOR_REDUCED) block.pack = sn_pack_width(kernel, nest);
+    int64_t rows = 0, turn = (int64_t)WARP * block.pack;
+    bool few = sn_dim_is(product(kernel, &nest->parallel), &rows) && rows <= FEW_TEAMS;
     if (!constant) {
         block.narrow = true;
-    } else if (length <= WARP_ROW) {
+    } else if (length <= (few ? turn : WARP_ROW)) {
         block.team = WARP;
         while (block.team > 1 && length <= (int64_t)block.team / 2 * block.pack) block.team /= 2;
         block.rows = ROW_THREADS / block.team;

@@ -113,11 +113,10 @@ static Value *overlaps(Call *c, const Boxes *boxes, Value *most) {
  * earlier ones. */
 static Value *counted(Call *c, const Boxes *boxes, Value *counts, bool earlier) {
     Value *class = as_type(c, boxes->class, SN_I32);
-    AttrScatter attr = {sn_dim_mul(c->dims, boxes->batches, boxes->classes)};
-    Value *each = sn_build2(c->builder, SN_OP_SCATTER_ADD, &attr, class, sn_call_unsqueeze(c, counts, 1, 1));
-    each = reshaped(c, each, 1, &attr.rows);
-    return gathered(
-        c, sn_build1(c->builder, SN_OP_CUMSUM, &(AttrScan){.axis = 0, .exclusive = earlier}, each), class, 0);
+    Value *all = count_up(c, SN_I32, sn_dim_mul(c->dims, boxes->batches, boxes->classes), 1);
+    Value *of_these = op2(c, earlier ? SN_OP_LESS : SN_OP_LESS_EQUAL, class, all);
+    Value *number = choose(c, of_these, counts, sn_call_scalar(c, SN_I32, 0));
+    return gathered(c, reduce_axis(c, SN_OP_REDUCE_SUM, number, 1, false), class, 0);
 }
 
 /* What no better box hits: of its class, where the list goes on with others. */

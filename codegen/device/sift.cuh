@@ -16,6 +16,7 @@ template <class Use> SN_DEVICE void sn_sift_run(const Use &use, uint8_t *out, in
         const bool stays = out[j] != 0;
         if (!stays) continue;
         const int64_t own = use.end_s(j), end = own < count ? own : count;
+        #pragma unroll 1 /* pairs at once would cost registers, and mostly end at their first test */
         for (int64_t i = j + 1 + threadIdx.x; i < end; i += SN_SIFT_THREADS)
             if (out[i] && use.at_s(j, i)) out[i] = 0;
     }
