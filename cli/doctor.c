@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "cpu/cpu.h"
 #include "cpu/facts.h"
+#include "cpu/matrix.h"
 #include "cpu/process.h"
 #include "cpu/toolchain.h"
 #include "cuda/cuda.h"
@@ -108,9 +109,15 @@ static void find_facts(Doctor *doctor, const Toolchain *tools) {
         dot = sn_arena_printf(doctor->arena, "bf16 dot products at %d %% of that", facts.dot_percent);
     if (facts.byte_percent)
         bytes = sn_arena_printf(doctor->arena, ", products of bytes at %d %%", facts.byte_percent);
+    const char *refusal = sn_matrix_refusal(), *matrix = "no matrix tiles";
+    if (refusal)
+        matrix = sn_arena_printf(doctor->arena, "no matrix tiles (%s)", refusal);
+    else if (facts.matrix_percent)
+        matrix = sn_arena_printf(doctor->arena, "matrix tiles of bf16 at %d %%, of bytes at %d %%",
+                                 facts.matrix_percent, facts.matrix_byte_percent);
     find(doctor, "rates of a thread, kept",
-         "about %d GFLOP/s (f32), %s%s, read %d GB/s, copy %d GB/s; stores past the caches: %s",
-         facts.fma_gflops, dot, bytes, facts.read_gbytes, facts.copy_gbytes,
+         "about %d GFLOP/s (f32), %s%s, %s, read %d GB/s, copy %d GB/s; stores past the caches: %s",
+         facts.fma_gflops, dot, bytes, matrix, facts.read_gbytes, facts.copy_gbytes,
          facts.stream_pays ? "yes" : "no");
 }
 

@@ -67,6 +67,10 @@ typedef struct Kernel {
     int in_place_count;
     const InPlace *in_place;
 
+    /* CPU: extensions of the processor that it uses beside those that the compiler may use anywhere, as runtime/cpu/features.h
+     * names them, separated by spaces; NULL: none. */
+    const char *needs;
+
     int fault_count;
     const int *fault; /* what its data can make it return: 1 + the index of a node in the cluster's body */
 
@@ -77,6 +81,9 @@ typedef struct Kernel {
 /* Lowers a CLUSTER node. SN_UNSUPPORTED names what this target cannot do (then fuse was wrong to form it, or
  * a target lacks a kernel kind): the caller prefixes the origin. `dims` is the graph's table. */
 Status sn_codegen(Arena *arena, Dims *dims, const Node *cluster, const Target *target, Kernel **out);
+
+/* The text of an embedded file of codegen/device, or "" when there is none of that name. */
+const char *sn_device_text(const char *name);
 
 /* The kernel IR (loop nest, scalar SSA, maps) as text, for `dump --stage kernels`. */
 Status sn_codegen_print(Arena *arena, Dims *dims, const Node *cluster, const Target *target, Text *text);

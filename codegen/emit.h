@@ -235,9 +235,6 @@ void sn_emit_block_ahead(Emit *emit);
 Status sn_emit_c(KernelIr *kernel, Kernel *out);
 Status sn_emit_cuda(KernelIr *kernel, Kernel *out);
 
-/* The text of an embedded file, or "" when there is none of that name. */
-const char *sn_device_text(const char *name);
-
 /* Fills in source, name and hash, replacing every occurrence of "KERNEL_NAME" in `text`; and params. */
 void sn_emit_name(Arena *arena, const char *text, Kernel *out);
 void sn_emit_finish(KernelIr *kernel, Emit *emit, const char *text, Kernel *out);

@@ -161,6 +161,7 @@ static void emit_holes(Emit *emit, const TemplateUse *use, Text *out) {
 static void finish(Emit *emit, const TemplateUse *use, Text *text, Kernel *out) {
     out->items = use->items, out->after = use->after, out->together = use->together;
     out->threads = use->threads, out->shared = use->shared;
+    out->needs = use->needs;
     sn_emit_finish(emit->kernel, emit, sn_text_string(text), out);
 }
 

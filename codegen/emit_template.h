@@ -29,6 +29,7 @@ struct TemplateUse {
     const char *defines; /* its numbers: #define lines before it; CUDA: members of the kernel's struct */
     SN_VEC(Hole) hole;
     bool maths;         /* calls vector_math.h */
+    const char *needs;  /* of Kernel */
     bool masks;         /* has sn_mask_tile, and sn_mask_end where that is causal and unmasked: */
     Dim causal;         /* column j counts for row i when j <= i + causal; NULL: no such bound */
     bool unmasked;      /* nothing else masks */

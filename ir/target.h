@@ -22,6 +22,9 @@ typedef struct Target {
                         there are none */
     int byte_percent; /* measured: multiply-adds of bytes by integer dot products, by those of f32: 100, 200 or 400;
                          0: there are none */
+    int matrix_percent; /* measured: FLOP of products of bf16 by matrix tiles (device/matrix.h), by those of f32 multiply-adds,
+                                100 times a power of two; 0: there are none, or this process may not use them */
+    int matrix_byte_percent; /* multiply-adds of bytes by them; likewise */
     const char *isa; /* compiler flags' key, e.g. what -march=native resolved to; part of the cache key */
 
     /* CUDA; likewise */

@@ -1,6 +1,7 @@
 #include "saved.h"
 #include "clock.h"
 #include "cpu/features.h"
+#include "cpu/matrix.h"
 #include "text_form.h"
 #include "verify.h"
 
@@ -111,7 +112,10 @@ static Status check_processor(Arena *arena, const SavedFacts *facts) {
             "its kernels were compiled for a processor with %s, which is unsupported here; compile "
             "the model on this machine, or on one that has no more than this",
             missing);
-    return NULL;
+    const char *refusal = strstr(facts->requires, "amx-tile") ? sn_matrix_refusal() : NULL;
+    return refusal ? sn_fail(SN_UNSUPPORTED, "its kernels use matrix tiles, which are unsupported here: %s",
+                             refusal)
+                   : NULL;
 }
 
 static Status check_kernels(const Plan *plan, const SavedFacts *facts) {

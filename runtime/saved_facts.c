@@ -12,15 +12,26 @@ static const struct {
 } numbers[] = {
 #define NUMBER(field)                                                                                        \
     { #field, offsetof(Target, field), sizeof(((Target *)0)->field) }
-    NUMBER(vector_bytes), NUMBER(vector_registers),
-    NUMBER(l1_bytes),     NUMBER(l2_bytes),
-    NUMBER(stream_bytes), NUMBER(dot_percent),
-    NUMBER(byte_percent), NUMBER(tile_rows),
-    NUMBER(tile_vectors), NUMBER(panel),
-    NUMBER(sm),           NUMBER(warp),
-    NUMBER(max_threads),  NUMBER(processors),
-    NUMBER(shared_bytes), NUMBER(library),
-    NUMBER(precision),    NUMBER(walk_waves),
+    NUMBER(vector_bytes),
+    NUMBER(vector_registers),
+    NUMBER(l1_bytes),
+    NUMBER(l2_bytes),
+    NUMBER(stream_bytes),
+    NUMBER(dot_percent),
+    NUMBER(byte_percent),
+    NUMBER(matrix_percent),
+    NUMBER(matrix_byte_percent),
+    NUMBER(tile_rows),
+    NUMBER(tile_vectors),
+    NUMBER(panel),
+    NUMBER(sm),
+    NUMBER(warp),
+    NUMBER(max_threads),
+    NUMBER(processors),
+    NUMBER(shared_bytes),
+    NUMBER(library),
+    NUMBER(precision),
+    NUMBER(walk_waves),
 #undef NUMBER
 };
 enum { NUMBER_COUNT = sizeof numbers / sizeof *numbers };

@@ -97,6 +97,18 @@ static void add_constants(Writer *w, const Region *region) {
 
 /* ---- the file ---- */
 
+/* What the processor must have for the compiler's code, and what single kernels use besides; kernels name all of the latter in
+ * one way. */
+static const char *requires(const Writer *w, const ModuleImage *image) {
+    const char *all = image->requires;
+    for (int i = 0; i < w->plan->kernel_count; i++) {
+        const char *needs = w->plan->kernel[i]->needs;
+        if (needs && !strstr(all, needs))
+            all = sn_arena_printf(w->arena, "%s%s%s", all, *all ? " " : "", needs);
+    }
+    return all;
+}
+
 static const char *facts_text(Writer *w, const ModuleImage *image, size_t *length) {
     const Plan *plan = w->plan;
     Hash *kernel = SN_ARRAY(w->arena, Hash, plan->kernel_count);
@@ -105,7 +117,7 @@ static const char *facts_text(Writer *w, const ModuleImage *image, size_t *lengt
                         .eager = plan->eager,
                         .autocast = w->program->autocast,
                         .machine = image->machine,
-                        .requires = image->requires,
+                        .requires = requires(w, image),
                         .target = *plan->target,
                         .state_count =
                             plan->state_count - plan->graph->states.count, /* the graph has its own */

@@ -434,6 +434,20 @@ static void what_does_not_fit_this_machine_is_refused(void **state) {
     }
 }
 
+/* Matrix tiles are asked for beside what the processor has. */
+static void matrix_tiles_are_refused_by_name(void **state) {
+    const Files *files = *state;
+    Arena *arena = sn_arena_new();
+    sn_Program *program;
+    assert_int_equal(*sn_features_missing(arena, "amx-tile amx-bf16 amx-int8") == '\0', sn_features_matrix());
+    rewrite_fact(arena, files, "requires ", "requires sse3 amx-tile amx-bf16\n");
+    assert_int_equal(setenv("SINTER_MATRIX", "0", 1), 0);
+    assert_fails(sn_program_open_file(files->copy, NULL, &program), SN_UNSUPPORTED,
+                 sn_features_matrix() ? "use matrix tiles, which are unsupported here: switched off" : "amx");
+    assert_int_equal(unsetenv("SINTER_MATRIX"), 0);
+    sn_arena_free(arena);
+}
+
 /* Whatever the text says, opening ends in a graph that is legal or in an error, and never in code: the hashes
  * of the kernels come first. */
 static void hostile_text_is_refused(void **state) {
@@ -557,6 +571,7 @@ int main(void) {
         cmocka_unit_test(files_that_are_cut_short_are_refused),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(what_does_not_fit_this_machine_is_refused),
+        cmocka_unit_test(matrix_tiles_are_refused_by_name),
         cmocka_unit_test(hostile_text_is_refused),
         cmocka_unit_test(damaged_weights_can_be_found),
 #ifdef CAN_COMPARE_STRUCTS

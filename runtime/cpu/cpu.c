@@ -4,6 +4,7 @@
 #include "features.h"
 #include "guard.h"
 #include "jit.h"
+#include "matrix.h"
 #include "number.h"
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@ static Status fill_target(Arena *arena, const Toolchain *tools, Target *out) {
     out->isa = sn_arena_string(arena, hex);
     out->dot_percent = facts.dot_percent;
     out->byte_percent = facts.byte_percent;
+    out->matrix_percent = facts.matrix_percent;
+    out->matrix_byte_percent = facts.matrix_byte_percent;
     if (!facts.stream_pays) out->stream_bytes = 0;
     return NULL;
 }

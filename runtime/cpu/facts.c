@@ -1,6 +1,7 @@
 #include "facts.h"
 #include "clock.h"
 #include "jit.h"
+#include "matrix.h"
 #include "rates.h"
 #include <math.h>
 #include <stddef.h>
@@ -24,9 +25,14 @@ static const struct {
     const char *name;
     size_t offset;
 } fields[] = {
-    {"fma_gflops", offsetof(CpuFacts, fma_gflops)},     {"dot_percent", offsetof(CpuFacts, dot_percent)},
-    {"byte_percent", offsetof(CpuFacts, byte_percent)}, {"read_gbytes", offsetof(CpuFacts, read_gbytes)},
-    {"copy_gbytes", offsetof(CpuFacts, copy_gbytes)},   {"stream_pays", offsetof(CpuFacts, stream_pays)},
+    {"fma_gflops", offsetof(CpuFacts, fma_gflops)},
+    {"dot_percent", offsetof(CpuFacts, dot_percent)},
+    {"byte_percent", offsetof(CpuFacts, byte_percent)},
+    {"matrix_percent", offsetof(CpuFacts, matrix_percent)},
+    {"matrix_byte_percent", offsetof(CpuFacts, matrix_byte_percent)},
+    {"read_gbytes", offsetof(CpuFacts, read_gbytes)},
+    {"copy_gbytes", offsetof(CpuFacts, copy_gbytes)},
+    {"stream_pays", offsetof(CpuFacts, stream_pays)},
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
@@ -82,6 +88,18 @@ static double chain_rate(const Measure *m, RateKernel kernel) {
     return (double)((const float *)m->buffer[1])[1] * ROUNDS * ITEMS / seconds;
 }
 
+/* FLOP of matrix tiles a second, of two a multiply-add; 0 without the instruction or the permission. */
+static double matrix_rate(const Measure *m, RateKernel kernel, double each) {
+    if (sn_matrix_refusal()) return 0;
+    double seconds = least_seconds(m, kernel, ROUNDS, ITEMS, TRIES);
+    return (double)((const float *)m->buffer[1])[1] * each * ROUNDS * ITEMS / seconds;
+}
+
+/* Of that rate by another one, 100 times a power of two; 0 for 0. */
+static int matrix_class(double rate, double fma) {
+    return rate > 0 ? 100 * sn_cpu_class(rate / fma) : 0;
+}
+
 /* The best seconds of a copy past the caches; true when it was clearly slower than an ordinary one in every turn of the two:
  * a moment in which another program runs says nothing about them. */
 static bool streams_lose(const Measure *m, double *stream) {
@@ -115,6 +133,9 @@ static void measure(const Measure *m, int vector_bytes, CpuFacts *out) {
                                     : of_words >= 32 ? 400
                                                      : 200
                                   : 0,
+        .matrix_percent = matrix_class(matrix_rate(m, SN_RATE_MATRIX, SN_RATE_MATRIX_FLOP), 2 * lanes * fma),
+        .matrix_byte_percent =
+            matrix_class(matrix_rate(m, SN_RATE_MATRIX_BYTES, 2 * SN_RATE_MATRIX_FLOP), 2 * lanes * fma),
         .read_gbytes = sn_cpu_class(1e-9 * read),
         .copy_gbytes = sn_cpu_class(2e-9 * bytes / stream),
         .stream_pays = !lose,
@@ -145,7 +166,7 @@ static Status measure_facts(Arena *arena, const Toolchain *tools, CpuFacts *out)
 Status sn_cpu_facts(Arena *arena, const Toolchain *tools, CpuFacts *out) {
     Arena *scratch = sn_arena_child(arena);
     char hex[33];
-    sn_hash_hex(sn_hash_string(tools->key, "facts 3"), hex);
+    sn_hash_hex(sn_hash_string(tools->key, sn_matrix_refusal() ? "facts 4 without tiles" : "facts 4"), hex);
     const char *name = sn_arena_printf(scratch, "facts-%s", hex),
                *kept = sn_cache_read(scratch, &tools->cache, name);
     Status status = NULL;

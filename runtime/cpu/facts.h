@@ -11,12 +11,14 @@ typedef struct CpuFacts {
     int fma_gflops;  /* f32 multiply-adds, two FLOP each, 10^9/s */
     int dot_percent; /* FLOP of bf16 dot products by those of f32 multiply-adds: 50, 100, 200; 0: none */
     int byte_percent; /* multiply-adds of bytes by integer dot products, by those of f32: 100, 200, 400; 0: none */
-    int read_gbytes; /* from memory, 10^9/s */
-    int copy_gbytes; /* the same read and written, with stores past the caches */
-    int stream_pays; /* 1: such stores are not slower than ordinary ones; 0: they are, clearly */
+    int matrix_percent; /* FLOP of products of bf16 by matrix tiles, by the same: a power of two times 100; 0: none */
+    int matrix_byte_percent; /* multiply-adds of bytes by them; likewise */
+    int read_gbytes;         /* from memory, 10^9/s */
+    int copy_gbytes;         /* the same read and written, with stores past the caches */
+    int stream_pays;         /* 1: such stores are not slower than ordinary ones; 0: they are, clearly */
 } CpuFacts;
 
-/* The kept facts; where there are none, they are measured (a third of a second with compiling, 128 MB of memory) and
+/* The kept facts; where there are none, they are measured, those of matrix tiles where this process may use them (a third of a second with compiling, 128 MB of memory) and
  * kept. */
 Status sn_cpu_facts(Arena *arena, const Toolchain *tools, CpuFacts *out);
 

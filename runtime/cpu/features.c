@@ -10,20 +10,20 @@
 
 /* An extension: the macro that says it may be used, its name, and where the processor tells of it. */
 typedef struct Feature {
-    const char *macro, *name;
-    uint32_t leaf, subleaf; /* x86: of cpuid; aarch64: leaf is AT_HWCAP or AT_HWCAP2 */
-    int word;               /* x86: eax, ebx, ecx or edx, 0 to 3 */
+    const char *macro, *name; /* macro NULL: nothing implies it */
+    uint32_t leaf, subleaf;   /* x86: of cpuid; aarch64: leaf is AT_HWCAP or AT_HWCAP2 */
+    int word;                 /* x86: eax, ebx, ecx or edx, 0 to 3 */
     int bit;
     uint32_t state; /* x86: the bits of XCR0 that the operating system must have set */
 } Feature;
 
 #if defined __x86_64__
 
-enum { EAX, EBX, ECX, EDX, XMM_YMM = 6, ZMM = 0xe6 };
+enum { EAX, EBX, ECX, EDX, XMM_YMM = 6, ZMM = 0xe6, TILES = 0x60000 };
 static const uint32_t extended = 0x80000001;
 
-/* Intel's and AMD's manuals of the CPUID instruction. What only intrinsics reach is left out: generated code
- * has none. */
+/* Intel's and AMD's manuals of the CPUID instruction. What compilers use only where they are told to is left out, but for matrix
+ * tiles: some kernels tell them, and say so (Kernel.needs), whatever the macros are. */
 static const Feature features[] = {
     {"__SSE3__", "sse3", 1, 0, ECX, 0, 0},
     {"__SSSE3__", "ssse3", 1, 0, ECX, 9, 0},
@@ -60,6 +60,9 @@ static const Feature features[] = {
     {"__XOP__", "xop", extended, 0, ECX, 11, XMM_YMM},
     {"__FMA4__", "fma4", extended, 0, ECX, 16, XMM_YMM},
     {"__TBM__", "tbm", extended, 0, ECX, 21, 0},
+    {NULL, "amx-bf16", 7, 0, EDX, 22, TILES},
+    {NULL, "amx-tile", 7, 0, EDX, 24, TILES},
+    {NULL, "amx-int8", 7, 0, EDX, 25, TILES},
 };
 enum { FEATURE_COUNT = sizeof features / sizeof *features };
 
@@ -134,7 +137,7 @@ static bool defines(const char *macros, const char *name) {
 const char *sn_features_required(Arena *arena, const char *macros) {
     Text text = sn_text(arena);
     for (int i = 0; i < FEATURE_COUNT; i++)
-        if (defines(macros, features[i].macro))
+        if (features[i].macro && defines(macros, features[i].macro))
             sn_text_add(&text, "%s%s", text.length ? " " : "", features[i].name);
     return sn_text_string(&text);
 }
@@ -154,4 +157,11 @@ const char *sn_features_missing(Arena *arena, const char *words) {
         at += length + (at[length] == ' ');
     }
     return sn_text_string(&text);
+}
+
+bool sn_features_matrix(void) {
+    static const char *const names[] = {"amx-tile", "amx-bf16", "amx-int8"};
+    bool all = true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) all = all && has(names[i], strlen(names[i]));
+    return all;
 }

@@ -4,6 +4,7 @@
 #define SN_FEATURES_H
 
 #include "arena.h"
+#include <stdbool.h>
 
 /* "x86_64" or "aarch64": the machine language of this process; NULL for one that kernels cannot be saved for.
  */
@@ -16,5 +17,8 @@ const char *sn_features_required(Arena *arena, const char *macros);
 /* Those of the `words` that this processor, or its operating system, does not have; unknown words count as
  * such. "" when it has all. */
 const char *sn_features_missing(Arena *arena, const char *words);
+
+/* Whether processor and operating system have matrix tiles, of bf16 and of bytes. */
+bool sn_features_matrix(void);
 
 #endif

@@ -68,6 +68,39 @@ static const char bytes_text[] =
             "#endif\n"
             "#if defined(STEP)\n" CHAINS_OF("rate_bytes") NONE_OF("rate_bytes");
 
+/* Four sums, and of operands as many loads as multiplications: what a product's inner loop has at the least. */
+#define MATRIX_OF(name, multiply)                                                                            \
+    "\n#if SN_MATRIX\n"                                                                                      \
+    "static __thread char mine;\n"                                                                           \
+    "int " name "(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"             \
+    "    float *out = buffers[1];\n"                                                                         \
+    "    char near[16384] __attribute__((aligned(64)));\n"                                                   \
+    "    float sums[256];\n"                                                                                 \
+    "    for (int i = 0; i < 8192; i++) ((uint16_t *)near)[i] = 0x3f00 + i % 64;\n"                          \
+    "    sn_matrix_begin();\n"                                                                               \
+    "    for (int64_t item = begin; item < end; item++) {\n"                                                 \
+    "        SN_MATRIX_ZERO(0); SN_MATRIX_ZERO(1); SN_MATRIX_ZERO(2); SN_MATRIX_ZERO(3);\n"                  \
+    "        for (int64_t i = 0; i < symbols[0]; i++) {\n"                                                   \
+    "            const char *at = near + (i & 3) * 4096;\n"                                                  \
+    "            SN_MATRIX_LOAD(4, at, 64); SN_MATRIX_LOAD(6, at + 1024, 64);\n"                             \
+    "            " multiply "(0, 4, 6);\n"                                                                   \
+    "            SN_MATRIX_LOAD(7, at + 2048, 64);\n"                                                        \
+    "            " multiply "(1, 4, 7);\n"                                                                   \
+    "            SN_MATRIX_LOAD(5, at + 3072, 64);\n"                                                        \
+    "            " multiply "(2, 5, 6); " multiply "(3, 5, 7);\n"                                            \
+    "        }\n"                                                                                            \
+    "        SN_MATRIX_STORE(0, sums, 64);\n"                                                                \
+    "        out[16 * item] = sums[0];\n"                                                                    \
+    "        out[16 * item + 1] = 4;\n"                                                                      \
+    "        *(uint64_t *)(out + 16 * item + 2) = (uint64_t)&mine;\n"                                        \
+    "    }\n"                                                                                                \
+    "    sn_matrix_end();\n"                                                                                 \
+    "    return 0;\n"                                                                                        \
+    "}\n" NONE_OF(name)
+
+static const char matrix_text[] = MATRIX_OF("rate_matrix", "SN_MATRIX_PAIRS");
+static const char matrix_bytes_text[] = MATRIX_OF("rate_matrix_bytes", "SN_MATRIX_BYTES");
+
 /* The product keeps a compiler from calling its own copy, which may do either. */
 #define COPY_OF(name)                                                                                        \
     "int " name "(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"             \
@@ -201,17 +234,27 @@ void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]) {
     static const struct {
         const char *name, *source;
     } texts[SN_RATE_COUNT] = {
-        [SN_RATE_FMA] = {"rate_fma", fma_text},       [SN_RATE_DOT] = {"rate_dot", dot_text},
-        [SN_RATE_BYTES] = {"rate_bytes", bytes_text}, [SN_RATE_STREAM] = {"rate_stream", stream_text},
-        [SN_RATE_COPY] = {"rate_copy", copy_text},    [SN_RATE_READ] = {"rate_read", read_text},
-        [SN_RATE_MIX] = {"rate_mix", mix_text},       [SN_RATE_ROWS] = {"rate_rows", rows_text},
+        [SN_RATE_FMA] = {"rate_fma", fma_text},
+        [SN_RATE_DOT] = {"rate_dot", dot_text},
+        [SN_RATE_BYTES] = {"rate_bytes", bytes_text},
+        [SN_RATE_MATRIX] = {"rate_matrix", matrix_text},
+        [SN_RATE_MATRIX_BYTES] = {"rate_matrix_bytes", matrix_bytes_text},
+        [SN_RATE_STREAM] = {"rate_stream", stream_text},
+        [SN_RATE_COPY] = {"rate_copy", copy_text},
+        [SN_RATE_READ] = {"rate_read", read_text},
+        [SN_RATE_MIX] = {"rate_mix", mix_text},
+        [SN_RATE_ROWS] = {"rate_rows", rows_text},
         [SN_RATE_BANDS] = {"rate_bands", bands_text},
     };
     for (int i = 0; i < SN_RATE_COUNT; i++) {
         Kernel *kernel = SN_NEW(arena, Kernel);
         kernel->name = texts[i].name;
         kernel->source = texts[i].source;
-        kernel->hash = sn_hash_string((Hash){0}, texts[i].source);
+        if (i == SN_RATE_MATRIX || i == SN_RATE_MATRIX_BYTES)
+            kernel->source =
+                sn_arena_printf(arena, "#include <stdint.h>\n#define SN_INLINE static inline\n%s%s",
+                                sn_device_text("matrix.h"), texts[i].source);
+        kernel->hash = sn_hash_string((Hash){0}, kernel->source);
         out[i] = kernel;
     }
 }

@@ -1,4 +1,4 @@
-/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, copies, reads, mixes of these,
+/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, matrix tiles, copies, reads, mixes of these,
  * copies of rows from anywhere, lines of transpositions. They are compiled as every other kernel is. */
 #ifndef SN_RATES_H
 #define SN_RATES_H
@@ -6,13 +6,15 @@
 #include "codegen.h"
 
 typedef enum RateKernel {
-    SN_RATE_FMA,    /* f32 multiply-adds */
-    SN_RATE_DOT,    /* bf16 dot products of pairs, accumulated in f32; does nothing where there are none */
-    SN_RATE_BYTES,  /* products of bytes, four of which are added to an i32; likewise */
-    SN_RATE_STREAM, /* a copy with stores past the caches */
-    SN_RATE_COPY,   /* a copy with ordinary stores */
-    SN_RATE_READ,   /* a sum */
-    SN_RATE_FACTS,  /* those above are what a target's facts are measured with */
+    SN_RATE_FMA,   /* f32 multiply-adds */
+    SN_RATE_DOT,   /* bf16 dot products of pairs, accumulated in f32; does nothing where there are none */
+    SN_RATE_BYTES, /* products of bytes, four of which are added to an i32; likewise */
+    SN_RATE_MATRIX, /* products of bf16 by matrix tiles, accumulated in f32; likewise. For those who may use them */
+    SN_RATE_MATRIX_BYTES,        /* and of bytes */
+    SN_RATE_STREAM,              /* a copy with stores past the caches */
+    SN_RATE_COPY,                /* a copy with ordinary stores */
+    SN_RATE_READ,                /* a sum */
+    SN_RATE_FACTS,               /* those above are what a target's facts are measured with */
     SN_RATE_MIX = SN_RATE_FACTS, /* so many lines read, so many stored past the caches */
     SN_RATE_ROWS,                /* a copy of rows that lie anywhere */
     SN_RATE_BANDS,               /* what a transposition reads and writes, without exchanging elements */
@@ -24,6 +26,7 @@ enum {
     SN_RATE_CHAINS = 24, /* the most that FMA, DOT and BYTES have */
     SN_RATE_LINE = 64,   /* bytes */
     SN_RATE_BAND = 32,   /* rows of BANDS */
+    SN_RATE_MATRIX_FLOP = 2 * 16 * 16 * 32, /* of a MATRIX chain's step */
 };
 
 /* All of them, in `arena`, by RateKernel.
@@ -32,6 +35,9 @@ enum {
  * symbol 0 is the number of rounds. Item i leaves three things at float SN_RATE_RESULT * i of buffer 1: a
  * result, how many chains of vectors there are (0: no such instruction), and from float 2 on 8 bytes that tell
  * the thread. A round is, a chain, one multiply-add a lane (FMA), two (DOT) or four (BYTES).
+ *
+ * MATRIX, MATRIX_BYTES: the same, but that a round is SN_RATE_MATRIX_FLOP a chain, or twice as many, of operands that are loaded from
+ * the first-level cache as products load them, two by two.
  *
  * STREAM, COPY: item i writes bytes [i * s, (i + 1) * s) of buffer 1, times a constant, from those of buffer
  * 0; READ sums those of buffer 0 and leaves a float in buffer 1. s is symbol 0, a multiple of 256.
