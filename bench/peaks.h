@@ -15,7 +15,8 @@ typedef struct Peaks {
 } Peaks;
 
 /* The kernels, threads and buffers of measurements that are spread over a benchmark: each call measures for a
- * few milliseconds and the best so far is kept. A figure of one moment is worth little where other programs
+ * few milliseconds and the best so far is kept. Loops have two forms, of which the quicker counts: what is read is fetched ahead by
+ * the processor alone, or besides into the second-level cache. A figure of one moment is worth little where other programs
  * run, or where a thread may be late. One thread at a time. */
 typedef struct PeakMeter PeakMeter;
 
@@ -26,6 +27,9 @@ void sn_peak_meter_free(PeakMeter *meter); /* NULL is allowed */
 
 /* From now on multiply-adds are those of dot products of bf16. SN_UNSUPPORTED where the processor has none. */
 Status sn_peak_meter_dots(PeakMeter *meter);
+
+/* From now on what loops read is put out of all caches before: there are last-level caches that hold all of it. */
+void sn_peak_meter_past_caches(PeakMeter *meter);
 
 /* One measurement of the multiply-adds, or of both memory rates (of reading alone: `copies` false). A burst
  * in which a thread came late is repeated a few times. *rate (may be NULL): of this one, FLOP/s or bytes/s

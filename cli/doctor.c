@@ -116,9 +116,10 @@ static void find_facts(Doctor *doctor, const Toolchain *tools) {
         matrix = sn_arena_printf(doctor->arena, "matrix tiles of bf16 at %d %%, of bytes at %d %%",
                                  facts.matrix_percent, facts.matrix_byte_percent);
     find(doctor, "rates of a thread, kept",
-         "about %d GFLOP/s (f32), %s%s, %s, read %d GB/s, copy %d GB/s; stores past the caches: %s",
+         "about %d GFLOP/s (f32), %s%s, %s, read %d GB/s, copy %d GB/s; stores past the caches: %s; "
+         "fetching streams: %s",
          facts.fma_gflops, dot, bytes, matrix, facts.read_gbytes, facts.copy_gbytes,
-         facts.stream_pays ? "yes" : "no");
+         facts.stream_pays ? "yes" : "no", facts.fetch_pays ? "yes" : "no");
 }
 
 static bool find_compiler(Doctor *doctor) {

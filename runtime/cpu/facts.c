@@ -14,10 +14,12 @@ enum {
     ITEMS = 4,      /* of FMA and DOT, in a try */
     TRIES = 8,      /* the quickest counts */
     MEMORY_TRIES = 5,
-    MEMORY_BYTES = 64 << 20, /* of one buffer: larger than caches usually are */
+    MEMORY_BYTES = 64 << 20,  /* of one buffer: larger than caches usually are */
+    FETCHED_BYTES = 32 << 20, /* of it, where what is read was put out of the caches */
 };
 
-static const double streams_slower = 0.8; /* by the rate of ordinary stores: clearly slower */
+static const double streams_slower = 0.8;    /* by the rate of ordinary stores: clearly slower */
+static const double fetching_quicker = 0.88; /* by the time without fetching: clearly quicker */
 
 /* ---- the file ---- */
 
@@ -33,6 +35,7 @@ static const struct {
     {"read_gbytes", offsetof(CpuFacts, read_gbytes)},
     {"copy_gbytes", offsetof(CpuFacts, copy_gbytes)},
     {"stream_pays", offsetof(CpuFacts, stream_pays)},
+    {"fetch_pays", offsetof(CpuFacts, fetch_pays)},
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
@@ -68,11 +71,12 @@ typedef struct Measure {
     void *buffer[2]; /* MEMORY_BYTES each */
 } Measure;
 
-static double least_seconds(const Measure *m, RateKernel kernel, int64_t symbol, int64_t items, int tries) {
+static double least_seconds(const Measure *m, RateKernel kernel, int64_t size, int64_t items, int tries) {
+    const int64_t symbol[] = {size, 0};
     double least = INFINITY;
     for (int i = 0; i < tries; i++) {
         double start = sn_clock();
-        m->library->function[kernel](m->buffer, &symbol, 0, items);
+        m->library->function[kernel](m->buffer, symbol, 0, items);
         least = fmin(least, sn_clock() - start);
     }
     return least;
@@ -114,6 +118,26 @@ static bool streams_lose(const Measure *m, double *stream) {
     return lose;
 }
 
+/* The least seconds of a copy past the caches, of what was put out of them, with that much fetched ahead. */
+static void copy_ahead(const Measure *m, int64_t ahead, double *least) {
+    const int64_t symbol[] = {FETCHED_BYTES, ahead};
+    m->library->function[SN_RATE_EVICT](m->buffer, symbol, 0, 1);
+    double start = sn_clock();
+    m->library->function[SN_RATE_STREAM](m->buffer, symbol, 0, 1);
+    *least = fmin(*least, sn_clock() - start);
+}
+
+/* Whether a copy is clearly quicker that fetches into the second-level cache what the processor reads: there are processors whose
+ * first cache has too few places for lines that are awaited, beside those that are stored. */
+static bool fetching_wins(const Measure *m) {
+    double usual = INFINITY, ahead = INFINITY;
+    for (int i = 0; i < MEMORY_TRIES; i++) {
+        copy_ahead(m, 0, &usual);
+        copy_ahead(m, SN_RATE_AHEAD, &ahead);
+    }
+    return ahead < fetching_quicker * usual;
+}
+
 static void measure(const Measure *m, int vector_bytes, CpuFacts *out) {
     double bytes = MEMORY_BYTES, lanes = vector_bytes / (double)sizeof(float);
     double stream;
@@ -139,6 +163,7 @@ static void measure(const Measure *m, int vector_bytes, CpuFacts *out) {
         .read_gbytes = sn_cpu_class(1e-9 * read),
         .copy_gbytes = sn_cpu_class(2e-9 * bytes / stream),
         .stream_pays = !lose,
+        .fetch_pays = fetching_wins(m),
     };
 }
 
@@ -166,7 +191,7 @@ static Status measure_facts(Arena *arena, const Toolchain *tools, CpuFacts *out)
 Status sn_cpu_facts(Arena *arena, const Toolchain *tools, CpuFacts *out) {
     Arena *scratch = sn_arena_child(arena);
     char hex[33];
-    sn_hash_hex(sn_hash_string(tools->key, sn_matrix_refusal() ? "facts 4 without tiles" : "facts 4"), hex);
+    sn_hash_hex(sn_hash_string(tools->key, sn_matrix_refusal() ? "facts 5 without tiles" : "facts 5"), hex);
     const char *name = sn_arena_printf(scratch, "facts-%s", hex),
                *kept = sn_cache_read(scratch, &tools->cache, name);
     Status status = NULL;

@@ -16,6 +16,7 @@ typedef struct CpuFacts {
     int read_gbytes;         /* from memory, 10^9/s */
     int copy_gbytes;         /* the same read and written, with stores past the caches */
     int stream_pays;         /* 1: such stores are not slower than ordinary ones; 0: they are, clearly */
+    int fetch_pays; /* 1: a copy is clearly quicker that fetches what it reads into the second-level cache; 0: it is not */
 } CpuFacts;
 
 /* The kept facts; where there are none, they are measured, those of matrix tiles where this process may use them (a third of a second with compiling, 128 MB of memory) and

@@ -101,14 +101,22 @@ static const char bytes_text[] =
 static const char matrix_text[] = MATRIX_OF("rate_matrix", "SN_MATRIX_PAIRS");
 static const char matrix_bytes_text[] = MATRIX_OF("rate_matrix_bytes", "SN_MATRIX_BYTES");
 
-/* The product keeps a compiler from calling its own copy, which may do either. */
+/* So many bytes ahead (0: not at all) of four vectors at p, into the second-level cache. */
+#define FETCH_PRELUDE                                                                                        \
+    PRELUDE                                                                                                  \
+    "#define FETCH(p, bytes, ahead) \\\n"                                                                    \
+    "    for (int64_t k = 0; (ahead) && k < (int64_t)(bytes); k += 64) \\\n"                                 \
+    "        __builtin_prefetch((const char *)(p) + (ahead) + k, 0, 2)\n"
+
+/* The sign keeps a compiler from calling its own copy, which may do either. */
 #define COPY_OF(name)                                                                                        \
     "int " name "(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"             \
-    "    int64_t each = symbols[0] / BYTES;\n"                                                               \
+    "    const int64_t each = symbols[0] / BYTES, ahead = symbols[1];\n"                                     \
     "    const V *in = (const V *)buffers[0] + begin * each;\n"                                              \
     "    V *out = (V *)buffers[1] + begin * each;\n"                                                         \
     "    for (int64_t i = 0; i < (end - begin) * each; i += 4) {\n"                                          \
-    "        V v0 = in[i] * 0.5f, v1 = in[i + 1] * 0.5f, v2 = in[i + 2] * 0.5f, v3 = in[i + 3] * 0.5f;\n"    \
+    "        FETCH(in + i, 4 * BYTES, ahead);\n"                                                             \
+    "        V v0 = -in[i], v1 = -in[i + 1], v2 = -in[i + 2], v3 = -in[i + 3];\n"                            \
     "        STREAM(out + i, v0);\n"                                                                         \
     "        STREAM(out + i + 1, v1);\n"                                                                     \
     "        STREAM(out + i + 2, v2);\n"                                                                     \
@@ -121,7 +129,7 @@ static const char matrix_bytes_text[] = MATRIX_OF("rate_matrix_bytes", "SN_MATRI
 /* Stores past the caches, where the compiler offers them: an ordinary store reads the line first, which is
  * traffic that nobody asked for. */
 #define STREAM_PRELUDE                                                                                       \
-    PRELUDE                                                                                                  \
+    FETCH_PRELUDE                                                                                            \
     "#if defined(__clang__)\n"                                                                               \
     "#define STREAM(p, v) __builtin_nontemporal_store(v, p)\n"                                               \
     "#elif defined(__AVX512F__)\n"                                                                           \
@@ -136,24 +144,26 @@ static const char matrix_bytes_text[] = MATRIX_OF("rate_matrix_bytes", "SN_MATRI
 
 static const char stream_text[] = STREAM_PRELUDE COPY_OF("rate_stream");
 
-static const char copy_text[] = PRELUDE "#define STREAM(p, v) (*(p) = (v))\n" COPY_OF("rate_copy");
+static const char copy_text[] = FETCH_PRELUDE "#define STREAM(p, v) (*(p) = (v))\n" COPY_OF("rate_copy");
 
-static const char read_text[] =
-    PRELUDE "int rate_read(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"
-            "    int64_t each = symbols[0] / BYTES;\n"
-            "    float *out = buffers[1];\n"
-            "    for (int64_t item = begin; item < end; item++) {\n"
-            "        const V *in = (const V *)buffers[0] + item * each;\n"
-            "        V a = {}, b = {}, c = {}, d = {};\n"
-            "        for (int64_t i = 0; i < each; i += 4)\n"
-            "            a += in[i], b += in[i + 1], c += in[i + 2], d += in[i + 3];\n"
-            "        V sum = (a + b) + (c + d);\n"
-            "        float total = 0;\n"
-            "        for (int k = 0; k < BYTES / 4; k++) total += sum[k];\n"
-            "        out[16 * item] = total;\n"
-            "    }\n"
-            "    return 0;\n"
-            "}\n";
+static const char read_text[] = FETCH_PRELUDE
+    "int rate_read(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"
+    "    const int64_t each = symbols[0] / BYTES, ahead = symbols[1];\n"
+    "    float *out = buffers[1];\n"
+    "    for (int64_t item = begin; item < end; item++) {\n"
+    "        const V *in = (const V *)buffers[0] + item * each;\n"
+    "        V a = {}, b = {}, c = {}, d = {};\n"
+    "        for (int64_t i = 0; i < each; i += 4) {\n"
+    "            FETCH(in + i, 4 * BYTES, ahead);\n"
+    "            a += in[i], b += in[i + 1], c += in[i + 2], d += in[i + 3];\n"
+    "        }\n"
+    "        V sum = (a + b) + (c + d);\n"
+    "        float total = 0;\n"
+    "        for (int k = 0; k < BYTES / 4; k++) total += sum[k];\n"
+    "        out[16 * item] = total;\n"
+    "    }\n"
+    "    return 0;\n"
+    "}\n";
 
 static const char mix_text[] = STREAM_PRELUDE
     "int rate_mix(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"
@@ -163,6 +173,7 @@ static const char mix_text[] = STREAM_PRELUDE
     "    V *out = (V *)buffers[1] + begin * rounds * writes;\n"
     "    for (int64_t i = 0; i < (end - begin) * rounds; i++, in += reads, out += writes) {\n"
     "        V a = 1 - (V){}, b = {}, c = {}, d = {};\n"
+    "        FETCH(in, reads * BYTES, symbols[3]);\n"
     "        int64_t k = 0;\n"
     "        for (; k + 4 <= reads; k += 4)\n"
     "            a += in[k], b += in[k + 1], c += in[k + 2], d += in[k + 3];\n"
@@ -192,7 +203,8 @@ static const char rows_text[] = STREAM_PRELUDE
     "        __builtin_prefetch(far);\n"
     "        __builtin_prefetch(far + each - 1);\n"
     "        for (int64_t i = 0; i < each; i += 64 / BYTES) {\n"
-    "            __builtin_prefetch(next + i);\n"
+    "            if (symbols[3]) __builtin_prefetch(next + i, 0, 2);\n"
+    "            else __builtin_prefetch(next + i);\n"
     "            for (int k = 0; k < 64 / BYTES; k++) STREAM(out + i + k, in[i + k]);\n"
     "        }\n"
     "    }\n"
@@ -216,7 +228,8 @@ static const char bands_text[] = STREAM_PRELUDE
     "                for (int64_t k = 0; k < BAND; k += LINE, next += 4 * LINE) {\n"
     "                    const float *from = in + (k + j) * columns + c;\n"
     "                    float *to = out + (c + j) * rows + k;\n"
-    "                    __builtin_prefetch(next);\n"
+    "                    if (symbols[2]) __builtin_prefetch(next, 0, 2);\n"
+    "                    else __builtin_prefetch(next);\n"
     "                    for (int v = 0; v < LINE; v += BYTES / 4)\n"
     "                        STREAM((V *)(to + v), (V)(*(const Any *)(from + v)));\n"
     "                }\n"
@@ -224,6 +237,21 @@ static const char bands_text[] = STREAM_PRELUDE
     "    __sync_synchronize();\n"
     "    return 0;\n"
     "}\n";
+
+static const char evict_text[] =
+    PRELUDE "#if defined(__CLFLUSHOPT__)\n"
+            "#define EVICT(p) __builtin_ia32_clflushopt(p)\n"
+            "#elif defined(__SSE2__)\n"
+            "#define EVICT(p) __builtin_ia32_clflush(p)\n"
+            "#else\n"
+            "#define EVICT(p) (void)(p)\n"
+            "#endif\n"
+            "int rate_evict(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"
+            "    for (int64_t i = begin * symbols[0]; i < end * symbols[0]; i += 64)\n"
+            "        EVICT((char *)buffers[0] + i);\n"
+            "    __sync_synchronize();\n"
+            "    return 0;\n"
+            "}\n";
 
 void sn_rate_fill(void *buffer, int64_t bytes) {
     float *at = buffer;
@@ -245,6 +273,7 @@ void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]) {
         [SN_RATE_MIX] = {"rate_mix", mix_text},
         [SN_RATE_ROWS] = {"rate_rows", rows_text},
         [SN_RATE_BANDS] = {"rate_bands", bands_text},
+        [SN_RATE_EVICT] = {"rate_evict", evict_text},
     };
     for (int i = 0; i < SN_RATE_COUNT; i++) {
         Kernel *kernel = SN_NEW(arena, Kernel);

@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "context.h"
 #include "cpu/cpu.h"
+#include "cpu/rates.h"
 #include "environment.h"
 #include "guard.h"
 #include "number.h"
@@ -49,6 +50,7 @@ typedef struct Bench {
     sn_Program *program;
     sn_Context *context;
     Device *device; /* whose memory the inputs are in */
+    Module *evict;  /* SN_RATE_EVICT alone */
     void *input[8];
     int64_t input_bytes[8];
     int input_count;
@@ -237,13 +239,40 @@ static Status measure_memory(Bench *b) {
     return NULL;
 }
 
+/* Puts the inputs out of all caches, as a last-level cache may hold them, by the threads that are to run the kernel next. */
+static Status evict_inputs(Bench *b) {
+    enum { PIECE = 1 << 12 };
+    int64_t symbol = PIECE;
+    for (int k = 0; k < b->input_count; k++) {
+        LaunchArguments arguments = {.buffer = &b->input[k],
+                                     .symbol = &symbol,
+                                     .items = b->input_bytes[k] / PIECE,
+                                     .work = -1,
+                                     .threads = 1,
+                                     .buffer_count = 1,
+                                     .symbol_count = 1};
+        int fault = 0;
+        TRY(b->device->ops->launch(b->device, b->evict, &arguments, &fault));
+    }
+    return NULL;
+}
+
+static Status compile_evict(Bench *b) {
+    const Kernel *list[SN_RATE_COUNT];
+    CompileRecord record = {0};
+    sn_rate_kernels(b->arena, list);
+    return b->device->ops->compile(b->device, &list[SN_RATE_EVICT], 1, &record, &b->evict);
+}
+
 static Status measure(void *argument) {
     Bench *b = argument;
     TRY(compile(b));
     if (b->options->show) return show(b);
+    TRY(compile_evict(b));
     TRY(set_inputs(b, size_of(b)));
     for (int i = 0; i <= b->options->runs; i++) {
         TRY(sn_context_run(b->context));
+        TRY(evict_inputs(b));
         double start = sn_clock();
         TRY(sn_context_run(b->context));
         double seconds = sn_clock() - start;
@@ -261,6 +290,7 @@ static Status guarded(Bench *b, Status (*function)(void *argument)) {
     Status status = sn_guarded(b->arena, function, b);
     for (int k = 0; k < b->input_count; k++) b->device->ops->free(b->device, b->input[k], b->input_bytes[k]);
     sn_context_free(b->context);
+    if (b->evict) b->device->ops->unload(b->device, b->evict);
     if (b->program)
         sn_program_free(b->program);
     else
@@ -382,6 +412,7 @@ int main(int argc, char **argv) {
     Arena *arena = sn_arena_new();
     Status status =
         arena ? sn_peak_meter_new(options.threads, NULL, &meter) : sn_fail(SN_NO_MEMORY, "out of memory");
+    if (!status) sn_peak_meter_past_caches(meter);
     if (!status) status = run_all(arena, &options, meter);
     if (status) fprintf(stderr, "rows_bench: %s\n", sn_error_message(status));
     int code = status ? 1 : 0;
