@@ -28,10 +28,12 @@ typedef struct Emit {
     KernelIr *kernel;
     Axes param;   /* Kernel.param: what s0, s1 … are, over all functions of the kernel */
     bool streams; /* stores may go past the caches: `past` says so, see device/memory.h */
-    int online;   /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
-    bool lags;    /* its rows are stored one row later, see emit_lag.c */
-    int host;     /* of those: the step in whose loop the row before is stored */
-    bool leads;   /* and gone over for the first time one row sooner, see emit_lead.c */
+    bool
+        fetches; /* what is loaded is fetched into the second-level cache, `far` bytes ahead: see emit_fetch.c */
+    int online; /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
+    bool lags;  /* its rows are stored one row later, see emit_lag.c */
+    int host;   /* of those: the step in whose loop the row before is stored */
+    bool leads; /* and gone over for the first time one row sooner, see emit_lead.c */
 
     /* the function being written */
     const Nest *nest;
@@ -112,6 +114,17 @@ void sn_emit_need(Emit *emit, Instr *value, unsigned char *needed);
 /* Writes the instructions of `place` that are needed, and ready after `ready` steps (LOOP: whatever their
  * readiness). */
 void sn_emit_place(Emit *emit, Place place, int ready, const unsigned char *needed);
+
+/* ---- emit_fetch.c: streams that the C dialect fetches ahead into the second-level cache ---- */
+
+/* Sets emit->fetches: the target gains by it, and what the kernel reads may be too large for that cache. */
+void sn_emit_choose_fetches(Emit *emit);
+
+/* Defines `far` of the function, if emit->fetches. */
+void sn_emit_far(Emit *emit);
+
+/* Behind the load of a whole vector: fetches what that load will want later. */
+void sn_emit_fetch(Emit *emit, const Instr *instr);
 
 /* ---- emit_memory.c: the C dialect's traffic with memory ---- */
 

@@ -229,6 +229,7 @@ static void emit_nest(Emit *emit, int number, Text *out) {
     if (nest->strip) sn_emit_line(emit, "enum { strip = %d };", SN_STRIP_ROWS);
     emit_range(emit);
     sn_emit_past(emit);
+    sn_emit_far(emit);
     sn_emit_edges(emit);
     sn_emit_rows_ahead(emit);
     sn_emit_place(emit, SN_PLACE_ITEM, 0, any);
@@ -336,6 +337,8 @@ Status sn_emit_c(KernelIr *kernel, Kernel *out) {
     sn_emit_prelude_c(kernel, kernel->use && kernel->use->maths, &text);
     if (kernel->use) return sn_emit_template(&emit, &text, out);
     sn_emit_choose_streams(&emit);
+    sn_emit_choose_fetches(&emit);
+    if (emit.fetches) sn_text_add(&text, "#define SN_FETCHES 1\n");
     sn_text_add(&text, "%s\n", sn_device_text("memory.h"));
     for (int i = 0; i < kernel->nest.count; i++)
         if (kernel->nest.at[i]->tile) {

@@ -185,6 +185,7 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
         emit_lanes(emit, instr, lane_test, lane_value);
     } else {
         sn_emit_line(emit, "const %s v%d = %s%s;", type, instr->id, unless, load);
+        if (unit && whole && !several) sn_emit_fetch(emit, instr);
     }
 }
 

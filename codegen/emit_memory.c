@@ -319,7 +319,7 @@ static void touch_farther(const Far *far) {
     emit->indent++;
     sn_emit_line(emit, "const int64_t i%d = last ? %s - 1 : 0;", k,
                  sn_emit_dim(emit, emit->vector_axis->operand[0], NULL));
-    sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", sn_emit_buffer(emit, far->load->buffer),
+    sn_emit_line(emit, "SN_BRING(%s + %s, 0);", sn_emit_buffer(emit, far->load->buffer),
                  sn_emit_dim(emit, far->load->dim, NULL));
     for (int i = 0; i < 2; i++) {
         emit->indent--;
@@ -359,7 +359,7 @@ static void read_strip(Emit *emit) {
         emit->indent++;
         sn_emit_line(emit, "const int64_t there = i%d * strip + j, next = i%d - j + strip;", o, s);
         sn_emit_line(emit, "const int64_t i%d = there, i%d = next;", o, s);
-        sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", sn_emit_buffer(emit, instr->buffer),
+        sn_emit_line(emit, "SN_BRING(%s + %s, 0);", sn_emit_buffer(emit, instr->buffer),
                      sn_emit_dim(emit, instr->dim, NULL));
         emit->indent--;
         sn_emit_line(emit, "}");
@@ -385,7 +385,7 @@ void sn_emit_read_ahead(Emit *emit) {
         sn_emit_line(emit, "{");
         emit->indent++;
         each_index(&far, go_far);
-        sn_emit_line(emit, "SN_AHEAD(%s + %s, 0);", buffer, at);
+        sn_emit_line(emit, "SN_BRING(%s + %s, 0);", buffer, at);
         emit->indent--;
         sn_emit_line(emit, "}");
     }

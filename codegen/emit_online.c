@@ -147,7 +147,7 @@ void sn_emit_block_ahead(Emit *emit) {
         const Instr *instr = emit->nest->instr.at[i];
         if (needed[i] && instr->kind == SN_INSTR_LOAD && !instr->which && instr->reduced &&
             sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1))
-            sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", sn_emit_buffer(emit, instr->buffer),
+            sn_emit_line(emit, "SN_BRING(%s + %s, %d);", sn_emit_buffer(emit, instr->buffer),
                          sn_emit_dim(emit, instr->dim, NULL), SN_ONLINE_BLOCK * sn_dtype_bytes(instr->dtype));
     }
 }

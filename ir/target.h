@@ -18,6 +18,8 @@ typedef struct Target {
     int vector_registers; /* 32 with AVX-512, else 16 */
     int64_t l1_bytes, l2_bytes;
     int64_t stream_bytes; /* a kernel that writes at least that much stores past the caches; 0: never */
+    int fetch_bytes; /* measured: streams that are too large for the caches are fetched so far ahead into the second-level one;
+                        0: the processor does that well enough */
     int dot_percent; /* measured: FLOP of bf16 dot products by those of f32 multiply-adds, 50, 100 or 200; 0:
                         there are none */
     int byte_percent; /* measured: multiply-adds of bytes by integer dot products, by those of f32: 100, 200 or 400;

@@ -65,6 +65,41 @@ static void rows_are_read_ahead(void **state) {
     check_text(c, "SN_AHEAD(b", true, SIZES, sizes);
 }
 
+static int count_of(const Kernel *kernel, const char *word) {
+    int count = 0;
+    for (const char *at = kernel->source; (at = strstr(at, word)); at++) count++;
+    return count;
+}
+
+/* Where the target gains by it, each load of a whole vector fetches one further on, but for what rows have in common, of columns and
+ * in kernels that read too little. */
+static void streams_are_fetched(void **state) {
+    (void)state;
+    static const struct {
+        int fetch, l2, loads;
+    } targets[] = {{2048, 1024, 2}, {2048, 1 << 20, 2}, {0, 1024, 0}};
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+        for (int form = 0; form < 4; form++) {
+            Case *c = form == 0   ? storing(SN_F32)
+                      : form == 1 ? of_rows("B, T, 20")
+                                  : begin_case(SN_CLUSTER_REDUCE);
+            if (form == 2) result(c, softmax(c, param(c, SN_F32, "B, T, 37"), 2));
+            if (form == 3) result(c, reduce(c, SN_OP_REDUCE_SUM, param(c, SN_F32, "B, T, 300"), 1));
+            c->target.fetch_bytes = targets[i].fetch;
+            c->target.l2_bytes = targets[i].l2;
+            c->tolerance = 2e-5;
+            const Kernel *kernel = generate(c);
+            int count = count_of(kernel, "SN_FETCH(b"),
+                loads = form ? targets[i].loads / 2 : targets[i].loads;
+            assert_true(form < 2 ? count == loads : (count > 0) == (loads > 0 && form == 2));
+            assert_true(mentions(kernel, "#define SN_FETCHES 1") == (targets[i].fetch > 0));
+            check_kernel(c, kernel, SIZES, sizes);
+        }
+    Case *c = of_rows("100, 20");
+    c->target.fetch_bytes = 2048;
+    check_text(c, "SN_FETCH(b", false, 1, sizes);
+}
+
 static Value *centred(Case *c, Value *x) {
     Value *middle = two(c, SN_OP_SUB, x, spread(c, reduce(c, SN_OP_REDUCE_MIN, x, 2), x));
     Value *most = reduce(c, SN_OP_REDUCE_MAX, one(c, SN_OP_ABS, middle), 2);
@@ -417,6 +452,7 @@ int main(void) {
         cmocka_unit_test(small_results_stay_in_the_caches),
         cmocka_unit_test(rows_are_read_ahead),
         cmocka_unit_test(streams_are_not_read_ahead),
+        cmocka_unit_test(streams_are_fetched),
         cmocka_unit_test(sums_of_rows_are_kept),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(plain_rows_are_stored_while_the_next_is_read),

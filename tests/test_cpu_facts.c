@@ -41,7 +41,7 @@ static void classes_are_powers_of_two(void **state) {
 
 static void facts_print_and_parse(void **state) {
     Fixture *f = *state;
-    CpuFacts facts = {256, 200, 400, 1600, 3200, 32, 64, 1}, again;
+    CpuFacts facts = {256, 200, 400, 1600, 3200, 32, 64, 1, 1}, again;
     Text text = sn_text(f->arena);
     sn_cpu_facts_print(&text, &facts);
     assert_true(sn_cpu_facts_parse(sn_text_string(&text), &again));
@@ -50,13 +50,13 @@ static void facts_print_and_parse(void **state) {
         "",
         "fma_gflops 256\n",
         "fma_gflops x\ndot_percent 0\nbyte_percent 0\nmatrix_percent 0\nmatrix_byte_percent 0\nread_gbytes "
-        "1\ncopy_gbytes 1\nstream_pays 1\n",
+        "1\ncopy_gbytes 1\nstream_pays 1\nfetch_pays 1\n",
         "fma_gflops -1\ndot_percent 0\nbyte_percent 0\nmatrix_percent 0\nmatrix_byte_percent 0\nread_gbytes "
-        "1\ncopy_gbytes 1\nstream_pays 1\n",
+        "1\ncopy_gbytes 1\nstream_pays 1\nfetch_pays 1\n",
         "fma_gflops 1\ndot_percent 0\nbyte_percent 0\nmatrix_percent 0\nmatrix_byte_percent 0\nread_gbytes "
-        "1\ncopy_gbytes 1\nstream_pays 1\nmore 1\n",
+        "1\ncopy_gbytes 1\nstream_pays 1\nfetch_pays 1\nmore 1\n",
         "fma_gflops 1\ndot_percent 0\nbyte_percent 0\nmatrix_percent 0\nmatrix_byte_percent 0\nread_gbytes "
-        "1\ncopy_gbytes 1\nstream_pays 1",
+        "1\ncopy_gbytes 1\nstream_pays 1\nfetch_pays 1",
     };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
         assert_false(sn_cpu_facts_parse(broken[i], &again));
@@ -75,6 +75,7 @@ static void facts_are_kept(void **state) {
     int bytes = facts.byte_percent;
     assert_true(bytes == 0 || bytes == 100 || bytes == 200 || bytes == 400);
     assert_true(facts.stream_pays == 0 || facts.stream_pays == 1);
+    assert_true(facts.fetch_pays == 0 || facts.fetch_pays == 1);
     /* Another answer in the kept file, under the name that is there. */
     char command[256], name[128] = "";
     snprintf(command, sizeof command, "cd '%s' && find . -name 'facts-*' -printf '%%f'", tools.cache.path);
@@ -82,7 +83,7 @@ static void facts_are_kept(void **state) {
     assert_non_null(list);
     assert_non_null(fgets(name, sizeof name, list));
     pclose(list);
-    CpuFacts other = {4096, 50, 0, 800, 0, 2, 4, 0};
+    CpuFacts other = {4096, 50, 0, 800, 0, 2, 4, 0, 1};
     Text text = sn_text(f->arena);
     sn_cpu_facts_print(&text, &other);
     assert_ok(sn_cache_write(f->arena, &tools.cache, name, sn_text_string(&text)));
@@ -93,6 +94,7 @@ static void facts_are_kept(void **state) {
     assert_int_equal(target.dot_percent, 50);
     assert_int_equal(target.matrix_percent, 800);
     assert_int_equal(target.stream_bytes, 0);
+    assert_true(target.fetch_bytes > 0);
     /* What cannot be read is measured anew. */
     assert_ok(sn_cache_write(f->arena, &tools.cache, name, "nonsense"));
     assert_ok(sn_cpu_facts(f->arena, &tools, &again));

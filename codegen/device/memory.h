@@ -61,8 +61,17 @@ SN_INLINE int64_t sn_rows_ahead(int64_t bytes, int64_t count, int64_t most, uint
     const int64_t ahead = past ? 6144 : 9216, each = past ? bytes : bytes * count;
     return bytes > most || bytes <= 0 ? 0 : (ahead + each - 1) / each;
 }
-/* `ahead`, in bytes, may lead out of the tensor: reading ahead never traps. */
-#define SN_AHEAD(p, ahead) __builtin_prefetch((const void *)((uintptr_t)(p) + (uintptr_t)(ahead)))
+/* `ahead`, in bytes, may lead out of the tensor: reading ahead never traps. SN_AHEAD is for rows that come next, SN_BRING for what
+ * lies elsewhere. Where the text says SN_FETCHES, the first cache has too few places for lines that are awaited, beside those that
+ * are stored past it: the latter goes into the second-level cache, and so do streams, by SN_FETCH. */
+#define SN_AT(p, bytes)    ((const void *)((uintptr_t)(p) + (uintptr_t)(bytes)))
+#define SN_AHEAD(p, ahead) __builtin_prefetch(SN_AT(p, ahead))
+#define SN_FETCH(p, far)   __builtin_prefetch(SN_AT(p, far), 0, 2)
+#ifdef SN_FETCHES
+#define SN_BRING(p, ahead) __builtin_prefetch(SN_AT(p, ahead), 0, 2)
+#else
+#define SN_BRING(p, ahead) SN_AHEAD(p, ahead)
+#endif
 
 #define SN_STREAM(NAME, SV, CV, NARROW)                                                                      \
     SN_INLINE void sn_stream_##NAME##_v(void *p, CV value, uintptr_t past) {                                 \

@@ -146,7 +146,7 @@ SN_INLINE SnBand sn_band(const void *p, int64_t stride, int64_t bytes) {
 }
 SN_INLINE void sn_band_fetch(SnBand *band, const int64_t bytes) {
     enum { LINE = 64 };
-    for (int64_t k = 0; k < bytes; k += LINE) SN_AHEAD(band->at, band->done + k);
+    for (int64_t k = 0; k < bytes; k += LINE) SN_BRING(band->at, band->done + k);
     for (band->done += bytes; band->done >= band->bytes; band->done -= band->bytes)
         band->at += (uintptr_t)band->stride;
 }

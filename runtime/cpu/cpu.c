@@ -6,6 +6,7 @@
 #include "jit.h"
 #include "matrix.h"
 #include "number.h"
+#include "rates.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -43,6 +44,7 @@ static Status fill_target(Arena *arena, const Toolchain *tools, Target *out) {
     out->matrix_percent = facts.matrix_percent;
     out->matrix_byte_percent = facts.matrix_byte_percent;
     if (!facts.stream_pays) out->stream_bytes = 0;
+    if (facts.fetch_pays) out->fetch_bytes = SN_RATE_AHEAD;
     return NULL;
 }
 

@@ -1,0 +1,65 @@
+/* Streams of vectors that the C dialect fetches ahead into the second-level cache, where the target was measured to gain by it
+ * (Target.fetch_bytes). What reads and stores past the caches then waits for memory there, and not in the few places that the first
+ * cache has for both. What may lie in the second-level cache is not fetched: a request to it costs as much as a load. Then the
+ * line at hand is named instead, which costs nothing that could be told, where a test would keep loops from being compiled well. */
+#include "emit.h"
+
+enum { FAR_L2S = 4 }; /* what is read is more than so many of these caches hold */
+
+static Dim read_bytes(const KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
+    Dim bytes = sn_dim(kernel->dims, 0);
+    for (int i = 0; i < body->param.count; i++) {
+        Type type = body->param.at[i]->type;
+        Dim count = sn_type_count(kernel->dims, type);
+        bytes = sn_dim_add(kernel->dims, bytes, sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype)));
+    }
+    return bytes;
+}
+
+static int64_t least_read(const Emit *emit) {
+    return FAR_L2S * emit->kernel->target->l2_bytes;
+}
+
+void sn_emit_choose_fetches(Emit *emit) {
+    int64_t bytes;
+    emit->fetches = emit->kernel->target->fetch_bytes > 0 &&
+                    (!sn_dim_is(read_bytes(emit->kernel), &bytes) || bytes >= least_read(emit));
+}
+
+void sn_emit_far(Emit *emit) {
+    if (!emit->fetches) return;
+    sn_emit_line(emit, "const int64_t far = %s >= INT64_C(%lld) ? %d : 0;",
+                 sn_emit_dim(emit, read_bytes(emit->kernel), NULL), (long long)least_read(emit),
+                 emit->kernel->target->fetch_bytes);
+    sn_emit_line(emit, "(void)far;");
+}
+
+static bool indexed(const Nest *nest, Dim offset) {
+    for (int i = 0; i < nest->index.count; i++)
+        if (sn_dim_depends(offset, nest->index.at[i]->dim)) return true;
+    return false;
+}
+
+/* Elements from one place on `axis` to the next; NULL: they are the same, or it cannot be told. */
+static Dim moves_by(const Emit *emit, const Instr *instr, Dim axis) {
+    Dim by, rest;
+    bool moves = sn_dim_affine(emit->kernel->dims, instr->dim, axis, &by, &rest) && !sn_dim_equals(by, 0);
+    return moves && !sn_dim_has_axis(by) ? by : NULL;
+}
+
+/* What rows have in common stays near, and what an earlier loop over the row loaded is near. */
+static bool is_near(Emit *emit, const Instr *instr) {
+    Dim axis = sn_emit_row_axis(emit->nest);
+    for (int i = 0; i < emit->step; i++)
+        if (emit->nest->step.at[i].loop && sn_emit_needed(emit, i)[instr->id]) return true;
+    return axis && !moves_by(emit, instr, axis);
+}
+
+void sn_emit_fetch(Emit *emit, const Instr *instr) {
+    const Nest *nest = emit->nest;
+    bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count; /* whose rows are elsewhere */
+    if (!emit->fetches || nest->tile || columns || indexed(nest, instr->dim) || is_near(emit, instr)) return;
+    sn_emit_line(emit, "SN_FETCH(%s + %s, far);", sn_emit_buffer(emit, instr->buffer),
+                 sn_emit_dim(emit, instr->dim, NULL));
+}
