@@ -8,6 +8,7 @@
 
 enum {
     FMA_ROUNDS = 10000,           /* of all chains, a work item: tens of microseconds */
+    MATRIX_ROUNDS = 2000,         /* likewise */
     FMA_ITEMS_EACH = 32,          /* a thread, in a try */
     FMA_TRIES = 3,                /* in a burst */
     FMA_BURSTS_MOST = 8,          /* until every thread has done its share */
@@ -103,9 +104,13 @@ static Status fma_burst(PeakMeter *m, double *rate, double *even) {
     *rate = *even = 0;
     for (int i = 0; i < FMA_TRIES; i++) {
         double seconds;
-        TRY(launch(m, m->multiply, FMA_ROUNDS, items, &seconds));
-        double chains = ((const float *)m->buffer[1])[1], each = m->multiply == SN_RATE_DOT ? 4 : 2;
-        double now = each * chains * lanes * FMA_ROUNDS * (double)items / seconds;
+        int64_t rounds = m->multiply == SN_RATE_MATRIX ? MATRIX_ROUNDS : FMA_ROUNDS;
+        TRY(launch(m, m->multiply, rounds, items, &seconds));
+        double chains = ((const float *)m->buffer[1])[1];
+        double each = m->multiply == SN_RATE_MATRIX ? SN_RATE_MATRIX_FLOP
+                      : m->multiply == SN_RATE_DOT  ? 4 * lanes
+                                                    : 2 * lanes;
+        double now = each * chains * (double)rounds * (double)items / seconds;
         if (now <= *rate) continue;
         *rate = now;
         *even = balance(m, items);
@@ -128,7 +133,8 @@ Status sn_peak_meter_fma(PeakMeter *m, double *rate) {
 }
 
 Status sn_peak_meter_dots(PeakMeter *m) {
-    m->multiply = SN_RATE_DOT;
+    m->multiply =
+        m->device->target.matrix_percent > m->device->target.dot_percent ? SN_RATE_MATRIX : SN_RATE_DOT;
     m->best.fma = m->best.balance = 0;
     double rate;
     TRY(sn_peak_meter_fma(m, &rate));

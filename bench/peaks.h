@@ -25,7 +25,8 @@ typedef struct PeakMeter PeakMeter;
 Status sn_peak_meter_new(int threads, const char *cache_dir, PeakMeter **out);
 void sn_peak_meter_free(PeakMeter *meter); /* NULL is allowed */
 
-/* From now on multiply-adds are those of dot products of bf16. SN_UNSUPPORTED where the processor has none. */
+/* From now on multiply-adds are those of bf16: by matrix tiles, where they are quicker, or by dot products. SN_UNSUPPORTED where the
+ * processor has neither. */
 Status sn_peak_meter_dots(PeakMeter *meter);
 
 /* From now on what loops read is put out of all caches before: there are last-level caches that hold all of it. */

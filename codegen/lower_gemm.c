@@ -13,6 +13,8 @@ enum {
     WIDENED = 128,       /* rows of a panel that are near when they have been widened */
     WORD = 4,            /* bytes of a group: of SN_TILE_B 5 */
     PAIR = 2,            /* bf16 of a word: of SN_TILE_B 6 */
+    MATRIX_ROWS = 32,    /* SN_GEMM_ROWS with matrix tiles */
+    MATRIX_COLUMNS = 16, /* of a matrix tile; panels have at most three of them */
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
@@ -125,7 +127,12 @@ static int packed_mode(const Gemm *gemm) {
 static void choose_mode(Gemm *gemm) {
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     gemm->word = gemm->mode == WORDS ? WORD : 1;
-    bool pairs = (!gemm->mode || gemm->mode == 2) && sn_hole_pairs(&gemm->lower, gemm->node->input, 2);
+    int64_t panel;
+    bool tiles = gemm->mode == 2 && sn_dim_is(gemm->node->input[1]->type.dim[gemm->rank], &panel) &&
+                 panel % MATRIX_COLUMNS == 0 && panel <= 3 * MATRIX_COLUMNS;
+    gemm->matrix = tiles && sn_hole_matrix(&gemm->lower, gemm->node->input, 2);
+    bool pairs = gemm->matrix ||
+                 ((!gemm->mode || gemm->mode == 2) && sn_hole_pairs(&gemm->lower, gemm->node->input, 2));
     if (pairs) gemm->word = PAIR;
     if (pairs && gemm->mode) gemm->mode = PAIRS;
     gemm->depth = sn_dim_ceildiv(gemm->lower.dims, gemm->K, sn_dim(gemm->lower.dims, gemm->word));
@@ -146,7 +153,7 @@ static int64_t panel_columns(const Gemm *gemm) {
 /* The work items of gemm_packed.h and gemm_unpacked.h. */
 static Dim gemm_items(const Gemm *gemm) {
     Dims *dims = gemm->lower.dims;
-    Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, gemm->tile.rows));
+    Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, gemm->rows));
     Dim P = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, panel_columns(gemm)));
     Dim blocks = sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, gemm->panels)),
                             sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->heights)));
@@ -178,7 +185,7 @@ static void choose_block(Gemm *gemm) {
     int64_t l2 = gemm->lower.kernel->target->l2_bytes;
     int rows = l2 >= 2 << 20 ? 128 : l2 >= 1 << 20 ? 64 : 32;
     gemm->panels = STEP;
-    gemm->heights = rows / gemm->tile.rows;
+    gemm->heights = gemm->matrix ? 2 * rows / MATRIX_ROWS : rows / gemm->tile.rows;
     bool whole = sn_dim_le(gemm->lower.dims, gemm->depth, sn_dim(gemm->lower.dims, 1024));
     gemm->piece = l2 >= 1 << 20 ? (whole ? 1024 : 768) : l2 >= 512 << 10 ? 384 : 256;
 }
@@ -188,6 +195,7 @@ static void take_tuned(Gemm *gemm, DType dtype) {
     GemmChoice choice;
     if (!sn_tuning_gemm(gemm->lower.kernel->target, dtype, gemm->N, gemm->K, &choice)) return;
     gemm->tile = choice.tile;
+    if (gemm->matrix) return; /* its heights are others */
     gemm->heights = choice.heights;
     gemm->piece = choice.piece;
 }
@@ -205,8 +213,10 @@ static void choose_tile(Gemm *gemm) {
         if (gemm->mode != WORDS && !(gemm->attr && gemm->attr->halves))
             take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
         if (gemm->attr && gemm->attr->block) gemm->piece = WIDENED;
+        gemm->rows = gemm->matrix ? MATRIX_ROWS : gemm->tile.rows;
         return;
     }
+    gemm->rows = gemm->tile.rows;
     gemm->panels = 4;
     gemm->heights = 256 / gemm->tile.rows;
     gemm->piece = 384;
@@ -254,21 +264,25 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     int64_t stride = usable_stride(gemm, a_across);
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
-        "%s#define SN_GEMM_B %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_BITS %d\n#define SN_GEMM_KC "
+        "%s#define SN_GEMM_B %d\n#define SN_GEMM_MATRIX %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_BITS "
+        "%d\n#define SN_GEMM_KC "
         "%d\n#define %s %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n",
-        tile_defines(gemm), gemm->mode, (long long)gemm->attr->block, gemm->attr->halves ? 4 : 8, gemm->piece,
-        gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS", gemm->heights, a_across, b_across, ahead,
-        (long long)stride);
+        tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
+        gemm->attr->halves ? 4 : 8, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
+        gemm->heights, a_across, b_across, ahead, (long long)stride);
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";
-    if (gemm->word > 1) gemm->use->file[files++] = "gemm_words.h";
+    if (gemm->word > 1) gemm->use->file[files++] = gemm->matrix ? "matrix.h" : "gemm_words.h";
     if (gemm->mode) gemm->use->file[files++] = "gemm_panel.h";
     if (gemm->attr->block) gemm->use->file[files++] = "gemm_blocks.h";
-    gemm->use->file[files++] = gemm->mode ? "gemm_packed.h" : "gemm_unpacked.h";
+    gemm->use->file[files++] = gemm->matrix ? "gemm_matrix.h"
+                               : gemm->mode ? "gemm_packed.h"
+                                            : "gemm_unpacked.h";
+    gemm->use->needs = gemm->matrix ? "amx-tile amx-bf16" : NULL;
     gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
                                         sn_template_number(kernel, gemm->use, gemm->M),
                                         sn_template_number(kernel, gemm->use, gemm->N),

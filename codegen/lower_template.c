@@ -70,8 +70,9 @@ void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Va
     }
 }
 
-bool sn_hole_pairs(Lower *lower, Value *const *operand, int count) {
-    bool pairs = lower->kernel->target->dot_percent >= DOTS_PAY;
+/* Whether these lie as bf16. */
+static bool are_pairs(Lower *lower, Value *const *operand, int count) {
+    bool pairs = true;
     for (int i = 0; i < count && pairs; i++) {
         Type type = operand[i]->type;
         if (type.dtype != SN_BF16) return false;
@@ -82,6 +83,14 @@ bool sn_hole_pairs(Lower *lower, Value *const *operand, int count) {
         pairs = load->kind == SN_INSTR_LOAD && load->dtype == SN_BF16;
     }
     return pairs;
+}
+
+bool sn_hole_pairs(Lower *lower, Value *const *operand, int count) {
+    return lower->kernel->target->dot_percent >= DOTS_PAY && are_pairs(lower, operand, count);
+}
+
+bool sn_hole_matrix(Lower *lower, Value *const *operand, int count) {
+    return lower->kernel->target->matrix_percent >= DOTS_PAY && are_pairs(lower, operand, count);
 }
 
 /* The anchor's value is the first argument of the epilogue. */

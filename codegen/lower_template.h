@@ -41,6 +41,9 @@ void sn_hole_read(Lower *lower, TemplateUse *use, const HoleSpec *spec, const Va
  * more than multiply-adds of f32. */
 bool sn_hole_pairs(Lower *lower, Value *const *operand, int count);
 
+/* The same where matrix tiles multiply words of two bf16. */
+bool sn_hole_matrix(Lower *lower, Value *const *operand, int count);
+
 /* The epilogue: stores every result of the cluster whose anchor's value is the hole's first argument x0. */
 Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
                      void (*stand)(void *user, const HoleAxes *axes, Dim *to), void *user);

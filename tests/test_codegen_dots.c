@@ -1,18 +1,25 @@
-/* Generated products of bf16 by bf16 against the interpreter, by dot products of pairs and by widened elements. */
+/* Generated products of bf16 by bf16 against the interpreter, by dot products of pairs, by matrix tiles and by widened elements. */
 #include "codegen_fixture.h"
+#include "cpu/matrix.h"
 
-/* How the products are made: widened, by the instruction (where the compiler has it), and by what stands for it. */
-typedef enum Way { WIDENED, DOTS, PLAIN_DOTS, WAYS } Way;
+/* How the products are made: widened, by the instruction (where the compiler has it), and by what stands for it; and packed ones by
+ * matrix tiles, where the processor has them, and by what stands for these. */
+typedef enum Way { WIDENED, DOTS, PLAIN_DOTS, WAYS, MATRIX = WAYS, PLAIN_MATRIX, PACKED_WAYS } Way;
 
 static Case *begin_dots(ClusterKind kind, Way way) {
     Case *c = begin_case(kind);
-    c->target.dot_percent = way == WIDENED ? 50 : 200;
+    c->target.dot_percent = way == DOTS || way == PLAIN_DOTS ? 200 : 50;
+    c->target.matrix_percent = way >= MATRIX ? 800 : 0;
     return c;
 }
 
 static Kernel *generate_way(Case *c, Way way) {
     Kernel *kernel = generate(c);
     assert_int_equal(way != WIDENED, strstr(kernel->source, "#define SN_TILE_B 6") != NULL);
+    assert_int_equal(way >= MATRIX, strstr(kernel->source, "#define SN_GEMM_MATRIX 1") != NULL);
+    if (way >= MATRIX) assert_string_equal(kernel->needs, "amx-tile amx-bf16");
+    if (way == PLAIN_MATRIX || (way == MATRIX && sn_matrix_refusal()))
+        kernel->source = sn_arena_printf(c->arena, "#define SN_MATRIX 0\n%s", kernel->source);
     if (way == PLAIN_DOTS)
         kernel->source = sn_arena_printf(c->arena, "#define SN_TILE_DOT 0\n%s", kernel->source);
     return kernel;
@@ -148,8 +155,8 @@ static void packed(void **state) {
         {.depth = 2100, .turned = true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (Way way = 0; way < WAYS; way++)
-            if (way == DOTS || cases[i].depth == 130) check_packed(&cases[i], way);
+        for (Way way = 0; way < PACKED_WAYS; way++)
+            if (way == DOTS || way == MATRIX || cases[i].depth == 130) check_packed(&cases[i], way);
 }
 
 /* Panels as the pack kernel makes them: pairs of rows, by which the product is checked against the matrix itself. */

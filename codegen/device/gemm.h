@@ -18,6 +18,7 @@
  *   SN_GEMM_A_STRIDE   of a packed B: the elements between rows of A, where these are f32 with consecutive k side by
  *                      side: the tile reads them as they lie, and needs the hole for addresses; 0 (default):
  *                      they are copied
+ *   SN_GEMM_MATRIX     1: gemm_matrix.h multiplies; 0 (default): the register tile
  *   SN_GEMM_AHEAD      1: there is a hole that fetches what the epilogue will need; 0 (default): none
  * Holes, defined after the text; a v form is only called where all its lanes are inside the matrix:
  *   vf32 sn_gemm_a_v(context, batch, m, k), float sn_gemm_a_s(...)
@@ -60,6 +61,9 @@
 #ifndef SN_GEMM_BLOCK
 #define SN_GEMM_BLOCK 0
 #endif
+#ifndef SN_GEMM_MATRIX
+#define SN_GEMM_MATRIX 0
+#endif
 #ifndef SN_GEMM_BITS
 #define SN_GEMM_BITS 8
 #endif
@@ -69,6 +73,8 @@
 #endif
 #define SN_GEMM_WORD                                                                                         \
     (SN_TILE_B == 5 ? 4 : SN_TILE_B == 6 ? 2 : 1) /* elements of A's and B's columns in a word */
+
+#define SN_GEMM_ROWS (SN_GEMM_MATRIX ? 32 : SN_TILE_MR) /* of a height */
 
 /* A height of A that is copied; its element (i, k) is at i * LDA + k * NEXT. ACROSS: its rows lie side by side. */
 #define SN_GEMM_A_ACROSS (SN_GEMM_A_ALONG_M && SN_TILE_B != 5)
@@ -96,7 +102,7 @@ typedef struct SnGemm {
     const SnContext *context;
     int64_t M, N, K, depth, batch; /* K of words; depth: of elements */
     int64_t heights,
-        panels;            /* of the whole matrix; height u of the tile owns the rows from u * M / heights */
+        panels; /* of the whole matrix; height u of the tile owns the rows from sn_gemm_first(u) on */
     int64_t pieces, piece; /* of K: how many, and how long, but for the last; 0 only where K is 0 */
 } SnGemm;
 
@@ -111,14 +117,15 @@ SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, i
                     .N = N,
                     .K = K,
                     .depth = depth,
-                    .heights = sn_ceil_div(M, SN_TILE_MR),
+                    .heights = sn_ceil_div(M, SN_GEMM_ROWS),
                     .panels = sn_ceil_div(N, SN_TILE_NR),
                     .pieces = pieces,
                     .piece = (sn_ceil_div(K, pieces) + 31) / 32 * 32};
 }
 
-/* The first row of height u. */
+/* The first row of height u: heights are even, but matrix tiles would gain nothing by it. */
 SN_INLINE int64_t sn_gemm_first(const SnGemm *g, int64_t u) {
+    if (SN_GEMM_MATRIX) return sn_least(u * SN_GEMM_ROWS, g->M);
     return u * g->M / g->heights;
 }
 

@@ -14,10 +14,6 @@
 #ifndef SN_DEVICE_GEMM_PACKED_H
 #define SN_DEVICE_GEMM_PACKED_H
 
-#ifndef SN_GEMM_HEIGHTS
-#define SN_GEMM_HEIGHTS 8
-#endif
-
 /* Fetches the part of tile `at` of the block of A that the next round copies. */
 SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int64_t at) {
 #if SN_GEMM_A_POINTER && SN_GEMM_A_ACROSS
@@ -90,36 +86,6 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
                                sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
         }
     }
-}
-
-/* The round that begins with *item, before `end`, which becomes the first item behind it. */
-SN_INLINE SnGemmRound sn_gemm_begin(const SnGemm *g, int64_t *item, int64_t end) {
-    int64_t blocks = sn_ceil_div(g->heights, SN_GEMM_HEIGHTS), steps = sn_ceil_div(g->panels, SN_GEMM_STEP);
-    int64_t width = (g->pieces > 1 ? SN_GEMM_GROUP : SN_GEMM_WIDE) / SN_GEMM_STEP;
-    int64_t at = *item % (blocks * steps), batch = *item / (blocks * steps);
-    int64_t group = at / (blocks * width) * width, wide = sn_least(width, steps - group);
-    int64_t block = (at - group * blocks) / wide, step = (at - group * blocks) % wide;
-    int64_t joined = sn_least(end - *item, wide - step);
-    *item += joined;
-    return (SnGemmRound){.batch = batch,
-                         .u0 = block * g->heights / blocks,
-                         .u1 = (block + 1) * g->heights / blocks,
-                         .p0 = (group + step) * SN_GEMM_STEP,
-                         .p1 = sn_least(g->panels, (group + step + joined) * SN_GEMM_STEP),
-                         .k = 0,
-                         .count = sn_least(g->K, g->piece)};
-}
-
-/* The round behind r; one of no heights behind the last. */
-SN_INLINE SnGemmRound sn_gemm_behind(const SnGemm *g, const SnGemmRound *r, int64_t *item, int64_t end) {
-    SnGemmRound next = *r;
-    next.k += r->count;
-    next.count = sn_least(g->K - next.k, g->piece);
-    if (next.count > 0) return next;
-    if (*item < end) return sn_gemm_begin(g, item, end);
-    next = *r;
-    next.u1 = next.u0;
-    return next;
 }
 
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,

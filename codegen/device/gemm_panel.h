@@ -3,6 +3,9 @@
 #ifndef SN_DEVICE_GEMM_PANEL_H
 #define SN_DEVICE_GEMM_PANEL_H
 
+#ifndef SN_GEMM_HEIGHTS
+#define SN_GEMM_HEIGHTS 8
+#endif
 #define SN_GEMM_STEP  2                   /* panels of a work item */
 #define SN_GEMM_GROUP 16                  /* panels whose sums a block keeps */
 #define SN_GEMM_WIDE  (4 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
@@ -46,6 +49,36 @@ SN_INLINE const SnTileElement *sn_gemm_height(const SnGemm *g, const SnGemmRound
     (void)g;
 #endif
     return sn_gemm_copy(r, u, a);
+}
+
+/* The round that begins with *item, before `end`, which becomes the first item behind it. */
+SN_INLINE SnGemmRound sn_gemm_begin(const SnGemm *g, int64_t *item, int64_t end) {
+    int64_t blocks = sn_ceil_div(g->heights, SN_GEMM_HEIGHTS), steps = sn_ceil_div(g->panels, SN_GEMM_STEP);
+    int64_t width = (g->pieces > 1 ? SN_GEMM_GROUP : SN_GEMM_WIDE) / SN_GEMM_STEP;
+    int64_t at = *item % (blocks * steps), batch = *item / (blocks * steps);
+    int64_t group = at / (blocks * width) * width, wide = sn_least(width, steps - group);
+    int64_t block = (at - group * blocks) / wide, step = (at - group * blocks) % wide;
+    int64_t joined = sn_least(end - *item, wide - step);
+    *item += joined;
+    return (SnGemmRound){.batch = batch,
+                         .u0 = block * g->heights / blocks,
+                         .u1 = (block + 1) * g->heights / blocks,
+                         .p0 = (group + step) * SN_GEMM_STEP,
+                         .p1 = sn_least(g->panels, (group + step + joined) * SN_GEMM_STEP),
+                         .k = 0,
+                         .count = sn_least(g->K, g->piece)};
+}
+
+/* The round behind r; one of no heights behind the last. */
+SN_INLINE SnGemmRound sn_gemm_behind(const SnGemm *g, const SnGemmRound *r, int64_t *item, int64_t end) {
+    SnGemmRound next = *r;
+    next.k += r->count;
+    next.count = sn_least(g->K - next.k, g->piece);
+    if (next.count > 0) return next;
+    if (*item < end) return sn_gemm_begin(g, item, end);
+    next = *r;
+    next.u1 = next.u0;
+    return next;
 }
 
 #endif

@@ -1,0 +1,252 @@
+/* Contraction with a B of bf16 that lies packed in panels, by matrix tiles: after gemm.h, matrix.h and gemm_panel.h, in place of
+ * gemm_packed.h, whose work items and rounds these are, with a height of 32 rows.
+ *   SN_GEMM_MATRIX 1, SN_TILE_B 6, SN_TILE_NR 16, 32 or 48
+ *
+ * Two tiles of rows by those of a panel are summed at once: of 48 columns six sums, which leaves one tile for each operand, so that
+ * four of the seven loads of a step of K come from the first-level cache for certain. What bounds the product is how fast the
+ * second-level cache gives lines, about half as fast as tiles could take them. So K is cut into pieces whose part of a panel fits
+ * the first-level cache: it meets all heights of a block, whose rows lie copied as words in the order in which tiles read them,
+ * while the next part is fetched. The epilogue of a height runs in between the next one's steps, since tiles are multiplied beside
+ * what vectors do. What K and the rows lack of a tile is zero.
+ * Stack: 4 * 32 * HEIGHTS * (KC + GROUP * NR) bytes, 1.8 MB with pieces of 1024 words and panels of 48. */
+#ifndef SN_DEVICE_GEMM_MATRIX_H
+#define SN_DEVICE_GEMM_MATRIX_H
+
+#if SN_TILE_B != 6 || SN_TILE_NR % 16 || SN_TILE_NR > 48
+#error "matrix tiles multiply words of bf16, and panels of at most three tiles"
+#endif
+
+#define SN_GEMM_NEAR  192               /* words of K of a panel that are in the first-level cache */
+#define SN_GEMM_WORDS (SN_MATRIX_WORDS) /* of K in a step */
+#define SN_GEMM_SUMS  (SN_GEMM_ROWS * SN_TILE_NR)                  /* of a height by a panel, (ROWS, NR) */
+#define SN_GEMM_COPY  ((SN_GEMM_KC + 15) / 16 * 16 * SN_GEMM_ROWS) /* words of a height's copy */
+
+SN_INLINE int64_t sn_gemm_steps(int64_t words) {
+    return sn_ceil_div(words, SN_GEMM_WORDS);
+}
+
+/* ---- rows of A, copied: out (steps, ROWS, WORDS), zero behind the rows and behind K ---- */
+
+#if SN_GEMM_A_STRIDE
+SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
+                                int32_t *out) {
+    const int32_t *from = sn_gemm_a_pointer(g->context, batch, m, SN_GEMM_WORD * k);
+    int64_t whole = count / SN_GEMM_WORDS, rest = count % SN_GEMM_WORDS;
+    for (int64_t i = 0; i < whole; i++)
+        __builtin_memcpy(out + i * SN_GEMM_ROWS * SN_GEMM_WORDS, from + i * SN_GEMM_WORDS, 4 * SN_GEMM_WORDS);
+    if (!rest) return;
+    int32_t *last = out + whole * SN_GEMM_ROWS * SN_GEMM_WORDS;
+    for (int64_t i = 0; i < SN_GEMM_WORDS; i++) last[i] = i < rest ? from[whole * SN_GEMM_WORDS + i] : 0;
+}
+#else
+/* Elements of K that are not there are zero. */
+SN_INLINE uint16_t sn_gemm_copy_part(const SnGemm *g, int64_t batch, int64_t m, int64_t k) {
+    return k < g->depth ? sn_tile_half(sn_gemm_a_s(g->context, batch, m, k)) : 0;
+}
+SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
+                                int32_t *out) {
+    int64_t first = SN_GEMM_WORD * k, known = sn_least(g->depth - first, SN_GEMM_WORD * count);
+    for (int64_t i = 0; i < sn_gemm_steps(count); i++) {
+        uint16_t *row = (uint16_t *)(out + i * SN_GEMM_ROWS * SN_GEMM_WORDS);
+        int64_t at = 2 * SN_GEMM_WORDS * i, l = 0;
+#if !SN_GEMM_A_ALONG_M
+        for (; l < 2 * SN_GEMM_WORDS && at + l + SN_LANES <= known; l += SN_LANES)
+            sn_tile_store_halves(row + l, sn_gemm_a_v(g->context, batch, m, first + at + l));
+#endif
+        for (; l < 2 * SN_GEMM_WORDS; l++)
+            row[l] = at + l < known ? sn_gemm_copy_part(g, batch, m, first + at + l) : 0;
+    }
+}
+#endif
+
+#if SN_GEMM_A_ALONG_M
+/* SN_LANES rows m .. of the first `whole` steps, by squares of rows and words. */
+SN_INLINE void sn_gemm_copy_across(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t whole,
+                                   int32_t *out) {
+    SN_ALIGNED int32_t square[SN_LANES * SN_LANES];
+    for (int64_t i = 0; i < whole * SN_GEMM_WORDS; i += SN_LANES) {
+        for (int64_t l = 0; l < SN_LANES; l++)
+            sn_store_i32_v(square + l * SN_LANES,
+                           sn_tile_pairs(sn_gemm_a_v(g->context, batch, m, 2 * (k + i + l)),
+                                         sn_gemm_a_v(g->context, batch, m, 2 * (k + i + l) + 1)));
+        sn_transpose_square(
+            (const float *)square,
+            (float *)(out + i / SN_GEMM_WORDS * SN_GEMM_ROWS * SN_GEMM_WORDS + i % SN_GEMM_WORDS),
+            SN_GEMM_WORDS);
+    }
+}
+#endif
+
+SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
+                                 int64_t count, int32_t *out) {
+    int64_t r = 0, done = 0;
+#if SN_GEMM_A_ALONG_M
+    done = sn_least(g->depth / 2 - k, count) / SN_GEMM_WORDS; /* steps without a zero */
+    for (; r + SN_LANES <= rows; r += SN_LANES) {
+        sn_gemm_copy_across(g, batch, m + r, k, done, out + r * SN_GEMM_WORDS);
+        for (int64_t l = r; l < r + SN_LANES && done * SN_GEMM_WORDS < count; l++)
+            sn_gemm_copy_row(g, batch, m + l, k + done * SN_GEMM_WORDS, count - done * SN_GEMM_WORDS,
+                             out + (done * SN_GEMM_ROWS + l) * SN_GEMM_WORDS);
+    }
+#endif
+    (void)done;
+    for (; r < rows; r++) sn_gemm_copy_row(g, batch, m + r, k, count, out + r * SN_GEMM_WORDS);
+    for (int64_t i = 0; i < sn_gemm_steps(count) && rows < SN_GEMM_ROWS; i++)
+        __builtin_memset(out + (i * SN_GEMM_ROWS + rows) * SN_GEMM_WORDS, 0,
+                         (size_t)(SN_GEMM_ROWS - rows) * 4 * SN_GEMM_WORDS);
+}
+
+/* ---- the epilogue of a height, a few rows at a time ---- */
+
+typedef struct SnGemmRest {
+    const float *sums; /* (rows, NR) */
+    int64_t batch, m, rows, n, columns, done;
+} SnGemmRest;
+
+SN_INLINE void sn_gemm_finish_some(const SnGemm *g, SnGemmRest *rest, int64_t count) {
+    count = sn_least(count, rest->rows - rest->done);
+    if (count <= 0) return;
+    sn_gemm_finish(g->context, rest->sums + rest->done * SN_TILE_NR, SN_TILE_NR, rest->batch,
+                   rest->m + rest->done, count, rest->n, rest->columns);
+    rest->done += count;
+}
+
+/* ---- tiles ---- */
+
+#define SN_GEMM_OF(t, u)   (sums + (u)*SN_MATRIX_ROWS * SN_TILE_NR + (t)*SN_MATRIX_COLUMNS), 4 * SN_TILE_NR
+#define SN_GEMM_COLUMNS(F) F(0, 0, 3) SN_GEMM_COLUMNS_1(F) SN_GEMM_COLUMNS_2(F)
+#if SN_TILE_NR > 16
+#define SN_GEMM_COLUMNS_1(F) F(1, 1, 4)
+#else
+#define SN_GEMM_COLUMNS_1(F)
+#endif
+#if SN_TILE_NR > 32
+#define SN_GEMM_COLUMNS_2(F) F(2, 2, 5)
+#else
+#define SN_GEMM_COLUMNS_2(F)
+#endif
+#define SN_GEMM_CLEAR(j, upper, lower)                                                                       \
+    SN_MATRIX_ZERO(upper);                                                                                   \
+    if (both) SN_MATRIX_ZERO(lower);
+#define SN_GEMM_TAKE(j, upper, lower)                                                                        \
+    SN_MATRIX_LOAD_AT(upper, SN_GEMM_OF(j, 0));                                                              \
+    if (both) SN_MATRIX_LOAD_AT(lower, SN_GEMM_OF(j, 1));
+#define SN_GEMM_GIVE(j, upper, lower)                                                                        \
+    SN_MATRIX_STORE_AT(upper, SN_GEMM_OF(j, 0));                                                             \
+    if (both) SN_MATRIX_STORE_AT(lower, SN_GEMM_OF(j, 1));
+#define SN_MATRIX_LOAD_AT(t, ...)  SN_MATRIX_LOAD(t, __VA_ARGS__)
+#define SN_MATRIX_STORE_AT(t, ...) SN_MATRIX_STORE(t, __VA_ARGS__)
+
+/* A step of K. The rows of the last column's tile are those that the next one begins with. */
+#define SN_GEMM_MULTIPLY(j, upper, lower)                                                                    \
+    SN_MATRIX_LOAD(7, b + 64 * (j), 4 * SN_TILE_NR);                                                         \
+    if (both && (j) % 2) {                                                                                   \
+        SN_MATRIX_PAIRS(lower, 6, 7);                                                                        \
+        SN_MATRIX_LOAD(6, a, 64);                                                                            \
+        SN_MATRIX_PAIRS(upper, 6, 7);                                                                        \
+    } else {                                                                                                 \
+        SN_MATRIX_PAIRS(upper, 6, 7);                                                                        \
+        if (both) SN_MATRIX_LOAD(6, a + SN_MATRIX_TILE_BYTES, 64);                                           \
+        if (both) SN_MATRIX_PAIRS(lower, 6, 7);                                                              \
+    }
+SN_INLINE void sn_gemm_step(const int both, const char *a, const char *b) {
+    SN_MATRIX_LOAD(6, a, 64);
+    SN_GEMM_COLUMNS(SN_GEMM_MULTIPLY)
+}
+
+typedef struct SnGemmPart {
+    const char *b, *edge; /* whole steps; and the last one, with zeros behind K, or NULL */
+    int64_t steps;        /* whole ones */
+    const char *ahead;
+    int64_t lines; /* of it that are fetched in a step */
+} SnGemmPart;
+
+/* A height of A by a part of a panel, while `rest` is finished. */
+SN_INLINE void sn_gemm_multiply(const int both, const SnGemm *g, const SnGemmPart *part, const char *a,
+                                float *sums, int accumulate, SnGemmRest *rest) {
+    const char *b = part->b, *ahead = part->ahead;
+    const int64_t steps = part->steps, some = sn_ceil_div(rest->rows, steps > 0 ? steps : 1);
+    if (accumulate) {
+        SN_GEMM_COLUMNS(SN_GEMM_TAKE)
+    } else {
+        SN_GEMM_COLUMNS(SN_GEMM_CLEAR)
+    }
+    for (int64_t i = 0; i < steps; i++) {
+        sn_gemm_step(both, a, b);
+        a += 2 * SN_MATRIX_TILE_BYTES;
+        b += SN_MATRIX_TILE_BYTES / 16 * SN_TILE_NR;
+        for (int64_t l = 0; l < part->lines; l++, ahead += 64) __builtin_prefetch(ahead);
+        sn_gemm_finish_some(g, rest, some);
+    }
+    if (part->edge) sn_gemm_step(both, a, part->edge);
+    sn_gemm_finish_some(g, rest, rest->rows);
+    SN_GEMM_COLUMNS(SN_GEMM_GIVE)
+}
+
+/* Every height of the round by the words k .. k+count, of the round's, of panel p. */
+SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_t p, int64_t k, int64_t count,
+                                   const char *ahead, const int32_t *a, float *sums, SnGemmRest *rest) {
+    SN_ALIGNED int32_t edge[SN_GEMM_WORDS * SN_TILE_NR];
+    int64_t heights = r->u1 - r->u0, last = count % SN_GEMM_WORDS;
+    SnGemmPart part = {sn_gemm_panel(g, r, p) + SN_GEMM_PANEL_BYTES(k), (const char *)0,
+                       count / SN_GEMM_WORDS, ahead, 0};
+    if (last) {
+        __builtin_memset(edge, 0, sizeof edge);
+        __builtin_memcpy(edge, part.b + SN_GEMM_PANEL_BYTES(count - last), (size_t)SN_GEMM_PANEL_BYTES(last));
+        part.edge = (const char *)edge;
+    }
+    part.lines = sn_ceil_div(SN_TILE_NR, heights);
+    for (int64_t u = r->u0; u < r->u1; u++) {
+        int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m, height = u - r->u0;
+        const char *from = (const char *)(a + height * SN_GEMM_COPY + k * SN_GEMM_ROWS);
+        float *sum = sums + (g->pieces > 1 ? height * SN_GEMM_GROUP + p - r->p0 : height) * SN_GEMM_SUMS;
+        if (rows > SN_MATRIX_ROWS)
+            sn_gemm_multiply(1, g, &part, from, sum, r->k + k > 0, rest);
+        else
+            sn_gemm_multiply(0, g, &part, from, sum, r->k + k > 0, rest);
+        part.ahead += part.lines * part.steps * 64;
+        if (r->k + k + count >= g->K)
+            *rest = (SnGemmRest){
+                sum, r->batch, m, rows, p * SN_TILE_NR, sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR), 0};
+    }
+}
+
+SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int32_t *a,
+                              float *sums, SnGemmRest *rest) {
+    for (int64_t u = r->u0; u < r->u1; u++) {
+        int64_t m = sn_gemm_first(g, u);
+        sn_gemm_gather_a(g, r->batch, m, sn_gemm_first(g, u + 1) - m, r->k, r->count,
+                         a + (u - r->u0) * SN_GEMM_COPY);
+    }
+    int64_t parts = sn_ceil_div(r->count, SN_GEMM_NEAR);
+    int64_t each = sn_gemm_steps(sn_ceil_div(r->count, parts)) * SN_GEMM_WORDS;
+    for (int64_t p = r->p0; p < r->p1; p++)
+        for (int64_t k = 0; k < r->count; k += each) {
+            int64_t count = sn_least(each, r->count - k);
+            const char *ahead = k + count < r->count ? sn_gemm_panel(g, r, p) + SN_GEMM_PANEL_BYTES(k + count)
+                                : p + 1 < r->p1      ? sn_gemm_panel(g, r, p + 1)
+                                                     : sn_gemm_panel(g, next, next->p0);
+            sn_gemm_panel_part(g, r, p, k, count, ahead, a, sums, rest);
+        }
+}
+
+SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
+                            int64_t end) {
+    SN_ALIGNED int32_t a[SN_GEMM_HEIGHTS * SN_GEMM_COPY];
+    SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_GEMM_GROUP * SN_GEMM_SUMS];
+    SnGemm g = sn_gemm_shape(context, M, N, K);
+    SnGemmRest rest = {.rows = 0};
+    int64_t item = begin;
+    SnGemmRound r = {0}, next;
+    if (begin < end) r = sn_gemm_begin(&g, &item, end);
+    if (r.u0 < r.u1) sn_matrix_begin();
+    int used = r.u0 < r.u1;
+    for (; r.u0 < r.u1; r = next) {
+        next = sn_gemm_behind(&g, &r, &item, end);
+        sn_gemm_round(&g, &r, &next, a, sums, &rest);
+    }
+    sn_gemm_finish_some(&g, &rest, rest.rows);
+    if (used) sn_matrix_end();
+}
+
+#endif
