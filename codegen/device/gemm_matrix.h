@@ -6,7 +6,8 @@
  * four of the seven loads of a step of K come from the first-level cache for certain. What bounds the product is how fast the
  * second-level cache gives lines, about half as fast as tiles could take them. So K is cut into pieces whose part of a panel fits
  * the first-level cache: it meets all heights of a block, whose rows lie copied as words in the order in which tiles read them,
- * while the next part is fetched. The epilogue of a height runs in between the next one's steps, since tiles are multiplied beside
+ * while the next part is fetched into the second-level cache (into the first, a line that comes from afar would keep others waiting
+ * for as long). The epilogue of a height runs in between the next one's steps, since tiles are multiplied beside
  * what vectors do. What K and the rows lack of a tile is zero.
  * Stack: 4 * 32 * HEIGHTS * (KC + GROUP * NR) bytes, 1.8 MB with pieces of 1024 words and panels of 48. */
 #ifndef SN_DEVICE_GEMM_MATRIX_H
@@ -175,7 +176,7 @@ SN_INLINE void sn_gemm_multiply(const int both, const SnGemm *g, const SnGemmPar
         sn_gemm_step(both, a, b);
         a += 2 * SN_MATRIX_TILE_BYTES;
         b += SN_MATRIX_TILE_BYTES / 16 * SN_TILE_NR;
-        for (int64_t l = 0; l < part->lines; l++, ahead += 64) __builtin_prefetch(ahead);
+        for (int64_t l = 0; l < part->lines; l++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
         sn_gemm_finish_some(g, rest, some);
     }
     if (part->edge) sn_gemm_step(both, a, part->edge);
