@@ -67,7 +67,8 @@ bool sn_kernel_bench_options(KernelBench *bench, int count, char **words, const 
         "  --peer COMMAND  another participant: \"PYTHON bench/peers/torch_kernels.py\"\n"
         "  --hot           the same data in every run, which caches may keep; otherwise operands that are\n"
         "                  weights come from memory, as in a model\n"
-        "  --bf16          operands of bf16, held against dot products of these (products alone)\n"
+        "  --bf16          operands of bf16, held against matrix tiles or dot products of these (products "
+        "alone)\n"
         "  --json          instead of Markdown\n",
         words[0], shape_help);
     return false;

@@ -3,12 +3,11 @@
  *   SN_GEMM_MATRIX 1, SN_TILE_B 6, SN_TILE_NR 16, 32 or 48
  *
  * Two tiles of rows by those of a panel are summed at once: of 48 columns six sums, which leaves one tile for each operand, so that
- * four of the seven loads of a step of K come from the first-level cache for certain. What bounds the product is how fast the
- * second-level cache gives lines, about half as fast as tiles could take them. So K is cut into pieces whose part of a panel fits
- * the first-level cache: it meets all heights of a block, whose rows lie copied as words in the order in which tiles read them,
- * while the next part is fetched into the second-level cache (into the first, a line that comes from afar would keep others waiting
- * for as long). The epilogue of a height runs in between the next one's steps, since tiles are multiplied beside
- * what vectors do. What K and the rows lack of a tile is zero.
+ * the rows' tiles are loaded twice in a step of K, the second time from the first-level cache. What bounds the product is how fast
+ * the second-level cache gives lines, about half as fast as tiles could take them. A part of a panel meets all heights of a block,
+ * whose rows lie copied as words in the order in which tiles read them, while the next part is fetched into the second-level cache
+ * (into the first, a line that comes from afar would keep others waiting for as long). The epilogue of a height runs in between the
+ * next one's steps, since tiles are multiplied beside what vectors do. What K and the rows lack of a tile is zero.
  * Stack: 4 * 32 * HEIGHTS * (KC + GROUP * NR) bytes, 1.8 MB with pieces of 1024 words and panels of 48. */
 #ifndef SN_DEVICE_GEMM_MATRIX_H
 #define SN_DEVICE_GEMM_MATRIX_H
@@ -17,7 +16,7 @@
 #error "matrix tiles multiply words of bf16, and panels of at most three tiles"
 #endif
 
-#define SN_GEMM_NEAR  192               /* words of K of a panel that are in the first-level cache */
+#define SN_GEMM_PART  384               /* words of K, at most, between loading sums and storing them */
 #define SN_GEMM_WORDS (SN_MATRIX_WORDS) /* of K in a step */
 #define SN_GEMM_SUMS  (SN_GEMM_ROWS * SN_TILE_NR)                  /* of a height by a panel, (ROWS, NR) */
 #define SN_GEMM_COPY  ((SN_GEMM_KC + 15) / 16 * 16 * SN_GEMM_ROWS) /* words of a height's copy */
@@ -219,7 +218,7 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
         sn_gemm_gather_a(g, r->batch, m, sn_gemm_first(g, u + 1) - m, r->k, r->count,
                          a + (u - r->u0) * SN_GEMM_COPY);
     }
-    int64_t parts = sn_ceil_div(r->count, SN_GEMM_NEAR);
+    int64_t parts = sn_ceil_div(r->count, SN_GEMM_PART);
     int64_t each = sn_gemm_steps(sn_ceil_div(r->count, parts)) * SN_GEMM_WORDS;
     for (int64_t p = r->p0; p < r->p1; p++)
         for (int64_t k = 0; k < r->count; k += each) {
