@@ -209,6 +209,12 @@ bool sn_emit_gathers(const Emit *emit) {
     return false;
 }
 
+/* Whether loads are one even stream, of which enough is fetched as it is read (emit_fetch.c): to ask for it twice takes places from
+ * what is stored. */
+static bool is_fetched(const Emit *emit) {
+    return emit->fetches && (emit->leads || reduces_once(emit->nest)) && !sn_emit_gathers(emit);
+}
+
 /* How many bytes further on a load of rows that lie in order is worth reading, as text. `rows`: so many rows ahead, with nothing
  * else to go by. */
 static const char *bytes_ahead(Emit *emit, Dim stride, int bytes, const char *length, const char *rows) {
@@ -232,6 +238,7 @@ void sn_emit_rows_ahead(Emit *emit) {
     Dim stride = NULL;
     bool indexed;
     int count = 0;
+    if (is_fetched(emit)) return;
     for (int i = 0; i < emit->nest->instr.count; i++)
         count += moves_on(emit, emit->nest->instr.at[i], &stride, &indexed);
     for (int i = 0; i < emit->nest->instr.count; i++) {
@@ -402,7 +409,7 @@ void sn_emit_read_share(Emit *emit, const RowShares *shares, int parts) {
     bool indexed, any = false;
     for (int i = 0; i < emit->nest->instr.count; i++)
         any |= moves_on(emit, emit->nest->instr.at[i], &stride, &indexed);
-    if (!any || (!shares->usual->count && !shares->past->count)) return;
+    if (!any || is_fetched(emit) || (!shares->usual->count && !shares->past->count)) return;
     int k = (int)emit->vector_axis->value;
     const char *length = sn_emit_dim(emit, emit->vector_axis->operand[0], NULL),
                *from = by_past(emit, shares->usual->from, shares->past->from),

@@ -93,6 +93,7 @@ static void streams_are_fetched(void **state) {
                 loads = form ? targets[i].loads / 2 : targets[i].loads;
             assert_true(form < 2 ? count == loads : (count > 0) == (loads > 0 && form == 2));
             assert_true(mentions(kernel, "#define SN_FETCHES 1") == (targets[i].fetch > 0));
+            if (form == 2) assert_true(mentions(kernel, "SN_AHEAD(b") == (targets[i].fetch == 0));
             check_kernel(c, kernel, SIZES, sizes);
         }
     Case *c = of_rows("100, 20");
