@@ -22,7 +22,7 @@ static Value *differ(Call *c, Value *x, Value *order, int step) {
     Value *differs = op1(c, SN_OP_NOT, same), *end = step > 0 ? last : sn_call_scalar(c, SN_I64, 0);
     if (type.rank == 2) {
         differs = reduce_axis(c, SN_OP_REDUCE_MAX, as_type(c, differs, SN_I32), 1, false);
-        differs = op1(c, SN_OP_NOT, op_number(c, SN_OP_EQUAL, differs, 0));
+        differs = op2(c, SN_OP_LESS, sn_call_scalar(c, SN_I32, 0), differs); /* slices of nothing do not */
     }
     return op2(c, SN_OP_OR, differs, op2(c, SN_OP_EQUAL, at, end));
 }

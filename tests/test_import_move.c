@@ -343,6 +343,18 @@ static void ranges_of_data_end(void **state) {
     }
 }
 
+/* Slices without elements are all equal. */
+static void slices_of_nothing_are_one(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 11);
+    add_input(model, "x", F32, "3,0");
+    add_attribute(model, add_node(model, "Unique", "x", "y first group times"), "axis", INT)->i = 0;
+    add_output(model, "times");
+    const Array *times = result_of(fixture, model, 2, (int64_t[]){3, 0}, 0);
+    assert_int_equal(times->count, 1);
+    assert_int_equal(times->i[0], 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(points_may_be_nowhere),
@@ -359,6 +371,7 @@ int main(void) {
         TEST(ends_may_be_nothing),
         TEST(extents_are_copied_beside_those_of_data),
         TEST(ranges_of_data_end),
+        TEST(slices_of_nothing_are_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
