@@ -314,6 +314,7 @@ Value *sn_call_scalar(Call *call, DType dtype, double value) {
 
 Value *sn_call_unsqueeze(Call *call, Value *value, int axis, int count) {
     if (sn_call_failed(call)) return NULL;
+    if (value->type.rank < axis) return sn_call_invalid(call, "an input of rank %d", value->type.rank);
     if (value->type.rank + count > SN_MAX_RANK)
         return sn_call_unsupported(call, "rank %d", value->type.rank + count);
     Dim extent[SN_MAX_RANK];

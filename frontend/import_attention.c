@@ -7,6 +7,7 @@
 Value *sn_attention_split(Call *c, Value *x, int64_t heads) {
     if (sn_call_failed(c)) return NULL;
     if (heads < 1) return sn_call_invalid(c, "%lld heads", (long long)heads);
+    if (x->type.rank != 3) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
     Dim extent[4] = {x->type.dim[0], x->type.dim[1], sn_dim(c->dims, heads), NULL};
     if (!sn_dim_divides(c->dims, extent[2], x->type.dim[2], &extent[3]))
         extent[3] = sn_dim_floordiv(c->dims, x->type.dim[2], extent[2]);
@@ -53,8 +54,8 @@ typedef struct Heads {
 } Heads;
 
 Value *sn_attention_heads(Call *c, Value *x, int64_t heads) {
+    if (sn_call_failed(c)) return NULL;
     if (x->type.rank == 4) return x;
-    if (x->type.rank != 3) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
     return sn_call_swap(c, sn_attention_split(c, x, heads), 1, 2);
 }
 

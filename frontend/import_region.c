@@ -44,7 +44,7 @@ static Neighbours within_border(Call *c, Value *at, Dim extent) {
     at = sn_sample_at_most(c, at, top);
     Value *low = op1(c, SN_OP_FLOOR, at), *t = op2(c, SN_OP_SUB, at, low);
     side.weight[0] = choose(c, live, op2(c, SN_OP_SUB, sn_call_scalar(c, dtype, 1), t), zero);
-    side.weight[1] = choose(c, live, t, zero);
+    side.weight[1] = t; /* which is 0 on the border itself, where all the others are now */
     side.index[0] = as_type(c, low, SN_I64);
     side.index[1] = as_type(c, op2(c, SN_OP_MIN, op_number(c, SN_OP_ADD, low, 1), top), SN_I64);
     return side;
@@ -68,9 +68,25 @@ static Value *corner(Call *c, Value *x, int batch, Value *image, const Neighbour
 
 /* ---- DeformConv ---- */
 
+/* Whether what each group says of `parts` parts of each element of all windows is there. */
+static bool has_elements(Call *c, const Value *x, Dim batches, int64_t groups, const Windows *w,
+                         int64_t parts) {
+    if (x->type.rank != 4) return sn_call_invalid(c, "offsets or a mask of rank %d", x->type.rank);
+    const Slide *s = w->axis;
+    Dim each = sn_dim_mul(c->dims, sn_dim(c->dims, groups), sn_dim(c->dims, parts * s[0].kernel));
+    const Dim want[4] = {batches, sn_dim_mulc(c->dims, each, s[1].kernel), s[0].count, s[1].count};
+    for (int k = 0; k < 4; k++) {
+        Status status =
+            sn_graph_check(c->import->graph, SN_CHECK_EQUAL, x->type.dim[k], want[k], c->builder->origin);
+        if (status) return sn_call_latch(c, sn_status_prefix(status, "offsets or a mask"));
+    }
+    return true;
+}
+
 /* [N, offset groups, position..., element...] of part `part` of `parts` of an input [N, groups·elements·parts, position...].
  */
 static Value *by_element(Call *c, Value *x, int64_t groups, const Windows *w, int64_t parts, int64_t part) {
+    if (sn_call_failed(c)) return NULL;
     Dim one = sn_dim(c->dims, 1);
     Dim extent[7] = {x->type.dim[0],
                      sn_dim(c->dims, groups),
@@ -107,9 +123,10 @@ static Value *bent_windows(Call *c, Value *x, const Windows *w) {
     if (groups < 1 || channels % groups != 0)
         return sn_call_invalid(c, "%lld channels in %lld groups of offsets", (long long)channels,
                                (long long)groups);
-    if (offset->type.rank != 4 || (mask && mask->type.rank != 4))
-        return sn_call_invalid(c, "offsets of rank %d", offset->type.rank);
     Dim each = sn_dim(c->dims, channels / groups), *dim = (Dim *)x->type.dim;
+    if (!has_elements(c, offset, dim[0], groups, w, 2) ||
+        (mask && !has_elements(c, mask, dim[0], groups, w, 1)))
+        return NULL;
     Dim split[5] = {dim[0], sn_dim(c->dims, groups), each, dim[2], dim[3]};
     Value *planes = transposed(c, reshaped(c, as_type(c, x, wide), 5, split), (int[]){0, 1, 3, 4, 2});
     Neighbours side[2];

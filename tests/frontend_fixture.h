@@ -49,7 +49,7 @@ static inline void write_file(const char *path, const void *bytes, size_t size) 
 /* ---- models ---- */
 
 enum { F32 = 1, I32 = 6, I64 = 7, BOOL = 9, F64 = 11, MAX = 8 };
-enum { FLOAT = 1, INT = 2, STRING = 3, GRAPH = 5, STRINGS = 8 }; /* of attributes */
+enum { FLOAT = 1, INT = 2, STRING = 3, GRAPH = 5, INTS = 7, STRINGS = 8 }; /* of attributes */
 
 /* A model under construction: one array of each kind, all of it in the arena. */
 typedef struct Model {

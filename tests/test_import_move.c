@@ -348,11 +348,75 @@ static void slices_of_nothing_are_one(void **state) {
     Fixture *fixture = *state;
     Model *model = model_new(fixture->arena, 11);
     add_input(model, "x", F32, "3,0");
-    add_attribute(model, add_node(model, "Unique", "x", "y first group times"), "axis", INT)->i = 0;
+    set_int(model, add_node(model, "Unique", "x", "y first group times"), "axis", 0);
     add_output(model, "times");
     const Array *times = result_of(fixture, model, 2, (int64_t[]){3, 0}, 0);
     assert_int_equal(times->count, 1);
     assert_int_equal(times->i[0], 3);
+}
+
+/* NaN equals itself in a list, and is the greatest element of a window, at its own place. */
+static void what_is_no_number_has_places(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 12);
+    add_input(model, "x", F32, "3");
+    add_node(model, "Unique", "x", "y first group times");
+    add_output(model, "times");
+    const Array *times = result_of(fixture, model, 1, (int64_t[]){3}, NAN);
+    assert_true(times->count == 1 && times->i[0] == 3);
+    model = model_new(fixture->arena, 12);
+    add_input(model, "x", F32, "1,1,4");
+    Onnx__AttributeProto *shape =
+        add_attribute(model, add_node(model, "MaxPool", "x", "y places"), "kernel_shape", INTS);
+    shape->n_ints = 1, shape->ints = (int64_t[]){3};
+    add_output(model, "places");
+    const Array *places = result_of(fixture, model, 3, (int64_t[]){1, 1, 4}, NAN);
+    assert_true(places->count == 2 && places->i[0] == 0 && places->i[1] == 1);
+}
+
+/* Offsets and masks of another number of groups, or of other positions, even as many in all. */
+static void offsets_fit_their_windows(void **state) {
+    Fixture *fixture = *state;
+    static const struct {
+        const char *offset, *mask;
+        bool fits;
+    } test[] = {{"1,8,2,2", "1,4,2,2", true},  {"1,16,2,2", "1,4,2,2", false}, {"1,8,4,1", "1,4,2,2", false},
+                {"1,8,2,2", "1,2,4,2", false}, {"1,8,2,2", "1,8,2,2", false},  {"1,8,2,2", "4,2,2", false}};
+    for (int k = 0; k < 6; k++) {
+        Model *model = model_new(fixture->arena, 19);
+        Graph *graph;
+        add_input(model, "x", F32, "1,1,3,3");
+        add_input(model, "w", F32, "1,1,2,2");
+        add_input(model, "offset", F32, test[k].offset);
+        add_input(model, "mask", F32, test[k].mask);
+        add_node(model, "DeformConv", "x w offset _ mask", "y");
+        add_output(model, "y");
+        if (test[k].fits)
+            loaded(fixture, model, &graph);
+        else
+            refused(fixture, model, SN_INVALID, "offsets or a mask", NULL);
+    }
+}
+
+/* Vectors that are none, in files that contradict themselves. */
+static void ranks_are_checked(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 11);
+    add_input(model, "x", F32, "1,2,5");
+    add_input(model, "w", F32, "3,2,2");
+    add_input(model, "b", F32, "");
+    add_node(model, "Conv", "x w b", "y");
+    add_output(model, "y");
+    refused(fixture, model, SN_INVALID, "Conv", "rank 0", NULL);
+    model = model_new(fixture->arena, 1);
+    model->opset.domain = "com.microsoft";
+    add_input(model, "x", F32, "1,2,6");
+    add_input(model, "w", F32, "6,18");
+    Onnx__NodeProto *node = add_node(model, "Attention", "x w", "y");
+    node->domain = "com.microsoft";
+    set_int(model, node, "num_heads", 0);
+    add_output(model, "y");
+    refused(fixture, model, SN_INVALID, "0 heads", NULL);
 }
 
 int main(void) {
@@ -372,6 +436,9 @@ int main(void) {
         TEST(extents_are_copied_beside_those_of_data),
         TEST(ranges_of_data_end),
         TEST(slices_of_nothing_are_one),
+        TEST(what_is_no_number_has_places),
+        TEST(offsets_fit_their_windows),
+        TEST(ranks_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { COUNT = 25000, SAMPLES = 5000, F16 = 10, INTS = 7 };
+enum { COUNT = 25000, SAMPLES = 5000, F16 = 10 };
 
 typedef struct Moments {
     double mean, deviation, least, most, neighbours; /* correlation of an element and the next */
