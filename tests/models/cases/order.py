@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from one_node import F32, I32, I64, Case, Constant, numbers
+from one_node import BOOL, F32, I32, I64, Case, Constant, numbers
 
 from . import operator
 
@@ -20,6 +20,8 @@ def unique(name, version):
     yield Case("values", [numbers("x", (65,), I64, 0, 3)])
     yield Case("equal", [np.full((5,), 2.5, F32)], {}, 4)
     yield Case("last_axis", [numbers("x", (2, 3, 12), I64, 0, 1)], {"axis": 2}, 4, fixed=True)
+    yield Case("nothing", [np.zeros((0,), F32)], {}, 4)
+    yield Case("bool", [numbers("x", (3, 5), BOOL)], {}, 4)
 
 
 def boxes(batches, count):
@@ -42,3 +44,9 @@ def non_max_suppression(name, version):
     yield Case("low", [box, score - 1, *limits])
     given = [np.array([3], I64), np.array([0.2], F32), np.array([0.5], F32)]
     yield Case("given", [box, score, *given])
+    # scores and overlaps that are just what is asked for, and a box without an area
+    box = np.array([[[0, 0, 1, 2], [0, 0, 1, 1], [5, 5, 5, 9], [5, 5, 6, 9], [5, 5, 6, 6.5]]], F32)
+    score = np.array([[[0.9, 0.8, 0.7, 0.5, 0.75]]], F32)
+    half = Constant(np.array([0.5], F32))
+    yield Case("edges", [box, score, limits[0], half, half])
+    yield Case("given_more_than_i32", [box, score, np.array([1 << 40], I64), half])

@@ -73,6 +73,10 @@ def pools(name, version):
 def max_unpool(name, version):
     places = np.array([[[[0, 3], [9, 14]], [[16, 18], [25, 31]]]], I64)
     yield Case("planes", [numbers("x", (1, 2, 2, 2)), places], {"kernel_shape": [2, 2], "strides": [2, 2]})
+    padded = {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 0, 1]}
+    yield Case("pads", [numbers("x", (1, 1, 2, 2)), np.array([[[[0, 3], [9, 14]]]], I64)], padded)
+    found_again = np.array([[[[7, 7], [7, 3]]]], F32), np.array([[[[5, 5], [5, 10]]]], I64)
+    yield Case("twice", [*found_again], {"kernel_shape": [3, 3]})
 
 
 @operator("DeformConv")
