@@ -375,6 +375,56 @@ static void recurrences_want_what_fits(void **state) {
     refused(fixture, causal_conv_model(fixture->arena, "4,1,3", "2,4,3"), SN_INVALID, "a state", NULL);
 }
 
+/* ---- batch normalization ---- */
+
+/* A batch of equal elements, whose variance is 0: output `k`, at an opset where more outputs than one say that statistics are the
+ * batch's. */
+static const Array *measured_output(Fixture *fixture, int k) {
+    static const char *const name[] = {"y", "mean", "variance", "own_mean", "own_variance"};
+    Model *model = model_new(fixture->arena, 9);
+    add_input(model, "x", F32, "3,2");
+    static const char *const given[] = {"scale", "bias", "m", "v"};
+    for (int i = 0; i < 4; i++)
+        set_raw(add_initializer(model, given[i], F32, 2), four + i % 2, 2 * sizeof *four);
+    add_node(model, "BatchNormalization", "x scale bias m v", "y mean variance own_mean own_variance");
+    add_output(model, name[k]);
+    return result_of(fixture, model, 2, (int64_t[]){3, 2}, 7);
+}
+
+static void outputs_say_that_a_batch_is_measured(void **state) {
+    for (int i = 0; i < 2; i++) {
+        double first = four[i], second = four[1 + i]; /* scale and mean, bias and variance */
+        const double expected[5] = {second, 0.9 * first + 0.1 * 7, 0.9 * second, 7, 0};
+        for (int k = 0; k < 5; k++) {
+            const Array *y = measured_output(*state, k);
+            assert_int_equal(y->count, k ? 2 : 6);
+            assert_true(fabs(y->f[i] - expected[k]) < 1e-5);
+        }
+    }
+}
+
+/* Before opset 9 statistics may be those of each element. */
+static void statistics_may_be_of_elements(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 7);
+    static const char *const given[] = {"scale", "bias", "m", "v"};
+    static const float spread[4] = {1, 2, 0.5f, 8};
+    static int64_t extent[2] = {2, 2};
+    add_input(model, "x", F32, "2,2,2");
+    for (int i = 0; i < 4; i++) {
+        Onnx__TensorProto *part = add_initializer(model, given[i], F32, 2);
+        part->n_dims = 2, part->dims = extent;
+        set_raw(part, i == 3 ? spread : four, sizeof four);
+    }
+    set_int(model, add_node(model, "BatchNormalization", "x scale bias m v", "y"), "spatial", 0);
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 3, (int64_t[]){2, 2, 2}, 7);
+    for (int i = 0; i < 8; i++) {
+        double each = four[i % 4];
+        assert_true(fabs(y->f[i] - ((7 - each) / sqrt(spread[i % 4] + 1e-5) * each + each)) < 1e-4);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(overloads_are_told_apart),
@@ -392,6 +442,8 @@ int main(void) {
         TEST(gradients_name_a_tensor_once),
         TEST(slopes_of_large_numbers_are_finite),
         TEST(recurrences_want_what_fits),
+        TEST(outputs_say_that_a_batch_is_measured),
+        TEST(statistics_may_be_of_elements),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

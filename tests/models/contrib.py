@@ -69,6 +69,8 @@ def quantised_cases():
                                                    mask, *scales, *zeros], outputs=2)
     yield "QLinearGlobalAveragePool", Case("planes", [numbers("x", (2, 3, 5, 4), U8, 0, 255), *pair(0.02, 120), *pair(0.01, 99)],
                                            {"channels_last": 0})
+    yield "QLinearGlobalAveragePool", Case("channels_last", [numbers("x", (2, 5, 4, 3), U8, 0, 255), *pair(0.02, 120),
+                                                             *pair(0.01, 99)], {"channels_last": 1})
 
 
 def attention_cases():

@@ -195,6 +195,10 @@ def arange(name, version):
         yield Case(label, [scalar(v, dtype) for v in (start, limit, step)])
     yield Case("run_time", [np.array(v, I64) for v in (2, 9, 2)])
     yield Case("run_time_once", [np.array(v, I64) for v in (0, 3, LARGEST)])
+    yield Case("run_time_exact", [np.array(v, I64) for v in (0, 8, 2)])
+    yield Case("run_time_down", [np.array(v, I64) for v in (5, -4, -3)])
+    yield Case("run_time_none", [np.array(v, I64) for v in (3, 3, 2)])
+    yield Case("run_time_against", [np.array(v, I64) for v in (3, 2, 3)])
 
 
 @operator("EyeLike")

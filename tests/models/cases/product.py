@@ -96,3 +96,7 @@ def attention(name, version):
         yield Case("lengths", [q, k, v, None, None, None, lengths])
         yield Case("lengths_causal", [q, k, v, None, None, None, lengths], {"is_causal": 1})
         yield Case("lengths_causal_mask", [q, k, v, numbers("m", (2, 1, 3, 6)), None, None, lengths], {"is_causal": 1})
+        seen = np.array([[True, False, True, True, False, True], [True, True, False, True, True, False], [True] * 6])
+        yield Case("lengths_bool_mask", [q, k, v, seen, None, None, lengths])
+    masked = {"qk_matmul_output_mode": 2, "softcap": 1.5}
+    yield Case("shown_masked", [q, kg, vg, numbers("m", (2, 1, 3, 11)), *past], masked, 4)

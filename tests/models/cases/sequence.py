@@ -100,3 +100,6 @@ def fourier(name, version):
     if version >= 20:
         half = np.fft.rfft(numbers("x", (2, 6)))  # of other lengths onnxruntime gives something else than numpy and the evaluator
         yield Case("half", [Constant(np.stack([half.real, half.imag], -1).astype(F32)), *last], {"onesided": 1, "inverse": 1})
+    axis_last = [scalar(1)] if version >= 20 else []
+    yield Case("shorter", [numbers("x", (2, 7, 2)), scalar(4), *axis_last], axis, fixed=True)
+    yield Case("longer", [numbers("x", (2, 5, 1)), scalar(8), *axis_last], {**axis, "onesided": 1}, fixed=True)
