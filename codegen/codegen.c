@@ -9,7 +9,7 @@ static LowerFunction *const lower_function[SN_CLUSTER_KIND_COUNT] = {
     [SN_CLUSTER_MAP] = sn_lower_map,           [SN_CLUSTER_REDUCE] = sn_lower_reduce,
     [SN_CLUSTER_CONTRACT] = sn_lower_contract, [SN_CLUSTER_ATTENTION] = sn_lower_attention,
     [SN_CLUSTER_SCAN] = sn_lower_reduce,       [SN_CLUSTER_PACK] = sn_lower_pack,
-    [SN_CLUSTER_SCATTER] = sn_lower_scatter,
+    [SN_CLUSTER_SCATTER] = sn_lower_scatter,   [SN_CLUSTER_RECURRENT] = sn_lower_recurrent,
 };
 
 static KernelIr *kernel_new(Arena *arena, Dims *dims, const Node *cluster, const Target *target) {

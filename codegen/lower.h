@@ -66,5 +66,6 @@ Status sn_lower_contract(KernelIr *kernel);
 Status sn_lower_pack(KernelIr *kernel);
 Status sn_lower_attention(KernelIr *kernel);
 Status sn_lower_scatter(KernelIr *kernel);
+Status sn_lower_recurrent(KernelIr *kernel);
 
 #endif

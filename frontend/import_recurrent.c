@@ -1,12 +1,14 @@
-/* RNN, GRU and LSTM over a known number of steps, each of which is written out: one product of the state a step, and one of all
- * inputs before. */
+/* RNN, GRU and LSTM: one product of all inputs, and one of the state a step. A known number of steps is written out; where
+ * only a run knows how many there are, or they are many, `recurrent` walks them. */
 #include "import_compose.h"
+#include "recurrent.h"
 
 #include <string.h>
 
-enum { MOST_STEPS = 512 };
+enum { MOST_STEPS = 512 /* that are written out */ };
 
-typedef enum CellKind { SIMPLE, GATED, LONG_SHORT } CellKind; /* the row's parameter */
+/* The row's parameter. */
+enum { SIMPLE = SN_RECURRENT_SIMPLE, GATED = SN_RECURRENT_GATED, LONG_SHORT = SN_RECURRENT_LONG_SHORT };
 
 typedef struct Cell Cell;
 typedef void StepFunction(Cell *cell, Value *x);
@@ -86,11 +88,10 @@ static void long_short_step(Cell *cell, Value *x) {
 /* ---- what a node says ---- */
 
 typedef struct Network {
-    CellKind kind;
-    int gates, directions;
+    int kind, gates, directions;
     bool reverse, batch_first;
-    int64_t hidden, steps;
-    Value *x, *lengths; /* [T, B, I]; i64 [B, 1] or NULL */
+    int64_t hidden, steps; /* steps to be written out, or 0 */
+    Value *x, *lengths;    /* [T, B, I]; i64 [B, 1] or NULL */
 } Network;
 
 static OpCode activation_of(Call *c, const char *name) {
@@ -114,9 +115,9 @@ static void read_activations(Call *c, const Network *n, int direction, Cell *cel
 }
 
 static bool read_network(Call *c, Network *n) {
-    static const int gates[] = {[SIMPLE] = 1, [GATED] = 3, [LONG_SHORT] = 4};
     const char *direction = sn_call_string(c, "direction", "forward");
-    *n = (Network){.kind = (CellKind)c->row->parameter, .gates = gates[c->row->parameter], .x = c->input[0]};
+    *n = (Network){.kind = (int)c->row->parameter, .x = c->input[0]};
+    n->gates = sn_recurrent_gates(n->kind);
     n->directions = 1 + (strcmp(direction, "bidirectional") == 0);
     n->reverse = strcmp(direction, "reverse") == 0;
     n->batch_first = sn_call_int(c, "layout", 0) != 0;
@@ -130,10 +131,10 @@ static bool read_network(Call *c, Network *n) {
         return sn_call_unsupported(c, "weights of a size that is not known");
     if (sn_call_int(c, "hidden_size", n->hidden) != n->hidden)
         return sn_call_invalid(c, "hidden_size is not the weights'");
-    if (!sn_dim_is(n->x->type.dim[0], &n->steps))
-        return sn_call_unsupported(c, "a number of steps that is not known");
-    if (n->steps < 1 || n->steps > MOST_STEPS)
-        return sn_call_unsupported(c, "%lld steps", (long long)n->steps);
+    if (!sn_dim_is(n->x->type.dim[0], &n->steps) || n->steps < 1 || n->steps > MOST_STEPS) n->steps = 0;
+    if (!n->steps && n->hidden > SN_RECURRENT_UNITS)
+        return sn_call_unsupported(c, "%lld units, with steps that are not written out",
+                                   (long long)n->hidden);
     Value *lengths = sn_call_input(c, 4);
     n->lengths = lengths ? sn_call_unsqueeze(c, as_type(c, lengths, SN_I64), 1, 1) : NULL;
     return !sn_call_failed(c);
@@ -196,6 +197,66 @@ static void run_cell(Cell *cell, const Network *n, bool reverse, Value **y) {
     }
 }
 
+/* ---- steps that only a run knows ---- */
+
+static int function_of(OpCode op) {
+    return op == SN_OP_SIGMOID ? SN_RECURRENT_SIGMOID
+           : op == SN_OP_TANH  ? SN_RECURRENT_TANH
+                               : SN_RECURRENT_RELU;
+}
+
+/* [T + 1, B, parts·H]: the first state and that after each step. */
+static Value *walk_steps(Cell *cell, const Network *n, int direction, bool reverse) {
+    Call *c = cell->c;
+    Value *peep = n->kind == LONG_SHORT ? of_direction(c, sn_call_input(c, 7), direction) : NULL;
+    Value *state = cell->s ? joined(c, 1, 2, (Value *[]){cell->h, cell->s}) : cell->h;
+    if (sn_call_failed(c)) return NULL;
+    AttrRecurrent attr = {.kind = n->kind,
+                          .gate = function_of(cell->gate),
+                          .candidate = function_of(cell->candidate),
+                          .output = function_of(cell->output),
+                          .reverse = reverse,
+                          .late_reset = cell->late_reset};
+    DType wide = wide_type(n->x->type.dtype);
+    Value *operand[SN_RECURRENT_OPERANDS] = {cell->input, cell->recurrent, state, cell->bias, peep};
+    for (int k = 0; k < SN_RECURRENT_LENGTH; k++)
+        if (operand[k]) operand[k] = as_type(c, operand[k], wide);
+    if (n->lengths) operand[SN_RECURRENT_LENGTH] = reshaped(c, n->lengths, 1, n->lengths->type.dim);
+    if (sn_call_failed(c)) return NULL;
+    int count = SN_RECURRENT_OPERANDS;
+    while (!operand[count - 1]) count--;
+    return sn_build(c->builder, SN_OP_RECURRENT, &attr, count, operand);
+}
+
+/* Part k of states [T', B, parts·H], in the type of the network. */
+static Value *part_of(const Cell *cell, const Network *n, Value *states, int k) {
+    return as_type(cell->c, gate_of(cell, states, k), n->x->type.dtype);
+}
+
+/* Leaves the last states in the cell; gives [T, B, H], 0 beyond a sequence's length. */
+static Value *walk_cell(Cell *cell, const Network *n, int direction, bool reverse) {
+    Call *c = cell->c;
+    Value *states = walk_steps(cell, n, direction, reverse);
+    if (sn_call_failed(c)) return NULL;
+    Dim steps = n->x->type.dim[0], none = sn_dim(c->dims, 0), one = sn_dim(c->dims, 1);
+    Value *last = sliced(c, states, 0, reverse ? none : steps, one);
+    Value *all = part_of(cell, n, sliced(c, states, 0, reverse ? none : one, steps), 0);
+    if (sn_call_failed(c)) return NULL;
+    last = reshaped(c, last, 2, last->type.dim + 1);
+    cell->h = part_of(cell, n, last, 0);
+    if (cell->s) cell->s = part_of(cell, n, last, 1);
+    if (!n->lengths) return all;
+    Value *live = op2(c, SN_OP_LESS, count_up(c, SN_I64, steps, 2), n->lengths);
+    return choose(c, live, all, sn_call_scalar(c, n->x->type.dtype, 0));
+}
+
+/* Leaves the last states in the cell; gives [T, B, H] of all steps. */
+static Value *write_cell(Cell *cell, const Network *n, bool reverse) {
+    Value **y = SN_ARRAY(cell->c->import->scratch, Value *, n->steps);
+    run_cell(cell, n, reverse, y);
+    return joined(cell->c, 0, (int)n->steps, y);
+}
+
 /* The directions' values [B, H] side by side, [D, B, H], or [B, D, H]. */
 static Value *final_state(Call *c, const Network *n, Value *const *state) {
     Value *part[2];
@@ -209,10 +270,11 @@ Value *sn_import_recurrent(Call *c) {
     if (!read_network(c, &n)) return NULL;
     for (int d = 0; d < n.directions; d++) {
         Cell cell = start_cell(c, &n, d);
-        Value **y = SN_ARRAY(c->import->scratch, Value *, n.steps);
-        run_cell(&cell, &n, n.reverse || d == 1, y);
+        if (sn_call_failed(c)) return NULL;
+        bool reverse = n.reverse || d == 1;
+        Value *y = n.steps ? write_cell(&cell, &n, reverse) : walk_cell(&cell, &n, d, reverse);
         h[d] = cell.h, s[d] = cell.s;
-        all[d] = sn_call_unsqueeze(c, joined(c, 0, (int)n.steps, y), 1, 1);
+        all[d] = sn_call_unsqueeze(c, y, 1, 1);
     }
     Value *result = joined(c, 1, n.directions, all); /* [T, D, B, H] */
     if (n.batch_first) result = transposed(c, result, (int[]){2, 0, 1, 3});

@@ -1,4 +1,5 @@
 #include "attr.h"
+#include "recurrent.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -46,6 +47,12 @@ INFO(scatter, AttrScatter);
 
 static const Field top_field[] = {FIELD(AttrTop, columns, DIM), OPTION(AttrTop, largest, BOOL)};
 INFO(top, AttrTop);
+
+static const Field recurrent_field[] = {
+    FIELD(AttrRecurrent, kind, INT),      FIELD(AttrRecurrent, gate, INT),
+    FIELD(AttrRecurrent, candidate, INT), FIELD(AttrRecurrent, output, INT),
+    OPTION(AttrRecurrent, reverse, BOOL), OPTION(AttrRecurrent, late_reset, BOOL)};
+INFO(recurrent, AttrRecurrent);
 
 static const Field pad_field[] = {LIST(AttrPad, before, DIMS, rank), LIST(AttrPad, after, DIMS, rank),
                                   FIELD(AttrPad, value, FLOAT)};
@@ -108,7 +115,7 @@ const char *sn_cluster_kind_name(ClusterKind kind) {
         [SN_CLUSTER_MAP] = "map",           [SN_CLUSTER_REDUCE] = "reduce",
         [SN_CLUSTER_CONTRACT] = "contract", [SN_CLUSTER_ATTENTION] = "attention",
         [SN_CLUSTER_SCAN] = "scan",         [SN_CLUSTER_PACK] = "pack",
-        [SN_CLUSTER_SCATTER] = "scatter",
+        [SN_CLUSTER_SCATTER] = "scatter",   [SN_CLUSTER_RECURRENT] = "recurrent",
     };
     return name[kind];
 }

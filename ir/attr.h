@@ -223,6 +223,7 @@ typedef enum ClusterKind {
     SN_CLUSTER_SCAN,      /* one cumsum with maps around */
     SN_CLUSTER_PACK,      /* one pack: views and maps before it */
     SN_CLUSTER_SCATTER,   /* one scatter_add, places, top or sift: views and maps on its operands */
+    SN_CLUSTER_RECURRENT, /* one recurrent: views and maps on its operands */
     SN_CLUSTER_KIND_COUNT
 } ClusterKind;
 
@@ -265,10 +266,10 @@ typedef struct AttrInfo {
 
 /* One per struct above, named by the attribute column of ops.def: sn_attr_none, sn_attr_view … (attr.c). */
 extern const AttrInfo sn_attr_none, sn_attr_constant, sn_attr_dims, sn_attr_iota, sn_attr_cast, sn_attr_view,
-    sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_scatter, sn_attr_top, sn_attr_pad, sn_attr_scan,
-    sn_attr_reduce, sn_attr_norm, sn_attr_cross_entropy, sn_attr_gelu, sn_attr_alpha, sn_attr_trilu,
-    sn_attr_rotary, sn_attr_attention, sn_attr_random, sn_attr_dropout, sn_attr_contract, sn_attr_pack,
-    sn_attr_cluster;
+    sn_attr_axis, sn_attr_append, sn_attr_gather_nd, sn_attr_scatter, sn_attr_top, sn_attr_recurrent,
+    sn_attr_pad, sn_attr_scan, sn_attr_reduce, sn_attr_norm, sn_attr_cross_entropy, sn_attr_gelu,
+    sn_attr_alpha, sn_attr_trilu, sn_attr_rotary, sn_attr_attention, sn_attr_random, sn_attr_dropout,
+    sn_attr_contract, sn_attr_pack, sn_attr_cluster;
 
 bool sn_attr_equal(const AttrInfo *info, const void *a, const void *b);
 

@@ -29,7 +29,7 @@ static const OpClass anchor_class[SN_CLUSTER_KIND_COUNT] = {
     [SN_CLUSTER_MAP] = SN_CLASS_NONE,          [SN_CLUSTER_REDUCE] = SN_CLASS_REDUCE,
     [SN_CLUSTER_CONTRACT] = SN_CLASS_CONTRACT, [SN_CLUSTER_ATTENTION] = SN_CLASS_ATTENTION,
     [SN_CLUSTER_SCAN] = SN_CLASS_SCAN,         [SN_CLUSTER_PACK] = SN_CLASS_NONE,
-    [SN_CLUSTER_SCATTER] = SN_CLASS_NONE,
+    [SN_CLUSTER_SCATTER] = SN_CLASS_NONE,      [SN_CLUSTER_RECURRENT] = SN_CLASS_NONE,
 };
 
 static const char *find_anchor(const Node *cluster, const Node **anchor) {

@@ -24,6 +24,7 @@ typedef enum OpClass {
     SN_CLASS_SCAN,
     SN_CLASS_PACK,
     SN_CLASS_SCATTER,
+    SN_CLASS_RECURRENT,
 } OpClass;
 
 struct Node;

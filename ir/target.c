@@ -103,6 +103,7 @@ const AnchorAccepts *sn_target_accepts(const Target *target, ClusterKind kind) {
         [SN_CLUSTER_SCAN] = {true, true, true, true, false},
         [SN_CLUSTER_PACK] = {.prologue_views = true, .prologue_pointwise = true},
         [SN_CLUSTER_SCATTER] = {.prologue_views = true, .prologue_pointwise = true},
+        [SN_CLUSTER_RECURRENT] = {.prologue_views = true},
     };
     (void)target;
     return &table[kind];

@@ -210,7 +210,7 @@ static void check_anchor(Verify *v, const Node *cluster) {
         [SN_CLUSTER_MAP] = SN_CLASS_NONE,          [SN_CLUSTER_REDUCE] = SN_CLASS_REDUCE,
         [SN_CLUSTER_CONTRACT] = SN_CLASS_CONTRACT, [SN_CLUSTER_ATTENTION] = SN_CLASS_ATTENTION,
         [SN_CLUSTER_SCAN] = SN_CLASS_SCAN,         [SN_CLUSTER_PACK] = SN_CLASS_PACK,
-        [SN_CLUSTER_SCATTER] = SN_CLASS_SCATTER,
+        [SN_CLUSTER_SCATTER] = SN_CLASS_SCATTER,   [SN_CLUSTER_RECURRENT] = SN_CLASS_RECURRENT,
     };
     ClusterKind kind = ((const AttrCluster *)cluster->attr)->kind;
     int own = 0, foreign = 0;

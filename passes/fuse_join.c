@@ -7,6 +7,7 @@
  * both orders, as strided tensors alias in eager frameworks.
  */
 #include "fuse_internal.h"
+#include "recurrent.h"
 #include "view.h"
 
 enum { MAX_PART_NODES = 64, MAX_RECOMPUTED_NODES = 8, MAX_INDEX_DEPTH = 24 };
@@ -353,10 +354,17 @@ static bool is_strided(Fusion *fusion, Value *value) {
     return sn_view_strided(fusion->graph->dims, &map, source->type.dim, &offset, stride);
 }
 
+/* Every step reads a recurrent network's weights, along their rows. */
+static void own_weight(Fusion *fusion, const Node *node) {
+    Node *producer = node->input[SN_RECURRENT_WEIGHT]->producer;
+    if (producer && producer->op == SN_OP_VIEW) fusion->owned[producer->id] = true;
+}
+
 /* An anchor streams its operands with strides; a view that has none is stored first, by its producer if it
  * can. */
 static void own_anchor_operands(Fusion *fusion, const Node *node) {
     OpClass class = sn_op(node->op)->class;
+    if (node->op == SN_OP_RECURRENT) own_weight(fusion, node);
     if (class != SN_CLASS_CONTRACT && class != SN_CLASS_ATTENTION) return;
     int operands = class == SN_CLASS_CONTRACT ? 2 : node->op == SN_OP_ATTENTION ? 3 : 4;
     for (int k = 0; k < operands; k++) {

@@ -34,6 +34,7 @@ static const ClusterKind kind_of_class[] = {
     [SN_CLASS_SCAN] = SN_CLUSTER_SCAN,
     [SN_CLASS_PACK] = SN_CLUSTER_PACK,
     [SN_CLASS_SCATTER] = SN_CLUSTER_SCATTER,
+    [SN_CLASS_RECURRENT] = SN_CLUSTER_RECURRENT,
 };
 
 static void take_kind(Part *part, const Node *node) {

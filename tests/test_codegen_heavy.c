@@ -1,5 +1,6 @@
 /* Generated C against the interpreter: contractions, packing, attention. */
 #include "codegen_fixture.h"
+#include "recurrent.h"
 
 /* B, T, small and odd. */
 static const int64_t sizes[] = {1, 1, 2, 3, 3, 17, 1, 100};
@@ -522,6 +523,37 @@ static void orders(void **state) {
     check(c, SIZES, sizes);
 }
 
+/* Recurrent networks over run-time steps: every kind, both directions and both types of numbers. */
+static void recurrences(void **state) {
+    (void)state;
+    static const int64_t shapes[] = {1, 1, 2, 3, 9, 17, 5, 0};
+    for (int kind = 0; kind < SN_RECURRENT_KINDS; kind++) {
+        for (int form = 0; form < 3; form++) {
+            Case *c = begin_case(SN_CLUSTER_RECURRENT);
+            bool peeps = kind == SN_RECURRENT_LONG_SHORT && form != 1;
+            const char *gates = kind == 0 ? "21" : kind == 1 ? "63" : "84";
+            DType dtype = form == 1 ? SN_F64 : SN_F32;
+            Value *x = param(c, dtype, sn_arena_printf(c->arena, "B, T, %s", gates));
+            Value *weight = param(c, dtype, sn_arena_printf(c->arena, "21, %s", gates));
+            Value *operand[SN_RECURRENT_OPERANDS] = {
+                transpose(c, x, (int[]){1, 0, 2}), two(c, SN_OP_MUL, weight, number(c, 0.25, weight)),
+                param(c, dtype, kind == 2 ? "B, 42" : "B, 21"), form ? param(c, dtype, gates) : NULL,
+                peeps ? param(c, dtype, "63") : NULL};
+            if (form < 2) operand[SN_RECURRENT_LENGTH] = param(c, SN_I64, "B");
+            AttrRecurrent attr = {.kind = kind,
+                                  .gate = SN_RECURRENT_SIGMOID,
+                                  .candidate = SN_RECURRENT_TANH,
+                                  .output = form ? SN_RECURRENT_TANH : SN_RECURRENT_RELU,
+                                  .reverse = form == 1,
+                                  .late_reset = form == 2};
+            int count = form == 2 ? SN_RECURRENT_LENGTH : SN_RECURRENT_OPERANDS;
+            result(c, sn_build(&c->b, SN_OP_RECURRENT, &attr, count, operand));
+            c->low = 0, c->high = 9;
+            check(c, 4, shapes);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear),
@@ -539,6 +571,7 @@ int main(void) {
         cmocka_unit_test(prologue),
         cmocka_unit_test(scatters),
         cmocka_unit_test(orders),
+        cmocka_unit_test(recurrences),
         cmocka_unit_test(self_attention),
         cmocka_unit_test(statistics),
         cmocka_unit_test(cached_attention),

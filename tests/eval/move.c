@@ -1,5 +1,6 @@
 /* The interpreter: sources, movements and scatters. */
 #include "eval_fixture.h"
+#include "recurrent.h"
 
 static void sources(void **state) {
     Arena *arena = *state;
@@ -140,6 +141,38 @@ static void sifts(void **state) {
     expect(arena, SN_OP_SIFT, NULL, B("4", 1, 0, 1, 1), hits, I("4", 3, 4, 3, 0), NULL);
 }
 
+static void expect_recurrence(Arena *arena, AttrRecurrent attr, const Array *want, int count,
+                              const Array *const *input) {
+    Call call = call_of(arena, count, input);
+    Array *got;
+    assert_ok(finish(&call, sn_build(&call.builder, SN_OP_RECURRENT, &attr, count, call.value), false, &got));
+    assert_same(got, want, "recurrent");
+    evaluated[SN_OP_RECURRENT] = true;
+}
+
+/* Two sequences, of which the second one ends after its first step, forwards and backwards; by hand. */
+static void recurrences(void **state) {
+    Arena *arena = *state;
+    const Array *input[6] = {
+        F("2 2 1", 1, 2, 3, 4), F("1 1", 2), F("2 1", 0.5, -1), F("1", 10), NULL, I("2", 2, 1)};
+    AttrRecurrent attr = {.kind = SN_RECURRENT_SIMPLE, .candidate = SN_RECURRENT_RELU};
+    expect_recurrence(arena, attr, F("3 2 1", 0.5, -1, 12, 10, 37, 10), 6, input);
+    attr.reverse = true;
+    expect_recurrence(arena, attr, F("3 2 1", 39, 10, 14, -1, 0.5, -1), 6, input);
+    /* With relu for all: z = 1, r = 2, and then c = 3 + r·(h·4 + 1) or 3 + (r·h)·4 + 1. */
+    const Array *gated[4] = {F("1 1 3", 1, 2, 3), F("1 3", 0, 0, 4), F("1 1", 5), F("3", -0.5, 0, 1)};
+    attr = (AttrRecurrent){SN_RECURRENT_GATED, SN_RECURRENT_RELU, SN_RECURRENT_RELU, 0, false, true};
+    expect_recurrence(arena, attr, F("2 1 1", 5, 25), 4, gated);
+    attr.late_reset = false;
+    expect_recurrence(arena, attr, F("2 1 1", 5, 24.5), 4, gated);
+    /* i = 1 + 2·3, f = 2 + 4·3, s' = 14·3 + 7·5, o = 3 + 3·77. */
+    const Array *cell[5] = {F("1 1 4", 1, 3, 2, 5), F("1 4", 0, 0, 0, 0), F("1 2", 9, 3), NULL,
+                            F("3", 2, 3, 4)};
+    attr = (AttrRecurrent){
+        SN_RECURRENT_LONG_SHORT, SN_RECURRENT_RELU, SN_RECURRENT_RELU, SN_RECURRENT_RELU, false, false};
+    expect_recurrence(arena, attr, F("2 1 2", 9, 3, 18018, 77), 5, cell);
+}
+
 static void pads(void **state) {
     Arena *arena = *state;
     const Array *x = I("2 2", 1, 2, 3, 4);
@@ -177,12 +210,13 @@ static void triangles(void **state) {
 
 int test_move(void) {
     const struct CMUnitTest tests[] = {
-        TEST(sources),  TEST(dims_follow_the_inputs),
-        TEST(views),    TEST(concatenations),
-        TEST(appends),  TEST(gathers),
-        TEST(scatters), TEST(places),
-        TEST(orders),   TEST(sifts),
-        TEST(pads),     TEST(triangles),
+        TEST(sources),     TEST(dims_follow_the_inputs),
+        TEST(views),       TEST(concatenations),
+        TEST(appends),     TEST(gathers),
+        TEST(scatters),    TEST(places),
+        TEST(orders),      TEST(sifts),
+        TEST(pads),        TEST(triangles),
+        TEST(recurrences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

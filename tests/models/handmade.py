@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a GPT-2 block, a Llama block and a layer of experts node by node, at opset 17 (norms and activations decomposed, or
+"""Writes a GPT-2 block, a Llama block, a layer of experts and recurrent networks node by node, at opset 17 (norms and activations decomposed, or
 LayerNormalization), 20 (Gelu), 23 (RMSNormalization, RotaryEmbedding, Attention) and 24 (Swish), with symbolic dims.
 
 The forms of one block share weights and inputs, so their outputs must agree with each other; that is checked, and
@@ -235,6 +235,36 @@ def moe_block(opset):
     return b.finish(f"moe_block_{opset}", [float_input("x")], "y")
 
 
+# ---- recurrent networks, whose number of steps no dim tells ----------------------------------------------------------
+
+HIDDEN = D_MODEL
+
+
+def recurrent(opset):
+    """An LSTM of two directions with lengths and peepholes, GRUs of both kinds and an RNN, one on the other."""
+    b = Builder(opset)
+
+    def network(kind, gates, directions, x, width, lengths="", *more, **attributes):
+        weights = [b.weight(f"{kind}_w_{len(b.nodes)}", (directions, gates * HIDDEN, width), spread=0.3),
+                   b.weight(f"{kind}_r_{len(b.nodes)}", (directions, gates * HIDDEN, HIDDEN), spread=0.3),
+                   b.weight(f"{kind}_b_{len(b.nodes)}", (directions, 2 * gates * HIDDEN), spread=0.3)]
+        states = b.op(kind, x, *weights, lengths, *more, outputs=3 if kind == "LSTM" else 2, hidden_size=HIDDEN,
+                      **attributes)
+        flat = b.op("Transpose", states[0], perm=[0, 2, 1, 3])
+        return b.op("Reshape", flat, b.ints(0, 0, directions * HIDDEN)), states[-1]
+
+    x = b.op("Transpose", "x", perm=[1, 0, 2])
+    lengths = b.op("Cast", b.op("ReduceSum", "attention_mask", b.ints(1), keepdims=0), to=TensorProto.INT32)
+    peep = b.weight("peep", (2, 3 * HIDDEN), spread=0.3)
+    x, cell = network("LSTM", 4, 2, x, D_MODEL, lengths, "", "", peep, direction="bidirectional")
+    first = b.op("Slice", cell, b.ints(0), b.ints(1), b.ints(0))
+    x, last = network("GRU", 3, 1, x, 2 * HIDDEN, "", first, linear_before_reset=1)
+    x, _ = network("GRU", 3, 1, x, HIDDEN, lengths, last, direction="reverse")
+    x, last = network("RNN", 1, 1, b.op("Add", x, last), HIDDEN, "", activations=["Relu"])
+    b.op("Transpose", b.op("Add", x, last), perm=[1, 0, 2])
+    return b.finish(f"recurrent_{opset}", [float_input("x"), int_input("attention_mask")], "y")
+
+
 OPERATOR, DECOMPOSED = "operator", "decomposed"
 MODELS = {
     "gpt2_block_op17_decomposed": lambda: gpt2_block(17, DECOMPOSED, DECOMPOSED, DECOMPOSED),
@@ -246,6 +276,7 @@ MODELS = {
     "llama_block_op23": lambda: llama_block(23, OPERATOR, OPERATOR, DECOMPOSED, OPERATOR),
     "llama_block_op24": lambda: llama_block(24, OPERATOR, OPERATOR, OPERATOR, OPERATOR),
     "moe_block_op17": lambda: moe_block(17),
+    "recurrent_op17": lambda: recurrent(17),
 }
 
 
