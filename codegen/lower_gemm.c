@@ -15,6 +15,10 @@ enum {
     PAIR = 2,            /* bf16 of a word: of SN_TILE_B 6 */
     MATRIX_ROWS = 32,    /* SN_GEMM_ROWS with matrix tiles */
     MATRIX_COLUMNS = 16, /* of a matrix tile; panels have at most three of them */
+    SPLIT_PERCENT = 800, /* matrix_percent, at least: a product is six of tiles, gemm_split.h */
+    SPLIT_ROWS = 64,     /* of A, at least: what the split of B costs is shared by a block's rows */
+    SPLIT_COLUMNS = 256, /* N, at least: what the split of A costs is shared by them */
+    SPLIT_DEPTH = 256,   /* K, at least: the sums of a piece go to memory */
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
@@ -190,6 +194,31 @@ static void choose_block(Gemm *gemm) {
     gemm->piece = l2 >= 1 << 20 ? (whole ? 1024 : 768) : l2 >= 512 << 10 ? 384 : 256;
 }
 
+/* Whether many rows of f32 are multiplied by matrix tiles, as six products of parts of 16 bits: tiles then have to be quicker
+ * than multiply-adds by more than what splitting the operands takes. */
+static bool may_split(const Gemm *gemm, bool across) {
+    const Target *target = gemm->lower.kernel->target;
+    int64_t M, N, K;
+    if (gemm->mode != 1 || across || target->vector_bytes != 64 || target->matrix_percent < SPLIT_PERCENT)
+        return false;
+    if (sn_dim_is(gemm->M, &M) && M < SPLIT_ROWS) return false;
+    return sn_dim_is(gemm->K, &K) && K >= SPLIT_DEPTH && sn_dim_is(gemm->N, &N) && N >= SPLIT_COLUMNS;
+}
+
+/* The parts of a block of A, which are larger by half than it is, and those of two times 32 columns share the second-level cache.
+ * The other form has one block then in any case. */
+static void choose_split_block(Gemm *gemm) {
+    int rows = gemm->lower.kernel->target->l2_bytes >= 2 << 20 ? 256 : 128;
+    gemm->heights = rows / gemm->tile.rows;
+    gemm->piece = 512;
+}
+
+/* Whether the block, which may be a tuning file's, is one that gemm_split.h can have. */
+static bool can_split(const Gemm *gemm) {
+    int rows = gemm->heights * gemm->tile.rows;
+    return rows % 32 == 0 && (int64_t)rows * gemm->piece <= 256 * 768;
+}
+
 /* What a tuning file says about this product, or about what packs its weights. */
 static void take_tuned(Gemm *gemm, DType dtype) {
     GemmChoice choice;
@@ -202,7 +231,7 @@ static void take_tuned(Gemm *gemm, DType dtype) {
 
 /* An operand that every work item packs for itself is packed for many rows at a time; its panels are this
  * product's own, so they may be as narrow as the product is. */
-static void choose_tile(Gemm *gemm) {
+static void choose_tile(Gemm *gemm, bool across) {
     const Target *target = gemm->lower.kernel->target;
     int64_t columns = 0;
     (void)sn_dim_is(gemm->N, &columns);
@@ -210,10 +239,13 @@ static void choose_tile(Gemm *gemm) {
         gemm->mode ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
     if (gemm->mode) {
         choose_block(gemm);
+        bool split = may_split(gemm, across);
+        if (split) choose_split_block(gemm);
         if (gemm->mode != WORDS && !(gemm->attr && gemm->attr->halves))
             take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
         if (gemm->attr && gemm->attr->block) gemm->piece = WIDENED;
         gemm->rows = gemm->matrix ? MATRIX_ROWS : gemm->tile.rows;
+        gemm->split = split && can_split(gemm);
         return;
     }
     gemm->rows = gemm->tile.rows;
@@ -242,7 +274,7 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
     bool ahead = read_address(gemm);
-    choose_tile(gemm);
+    choose_tile(gemm, a_across);
     const Value *factors = gemm->attr->block ? gemm->node->input[2] : NULL;
     if (gemm->mode && (!read_panels(gemm, gemm->node->input[1], "sn_gemm_panels") ||
                        (factors && !read_panels(gemm, factors, "sn_gemm_factors"))))
@@ -269,10 +301,10 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "%d\n#define %s %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %lld\n",
+        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_SPLIT %d\n",
         tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
         gemm->attr->halves ? 4 : 8, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead, (long long)stride);
+        gemm->heights, a_across, b_across, ahead, (long long)stride, gemm->split ? SPLIT_ROWS : 0);
     int files = 0;
     if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
     gemm->use->file[files++] = "gemm.h";
@@ -282,11 +314,15 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     gemm->use->file[files++] = gemm->matrix ? "gemm_matrix.h"
                                : gemm->mode ? "gemm_packed.h"
                                             : "gemm_unpacked.h";
-    gemm->use->needs = gemm->matrix ? "amx-tile amx-bf16" : NULL;
-    gemm->use->driver = sn_arena_printf(kernel->arena, "sn_gemm_run(context, %s, %s, %s, begin, end);",
-                                        sn_template_number(kernel, gemm->use, gemm->M),
-                                        sn_template_number(kernel, gemm->use, gemm->N),
-                                        sn_template_number(kernel, gemm->use, gemm->K));
+    if (gemm->split) {
+        gemm->use->file[files++] = "matrix.h";
+        gemm->use->file[files++] = "gemm_split.h";
+    }
+    gemm->use->needs = gemm->matrix || gemm->split ? "amx-tile amx-bf16" : NULL;
+    gemm->use->driver = sn_arena_printf(
+        kernel->arena, "%s(context, %s, %s, %s, begin, end);",
+        gemm->split ? "sn_gemm_split_run" : "sn_gemm_run", sn_template_number(kernel, gemm->use, gemm->M),
+        sn_template_number(kernel, gemm->use, gemm->N), sn_template_number(kernel, gemm->use, gemm->K));
     gemm->use->items = gemm_items(gemm);
     gemm->use->together = gemm_together(gemm, !stride);
     kernel->use = gemm->use;
@@ -365,7 +401,7 @@ static Status lower_pack(Gemm *gemm) {
     KernelIr *kernel = gemm->lower.kernel;
     const Value *value = gemm->node->input[0];
     Matrix matrix;
-    choose_tile(gemm);
+    choose_tile(gemm, true);
     bool along_k = sn_gemm_runs_across(gemm, value, sn_gemm_axes(gemm, gemm->K, gemm->N));
     if (find_matrix(gemm, value, along_k, &matrix))
         read_matrix(gemm, &matrix, along_k);

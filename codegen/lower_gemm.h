@@ -26,6 +26,7 @@ typedef struct Gemm {
     int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
     int piece;           /* SN_GEMM_KC */
     int64_t stride;      /* SN_GEMM_A_STRIDE */
+    bool split;          /* many rows are multiplied by matrix tiles, gemm_split.h */
 } Gemm;
 
 /* f32, f16 and bf16: what templates take, and accumulate in f32. */

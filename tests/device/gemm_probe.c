@@ -25,6 +25,11 @@
 #include "gemm_panel.h"
 
 #include "gemm_packed.h" /* behind what it needs */
+#if SN_GEMM_SPLIT
+#include "matrix.h"
+
+#include "gemm_split.h" /* likewise */
+#endif
 #endif
 
 struct SnContext {
@@ -91,7 +96,11 @@ SN_INLINE void sn_epilogue_s(const SnContext *x, float sum, int64_t batch, int64
 int multiply(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end);
 int multiply(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {
     SnContext x = {buffers[0], buffers[1], buffers[2], buffers[3], symbols};
+#if SN_GEMM_SPLIT
+    sn_gemm_split_run(&x, symbols[0], symbols[1], symbols[2], begin, end);
+#else
     sn_gemm_run(&x, symbols[0], symbols[1], symbols[2], begin, end);
+#endif
     return 0;
 }
 int64_t items(int64_t M, int64_t N, int64_t batch);
