@@ -20,7 +20,8 @@ typedef struct Part {
     Type domain;         /* shape of the loop: the reduced value's full shape for REDUCE */
     const AttrReduce *reduce; /* REDUCE: the axes */
     int visit;                /* stamp of the last walk */
-    int late; /* the last place in the graph of a node of the part, or of a part that it depends on */
+    int copies; /* how often its kernel computes one of its values, each time at another place */
+    int late;   /* the last place in the graph of a node of the part, or of a part that it depends on */
     SN_VEC(struct Part *) reader; /* parts that read what it makes, when each node was placed */
 } Part;
 
@@ -79,6 +80,12 @@ bool sn_fusion_takes_prologue(const Part *part, const Node *node);
 
 /* They run at the same time, belong to one operator in the eager order, and make no kernel too large. */
 bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from);
+
+/* How often kernels that hold the nodes reader[0 .. count) would compute what `from` does: once for each place at which they read
+ * it, where each piece of a joined value is a place of its own. In a chain of values that are cut around what is put between them
+ * it is twice as often a link; no kernel computes anything more than SN_FUSION_COPIES times, each time is text for the compiler. */
+enum { SN_FUSION_COPIES = 8 };
+int sn_fusion_copies(Fusion *fusion, const Node *const *reader, int count, const Part *from);
 
 /* Finds a part for every node of the graph. */
 Fusion sn_fusion_form(Pass *pass, Graph *graph);

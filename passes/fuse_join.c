@@ -323,25 +323,47 @@ static bool goes_along(Fusion *fusion, const Part *part, const Part *from, const
            sn_view_is_identity(fusion->graph->dims, map, source->type.dim);
 }
 
+int sn_fusion_copies(Fusion *fusion, const Node *const *reader, int count, const Part *from) {
+    SN_VEC(IndexMap) place = {0};
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < reader[i]->input_count; k++) {
+            IndexMap map;
+            const Value *operand = reader[i]->input[k];
+            const Value *source = operand ? sn_fusion_look_through(fusion, reader[i]->input[k], &map) : NULL;
+            if (!source || !source->producer || sn_fusion_part(fusion, source->producer) != from) continue;
+            bool again = false;
+            for (int p = 0; p < place.count && !is_joined(reader[i]); p++)
+                again |= sn_view_equal(&place.at[p], &map);
+            if (!again) sn_push(fusion->pass->arena, &place, map);
+        }
+    return place.count * from->copies;
+}
+
+/* Whether `part` may compute what `from` makes for operand k of `node`. */
+static bool draws_in(Fusion *fusion, const Node *node, Part *part, Part *from, int k) {
+    Dims *dims = fusion->graph->dims;
+    IndexMap map;
+    const Value *source = sn_fusion_look_through(fusion, node->input[k], &map);
+    if (goes_along(fusion, part, from, source, &map)) return !sn_fusion_cycle(fusion, part, from);
+    bool repeats =
+        !sn_dim_le(dims, sn_type_count(dims, node->input[k]->type), sn_type_count(dims, source->type));
+    bool alone = used_only_by(fusion, source, node);
+    if (!alone || (repeats && !sn_fusion_is_cheap(from)) || sn_fusion_cycle(fusion, part, from)) return false;
+    return makes_for_one(fusion, from, node); /* its other results would be stored at another shape */
+}
+
 /* Draws in the map kernels that make a value for `node` alone, or along with it. */
 static void absorb_producers(Fusion *fusion, Node *node, Part *part) {
-    Dims *dims = fusion->graph->dims;
     for (int k = 0; k < node->input_count && sn_fusion_takes_prologue(part, node); k++) {
         IndexMap map;
         Value *source = node->input[k] ? sn_fusion_look_through(fusion, node->input[k], &map) : NULL;
         Part *from = source && source->producer ? sn_fusion_part(fusion, source->producer) : NULL;
         if (!from || from == part || from->kind != SN_CLUSTER_MAP || !sn_fusion_may_join(fusion, part, from))
             continue;
-        if (goes_along(fusion, part, from, source, &map)) {
-            if (!sn_fusion_cycle(fusion, part, from)) sn_fusion_join(fusion, part, from);
-            continue;
-        }
-        bool repeats =
-            !sn_dim_le(dims, sn_type_count(dims, node->input[k]->type), sn_type_count(dims, source->type));
-        bool alone = used_only_by(fusion, source, node);
-        if (!alone || (repeats && !sn_fusion_is_cheap(from)) || sn_fusion_cycle(fusion, part, from)) continue;
-        /* Its other results would be stored at another shape. */
-        if (makes_for_one(fusion, from, node)) sn_fusion_join(fusion, part, from);
+        int copies = sn_fusion_copies(fusion, (const Node *const[]){node}, 1, from);
+        if (copies > SN_FUSION_COPIES || !draws_in(fusion, node, part, from, k)) continue;
+        sn_fusion_join(fusion, part, from);
+        if (copies > part->copies) part->copies = copies;
     }
 }
 

@@ -148,10 +148,14 @@ static void merge_feeders(Fusion *fusion) {
         Part *from = fusion->part.at[j];
         if (from->into || from->kind != SN_CLUSTER_MAP) continue;
         Part *reader = only_reader(fusion, from);
-        if (!reader || !sn_fusion_may_join(fusion, reader, from) || sn_fusion_cycle(fusion, reader, from) ||
+        if (!reader || !sn_fusion_may_join(fusion, reader, from)) continue;
+        int copies = reader->copies *
+                     sn_fusion_copies(fusion, (const Node *const *)reader->node.at, reader->node.count, from);
+        if (copies > SN_FUSION_COPIES || sn_fusion_cycle(fusion, reader, from) ||
             !sn_pass_rewrite(fusion->pass))
             continue;
         sn_fusion_join(fusion, reader, from);
+        if (copies > reader->copies) reader->copies = copies;
     }
 }
 

@@ -51,7 +51,8 @@ Part *sn_fusion_new_part(Fusion *fusion, Node *node) {
                    .group = node->group,
                    .phase = node->phase,
                    .level = fusion->levels.node[node->id],
-                   .setup = node->setup};
+                   .setup = node->setup,
+                   .copies = 1};
     part->late = -1;
     part->kind = SN_CLUSTER_MAP;
     part->domain = node->output[0]->type;
@@ -109,6 +110,7 @@ void sn_fusion_join(Fusion *fusion, Part *part, Part *from) {
     for (int i = 0; i < from->node.count; i++) sn_push(fusion->pass->arena, &part->node, from->node.at[i]);
     for (int i = 0; i < from->reader.count; i++)
         sn_push(fusion->pass->arena, &part->reader, from->reader.at[i]);
+    if (from->copies > part->copies) part->copies = from->copies;
     from->into = part;
     part->late = late;
     for (int i = 0; i < part->reader.count; i++) be_late(fusion, part->reader.at[i], late);

@@ -7,7 +7,7 @@
  * structs begin with `size`, which the caller sets to sizeof the struct, so that a program built against an older header
  * keeps working; zero in any other field is its default.
  *
- * Kernels run on the thread that calls sn_compile and sn_context_run, and on the program's own: let it have 2 MB of
+ * Kernels run on the thread that calls sn_compile and sn_context_run, and on the program's own: let it have 3 MB of
  * stack.
  *
  *   sn_Model   --compile-->   sn_Program   --one per thread-->   sn_Context

@@ -19,7 +19,7 @@
  * shorter than anything a user would notice as load. */
 enum { SPIN_NANOSECONDS = 60000, SPINS_PER_CLOCK = 64 };
 
-enum { STACK_BYTES = 4 << 20 }; /* of a worker: no kernel takes more than about 2 MB */
+enum { STACK_BYTES = 4 << 20 }; /* of a worker: no kernel takes more than 2.5 MB */
 
 /* `state` of a pool: the region is open to be joined; its caller sleeps; how many workers are in it. */
 #define OPEN    0x80000000u
