@@ -23,11 +23,12 @@ static Onnx__GraphProto *doubling(Arena *arena, bool two) {
 }
 
 static Model *loop_model(Fixture *fixture, const char *inputs, bool two, bool kept) {
+    static const float zero; /* the file is written after the return */
     Model *model = model_new(fixture->arena, 13);
     add_input(model, "n", F32, "");
     add_integers(model, "most", 0, 1, (int64_t[]){5});
     set_raw(add_initializer(model, "four", F32, 2), four, 2 * sizeof *four);
-    set_raw(add_initializer(model, "zero", F32, 1), (float[]){0}, sizeof(float));
+    set_raw(add_initializer(model, "zero", F32, 1), &zero, sizeof zero);
     set_int(model, add_node(model, "Cast", "n", "number"), "to", I64);
     add_node(model, "Min", "number most", "limit");
     add_node(model, "Greater", "n zero", "go");
