@@ -221,6 +221,13 @@ void sn_emit_name(Arena *arena, const char *text, Kernel *out) {
     out->source = sn_text_string(&source);
 }
 
+Dim sn_emit_row_axis(const Nest *nest) {
+    int last = nest->parallel.count - 1 - (nest->vector == SN_VECTOR_PARALLEL);
+    bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count;
+    bool rows = nest->vector != SN_VECTOR_NONE && !nest->tile && !nest->strip && !columns && last >= 0;
+    return rows ? nest->parallel.at[last] : NULL;
+}
+
 void sn_emit_finish(KernelIr *kernel, Emit *emit, const char *text, Kernel *out) {
     sn_emit_name(kernel->arena, text, out);
     out->param_count = emit->param.count;

@@ -121,13 +121,6 @@ bool sn_emit_head(Emit *emit, const Store *store) {
  * while a row is worked on a second time. So the last loop over a row also touches what the rows after it
  * will load. */
 
-Dim sn_emit_row_axis(const Nest *nest) {
-    int last = nest->parallel.count - 1 - (nest->vector == SN_VECTOR_PARALLEL);
-    bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count;
-    bool rows = nest->vector != SN_VECTOR_NONE && !nest->tile && !nest->strip && !columns && last >= 0;
-    return rows ? nest->parallel.at[last] : NULL;
-}
-
 typedef struct Indices {
     const Nest *nest;
     int count;

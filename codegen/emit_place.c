@@ -1,45 +1,5 @@
-/* Which instructions are needed where, and writing them there. */
+/* Where instructions are written. */
 #include "emit.h"
-
-typedef struct Needed {
-    unsigned char *flag;
-    int step;
-} Needed;
-
-static bool needed_enters(void *user, const Instr *instr) {
-    const Needed *needed = user;
-    return instr->scratch < 0 || needed->step <= instr->kept;
-}
-
-static void needed_visit(void *user, Instr *instr) {
-    const Needed *needed = user;
-    needed->flag[instr->id] = 1;
-}
-
-static void add_needed(Emit *emit, int step, unsigned char *flag) {
-    const Step *now = &emit->nest->step.at[step];
-    unsigned char *seen = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
-    Needed needed = {flag, step};
-    for (int i = 0; i < now->acc.count; i++) {
-        sn_instr_walk(emit->nest, now->acc.at[i]->value, seen, needed_enters, needed_visit, &needed);
-        sn_instr_walk(emit->nest, now->acc.at[i]->result, seen, needed_enters, needed_visit, &needed);
-    }
-    for (int i = 0; i < now->store.count; i++)
-        sn_instr_walk(emit->nest, now->store.at[i].value, seen, needed_enters, needed_visit, &needed);
-}
-
-void sn_emit_need(Emit *emit, Instr *value, unsigned char *needed) {
-    unsigned char *seen = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
-    Needed all = {needed, 0};
-    sn_instr_walk(emit->nest, value, seen, needed_enters, needed_visit, &all);
-}
-
-unsigned char *sn_emit_needed(Emit *emit, int step) {
-    unsigned char *flag = SN_ARRAY(emit->arena, unsigned char, emit->nest->instr.count);
-    for (int i = 0; i < emit->nest->step.count; i++)
-        if (step < 0 || step == i) add_needed(emit, i, flag);
-    return flag;
-}
 
 static Place place_of(const Emit *emit, const Instr *instr) {
     if (instr->reduced) return SN_PLACE_LOOP;

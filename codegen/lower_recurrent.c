@@ -12,7 +12,7 @@ static const struct {
     const char *name, *cuda;
     int count;
     const char *argument[3];
-} operands[SN_RECURRENT_OPERANDS] = {
+} holes[SN_RECURRENT_OPERANDS] = {
     [SN_RECURRENT_X] = {"sn_recurrent_x", "x", 3, {"t", "b", "c"}},
     [SN_RECURRENT_WEIGHT] = {"sn_recurrent_weight", "weight", 2, {"k", "c"}},
     [SN_RECURRENT_STATE] = {"sn_recurrent_state", "state", 2, {"b", "c"}},
@@ -34,12 +34,12 @@ static void stand(void *user, const HoleAxes *axes, Dim *to) {
 static void read_operand(Lower *lower, TemplateUse *use, const Node *node, int operand, bool cuda,
                          bool lanes) {
     const Value *x = node->input[operand];
-    HoleSpec spec = {.name = cuda ? operands[operand].cuda : operands[operand].name,
-                     .count = operands[operand].count,
-                     .lane = operands[operand].count - 1};
+    HoleSpec spec = {.name = cuda ? holes[operand].cuda : holes[operand].name,
+                     .count = holes[operand].count,
+                     .lane = holes[operand].count - 1};
     Dim from[3];
     for (int i = 0; i < spec.count; i++) {
-        spec.argument[i] = operands[operand].argument[i];
+        spec.argument[i] = holes[operand].argument[i];
         spec.extent[i] = x->type.dim[i];
         from[i] = sn_dim_axis(lower->dims, i, spec.extent[i]);
     }
