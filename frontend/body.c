@@ -276,6 +276,7 @@ static Status import_node(Import *import, const Onnx__NodeProto *node) {
 
 Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node) {
     TRY(sn_scope_results(import, count, node));
-    for (size_t i = 0; i < count; i++) TRY(import_node(import, node[i]));
+    Onnx__NodeProto *const *order = sn_import_order(import->scratch, (int)count, node);
+    for (size_t i = 0; i < count; i++) TRY(import_node(import, order[i]));
     return NULL;
 }

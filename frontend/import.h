@@ -34,7 +34,7 @@ typedef struct Binding {
     Value *value;
     const Onnx__TensorProto *initializer;  /* made a constant at its first use */
     const Onnx__SparseTensorProto *sparse; /* of a sparse one; then `initializer` is its values */
-    bool defined;                          /* else a node further down will */
+    bool defined;                          /* else a node that has not been imported will */
     bool unknown;                          /* made by a node that is not supported */
     bool absent;                           /* an input of a function that its caller left out */
     const Narrow *narrow; /* what the value's bytes hold, where that is narrower than a byte */
@@ -234,9 +234,12 @@ Map *sn_import_opsets(Import *import, size_t count, Onnx__OperatorSetIdProto *co
 /* ONNX's own operators may be written with the domain spelled out. */
 const char *sn_import_domain(const char *domain);
 
-/* ---- bodies (body.c) ---- */
+/* ---- bodies (node_order.c, body.c) ---- */
 
-/* The nodes of a list, in the scope that was entered. */
+/* The nodes such that each comes behind those that make what it and its bodies read, where that can be; in the file's
+ * order otherwise. Lies in `arena`, or is `nodes`. */
+Onnx__NodeProto *const *sn_import_order(Arena *arena, int count, Onnx__NodeProto *const *nodes);
+/* The nodes of a list, in the scope that was entered, each behind what it reads. */
 Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node);
 /* The nodes of a subgraph in a scope of its own, which sees the names around it; `count` inputs, none of them NULL; its
  * outputs go to `out`. */

@@ -47,7 +47,7 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out) {
     *out = NULL;
     if (!binding) return sn_fail(SN_INVALID, "%s is made by no node", sn_import_quoted(import, name));
     if (!binding->defined)
-        return sn_fail(SN_INVALID, "%s is made by a later node (nodes must be sorted)",
+        return sn_fail(SN_INVALID, "%s is made by a node that reads what comes of it",
                        sn_import_quoted(import, name));
     if (!binding->value && binding->initializer) {
         Tensor *tensor;

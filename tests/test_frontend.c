@@ -150,8 +150,8 @@ static void contradictions_are_named(void **state) {
     node->input[1] = "nowhere";
     refused(fixture, model, SN_INVALID, "model.onnx", "\"Add_0\"", "Add, opset 17", "\"nowhere\"", NULL);
     node->input[1] = "later";
-    add_node(model, "Relu", "x", "later");
-    refused(fixture, model, SN_INVALID, "\"Add_0\"", "\"later\"", "sorted", NULL);
+    add_node(model, "Relu", "y", "later"); /* of this node's own result */
+    refused(fixture, model, SN_INVALID, "\"Relu_1\"", "\"y\"", "reads what comes of it", NULL);
     node->input[1] = "w";
     model->node[1]->output[0] = "y";
     refused(fixture, model, SN_INVALID, "\"Relu_1\"", "twice", NULL);

@@ -40,6 +40,46 @@ static void overloads_are_told_apart(void **state) {
     refused(fixture, model, SN_UNSUPPORTED, "Twice", NULL);
 }
 
+/* ---- the order of nodes ---- */
+
+static Onnx__GraphProto *negated(Model *model, const char *name) {
+    Onnx__GraphProto *graph = SN_NEW(model->arena, Onnx__GraphProto);
+    onnx__graph_proto__init(graph);
+    graph->node = SN_ARRAY(model->arena, Onnx__NodeProto *, 1);
+    graph->node[graph->n_node++] = add_node(model, "Neg", name, "negated");
+    model->graph.n_node--; /* it was added to the graph */
+    graph->output = SN_ARRAY(model->arena, Onnx__ValueInfoProto *, 1);
+    graph->output[graph->n_output++] = value_info(model, "negated", F32, "1");
+    return graph;
+}
+
+/* y = -(|x| + |x|), whose nodes stand in the file behind those that read them; a branch reads, too. */
+static void nodes_need_no_order(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "1");
+    Onnx__NodeProto *chosen = add_node(model, "If", "known", "y");
+    add_attribute(model, chosen, "then_branch", GRAPH)->g = negated(model, "sum");
+    add_attribute(model, chosen, "else_branch", GRAPH)->g = negated(model, "x");
+    add_node(model, "Add", "size size", "sum");
+    add_node(model, "Abs", "x", "size");
+    const int64_t yes = 1;
+    add_integers(model, "yes", 0, 1, &yes);
+    set_int(model, add_node(model, "Cast", "yes", "known"), "to", BOOL);
+    add_output(model, "y");
+    assert_true(result_of(fixture, model, 1, (int64_t[]){1}, 3)->f[0] == -6);
+}
+
+static void nodes_that_read_one_another_are_refused(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "1");
+    add_node(model, "Add", "x back", "there");
+    add_node(model, "Neg", "there", "back");
+    add_output(model, "back");
+    refused(fixture, model, SN_INVALID, "\"there\" is made by a node that reads what comes of it", NULL);
+}
+
 /* ---- ranges ---- */
 
 /* y = range(0, cast(cast(limit)), 1), as i64 after a cast to `middle`. */
@@ -428,6 +468,8 @@ static void statistics_may_be_of_elements(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(overloads_are_told_apart),
+        TEST(nodes_need_no_order),
+        TEST(nodes_that_read_one_another_are_refused),
         TEST(range_bounds_are_what_casts_make_of_them),
         TEST(gemm_spreads_c_alone),
         TEST(einsum_drops_no_label),
