@@ -14,6 +14,7 @@ enum {
     WORD = 4,            /* bytes of a group: of SN_TILE_B 5 */
     PAIR = 2,            /* bf16 of a word: of SN_TILE_B 6 */
     MATRIX_ROWS = 32,    /* SN_GEMM_ROWS with matrix tiles */
+    BYTES_PERCENT = 200, /* matrix_byte_percent, at least */
     MATRIX_COLUMNS = 16, /* of a matrix tile; panels have at most three of them */
     SPLIT_PERCENT = 800, /* matrix_percent, at least: a product is six of tiles, gemm_split.h */
     SPLIT_ROWS = 64,     /* of A, at least: what the split of B costs is shared by a block's rows */
@@ -127,16 +128,21 @@ static int packed_mode(const Gemm *gemm) {
     return !even ? 0 : dtype == SN_BF16 ? 2 : 3;
 }
 
+/* Whether panels of that mode are as wide as gemm_matrix.h has them. */
+static bool may_tile(const Gemm *gemm, int mode) {
+    int64_t panel;
+    return gemm->mode == mode && sn_dim_is(gemm->node->input[1]->type.dim[gemm->rank], &panel) &&
+           panel % MATRIX_COLUMNS == 0 && panel <= 3 * MATRIX_COLUMNS;
+}
+
 /* SN_GEMM_B and the elements of a word. Dot products take both operands as bf16, which their values are. */
 static void choose_mode(Gemm *gemm) {
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     gemm->word = gemm->mode == WORDS ? WORD : 1;
-    int64_t panel;
-    bool tiles = gemm->mode == 2 && sn_dim_is(gemm->node->input[1]->type.dim[gemm->rank], &panel) &&
-                 panel % MATRIX_COLUMNS == 0 && panel <= 3 * MATRIX_COLUMNS;
-    gemm->matrix = tiles && sn_hole_matrix(&gemm->lower, gemm->node->input, 2);
-    bool pairs = gemm->matrix ||
-                 ((!gemm->mode || gemm->mode == 2) && sn_hole_pairs(&gemm->lower, gemm->node->input, 2));
+    bool pairs = may_tile(gemm, 2) && sn_hole_matrix(&gemm->lower, gemm->node->input, 2);
+    gemm->matrix =
+        pairs || (may_tile(gemm, WORDS) && gemm->lower.kernel->target->matrix_byte_percent >= BYTES_PERCENT);
+    pairs = pairs || ((!gemm->mode || gemm->mode == 2) && sn_hole_pairs(&gemm->lower, gemm->node->input, 2));
     if (pairs) gemm->word = PAIR;
     if (pairs && gemm->mode) gemm->mode = PAIRS;
     gemm->depth = sn_dim_ceildiv(gemm->lower.dims, gemm->K, sn_dim(gemm->lower.dims, gemm->word));
@@ -318,7 +324,9 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         gemm->use->file[files++] = "matrix.h";
         gemm->use->file[files++] = "gemm_split.h";
     }
-    gemm->use->needs = gemm->matrix || gemm->split ? "amx-tile amx-bf16" : NULL;
+    gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
+                       : gemm->word == WORD          ? "amx-tile amx-int8"
+                                                     : "amx-tile amx-bf16";
     gemm->use->driver = sn_arena_printf(
         kernel->arena, "%s(context, %s, %s, %s, begin, end);",
         gemm->split ? "sn_gemm_split_run" : "sn_gemm_run", sn_template_number(kernel, gemm->use, gemm->M),

@@ -179,7 +179,8 @@ static Value *scaled(const Product *p, Value *y, Value *columns) {
 static bool is_candidate(const Pass *pass, const Node *node, int64_t *K) {
     const Target *target = pass->target;
     if (node->op != SN_OP_CONTRACT || node->setup || ((const AttrContract *)node->attr)->packed) return false;
-    if (target->kind != SN_TARGET_CPU || target->panel <= 0 || target->byte_percent < WORTH_IT) return false;
+    if (target->kind != SN_TARGET_CPU || target->panel <= 0) return false;
+    if (target->byte_percent < WORTH_IT && target->matrix_byte_percent < WORTH_IT) return false;
     DType dtype = node->output[0]->type.dtype;
     Type b = node->input[1]->type;
     if ((dtype != SN_I32 && dtype != SN_F32) || sn_dim_equals(b.dim[b.rank - 1], 0)) return false;

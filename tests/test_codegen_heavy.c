@@ -1,5 +1,6 @@
 /* Generated C against the interpreter: contractions, packing, attention. */
 #include "codegen_fixture.h"
+#include "cpu/matrix.h"
 #include "recurrent.h"
 
 /* B, T, small and odd. */
@@ -155,11 +156,26 @@ static void packed(void **state) {
     }
 }
 
+/* How bytes are multiplied: by dot products or by matrix tiles; the processor's, where it has them, or what stands for these. */
+typedef enum ByteWay { DOTS, PLAIN_DOTS, TILES, PLAIN_TILES, BYTE_WAYS } ByteWay;
+
+static Kernel *generate_bytes(Case *c, ByteWay way) {
+    c->target.matrix_byte_percent = way >= TILES ? 800 : 0;
+    Kernel *kernel = generate(c);
+    assert_int_equal(way >= TILES, strstr(kernel->source, "#define SN_GEMM_MATRIX 1") != NULL);
+    if (way >= TILES) assert_string_equal(kernel->needs, "amx-tile amx-int8");
+    if (way == PLAIN_TILES || (way == TILES && sn_matrix_refusal()))
+        kernel->source = sn_arena_printf(c->arena, "#define SN_MATRIX 0\n%s", kernel->source);
+    if (way == PLAIN_DOTS)
+        kernel->source = sn_arena_printf(c->arena, "#define SN_TILE_DOT 0\n%s", kernel->source);
+    return kernel;
+}
+
 /* Bytes by bytes in groups of four rows: depths that fill no words, one of several pieces, and the largest products, which
- * sums of pairs in 16 bits do not hold. `plain`: without the processor's instruction. */
-static void check_bytes(int64_t depth, bool turned, bool extremes, bool plain) {
+ * sums of pairs in 16 bits do not hold. */
+static void check_bytes(int64_t depth, bool turned, bool extremes, ByteWay way) {
     static const int64_t few[] = {1, 1, 0, 9, 1, 2, 1, 3, 2, 2, 1, 5, 3, 2, 1, 7, 1, 8, 1, 9};
-    static const int64_t many[] = {7, 9, 4, 16, 13, 10};
+    static const int64_t many[] = {7, 9, 4, 16, 13, 10, 4, 67};
     Case *c = begin_case(SN_CLUSTER_CONTRACT);
     char text[96];
     param(c, SN_U8, "B, T"); /* names the symbols */
@@ -173,12 +189,11 @@ static void check_bytes(int64_t depth, bool turned, bool extremes, bool plain) {
     Value *y = apply(c, SN_OP_CONTRACT, &attr, x, param(c, SN_I8, text)), *bias = param(c, SN_I32, "70");
     result(c, reshape(c, two(c, SN_OP_ADD, y, spread(c, bias, y)), "B, T, 70"));
     c->low = -128, c->high = extremes ? -128 : 127;
-    Kernel *kernel = generate(c);
-    if (plain) kernel->source = sn_arena_printf(c->arena, "#define SN_TILE_DOT 0\n%s", kernel->source);
+    Kernel *kernel = generate_bytes(c, way);
     void *handle;
     KernelFunction *function = compile(kernel, &handle);
     for (int i = 0; i < 10 && depth < 1000; i++) check_with(c, kernel, function, few + 2 * i);
-    for (int i = 0; i < 3; i++) check_with(c, kernel, function, many + 2 * i);
+    for (int i = 0; i < 4; i++) check_with(c, kernel, function, many + 2 * i);
     dlclose(handle);
     sn_arena_free(c->arena);
 }
@@ -186,12 +201,13 @@ static void check_bytes(int64_t depth, bool turned, bool extremes, bool plain) {
 static void products_of_bytes(void **state) {
     (void)state;
     static const int64_t depths[] = {1, 4, 31, 130};
-    for (int i = 0; i < 4; i++) check_bytes(depths[i], false, false, false);
-    check_bytes(130, true, false, false);
-    check_bytes(130, false, true, false);
-    check_bytes(31, false, true, true);
-    check_bytes(4100, false, false, false);
-    check_bytes(4103, false, false, false);
+    for (ByteWay way = 0; way < BYTE_WAYS; way++) {
+        bool plain = way == PLAIN_DOTS || way == PLAIN_TILES;
+        for (int i = 0; i < 4 && !plain; i++) check_bytes(depths[i], false, false, way);
+        check_bytes(130, true, false, way);
+        check_bytes(plain ? 31 : 130, false, true, way);
+        for (int64_t depth = 4100; depth <= 4103 && !plain; depth += 3) check_bytes(depth, false, false, way);
+    }
 }
 
 /* Four bits a number, eight rows in a word, with factors of blocks of rows. */

@@ -1,6 +1,6 @@
-/* Contraction with a B of bf16 that lies packed in panels, by matrix tiles: after gemm.h, matrix.h and gemm_panel.h, in place of
- * gemm_packed.h, whose work items and rounds these are, with a height of 32 rows.
- *   SN_GEMM_MATRIX 1, SN_TILE_B 6, SN_TILE_NR 16, 32 or 48
+/* Contraction with a B of bf16 or of bytes that lies packed in panels, by matrix tiles: after gemm.h, matrix.h and gemm_panel.h, in
+ * place of gemm_packed.h, whose work items and rounds these are, with a height of 32 rows.
+ *   SN_GEMM_MATRIX 1, SN_TILE_B 5 or 6, SN_TILE_NR 16, 32 or 48
  *
  * Two tiles of rows by those of a panel are summed at once: of 48 columns six sums, which leaves one tile for each operand, so that
  * the rows' tiles are loaded twice in a step of K, the second time from the first-level cache. What bounds the product is how fast
@@ -12,8 +12,14 @@
 #ifndef SN_DEVICE_GEMM_MATRIX_H
 #define SN_DEVICE_GEMM_MATRIX_H
 
-#if SN_TILE_B != 6 || SN_TILE_NR % 16 || SN_TILE_NR > 48
-#error "matrix tiles multiply words of bf16, and panels of at most three tiles"
+#if SN_TILE_B < 5 || SN_TILE_NR % 16 || SN_TILE_NR > 48
+#error "matrix tiles multiply words, and panels of at most three tiles"
+#endif
+
+#if SN_TILE_B == 6
+#define SN_GEMM_ADD SN_MATRIX_PAIRS
+#else
+#define SN_GEMM_ADD SN_MATRIX_BYTES
 #endif
 
 #define SN_GEMM_PART  384               /* words of K, at most, between loading sums and storing them */
@@ -40,26 +46,26 @@ SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64
 }
 #else
 /* Elements of K that are not there are zero. */
-SN_INLINE uint16_t sn_gemm_copy_part(const SnGemm *g, int64_t batch, int64_t m, int64_t k) {
-    return k < g->depth ? sn_tile_half(sn_gemm_a_s(g->context, batch, m, k)) : 0;
+SN_INLINE SnTilePart sn_gemm_copy_part(const SnGemm *g, int64_t batch, int64_t m, int64_t k) {
+    return k < g->depth ? sn_tile_part(sn_gemm_a_s(g->context, batch, m, k)) : 0;
 }
 SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
                                 int32_t *out) {
     int64_t first = SN_GEMM_WORD * k, known = sn_least(g->depth - first, SN_GEMM_WORD * count);
     for (int64_t i = 0; i < sn_gemm_steps(count); i++) {
-        uint16_t *row = (uint16_t *)(out + i * SN_GEMM_ROWS * SN_GEMM_WORDS);
-        int64_t at = 2 * SN_GEMM_WORDS * i, l = 0;
+        SnTilePart *row = (SnTilePart *)(out + i * SN_GEMM_ROWS * SN_GEMM_WORDS);
+        int64_t at = SN_GEMM_WORD * SN_GEMM_WORDS * i, l = 0;
 #if !SN_GEMM_A_ALONG_M
-        for (; l < 2 * SN_GEMM_WORDS && at + l + SN_LANES <= known; l += SN_LANES)
-            sn_tile_store_halves(row + l, sn_gemm_a_v(g->context, batch, m, first + at + l));
+        for (; l < SN_GEMM_WORD * SN_GEMM_WORDS && at + l + SN_LANES <= known; l += SN_LANES)
+            sn_tile_store_parts(row + l, sn_gemm_a_v(g->context, batch, m, first + at + l));
 #endif
-        for (; l < 2 * SN_GEMM_WORDS; l++)
+        for (; l < SN_GEMM_WORD * SN_GEMM_WORDS; l++)
             row[l] = at + l < known ? sn_gemm_copy_part(g, batch, m, first + at + l) : 0;
     }
 }
 #endif
 
-#if SN_GEMM_A_ALONG_M
+#if SN_GEMM_A_ACROSS
 /* SN_LANES rows m .. of the first `whole` steps, by squares of rows and words. */
 SN_INLINE void sn_gemm_copy_across(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t whole,
                                    int32_t *out) {
@@ -80,7 +86,7 @@ SN_INLINE void sn_gemm_copy_across(const SnGemm *g, int64_t batch, int64_t m, in
 SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
                                  int64_t count, int32_t *out) {
     int64_t r = 0, done = 0;
-#if SN_GEMM_A_ALONG_M
+#if SN_GEMM_A_ACROSS
     done = sn_least(g->depth / 2 - k, count) / SN_GEMM_WORDS; /* steps without a zero */
     for (; r + SN_LANES <= rows; r += SN_LANES) {
         sn_gemm_copy_across(g, batch, m + r, k, done, out + r * SN_GEMM_WORDS);
@@ -99,7 +105,7 @@ SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int6
 /* ---- the epilogue of a height, a few rows at a time ---- */
 
 typedef struct SnGemmRest {
-    const float *sums; /* (rows, NR) */
+    const SnTileNumber *sums; /* (rows, NR) */
     int64_t batch, m, rows, n, columns, done;
 } SnGemmRest;
 
@@ -141,13 +147,13 @@ SN_INLINE void sn_gemm_finish_some(const SnGemm *g, SnGemmRest *rest, int64_t co
 #define SN_GEMM_MULTIPLY(j, upper, lower)                                                                    \
     SN_MATRIX_LOAD(7, b + 64 * (j), 4 * SN_TILE_NR);                                                         \
     if (both && (j) % 2) {                                                                                   \
-        SN_MATRIX_PAIRS(lower, 6, 7);                                                                        \
+        SN_GEMM_ADD(lower, 6, 7);                                                                            \
         SN_MATRIX_LOAD(6, a, 64);                                                                            \
-        SN_MATRIX_PAIRS(upper, 6, 7);                                                                        \
+        SN_GEMM_ADD(upper, 6, 7);                                                                            \
     } else {                                                                                                 \
-        SN_MATRIX_PAIRS(upper, 6, 7);                                                                        \
+        SN_GEMM_ADD(upper, 6, 7);                                                                            \
         if (both) SN_MATRIX_LOAD(6, a + SN_MATRIX_TILE_BYTES, 64);                                           \
-        if (both) SN_MATRIX_PAIRS(lower, 6, 7);                                                              \
+        if (both) SN_GEMM_ADD(lower, 6, 7);                                                                  \
     }
 SN_INLINE void sn_gemm_step(const int both, const char *a, const char *b) {
     SN_MATRIX_LOAD(6, a, 64);
@@ -163,7 +169,7 @@ typedef struct SnGemmPart {
 
 /* A height of A by a part of a panel, while `rest` is finished. */
 SN_INLINE void sn_gemm_multiply(const int both, const SnGemm *g, const SnGemmPart *part, const char *a,
-                                float *sums, int accumulate, SnGemmRest *rest) {
+                                SnTileNumber *sums, int accumulate, SnGemmRest *rest) {
     const char *b = part->b, *ahead = part->ahead;
     const int64_t steps = part->steps, some = sn_ceil_div(rest->rows, steps > 0 ? steps : 1);
     if (accumulate) {
@@ -185,7 +191,8 @@ SN_INLINE void sn_gemm_multiply(const int both, const SnGemm *g, const SnGemmPar
 
 /* Every height of the round by the words k .. k+count, of the round's, of panel p. */
 SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_t p, int64_t k, int64_t count,
-                                   const char *ahead, const int32_t *a, float *sums, SnGemmRest *rest) {
+                                   const char *ahead, const int32_t *a, SnTileNumber *sums,
+                                   SnGemmRest *rest) {
     SN_ALIGNED int32_t edge[SN_GEMM_WORDS * SN_TILE_NR];
     int64_t heights = r->u1 - r->u0, last = count % SN_GEMM_WORDS;
     SnGemmPart part = {sn_gemm_panel(g, r, p) + SN_GEMM_PANEL_BYTES(k), (const char *)0,
@@ -199,7 +206,8 @@ SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m, height = u - r->u0;
         const char *from = (const char *)(a + height * SN_GEMM_COPY + k * SN_GEMM_ROWS);
-        float *sum = sums + (g->pieces > 1 ? height * SN_GEMM_GROUP + p - r->p0 : height) * SN_GEMM_SUMS;
+        SnTileNumber *sum =
+            sums + (g->pieces > 1 ? height * SN_GEMM_GROUP + p - r->p0 : height) * SN_GEMM_SUMS;
         if (rows > SN_MATRIX_ROWS)
             sn_gemm_multiply(1, g, &part, from, sum, r->k + k > 0, rest);
         else
@@ -212,7 +220,7 @@ SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_
 }
 
 SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int32_t *a,
-                              float *sums, SnGemmRest *rest) {
+                              SnTileNumber *sums, SnGemmRest *rest) {
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u);
         sn_gemm_gather_a(g, r->batch, m, sn_gemm_first(g, u + 1) - m, r->k, r->count,
@@ -233,7 +241,7 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                             int64_t end) {
     SN_ALIGNED int32_t a[SN_GEMM_HEIGHTS * SN_GEMM_COPY];
-    SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_GEMM_GROUP * SN_GEMM_SUMS];
+    SN_ALIGNED SnTileNumber sums[SN_GEMM_HEIGHTS * SN_GEMM_GROUP * SN_GEMM_SUMS];
     SnGemm g = sn_gemm_shape(context, M, N, K);
     SnGemmRest rest = {.rows = 0};
     int64_t item = begin;

@@ -3,21 +3,6 @@
 #ifndef SN_DEVICE_GEMM_WORDS_H
 #define SN_DEVICE_GEMM_WORDS_H
 
-/* An element of a word, and SN_LANES of them. */
-#if SN_TILE_B == 6
-typedef uint16_t SnGemmPart;
-#define sn_gemm_store_parts sn_tile_store_halves
-#define sn_gemm_part        sn_tile_half
-#else
-typedef uint8_t SnGemmPart;
-SN_INLINE void sn_gemm_store_parts(SnGemmPart *to, vi32 x) {
-    sn_store_u8_v(to, x);
-}
-SN_INLINE SnGemmPart sn_gemm_part(int32_t x) {
-    return (uint8_t)x;
-}
-#endif
-
 #if SN_GEMM_A_ACROSS
 SN_INLINE float sn_gemm_inner(const SnGemm *g, int64_t batch, int64_t m, int64_t k) {
     return k < g->depth ? sn_gemm_a_s(g->context, batch, m, k) : 0;
@@ -34,8 +19,8 @@ SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int6
                                          sn_gemm_a_v(g->context, batch, m + r, 2 * (k + i) + 1)));
     for (int64_t i = whole; i < count; i++)
         for (int64_t r = 0; r < SN_TILE_MR; r++) {
-            uint32_t first = r < rows ? sn_gemm_part(sn_gemm_inner(g, batch, m + r, 2 * (k + i))) : 0;
-            uint32_t second = r < rows ? sn_gemm_part(sn_gemm_inner(g, batch, m + r, 2 * (k + i) + 1)) : 0;
+            uint32_t first = r < rows ? sn_tile_part(sn_gemm_inner(g, batch, m + r, 2 * (k + i))) : 0;
+            uint32_t second = r < rows ? sn_tile_part(sn_gemm_inner(g, batch, m + r, 2 * (k + i) + 1)) : 0;
             out[i * SN_TILE_MR + r] = (int32_t)(first | second << 16);
         }
 }
@@ -45,18 +30,18 @@ SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int6
                                  int64_t count, int32_t *out) {
     int64_t first = SN_GEMM_WORD * k, parts = SN_GEMM_WORD * count, known = sn_least(g->depth - first, parts);
     for (int64_t r = 0; r < sn_tile_height(rows); r++) {
-        SnGemmPart *row = (SnGemmPart *)(out + r * SN_GEMM_LDA);
+        SnTilePart *row = (SnTilePart *)(out + r * SN_GEMM_LDA);
         int64_t i = 0;
 #if !SN_GEMM_A_ALONG_M
         for (; r < rows && i + SN_LANES <= known; i += SN_LANES) {
 #if SN_GEMM_A_POINTER
             __builtin_prefetch(sn_gemm_a_pointer(g->context, batch, m + r + SN_GEMM_FAR, first + i));
 #endif
-            sn_gemm_store_parts(row + i, sn_gemm_a_v(g->context, batch, m + r, first + i));
+            sn_tile_store_parts(row + i, sn_gemm_a_v(g->context, batch, m + r, first + i));
         }
 #endif
         for (; r < rows && i < known; i++)
-            row[i] = sn_gemm_part(sn_gemm_a_s(g->context, batch, m + r, first + i));
+            row[i] = sn_tile_part(sn_gemm_a_s(g->context, batch, m + r, first + i));
         for (; i < parts; i++) row[i] = 0;
     }
 }
@@ -64,8 +49,8 @@ SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int6
 
 #if SN_GEMM_B == 0
 SN_INLINE int32_t sn_gemm_pair_b(const SnGemm *g, int64_t batch, int64_t k, int64_t n) {
-    uint32_t first = sn_gemm_part(sn_gemm_b_s(g->context, batch, 2 * k, n)), second = 0;
-    if (2 * k + 1 < g->depth) second = sn_gemm_part(sn_gemm_b_s(g->context, batch, 2 * k + 1, n));
+    uint32_t first = sn_tile_part(sn_gemm_b_s(g->context, batch, 2 * k, n)), second = 0;
+    if (2 * k + 1 < g->depth) second = sn_tile_part(sn_gemm_b_s(g->context, batch, 2 * k + 1, n));
     return (int32_t)(first | second << 16);
 }
 
@@ -74,9 +59,9 @@ SN_INLINE int32_t sn_gemm_pair_b(const SnGemm *g, int64_t batch, int64_t k, int6
 SN_INLINE void sn_gemm_gather_square(const SnGemm *g, int64_t batch, int64_t k, int64_t n, int32_t *out) {
     SN_ALIGNED int32_t square[SN_LANES * SN_LANES];
     for (int64_t l = 0; l < SN_LANES; l++) {
-        SnGemmPart *row = (SnGemmPart *)(square + l * SN_LANES);
-        sn_gemm_store_parts(row, sn_gemm_b_v(g->context, batch, 2 * k, n + l));
-        sn_gemm_store_parts(row + SN_LANES, sn_gemm_b_v(g->context, batch, 2 * k + SN_LANES, n + l));
+        SnTilePart *row = (SnTilePart *)(square + l * SN_LANES);
+        sn_tile_store_parts(row, sn_gemm_b_v(g->context, batch, 2 * k, n + l));
+        sn_tile_store_parts(row + SN_LANES, sn_gemm_b_v(g->context, batch, 2 * k + SN_LANES, n + l));
     }
     sn_transpose_square((const float *)square, (float *)out, SN_TILE_NR);
 }

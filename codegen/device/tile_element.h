@@ -89,4 +89,19 @@ SN_INLINE vi32 sn_tile_pairs(vf32 first, vf32 second) {
 }
 #endif
 
+/* An element of a word, and SN_LANES of them. */
+#if SN_TILE_B == 6
+typedef uint16_t SnTilePart;
+#define sn_tile_store_parts sn_tile_store_halves
+#define sn_tile_part        sn_tile_half
+#elif SN_TILE_B == 5
+typedef uint8_t SnTilePart;
+SN_INLINE void sn_tile_store_parts(SnTilePart *to, vi32 x) {
+    sn_store_u8_v(to, x);
+}
+SN_INLINE SnTilePart sn_tile_part(int32_t x) {
+    return (uint8_t)x;
+}
+#endif
+
 #endif
