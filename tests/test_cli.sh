@@ -2,27 +2,7 @@
 # The command line: help, exit codes, tables, a round trip of make, info, dump, run and bench, and bad input.
 set -euo pipefail
 
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-export SINTER_CACHE=${SINTER_CACHE:-$folder/shared}
-failures=0
-
-# expect STATUS PART WORD...: `sinter WORD...` exits with STATUS and prints PART somewhere.
-expect() {
-    local status=$1 part=$2 got=0
-    shift 2
-    "$SINTER" "$@" >"$folder/out" 2>"$folder/err" </dev/null || got=$?
-    if [[ $got -ne $status ]] || ! grep -qF -- "$part" "$folder/out" "$folder/err" <(echo); then
-        echo "FAILED: sinter $*: status $got instead of $status, or no '$part' in:"
-        head -n 12 "$folder/out" "$folder/err"
-        failures=$((failures + 1))
-    fi
-}
-
-# silent out|err WHAT: the last command printed nothing there.
-silent() {
-    [[ ! -s $folder/$1 ]] || { echo "FAILED: $2 printed on std$1:"; cat "$folder/$1"; failures=$((failures + 1)); }
-}
+source "$(dirname "${BASH_SOURCE[0]}")/cli_fixture.sh"
 
 expect 0 "sinter 0." --version
 expect 0 "usage: sinter VERB" -h
