@@ -86,10 +86,18 @@ static int make_beside(Arena *arena, const char *path, const char **out) {
     return -1;
 }
 
+/* A name of what a process has open, as /dev/stdout is: a file that took it would be in its way ever after. */
+static bool is_open_file(const char *path) {
+    static const char names[] = "/proc/";
+    char target[sizeof names];
+    ssize_t length = readlink(path, target, sizeof target);
+    return length >= (ssize_t)sizeof names - 1 && memcmp(target, names, sizeof names - 1) == 0;
+}
+
 Status sn_new_file_begin(Arena *arena, const char *path, NewFile *out) {
     struct stat info;
     *out = (NewFile){.path = sn_arena_string(arena, path), .file = -1};
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+    if ((stat(path, &info) == 0 && !S_ISREG(info.st_mode)) || is_open_file(path))
         return sn_fail(SN_IO, "%s is not a regular file", path);
     sweep(path);
     out->file = make_beside(arena, path, &out->temporary);

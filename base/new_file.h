@@ -16,7 +16,7 @@ typedef struct NewFile {
 
 /* Begins a file that sn_new_file_end ends, whatever happens between, and removes what processes that were killed have left of
  * it in the making. The strings lie in `arena`. SN_IO when it
- * cannot be made, or when `path` is there and is no regular file (a device, a pipe). */
+ * cannot be made, or when `path` is there and is no regular file (a device, a pipe, a link as /dev/stdout is). */
 Status sn_new_file_begin(Arena *arena, const char *path, NewFile *out);
 
 /* Appends, or writes at an offset. SN_IO names the path. */

@@ -109,7 +109,7 @@ static Status print(Cli *cli, const BenchRequest *request, const BenchResult *re
     int last = request->kernels ? 5 : !request->memory ? 2 : csv ? 3 : 4, first = csv ? last : 0;
     Text text = sn_text(cli->arena);
     TRY(sn_report_print(&text, format, tables + first, last - first + 1));
-    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+    return sn_cli_write(cli, NULL, sn_text_string(&text), text.length);
 }
 
 /* All models, the peaks before, between and after them. */

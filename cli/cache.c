@@ -58,5 +58,5 @@ Status sn_cli_cache(Cli *cli) {
     sn_report_format(sn_option_text(options, OPTION_OUT_FORMAT, NULL), &format);
     Text text = sn_text(cli->arena);
     TRY(sn_report_print(&text, format, (const Table *const[]){&table}, 1));
-    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+    return sn_cli_write(cli, NULL, sn_text_string(&text), text.length);
 }

@@ -50,8 +50,13 @@ sn_Loss sn_cli_loss(const Cli *cli);
 /* A failure with exit status 2. */
 Status sn_cli_usage(Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Writes `text` to the file, or to stdout when `path` is NULL. */
-Status sn_cli_write(const char *path, const char *text, size_t length);
+/* Writes `text` to stdout when `path` is NULL, else to the file, which has its name when it is complete. */
+Status sn_cli_write(Cli *cli, const char *path, const char *text, size_t length);
+
+/* A file that cannot be made is found before the work, not after it; NULL is fine. The second is for what sn_cli_write
+ * writes, to devices and pipes too. */
+Status sn_cli_check_place(Cli *cli, const char *path);
+Status sn_cli_check_text_place(Cli *cli, const char *path);
 
 /* A line on stderr. */
 void sn_cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -108,7 +108,7 @@ static Status report_program(Cli *cli, const sn_Program *program, const Pipeline
     sn_report_format(sn_option_text(options, OPTION_TABLE_FORMAT, NULL), &format);
     Text text = sn_text(cli->arena);
     TRY(sn_report_print(&text, format, (const Table *const[]){&report.table}, 1));
-    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+    return sn_cli_write(cli, NULL, sn_text_string(&text), text.length);
 }
 
 /* With a phase other than forward, or a loss, the program is a training step. A budget is for the sizes of --shape. */
@@ -171,6 +171,7 @@ Status sn_cli_compile(Cli *cli) {
     const char *path = cli->options.argument[0];
     if (sn_parts_is(path)) return sn_cli_usage(cli, "%s is a compiled program already", path);
     sn_Model *model;
+    TRY(sn_cli_check_place(cli, sn_option_text(&cli->options, OPTION_OUT_FILE, NULL)));
     TRY(sn_model_open(path, &model));
     Status status = compile_model(cli, model);
     sn_model_close(model);

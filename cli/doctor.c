@@ -214,6 +214,6 @@ Status sn_cli_doctor(Cli *cli) {
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
     Text text = sn_text(cli->arena);
     TRY(sn_report_print(&text, format, (const Table *const[]){&doctor.table}, 1));
-    TRY(sn_cli_write(NULL, sn_text_string(&text), text.length));
+    TRY(sn_cli_write(cli, NULL, sn_text_string(&text), text.length));
     return usable ? NULL : sn_fail(SN_COMPILER, "without a C compiler no model runs on the cpu device");
 }

@@ -230,7 +230,8 @@ Status sn_cli_dump(Cli *cli) {
     /* What was dumped before a pass failed is what one wants to see then. */
     const char *text = sn_text_string(&dump.text);
     if (dump.text.length && !cli->usage) {
-        Status written = sn_cli_write(sn_option_text(options, OPTION_OUT_FILE, NULL), text, dump.text.length);
+        Status written =
+            sn_cli_write(cli, sn_option_text(options, OPTION_OUT_FILE, NULL), text, dump.text.length);
         if (!status) return written;
         sn_error_free(written);
     }

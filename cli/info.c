@@ -149,7 +149,7 @@ static Status print(Cli *cli, const Info *info) {
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
     Text text = sn_text(cli->arena);
     TRY(sn_report_print(&text, format, tables, count));
-    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+    return sn_cli_write(cli, NULL, sn_text_string(&text), text.length);
 }
 
 Status sn_cli_info(Cli *cli) {

@@ -106,6 +106,6 @@ Status sn_cli_info_saved(Cli *cli) {
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
     Text text = sn_text(arena);
     TRY(sn_report_print(&text, format, (const Table *const[]){&program, &inputs, &outputs}, 3));
-    TRY(sn_cli_write(NULL, sn_text_string(&text), text.length));
+    TRY(sn_cli_write(cli, NULL, sn_text_string(&text), text.length));
     return sn_saved_check_weights(saved);
 }

@@ -198,7 +198,7 @@ static void summarise(Arena *arena, Table *table, const char *name, const Tensor
     summarise_values(tensor, row);
 }
 
-/* Before the run, with `context` NULL, only the names are looked at. What is loaded again is told apart by its suffix. */
+/* Before the run, with `context` NULL, names and places are looked at. What is loaded again is told apart by its suffix. */
 static Status save_outputs(Cli *cli, const sn_Model *model, const sn_Context *context) {
     const OptionValue *value = &cli->options.value[OPTION_OUTPUT];
     for (int i = 0; i < value->count; i++) {
@@ -209,6 +209,7 @@ static Status save_outputs(Cli *cli, const sn_Model *model, const sn_Context *co
         const char *suffix = strrchr(file, '.');
         if (!suffix || (strcmp(suffix, ".npy") != 0 && strcmp(suffix, ".pb") != 0))
             return sn_cli_usage(cli, "--output: %s ends neither in .npy nor in .pb", file);
+        if (!context) TRY(sn_cli_check_place(cli, file));
         if (!context) continue;
         TRY(output_tensor(context, output, &tensor));
         TRY(sn_save_tensor(file, &tensor, sn_model_output(model, output).name));
@@ -255,7 +256,7 @@ static Status show_outputs(Cli *cli, const sn_Model *model, const sn_Context *co
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
     Text text = sn_text(cli->arena);
     TRY(sn_report_print(&text, format, (const Table *const[]){&table}, 1));
-    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+    return sn_cli_write(cli, NULL, sn_text_string(&text), text.length);
 }
 
 /* ---- the run ---- */

@@ -1,7 +1,6 @@
 /* train: a model learns from a file of tokens, or from files of examples. */
 #include "cli.h"
 #include "clock.h"
-#include "new_file.h"
 #include "report.h"
 #include "session.h"
 #include "trainer.h"
@@ -267,19 +266,10 @@ static Status show_table(Run *run) {
     sn_report_format(option_text(run, OPTION_TRAIN_FORMAT), &format);
     Text text = sn_text(run->cli->arena);
     TRY(sn_report_print(&text, format, (const Table *const[]){&run->table}, 1));
-    return sn_cli_write(NULL, sn_text_string(&text), text.length);
+    return sn_cli_write(run->cli, NULL, sn_text_string(&text), text.length);
 }
 
 /* ---- the training ---- */
-
-/* A file that cannot be made is found before the work, not after it. */
-static Status check_place(Arena *arena, const char *path) {
-    NewFile file;
-    if (!path) return NULL;
-    TRY(sn_new_file_begin(arena, path, &file));
-    sn_error_free(sn_new_file_end(&file, sn_fail(SN_IO, "only a try")));
-    return NULL;
-}
 
 static Status save(Run *run) {
     if (run->checkpoint)
@@ -365,8 +355,8 @@ static Status train_model(Run *run) {
     Arena *arena = run->cli->arena;
     const char *resume = option_text(run, OPTION_RESUME), *before;
     sigset_t signals;
-    TRY(check_place(arena, run->checkpoint));
-    TRY(check_place(arena, run->out));
+    TRY(sn_cli_check_place(run->cli, run->checkpoint));
+    TRY(sn_cli_check_place(run->cli, run->out));
     hold_signals(&signals);
     TRY(sn_trainer_open(arena, run->model, &run->options, &run->trainer));
     const BudgetReport *budget = sn_trainer_budget(run->trainer);

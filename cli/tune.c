@@ -42,6 +42,7 @@ static Status tune_model(Cli *cli, const sn_Model *model, const char *path) {
         TRY(sn_cli_training(cli, &training));
         TRY(sn_training_inputs(cli->arena, model->graph, training, &graph));
     }
+    TRY(sn_cli_check_text_place(cli, path));
     TRY(read_inputs(cli, graph, &inputs));
     if (training) sn_bench_set_rate(graph, &inputs);
     TuneRequest request = {.model = model,
@@ -57,10 +58,10 @@ static Status tune_model(Cli *cli, const sn_Model *model, const char *path) {
     sn_cli_progress("%s", "");
     Text lines = sn_text(cli->arena), shown = sn_text(cli->arena);
     sn_tuning_print(&lines, tuning);
-    TRY(sn_cli_write(path, sn_text_string(&lines), lines.length));
+    TRY(sn_cli_write(cli, path, sn_text_string(&lines), lines.length));
     if (!path) return NULL;
     TRY(sn_report_print(&shown, SN_REPORT_MD, (const Table *const[]){&table}, 1));
-    return sn_cli_write(NULL, sn_text_string(&shown), shown.length);
+    return sn_cli_write(cli, NULL, sn_text_string(&shown), shown.length);
 }
 
 Status sn_cli_tune(Cli *cli) {

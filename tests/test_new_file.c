@@ -2,6 +2,7 @@
 #include "fixture.h"
 #include "new_file.h"
 
+#include <fcntl.h>
 #include <glob.h>
 #include <signal.h>
 #include <stdio.h>
@@ -108,10 +109,27 @@ static void what_fails_leaves_what_was(void **state) {
     assert_int_equal(files_in(folder), before);
 }
 
+/* As /dev/stdout is, whose name nobody wants to be replaced. */
+static void names_of_open_files_stay(void **state) {
+    const Folder *folder = *state;
+    const char *link = sn_arena_printf(folder->arena, "%s-link", folder->file);
+    int open_file = open(folder->file, O_WRONLY | O_CREAT, 0600);
+    assert_true(open_file >= 0);
+    assert_int_equal(symlink(sn_arena_printf(folder->arena, "/proc/self/fd/%d", open_file), link), 0);
+    NewFile file;
+    assert_fails(sn_new_file_begin(folder->arena, link, &file), SN_IO, "not a regular file");
+    struct stat info;
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(unlink(link), 0);
+    close(open_file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_dead_left_is_removed),
         cmocka_unit_test(what_fails_leaves_what_was),
+        cmocka_unit_test(names_of_open_files_stay),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
