@@ -83,7 +83,8 @@ static Status find_header(Arena *arena, const uint8_t *bytes, size_t size, const
     return NULL;
 }
 
-Status sn_npy_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out) {
+/* `columns`: whether the first index is the one that runs fastest. */
+static Status read_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out, bool *columns) {
     const char *header = NULL;
     size_t data = 0;
     TRY(find_header(arena, bytes, size, &header, &data));
@@ -100,8 +101,8 @@ Status sn_npy_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out)
     if (empty) count = 0, fits = true;
     if (!fits || !sn_mul_i64(count, sn_dtype_bytes(out->dtype), &need) || (uint64_t)need != size - data)
         return sn_fail(SN_INVALID, "an .npy file whose size is not its shape's");
-    if (!order || (strncmp(order, "False", 5) != 0 && out->rank > 1))
-        return sn_fail(SN_UNSUPPORTED, "unsupported: an .npy file in column-major order");
+    if (!order) return sn_fail(SN_INVALID, "an .npy header without fortran_order");
+    *columns = strncmp(order, "False", 5) != 0 && out->rank > 1;
     out->count = count;
     out->bytes = bytes + data;
     for (int64_t i = 0; out->dtype == SN_BOOL && i < count; i++)
@@ -109,12 +110,41 @@ Status sn_npy_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out)
     return NULL;
 }
 
+Status sn_npy_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out) {
+    bool columns = false;
+    TRY(read_view(arena, bytes, size, out, &columns));
+    if (!columns) return NULL;
+    return sn_fail(SN_UNSUPPORTED, "unsupported here: an .npy file in column-major order, as NumPy writes a "
+                                   "transposed array; save numpy.ascontiguousarray of it");
+}
+
+/* Elements in the order of the file, each to its place in row-major order: the first index runs fastest. */
+static void copy_columns(const Tensor *view, char *to) {
+    int64_t size = sn_dtype_bytes(view->dtype), index[SN_MAX_RANK] = {0}, stride[SN_MAX_RANK], place = 0;
+    int rank = view->rank;
+    stride[rank - 1] = 1;
+    for (int k = rank - 1; k > 0; k--) stride[k - 1] = stride[k] * view->extent[k];
+    for (int64_t i = 0; i < view->count; i++) {
+        memcpy(to + place * size, (const char *)view->bytes + i * size, (size_t)size);
+        for (int k = 0; k < rank; k++) {
+            place += stride[k];
+            if (++index[k] < view->extent[k]) break;
+            place -= stride[k] * view->extent[k];
+            index[k] = 0;
+        }
+    }
+}
+
 Status sn_npy_parse(Arena *arena, const uint8_t *bytes, size_t size, Tensor **out) {
     Tensor view;
-    TRY(sn_npy_view(arena, bytes, size, &view));
+    bool columns = false;
+    TRY(read_view(arena, bytes, size, &view, &columns));
     void *copy;
     *out = sn_tensor_new(arena, view.dtype, view.rank, view.extent, &copy);
-    if (view.count > 0) memcpy(copy, view.bytes, (size_t)(view.count * sn_dtype_bytes(view.dtype)));
+    if (columns && view.count > 0)
+        copy_columns(&view, copy);
+    else if (view.count > 0)
+        memcpy(copy, view.bytes, (size_t)(view.count * sn_dtype_bytes(view.dtype)));
     return NULL;
 }
 

@@ -27,7 +27,8 @@ Status sn_tensor_import(Weights *weights, const Onnx__TensorProto *proto, Tensor
 /* The dense tensor that is zero where the sparse one says nothing, of 1 GiB at most: it is written out in the arena. */
 Status sn_tensor_import_sparse(Weights *weights, const Onnx__SparseTensorProto *proto, Tensor **out);
 
-/* NumPy's format: `bytes` is the whole file, in which the elements stay; and with a copy of them. */
+/* NumPy's format: `bytes` is the whole file, in which the elements stay (SN_UNSUPPORTED where they are in column-major order);
+ * and with a copy of them, in row-major order. */
 Status sn_npy_view(Arena *arena, const uint8_t *bytes, size_t size, Tensor *out);
 Status sn_npy_parse(Arena *arena, const uint8_t *bytes, size_t size, Tensor **out);
 

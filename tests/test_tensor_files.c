@@ -200,10 +200,39 @@ static void every_prefix_of_a_tensor_file_is_refused(void **state) {
     }
 }
 
+static const char *write_npy(Fixture *fixture, const char *header, const void *bytes, size_t size) {
+    Text text = sn_text(fixture->arena);
+    char length[2] = {(char)strlen(header), 0};
+    sn_text_put(&text, "\x93NUMPY\x01\x00", 8);
+    sn_text_put(&text, length, 2);
+    sn_text_put(&text, header, strlen(header));
+    sn_text_put(&text, bytes, size);
+    const char *path = in_folder(fixture, "odd.npy");
+    write_file(path, text.at, text.length);
+    return path;
+}
+
+/* NumPy writes a transposed array so: element (i, j, k) of shape (2, 3, 2), here 100 i + 10 j + k, is number i + 2 j + 6 k. */
+static void npy_in_column_major_order_is_read(void **state) {
+    Fixture *fixture = *state;
+    int16_t columns[12];
+    for (int i = 0; i < 12; i++) columns[i] = (int16_t)(i % 2 * 100 + i / 2 % 3 * 10 + i / 6);
+    const char *header = "{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3, 2), }";
+    const char *path = write_npy(fixture, header, columns, sizeof columns);
+    Tensor *tensor, mapped;
+    assert_ok(sn_load_tensor(fixture->arena, path, &tensor, NULL));
+    assert_int_equal(tensor->count, 12);
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(sn_tensor_get_int(tensor, i), i / 6 * 100 + i / 2 % 3 * 10 + i % 2);
+    assert_fails(sn_map_npy(fixture->arena, path, &mapped), SN_UNSUPPORTED, "ascontiguousarray");
+    header = "{'descr': '<i2', 'fortran_order': True, 'shape': (0, 4611686018427387904, 4), }";
+    assert_ok(sn_load_tensor(fixture->arena, write_npy(fixture, header, NULL, 0), &tensor, NULL));
+    assert_int_equal(tensor->count, 0);
+}
+
 static void odd_npy_headers_are_refused(void **state) {
     Fixture *fixture = *state;
     const char *headers[] = {
-        "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }",
         "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2), }",
         "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 2), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -2), }",
@@ -214,14 +243,7 @@ static void odd_npy_headers_are_refused(void **state) {
         "{    'descr': '", /* with its NUL as long as a piece of the arena: nothing may be read beyond */
     };
     for (size_t k = 0; k < sizeof headers / sizeof headers[0]; k++) {
-        Text text = sn_text(fixture->arena);
-        char length[2] = {(char)strlen(headers[k]), 0};
-        sn_text_put(&text, "\x93NUMPY\x01\x00", 8);
-        sn_text_put(&text, length, 2);
-        sn_text_put(&text, headers[k], strlen(headers[k]));
-        sn_text_put(&text, (const char *)four, sizeof four);
-        const char *path = in_folder(fixture, "odd.npy");
-        write_file(path, text.at, text.length);
+        const char *path = write_npy(fixture, headers[k], four, sizeof four);
         Tensor *tensor;
         Status status = sn_load_tensor(fixture->arena, path, &tensor, NULL);
         assert_non_null(status);
@@ -231,10 +253,15 @@ static void odd_npy_headers_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(typed_fields_are_read),       TEST(bools_are_zero_or_one),
-        TEST(external_data_is_bounded),    TEST(external_data_stays_below_the_folder),
-        TEST(stepwise_opening_agrees),     TEST(recipes_are_made_on_demand),
-        TEST(tensors_survive_files),       TEST(every_prefix_of_a_tensor_file_is_refused),
+        TEST(typed_fields_are_read),
+        TEST(bools_are_zero_or_one),
+        TEST(external_data_is_bounded),
+        TEST(external_data_stays_below_the_folder),
+        TEST(stepwise_opening_agrees),
+        TEST(recipes_are_made_on_demand),
+        TEST(tensors_survive_files),
+        TEST(every_prefix_of_a_tensor_file_is_refused),
+        TEST(npy_in_column_major_order_is_read),
         TEST(odd_npy_headers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
