@@ -3,7 +3,9 @@
 #include "process.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 /* -ffp-contract lets a multiply and an add become one instruction; nothing here lets sums be reordered or NaN
  * be ignored: what may be reassociated, the generator writes that way itself. */
@@ -35,6 +37,20 @@ static void read_some(const char *path, char *out, size_t size) {
     fclose(file);
 }
 
+/* What a compiler says is written to the file system that it may have found full: `output` lies in a scratch folder of the
+ * cache. */
+static Status failed_silently(const char *compiler, const char *what, const char *output) {
+    struct statvfs disk;
+    int length = (int)strlen(output);
+    for (int names = 0; names < 2; names++)
+        while (length > 0 && output[--length] != '/') continue;
+    if (statvfs(output, &disk) != 0) return sn_fail(SN_COMPILER, "%s: %s", compiler, what);
+    return sn_fail(
+        SN_COMPILER,
+        "%s: %s without a word; %.*s has %.1f MiB of space left (SINTER_CACHE names another folder)",
+        compiler, what, length, output, (double)disk.f_bavail * (double)disk.f_frsize * 0x1p-20);
+}
+
 Status sn_toolchain_failure(const char *compiler, const char *what, const char *output) {
     char text[2048];
     read_some(output, text, sizeof text);
@@ -45,7 +61,8 @@ Status sn_toolchain_failure(const char *compiler, const char *what, const char *
     }
     *end = '\0';
     while (end > text && end[-1] == '\n') *--end = '\0';
-    return sn_fail(SN_COMPILER, "%s: %s%s%s", compiler, what, *text ? ":\n" : "", text);
+    if (!*text) return failed_silently(compiler, what, output);
+    return sn_fail(SN_COMPILER, "%s: %s:\n%s", compiler, what, text);
 }
 
 /* What tells one processor from another: the first paragraph of cpuinfo, without the lines that change by
