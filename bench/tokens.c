@@ -69,7 +69,9 @@ Status sn_tokens_open(Arena *arena, const char *path, const TokenRequest *reques
     else if (ends_with(path, ".bin"))
         TRY(map_plain(arena, path, dtype, &out->ids));
     else
-        return sn_fail(SN_UNSUPPORTED, "%s: token data is .bin, .npy or .txt, or text when asked for", path);
+        return sn_fail(SN_UNSUPPORTED,
+                       "%s: tokens are read from .bin, .npy and .txt files; --text takes any file's bytes",
+                       path);
     return check_ids(out, request->vocabulary);
 }
 

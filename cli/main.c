@@ -2,6 +2,7 @@
  * differed; 2: the command line was wrong. */
 #include "cli.h"
 #include "guard.h"
+#include "nearest.h"
 #include <fcntl.h>
 #include <stdlib.h>
 
@@ -202,21 +203,31 @@ static void hold_standard_files(void) {
         if (fcntl(file, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != file) abort();
 }
 
+static int unknown_verb(const char *name) {
+    Nearest nearest = sn_nearest(name, strlen(name));
+    for (int i = 0; i < VERB_COUNT; i++) sn_nearest_offer(&nearest, verbs[i].name);
+    fprintf(stderr, "sinter: unknown verb '%s'", name);
+    if (nearest.name) fprintf(stderr, "; did you mean %s?", nearest.name);
+    fprintf(stderr, "\n`sinter -h` lists those that there are\n");
+    return 2;
+}
+
 int main(int count, char **words) {
+    static char help_word[] = "-h";
     hold_standard_files();
     const char *name = count > 1 ? words[1] : "";
     bool version = strcmp(name, "--version") == 0;
     if (version) printf("sinter %s\n", sn_version());
-    bool help = strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0;
+    bool asked = strcmp(name, "help") == 0;
+    bool help = strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || (asked && count == 2);
     if (help) print_verbs(stdout);
     if (version || help) return report(NULL, &(Cli){0}, NULL);
+    if (asked) name = words[2];
     const Verb *verb = find_verb(name);
+    if (verb && asked) return run(verb, 1, (char *[]){help_word});
     if (verb) return run(verb, count - 2, words + 2);
-    if (*name) {
-        fprintf(stderr, "sinter: unknown verb '%s'\n`sinter -h` lists those that there are\n", name);
-    } else {
-        fprintf(stderr, "sinter: a verb is missing\n");
-        print_verbs(stderr);
-    }
+    if (*name) return unknown_verb(name);
+    fprintf(stderr, "sinter: a verb is missing\n");
+    print_verbs(stderr);
     return 2;
 }

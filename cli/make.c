@@ -36,12 +36,18 @@ static Status read_sizes(Cli *cli, ZooOptions *out) {
     return NULL;
 }
 
+static Status unknown_kind(Cli *cli, const char *kind) {
+    Text kinds = sn_text(cli->arena);
+    for (int i = 0; sn_zoo_kind(i); i++) sn_text_add(&kinds, "%s%s", i ? ", " : "", sn_zoo_kind(i));
+    return sn_cli_usage(cli, "there is no kind '%s'; there are %s", kind, sn_text_string(&kinds));
+}
+
 Status sn_cli_make(Cli *cli) {
     const Options *options = &cli->options;
     const char *kind = options->argument[0], *path = sn_option_text(options, OPTION_OUT_FILE, NULL);
     int index = 0;
     while (sn_zoo_kind(index) && strcmp(sn_zoo_kind(index), kind) != 0) index++;
-    if (!sn_zoo_kind(index)) return sn_cli_usage(cli, "there is no kind '%s'", kind);
+    if (!sn_zoo_kind(index)) return unknown_kind(cli, kind);
     if (!path) return sn_cli_usage(cli, "-o FILE is missing");
     ZooOptions zoo;
     TRY(read_sizes(cli, &zoo));

@@ -1,4 +1,5 @@
 #include "options.h"
+#include "nearest.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -367,6 +368,13 @@ static OptionId find(const OptionId *accepted, const char *name, size_t length) 
     return OPTION_END;
 }
 
+static Status unknown(const OptionId *accepted, const char *word, size_t length) {
+    Nearest nearest = sn_nearest(word, length);
+    for (; *accepted; accepted++) sn_nearest_offer(&nearest, table[*accepted].name);
+    return nearest.name ? sn_fail(SN_INVALID, "unknown option '%s'; did you mean %s?", word, nearest.name)
+                        : sn_fail(SN_INVALID, "unknown option '%s'", word);
+}
+
 /* The option in words[*at], and its value there ("--name=value") or in the next word. */
 static Status take_option(Arena *arena, const OptionId *accepted, int count, char **words, int *at,
                           Options *out) {
@@ -374,7 +382,7 @@ static Status take_option(Arena *arena, const OptionId *accepted, int count, cha
     bool is_long = word[1] == '-';
     size_t length = is_long ? strcspn(word, "=") : strlen(word);
     OptionId id = find(accepted, word, length);
-    if (id == OPTION_END) return sn_fail(SN_INVALID, "unknown option '%s'", word);
+    if (id == OPTION_END) return unknown(accepted, word, length);
     const Row *row = &table[id];
     OptionValue *value = &out->value[id];
     bool joined = word[length] == '=';

@@ -237,7 +237,7 @@ refused 2 "-o and --checkpoint are one file" "${short[@]}" --data text.txt --che
 refused 1 "id 256, at position 6, is out of the vocabulary of 256" "${short[@]}" --data wrong.bin
 head -c 7 text.txt >odd.bin
 refused 1 "no number of ids of 2 bytes" "${short[@]}" --data odd.bin
-refused 1 "token data is .bin, .npy or .txt" "${short[@]}" --data model.onnx
+refused 1 "tokens are read from .bin, .npy and .txt files" "${short[@]}" --data model.onnx
 head -c 100 text.txt >short.txt
 refused 1 "the part that is held out has 10 ids" "${short[@]}" --data short.txt
 refused 1 "a window of 17 tokens, and the model has positions for 16" "${short[@]}" --data text.txt --context 17

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Mistakes of somebody new: misspelt words, files in places that cannot be written, disks that are full.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/cli_fixture.sh"
+
+# Words that are nearly right.
+expect 2 "unknown verb 'rnu'; did you mean run?" rnu
+expect 2 "unknown verb 'comp'; did you mean compile?" comp
+expect 2 "unknown option '--itres'; did you mean --iters?" bench x.onnx --itres 3
+expect 2 "unknown option '--thread=2'; did you mean --threads?" run x.onnx --thread=2
+expect 2 "unknown option '--fry'" run --fry
+! grep -q "did you mean" "$folder/err" || { echo "FAILED: a guess without a reason"; failures=$((failures + 1)); }
+expect 0 "usage: sinter VERB" help
+expect 0 "usage: sinter bench" help bench
+expect 2 "unknown verb 'fry'" help fry
+expect 2 "there are gpt2, llama, bert, attention" make gpt3 -o "$folder/x.onnx"
+
+model=$folder/model.onnx
+expect 0 "" make gpt2 --layers 1 --d-model 32 --heads 2 --d-ff 64 --vocab 50 --context 16 -o "$model"
+
+# A place that cannot be written is found before the work: nothing has been compiled, measured or printed then.
+for words in "run $model --output logits=@$folder/absent/x.npy" "compile $model -o $folder/absent/x.sinter" \
+    "tune $model -o $folder/absent/x.txt"; do
+    read -ra words <<<"$words"
+    SINTER_CC=$(type -P false) SINTER_CACHE=$folder/empty expect 1 "/absent/x" "${words[@]}"
+    silent out "${words[0]} before it failed"
+done
+
+# Where a file cannot be completed, what had its name before stays.
+echo "what was there" >"$folder/kept.txt"
+full=0
+(trap "" XFSZ; ulimit -f 1; "$SINTER" dump "$model" -o "$folder/kept.txt" 2>"$folder/err") || full=$?
+[[ $full -eq 1 ]] && grep -q "kept.txt cannot be written" "$folder/err" ||
+    { echo "FAILED: dump on a full disk"; failures=$((failures + 1)); }
+[[ $(<"$folder/kept.txt") == "what was there" ]] || { echo "FAILED: dump lost a file"; failures=$((failures + 1)); }
+[[ -z $(find "$folder" -name '*.sinter-new.*') ]] || { echo "FAILED: dump left something"; failures=$((failures + 1)); }
+expect 0 "" dump "$model" -o "$folder/kept.txt"
+grep -q "stage fused" "$folder/kept.txt" || { echo "FAILED: dump over a file"; failures=$((failures + 1)); }
+expect 0 "stage fused" dump "$model" -o /dev/stdout
+
+# A compiler that fails without a word, as one does that has no space for it.
+SINTER_CACHE=$folder/silent expect 0 "" run "$model"
+rm -f "$folder"/silent/kernels/[0-9a-f]*
+printf '#!/bin/sh\nexit 1\n' >"$folder/cc"
+chmod +x "$folder/cc"
+SINTER_CC=$folder/cc SINTER_CACHE=$folder/silent expect 1 "MiB of space left" run "$model"
+
+[[ $failures -eq 0 ]] || { echo "$failures failures"; exit 1; }
+echo "mistakes are told"
