@@ -25,7 +25,7 @@ typedef struct Hole {
 } Hole;
 
 struct TemplateUse {
-    const char *file[6]; /* the template, of as many files */
+    const char *file[8]; /* the template, of as many files */
     const char *defines; /* its numbers: #define lines before it; CUDA: members of the kernel's struct */
     SN_VEC(Hole) hole;
     bool maths;         /* calls vector_math.h */

@@ -23,6 +23,11 @@ enum {
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
+/* Whether work items are blocks of rows by steps of panels, gemm_panel.h: all but gemm_unpacked.h's. */
+static bool in_blocks(const Gemm *gemm) {
+    return gemm->mode || gemm->matrix;
+}
+
 /* ---- operands ---- */
 
 static bool read_operand(Gemm *gemm, const Value *value, const char *name, const char *rows, Dim row_extent,
@@ -90,7 +95,7 @@ static int64_t usable_stride(const Gemm *gemm, bool across) {
     int64_t K, copied = gemm->piece;
     bool known = sn_dim_is(gemm->depth, &K), whole = gemm->attr->block; /* few rows are then one piece */
     if (known && (whole || K < copied)) copied = K;
-    return gemm->mode && (known || !whole) && !across && gemm->stride >= copied ? gemm->stride : 0;
+    return in_blocks(gemm) && (known || !whole) && !across && gemm->stride >= copied ? gemm->stride : 0;
 }
 
 /* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they
@@ -139,7 +144,9 @@ static bool may_tile(const Gemm *gemm, int mode) {
 static void choose_mode(Gemm *gemm) {
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     gemm->word = gemm->mode == WORDS ? WORD : 1;
-    bool pairs = may_tile(gemm, 2) && sn_hole_matrix(&gemm->lower, gemm->node->input, 2);
+    bool wide = gemm->lower.kernel->target->vector_bytes == 4 * MATRIX_COLUMNS; /* what B is packed to */
+    bool pairs =
+        (may_tile(gemm, 2) || (!gemm->mode && wide)) && sn_hole_matrix(&gemm->lower, gemm->node->input, 2);
     gemm->matrix =
         pairs || (may_tile(gemm, WORDS) && gemm->lower.kernel->target->matrix_byte_percent >= BYTES_PERCENT);
     pairs = pairs || ((!gemm->mode || gemm->mode == 2) && sn_hole_pairs(&gemm->lower, gemm->node->input, 2));
@@ -160,20 +167,20 @@ static int64_t panel_columns(const Gemm *gemm) {
     return (int64_t)gemm->tile.vectors * (gemm->lower.kernel->target->vector_bytes / 4);
 }
 
-/* The work items of gemm_packed.h and gemm_unpacked.h. */
+/* The work items of gemm_panel.h and gemm_unpacked.h. */
 static Dim gemm_items(const Gemm *gemm) {
     Dims *dims = gemm->lower.dims;
     Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, gemm->rows));
     Dim P = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, panel_columns(gemm)));
     Dim blocks = sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, gemm->panels)),
                             sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->heights)));
-    return sn_dim_mul(dims, gemm->batch, gemm->mode ? blocks : if_more(dims, U, FEW, blocks, P));
+    return sn_dim_mul(dims, gemm->batch, in_blocks(gemm) ? blocks : if_more(dims, U, FEW, blocks, P));
 }
 
 /* Where a range that begins inside a block of rows would fetch them again, piece by piece or to be copied, the panels of a group belong
  * together, for one block (sn_gemm_run of gemm_packed.h). */
 static Dim gemm_together(const Gemm *gemm, bool copied) {
-    if (!gemm->mode) return NULL;
+    if (!in_blocks(gemm)) return NULL;
     Dims *dims = gemm->lower.dims;
     Dim steps = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, STEP * panel_columns(gemm)));
     Dim more = sn_dim_addc(dims, gemm->depth, -gemm->piece);
@@ -254,10 +261,12 @@ static void choose_tile(Gemm *gemm, bool across) {
         gemm->split = split && can_split(gemm);
         return;
     }
-    gemm->rows = gemm->tile.rows;
+    choose_block(gemm); /* of gemm_matrix_unpacked.h */
+    gemm->rows = gemm->matrix ? MATRIX_ROWS : gemm->tile.rows;
+    gemm->piece = 384;
+    if (gemm->matrix) return;
     gemm->panels = 4;
     gemm->heights = 256 / gemm->tile.rows;
-    gemm->piece = 384;
 }
 
 bool sn_gemm_has_tiles(const Gemm *gemm) {
@@ -271,6 +280,27 @@ bool sn_gemm_has_tiles(const Gemm *gemm) {
            panel == (gemm->attr->group || gemm->attr->halves
                          ? kernel->target->panel
                          : sn_tuning_panel(kernel->target, packed.dtype, gemm->N, gemm->K));
+}
+
+/* The files of the template's form. */
+static void name_files(Gemm *gemm) {
+    const char *const file[] = {
+        gemm->mode ? NULL : "gemm_pack.h",
+        "gemm.h",
+        gemm->matrix || gemm->split ? "matrix.h" : NULL,
+        gemm->word > 1 && !(gemm->matrix && gemm->mode) ? "gemm_words.h" : NULL,
+        in_blocks(gemm) ? "gemm_panel.h" : NULL,
+        gemm->attr->block ? "gemm_blocks.h" : NULL,
+        gemm->mode ? NULL : "gemm_row.h",
+        gemm->matrix ? "gemm_matrix.h"
+        : gemm->mode ? "gemm_packed.h"
+                     : "gemm_unpacked.h",
+        gemm->matrix && !gemm->mode ? "gemm_matrix_unpacked.h" : NULL,
+        gemm->split ? "gemm_split.h" : NULL,
+    };
+    int count = 0;
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++)
+        if (file[i]) gemm->use->file[count++] = file[i];
 }
 
 Status sn_lower_gemm_cpu(Gemm *gemm) {
@@ -309,21 +339,9 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_SPLIT %d\n",
         tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
-        gemm->attr->halves ? 4 : 8, gemm->piece, gemm->mode ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
+        gemm->attr->halves ? 4 : 8, gemm->piece, in_blocks(gemm) ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
         gemm->heights, a_across, b_across, ahead, (long long)stride, gemm->split ? SPLIT_ROWS : 0);
-    int files = 0;
-    if (!gemm->mode) gemm->use->file[files++] = "gemm_pack.h";
-    gemm->use->file[files++] = "gemm.h";
-    if (gemm->word > 1) gemm->use->file[files++] = gemm->matrix ? "matrix.h" : "gemm_words.h";
-    if (gemm->mode) gemm->use->file[files++] = "gemm_panel.h";
-    if (gemm->attr->block) gemm->use->file[files++] = "gemm_blocks.h";
-    gemm->use->file[files++] = gemm->matrix ? "gemm_matrix.h"
-                               : gemm->mode ? "gemm_packed.h"
-                                            : "gemm_unpacked.h";
-    if (gemm->split) {
-        gemm->use->file[files++] = "matrix.h";
-        gemm->use->file[files++] = "gemm_split.h";
-    }
+    name_files(gemm);
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
                        : gemm->word == WORD          ? "amx-tile amx-int8"
                                                      : "amx-tile amx-bf16";

@@ -1,6 +1,6 @@
-/* Contraction: C[b][m][n] = epilogue(sum over k of A[b][m][k] * B[b][k][n]), accumulated in f32: what its two
+/* Contraction: C[b][m][n] = epilogue(sum over k of A[b][m][k] * B[b][k][n]), accumulated in f32: what its
  * forms share, gemm_packed.h for a B that lies packed in panels (weights) and gemm_unpacked.h for one that is
- * packed as it is read.
+ * packed as it is read; with matrix tiles gemm_matrix.h, and gemm_matrix_unpacked.h.
  *
  * Contract for the code generator: after vector.h and tile.h. #defines before the text:
  *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8, 5 i8 in words of four rows, 6 bf16
@@ -15,10 +15,10 @@
  *   SN_GEMM_B_ALONG_K  the lanes of sn_gemm_b_v: 0 consecutive n (default, row-major B), 1 consecutive k
  *   SN_GEMM_A_POINTER  1: there is a hole for the address of A's element, so that A is fetched ahead (where A
  *                      comes from memory with consecutive k); 0 (default): none
- *   SN_GEMM_A_STRIDE   of a packed B: the elements between rows of A, where these are f32 with consecutive k side by
+ *   SN_GEMM_A_STRIDE   of a packed B, or with matrix tiles: the elements between rows of A, where these are f32 with consecutive k side by
  *                      side: the tile reads them as they lie, and needs the hole for addresses; 0 (default):
  *                      they are copied
- *   SN_GEMM_MATRIX     1: gemm_matrix.h multiplies; 0 (default): the register tile
+ *   SN_GEMM_MATRIX     1: gemm_matrix.h or gemm_matrix_unpacked.h multiplies; 0 (default): the register tile
  *   SN_GEMM_AHEAD      1: there is a hole that fetches what the epilogue will need; 0 (default): none
  * Holes, defined after the text; a v form is only called where all its lanes are inside the matrix:
  *   vf32 sn_gemm_a_v(context, batch, m, k), float sn_gemm_a_s(...)

@@ -189,29 +189,28 @@ SN_INLINE void sn_gemm_multiply(const int both, const SnGemm *g, const SnGemmPar
     SN_GEMM_COLUMNS(SN_GEMM_GIVE)
 }
 
-/* Every height of the round by the words k .. k+count, of the round's, of panel p. */
-SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_t p, int64_t k, int64_t count,
-                                   const char *ahead, const int32_t *a, SnTileNumber *sums,
-                                   SnGemmRest *rest) {
+/* Every height of the round by the words k .. k+count, of the round's, of panel p, which lie at `from`. */
+SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_t p, const char *from,
+                                   int64_t k, int64_t count, const char *ahead, const int32_t *a,
+                                   SnTileNumber *sums, SnGemmRest *rest) {
     SN_ALIGNED int32_t edge[SN_GEMM_WORDS * SN_TILE_NR];
     int64_t heights = r->u1 - r->u0, last = count % SN_GEMM_WORDS;
-    SnGemmPart part = {sn_gemm_panel(g, r, p) + SN_GEMM_PANEL_BYTES(k), (const char *)0,
-                       count / SN_GEMM_WORDS, ahead, 0};
+    SnGemmPart part = {from, (const char *)0, count / SN_GEMM_WORDS, ahead, 0};
     if (last) {
         __builtin_memset(edge, 0, sizeof edge);
         __builtin_memcpy(edge, part.b + SN_GEMM_PANEL_BYTES(count - last), (size_t)SN_GEMM_PANEL_BYTES(last));
         part.edge = (const char *)edge;
     }
-    part.lines = sn_ceil_div(SN_TILE_NR, heights);
+    part.lines = ahead ? sn_ceil_div(SN_TILE_NR, heights) : 0;
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m, height = u - r->u0;
-        const char *from = (const char *)(a + height * SN_GEMM_COPY + k * SN_GEMM_ROWS);
+        const char *rows_of = (const char *)(a + height * SN_GEMM_COPY + k * SN_GEMM_ROWS);
         SnTileNumber *sum =
             sums + (g->pieces > 1 ? height * SN_GEMM_GROUP + p - r->p0 : height) * SN_GEMM_SUMS;
         if (rows > SN_MATRIX_ROWS)
-            sn_gemm_multiply(1, g, &part, from, sum, r->k + k > 0, rest);
+            sn_gemm_multiply(1, g, &part, rows_of, sum, r->k + k > 0, rest);
         else
-            sn_gemm_multiply(0, g, &part, from, sum, r->k + k > 0, rest);
+            sn_gemm_multiply(0, g, &part, rows_of, sum, r->k + k > 0, rest);
         part.ahead += part.lines * part.steps * 64;
         if (r->k + k + count >= g->K)
             *rest = (SnGemmRest){
@@ -219,13 +218,19 @@ SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_
     }
 }
 
-SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int32_t *a,
-                              SnTileNumber *sums, SnGemmRest *rest) {
+/* The rows of a round, copied. */
+SN_OUTLINE void sn_gemm_copy_block(const SnGemm *g, const SnGemmRound *r, int32_t *a) {
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u);
         sn_gemm_gather_a(g, r->batch, m, sn_gemm_first(g, u + 1) - m, r->k, r->count,
                          a + (u - r->u0) * SN_GEMM_COPY);
     }
+}
+
+#if SN_GEMM_B /* otherwise gemm_matrix_unpacked.h goes on */
+SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int32_t *a,
+                              SnTileNumber *sums, SnGemmRest *rest) {
+    sn_gemm_copy_block(g, r, a);
     int64_t parts = sn_ceil_div(r->count, SN_GEMM_PART);
     int64_t each = sn_gemm_steps(sn_ceil_div(r->count, parts)) * SN_GEMM_WORDS;
     for (int64_t p = r->p0; p < r->p1; p++)
@@ -234,7 +239,8 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
             const char *ahead = k + count < r->count ? sn_gemm_panel(g, r, p) + SN_GEMM_PANEL_BYTES(k + count)
                                 : p + 1 < r->p1      ? sn_gemm_panel(g, r, p + 1)
                                                      : sn_gemm_panel(g, next, next->p0);
-            sn_gemm_panel_part(g, r, p, k, count, ahead, a, sums, rest);
+            sn_gemm_panel_part(g, r, p, sn_gemm_panel(g, r, p) + SN_GEMM_PANEL_BYTES(k), k, count, ahead, a,
+                               sums, rest);
         }
 }
 
@@ -256,5 +262,7 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
     sn_gemm_finish_some(&g, &rest, rest.rows);
     if (used) sn_matrix_end();
 }
+
+#endif
 
 #endif

@@ -19,18 +19,20 @@ SN_INLINE const void *sn_gemm_factors(const SnContext *context, int64_t batch);
 #define SN_GEMM_PANEL_BYTES(k) SN_TILE_PANEL_BYTES(k)
 #endif
 
-SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
-
 /* A block of rows, the heights u0 .. u1 (at most SN_GEMM_HEIGHTS), by a piece of the panels p0 .. p1 of a
  * group: the rows k .. k+count of B. */
 typedef struct SnGemmRound {
     int64_t batch, u0, u1, p0, p1, k, count;
 } SnGemmRound;
 
+#if SN_GEMM_B
+SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
+
 SN_INLINE const char *sn_gemm_panel(const SnGemm *g, const SnGemmRound *r, int64_t p) {
     return (const char *)sn_gemm_panels(g->context, r->batch) + p * SN_GEMM_PANEL_BYTES(g->K) +
            SN_GEMM_PANEL_BYTES(r->k);
 }
+#endif
 
 /* Where the tile finds height u of A: where it lies, or in `a`, a copy. Rows behind the last one cannot be read. */
 SN_INLINE int sn_gemm_lies(const SnGemm *g, int64_t u) {

@@ -1,9 +1,10 @@
 /* Operands of contractions in words of several elements of a column of A's row or of B: after gemm.h, where SN_GEMM_WORD is not 1.
- * What lies behind K in its last word is zero. */
+ * What lies behind K in its last word is zero. With SN_GEMM_MATRIX those of B alone. */
 #ifndef SN_DEVICE_GEMM_WORDS_H
 #define SN_DEVICE_GEMM_WORDS_H
 
-#if SN_GEMM_A_ACROSS
+#if SN_GEMM_MATRIX
+#elif SN_GEMM_A_ACROSS
 SN_INLINE float sn_gemm_inner(const SnGemm *g, int64_t batch, int64_t m, int64_t k) {
     return k < g->depth ? sn_gemm_a_s(g->context, batch, m, k) : 0;
 }

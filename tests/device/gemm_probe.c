@@ -19,7 +19,9 @@
 #endif
 #if SN_GEMM_B == 0
 #include "gemm.h"
-#include "gemm_unpacked.h"
+#include "gemm_row.h"
+
+#include "gemm_unpacked.h" /* behind what it needs */
 #elif !SN_GEMM_PACK
 #include "gemm.h"
 #include "gemm_panel.h"
