@@ -12,10 +12,14 @@ typedef enum RowColumn {
     ROW_CONTEXT,
     ROW_SHAPES,
     ROW_STATUS,
-    ROW_MEAN,
+    ROW_LABELS,
+    ROW_MEAN = ROW_LABELS,
     ROW_STD,
     ROW_MEDIAN,
     ROW_MIN,
+    ROW_MAX,
+    ROW_P90,
+    ROW_P99,
     ROW_TOKENS,
     ROW_SPEEDUP,
     ROW_PEAK_SHARE,
@@ -44,6 +48,9 @@ static const Column row_columns[ROW_COLUMNS] = {
     [ROW_STD] = {"std_s", "std", SN_CELL_SECONDS},
     [ROW_MEDIAN] = {"median_s", "median", SN_CELL_SECONDS},
     [ROW_MIN] = {"min_s", "min", SN_CELL_SECONDS},
+    [ROW_MAX] = {"max_s", "max", SN_CELL_SECONDS},
+    [ROW_P90] = {"p90_s", "p90", SN_CELL_SECONDS},
+    [ROW_P99] = {"p99_s", "p99", SN_CELL_SECONDS},
     [ROW_TOKENS] = {"tokens_s", "tokens/s", SN_CELL_NUMBER},
     [ROW_SPEEDUP] = {"speedup", "speed-up", SN_CELL_RATIO},
     [ROW_PEAK_SHARE] = {"peak_share", "of peak", SN_CELL_SHARE},
@@ -58,7 +65,7 @@ static const Column row_columns[ROW_COLUMNS] = {
 
 BenchResult sn_bench_result(void) {
     return (BenchResult){
-        .rows = {.name = "rows", .column = row_columns, .column_count = ROW_COLUMNS},
+        .rows = {.name = "rows", .column = row_columns, .column_count = ROW_COLUMNS, .labels = ROW_LABELS},
         .memory = sn_bench_memory_table(),
         .buffers = sn_bench_buffer_table(),
         .kernels = sn_bench_kernel_table(),
@@ -127,6 +134,10 @@ static void fill_times(Bench *bench, Cell *row, const Subject *subject, const St
     row[ROW_STD] = sn_cell_number(stats->std);
     row[ROW_MEDIAN] = sn_cell_number(stats->median);
     row[ROW_MIN] = sn_cell_number(stats->min);
+    row[ROW_MAX] = sn_cell_number(stats->max);
+    /* Of fewer runs they would be the longest one's. */
+    if (bench->request->iters >= 10) row[ROW_P90] = sn_cell_number(stats->p90);
+    if (bench->request->iters >= 100) row[ROW_P99] = sn_cell_number(stats->p99);
     row[ROW_PEAK_BYTES] = sn_cell_number((double)sn_context_peak_bytes(subject->context) +
                                          (double)sn_program_constant_bytes(subject->program));
     row[ROW_LAUNCHES] = sn_cell_number(sn_plan_run_launches(plan));

@@ -20,9 +20,9 @@ static const Column environment_columns[ENVIRONMENT_COLUMNS] = {
     [ENVIRONMENT_PROCESSOR] = {"processor", "processor", SN_CELL_TEXT},
     [ENVIRONMENT_PROCESSORS] = {"logical_processors", "processors for this process", SN_CELL_COUNT},
     [ENVIRONMENT_SYSTEM] = {"system", "system", SN_CELL_TEXT},
-    [ENVIRONMENT_WARMUP] = {"warmup", "runs before", SN_CELL_COUNT},
-    [ENVIRONMENT_ITERS] = {"iters", "runs counted", SN_CELL_COUNT},
-    [ENVIRONMENT_LOAD] = {"load", "load of the last minute", SN_CELL_NUMBER},
+    [ENVIRONMENT_WARMUP] = {"warmup", "warm-up runs", SN_CELL_COUNT},
+    [ENVIRONMENT_ITERS] = {"iters", "timed runs", SN_CELL_COUNT},
+    [ENVIRONMENT_LOAD] = {"load", "load average, 1 minute", SN_CELL_NUMBER},
 };
 
 typedef enum PeakColumn {
@@ -39,7 +39,7 @@ static const Column peak_columns[PEAK_COLUMNS] = {
     [PEAK_FMA] = {"fma_flops", "f32 multiply-add FLOP", SN_CELL_RATE},
     [PEAK_COPY] = {"copy_bytes", "copy (read + write) bytes", SN_CELL_RATE},
     [PEAK_READ] = {"read_bytes", "read bytes", SN_CELL_RATE},
-    [PEAK_BALANCE] = {"least_share", "least busy thread's part of its share", SN_CELL_SHARE},
+    [PEAK_BALANCE] = {"least_share", "least busy thread's work, of an even share", SN_CELL_SHARE},
 };
 
 const char *sn_processor_name(Arena *arena) {

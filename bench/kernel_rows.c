@@ -55,7 +55,8 @@ static const Column columns[KERNEL_COLUMNS] = {
 };
 
 Table sn_bench_kernel_table(void) {
-    return (Table){.name = "kernels", .column = columns, .column_count = KERNEL_COLUMNS};
+    return (Table){
+        .name = "kernels", .column = columns, .column_count = KERNEL_COLUMNS, .labels = KERNEL_SHARE};
 }
 
 static void fill(Cell *row, const LaunchTime *time, int runs) {

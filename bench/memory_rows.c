@@ -81,11 +81,13 @@ static const Column buffer_columns[BUFFER_COLUMNS] = {
 enum { BUFFERS_MOST = 10 }; /* rows of a setting */
 
 Table sn_bench_memory_table(void) {
-    return (Table){.name = "memory", .column = columns, .column_count = MEMORY_COLUMNS};
+    return (Table){
+        .name = "memory", .column = columns, .column_count = MEMORY_COLUMNS, .labels = MEMORY_KEPT};
 }
 
 Table sn_bench_buffer_table(void) {
-    return (Table){.name = "buffers", .column = buffer_columns, .column_count = BUFFER_COLUMNS};
+    return (Table){
+        .name = "buffers", .column = buffer_columns, .column_count = BUFFER_COLUMNS, .labels = BUFFER_BYTES};
 }
 
 static void fill_needs(Cell *row, const Needs *needs) {

@@ -116,6 +116,32 @@ static void print_single(Text *text, const Table *table) {
     }
 }
 
+static bool is_common(const Table *table, int column) {
+    const Cell *first = &table->row.at[0][column];
+    if (column >= table->labels || !first->set) return false;
+    for (int i = 1; i < table->row.count; i++) {
+        const Cell *cell = &table->row.at[i][column];
+        if (!cell->set || cell->number != first->number) return false;
+        if (first->text && strcmp(cell->text, first->text) != 0) return false;
+    }
+    return true;
+}
+
+/* One line of what all rows have alike; its columns have no width in the table. */
+static void print_common(Text *text, const Table *table, int *width) {
+    bool any = false;
+    for (int c = 0; c < table->labels; c++) {
+        char buffer[NUMBER_MOST];
+        const Column *column = &table->column[c];
+        if (!is_common(table, c)) continue;
+        sn_text_add(text, "%s%s%s: %s", any ? ", " : "", column->heading, shown[column->kind].unit,
+                    cell_shown(text->arena, column, &table->row.at[0][c], buffer));
+        any = true;
+        width[c] = 0;
+    }
+    if (any) sn_text_add(text, "\n\n");
+}
+
 static void print_md(Text *text, const Table *table) {
     if (table->title && table->row.count) sn_text_add(text, "%s\n\n", table->title);
     if (table->single) {
@@ -123,9 +149,12 @@ static void print_md(Text *text, const Table *table) {
         return;
     }
     if (!table->row.count) return;
-    int *width = SN_ARRAY(text->arena, int, table->column_count);
+    int *width = SN_ARRAY(text->arena, int, table->column_count), left = 0;
     for (int c = 0; c < table->column_count; c++)
         width[c] = is_used(table, c) ? width_of(text->arena, table, c) : 0;
+    print_common(text, table, width);
+    for (int c = 0; c < table->column_count; c++) left += width[c];
+    if (!left) return;
     print_heading(text, table, width);
     for (int i = 0; i < table->row.count; i++) {
         char buffer[NUMBER_MOST];

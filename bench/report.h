@@ -39,6 +39,8 @@ typedef struct Table {
     const char *title; /* line above it in Markdown; NULL: none */
     const Column *column;
     int column_count;
+    int labels; /* so many columns come first and say what a row is of: those that all rows have alike stand above the table
+                    in Markdown */
     bool single; /* one row: an object in JSON, a list of "heading: value" in Markdown, not in CSV */
     SN_VEC(Cell *) row;
 } Table;

@@ -1,10 +1,17 @@
 #include "stats.h"
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
+}
+
+/* Nearest rank, of sorted values. */
+static double percentile(const double *value, int count, int percent) {
+    int64_t rank = ((int64_t)count * percent + 99) / 100;
+    return value[rank > 0 ? rank - 1 : 0];
 }
 
 Stats sn_stats(double *value, int count) {
@@ -17,5 +24,7 @@ Stats sn_stats(double *value, int count) {
                    .median = 0.5 * (value[(count - 1) / 2] + value[count / 2]),
                    .min = value[0],
                    .max = value[count - 1],
+                   .p90 = percentile(value, count, 90),
+                   .p99 = percentile(value, count, 99),
                    .std = count > 1 ? sqrt(squares / (count - 1)) : 0};
 }

@@ -4,7 +4,8 @@
 
 typedef struct Stats {
     double mean, median, min, max;
-    double std; /* of the sample (n - 1 in the divisor); 0 for one value */
+    double p90, p99; /* percentiles: the least value that so many per cent of all are not above */
+    double std;      /* of the sample (n - 1 in the divisor); 0 for one value */
 } Stats;
 
 /* Of value[0..count), count >= 1. The values are sorted in place. */

@@ -55,6 +55,17 @@ static void test_one_value_has_no_deviation(void **state) {
     assert_near(stats.median, 0.25);
 }
 
+static void test_percentiles_are_values_of_the_sample(void **state) {
+    (void)state;
+    double value[200];
+    for (int i = 0; i < 200; i++) value[i] = (i * 7) % 200 + 1; /* 1 .. 200 */
+    assert_near(sn_stats(value, 200).p90, 180);
+    assert_near(sn_stats(value, 200).p99, 198);
+    assert_near(sn_stats(value, 10).p90, 9);
+    assert_near(sn_stats(value, 10).p99, 10);
+    assert_near(sn_stats(value, 1).p90, 1);
+}
+
 /* ---- comparisons ---- */
 
 static Tensor floats(const float *value, const int64_t *extent) {
@@ -132,6 +143,40 @@ static void test_markdown_is_aligned_and_leaves_empty_columns_out(void **state) 
                                              "| \"forged\\n\\| line \\|\" |          |\n");
 }
 
+/* Labels that all rows have alike are said once; others, and columns that are no labels, stay. */
+static void test_markdown_says_common_labels_once(void **state) {
+    (void)state;
+    static const Column labelled[] = {{"model", "model", SN_CELL_TEXT},
+                                      {"threads", "threads", SN_CELL_COUNT},
+                                      {"mode", "mode", SN_CELL_TEXT},
+                                      {"launches", "launches", SN_CELL_COUNT}};
+    Table table = {.name = "rows", .column = labelled, .column_count = 4, .labels = 3};
+    for (int i = 0; i < 2; i++) {
+        Cell *row = sn_table_row(arena, &table);
+        row[0] = sn_cell_text(arena, "m.onnx");
+        row[1] = sn_cell_number(2);
+        row[2] = sn_cell_text(arena, i ? "compiled" : "eager");
+        row[3] = sn_cell_number(7);
+    }
+    Text text = sn_text(arena);
+    assert_null(sn_report_print(&text, SN_REPORT_MD, (const Table *const[]){&table}, 1));
+    assert_string_equal(sn_text_string(&text), "model: m.onnx, threads: 2\n\n"
+                                               "| mode     | launches |\n"
+                                               "|----------|---------:|\n"
+                                               "| eager    |        7 |\n"
+                                               "| compiled |        7 |\n");
+    table.row.at[1][1] = sn_cell_number(1);
+    table.row.at[1][0].set = false;
+    text = sn_text(arena);
+    assert_null(sn_report_print(&text, SN_REPORT_MD, (const Table *const[]){&table}, 1));
+    assert_non_null(strstr(sn_text_string(&text), "| m.onnx |       2 | eager    |"));
+    table.row.count = 1;
+    table.column_count = 3;
+    text = sn_text(arena);
+    assert_null(sn_report_print(&text, SN_REPORT_MD, (const Table *const[]){&table}, 1));
+    assert_string_equal(sn_text_string(&text), "model: m.onnx, threads: 2, mode: eager\n\n");
+}
+
 static void test_csv_quotes(void **state) {
     (void)state;
     assert_string_equal(print(SN_REPORT_CSV), "name,mean_s,unused\n"
@@ -158,6 +203,8 @@ static void test_text_that_is_no_utf8_reaches_json_quoted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stats_of_values_known_by_hand),
+        cmocka_unit_test(test_percentiles_are_values_of_the_sample),
+        cmocka_unit_test(test_markdown_says_common_labels_once),
         cmocka_unit_test(test_the_median_of_an_even_count_lies_between),
         cmocka_unit_test(test_one_value_has_no_deviation),
         cmocka_unit_test(test_compare_allows_what_the_tolerances_allow),
