@@ -20,32 +20,34 @@ static const OptionId make_options[] = {
     OPTION_MAKE_DROPOUT, OPTION_STORED, OPTION_WEIGHTS, OPTION_HELP,    OPTION_END};
 static const OptionId info_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 static const OptionId dump_options[] = {
-    OPTION_TUNING,    OPTION_STAGE,   OPTION_BEFORE, OPTION_AFTER,     OPTION_PRINT_AFTER_ALL,
-    OPTION_FORMAT,    OPTION_TARGET,  OPTION_MODE,   OPTION_PRECISION, OPTION_CAST,
-    OPTION_REMARKS,   OPTION_LOSS,    OPTION_LOGITS, OPTION_OPTIMIZER, OPTION_CLIP,
-    OPTION_GRADIENTS, OPTION_DROPOUT, OPTION_MASTER, OPTION_OUT_FILE,  OPTION_HELP,
+    OPTION_STAGE, OPTION_FORMAT,          OPTION_OUT_FILE, OPTION_MODE,    OPTION_TARGET,
+    OPTION_CAST,  OPTION_PRECISION,       OPTION_TUNING,   OPTION_REMARKS, OPTION_BEFORE,
+    OPTION_AFTER, OPTION_PRINT_AFTER_ALL, OPTION_LOSS,     OPTION_LOGITS,  OPTION_OPTIMIZER,
+    OPTION_CLIP,  OPTION_GRADIENTS,       OPTION_DROPOUT,  OPTION_MASTER,  OPTION_HELP,
     OPTION_END};
 static const OptionId run_options[] = {
-    OPTION_TUNING,       OPTION_DATA,       OPTION_INPUT,      OPTION_SHAPE,       OPTION_MODE,
-    OPTION_DEVICE,       OPTION_NO_DROPOUT, OPTION_PRECISION,  OPTION_CAST,        OPTION_THREADS,
-    OPTION_MEMORY_LIMIT, OPTION_OUTPUT,     OPTION_EXPECT,     OPTION_RTOL,        OPTION_ATOL,
-    OPTION_STATE,        OPTION_STEPS,      OPTION_OUT_FORMAT, OPTION_PROMPT,      OPTION_TOKENS,
-    OPTION_TOP_K,        OPTION_SEED,       OPTION_WINDOW,     OPTION_TEMPERATURE, OPTION_LOGITS,
-    OPTION_HELP,         OPTION_END};
+    OPTION_INPUT,       OPTION_SHAPE, OPTION_OUTPUT,     OPTION_EXPECT, OPTION_RTOL,
+    OPTION_ATOL,        OPTION_DATA,  OPTION_OUT_FORMAT, OPTION_MODE,   OPTION_DEVICE,
+    OPTION_THREADS,     OPTION_CAST,  OPTION_PRECISION,  OPTION_TUNING, OPTION_MEMORY_LIMIT,
+    OPTION_NO_DROPOUT,  OPTION_STATE, OPTION_STEPS,      OPTION_PROMPT, OPTION_TOKENS,
+    OPTION_TEMPERATURE, OPTION_TOP_K, OPTION_SEED,       OPTION_WINDOW, OPTION_LOGITS,
+    OPTION_HELP,        OPTION_END};
 static const OptionId bench_options[] = {
-    OPTION_TUNING,     OPTION_MODES,     OPTION_PHASES,       OPTION_AUTOCAST,  OPTION_SHAPE_SWEEP,
-    OPTION_INPUT,      OPTION_WARMUP,    OPTION_ITERS,        OPTION_DEVICE,    OPTION_THREADS_SWEEP,
-    OPTION_NO_DROPOUT, OPTION_PRECISION, OPTION_MEMORY_LIMIT, OPTION_KERNELS,   OPTION_RANGE,
-    OPTION_OUT_FORMAT, OPTION_PEER,      OPTION_ROOFLINE,     OPTION_MODE,      OPTION_STATE,
-    OPTION_STEPS,      OPTION_LOSS,      OPTION_LOGITS,       OPTION_OPTIMIZER, OPTION_CLIP,
-    OPTION_GRADIENTS,  OPTION_DROPOUT,   OPTION_SEED,         OPTION_MASTER,    OPTION_MEMORY_BUDGET,
-    OPTION_MEMORY,     OPTION_HELP,      OPTION_END};
+    OPTION_SHAPE_SWEEP,  OPTION_INPUT,         OPTION_MODES,  OPTION_ITERS,
+    OPTION_WARMUP,       OPTION_THREADS_SWEEP, OPTION_DEVICE, OPTION_AUTOCAST,
+    OPTION_PRECISION,    OPTION_KERNELS,       OPTION_RANGE,  OPTION_MEMORY,
+    OPTION_OUT_FORMAT,   OPTION_TUNING,        OPTION_STATE,  OPTION_STEPS,
+    OPTION_MEMORY_LIMIT, OPTION_NO_DROPOUT,    OPTION_PHASES, OPTION_LOSS,
+    OPTION_LOGITS,       OPTION_OPTIMIZER,     OPTION_CLIP,   OPTION_GRADIENTS,
+    OPTION_DROPOUT,      OPTION_SEED,          OPTION_MASTER, OPTION_MEMORY_BUDGET,
+    OPTION_PEER,         OPTION_ROOFLINE,      OPTION_MODE,   OPTION_HELP,
+    OPTION_END};
 static const OptionId compile_options[] = {
-    OPTION_TUNING,       OPTION_OUT_FILE,      OPTION_MODE,      OPTION_DEVICE,  OPTION_THREADS,
-    OPTION_TARGET,       OPTION_NO_DROPOUT,    OPTION_PRECISION, OPTION_CAST,    OPTION_LEDGER,
-    OPTION_TABLE_FORMAT, OPTION_STATE,         OPTION_PHASES,    OPTION_LOSS,    OPTION_LOGITS,
-    OPTION_OPTIMIZER,    OPTION_CLIP,          OPTION_GRADIENTS, OPTION_DROPOUT, OPTION_SEED,
-    OPTION_MASTER,       OPTION_MEMORY_BUDGET, OPTION_SHAPE,     OPTION_HELP,    OPTION_END};
+    OPTION_OUT_FILE,  OPTION_LEDGER,        OPTION_TABLE_FORMAT, OPTION_MODE,      OPTION_DEVICE,
+    OPTION_TARGET,    OPTION_THREADS,       OPTION_CAST,         OPTION_PRECISION, OPTION_TUNING,
+    OPTION_STATE,     OPTION_NO_DROPOUT,    OPTION_PHASES,       OPTION_LOSS,      OPTION_LOGITS,
+    OPTION_OPTIMIZER, OPTION_CLIP,          OPTION_GRADIENTS,    OPTION_DROPOUT,   OPTION_SEED,
+    OPTION_MASTER,    OPTION_MEMORY_BUDGET, OPTION_SHAPE,        OPTION_HELP,      OPTION_END};
 static const OptionId cache_options[] = {OPTION_CLEAR, OPTION_LIMIT, OPTION_OUT_FORMAT, OPTION_HELP,
                                          OPTION_END};
 static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE,     OPTION_INPUT,     OPTION_THREADS,
@@ -68,6 +70,38 @@ static const OptionId train_options[] = {OPTION_TOKEN_DATA,   OPTION_EXAMPLES,  
                                          OPTION_CAST,         OPTION_TUNING,       OPTION_THREADS,
                                          OPTION_TRAIN_FORMAT, OPTION_HELP,         OPTION_END};
 static const OptionId doctor_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
+
+static const char run_notes[] =
+    "  sinter run model.onnx --input input_ids=@ids.npy --output logits=@logits.npy\n"
+    "  sinter run model.onnx --shape input_ids=2x64 --expect logits=@reference.npy\n"
+    "  sinter run model.onnx --data test_data_set_0\n"
+    "\n"
+    "A table sums up the outputs. With --prompt a language model of bytes continues a text instead.\n";
+
+static const char bench_notes[] =
+    "  sinter bench model.onnx --shape input_ids=4x256 --iters 100\n"
+    "  sinter bench model.onnx --shape input_ids=4x256 --kernels\n"
+    "  sinter bench model.onnx --shape input_ids=1x64,1x128,1x256 -o json >times.json\n"
+    "\n"
+    "Eager runs each operator of the model as a kernel of its own; compiled is the model fused. They take\n"
+    "turns, so that what else the machine does is felt by both. JSON and CSV are in seconds and bytes.\n"
+    "  p90, p99      90 and 99 of 100 runs took no longer (of at least 10 and 100 timed runs)\n"
+    "  speed-up      eager's median by the row's\n"
+    "  of peak       operations a second, of the multiply-adds that the same threads did before and after\n"
+    "  peak memory   activations, outputs, scratch and constants\n"
+    "  launches      kernels that a run starts\n"
+    "  compile       from the imported model to a program; short where the kernel cache has the kernels\n";
+
+static const char dump_notes[] =
+    "  sinter dump model.onnx                      the fused graph: each cluster becomes a kernel\n"
+    "  sinter dump model.onnx --format dot | dot -Tsvg >model.svg\n"
+    "  sinter dump model.onnx --stage plan         what a run launches, and its buffers\n"
+    "  sinter dump model.onnx --stage kernels      the generated C; CUDA C++ with --target cuda:sm_90a\n";
+
+static const char make_notes[] =
+    "  sinter make llama --size S -o llama.onnx\n"
+    "\n"
+    "The file holds a rule for its weights, which are random, and is small; other runtimes need --stored.\n";
 
 static const char compile_notes[] =
     "With -o the program becomes one file, weights included, that run, bench, info and dump take in\n"
@@ -96,25 +130,26 @@ static const char tune_notes[] =
     "but --tuning reads it: equal inputs, kind of machine and file give equal bits.\n";
 
 static const Verb verbs[] = {
-    {"bench", "MODEL...", "time models, eager beside compiled", 1, 1 << 20, sn_cli_bench, bench_options,
-     NULL},
-    {"cache", "", "what the kernel cache holds; --clear and --limit make room in it", 0, 0, sn_cli_cache,
-     cache_options, NULL},
-    {"compile", "MODEL", "compile a model ahead of time, into a file or into the cache", 1, 1, sn_cli_compile,
-     compile_options, compile_notes},
-    {"doctor", "", "what this machine offers: compiler, processor, cache, GPU libraries, peaks", 0, 0,
-     sn_cli_doctor, doctor_options, NULL},
-    {"dump", "MODEL", "print the model at a stage of its compilation", 1, 1, sn_cli_dump, dump_options, NULL},
     {"info", "MODEL", "inputs, outputs, parameters, work, operators, and all that is unsupported", 1, 1,
      sn_cli_info, info_options, NULL},
-    {"make", "KIND", "write a benchmark model: gpt2, llama, bert or attention", 1, 1, sn_cli_make,
-     make_options, NULL},
     {"run", "MODEL", "run a model, and compare its outputs or continue a text", 1, 1, sn_cli_run, run_options,
-     NULL},
+     run_notes},
+    {"bench", "MODEL...", "time models, eager beside compiled", 1, 1 << 20, sn_cli_bench, bench_options,
+     bench_notes},
+    {"compile", "MODEL", "compile a model ahead of time, into a file or into the cache", 1, 1, sn_cli_compile,
+     compile_options, compile_notes},
+    {"dump", "MODEL", "print the model at a stage of its compilation", 1, 1, sn_cli_dump, dump_options,
+     dump_notes},
     {"train", "MODEL", "train a model on a file of tokens, or of examples, and write it with its new weights",
      1, 1, sn_cli_train, train_options, train_notes},
     {"tune", "MODEL", "measure what no fact predicts, for --tuning", 1, 1, sn_cli_tune, tune_options,
      tune_notes},
+    {"make", "KIND", "write a benchmark model: gpt2, llama, bert or attention", 1, 1, sn_cli_make,
+     make_options, make_notes},
+    {"cache", "", "what the kernel cache holds; --clear and --limit make room in it", 0, 0, sn_cli_cache,
+     cache_options, NULL},
+    {"doctor", "", "what this machine offers: compiler, processor, cache, GPU libraries, peaks", 0, 0,
+     sn_cli_doctor, doctor_options, NULL},
 };
 enum { VERB_COUNT = sizeof verbs / sizeof *verbs };
 

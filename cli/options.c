@@ -81,8 +81,8 @@ static const Row table[OPTION_COUNT] = {
                       "remove what was not of use for longest until BYTES are left; K, M and G are powers of "
                       "1024 (every compilation does so with 2G)"},
 
-    [OPTION_MODE] = {"--mode", KIND_CHOICE, "eager|compiled", "how the model is executed (compiled)",
-                     "eager,compiled"},
+    [OPTION_MODE] = {"--mode", KIND_CHOICE, "eager|compiled",
+                     "a kernel for each operator, or fused ones (compiled)", "eager,compiled"},
     [OPTION_DEVICE] = {"--device", KIND_TEXT, "DEVICE", "where to run: cpu (the default), cuda or cuda:N"},
     [OPTION_PRECISION] = {"--matmul-precision", KIND_CHOICE, "highest|high|medium",
                           "products of f32 on a GPU: in f32 (highest, the default) or with operands in TF32",
@@ -105,8 +105,7 @@ static const Row table[OPTION_COUNT] = {
                       "the shape of an input; SYMBOL=N: a size by its name; may be given again"},
     [OPTION_INPUT] = {"--input", KIND_TEXTS, "NAME=WHAT",
                       "@FILE.npy, @FILE.pb or random[:SEED]; inputs that are not given are random with seed "
-                      "0, or what the file has "
-                      "for them"},
+                      "0, or what the model has for them"},
     [OPTION_DATA] = {"--data", KIND_TEXT, "DIR",
                      "inputs from DIR/input_0.pb ..., compared with DIR/output_0.pb ..."},
     [OPTION_OUTPUT] = {"--output", KIND_TEXTS, "NAME=@FILE", "write an output to FILE.npy or FILE.pb"},
@@ -206,11 +205,12 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_TRAIN_FORMAT] = {"--format", KIND_CHOICE, "md|csv|json", "a table at the end instead of lines",
                              "md,csv,json"},
 
-    [OPTION_MODES] = {"--modes", KIND_CHOICES, "MODE,...", "eager and compiled (both), interleaved",
+    [OPTION_MODES] = {"--modes", KIND_CHOICES, "MODE,...",
+                      "eager and compiled (both): a kernel for each operator, and fused ones",
                       "eager,compiled"},
     [OPTION_PHASES] = {"--phases", KIND_CHOICES, "PHASE,...",
-                       "forward, backward, forward+backward, step (forward): with another than forward, or "
-                       "with --loss, of a training step, otherwise of the model",
+                       "forward (the default), backward, forward+backward, step: all but forward, and with "
+                       "--loss forward too, are those of a training step",
                        "forward,backward,forward+backward,step"},
     [OPTION_LOSS] = {"--loss", KIND_CHOICE, "cross_entropy|mse|output",
                      "of a training step: by labels, by targets, or the output itself (cross_entropy)",
@@ -224,10 +224,10 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_THREADS_SWEEP] = {"--threads", KIND_INTEGERS, "N,...",
                               "threads (as many as this process may use)", .least = 1, .most = 4096},
     [OPTION_SHAPE_SWEEP] = {"--shape", KIND_TEXTS, "NAME=4x256,...",
-                            "the shape of an input, or the value of a symbol; a list makes a sweep"},
-    [OPTION_WARMUP] = {"--warmup", KIND_INTEGER, "N", "runs before those that count (5)", .least = 0,
+                            "the shape of an input; SYMBOL=N: a size by its name; a list makes a sweep"},
+    [OPTION_WARMUP] = {"--warmup", KIND_INTEGER, "N", "runs before the timed ones (5)", .least = 0,
                        .most = 1000000},
-    [OPTION_ITERS] = {"--iters", KIND_INTEGER, "N", "runs that count (10)", .least = 1, .most = 1000000},
+    [OPTION_ITERS] = {"--iters", KIND_INTEGER, "N", "timed runs (10)", .least = 1, .most = 1000000},
     [OPTION_KERNELS] = {"--kernels", KIND_FLAG, NULL, "also the time of every kernel"},
     [OPTION_RANGE] = {"--range", KIND_TEXT, "PATTERN",
                       "of the kernels only those of nodes with such a name or operator: '*attn*', Softmax"},
@@ -414,8 +414,22 @@ const char *sn_option_name(OptionId id) {
     return table[id].name;
 }
 
-/* Explanations stand in a column; below an option that is too long for it. */
-enum { HELP_COLUMN = 28 };
+/* Explanations stand in a column, broken between words; below an option that is too long for it. */
+enum { HELP_COLUMN = 28, HELP_WIDTH = 70 };
+
+static void print_explanation(Text *text, const char *help) {
+    for (size_t used = 0; *help; used++) {
+        size_t word = strcspn(help, " ");
+        if (used && used + word > HELP_WIDTH) {
+            sn_text_add(text, "\n%*s", HELP_COLUMN + 2, "");
+            used = 0;
+        }
+        sn_text_add(text, " %.*s", (int)word, help);
+        used += word;
+        help += word + (help[word] == ' ');
+    }
+    sn_text_add(text, "\n");
+}
 
 void sn_options_print(Text *text, const OptionId *accepted) {
     for (; *accepted; accepted++) {
@@ -423,7 +437,7 @@ void sn_options_print(Text *text, const OptionId *accepted) {
         char left[64];
         snprintf(left, sizeof left, "%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
         const char *gap = strlen(left) > HELP_COLUMN ? "\n" : "";
-        sn_text_add(text, "  %-*s%s%*s %s\n", HELP_COLUMN, left, gap, *gap ? HELP_COLUMN + 2 : 0, "",
-                    row->help);
+        sn_text_add(text, "  %-*s%s%*s", HELP_COLUMN, left, gap, *gap ? HELP_COLUMN + 2 : 0, "");
+        print_explanation(text, row->help);
     }
 }

@@ -308,7 +308,7 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     request.state_count = states.count;
     Inputs inputs;
     TRY(sn_inputs_make(cli->arena, model->graph, &request, &inputs));
-    if (*inputs.chosen) sn_cli_note("sizes taken: %s", inputs.chosen);
+    if (*inputs.chosen) sn_cli_note("sizes taken: %s (--shape gives others)", inputs.chosen);
     sn_CompileOptions compile = sn_option_compile(&cli->options);
     compile.state_count = states.count;
     compile.state = states.at;

@@ -26,7 +26,7 @@ static Status read_inputs(Cli *cli, const Graph *graph, Inputs *out) {
     InputRequest request = {
         .shape_count = shape->count, .shape = shapes, .input_count = count, .input = inputs};
     TRY(sn_inputs_make(cli->arena, graph, &request, out));
-    if (*out->chosen) sn_cli_note("sizes taken: %s", out->chosen);
+    if (*out->chosen) sn_cli_note("sizes taken: %s (--shape gives others)", out->chosen);
     return NULL;
 }
 

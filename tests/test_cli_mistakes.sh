@@ -16,6 +16,14 @@ expect 0 "usage: sinter bench" help bench
 expect 2 "unknown verb 'fry'" help fry
 expect 2 "there are gpt2, llama, bert, attention" make gpt3 -o "$folder/x.onnx"
 
+# Help fits a terminal, and says what the columns of bench are.
+for verb in info run bench compile dump train tune make cache doctor; do
+    expect 0 "usage: sinter $verb" "$verb" -h
+    long=$(awk 'length > 108' "$folder/out")
+    [[ -z $long ]] || { echo "FAILED: $verb -h is wide: $long"; failures=$((failures + 1)); }
+done
+for word in "p90, p99" "speed-up" "of peak" "peak memory" "compile  "; do expect 0 "$word" bench -h; done
+
 model=$folder/model.onnx
 expect 0 "" make gpt2 --layers 1 --d-model 32 --heads 2 --d-ff 64 --vocab 50 --context 16 -o "$model"
 
@@ -38,6 +46,13 @@ full=0
 expect 0 "" dump "$model" -o "$folder/kept.txt"
 grep -q "stage fused" "$folder/kept.txt" || { echo "FAILED: dump over a file"; failures=$((failures + 1)); }
 expect 0 "stage fused" dump "$model" -o /dev/stdout
+
+# What all rows of a table have alike is said above it; percentiles need enough runs.
+expect 0 "model: model.onnx, phase: forward" bench "$model" --shape input_ids=1x4 --threads 1 --warmup 1 --iters 10
+grep -q "^| mode  .* p90, ms |" "$folder/out" || { echo "FAILED: bench lacks p90"; failures=$((failures + 1)); }
+! grep -q p99 "$folder/out" || { echo "FAILED: p99 of ten runs"; failures=$((failures + 1)); }
+expect 0 '"p99_s"' bench "$model" --shape input_ids=1x4 --threads 1 --warmup 1 --iters 100 --modes compiled -o json
+grep -q '"max_s"' "$folder/out" || { echo "FAILED: bench lacks max_s"; failures=$((failures + 1)); }
 
 # A compiler that fails without a word, as one does that has no space for it.
 SINTER_CACHE=$folder/silent expect 0 "" run "$model"
