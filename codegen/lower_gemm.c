@@ -337,10 +337,11 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "%d\n#define %s %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_SPLIT %d\n",
+        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_SPLIT %d\n#define SN_TILE_ONCE %d\n",
         tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
         gemm->attr->halves ? 4 : 8, gemm->piece, in_blocks(gemm) ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead, (long long)stride, gemm->split ? SPLIT_ROWS : 0);
+        gemm->heights, a_across, b_across, ahead, (long long)stride, gemm->split ? SPLIT_ROWS : 0,
+        kernel->target->fetch_bytes > 0);
     name_files(gemm);
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
                        : gemm->word == WORD          ? "amx-tile amx-int8"

@@ -137,6 +137,7 @@ static const char *const narrow_tile = "-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=5 -DSN
 static void test_gemm(void **state) {
     (void)state;
     gemm_with("gcc", narrow_tile, 12, 1);
+    gemm_with("gcc", "-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=5 -DSN_TILE_NV=3 -DSN_TILE_ONCE=1", 12, 1);
     gemm_with("gcc", narrow_tile, 12, 2);
     gemm_with("gcc", narrow_tile, 12, 3);
     gemm_with("gcc", narrow_tile, 12, 0);
@@ -145,6 +146,7 @@ static void test_gemm_native(void **state) {
     (void)state;
     if (!__builtin_cpu_supports("avx512f")) skip();
     gemm_with("gcc", "-DSN_TILE_MR=14 -DSN_TILE_NV=2", 32, 1);
+    gemm_with("gcc", "-DSN_TILE_MR=8 -DSN_TILE_NV=3 -DSN_TILE_ONCE=1", 48, 1);
     gemm_with("gcc", "-DSN_TILE_MR=8 -DSN_TILE_NV=3", 48, 2);
     gemm_with("gcc", "-DSN_TILE_MR=9 -DSN_TILE_NV=3", 48, 3);
     if (!access("/usr/bin/clang", X_OK)) gemm_with("clang", "-DSN_TILE_MR=6 -DSN_TILE_NV=4", 64, 0);

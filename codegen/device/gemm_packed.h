@@ -39,8 +39,8 @@ SN_OUTLINE void sn_gemm_widen(const SnGemm *g, const SnGemmRound *r, int64_t p, 
 #endif
 
 /* Does a round, whose first panel was fetched before or not. Many heights meet a piece of a panel, and each of them
- * fetches its share of the next one and two thirds of the share behind it, since what is asked for only once does not always
- * come in time; where they are so few that they would not fetch it in time, the first one reads the piece as it
+ * fetches its share of the next one and, unless SN_TILE_ONCE, two thirds of the share behind it, since what is asked for only once
+ * does not always come in time; where they are so few that they would not fetch it in time, the first one reads the piece as it
  * comes. */
 SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next, int near,
                               SnTileElement *a, SnTileNumber *sums, float *wide) {
@@ -66,7 +66,9 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
 #endif
         for (int64_t u = r->u0; u < r->u1; u++) {
             int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m, height = u - r->u0;
-            int64_t step = heights > 2 ? sn_ceil_div(bytes * 5, heights * 3) : height ? 64 : 0;
+            int64_t step = heights > 2 ? sn_ceil_div(bytes * (SN_TILE_ONCE ? 3 : 5), heights * 3)
+                           : height    ? 64
+                                       : 0;
             const void *from = b;
             int here = near;
 #if SN_GEMM_B == 4

@@ -3,6 +3,8 @@
  * Contract for the code generator: after vector.h and tile_element.h; optional #defines before it:
  *   SN_TILE_MR   rows of the tile, 1..16           SN_TILE_NV   vectors in a row of it, 1..4
  *                (when absent 8 by 3 for 64-byte vectors, else 6 by 2)
+ *   SN_TILE_ONCE 1: the first-level cache has few places for lines that are awaited: what a tile fetches meanwhile goes to the
+ *                second-level one, and no second tile asks for it; 0 (default): to the first, which may be asked twice
  * MR*NV accumulators, NV operands and one broadcast must fit the registers (32 with AVX-512, else 16).
  * Every element is summed in the order of k, whatever the rows of the tile. The accumulators are named
  * variables made by repetition, since GCC keeps an array of that size in memory. */
@@ -24,6 +26,9 @@
 #endif
 #endif
 #define SN_TILE_NR (SN_TILE_NV * SN_LANES)
+#ifndef SN_TILE_ONCE
+#define SN_TILE_ONCE 0
+#endif
 
 #define SN_TILE_MULTIPLY(i, j) SN_TILE_ADD(c##i##_##j, x, b##j)
 
@@ -142,8 +147,17 @@ typedef enum SnTileFetch {
         SN_TILE_COLUMNS(SN_TILE_PREFETCH, 0)                                                                 \
     }                                                                                                        \
     if (fetch == SN_TILE_FETCH_AHEAD) {                                                                      \
-        __builtin_prefetch(ahead);                                                                           \
+        __builtin_prefetch(ahead, 0, SN_TILE_ONCE ? 2 : 3);                                                  \
         ahead += step;                                                                                       \
+    }
+
+/* One step of k. */
+#define SN_TILE_STEP                                                                                         \
+    {                                                                                                        \
+        SN_TILE_COLUMNS(SN_TILE_OPERAND, 0)                                                                  \
+        SN_TILE_FETCH_ROWS                                                                                   \
+        SN_TILE_ROWS(SN_TILE_ROW)                                                                            \
+        k++;                                                                                                 \
     }
 
 /* Element (i, k) of A is at i * lda + k * along. `rows` and `fetch` are constants at every call, so that the conditions
@@ -171,11 +185,12 @@ SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t 
         SN_TILE_ROWS(SN_TILE_ROW)
     }
 #else
-    for (; k < length; k++) {
-        SN_TILE_COLUMNS(SN_TILE_OPERAND, 0)
-        SN_TILE_FETCH_ROWS
-        SN_TILE_ROWS(SN_TILE_ROW)
-    }
+    /* There are processors that add integers where they multiply: the fewer of these beside a vector the better. */
+    if (SN_TILE_ONCE && fetch == SN_TILE_FETCH_AHEAD)
+        while (k + 4 <= length) {
+            SN_TILE_STEP SN_TILE_STEP SN_TILE_STEP SN_TILE_STEP
+        }
+    while (k < length) SN_TILE_STEP
 #endif
     SN_TILE_ROWS(SN_TILE_KEEP_ROW)
 }
