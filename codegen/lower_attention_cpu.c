@@ -3,22 +3,36 @@
 
 /* Rows of a head that are read without packing, and how many of those an item shares: SN_ATTENTION_FEW and
  * SN_ATTENTION_SHARE of attention.h. */
-enum { FEW = 8, SHARE = 16, PAIRS = 6 /* SN_TILE_B of words of two bf16 */ };
+enum {
+    FEW = 8,
+    SHARE = 16,
+    PAIRS = 6,        /* SN_TILE_B of words of two bf16 */
+    MATRIX_ROWS = 32, /* of a height, by matrix tiles */
+};
 
 /* How a work item is cut. Its rows share the packing of keys and values; their sums stay in the second-level cache
  * beside those. */
 typedef struct Cut {
     Tile tile;
-    int blocks;     /* heights of the tile: SN_ATTENTION_BLOCKS of attention.h */
+    bool matrix;    /* many rows are multiplied by matrix tiles, attention_matrix.h */
+    bool pairs;     /* they are read as words of two bf16 */
+    int rows;       /* of a height */
+    int blocks;     /* heights of an item: SN_ATTENTION_BLOCKS of attention.h */
     int chunk;      /* columns of an item of few rows: SN_ATTENTION_CHUNK */
     int64_t padded; /* DV in whole panels */
 } Cut;
 
-static Cut cut_of(const Target *target, int64_t D, int64_t DV) {
+static Cut cut_of(Attention *a) {
+    const Target *target = a->lower.kernel->target;
+    const int64_t D = a->D, DV = a->DV;
     Cut cut = {.tile = sn_target_tile(target, DV)};
+    cut.matrix = target->vector_bytes == 64 && sn_hole_matrix(&a->lower, a->node->input, 3);
+    cut.pairs = cut.matrix || (D % 2 == 0 && sn_hole_pairs(&a->lower, a->node->input, 3));
+    if (cut.matrix) cut.tile.vectors = 2;
+    cut.rows = cut.matrix ? MATRIX_ROWS : cut.tile.rows;
     int64_t rows = 65536 / (D + DV);
     rows = rows > 256 ? 256 : rows < 64 ? 64 : rows;
-    cut.blocks = (int)((rows + cut.tile.rows - 1) / cut.tile.rows);
+    cut.blocks = (int)((rows + cut.rows - 1) / cut.rows);
     int64_t columns = 32768 / (D + DV) / 16 * 16, panel = cut.tile.vectors * (target->vector_bytes / 4);
     cut.chunk = (int)(columns > 512 ? 512 : columns < 16 ? 16 : columns);
     cut.padded = (DV + panel - 1) / panel * panel;
@@ -35,7 +49,7 @@ static Dim count_items(const KernelIr *kernel, TemplateUse *use, Type q, Type k,
     Dim group = heads == k.dim[1] ? one : sn_dim_floordiv(dims, heads, k.dim[1]);
     Dim chunks = sn_dim_max(dims, one, sn_dim_ceildiv(dims, k.dim[2], sn_dim(dims, cut.chunk)));
     Dim shares = sn_dim_ceildiv(dims, sn_dim_mul(dims, rows, group), sn_dim(dims, SHARE));
-    Dim blocks = sn_dim_ceildiv(dims, rows, sn_dim(dims, (int64_t)cut.blocks * cut.tile.rows));
+    Dim blocks = sn_dim_ceildiv(dims, rows, sn_dim(dims, (int64_t)cut.blocks * cut.rows));
     Dim of_many = sn_dim_mul(dims, heads, blocks);
     Dim of_few = sn_dim_mul(dims, k.dim[1], sn_dim_mul(dims, shares, chunks));
     Dim items = sn_dim_add(dims, sn_dim_mul(dims, many, of_many), sn_dim_mul(dims, few, of_few));
@@ -45,16 +59,23 @@ static Dim count_items(const KernelIr *kernel, TemplateUse *use, Type q, Type k,
     return sn_dim_mulc(dims, sn_dim_mul(dims, use->after, chunks), cut.padded + 16);
 }
 
-static void set_driver(Attention *a, Cut cut, bool pairs, bool pointers, bool statistics) {
+static void set_driver(Attention *a, Cut cut, bool pointers, bool lines, bool statistics) {
     KernelIr *kernel = a->lower.kernel;
     TemplateUse *use = a->use;
     const char *number[5];
     const Dim size[5] = {a->q.dim[0], a->q.dim[1], a->k.dim[1], a->q.dim[2], a->k.dim[2]};
     for (int i = 0; i < 5; i++) number[i] = sn_template_number(kernel, use, size[i]);
     use->file[0] = "attention_score.h", use->file[1] = "attention.h";
-    use->file[2] = "attention_few.h", use->file[3] = "attention_many.h";
-    use->file[4] = pairs ? "attention_words.h" : "attention_pack.h";
-    use->file[5] = "attention_run.h";
+    static const char *const rest[3][4] = {
+        {"attention_item.h", "attention_many.h", "attention_pack.h"},
+        {"attention_item.h", "attention_many.h", "attention_words.h"},
+        {"matrix.h", "attention_item.h", "attention_matrix.h", "attention_matrix_pack.h"}};
+    use->file[2] = "attention_few.h";
+    int files = 3;
+    for (int i = 0; i < 4 && rest[cut.matrix + cut.pairs][i]; i++)
+        use->file[files++] = rest[cut.matrix + cut.pairs][i];
+    use->file[files] = "attention_run.h";
+    use->needs = cut.matrix ? "amx-tile amx-bf16" : NULL;
     use->defines = sn_arena_printf(
         kernel->arena,
         "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n#define SN_ATTENTION_D "
@@ -62,12 +83,14 @@ static void set_driver(Attention *a, Cut cut, bool pairs, bool pointers, bool st
         "%lld\n#define SN_ATTENTION_SCORE %d\n#define SN_ATTENTION_CAPPED %d\n#define SN_ATTENTION_DROPS "
         "%d\n#define "
         "SN_ATTENTION_EMPTY_ZERO %d\n"
-        "#define SN_ATTENTION_BLOCKS %d\n#define SN_ATTENTION_FEW %d\n#define SN_ATTENTION_SHARE %d\n"
+        "#define SN_ATTENTION_MATRIX %d\n#define SN_ATTENTION_LINES %d\n#define SN_ATTENTION_BLOCKS "
+        "%d\n#define SN_ATTENTION_FEW "
+        "%d\n#define SN_ATTENTION_SHARE %d\n"
         "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
         "%d\n",
-        cut.tile.rows, cut.tile.vectors, pairs ? PAIRS : 1, (long long)a->D, (long long)a->DV,
-        sn_attention_score_kind(a), a->cap != 0, a->state != NULL, a->attr->zero_rows, cut.blocks, FEW, SHARE,
-        cut.chunk, pointers, statistics);
+        cut.tile.rows, cut.tile.vectors, cut.pairs ? PAIRS : 1, (long long)a->D, (long long)a->DV,
+        sn_attention_score_kind(a), a->cap != 0, a->state != NULL, a->attr->zero_rows, cut.matrix, lines,
+        cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "
@@ -80,7 +103,7 @@ Status sn_lower_attention_cpu(Attention *a) {
                                                 {1, "sn_key", "sn_key_pointer", "g", "j"},
                                                 {2, "sn_value", "sn_value_pointer", "g", "j"}};
     TemplateUse *use = a->use;
-    bool pointers = true;
+    bool pointers = true, lines = true; /* addresses are known; elements lie one behind another along d */
     for (int i = 0; i < 3; i++) sn_attention_read(a, &operand[i]);
     if (a->bias) sn_attention_score(a, "sn_score", a->attr->causal);
     if (a->state) sn_attention_keep(a);
@@ -94,10 +117,13 @@ Status sn_lower_attention_cpu(Attention *a) {
     use->masks = use->maths = true;
     use->causal = a->attr->causal ? a->attr->offset : NULL;
     use->unmasked = a->bias == NULL;
-    Cut cut = cut_of(a->lower.kernel->target, a->D, a->DV);
+    Cut cut = cut_of(a);
     sn_attention_scratch(a, "sn_attention_partial", count_items(a->lower.kernel, use, a->q, a->k, cut));
-    for (int i = 0; i < 3 && pointers; i++) pointers = sn_attention_address(a, &operand[i], SN_ADDRESS_PLAIN);
+    for (int i = 0; i < 3 && pointers; i++) {
+        AttentionAddress kind = sn_attention_address(a, &operand[i], SN_ADDRESS_PLAIN);
+        pointers = kind >= SN_ADDRESS_PLAIN, lines = lines && kind >= SN_ADDRESS_AFFINE;
+    }
     TRY(a->lower.status);
-    set_driver(a, cut, a->D % 2 == 0 && sn_hole_pairs(&a->lower, a->node->input, 3), pointers, statistics);
+    set_driver(a, cut, pointers, lines, statistics);
     return NULL;
 }

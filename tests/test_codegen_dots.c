@@ -16,7 +16,8 @@ static Case *begin_dots(ClusterKind kind, Way way) {
 static Kernel *generate_way(Case *c, Way way) {
     Kernel *kernel = generate(c);
     assert_int_equal(way != WIDENED, strstr(kernel->source, "#define SN_TILE_B 6") != NULL);
-    assert_int_equal(way >= MATRIX, strstr(kernel->source, "#define SN_GEMM_MATRIX 1") != NULL);
+    assert_int_equal(way >= MATRIX, strstr(kernel->source, "#define SN_GEMM_MATRIX 1") ||
+                                        strstr(kernel->source, "#define SN_ATTENTION_MATRIX 1"));
     if (way >= MATRIX) assert_string_equal(kernel->needs, "amx-tile amx-bf16");
     if (way == PLAIN_MATRIX || (way == MATRIX && sn_matrix_refusal()))
         kernel->source = sn_arena_printf(c->arena, "#define SN_MATRIX 0\n%s", kernel->source);
@@ -218,19 +219,21 @@ typedef struct Attends {
     double scale, softcap, dropout;
     int bias;    /* 0: none, 1: of which columns count, 2: added */
     bool causal; /* the queries are the last rows; 700 keys or more than these */
+    bool turned; /* keys do not lie one behind another along d */
 } Attends;
 
 /* Attention of bf16: heads of several widths, steps that begin and end at odd columns, and everything between the products. */
-static void check_attention(const Attends *t) {
+static void check_attention(const Attends *t, Way way) {
     static const int64_t sizes[] = {1, 9, 2, 17, 1, 40, 3, 3, 0, 20, 1, 101};
-    Case *c = begin_dots(SN_CLUSTER_ATTENTION, DOTS);
+    Case *c = begin_dots(SN_CLUSTER_ATTENTION, way);
     char text[96];
     snprintf(text, sizeof text, "B, T, 4*%d", t->D);
     Value *q = param(c, SN_BF16, text), *operand[5] = {NULL};
     snprintf(text, sizeof text, "B, T, 4, %d", t->D);
     operand[0] = transpose(c, reshape(c, q, text), (int[]){0, 2, 1, 3});
-    snprintf(text, sizeof text, "B, 2, %s, %d", t->keys, t->D);
+    snprintf(text, sizeof text, t->turned ? "B, 2, %2$d, %1$s" : "B, 2, %1$s, %2$d", t->keys, t->D);
     operand[1] = param(c, SN_BF16, text);
+    if (t->turned) operand[1] = transpose(c, operand[1], (int[]){0, 1, 3, 2});
     snprintf(text, sizeof text, "B, 2, %s, %d", t->keys, t->DV);
     operand[2] = param(c, SN_BF16, text);
     snprintf(text, sizeof text, t->bias == 1 ? "B, 1, 1, %s" : "B, 4, T, %s", t->keys);
@@ -248,17 +251,22 @@ static void check_attention(const Attends *t) {
     snprintf(text, sizeof text, "B, T, 4*%d", t->DV);
     result(c, reshape(c, transpose(c, y, (int[]){0, 2, 1, 3}), text));
     c->low = 0, c->high = 1 << 20;
-    check_way(c, DOTS, 6, sizes);
+    check_way(c, way, 6, sizes);
 }
 
 static void attention(void **state) {
     (void)state;
     static const Attends cases[] = {
-        {64, 64, "T", 0.125, 0, 0, 0, true},        {128, 128, "T + 699", 0.0883883, 0, 0, 0, true},
-        {40, 24, "T", 0.17, 0, 0, 1, false},        {18, 70, "T + 699", 0.25, 0.7, 0, 2, true},
-        {96, 96, "T + 699", 0.1, 0, 0.3, 1, false},
+        {64, 64, "T", 0.125, 0, 0, 0, true, false},
+        {128, 128, "T + 699", 0.0883883, 0, 0, 0, true, false},
+        {40, 24, "T", 0.17, 0, 0, 1, false, false},
+        {18, 70, "T + 699", 0.25, 0.7, 0, 2, true, false},
+        {96, 96, "T + 699", 0.1, 0, 0.3, 1, false, false},
+        {34, 40, "T", -0.2, 0, 0, 0, false, true},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_attention(&cases[i]);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (Way way = DOTS; way < WAYS; way++)
+            if (way != PLAIN_DOTS) check_attention(&cases[i], way);
 }
 
 int main(void) {

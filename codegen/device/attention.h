@@ -2,9 +2,10 @@
  * V[b][g][j].
  *
  * Contract for the code generator: after vector.h, vector_math.h and tile.h (SN_TILE_B 1, or 6 where queries, keys and
- * values are all bf16 and D is even: weights are then rounded to bf16 before they meet the values of many rows), in this
- * order: attention_score.h, attention.h, attention_few.h, attention_many.h, attention_pack.h (or with 6 attention_words.h),
- * attention_run.h. #defines before the text:
+ * values are all bf16: weights are then rounded to bf16 before they meet the values of many rows), in this
+ * order: attention_score.h, attention.h, attention_few.h; attention_item.h, attention_many.h and attention_pack.h (or with 6 and an
+ * even D attention_words.h), or with SN_ATTENTION_MATRIX matrix.h, attention_item.h, attention_matrix.h and
+ * attention_matrix_pack.h; attention_run.h. #defines before the text:
  *
  * - SN_ATTENTION_D, SN_ATTENTION_DV: head sizes of Q and K, and of V and O (DV is D when absent)
  *
@@ -24,7 +25,9 @@
  * - SN_ATTENTION_POINTER: 1 there are holes for the addresses of queries, keys and values, so that they are
  *   fetched ahead; 0 (default) none
  *
- * - SN_ATTENTION_BLOCKS: heights of the tile in a work item (default: about 256 rows)
+ * - SN_ATTENTION_MATRIX: 1 many rows are multiplied by matrix tiles (SN_TILE_B 6); 0 (default) by the register tile
+ *
+ * - SN_ATTENTION_BLOCKS: heights in a work item, of the tile's rows or by matrix tiles of 32 (default: about 256 rows)
  *
  * - SN_ATTENTION_FEW: rows of a head up to which keys and values are read where they lie (default 8)
  *
@@ -66,7 +69,7 @@
  * For the host: items of two rounds, numbered one after the other; all of the first are done before any of
  * the second is begun. With group = heads / kv_heads, chunks = max(1, ceil(columns / CHUNK)):
  *
- * - rows > FEW: batch * heads * ceil(rows / (BLOCKS * SN_TILE_MR)), and none in the second
+ * - rows > FEW: batch * heads * ceil(rows / (BLOCKS * rows of a height)), and none in the second
  *
  * - otherwise: batch * kv_heads * ceil(rows * group / SHARE) * chunks, and, when chunks > 1, batch * heads *
  *   rows in the second, each of which has chunks * SN_ATTENTION_PARTIAL floats of that buffer
@@ -86,6 +89,10 @@
 #ifndef SN_ATTENTION_POINTER
 #define SN_ATTENTION_POINTER 0
 #endif
+#ifndef SN_ATTENTION_MATRIX
+#define SN_ATTENTION_MATRIX 0
+#endif
+#define SN_ATTENTION_HIGH (SN_ATTENTION_MATRIX ? 32 : SN_TILE_MR) /* rows of a height */
 #ifndef SN_ATTENTION_BLOCKS
 #define SN_ATTENTION_BLOCKS ((256 + SN_TILE_MR - 1) / SN_TILE_MR)
 #endif
@@ -124,7 +131,7 @@ SN_INLINE int64_t sn_attention_chunks(const SnAttention *p) {
 /* Items of the first round, and of the second. */
 SN_INLINE int64_t sn_attention_items(const SnAttention *p) {
     if (p->rows > SN_ATTENTION_FEW)
-        return p->batch * p->heads * sn_attention_ceil(p->rows, SN_ATTENTION_BLOCKS * SN_TILE_MR);
+        return p->batch * p->heads * sn_attention_ceil(p->rows, SN_ATTENTION_BLOCKS * SN_ATTENTION_HIGH);
     int64_t shared = p->rows * (p->heads / p->kv_heads);
     return p->batch * p->kv_heads * sn_attention_ceil(shared, SN_ATTENTION_SHARE) * sn_attention_chunks(p);
 }

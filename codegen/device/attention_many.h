@@ -3,42 +3,6 @@
 #ifndef SN_DEVICE_ATTENTION_MANY_H
 #define SN_DEVICE_ATTENTION_MANY_H
 
-#define SN_ATTENTION_BM   (SN_ATTENTION_BLOCKS * SN_TILE_MR) /* rows of a work item */
-#define SN_ATTENTION_STEP (SN_ATTENTION_FIT / SN_TILE_NR)
-#define SN_ATTENTION_BN   ((SN_ATTENTION_STEP > 1 ? SN_ATTENTION_STEP : 1) * SN_TILE_NR)
-/* Rows of scores, and of the queries of one height: one stride, so that one tile function serves both. */
-#define SN_ATTENTION_LDS ((SN_ATTENTION_BN > SN_ATTENTION_D ? SN_ATTENTION_BN : SN_ATTENTION_D) + SN_LANES)
-
-/* d and j in words of two, where operands are bf16. */
-#define SN_ATTENTION_WORD  (SN_TILE_B == 6 ? 2 : 1)
-#define SN_ATTENTION_DEPTH (SN_ATTENTION_D / SN_ATTENTION_WORD)
-#define SN_ATTENTION_LONG  (SN_ATTENTION_BN / SN_ATTENTION_WORD)
-
-#define SN_ATTENTION_SLOTS ((SN_TILE_MR + SN_LANES - 1) / SN_LANES * SN_LANES)
-
-/* What is fetched while the step at hand computes: what the next one reads, keys and values [j, j1) and queries [i, i1), and
- * the places of the rows [o, o1) of this item's results, if the step is its last. */
-typedef struct SnAttentionAhead {
-    int64_t b, h, g, j, j1, i, i1, o, o1;
-} SnAttentionAhead;
-
-/* The state of a work item. Height u of the tile owns the rows u * MR .. of `out`. */
-typedef struct SnAttentionItem {
-    const SnContext *context;
-    int64_t columns;
-    int64_t b, h, g, i0, rows, heights; /* rows of this item, from i0, cut into heights */
-    SnAttentionAhead ahead;
-    int started[SN_ATTENTION_BLOCKS]; /* the height has sums in `out` */
-    float scale, rest, cap;           /* of queries, of scores after that (words alone), soft cap */
-    SN_ALIGNED_64 float maximum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS]; /* (height, row) */
-    SN_ALIGNED_64 float sum[SN_ATTENTION_BLOCKS * SN_ATTENTION_SLOTS];
-    SN_ALIGNED_64 float scores[SN_TILE_MR * SN_ATTENTION_LDS];        /* (row, j) of one height */
-    SN_ALIGNED_64 SnTileElement front[SN_TILE_MR * SN_ATTENTION_LDS]; /* (row, d) of its queries, scaled */
-    SN_ALIGNED_64 float out[SN_ATTENTION_BM * SN_ATTENTION_LDO]; /* (row, d), not yet divided by the sum */
-    SN_ALIGNED_64 SnTileElement keys[SN_ATTENTION_BN * SN_ATTENTION_DEPTH];   /* (panel of j, d, NR) */
-    SN_ALIGNED_64 SnTileElement values[SN_ATTENTION_LONG * SN_ATTENTION_OUT]; /* (panel of d, j, NR) */
-} SnAttentionItem;
-
 /* attention_pack.h and attention_words.h. The queries of a height, scaled, to `front`; keys j .. j+count, transposed into panels,
  * where columns past the count are zero; and values, where columns from DV on are zero. */
 SN_INLINE void sn_attention_front(SnAttentionItem *t, int64_t i, int64_t rows);
@@ -65,30 +29,6 @@ SN_OUTLINE void sn_attention_tile(int64_t rows, int64_t length, const SnTileElem
         SN_ATTENTION_TILE(11);
     else
         SN_ATTENTION_TILE(SN_TILE_MR);
-}
-
-/* Fetches the next row of each operand ahead, and where one of O goes. Called between two tiles and beside each row's
- * exponentials: that is often enough for all rows, and more of them at once would wait for each other. */
-SN_OUTLINE void sn_attention_fetch(SnAttentionItem *t) {
-    SnAttentionAhead *a = &t->ahead;
-    if (a->o < a->o1) {
-        for (int64_t d = 0; d < SN_ATTENTION_DV; d += 16) sn_output_ahead(t->context, t->b, t->h, a->o, d);
-        a->o++;
-    }
-#if SN_ATTENTION_POINTER
-    if (a->j < a->j1) {
-        for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
-            __builtin_prefetch(sn_key_pointer(t->context, a->b, a->g, a->j, d), 0, 3);
-        for (int64_t d = 0; d < SN_ATTENTION_DV; d += 16)
-            __builtin_prefetch(sn_value_pointer(t->context, a->b, a->g, a->j, d), 0, 3);
-        a->j++;
-    }
-    if (a->i < a->i1) {
-        for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
-            __builtin_prefetch(sn_query_pointer(t->context, a->b, a->h, a->i, d), 0, 3);
-        a->i++;
-    }
-#endif
 }
 
 /* Scores against the first vector of a panel of two: columns that a causal mask leaves of the last one. */
@@ -218,16 +158,6 @@ SN_INLINE void sn_attention_add(SnAttentionItem *t, int64_t u, int64_t j, int64_
     t->started[u] = 1;
 }
 
-/* The rows of O of height u. */
-SN_OUTLINE void sn_attention_end(SnAttentionItem *t, int64_t u) {
-    int64_t rows, i = t->i0 + sn_attention_height(t->rows, u, &rows);
-    float *out = t->out + u * SN_TILE_MR * SN_ATTENTION_LDO;
-    if (!t->started[u]) __builtin_memset(out, 0, (size_t)(rows * SN_ATTENTION_LDO) * sizeof(float));
-    for (int64_t r = 0; r < rows; r++)
-        sn_attention_finish(t->context, out + r * SN_ATTENTION_LDO, t->maximum[u * SN_ATTENTION_SLOTS + r],
-                            t->sum[u * SN_ATTENTION_SLOTS + r], t->columns, t->b, t->h, i + r);
-}
-
 /* Adds what `count` keys from j on give; `last`: no others do, and the rows are finished. */
 SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state, int last) {
     sn_attention_pack_keys(t, j, count);
@@ -236,66 +166,6 @@ SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, 
         SnAttentionSpan span = sn_attention_score(t, u, j, count, state);
         if (span.from >= 0) sn_attention_add(t, u, j, count, span);
         if (last) sn_attention_end(t, u);
-    }
-}
-
-/* The rows of a work item: how many, of which batch and head, and the first of them. */
-SN_INLINE int64_t sn_attention_locate(const SnAttention *p, int64_t item, int64_t *b, int64_t *h,
-                                      int64_t *i) {
-    int64_t blocks = sn_attention_ceil(p->rows, SN_ATTENTION_BM), block = item % blocks;
-    *h = item / blocks % p->heads;
-    *b = item / blocks / p->heads;
-    *i = block * p->rows / blocks;
-    return (block + 1) * p->rows / blocks - *i;
-}
-
-/* What comes after the step at j: the next step of the item, or the first one of the item `next`, if any. Behind the
- * end of a range of items that is a guess: the thread's next range often begins there. Returns whether the step is the item's
- * last. */
-SN_INLINE int sn_attention_look_ahead(SnAttentionItem *t, const SnAttention *p, int64_t j, int64_t next) {
-    SnAttentionAhead *a = &t->ahead;
-    int64_t from = j + SN_ATTENTION_BN;
-    *a = (SnAttentionAhead){.b = t->b, .h = t->h, .g = t->g, .j = from, .j1 = from + SN_ATTENTION_BN};
-    int last =
-        from >= p->columns || !sn_mask_tile(t->context, t->b, t->h, t->i0, t->i0 + t->rows, from, p->columns);
-    if (last) {
-        a->o = t->i0, a->o1 = t->i0 + t->rows;
-        if (next == sn_attention_items(p)) next--; /* what is near already */
-        a->i1 = sn_attention_locate(p, next, &a->b, &a->h, &a->i);
-        a->i1 += a->i;
-        a->g = a->h / (p->heads / p->kv_heads);
-        a->j = 0, a->j1 = SN_ATTENTION_BN;
-    }
-    if (a->j1 > p->columns) a->j1 = p->columns;
-    return last;
-}
-
-SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin,
-                                  int64_t end) {
-    SnAttentionItem t;
-    t.context = context, t.cap = p->cap, t.columns = p->columns;
-    sn_attention_scale(&t, p->scale);
-    /* Rows past those of a height are read by the tile; what comes of them is not used. */
-    __builtin_memset(t.scores, 0, sizeof t.scores);
-    __builtin_memset(t.front, 0, sizeof t.front);
-    for (int64_t item = begin; item < end; item++) {
-        t.rows = sn_attention_locate(p, item, &t.b, &t.h, &t.i0);
-        t.g = t.h / (p->heads / p->kv_heads);
-        t.heights = sn_attention_ceil(t.rows, SN_TILE_MR);
-        for (int64_t u = 0; u < t.heights; u++) t.started[u] = 0;
-        for (int64_t r = 0; r < t.heights * SN_ATTENTION_SLOTS; r++)
-            t.maximum[r] = -__builtin_inff(), t.sum[r] = 0;
-        int ended = 0;
-        for (int64_t j = 0; j < p->columns && !ended; j += SN_ATTENTION_BN) {
-            int64_t count = p->columns - j < SN_ATTENTION_BN ? p->columns - j : SN_ATTENTION_BN;
-            int state = sn_mask_tile(context, t.b, t.h, t.i0, t.i0 + t.rows, j, j + count);
-            if (!state) continue;
-            if (state == 1) count = sn_attention_seen(context, t.b, t.h, t.i0, t.rows, j, count);
-            int last = sn_attention_look_ahead(&t, p, j, item + 1);
-            if (count) sn_attention_step(&t, j, count, state, last);
-            ended = count && last;
-        }
-        for (int64_t u = 0; u < t.heights && !ended; u++) sn_attention_end(&t, u);
     }
 }
 

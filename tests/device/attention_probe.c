@@ -23,6 +23,8 @@
 
 #include "attention_few.h"
 
+#include "attention_item.h"
+
 #include "attention_many.h"
 
 #include "attention_pack.h"
