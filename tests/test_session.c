@@ -119,12 +119,25 @@ static void mistakes_are_errors(void **state) {
     sn_model_close(NULL);
 }
 
+static void element_types_are_those_of_onnx(void **state) {
+    (void)state;
+    static const struct {
+        int number;
+        DType dtype;
+    } named[] = {{SN_ELEMENT_F32, SN_F32},  {SN_ELEMENT_U8, SN_U8},     {SN_ELEMENT_I8, SN_I8},
+                 {SN_ELEMENT_U16, SN_U16},  {SN_ELEMENT_I16, SN_I16},   {SN_ELEMENT_I32, SN_I32},
+                 {SN_ELEMENT_I64, SN_I64},  {SN_ELEMENT_BOOL, SN_BOOL}, {SN_ELEMENT_F16, SN_F16},
+                 {SN_ELEMENT_F64, SN_F64},  {SN_ELEMENT_U32, SN_U32},   {SN_ELEMENT_U64, SN_U64},
+                 {SN_ELEMENT_BF16, SN_BF16}};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        assert_int_equal(named[i].number, sn_dtype_onnx(named[i].dtype));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_model_describes_itself),
-        cmocka_unit_test(programs_outlive_their_model),
-        cmocka_unit_test(a_second_program_compiles_nothing),
-        cmocka_unit_test(mistakes_are_errors),
+        cmocka_unit_test(a_model_describes_itself),          cmocka_unit_test(programs_outlive_their_model),
+        cmocka_unit_test(a_second_program_compiles_nothing), cmocka_unit_test(mistakes_are_errors),
+        cmocka_unit_test(element_types_are_those_of_onnx),
     };
     return cmocka_run_group_tests(tests, make_cache, remove_cache);
 }

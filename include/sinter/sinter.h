@@ -60,8 +60,25 @@ sn_Error *sn_model_open(const char *path, sn_Model **out);
 sn_Error *sn_model_open_given(const char *path, int count, const char *const *given, sn_Model **out);
 void sn_model_close(sn_Model *model); /* programs made from it stay valid */
 
+/* ONNX's TensorProto.DataType numbers of the common element types; those that are not named here have theirs, too. */
+enum {
+    SN_ELEMENT_F32 = 1,
+    SN_ELEMENT_U8 = 2,
+    SN_ELEMENT_I8 = 3,
+    SN_ELEMENT_U16 = 4,
+    SN_ELEMENT_I16 = 5,
+    SN_ELEMENT_I32 = 6,
+    SN_ELEMENT_I64 = 7,
+    SN_ELEMENT_BOOL = 9,
+    SN_ELEMENT_F16 = 10,
+    SN_ELEMENT_F64 = 11,
+    SN_ELEMENT_U32 = 12,
+    SN_ELEMENT_U64 = 13,
+    SN_ELEMENT_BF16 = 16,
+};
+
 /* An input or output. extent[i] is -1 where it is symbolic, and then dim_name[i] is its name ("" if
- * anonymous; what data decide has a name of its own). element_type is ONNX's TensorProto.DataType number. Strings and
+ * anonymous; what data decide has a name of its own). element_type is one of the numbers above. Strings and
  * arrays live as long as the model. Of an index that does not exist, name is "" and all else 0 or NULL. */
 typedef struct sn_TensorInfo {
     const char *name;
