@@ -134,10 +134,12 @@ static void gemm_with(const char *compiler, const char *tile, int nr, int elemen
 }
 
 static const char *const narrow_tile = "-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=5 -DSN_TILE_NV=3";
+static const char *const once_tile = "-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=5 -DSN_TILE_NV=3 -DSN_TILE_ONCE=1";
 static void test_gemm(void **state) {
     (void)state;
     gemm_with("gcc", narrow_tile, 12, 1);
-    gemm_with("gcc", "-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=5 -DSN_TILE_NV=3 -DSN_TILE_ONCE=1", 12, 1);
+    gemm_with("gcc", once_tile, 12, 1);
+    gemm_with("gcc", once_tile, 12, 0);
     gemm_with("gcc", narrow_tile, 12, 2);
     gemm_with("gcc", narrow_tile, 12, 3);
     gemm_with("gcc", narrow_tile, 12, 0);

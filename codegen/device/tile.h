@@ -4,7 +4,8 @@
  *   SN_TILE_MR   rows of the tile, 1..16           SN_TILE_NV   vectors in a row of it, 1..4
  *                (when absent 8 by 3 for 64-byte vectors, else 6 by 2)
  *   SN_TILE_ONCE 1: the first-level cache has few places for lines that are awaited: what a tile fetches meanwhile goes to the
- *                second-level one, and no second tile asks for it; 0 (default): to the first, which may be asked twice
+ *                second-level one, and no second tile asks for it; whole tiles do four steps of k in a round of their loop. 0
+ *                (default): to the first, which may be asked twice, and single steps
  * MR*NV accumulators, NV operands and one broadcast must fit the registers (32 with AVX-512, else 16).
  * Every element is summed in the order of k, whatever the rows of the tile. The accumulators are named
  * variables made by repetition, since GCC keeps an array of that size in memory. */
@@ -186,7 +187,7 @@ SN_INLINE void sn_tile_strided(const int rows, const SnTileFetch fetch, int64_t 
     }
 #else
     /* There are processors that add integers where they multiply: the fewer of these beside a vector the better. */
-    if (SN_TILE_ONCE && fetch == SN_TILE_FETCH_AHEAD)
+    if (SN_TILE_ONCE && rows == SN_TILE_MR && fetch != SN_TILE_FETCH_STREAM)
         while (k + 4 <= length) {
             SN_TILE_STEP SN_TILE_STEP SN_TILE_STEP SN_TILE_STEP
         }
