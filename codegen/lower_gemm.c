@@ -167,25 +167,35 @@ static int64_t panel_columns(const Gemm *gemm) {
     return (int64_t)gemm->tile.vectors * (gemm->lower.kernel->target->vector_bytes / 4);
 }
 
+/* Blocks of rows by runs of so many panels. */
+static Dim block_items(const Gemm *gemm, Dim U, Dim P, int panels) {
+    Dims *dims = gemm->lower.dims;
+    return sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, panels)),
+                      sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->heights)));
+}
+
 /* The work items of gemm_panel.h and gemm_unpacked.h. */
 static Dim gemm_items(const Gemm *gemm) {
     Dims *dims = gemm->lower.dims;
     Dim U = sn_dim_ceildiv(dims, gemm->M, sn_dim(dims, gemm->rows));
     Dim P = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, panel_columns(gemm)));
-    Dim blocks = sn_dim_mul(dims, sn_dim_ceildiv(dims, P, sn_dim(dims, gemm->panels)),
-                            sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->heights)));
-    return sn_dim_mul(dims, gemm->batch, in_blocks(gemm) ? blocks : if_more(dims, U, FEW, blocks, P));
+    Dim items = block_items(gemm, U, P, gemm->panels);
+    if (!in_blocks(gemm)) items = if_more(dims, U, FEW, items, P);
+    if (!in_blocks(gemm) && gemm->split)
+        items = if_more(dims, gemm->M, SPLIT_ROWS - 1, block_items(gemm, U, P, STEP), items);
+    return sn_dim_mul(dims, gemm->batch, items);
 }
 
 /* Where a range that begins inside a block of rows would fetch them again, piece by piece or to be copied, the panels of a group belong
  * together, for one block (sn_gemm_run of gemm_packed.h). */
 static Dim gemm_together(const Gemm *gemm, bool copied) {
-    if (!in_blocks(gemm)) return NULL;
+    if (!in_blocks(gemm) && !gemm->split) return NULL;
     Dims *dims = gemm->lower.dims;
     Dim steps = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, STEP * panel_columns(gemm)));
     Dim more = sn_dim_addc(dims, gemm->depth, -gemm->piece);
     Dim whole = sn_dim(dims, copied ? 4 * GROUP / STEP : 1);
-    return sn_dim_min(dims, steps, if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), whole));
+    Dim together = sn_dim_min(dims, steps, if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), whole));
+    return in_blocks(gemm) ? together : if_more(dims, gemm->M, SPLIT_ROWS - 1, together, sn_dim(dims, 1));
 }
 
 static const char *tile_defines(const Gemm *gemm) {
@@ -208,14 +218,17 @@ static void choose_block(Gemm *gemm) {
 }
 
 /* Whether many rows of f32 are multiplied by matrix tiles, as six products of parts of 16 bits: tiles then have to be quicker
- * than multiply-adds by more than what splitting the operands takes. */
-static bool may_split(const Gemm *gemm, bool across) {
+ * than multiply-adds by more than what splitting the operands takes. Where only a run tells K, the run decides; a B that is data has
+ * other work items then, which follow from M. */
+static bool may_split(const Gemm *gemm) {
     const Target *target = gemm->lower.kernel->target;
     int64_t M, N, K;
-    if (gemm->mode != 1 || across || target->vector_bytes != 64 || target->matrix_percent < SPLIT_PERCENT)
+    if (!gemm->attr || gemm->mode > 1 || gemm->word > 1 || target->vector_bytes != 64 ||
+        target->matrix_percent < SPLIT_PERCENT)
         return false;
     if (sn_dim_is(gemm->M, &M) && M < SPLIT_ROWS) return false;
-    return sn_dim_is(gemm->K, &K) && K >= SPLIT_DEPTH && sn_dim_is(gemm->N, &N) && N >= SPLIT_COLUMNS;
+    bool deep = sn_dim_is(gemm->K, &K) ? K >= SPLIT_DEPTH : gemm->mode == 1;
+    return deep && sn_dim_is(gemm->N, &N) && N >= SPLIT_COLUMNS;
 }
 
 /* The parts of a block of A, which are larger by half than it is, and those of two times 32 columns share the second-level cache.
@@ -223,7 +236,7 @@ static bool may_split(const Gemm *gemm, bool across) {
 static void choose_split_block(Gemm *gemm) {
     int rows = gemm->lower.kernel->target->l2_bytes >= 2 << 20 ? 256 : 128;
     gemm->heights = rows / gemm->tile.rows;
-    gemm->piece = 512;
+    gemm->piece = gemm->mode ? 512 : 384; /* beside panels that are packed */
 }
 
 /* Whether the block, which may be a tuning file's, is one that gemm_split.h can have. */
@@ -244,21 +257,21 @@ static void take_tuned(Gemm *gemm, DType dtype) {
 
 /* An operand that every work item packs for itself is packed for many rows at a time; its panels are this
  * product's own, so they may be as narrow as the product is. */
-static void choose_tile(Gemm *gemm, bool across) {
+static void choose_tile(Gemm *gemm) {
     const Target *target = gemm->lower.kernel->target;
     int64_t columns = 0;
     (void)sn_dim_is(gemm->N, &columns);
-    gemm->tile =
-        gemm->mode ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
+    gemm->split = may_split(gemm);
+    gemm->tile = gemm->mode || gemm->split ? (Tile){target->tile_rows, target->tile_vectors}
+                                           : sn_target_tile(target, columns);
     if (gemm->mode) {
         choose_block(gemm);
-        bool split = may_split(gemm, across);
-        if (split) choose_split_block(gemm);
+        if (gemm->split) choose_split_block(gemm);
         if (gemm->mode != WORDS && !(gemm->attr && gemm->attr->halves))
             take_tuned(gemm, gemm->node->input[gemm->node->op == SN_OP_CONTRACT]->type.dtype);
         if (gemm->attr && gemm->attr->block) gemm->piece = WIDENED;
         gemm->rows = gemm->matrix ? MATRIX_ROWS : gemm->tile.rows;
-        gemm->split = split && can_split(gemm);
+        gemm->split = gemm->split && can_split(gemm);
         return;
     }
     choose_block(gemm); /* of gemm_matrix_unpacked.h */
@@ -267,6 +280,7 @@ static void choose_tile(Gemm *gemm, bool across) {
     if (gemm->matrix) return;
     gemm->panels = 4;
     gemm->heights = 256 / gemm->tile.rows;
+    if (gemm->split) choose_split_block(gemm);
 }
 
 bool sn_gemm_has_tiles(const Gemm *gemm) {
@@ -289,13 +303,14 @@ static void name_files(Gemm *gemm) {
         "gemm.h",
         gemm->matrix || gemm->split ? "matrix.h" : NULL,
         gemm->word > 1 && !(gemm->matrix && gemm->mode) ? "gemm_words.h" : NULL,
-        in_blocks(gemm) ? "gemm_panel.h" : NULL,
+        in_blocks(gemm) || gemm->split ? "gemm_panel.h" : NULL,
         gemm->attr->block ? "gemm_blocks.h" : NULL,
         gemm->mode ? NULL : "gemm_row.h",
         gemm->matrix ? "gemm_matrix.h"
         : gemm->mode ? "gemm_packed.h"
                      : "gemm_unpacked.h",
         gemm->matrix && !gemm->mode ? "gemm_matrix_unpacked.h" : NULL,
+        gemm->split ? "gemm_split_parts.h" : NULL,
         gemm->split ? "gemm_split.h" : NULL,
     };
     int count = 0;
@@ -310,7 +325,7 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
     bool ahead = read_address(gemm);
-    choose_tile(gemm, a_across);
+    choose_tile(gemm);
     const Value *factors = gemm->attr->block ? gemm->node->input[2] : NULL;
     if (gemm->mode && (!read_panels(gemm, gemm->node->input[1], "sn_gemm_panels") ||
                        (factors && !read_panels(gemm, factors, "sn_gemm_factors"))))
@@ -334,14 +349,14 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         kernel->arena,
         "%s#define SN_GEMM_B %d\n#define SN_GEMM_MATRIX %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_BITS "
         "%d\n#define SN_GEMM_KC "
-        "%d\n#define %s %d\n#define "
+        "%d\n#define SN_GEMM_HEIGHTS %d\n#define SN_GEMM_BLOCKS %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_SPLIT %d\n#define SN_TILE_ONCE %d\n",
+        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_SPLIT %d\n"
+        "#define SN_GEMM_SPLIT_DEPTH %d\n#define SN_TILE_ONCE %d\n",
         tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
-        gemm->attr->halves ? 4 : 8, gemm->piece, in_blocks(gemm) ? "SN_GEMM_HEIGHTS" : "SN_GEMM_BLOCKS",
-        gemm->heights, a_across, b_across, ahead, (long long)stride, gemm->split ? SPLIT_ROWS : 0,
-        kernel->target->fetch_bytes > 0);
+        gemm->attr->halves ? 4 : 8, gemm->piece, gemm->heights, gemm->heights, a_across, b_across, ahead,
+        (long long)stride, gemm->split ? SPLIT_ROWS : 0, SPLIT_DEPTH, kernel->target->fetch_bytes > 0);
     name_files(gemm);
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
                        : gemm->word == WORD          ? "amx-tile amx-int8"
@@ -428,7 +443,7 @@ static Status lower_pack(Gemm *gemm) {
     KernelIr *kernel = gemm->lower.kernel;
     const Value *value = gemm->node->input[0];
     Matrix matrix;
-    choose_tile(gemm, true);
+    choose_tile(gemm);
     bool along_k = sn_gemm_runs_across(gemm, value, sn_gemm_axes(gemm, gemm->K, gemm->N));
     if (find_matrix(gemm, value, along_k, &matrix))
         read_matrix(gemm, &matrix, along_k);

@@ -10,7 +10,17 @@ typedef struct Split {
     int64_t depth;
     int64_t wide; /* elements of a row of x in memory; 0: depth */
     bool scaled;  /* x is scaled before it is multiplied */
+    bool data;    /* the columns are not packed */
+    bool turned;  /* and lie the other way */
 } Split;
+
+static Kernel *splits(const Case *c, Kernel *kernel) {
+    assert_non_null(strstr(kernel->source, "sn_gemm_split_run(context"));
+    assert_string_equal(kernel->needs, "amx-tile amx-bf16");
+    if (sn_matrix_refusal())
+        kernel->source = sn_arena_printf(c->arena, "#define SN_MATRIX 0\n%s", kernel->source);
+    return kernel;
+}
 
 static Kernel *generate_split(Case *c, const Split *t) {
     char text[96];
@@ -24,47 +34,77 @@ static Kernel *generate_split(Case *c, const Split *t) {
     if (t->scaled) x = two(c, SN_OP_MUL, x, number(c, 1.0 / 3, x));
     snprintf(text, sizeof text, "%lld, %lld, %lld", (COLUMNS - 1 + panel) / panel, depth, panel);
     AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, COLUMNS)};
-    Value *y = apply(c, SN_OP_CONTRACT, &attr, x, param(c, SN_F32, text)), *bias = param(c, SN_F32, "300");
+    if (t->data) {
+        snprintf(text, sizeof text, t->turned ? "300, %lld" : "%lld, 300", depth);
+        attr = (AttrContract){0};
+    }
+    Value *columns = param(c, SN_F32, text), *bias = param(c, SN_F32, "300");
+    if (t->turned) columns = transpose(c, columns, (int[]){1, 0});
+    Value *y = apply(c, SN_OP_CONTRACT, &attr, x, columns);
     result(c, reshape(c, two(c, SN_OP_ADD, y, spread(c, bias, y)), "B, T, 300"));
     Kernel *kernel = generate(c);
-    assert_non_null(strstr(kernel->source, "sn_gemm_split_run(context"));
-    assert_string_equal(kernel->needs, "amx-tile amx-bf16");
-    if (sn_matrix_refusal())
-        kernel->source = sn_arena_printf(c->arena, "#define SN_MATRIX 0\n%s", kernel->source);
-    return kernel;
+    return splits(c, kernel);
 }
 
 /* Whole and in single items, to the same bits. */
-static void check_split(const Split *t) {
-    static const int64_t sizes[] = {1, 5, 1, 63, 1, 64, 3, 43, 1, 300};
-    Case *c = begin_case(SN_CLUSTER_CONTRACT);
-    Kernel *kernel = generate_split(c, t);
+static void check_sizes(Case *c, Kernel *kernel, int count, const int64_t *sizes) {
+    const int inputs_count = c->graph->body->param.count;
     void *handle;
     KernelFunction *function = compile(kernel, &handle);
-    for (int s = 0; s < 10; s += 2) {
+    for (int s = 0; s < 2 * count; s += 2) {
         Array *inputs[INPUTS], *output;
         Run run[2] = {0};
-        for (int i = 0; i < INPUTS; i++) {
+        for (int i = 0; i < inputs_count; i++) {
             inputs[i] = random_input(c, c->graph->body->param.at[i], sizes + s, (uint64_t)i + 1);
             run[0].buffer[i] = run[1].buffer[i] = bytes_of(inputs[i]);
         }
         assert_ok(sn_eval_graph(c->arena, c->graph, false, (const Array *const *)inputs, &output));
         launch(c, kernel, function, sizes + s, &run[0], INT64_MAX / 2);
         launch(c, kernel, function, sizes + s, &run[1], 1);
-        compare(c, output, run[0].buffer[INPUTS], "a product by matrix tiles");
-        assert_memory_equal(run[0].buffer[INPUTS], run[1].buffer[INPUTS],
+        compare(c, output, run[0].buffer[inputs_count], "a product by matrix tiles");
+        assert_memory_equal(run[0].buffer[inputs_count], run[1].buffer[inputs_count],
                             (size_t)output->count * sizeof(float));
-        for (int i = 0; i < INPUTS; i++) free(run[0].buffer[i]);
-        free(run[0].buffer[INPUTS]), free(run[1].buffer[INPUTS]);
+        for (int i = 0; i < inputs_count; i++) free(run[0].buffer[i]);
+        free(run[0].buffer[inputs_count]), free(run[1].buffer[inputs_count]);
     }
     dlclose(handle);
     sn_arena_free(c->arena);
 }
 
+static void check_split(const Split *t) {
+    static const int64_t sizes[] = {1, 5, 1, 63, 1, 64, 3, 43, 1, 300};
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    check_sizes(c, generate_split(c, t), 5, sizes);
+}
+
+/* Gradients of weights: rows that lie side by side by packed rows of a number that a run tells. */
+static void gradients(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1, 5, 1, 255, 1, 256, 3, 111, 1, 600};
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    if (c->target.vector_bytes != 64) {
+        sn_arena_free(c->arena);
+        skip();
+    }
+    char text[96];
+    long long panel = c->target.panel;
+    c->target.matrix_percent = 800;
+    param(c, SN_F32, "B, T");
+    snprintf(text, sizeof text, "%lld, B*T, %lld", (COLUMNS - 1 + panel) / panel, panel);
+    AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, COLUMNS)};
+    Value *x = transpose(c, param(c, SN_F32, "B*T, 333"), (int[]){1, 0});
+    result(c, apply(c, SN_OP_CONTRACT, &attr, x, param(c, SN_F32, text)));
+    check_sizes(c, splits(c, generate(c)), 5, sizes);
+}
+
 static void products(void **state) {
     (void)state;
-    static const Split cases[] = {
-        {.depth = 256}, {.depth = 777}, {.depth = 600, .wide = 650}, {.depth = 300, .scaled = true}};
+    static const Split cases[] = {{.depth = 256},
+                                  {.depth = 777},
+                                  {.depth = 600, .wide = 650},
+                                  {.depth = 300, .scaled = true},
+                                  {.depth = 777, .data = true},
+                                  {.depth = 390, .data = true, .turned = true, .wide = 400}};
     Case *any = begin_case(SN_CLUSTER_CONTRACT);
     int bytes = any->target.vector_bytes;
     sn_arena_free(any->arena);
@@ -99,6 +139,10 @@ static void others(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(products), cmocka_unit_test(others)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products),
+        cmocka_unit_test(gradients),
+        cmocka_unit_test(others),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,11 +18,18 @@ enum { PANEL = 48, BLOCK = 128 };
 /* C = A B / 2 of the probe, in two forms, with its weights packed. */
 typedef struct Product {
     int64_t M, N, K;
-    float *a, *b, *panels, *zero, *adds, *split;
+    float *a, *across, *b, *panels, *zero, *adds, *split;
 } Product;
 
-static void *adds, *in_c,
-    *by_tiles; /* the probe: by multiply-adds, split in C, and by the processor's tiles */
+/* The probe, which multiplies rows that lie side by side, or by a B as it lies. */
+typedef struct Form {
+    void *code;
+    bool across, data;
+} Form;
+
+static Form adds, /* by multiply-adds */
+    split[6];     /* in C, and by the processor's tiles */
+static int forms; /* of them */
 
 static float *floats(int64_t count) {
     float *x = aligned_alloc(64, (size_t)(count + 16) / 16 * 64);
@@ -33,41 +40,51 @@ static float *floats(int64_t count) {
 
 static Product new_product(int64_t M, int64_t N, int64_t K) {
     int64_t packed = (N + PANEL - 1) / PANEL * PANEL;
-    return (Product){
-        M, N, K, floats(M * K), floats(K * N), floats(K * packed), floats(N), floats(M * N), floats(M * N)};
+    return (Product){M,
+                     N,
+                     K,
+                     floats(M * K),
+                     floats(M * K),
+                     floats(K * N),
+                     floats(K * packed),
+                     floats(N),
+                     floats(M * N),
+                     floats(M * N)};
 }
 
 static void free_product(Product *p) {
-    free(p->a), free(p->b), free(p->panels), free(p->zero), free(p->adds), free(p->split);
+    free(p->a), free(p->across), free(p->b), free(p->panels), free(p->zero), free(p->adds), free(p->split);
 }
 
-static void run(void *code, const Product *p, float *c, int64_t pieces) {
+static void run(const Form *form, const Product *p, float *c, int64_t pieces) {
+    void *code = form->code;
     Kernel *kernel = (Kernel *)dlsym(code, "multiply");
     int64_t (*count)(int64_t, int64_t, int64_t) = (int64_t(*)(int64_t, int64_t, int64_t))dlsym(code, "items");
     assert_true(kernel && count);
-    const int64_t symbols[12] = {p->M, p->N, p->K, 1, 0, p->K, 1, 0, p->N, 1, 0, p->N};
-    void *buffers[] = {p->a, p->panels, c, p->zero};
+    int64_t row = form->across ? 1 : p->K, column = form->across ? p->M : 1;
+    const int64_t symbols[12] = {p->M, p->N, p->K, 1, 0, row, column, 0, p->N, 1, 0, p->N};
+    void *buffers[] = {form->across ? p->across : p->a, form->data ? p->b : p->panels, c, p->zero};
     int64_t items = count(p->M, p->N, 1);
     for (int64_t i = pieces; i > 0; i--)
         assert_int_equal(kernel(buffers, symbols, items * (i - 1) / pieces, items * i / pieces), 0);
 }
 
 /* Both forms; the split one in several ranges too, to the same bits. */
-static void multiply(const Product *p, void *split) {
+static void multiply(const Product *p, const Form *form) {
+    for (int64_t i = 0; i < p->M * p->K; i++) p->across[i % p->K * p->M + i / p->K] = p->a[i];
     for (int64_t k = 0; k < p->K; k++)
         for (int64_t n = 0; n < p->N; n++)
             p->panels[n / PANEL * PANEL * p->K + k * PANEL + n % PANEL] = p->b[k * p->N + n];
     float *again = floats(p->M * p->N);
-    run(adds, p, p->adds, 1);
-    run(split, p, p->split, 1);
-    run(split, p, again, 5);
+    run(&adds, p, p->adds, 1);
+    run(form, p, p->split, 1);
+    run(form, p, again, 5);
     assert_memory_equal(p->split, again, (size_t)(p->M * p->N) * sizeof *again);
     free(again);
 }
 
-static void each(void (*check)(void *split)) {
-    check(in_c);
-    if (by_tiles) check(by_tiles);
+static void each(void (*check)(const Form *form)) {
+    for (int i = 0; i < forms; i++) check(&split[i]);
 }
 
 /* ---- accuracy ---- */
@@ -132,14 +149,14 @@ static void errors_of(const Product *p, Errors *of_adds, Errors *of_split) {
 
 /* No worse than multiply-adds, but where a few products outweigh all others: there a multiply-add rounds once for each of these, and
  * the split form several times. */
-static void check_accuracy(void *split) {
+static void check_accuracy(const Form *form) {
     static const int64_t depths[] = {32, 256, 777, 3072, 16384};
     for (int kind = 0; kind < KINDS; kind++)
         for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
             Product p = new_product(64, 96, depths[i]);
             Errors of_adds, of_split;
             fill(&p, (Kind)kind);
-            multiply(&p, split);
+            multiply(&p, form);
             errors_of(&p, &of_adds, &of_split);
             double rms_adds = sqrt(of_adds.square / (double)of_adds.count),
                    rms_split = sqrt(of_split.square / (double)of_split.count);
@@ -159,13 +176,13 @@ static void test_accuracy(void **state) {
 
 /* ---- edges ---- */
 
-static void check_edges(void *split) {
+static void check_edges(const Form *form) {
     static const int64_t sizes[][3] = {{64, 96, 1},    {65, 1, 33},    {79, 17, 100}, {97, 49, 257},
                                        {129, 145, 31}, {257, 300, 64}, {300, 33, 95}, {64, 1600, 130}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         Product p = new_product(sizes[i][0], sizes[i][1], sizes[i][2]);
         fill(&p, NORMAL);
-        multiply(&p, split);
+        multiply(&p, form);
         for (int64_t at = 0; at < p.M * p.N; at++) {
             double size = 0;
             for (int64_t k = 0; k < p.K; k++)
@@ -190,7 +207,7 @@ static int same(float x, float y) {
 
 /* One row of A, or one column of B, has `x`: what it reaches has the bits of multiply-adds where it is not finite, or beyond 2^80;
  * everything else is as if it were not there. */
-static void check_odd(void *split, float x, int in_b) {
+static void check_odd(const Form *form, float x, int in_b) {
     const int64_t m = 70, n = 53, k = 130;
     Product p = new_product(150, 100, 300), plain = new_product(150, 100, 300);
     fill(&p, NORMAL), fill(&plain, NORMAL);
@@ -198,7 +215,7 @@ static void check_odd(void *split, float x, int in_b) {
         p.b[k * p.N + n] = x;
     else
         p.a[m * p.K + k] = x;
-    multiply(&p, split), multiply(&plain, split);
+    multiply(&p, form), multiply(&plain, form);
     for (int64_t i = 0; i < p.M * p.N; i++) {
         bool reached = in_b ? i % p.N == n : i / p.N == m;
         float far = 0x1p100f;
@@ -214,14 +231,14 @@ static void check_odd(void *split, float x, int in_b) {
     free_product(&p), free_product(&plain);
 }
 
-static void check_odds(void *split) {
+static void check_odds(const Form *form) {
     static const float odd[] = {INFINITY, -INFINITY, NAN, 3.4028235e38f, -3.4e38f, 0x1.fep127f, 0x1p110f};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
-        check_odd(split, odd[i], 0), check_odd(split, odd[i], 1);
+        check_odd(form, odd[i], 0), check_odd(form, odd[i], 1);
     for (uint32_t bits = 0x7fffffff;; bits |= 0x80000000) { /* NaN that rounding up would make zero */
         float nan;
         memcpy(&nan, &bits, sizeof nan);
-        check_odd(split, nan, 0), check_odd(split, nan, 1);
+        check_odd(form, nan, 0), check_odd(form, nan, 1);
         if (bits >> 31) break;
     }
 }
@@ -231,7 +248,7 @@ static void test_odd_numbers(void **state) {
 }
 
 /* Where every product is tiny, even subnormal, results are as near as those of multiply-adds, but for f32's least number. */
-static void check_tiny(void *split) {
+static void check_tiny(const Form *form) {
     static const int scales[][2] = {{-63, -63}, {-126, 0},  {0, -126},  {-140, 20},
                                     {-149, 0},  {-75, -74}, {-149, -10}};
     for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
@@ -239,7 +256,7 @@ static void check_tiny(void *split) {
         fill(&p, NORMAL);
         for (int64_t i = 0; i < p.M * p.K; i++) p.a[i] = ldexpf(p.a[i], scales[s][0]);
         for (int64_t i = 0; i < p.K * p.N; i++) p.b[i] = ldexpf(p.b[i], scales[s][1]);
-        multiply(&p, split);
+        multiply(&p, form);
         for (int64_t i = 0; i < p.M * p.N; i++) {
             double sum = 0, size = 0;
             for (int64_t k = 0; k < p.K; k++) {
@@ -257,30 +274,34 @@ static void test_tiny_numbers(void **state) {
     each(check_tiny);
 }
 
-static void *build(const char *more) {
+static Form build(const char *more, bool across, bool data) {
     char defines[300];
     snprintf(
         defines, sizeof defines,
-        "-DSN_VECTOR_BYTES=64 -DSN_GEMM_B=1 -DSN_TILE_B=1 -DSN_GEMM_KC=256 -DSN_TILE_MR=8 -DSN_TILE_NV=3 "
-        "-DSN_GEMM_HEIGHTS=%d -DSN_GEMM_AHEAD=1 %s",
-        BLOCK / 8, more);
-    void *code = build_open("gcc", "tests/device/gemm_probe.c", defines);
-    assert_non_null(code);
-    return code;
+        "-DSN_VECTOR_BYTES=64 -DSN_GEMM_B=%d -DSN_TILE_B=1 -DSN_GEMM_KC=256 -DSN_TILE_MR=8 -DSN_TILE_NV=3 "
+        "-DSN_GEMM_A_ALONG_M=%d -DSN_GEMM_HEIGHTS=%d -DSN_GEMM_AHEAD=1 %s",
+        !data, across, BLOCK / 8, more);
+    Form form = {build_open("gcc", "tests/device/gemm_probe.c", defines), across, data};
+    assert_non_null(form.code);
+    return form;
 }
 
 static int set_up(void **state) {
     (void)state;
-    adds = build("");
-    in_c = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=0");
-    if (!sn_matrix_refusal()) by_tiles = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=1");
+    static const bool layouts[][2] = {{false, false}, {true, false}, {false, true}};
+    adds = build("", false, false);
+    for (int i = 0; i < 3; i++) {
+        split[forms++] = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=0", layouts[i][0], layouts[i][1]);
+        if (!sn_matrix_refusal())
+            split[forms++] = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=1", layouts[i][0], layouts[i][1]);
+    }
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    dlclose(adds), dlclose(in_c);
-    if (by_tiles) dlclose(by_tiles);
+    dlclose(adds.code);
+    while (forms > 0) dlclose(split[--forms].code);
     return 0;
 }
 

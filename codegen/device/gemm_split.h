@@ -1,6 +1,9 @@
-/* Products of f32 by matrix tiles: after gemm_packed.h (SN_GEMM_B 1) and matrix.h; for vectors of 64 bytes.
- *   SN_GEMM_SPLIT  the least M that is multiplied so; below it sn_gemm_run is called
- * HEIGHTS * MR is a multiple of 32, and A does not run across (SN_GEMM_A_ALONG_M 0). Work items are those of gemm_packed.h.
+/* Products of f32 by matrix tiles: after gemm_packed.h (SN_GEMM_B 1), or gemm_panel.h and gemm_unpacked.h (SN_GEMM_B 0), and
+ * gemm_split_parts.h; for vectors of 64 bytes.
+ *   SN_GEMM_SPLIT        the least M that is multiplied so; below it sn_gemm_run is called
+ *   SN_GEMM_SPLIT_DEPTH  and the least K (SN_GEMM_B 1); default 0
+ * HEIGHTS * MR is a multiple of 32. Work items are those of gemm_panel.h, but those of gemm_unpacked.h below SPLIT rows of an
+ * SN_GEMM_B of 0.
  *
  * Every f32 is the sum of three bf16, each what the one before leaves, rounded: x1 + x2 + x3, exactly. Of the nine products
  * of parts a2 b3, a3 b2 and a3 b3 are left out, which are at most 2^-25 of |a b|; tiles add the other six to f32 sums.
@@ -12,101 +15,19 @@
  *
  * A piece of the block of A is split once a round, into at most 6 * HEIGHTS * MR * KC bytes; of B 32 columns, into half of
  * 2 * 6 * 32 * KC bytes while those in the other half are multiplied. On the stack lie about 2 MB in all with blocks of 256
- * rows and pieces of 512. The words of a tile have elements k and k + 16 of a step's 32, so that nothing is shuffled. */
+ * rows and pieces of 512. The words of a tile have elements k and k + 16 of a step's 32, so that nothing is shuffled. A B
+ * that is data is packed as panels of f32 before, a few at a time, as a row of it is often all that lies together in memory. */
 #ifndef SN_DEVICE_GEMM_SPLIT_H
 #define SN_DEVICE_GEMM_SPLIT_H
 
-#if SN_LANES != 16 || SN_TILE_B != 1 || SN_GEMM_A_ACROSS || SN_GEMM_HEIGHTS * SN_TILE_MR % 32 != 0
+#if SN_LANES != 16 || SN_TILE_B != 1 || SN_GEMM_B > 1 || SN_GEMM_HEIGHTS * SN_TILE_MR % 32 != 0
 #error "not a product that matrix tiles can have"
 #endif
 
-enum {
-    SN_SPLIT_STEP = 32,       /* rows of B, or columns of A, of a tile */
-    SN_SPLIT_SIDE = 32,       /* rows of A, or columns of B: two tiles of each part */
-    SN_SPLIT_BYTES = 6 * 1024 /* of a step of a side: the three parts of one tile, then those of the other */
-};
-
-/* Elements of the rows (or columns) of a tile, 16 words. The three parts of a tile lie 1 KB apart. */
-SN_INLINE void sn_split_store(vf32 x, vf32 y, char *to) {
-    const vu32 half = sn_splat_u32(0x8000), upper = sn_splat_u32(0xffff0000);
-    x *= 0x1p24f, y *= 0x1p24f;
-    for (int part = 0; part < 2; part++) {
-        vu32 first = ((vu32)x + half) & upper, second = ((vu32)y + half) & upper;
-        sn_store_u32_v((uint32_t *)(to + part * SN_MATRIX_TILE_BYTES), first >> 16 | second);
-        x -= (vf32)first, y -= (vf32)second;
-    }
-    sn_store_u32_v((uint32_t *)(to + 2 * SN_MATRIX_TILE_BYTES), (vu32)x >> 16 | ((vu32)y & upper));
-}
-
-/* Row i of a block: `count` elements. `to`: the block's parts, of so many steps. */
-SN_INLINE void sn_split_row(const float *from, int64_t count, int64_t i, int64_t steps, char *to) {
-    to += i / SN_SPLIT_SIDE * steps * SN_SPLIT_BYTES + i / 16 % 2 * SN_SPLIT_BYTES / 2 + i % 16 * 64;
-    for (int64_t k = 0; k < count; k += SN_SPLIT_STEP, to += SN_SPLIT_BYTES) {
-        if (k + SN_SPLIT_STEP <= count) {
-            sn_split_store(sn_load_f32_v(from + k), sn_load_f32_v(from + k + 16), to);
-        } else {
-            SN_ALIGNED float rest[SN_SPLIT_STEP] = {0};
-            __builtin_memcpy(rest, from + k, (size_t)(count - k) * sizeof(float));
-            sn_split_store(sn_load_f32_v(rest), sn_load_f32_v(rest + 16), to);
-        }
-    }
-}
-
-/* The block of A of a round, a height at a time. */
-SN_OUTLINE void sn_split_a(const SnGemm *g, const SnGemmRound *r, SnTileElement *a, char *to) {
-    int64_t steps = sn_ceil_div(r->count, SN_SPLIT_STEP), first = sn_gemm_first(g, r->u0);
-    for (int64_t u = r->u0; u < r->u1; u++) {
-        int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
-        if (!sn_gemm_lies(g, u))
-            sn_gemm_gather_a(g, r->batch, m, rows, r->k, r->count, sn_gemm_copy(r, u, a));
-        const float *from = sn_gemm_height(g, r, u, a);
-        for (int64_t i = 0; i < rows; i++)
-            sn_split_row(from + i * SN_GEMM_LDA, r->count, m - first + i, steps, to);
-    }
-}
-
-/* Splits 32 columns of B a unit at a time: two rows of them, 16 apart. */
-typedef struct SnSplitFeed {
-    const float *b[2],
-        *ahead[2]; /* the rows of each 16 columns, NR apart; of those that come next, to be fetched */
-    char *to;
-    int64_t count, at, units; /* rows; units done, and all */
-} SnSplitFeed;
-
-/* Columns 16 * side .. of the panels of a round. */
-SN_INLINE const float *sn_split_columns(const SnGemm *g, const SnGemmRound *r, int64_t side) {
-    return (const float *)sn_gemm_panel(g, r, r->p0 + side / SN_TILE_NV) + side % SN_TILE_NV * 16;
-}
-
-/* Those 32 columns of a round, behind which the next round's first ones come. */
-SN_INLINE SnSplitFeed sn_split_begin(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
-                                     int64_t side, char *to) {
-    int64_t sides = (r->p1 - r->p0) * SN_TILE_NV; /* of 16 columns; an odd one is split twice */
-    SnSplitFeed feed = {
-        .to = to, .count = r->count, .units = sn_ceil_div(r->count, SN_SPLIT_STEP) * SN_MATRIX_WORDS};
-    for (int64_t i = 0; i < 2; i++) {
-        int64_t at = 2 * side + i, ahead = at + 2;
-        feed.b[i] = sn_split_columns(g, r, sn_least(at, sides - 1));
-        feed.ahead[i] = ahead < sides ? sn_split_columns(g, r, ahead) : sn_split_columns(g, next, ahead % 2);
-    }
-    return feed;
-}
-
-SN_INLINE void sn_split_feed(SnSplitFeed *feed, int64_t until) {
-    for (; feed->at < until; feed->at++) {
-        int64_t step = feed->at / SN_MATRIX_WORDS, word = feed->at % SN_MATRIX_WORDS;
-        int64_t k = step * SN_SPLIT_STEP + word, left = feed->count - k;
-        char *to = feed->to + step * SN_SPLIT_BYTES + word * 64;
-        for (int i = 0; i < 2; i++) {
-            const float *from = feed->b[i] + k * SN_TILE_NR;
-            vf32 x = left > 0 ? sn_load_f32_v(from) : (vf32){0};
-            vf32 y = left > 16 ? sn_load_f32_v(from + 16 * SN_TILE_NR) : (vf32){0};
-            __builtin_prefetch(feed->ahead[i] + k * SN_TILE_NR, 0, 2);
-            __builtin_prefetch(feed->ahead[i] + (k + 16) * SN_TILE_NR, 0, 2);
-            sn_split_store(x, y, to + i * SN_SPLIT_BYTES / 2);
-        }
-    }
-}
+#ifndef SN_GEMM_SPLIT_DEPTH
+#define SN_GEMM_SPLIT_DEPTH 0
+#endif
+#define SN_SPLIT_TAKEN 2 /* panels that are packed at once (SN_GEMM_B 0) */
 
 #define SN_SPLIT_A(part)                                                                                     \
     SN_MATRIX_LOAD(4, a + (part)*1024, 64);                                                                  \
@@ -174,10 +95,21 @@ SN_INLINE int sn_split_settle(float *sums, int64_t rows) {
     return !sn_any(sn_ne_f32_v(odd, (vf32){0}));
 }
 
+/* A piece of panel p of a round, where it lies, or packed to `out`. */
+SN_INLINE const void *sn_split_panel(const SnGemm *g, const SnGemmRound *r, int64_t p, float *out) {
+#if SN_GEMM_B
+    (void)out;
+    return sn_gemm_panel(g, r, p);
+#else
+    sn_gemm_gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, 1, g->N, out);
+    return out;
+#endif
+}
+
 /* What is not finite of the sums of rows m .. m+rows and columns n .. n+columns of a round, by multiply-adds. */
 SN_OUTLINE void sn_split_again(const SnGemm *g, const SnGemmRound *r, int64_t m, int64_t rows, int64_t n,
                                int64_t columns, float *sums, SnTileElement *a) {
-    SN_ALIGNED float exact[SN_TILE_MR * SN_TILE_NR];
+    SN_ALIGNED float exact[SN_TILE_MR * SN_TILE_NR], panel[SN_GEMM_B ? 1 : SN_GEMM_KC * SN_TILE_NR];
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t first = sn_gemm_first(g, u), behind = sn_gemm_first(g, u + 1);
         if (behind <= m || first >= m + rows) continue;
@@ -187,8 +119,8 @@ SN_OUTLINE void sn_split_again(const SnGemm *g, const SnGemmRound *r, int64_t m,
                 part.count = sn_least(g->K - part.k, g->piece);
                 sn_gemm_gather_a(g, r->batch, first, behind - first, part.k, part.count, a);
                 sn_tile_strided(SN_TILE_MR, SN_TILE_FETCH_NONE, part.count, a, SN_GEMM_LDA, SN_GEMM_NEXT,
-                                sn_gemm_panel(g, &part, p), exact, SN_TILE_NR, part.k > 0, (const char *)0,
-                                0);
+                                sn_split_panel(g, &part, p, panel), exact, SN_TILE_NR, part.k > 0,
+                                (const char *)0, 0);
             }
             for (int64_t i = 0; i < behind - first; i++)
                 for (int64_t j = 0; j < SN_TILE_NR; j++) {
@@ -201,39 +133,63 @@ SN_OUTLINE void sn_split_again(const SnGemm *g, const SnGemmRound *r, int64_t m,
     }
 }
 
-/* Does a round. */
-SN_OUTLINE void sn_split_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
-                               SnTileElement *a, char *parts, char *columns[2], float *sums) {
+/* What a range works in. */
+typedef struct SnSplitSpace {
+    SnTileElement *a; /* a height */
+    char *parts, *columns[2];
+    float *sums, *packed;
+} SnSplitSpace;
+
+/* The rows of a round, which are split, by some of its panels. */
+SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
+                                const SnSplitPanels *panels, const SnSplitSpace *in) {
     int64_t first = sn_gemm_first(g, r->u0), M = sn_gemm_first(g, r->u1) - first;
     int64_t steps = sn_ceil_div(r->count, SN_SPLIT_STEP), blocks = sn_ceil_div(M, SN_SPLIT_SIDE);
-    int64_t end = sn_least(g->N, r->p1 * SN_TILE_NR),
-            sides = sn_ceil_div(end - r->p0 * SN_TILE_NR, SN_SPLIT_SIDE);
-    sn_split_a(g, r, a, parts);
-    SnSplitFeed feed = sn_split_begin(g, r, next, 0, columns[0]);
+    int64_t begin = panels->p0 * SN_TILE_NR, end = sn_least(g->N, panels->p1 * SN_TILE_NR);
+    int64_t sides = sn_ceil_div(end - begin, SN_SPLIT_SIDE);
+    SnSplitFeed feed = sn_split_begin(g, r, next, panels, 0, in->columns[0]);
     sn_split_feed(&feed, feed.units);
     for (int64_t side = 0; side < sides; side++) {
-        int64_t n = r->p0 * SN_TILE_NR + side * SN_SPLIT_SIDE, units = side + 1 < sides ? feed.units : 0;
+        int64_t n = begin + side * SN_SPLIT_SIDE, units = side + 1 < sides ? feed.units : 0;
         int64_t width = sn_least(SN_SPLIT_SIDE, end - n);
-        feed = sn_split_begin(g, r, next, side + 1, columns[(side + 1) % 2]);
+        feed = sn_split_begin(g, r, next, panels, side + 1, in->columns[(side + 1) % 2]);
         for (int64_t block = 0; block < blocks; block++) {
             int64_t at = block * SN_SPLIT_SIDE, m = first + at, rows = sn_least(SN_SPLIT_SIDE, M - at);
-            float *sum = sums + at * SN_GEMM_LDC + (g->pieces > 1 ? side * SN_SPLIT_SIDE : 0);
-            sn_split_multiply(parts + block * steps * SN_SPLIT_BYTES, columns[side % 2], steps, sum, r->k > 0,
-                              &feed, units * (block + 1) / blocks);
+            float *sum = in->sums + at * SN_GEMM_LDC + (g->pieces > 1 ? n - r->p0 * SN_TILE_NR : 0);
+            sn_split_multiply(in->parts + block * steps * SN_SPLIT_BYTES, in->columns[side % 2], steps, sum,
+                              r->k > 0, &feed, units * (block + 1) / blocks);
             if (r->k + r->count < g->K) continue;
-            if (!sn_split_settle(sum, rows)) sn_split_again(g, r, m, rows, n, width, sum, a);
+            if (!sn_split_settle(sum, rows)) sn_split_again(g, r, m, rows, n, width, sum, in->a);
             sn_gemm_finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, n, width);
         }
     }
 }
 
+/* Does a round. */
+SN_OUTLINE void sn_split_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
+                               const SnSplitSpace *in) {
+    sn_split_a(g, r, in->a, in->parts);
+#if SN_GEMM_B
+    const SnSplitPanels panels = {r->p0, r->p1, (const float *)0};
+    sn_split_panels(g, r, next, &panels, in);
+#else
+    for (int64_t p = r->p0; p < r->p1; p += SN_SPLIT_TAKEN) {
+        const SnSplitPanels panels = {p, sn_least(r->p1, p + SN_SPLIT_TAKEN), in->packed};
+        sn_gemm_gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, panels.p1 - p, g->N,
+                         in->packed);
+        sn_split_panels(g, r, next, &panels, in);
+    }
+#endif
+}
+
 SN_OUTLINE void sn_split_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                              int64_t end) {
-    SN_ALIGNED SnTileElement a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
+    SN_ALIGNED SnTileElement a[SN_GEMM_HEIGHT];
     SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
+    SN_ALIGNED float packed[SN_GEMM_B ? 1 : SN_SPLIT_TAKEN * SN_GEMM_KC * SN_TILE_NR];
     SN_ALIGNED char parts[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_KC * 6];
     SN_ALIGNED char columns[2][SN_SPLIT_SIDE * SN_GEMM_KC * 6];
-    char *both[2] = {columns[0], columns[1]};
+    const SnSplitSpace in = {a, parts, {columns[0], columns[1]}, sums, packed};
     SnGemm g = sn_gemm_shape(context, M, N, K);
     int64_t item = begin;
     SnGemmRound r = {0}, next;
@@ -241,14 +197,14 @@ SN_OUTLINE void sn_split_run(const SnContext *context, int64_t M, int64_t N, int
     sn_matrix_begin();
     for (; r.u0 < r.u1; r = next) {
         next = sn_gemm_behind(&g, &r, &item, end);
-        sn_split_round(&g, &r, &next, a, parts, both, sums);
+        sn_split_round(&g, &r, &next, &in);
     }
     sn_matrix_end();
 }
 
 SN_INLINE void sn_gemm_split_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                                  int64_t end) {
-    if (M < SN_GEMM_SPLIT)
+    if (M < SN_GEMM_SPLIT || K < SN_GEMM_SPLIT_DEPTH)
         sn_gemm_run(context, M, N, K, begin, end);
     else
         sn_split_run(context, M, N, K, begin, end);

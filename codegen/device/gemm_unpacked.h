@@ -19,14 +19,14 @@
 #define SN_GEMM_FEW 4 /* heights at most for which an item is one panel and all rows */
 /* Heights joined at most: the sums of the block, the panels and a height of A share the second-level cache.
  */
-#define SN_GEMM_MOST (512 / SN_TILE_MR / SN_GEMM_BLOCKS * SN_GEMM_BLOCKS)
-#define SN_GEMM_JOIN (SN_GEMM_MOST > SN_GEMM_BLOCKS ? SN_GEMM_MOST : SN_GEMM_BLOCKS)
-#define SN_GEMM_LDC  (SN_GEMM_PANELS * SN_TILE_NR + SN_LANES)
+#define SN_GEMM_MOST     (512 / SN_TILE_MR / SN_GEMM_BLOCKS * SN_GEMM_BLOCKS)
+#define SN_GEMM_JOIN     (SN_GEMM_MOST > SN_GEMM_BLOCKS ? SN_GEMM_MOST : SN_GEMM_BLOCKS)
+#define SN_GEMM_SUMS_LDC (SN_GEMM_PANELS * SN_TILE_NR + SN_LANES)
 
 /* The heights u0 .. u1 of the tile (at most SN_GEMM_JOIN) by the panels p0 .. p1 (at most SN_GEMM_PANELS). */
 SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p0, int64_t p1) {
     SN_ALIGNED SnTileElement a[SN_GEMM_HEIGHT];
-    SN_ALIGNED float sums[SN_GEMM_JOIN * SN_TILE_MR * SN_GEMM_LDC];
+    SN_ALIGNED float sums[SN_GEMM_JOIN * SN_TILE_MR * SN_GEMM_SUMS_LDC];
     SN_ALIGNED SnTileElement packed[SN_GEMM_PANELS * SN_GEMM_KC * SN_TILE_NR];
     int64_t k = 0;
     do {
@@ -38,15 +38,15 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
 #endif
         for (int64_t u = u0; u < u1; u++) {
             int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
-            float *c = sums + (g->pieces > 1 ? (u - u0) * SN_TILE_MR * SN_GEMM_LDC : 0);
+            float *c = sums + (g->pieces > 1 ? (u - u0) * SN_TILE_MR * SN_GEMM_SUMS_LDC : 0);
             sn_gemm_gather_a(g, g->batch, m, rows, k, count, a);
             for (int64_t p = p0; p < p1; p++) {
                 const SnTileElement *b = packed + (p - p0) * count * SN_TILE_NR;
                 float *sum = c + (p - p0) * SN_TILE_NR;
-                sn_tile(sn_tile_height(rows), count, a, SN_GEMM_LDA, SN_GEMM_NEXT, b, sum, SN_GEMM_LDC,
+                sn_tile(sn_tile_height(rows), count, a, SN_GEMM_LDA, SN_GEMM_NEXT, b, sum, SN_GEMM_SUMS_LDC,
                         k > 0);
                 if (k + count >= g->K)
-                    sn_gemm_finish(g->context, sum, SN_GEMM_LDC, g->batch, m, rows, p * SN_TILE_NR,
+                    sn_gemm_finish(g->context, sum, SN_GEMM_SUMS_LDC, g->batch, m, rows, p * SN_TILE_NR,
                                    sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
             }
         }

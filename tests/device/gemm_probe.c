@@ -17,18 +17,22 @@
 #if SN_GEMM_B == 0 || SN_GEMM_PACK
 #include "gemm_pack.h"
 #endif
-#if SN_GEMM_B == 0
+#if SN_GEMM_B == 0 || !SN_GEMM_PACK
 #include "gemm.h"
+#if SN_GEMM_B || SN_GEMM_SPLIT
+#include "gemm_panel.h"
+#endif
+#if SN_GEMM_B
+#include "gemm_packed.h"
+#else
 #include "gemm_row.h"
 
 #include "gemm_unpacked.h" /* behind what it needs */
-#elif !SN_GEMM_PACK
-#include "gemm.h"
-#include "gemm_panel.h"
-
-#include "gemm_packed.h" /* behind what it needs */
+#endif
 #if SN_GEMM_SPLIT
 #include "matrix.h"
+
+#include "gemm_split_parts.h"
 
 #include "gemm_split.h" /* likewise */
 #endif
@@ -109,6 +113,9 @@ int64_t items(int64_t M, int64_t N, int64_t batch);
 int64_t items(int64_t M, int64_t N, int64_t batch) {
     int64_t U = sn_ceil_div(M, SN_TILE_MR), P = sn_ceil_div(N, SN_TILE_NR);
 #if SN_GEMM_B == 0
+#if SN_GEMM_SPLIT
+    if (M >= SN_GEMM_SPLIT) return batch * sn_ceil_div(U, SN_GEMM_HEIGHTS) * sn_ceil_div(P, SN_GEMM_STEP);
+#endif
     return batch * (U <= SN_GEMM_FEW ? P : sn_ceil_div(P, SN_GEMM_PANELS) * sn_ceil_div(U, SN_GEMM_BLOCKS));
 #else
     return batch * sn_ceil_div(U, SN_GEMM_HEIGHTS) * sn_ceil_div(P, 2);
