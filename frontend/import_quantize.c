@@ -68,7 +68,9 @@ Value *sn_quant_close(Call *c, Value *ratio, Value *zero, DType dtype, const Nar
     Value *y = sn_build1(b, SN_OP_ROUND, NULL, sn_build_cast(b, ratio, SN_F32));
     if (zero && !(sn_value_is_splat(zero, &same) && same == 0))
         y = sn_build2(b, SN_OP_ADD, NULL, y, sn_build_cast(b, zero, SN_F32));
-    y = sn_build2(b, SN_OP_MAX, NULL, y, sn_call_scalar(c, SN_F32, least));
+    /* What is no number becomes the least, as in onnxruntime: a scale of infinity, which calibration gives a mask of it. */
+    Value *bottom = sn_call_scalar(c, SN_F32, least);
+    y = choose(c, sn_build2(b, SN_OP_LESS, NULL, bottom, y), y, bottom);
     y = sn_build2(b, SN_OP_MIN, NULL, y, sn_call_scalar(c, SN_F32, most));
     return sn_call_failed(c) ? NULL : sn_build_cast(b, y, dtype);
 }

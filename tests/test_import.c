@@ -80,6 +80,30 @@ static void nodes_that_read_one_another_are_refused(void **state) {
     refused(fixture, model, SN_INVALID, "\"there\" is made by a node that reads what comes of it", NULL);
 }
 
+/* ---- quantised tensors ---- */
+
+/* A calibration that has seen -infinity gives scales of infinity, and a mask divided by one is no number. */
+static void what_is_no_number_is_quantised_to_the_least(void **state) {
+    Fixture *fixture = *state;
+    static const struct {
+        int type, zero;
+        double least;
+    } cases[] = {{2, 7, 0}, {3, 7, -128}, {5, -9, -32768}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        Model *model = model_new(fixture->arena, 21);
+        add_input(model, "x", F32, "1");
+        set_raw(add_initializer(model, "scale", F32, 1), &four[2], sizeof four[2]);
+        Onnx__TensorProto *zero = add_initializer(model, "zero", cases[k].type, 1);
+        zero->int32_data = SN_ARRAY(fixture->arena, int32_t, 1);
+        zero->int32_data[zero->n_int32_data++] = cases[k].zero;
+        add_node(model, "QuantizeLinear", "x scale zero", "y");
+        add_output(model, "y");
+        assert_true((double)result_of(fixture, model, 1, (int64_t[]){1}, NAN)->i[0] == cases[k].least);
+        assert_true((double)result_of(fixture, model, 1, (int64_t[]){1}, -INFINITY)->i[0] == cases[k].least);
+        assert_true((double)result_of(fixture, model, 1, (int64_t[]){1}, 1)->i[0] == cases[k].zero + 2);
+    }
+}
+
 /* ---- ranges ---- */
 
 /* y = range(0, cast(cast(limit)), 1), as i64 after a cast to `middle`. */
@@ -470,6 +494,7 @@ int main(void) {
         TEST(overloads_are_told_apart),
         TEST(nodes_need_no_order),
         TEST(nodes_that_read_one_another_are_refused),
+        TEST(what_is_no_number_is_quantised_to_the_least),
         TEST(range_bounds_are_what_casts_make_of_them),
         TEST(gemm_spreads_c_alone),
         TEST(einsum_drops_no_label),
