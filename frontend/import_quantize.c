@@ -143,6 +143,32 @@ Value *sn_import_dequantize(Call *c) {
     return as_type(c, sn_quant_open(c, q, scale, zero), to);
 }
 
+/* Rows of a quantised table, opened behind the gather. Data, indices, scales, zero points; what is quantised to 8 bits has its
+ * zero point in the middle where none is given. */
+Value *sn_import_gather_quantized(Call *c) {
+    Value *part[] = {c->input[0], c->input[2], sn_call_input(c, 3)};
+    int rank = part[0]->type.rank, axis = sn_call_axis(c, sn_call_int(c, "gather_axis", 0), rank);
+    int64_t along = sn_call_axis(c, sn_call_int(c, "quantize_axis", 1), rank);
+    int64_t block = sn_call_int(c, "block_size", 128), bits = sn_call_int(c, "bits", 4);
+    DType to = part[1]->type.dtype;
+    if (sn_call_failed(c)) return NULL;
+    if (block < 1 || block > INT32_MAX) return sn_call_invalid(c, "block_size is %lld", (long long)block);
+    if (axis == along) return sn_call_invalid(c, "rows are gathered along the axis of the blocks");
+    if (!c->narrow[0] && bits != 8)
+        return sn_call_unsupported(c, "several elements of %lld bits in a byte", (long long)bits);
+    for (int k = 0; k < 3; k++) {
+        if (part[k] && part[k]->type.rank != rank) return sn_call_invalid(c, "operands of different ranks");
+        if (part[k]) part[k] = gathered(c, part[k], c->input[1], axis);
+    }
+    if (sn_call_failed(c)) return NULL;
+    if (along > axis) along += c->input[1]->type.rank - 1;
+    c->says = true;
+    Value *scale = sn_quant_spread(c, part[1], part[0]->type, along, block);
+    Value *zero = sn_quant_spread(c, part[2], part[0]->type, along, block);
+    if (!zero && !c->narrow[0]) zero = sn_call_scalar(c, SN_U8, 128);
+    return sn_call_failed(c) ? NULL : as_type(c, sn_quant_open(c, part[0], scale, zero), to);
+}
+
 /* ---- quantised by its own range ---- */
 
 static Value *extreme(Call *c, Value *x, OpCode reduce, OpCode with) {

@@ -104,6 +104,37 @@ static void what_is_no_number_is_quantised_to_the_least(void **state) {
     }
 }
 
+/* Row 2 of a table of 4 bits: (q - zero point)·scale, with one of each for two neighbours. */
+static void rows_of_quantised_tables_are_opened(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 21);
+    static const uint8_t data[] = {0x00, 0x00, 0x11, 0x11, 0x75, 0xf1}, zeros[] = {0x00, 0x00, 0x31};
+    static const float scale[] = {9, 9, 9, 9, 0.5f, 2}, want[] = {2, 3, -4, 24};
+    const int64_t row = 2;
+    add_input(model, "x", F32, "4");
+    Onnx__TensorProto *table = add_initializer(model, "data", 21, 3);
+    Onnx__TensorProto *scales = add_initializer(model, "scales", F32, 3);
+    Onnx__TensorProto *zero = add_initializer(model, "zeros", 21, 3);
+    table->n_dims = scales->n_dims = zero->n_dims = 2;
+    table->dims = (int64_t[]){3, 4};
+    scales->dims = zero->dims = (int64_t[]){3, 2};
+    set_raw(table, data, sizeof data);
+    set_raw(scales, scale, sizeof scale);
+    set_raw(zero, zeros, sizeof zeros);
+    add_integers(model, "row", 0, 1, &row);
+    Onnx__NodeProto *node = add_node(model, "GatherBlockQuantized", "data row scales zeros", "taken");
+    node->domain = "com.microsoft";
+    set_int(model, node, "block_size", 2);
+    add_node(model, "Add", "x taken", "y");
+    add_output(model, "y");
+    Onnx__OperatorSetIdProto contrib = ONNX__OPERATOR_SET_ID_PROTO__INIT;
+    contrib.domain = "com.microsoft", contrib.version = 1;
+    model->proto.opset_import = (Onnx__OperatorSetIdProto *[]){&model->opset, &contrib};
+    model->proto.n_opset_import = 2;
+    const Array *y = result_of(fixture, model, 1, (int64_t[]){4}, 0);
+    for (int i = 0; i < 4; i++) assert_true(y->f[i] == want[i]);
+}
+
 /* ---- ranges ---- */
 
 /* y = range(0, cast(cast(limit)), 1), as i64 after a cast to `middle`. */
@@ -495,6 +526,7 @@ int main(void) {
         TEST(nodes_need_no_order),
         TEST(nodes_that_read_one_another_are_refused),
         TEST(what_is_no_number_is_quantised_to_the_least),
+        TEST(rows_of_quantised_tables_are_opened),
         TEST(range_bounds_are_what_casts_make_of_them),
         TEST(gemm_spreads_c_alone),
         TEST(einsum_drops_no_label),
