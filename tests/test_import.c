@@ -121,7 +121,7 @@ static void rows_of_quantised_tables_are_opened(void **state) {
     set_raw(table, data, sizeof data);
     set_raw(scales, scale, sizeof scale);
     set_raw(zero, zeros, sizeof zeros);
-    add_integers(model, "row", 0, 1, &row);
+    add_integers(model, "row", 2, 1, &row);
     Onnx__NodeProto *node = add_node(model, "GatherBlockQuantized", "data row scales zeros", "taken");
     node->domain = "com.microsoft";
     set_int(model, node, "block_size", 2);
