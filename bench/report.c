@@ -116,9 +116,10 @@ static void print_single(Text *text, const Table *table) {
     }
 }
 
+/* `column`: one of the labels. */
 static bool is_common(const Table *table, int column) {
     const Cell *first = &table->row.at[0][column];
-    if (column >= table->labels || !first->set) return false;
+    if (!first->set) return false;
     for (int i = 1; i < table->row.count; i++) {
         const Cell *cell = &table->row.at[i][column];
         if (!cell->set || cell->number != first->number) return false;
