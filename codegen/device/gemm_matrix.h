@@ -24,8 +24,9 @@
 
 #define SN_GEMM_PART  384               /* words of K, at most, between loading sums and storing them */
 #define SN_GEMM_WORDS (SN_MATRIX_WORDS) /* of K in a step */
-#define SN_GEMM_SUMS  (SN_GEMM_ROWS * SN_TILE_NR)                  /* of a height by a panel, (ROWS, NR) */
-#define SN_GEMM_COPY  ((SN_GEMM_KC + 15) / 16 * 16 * SN_GEMM_ROWS) /* words of a height's copy */
+#define SN_GEMM_SUMS  (SN_GEMM_ROWS * SN_TILE_NR)                   /* of a height by a panel, (ROWS, NR) */
+#define SN_GEMM_LDW   ((SN_GEMM_KC + 15) / 16 * 16 + SN_GEMM_WORDS) /* words between rows of few */
+#define SN_GEMM_COPY  ((SN_GEMM_KC + 15) / 16 * 16 * SN_GEMM_ROWS)  /* words of a height's copy */
 
 SN_INLINE int64_t sn_gemm_steps(int64_t words) {
     return sn_ceil_div(words, SN_GEMM_WORDS);
@@ -33,15 +34,17 @@ SN_INLINE int64_t sn_gemm_steps(int64_t words) {
 
 /* ---- rows of A, copied: out (steps, ROWS, WORDS), zero behind the rows and behind K ---- */
 
+#define SN_GEMM_STRIDE (SN_GEMM_ROWS * SN_GEMM_WORDS) /* words between the steps of a row */
+
 #if SN_GEMM_A_STRIDE
 SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
-                                int32_t *out) {
+                                int32_t *out, const int64_t step) {
     const int32_t *from = sn_gemm_a_pointer(g->context, batch, m, SN_GEMM_WORD * k);
     int64_t whole = count / SN_GEMM_WORDS, rest = count % SN_GEMM_WORDS;
     for (int64_t i = 0; i < whole; i++)
-        __builtin_memcpy(out + i * SN_GEMM_ROWS * SN_GEMM_WORDS, from + i * SN_GEMM_WORDS, 4 * SN_GEMM_WORDS);
+        __builtin_memcpy(out + i * step, from + i * SN_GEMM_WORDS, 4 * SN_GEMM_WORDS);
     if (!rest) return;
-    int32_t *last = out + whole * SN_GEMM_ROWS * SN_GEMM_WORDS;
+    int32_t *last = out + whole * step;
     for (int64_t i = 0; i < SN_GEMM_WORDS; i++) last[i] = i < rest ? from[whole * SN_GEMM_WORDS + i] : 0;
 }
 #else
@@ -50,10 +53,10 @@ SN_INLINE SnTilePart sn_gemm_copy_part(const SnGemm *g, int64_t batch, int64_t m
     return k < g->depth ? sn_tile_part(sn_gemm_a_s(g->context, batch, m, k)) : 0;
 }
 SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
-                                int32_t *out) {
+                                int32_t *out, const int64_t step) {
     int64_t first = SN_GEMM_WORD * k, known = sn_least(g->depth - first, SN_GEMM_WORD * count);
     for (int64_t i = 0; i < sn_gemm_steps(count); i++) {
-        SnTilePart *row = (SnTilePart *)(out + i * SN_GEMM_ROWS * SN_GEMM_WORDS);
+        SnTilePart *row = (SnTilePart *)(out + i * step);
         int64_t at = SN_GEMM_WORD * SN_GEMM_WORDS * i, l = 0;
 #if !SN_GEMM_A_ALONG_M
         for (; l < SN_GEMM_WORD * SN_GEMM_WORDS && at + l + SN_LANES <= known; l += SN_LANES)
@@ -92,11 +95,12 @@ SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int6
         sn_gemm_copy_across(g, batch, m + r, k, done, out + r * SN_GEMM_WORDS);
         for (int64_t l = r; l < r + SN_LANES && done * SN_GEMM_WORDS < count; l++)
             sn_gemm_copy_row(g, batch, m + l, k + done * SN_GEMM_WORDS, count - done * SN_GEMM_WORDS,
-                             out + (done * SN_GEMM_ROWS + l) * SN_GEMM_WORDS);
+                             out + (done * SN_GEMM_ROWS + l) * SN_GEMM_WORDS, SN_GEMM_STRIDE);
     }
 #endif
     (void)done;
-    for (; r < rows; r++) sn_gemm_copy_row(g, batch, m + r, k, count, out + r * SN_GEMM_WORDS);
+    for (; r < rows; r++)
+        sn_gemm_copy_row(g, batch, m + r, k, count, out + r * SN_GEMM_WORDS, SN_GEMM_STRIDE);
     for (int64_t i = 0; i < sn_gemm_steps(count) && rows < SN_GEMM_ROWS; i++)
         __builtin_memset(out + (i * SN_GEMM_ROWS + rows) * SN_GEMM_WORDS, 0,
                          (size_t)(SN_GEMM_ROWS - rows) * 4 * SN_GEMM_WORDS);
@@ -244,6 +248,27 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
         }
 }
 
+/* Whether rows are so few that reading the panels is all: the register tile, which asks for each line shortly before it, has that
+ * quicker, to the same sums of bytes. Sums of bf16, which would be others, are always the tiles'. */
+SN_INLINE int sn_gemm_is_few(const SnGemm *g) {
+    return SN_TILE_B == 5 && g->M <= SN_TILE_MR;
+}
+
+SN_OUTLINE void sn_gemm_round_few(const SnGemm *g, const SnGemmRound *r, int32_t *a, SnTileNumber *sums) {
+    int64_t height = sn_tile_height(g->M);
+    for (int64_t m = 0; m < g->M; m++)
+        sn_gemm_copy_row(g, r->batch, m, r->k, r->count, a + m * SN_GEMM_LDW, SN_GEMM_WORDS);
+    for (int64_t m = g->M; m < height; m++) __builtin_memset(a + m * SN_GEMM_LDW, 0, 4 * SN_GEMM_LDW);
+    for (int64_t p = r->p0; p < r->p1; p++) {
+        SnTileNumber *sum = sums + (g->pieces > 1 ? p - r->p0 : 0) * SN_GEMM_SUMS;
+        sn_tile_stream(height, r->count, a, SN_GEMM_LDW, 1, sn_gemm_panel(g, r, p), sum, SN_TILE_NR, r->k > 0,
+                       (const char *)0, 0);
+        if (r->k + r->count >= g->K)
+            sn_gemm_finish(g->context, sum, SN_TILE_NR, r->batch, 0, g->M, p * SN_TILE_NR,
+                           sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
+    }
+}
+
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                             int64_t end) {
     SN_ALIGNED int32_t a[SN_GEMM_HEIGHTS * SN_GEMM_COPY];
@@ -253,14 +278,17 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
     int64_t item = begin;
     SnGemmRound r = {0}, next;
     if (begin < end) r = sn_gemm_begin(&g, &item, end);
-    if (r.u0 < r.u1) sn_matrix_begin();
-    int used = r.u0 < r.u1;
+    const int few = sn_gemm_is_few(&g), tiles = !few && r.u0 < r.u1;
+    if (tiles) sn_matrix_begin();
     for (; r.u0 < r.u1; r = next) {
         next = sn_gemm_behind(&g, &r, &item, end);
-        sn_gemm_round(&g, &r, &next, a, sums, &rest);
+        if (few)
+            sn_gemm_round_few(&g, &r, a, sums);
+        else
+            sn_gemm_round(&g, &r, &next, a, sums, &rest);
     }
     sn_gemm_finish_some(&g, &rest, rest.rows);
-    if (used) sn_matrix_end();
+    if (tiles) sn_matrix_end();
 }
 
 #endif
