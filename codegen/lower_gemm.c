@@ -98,6 +98,14 @@ static int64_t usable_stride(const Gemm *gemm, bool across) {
     return in_blocks(gemm) && (known || !whole) && !across && gemm->stride >= copied ? gemm->stride : 0;
 }
 
+/* SN_GEMM_WHOLE. Pieces of blocks are short, for they are near when they are widened, which few rows have no need of. A single
+ * height reads panels as they follow one another. Copies have to hold all of K. */
+static int whole_rows(const Gemm *gemm, int64_t stride) {
+    int64_t K;
+    if (gemm->matrix || !gemm->mode || !sn_dim_is(gemm->depth, &K) || stride < K) return 0;
+    return gemm->attr->block ? 2 * gemm->tile.rows : gemm->tile.rows;
+}
+
 /* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they
  * are. */
 static bool read_address(Gemm *gemm) {
@@ -202,8 +210,10 @@ static const char *tile_defines(const Gemm *gemm) {
     bool blocks = gemm->attr && gemm->attr->block; /* b is widened before the tile reads it */
     int element = gemm->word == PAIR ? PAIRS : gemm->mode && !blocks ? gemm->mode : 1;
     return sn_arena_printf(gemm->lower.arena,
-                           "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n",
-                           gemm->tile.rows, gemm->tile.vectors, element);
+                           "#define SN_TILE_MR %d\n#define SN_TILE_NV %d\n#define SN_TILE_B %d\n#define "
+                           "SN_TILE_STREAM %d\n",
+                           gemm->tile.rows, gemm->tile.vectors, element,
+                           gemm->lower.kernel->target->fetch_bytes);
 }
 
 /* A block of A, its sums and two pieces of a panel share the second-level cache. A piece that is all of K needs no sums
@@ -352,11 +362,12 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "%d\n#define SN_GEMM_HEIGHTS %d\n#define SN_GEMM_BLOCKS %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_SPLIT %d\n"
+        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_WHOLE %d\n#define SN_GEMM_SPLIT %d\n"
         "#define SN_GEMM_SPLIT_DEPTH %d\n#define SN_TILE_ONCE %d\n",
         tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
         gemm->attr->halves ? 4 : 8, gemm->piece, gemm->heights, gemm->heights, a_across, b_across, ahead,
-        (long long)stride, gemm->split ? SPLIT_ROWS : 0, SPLIT_DEPTH, kernel->target->fetch_bytes > 0);
+        (long long)stride, whole_rows(gemm, stride), gemm->split ? SPLIT_ROWS : 0, SPLIT_DEPTH,
+        kernel->target->fetch_bytes > 0);
     name_files(gemm);
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
                        : gemm->word == WORD          ? "amx-tile amx-int8"

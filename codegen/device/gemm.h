@@ -18,6 +18,8 @@
  *   SN_GEMM_A_STRIDE   of a packed B, or with matrix tiles: the elements between rows of A, where these are f32 with consecutive k side by
  *                      side: the tile reads them as they lie, and needs the hole for addresses; 0 (default):
  *                      they are copied
+ *   SN_GEMM_WHOLE      with strides: up to so many rows K is one piece, since no panel is read twice, or pieces would be short;
+ *                      0 (default): none
  *   SN_GEMM_MATRIX     1: gemm_matrix.h or gemm_matrix_unpacked.h multiplies; 0 (default): the register tile
  *   SN_GEMM_AHEAD      1: there is a hole that fetches what the epilogue will need; 0 (default): none
  * Holes, defined after the text; a v form is only called where all its lanes are inside the matrix:
@@ -54,6 +56,9 @@
 #endif
 #ifndef SN_GEMM_A_STRIDE
 #define SN_GEMM_A_STRIDE 0
+#endif
+#ifndef SN_GEMM_WHOLE
+#define SN_GEMM_WHOLE 0
 #endif
 #ifndef SN_GEMM_AHEAD
 #define SN_GEMM_AHEAD 0
@@ -110,8 +115,7 @@ SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, i
     int64_t depth = K;
     K = sn_ceil_div(K, SN_GEMM_WORD);
     int64_t pieces = K > SN_GEMM_KC ? sn_ceil_div(K, SN_GEMM_KC) : 1;
-    /* Pieces of blocks are short, for they are near when they are widened; few rows that lie have no need of them. */
-    if (SN_GEMM_BLOCK && SN_GEMM_A_STRIDE && M <= 2 * SN_TILE_MR) pieces = 1;
+    if (M <= SN_GEMM_WHOLE) pieces = 1;
     return (SnGemm){.context = context,
                     .M = M,
                     .N = N,

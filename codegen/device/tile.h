@@ -6,6 +6,8 @@
  *   SN_TILE_ONCE 1: the first-level cache has few places for lines that are awaited: what a tile fetches meanwhile goes to the
  *                second-level one, and no second tile asks for it; whole tiles do four steps of k in a round of their loop. 0
  *                (default): to the first, which may be asked twice, and single steps
+ *   SN_TILE_STREAM   a stream of panels is fetched about so many bytes ahead into the second-level cache, and from there
+ *                into the first (Target.fetch_bytes); 0 (default): into the first, SN_TILE_FAR rows ahead
  * MR*NV accumulators, NV operands and one broadcast must fit the registers (32 with AVX-512, else 16).
  * Every element is summed in the order of k, whatever the rows of the tile. The accumulators are named
  * variables made by repetition, since GCC keeps an array of that size in memory. */
@@ -26,6 +28,9 @@
 #define SN_TILE_NV 2
 #endif
 #endif
+#ifndef SN_TILE_STREAM
+#define SN_TILE_STREAM 0
+#endif
 #define SN_TILE_NR (SN_TILE_NV * SN_LANES)
 #ifndef SN_TILE_ONCE
 #define SN_TILE_ONCE 0
@@ -41,6 +46,7 @@
 #else
 #define SN_TILE_PANEL_BYTES(k) (SN_TILE_NR * 2 * ((k) + (k) % 2))
 #endif
+#define SN_TILE_STEP_BYTES (SN_TILE_PANEL_BYTES(2) / (SN_TILE_B == 2 ? 1 : 2)) /* that are read together */
 
 #if SN_TILE_NV == 1
 #define SN_TILE_COLUMNS(F, i) F(i, 0)
@@ -95,9 +101,17 @@
 #define SN_TILE_DECLARE(i, j) SnTileVector c##i##_##j = {0};
 #define SN_TILE_FETCH(i, j)   c##i##_##j = sn_tile_load(c + (i)*ldc + (j)*SN_LANES);
 #define SN_TILE_KEEP(i, j)    sn_tile_store(c + (i)*ldc + (j)*SN_LANES, c##i##_##j);
+/* Line j of the rows of a step of k that are so many bytes behind these, if they have so many. */
+#define SN_TILE_LINE(j, bytes, cache)                                                                        \
+    if ((j)*64 < SN_TILE_STEP_BYTES)                                                                         \
+        __builtin_prefetch((const char *)b + SN_TILE_PANEL_BYTES(k) + (bytes) + (j)*64, 0, cache);
+#if SN_TILE_STREAM
 #define SN_TILE_PREFETCH(i, j)                                                                               \
-    __builtin_prefetch((const char *)b + SN_TILE_PANEL_BYTES(k + SN_TILE_FAR) +                              \
-                       (j)*SN_TILE_PANEL_BYTES(2) / 2 / SN_TILE_NV);
+    SN_TILE_LINE(j, SN_TILE_STREAM / 4 * 7, 2)                                                               \
+    SN_TILE_LINE(j, SN_TILE_STREAM / 2, 3)
+#else
+#define SN_TILE_PREFETCH(i, j) SN_TILE_LINE(j, SN_TILE_PANEL_BYTES(SN_TILE_FAR), 3)
+#endif
 
 #define SN_TILE_DECLARE_ROW(i) SN_TILE_COLUMNS(SN_TILE_DECLARE, i)
 #define SN_TILE_FETCH_ROW(i)                                                                                 \
@@ -138,7 +152,7 @@
  * answers; one or a few in a step of k cost nothing. */
 typedef enum SnTileFetch {
     SN_TILE_FETCH_NONE,   /* b is near */
-    SN_TILE_FETCH_STREAM, /* b comes from memory: what lies SN_TILE_FAR rows behind the row at hand */
+    SN_TILE_FETCH_STREAM, /* b comes from memory: what lies behind the row at hand is fetched */
     SN_TILE_FETCH_AHEAD,  /* b is near, and meanwhile `ahead` is fetched, a line for each `step` bytes */
 } SnTileFetch;
 #define SN_TILE_FAR 32

@@ -1,0 +1,75 @@
+/* Generated C for few rows: products by packed weights that are read as a stream. */
+#include "codegen_fixture.h"
+
+enum { DEPTH = 1600, COLUMNS = 70 }; /* several pieces of K for many rows, which no split form takes */
+
+/* x [B·T, depth], rows `stride` apart, by packed weights of f32. */
+static Case *product(int64_t depth, int64_t stride, int fetch) {
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    Dims *dims = c->graph->dims;
+    char text[64];
+    int panel = (int)c->target.panel;
+    c->target.fetch_bytes = fetch;
+    Value *like = param(c, SN_U8, "B, T");
+    snprintf(text, sizeof text, "%lld*B*T + %lld", (long long)stride, (long long)(depth - stride));
+    Value *x = param(c, SN_F32, text);
+    snprintf(text, sizeof text, "%d, %lld, %d", (COLUMNS + panel - 1) / panel, (long long)depth, panel);
+    Value *w = param(c, SN_F32, text);
+    Dim count = sn_dim_mul(dims, like->type.dim[0], like->type.dim[1]);
+    Dim extent[2] = {count, sn_dim(dims, depth)};
+    Dim start = sn_dim_mulc(dims, sn_dim_axis(dims, 0, extent[0]), stride);
+    Dim index = sn_dim_add(dims, start, sn_dim_axis(dims, 1, extent[1]));
+    Value *rows = apply(c, SN_OP_VIEW, &(AttrView){2, extent, 1, &index}, x, NULL);
+    AttrContract attr = {.packed = true, .columns = sn_dim(dims, COLUMNS)};
+    result(c, apply(c, SN_OP_CONTRACT, &attr, rows, w));
+    return c;
+}
+
+/* The result for so many rows, from the C library's allocator. */
+static float *run_rows(Case *c, const Kernel *kernel, KernelFunction *function, int64_t rows) {
+    const int64_t symbols[2] = {1, rows};
+    Run run = {0};
+    for (int i = 0; i < kernel->input_count; i++)
+        run.buffer[i] = bytes_of(random_input(c, c->graph->body->param.at[i], symbols, (uint64_t)i + 1));
+    launch(c, kernel, function, symbols, &run, INT64_MAX / 2);
+    assert_int_equal(run.fault, 0);
+    for (int i = 0; i < kernel->input_count; i++) free(run.buffer[i]);
+    return run.buffer[kernel->input_count];
+}
+
+/* Few rows take K at once and many piece by piece, to the same bits, whether streams are fetched or not. */
+static void rows_do_not_change_sums(void **state) {
+    (void)state;
+    static const int64_t few[] = {1, 3, 6, 8, 9, 16};
+    for (int fetch = 0; fetch <= 2048; fetch += 2048) {
+        Case *c = product(DEPTH, DEPTH, fetch);
+        void *handle;
+        const Kernel *kernel = generate(c);
+        KernelFunction *function = compile(kernel, &handle);
+        float *all = run_rows(c, kernel, function, 40);
+        for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
+            float *some = run_rows(c, kernel, function, few[i]);
+            assert_memory_equal(some, all, (size_t)few[i] * COLUMNS * sizeof *some);
+            free(some);
+            check_with(c, kernel, function, (const int64_t[]){1, few[i]});
+        }
+        free(all);
+        dlclose(handle);
+        sn_arena_free(c->arena);
+    }
+}
+
+/* Rows that overlap, by more than a piece of K: copies of them have no room for all of it. */
+static void overlapping_rows(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1, 1, 1, 3, 1, 8};
+    check(product(DEPTH, 1100, 2048), 3, sizes);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_do_not_change_sums),
+        cmocka_unit_test(overlapping_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
