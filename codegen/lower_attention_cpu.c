@@ -86,11 +86,11 @@ static void set_driver(Attention *a, Cut cut, bool pointers, bool lines, bool st
         "#define SN_ATTENTION_MATRIX %d\n#define SN_ATTENTION_LINES %d\n#define SN_ATTENTION_BLOCKS "
         "%d\n#define SN_ATTENTION_FEW "
         "%d\n#define SN_ATTENTION_SHARE %d\n"
-        "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STATISTICS "
-        "%d\n",
+        "#define SN_ATTENTION_CHUNK %d\n#define SN_ATTENTION_POINTER %d\n#define SN_ATTENTION_STREAM "
+        "%d\n#define SN_ATTENTION_STATISTICS %d\n",
         cut.tile.rows, cut.tile.vectors, cut.pairs ? PAIRS : 1, (long long)a->D, (long long)a->DV,
         sn_attention_score_kind(a), a->cap != 0, a->state != NULL, a->attr->zero_rows, cut.matrix, lines,
-        cut.blocks, FEW, SHARE, cut.chunk, pointers, statistics);
+        cut.blocks, FEW, SHARE, cut.chunk, pointers, kernel->target->fetch_bytes, statistics);
     use->driver =
         sn_arena_printf(kernel->arena,
                         "const SnAttention attention = {.batch = %s, .heads = %s, .kv_heads = %s, .rows = "

@@ -1,4 +1,4 @@
-/* Generated C for few rows: products by packed weights that are read as a stream. */
+/* Generated C for few rows: products by weights, and attention, that read streams. */
 #include "codegen_fixture.h"
 
 enum { DEPTH = 1600, COLUMNS = 70 }; /* several pieces of K for many rows, which no split form takes */
@@ -45,6 +45,7 @@ static void rows_do_not_change_sums(void **state) {
         Case *c = product(DEPTH, DEPTH, fetch);
         void *handle;
         const Kernel *kernel = generate(c);
+        assert_true(!strstr(kernel->source, "SN_TILE_STREAM 2048") == !fetch);
         KernelFunction *function = compile(kernel, &handle);
         float *all = run_rows(c, kernel, function, 40);
         for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
@@ -66,10 +67,32 @@ static void overlapping_rows(void **state) {
     check(product(DEPTH, 1100, 2048), 3, sizes);
 }
 
+/* Keys and values of several work items, of heads narrower and wider than what is fetched at once. */
+static void streams_of_attention(void **state) {
+    (void)state;
+    static const char *const keys[] = {"B, 2, T + 699, 64", "B, 2, T + 699, 8", "B, 2, T + 99, 600"},
+                             *const queries[] = {"B, 4, T, 64", "B, 4, T, 8", "B, 4, T, 600"};
+    static const int64_t sizes[] = {1, 1, 2, 3};
+    for (int i = 0; i < 3; i++)
+        for (int fetch = 0; fetch <= 2048; fetch += 2048) {
+            Case *c = begin_case(SN_CLUSTER_ATTENTION);
+            c->target.fetch_bytes = fetch;
+            Value *operand[3] = {param(c, SN_F32, queries[i]), param(c, SN_F32, keys[i]),
+                                 param(c, SN_F32, keys[i])};
+            AttrAttention attr = {.scale = 0.0625};
+            result(c, sn_build(&c->b, SN_OP_ATTENTION, &attr, 3, operand));
+            assert_ok(c->b.status);
+            const Kernel *kernel = generate(c);
+            assert_true(!strstr(kernel->source, "SN_ATTENTION_STREAM 2048") == !fetch);
+            check_kernel(c, kernel, 2, sizes);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_do_not_change_sums),
         cmocka_unit_test(overlapping_rows),
+        cmocka_unit_test(streams_of_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,9 @@
  * - SN_ATTENTION_POINTER: 1 there are holes for the addresses of queries, keys and values, so that they are
  *   fetched ahead; 0 (default) none
  *
+ * - SN_ATTENTION_STREAM: few rows fetch keys and values about so many bytes ahead into the second-level cache
+ *   (Target.fetch_bytes); 0 (default) into the first
+ *
  * - SN_ATTENTION_MATRIX: 1 many rows are multiplied by matrix tiles (SN_TILE_B 6); 0 (default) by the register tile
  *
  * - SN_ATTENTION_BLOCKS: heights in a work item, of the tile's rows or by matrix tiles of 32 (default: about 256 rows)
@@ -93,6 +96,9 @@
 #define SN_ATTENTION_MATRIX 0
 #endif
 #define SN_ATTENTION_HIGH (SN_ATTENTION_MATRIX ? 32 : SN_TILE_MR) /* rows of a height */
+#ifndef SN_ATTENTION_STREAM
+#define SN_ATTENTION_STREAM 0
+#endif
 #ifndef SN_ATTENTION_BLOCKS
 #define SN_ATTENTION_BLOCKS ((256 + SN_TILE_MR - 1) / SN_TILE_MR)
 #endif

@@ -7,8 +7,10 @@
 
 #define SN_ATTENTION_AT_ONCE 32 /* columns whose values stay in the first-level cache between the rows */
 
-/* Columns that are fetched ahead: 4 KB of keys. */
-#define SN_ATTENTION_FAR (SN_ATTENTION_D > 128 ? 8 : SN_ATTENTION_D < 16 ? 64 : 1024 / SN_ATTENTION_D)
+/* Columns that are fetched ahead: 4 KB of keys, into the first-level cache; or where streams gain by it, 3 KB into the second-level
+ * cache and 1 KB from there (Target.fetch_bytes is 2 KB). */
+#define SN_ATTENTION_FAR           (SN_ATTENTION_D > 128 ? 8 : SN_ATTENTION_D < 16 ? 64 : 1024 / SN_ATTENTION_D)
+#define SN_ATTENTION_BEHIND(bytes) ((bytes) / (4 * SN_ATTENTION_D) > 0 ? (bytes) / (4 * SN_ATTENTION_D) : 1)
 
 /* Row r of the item is row i[r] of head h[r]. */
 typedef struct SnAttentionFew {
@@ -35,19 +37,28 @@ SN_INLINE void sn_attention_few_start(SnAttentionFew *t, const SnAttention *p, i
     __builtin_memset(t->out, 0, (size_t)(t->rows * SN_ATTENTION_LDO) * sizeof(float));
 }
 
-/* Fetches what is read SN_ATTENTION_FAR columns after column l of the chunk at j: first keys, then values,
- * then the keys of the next chunk. */
+/* What is read at column l of the chunk at j, or behind its columns: first keys, then values, then the keys of the next chunk. */
+#if SN_ATTENTION_POINTER
+SN_INLINE const void *sn_attention_few_pointer(const SnAttentionFew *t, int64_t j, int64_t l, int64_t count,
+                                               int values, int64_t d) {
+    if (values == (l < count))
+        return sn_value_pointer(t->context, t->b, t->g, j + (values ? l : l - count), d);
+    return sn_key_pointer(t->context, t->b, t->g, j + l, d);
+}
+#endif
+#define SN_ATTENTION_FETCH(columns, cache)                                                                   \
+    for (int64_t d = 0, end = values == (l + (columns) < count) ? SN_ATTENTION_DV : SN_ATTENTION_D; d < end; \
+         d += 16)                                                                                            \
+        __builtin_prefetch(sn_attention_few_pointer(t, j, l + (columns), count, values, d), 0, cache);
+
+/* Fetches what is read some columns after column l. */
 SN_INLINE void sn_attention_few_fetch(const SnAttentionFew *t, int64_t j, int64_t l, int64_t count,
                                       int values) {
-#if SN_ATTENTION_POINTER
-    l += SN_ATTENTION_FAR;
-    if (values == (l < count))
-        for (int64_t d = 0; d < SN_ATTENTION_DV; d += 16)
-            __builtin_prefetch(sn_value_pointer(t->context, t->b, t->g, j + (values ? l : l - count), d), 0,
-                               3);
-    else
-        for (int64_t d = 0; d < SN_ATTENTION_D; d += 16)
-            __builtin_prefetch(sn_key_pointer(t->context, t->b, t->g, j + l, d), 0, 3);
+#if SN_ATTENTION_POINTER && SN_ATTENTION_STREAM
+    SN_ATTENTION_FETCH(SN_ATTENTION_BEHIND(SN_ATTENTION_STREAM / 2 * 3), 2)
+    SN_ATTENTION_FETCH(SN_ATTENTION_BEHIND(SN_ATTENTION_STREAM / 2), 3)
+#elif SN_ATTENTION_POINTER
+    SN_ATTENTION_FETCH(SN_ATTENTION_FAR, 3)
 #else
     (void)t, (void)j, (void)l, (void)count, (void)values;
 #endif
