@@ -214,7 +214,8 @@ static void deal(int count, const int *size, RowShare *share) {
 
 /* Which of SN_ROW_UNROLL parts of a row further on each loop over the present one reads ahead: as much as it has to do
  * itself, so that memory is busy all the time. Where results go past the caches and nothing is dear, the loops that
- * write read alike: memory does most when it reads and writes at once. */
+ * write read alike: memory does most when it reads and writes at once, if the first cache has places for the lines that
+ * both await. */
 static RowShares row_shares(Emit *emit) {
     int count = emit->nest->step.count, any = 0;
     int *size = SN_ARRAY(emit->arena, int, count), *writing = SN_ARRAY(emit->arena, int, count);
@@ -230,7 +231,7 @@ static RowShares row_shares(Emit *emit) {
     if (emit->leads) size[1] += size[0], size[0] = 0;
     deal(count, size, usual);
     deal(count, writing, past);
-    return (RowShares){usual, any && !dear && !emit->lags && emit->streams ? past : usual};
+    return (RowShares){usual, any && !dear && !emit->lags && emit->streams && !emit->fetches ? past : usual};
 }
 
 /* All steps of a row (or, in lanes, of SN_LANES rows): in the form that is set. */

@@ -120,7 +120,7 @@ static void streams_are_not_read_ahead(void **state) {
 }
 
 /* Sums of rows that three loops need are kept, also where they are results; what has one row, or is too long, is not. Rows
- * of whole groups are read ahead by other loops where results go past the caches. */
+ * of whole groups are read ahead by other loops where results go past the caches, unless streams are fetched. */
 static void sums_of_rows_are_kept(void **state) {
     (void)state;
     static const char *const shape[] = {"B, T, 300", "B, T, 37"};
@@ -141,9 +141,12 @@ static void sums_of_rows_are_kept(void **state) {
     x = param(c, SN_F32, "B, T, 40000");
     result(c, centred(c, two(c, SN_OP_ADD, x, param(c, SN_F32, "B, T, 40000"))));
     check_text(c, "float r0[", false, 2, sizes);
-    c = begin_case(SN_CLUSTER_REDUCE);
-    result(c, centred(c, param(c, SN_F32, "B, T, 300")));
-    check_text(c, "(past ? ", true, SIZES, sizes);
+    for (int fetches = 0; fetches < 2; fetches++) {
+        c = begin_case(SN_CLUSTER_REDUCE);
+        result(c, centred(c, param(c, SN_F32, "B, T, 300")));
+        if (fetches) c->target.fetch_bytes = 2048;
+        check_text(c, "(past ? ", !fetches, SIZES, sizes);
+    }
 }
 
 /* Whole groups of vectors, a rest, and rows shorter than a group; results that are kept, and that are computed twice. */
