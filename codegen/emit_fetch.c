@@ -4,7 +4,10 @@
  * line at hand is named instead, which costs nothing that could be told, where a test would keep loops from being compiled well. */
 #include "emit.h"
 
-enum { FAR_L2S = 4 }; /* what is read is more than so many of these caches hold */
+enum {
+    FAR_L2S = 4,    /* what is read is more than so many of these caches hold */
+    SMALL_IN_L2 = 4 /* so many of what is small fit in one */
+};
 
 static Dim read_bytes(const KernelIr *kernel) {
     const Region *body = kernel->cluster->body;
@@ -48,6 +51,16 @@ static Dim moves_by(const Emit *emit, const Instr *instr, Dim axis) {
     return moves && !sn_dim_has_axis(by) ? by : NULL;
 }
 
+/* Whether all of what a load may read stays in the second-level cache beside what passes through it. */
+static bool is_small(const Emit *emit, const Instr *instr) {
+    const KernelIr *kernel = emit->kernel;
+    int64_t bytes;
+    if (instr->which || instr->buffer >= kernel->input_count) return false;
+    Type type = kernel->cluster->body->param.at[instr->buffer]->type;
+    Dim all = sn_dim_mulc(kernel->dims, sn_type_count(kernel->dims, type), sn_dtype_bytes(type.dtype));
+    return sn_dim_is(all, &bytes) && bytes <= kernel->target->l2_bytes / SMALL_IN_L2;
+}
+
 /* What rows have in common stays near, and what an earlier loop over the row loaded is near. */
 static bool is_near(Emit *emit, const Instr *instr) {
     Dim axis = sn_emit_row_axis(emit->nest);
@@ -59,7 +72,9 @@ static bool is_near(Emit *emit, const Instr *instr) {
 void sn_emit_fetch(Emit *emit, const Instr *instr) {
     const Nest *nest = emit->nest;
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count; /* whose rows are elsewhere */
-    if (!emit->fetches || nest->tile || columns || indexed(nest, instr->dim) || is_near(emit, instr)) return;
+    if (!emit->fetches || nest->tile || columns || indexed(nest, instr->dim) || is_small(emit, instr) ||
+        is_near(emit, instr) || sn_emit_strips(emit, instr))
+        return;
     sn_emit_line(emit, "SN_FETCH(%s + %s, far);", sn_emit_buffer(emit, instr->buffer),
                  sn_emit_dim(emit, instr->dim, NULL));
 }

@@ -7,7 +7,11 @@
 
 /* The more an exponent has to do with what is large, the less of it is left for what is small: 4 costs a unit of an
  * exponential's last place or two, and is seldom risen above. */
-enum { BLOCKS_LEAST = 4, LITTLE = 4 };
+enum {
+    BLOCKS_LEAST = 4,
+    LITTLE = 4,
+    NEAR_BYTES = 512 /* so far ahead what waits in the second-level cache is brought into the first */
+};
 
 /* exp(something - the maximum), where that is known before the maximum is. */
 static bool is_below(const Instr *value, const Instr *top, int step) {
@@ -145,9 +149,12 @@ void sn_emit_block_ahead(Emit *emit) {
     if (!emit->online || emit->step != emit->online) return;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
-        if (needed[i] && instr->kind == SN_INSTR_LOAD && !instr->which && instr->reduced &&
-            sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1))
-            sn_emit_line(emit, "SN_BRING(%s + %s, %d);", sn_emit_buffer(emit, instr->buffer),
-                         sn_emit_dim(emit, instr->dim, NULL), SN_ONLINE_BLOCK * sn_dtype_bytes(instr->dtype));
+        if (!needed[i] || instr->kind != SN_INSTR_LOAD || instr->which || !instr->reduced ||
+            !sn_emit_strided(emit, instr->dim, &unit) || !sn_dim_equals(unit, 1))
+            continue;
+        const char *buffer = sn_emit_buffer(emit, instr->buffer), *at = sn_emit_dim(emit, instr->dim, NULL);
+        sn_emit_line(emit, "SN_BRING(%s + %s, %d);", buffer, at,
+                     SN_ONLINE_BLOCK * sn_dtype_bytes(instr->dtype));
+        if (emit->fetches) sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", buffer, at, NEAR_BYTES);
     }
 }

@@ -132,6 +132,14 @@ void sn_emit_tiles_ahead(Emit *emit) {
     }
     emit->indent--;
     sn_emit_line(emit, "}");
+    for (int i = 0; i < emit->nest->instr.count && emit->fetches; i++) {
+        const Instr *instr = tiled(emit, i, &stride);
+        if (instr)
+            sn_emit_line(
+                emit,
+                "if (squares == band / SN_LANES) SN_SQUARES_AHEAD(q%d + SN_LANES, %s, j, band / SN_LANES);",
+                instr->id, sn_emit_dim(emit, stride, NULL));
+    }
     sn_emit_bands_ahead(emit);
 }
 

@@ -297,6 +297,43 @@ static void tiles(void **state) {
     check_text(c, "sn_square_", false, SIZES, sizes);
 }
 
+static Case *fetched(Case *c, int64_t l2_bytes) {
+    c->target.fetch_bytes = 2048;
+    c->target.l2_bytes = l2_bytes;
+    return c;
+}
+
+/* What is fetched in another way, or stays in the second-level cache, is no stream. */
+static void streams_are_fetched_once(void **state) {
+    (void)state;
+    for (int small = 0; small < 2; small++) {
+        Case *c = fetched(begin_case(SN_CLUSTER_MAP), small ? 1 << 20 : 1024);
+        Value *x = transpose(c, param(c, SN_F32, "B, 64, 6, 20"), (int[]){0, 2, 1, 3});
+        result(c, two(c, SN_OP_ADD, x, expand(c, param(c, SN_F32, "64, 20"), "B, 6, 64, 20")));
+        const Kernel *kernel = generate(c);
+        assert_true(mentions(kernel, "enum { strip") && mentions(kernel, "SN_BRING(b"));
+        assert_int_equal(count_of(kernel, "SN_FETCH(b"), small ? 0 : 1);
+        check_kernel(c, kernel, SIZES, sizes);
+    }
+}
+
+/* Out of the second-level cache lines are brought where rows are far from each other, and beside what is kept of a row. */
+static void fetched_lines_are_brought_near(void **state) {
+    (void)state;
+    static const int64_t rows[] = {1, 3, 5};
+    for (int fetches = 0; fetches < 2; fetches++) {
+        Case *c = begin_case(SN_CLUSTER_MAP);
+        if (fetches) fetched(c, 1024);
+        result(c, transpose(c, param(c, SN_F32, "B, T, 45"), (int[]){2, 0, 1}));
+        check_text(c, "SN_SQUARES_AHEAD(q", fetches, SIZES, sizes);
+        c = begin_case(SN_CLUSTER_REDUCE);
+        if (fetches) c->target.fetch_bytes = 2048;
+        c->tolerance = 2e-5;
+        result(c, softmax(c, param(c, SN_F32, "B, 20480"), 1));
+        check_text(c, "i1), 512);", fetches, 3, rows);
+    }
+}
+
 /* x (1 + erf(x)) from where it is nothing to where it is 2 x, whichever is added to the other. */
 static void one_plus_erf(void **state) {
     (void)state;
@@ -464,6 +501,8 @@ int main(void) {
         cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),
+        cmocka_unit_test(streams_are_fetched_once),
+        cmocka_unit_test(fetched_lines_are_brought_near),
         cmocka_unit_test(many_pieces),
         cmocka_unit_test(pieces_are_aligned_apart),
         cmocka_unit_test(shared_lines_are_put_together),

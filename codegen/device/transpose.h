@@ -133,6 +133,11 @@ SN_SQUARES(f16, uint16_t, float)
 SN_SQUARES(bf16, uint16_t, float)
 SN_SQUARES(i32, int32_t, int32_t)
 
+/* Brings near, at row j of a tile, its share of the lines that `count` squares at p will be loaded from: what waits in the
+ * second-level cache comes from there a line a row, which processors do not foresee. */
+#define SN_SQUARES_AHEAD(p, stride, j, count)                                                                \
+    for (int k = 0; k < (count); k++) SN_AHEAD((p) + ((j) * (count) + k) * (stride), 0)
+
 /* What the next work item will want of rows that are `stride` bytes apart: `bytes` of each, of which `done` of the row at `at`
  * are fetched. It is fetched in the order in which it lies, a share with every row of the result, as processors do not foresee
  * so many short runs. */

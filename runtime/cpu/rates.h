@@ -28,7 +28,7 @@ enum {
     SN_RATE_LINE = 64,   /* bytes */
     SN_RATE_BAND = 32,   /* rows of BANDS */
     SN_RATE_MATRIX_FLOP = 2 * 16 * 16 * 32, /* of a MATRIX chain's step */
-    SN_RATE_AHEAD = 2048,                   /* bytes that a stream is fetched ahead, where it is */
+    SN_RATE_AHEAD = 3072,                   /* bytes that a stream is fetched ahead, where it is */
 };
 
 /* All of them, in `arena`, by RateKernel.
