@@ -5,19 +5,30 @@
 #include "emit.h"
 
 enum {
-    FAR_L2S = 4,    /* what is read is more than so many of these caches hold */
+    FAR_L2S = 4, /* what is read is more than so many of these caches hold */
+    READS = 8, /* so many bytes are read for one that is written: nothing is stored beside them to wait for */
     SMALL_IN_L2 = 4 /* so many of what is small fit in one */
 };
 
-static Dim read_bytes(const KernelIr *kernel) {
-    const Region *body = kernel->cluster->body;
+static Dim bytes_of(const KernelIr *kernel, Value *const *value, int count) {
     Dim bytes = sn_dim(kernel->dims, 0);
-    for (int i = 0; i < body->param.count; i++) {
-        Type type = body->param.at[i]->type;
-        Dim count = sn_type_count(kernel->dims, type);
-        bytes = sn_dim_add(kernel->dims, bytes, sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype)));
+    for (int i = 0; i < count; i++) {
+        Type type = value[i]->type;
+        Dim elements = sn_type_count(kernel->dims, type);
+        bytes =
+            sn_dim_add(kernel->dims, bytes, sn_dim_mulc(kernel->dims, elements, sn_dtype_bytes(type.dtype)));
     }
     return bytes;
+}
+
+static Dim read_bytes(const KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
+    return bytes_of(kernel, body->param.at, body->param.count);
+}
+
+static Dim written_bytes(const KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
+    return bytes_of(kernel, body->result.at, body->result.count);
 }
 
 static int64_t least_read(const Emit *emit) {
@@ -30,11 +41,15 @@ void sn_emit_choose_fetches(Emit *emit) {
                     (!sn_dim_is(read_bytes(emit->kernel), &bytes) || bytes >= least_read(emit));
 }
 
+/* What is read alone is not fetched as far ahead: half of that is then in time, and what is near stays near. */
 void sn_emit_far(Emit *emit) {
     if (!emit->fetches) return;
-    sn_emit_line(emit, "const int64_t far = %s >= INT64_C(%lld) ? %d : 0;",
-                 sn_emit_dim(emit, read_bytes(emit->kernel), NULL), (long long)least_read(emit),
-                 emit->kernel->target->fetch_bytes);
+    const KernelIr *kernel = emit->kernel;
+    int most = kernel->target->fetch_bytes;
+    const char *reads = sn_emit_dim(emit, read_bytes(kernel), NULL),
+               *writes = sn_emit_dim(emit, sn_dim_mulc(kernel->dims, written_bytes(kernel), READS), NULL);
+    sn_emit_line(emit, "const int64_t far = %s < INT64_C(%lld) ? 0 : %s < %s ? %d : %d;", reads,
+                 (long long)least_read(emit), writes, reads, most / 2, most);
     sn_emit_line(emit, "(void)far;");
 }
 
