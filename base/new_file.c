@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ATTEMPTS = 100, PATH_BYTES = 4096 };
+enum { ATTEMPTS = 100, LINKS = 40, PATH_BYTES = 4096 };
 
 /* Between the path and the numbers of a temporary's name: nothing that a user's file would be called. */
 static const char mark[] = ".sinter-new.";
@@ -86,22 +86,40 @@ static int make_beside(Arena *arena, const char *path, const char **out) {
     return -1;
 }
 
-/* A name of what a process has open, as /dev/stdout is: a file that took it would be in its way ever after. */
-static bool is_open_file(const char *path) {
+/* ---- which file a path names ---- */
+
+/* Whether a link says what a process has open, as /dev/stdout does: a file that took its place would be in its way ever after. */
+static bool is_open_file(const char *target) {
     static const char names[] = "/proc/";
-    char target[sizeof names];
-    ssize_t length = readlink(path, target, sizeof target);
-    return length >= (ssize_t)sizeof names - 1 && memcmp(target, names, sizeof names - 1) == 0;
+    return strncmp(target, names, sizeof names - 1) == 0;
+}
+
+/* Follows symbolic links, which stay as they are, to the file, which need not be there. */
+static Status follow(Arena *arena, const char **path) {
+    for (int links = 0; links < LINKS; links++) {
+        char target[PATH_BYTES], folder[PATH_BYTES];
+        ssize_t length = readlink(*path, target, sizeof target - 1);
+        if (length < 0) return NULL;
+        target[length] = 0;
+        if (is_open_file(target)) return sn_fail(SN_IO, "%s is not a regular file", *path);
+        folder_of(*path, folder);
+        *path =
+            *target == '/' ? sn_arena_string(arena, target) : sn_arena_printf(arena, "%s/%s", folder, target);
+    }
+    return sn_fail(SN_IO, "%s cannot be written: %s", *path, strerror(ELOOP));
 }
 
 Status sn_new_file_begin(Arena *arena, const char *path, NewFile *out) {
     struct stat info;
     *out = (NewFile){.path = sn_arena_string(arena, path), .file = -1};
-    if ((stat(path, &info) == 0 && !S_ISREG(info.st_mode)) || is_open_file(path))
-        return sn_fail(SN_IO, "%s is not a regular file", path);
-    sweep(path);
-    out->file = make_beside(arena, path, &out->temporary);
-    return out->file < 0 ? failed(out) : NULL;
+    TRY(follow(arena, &out->path));
+    bool there = stat(out->path, &info) == 0;
+    if (there && !S_ISREG(info.st_mode)) return sn_fail(SN_IO, "%s is not a regular file", path);
+    sweep(out->path);
+    out->file = make_beside(arena, out->path, &out->temporary);
+    if (out->file < 0) return failed(out);
+    if (!there || fchmod(out->file, info.st_mode & 0777) == 0) return NULL;
+    return sn_new_file_end(out, failed(out));
 }
 
 Status sn_new_file_put_at(const NewFile *file, uint64_t offset, const void *bytes, size_t size) {

@@ -7,7 +7,7 @@
 #include "status.h"
 #include <stdint.h>
 
-/* A file in the making: it lies beside `path` under a name of its own. */
+/* A file in the making: it lies beside `path`, where links have led, under a name of its own. */
 typedef struct NewFile {
     const char *path, *temporary;
     int file;        /* descriptor */
@@ -15,8 +15,9 @@ typedef struct NewFile {
 } NewFile;
 
 /* Begins a file that sn_new_file_end ends, whatever happens between, and removes what processes that were killed have left of
- * it in the making. The strings lie in `arena`. SN_IO when it
- * cannot be made, or when `path` is there and is no regular file (a device, a pipe, a link as /dev/stdout is). */
+ * it in the making. Symbolic links are followed and stay; the file has the permissions of the one that it replaces. The strings
+ * lie in `arena`. SN_IO when it cannot be made, or when `path` is there and is no regular file (a device, a pipe, a link as
+ * /dev/stdout is). */
 Status sn_new_file_begin(Arena *arena, const char *path, NewFile *out);
 
 /* Appends, or writes at an offset. SN_IO names the path. */

@@ -125,11 +125,41 @@ static void names_of_open_files_stay(void **state) {
     close(open_file);
 }
 
+/* As if the file had been opened and written: links lead to it, and who may read it stays. */
+static void links_and_permissions_stay(void **state) {
+    const Folder *folder = *state;
+    const char *link = sn_arena_printf(folder->arena, "%s/link", folder->path);
+    const char *other = sn_arena_printf(folder->arena, "%s/other", folder->path);
+    struct stat info;
+    assert_int_equal(symlink("link", other), 0); /* relative, to one that is not */
+    assert_int_equal(symlink(folder->file, link), 0);
+    for (int there = 0; there < 2; there++) {
+        NewFile file;
+        if (there) assert_int_equal(chmod(folder->file, 0640), 0);
+        if (!there) unlink(folder->file);
+        assert_ok(sn_new_file_begin(folder->arena, other, &file));
+        assert_ok(sn_new_file_put(&file, "new", 3));
+        assert_ok(sn_new_file_end(&file, NULL));
+        assert_int_equal(lstat(other, &info) | lstat(link, &info), 0);
+        assert_true(S_ISLNK(info.st_mode));
+        assert_int_equal(lstat(folder->file, &info), 0);
+        assert_true(S_ISREG(info.st_mode) && info.st_size == 3);
+        assert_true(!there || (info.st_mode & 0777) == 0640);
+    }
+    assert_int_equal(unlink(folder->file), 0);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink("other", link), 0);
+    NewFile file;
+    assert_fails(sn_new_file_begin(folder->arena, link, &file), SN_IO, "cannot be written");
+    assert_int_equal(unlink(link) | unlink(other), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_dead_left_is_removed),
         cmocka_unit_test(what_fails_leaves_what_was),
         cmocka_unit_test(names_of_open_files_stay),
+        cmocka_unit_test(links_and_permissions_stay),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
