@@ -2,10 +2,17 @@
  * which they are not, and onnxruntime takes these. */
 #include "import.h"
 
+/* A name that is the body's own while one is looked through, and the node outside that makes it, too. */
+typedef struct Hidden {
+    const char *name;
+    void *maker;
+} Hidden;
+
 /* Nodes are named by their places in the file. What a node reads is in `read`, from first[node] to first[node + 1]. */
 typedef struct Sorting {
     Arena *arena;
     Map *maker; /* name -> the node that makes it, as a pointer into `nodes` */
+    SN_VEC(Hidden) hidden;
     SN_VEC(Onnx__NodeProto *const *) read;
     int *first;
 } Sorting;
@@ -17,10 +24,32 @@ static void add_read(Sorting *sorting, const char *name) {
     if (maker) sn_push(sorting->arena, &sorting->read, maker);
 }
 
-/* By name alone: what a body makes under a name that is made outside, too, is taken for that. */
+static void hide(Sorting *sorting, const char *name) {
+    Hidden hidden = {name, sn_map_get_string(sorting->maker, name)};
+    if (!hidden.maker) return;
+    sn_push(sorting->arena, &sorting->hidden, hidden);
+    *sn_map_at_string(sorting->maker, name) = NULL;
+}
+
+static void hide_own(Sorting *sorting, const Onnx__GraphProto *graph) {
+    for (size_t i = 0; i < graph->n_input; i++) hide(sorting, graph->input[i]->name);
+    for (size_t i = 0; i < graph->n_initializer; i++) hide(sorting, graph->initializer[i]->name);
+    for (size_t i = 0; i < graph->n_sparse_initializer; i++)
+        if (graph->sparse_initializer[i]->values) hide(sorting, graph->sparse_initializer[i]->values->name);
+    for (size_t i = 0; i < graph->n_node; i++)
+        for (size_t k = 0; k < graph->node[i]->n_output; k++) hide(sorting, graph->node[i]->output[k]);
+}
+
+/* What a body makes itself it does not read from outside, whatever has the same name there. */
 static void add_body(Sorting *sorting, const Onnx__GraphProto *graph) {
+    int outside = sorting->hidden.count;
+    hide_own(sorting, graph);
     for (size_t i = 0; i < graph->n_node; i++) add_reads(sorting, graph->node[i]);
     for (size_t i = 0; i < graph->n_output; i++) add_read(sorting, graph->output[i]->name);
+    while (sorting->hidden.count > outside) {
+        Hidden hidden = sorting->hidden.at[--sorting->hidden.count];
+        *sn_map_at_string(sorting->maker, hidden.name) = hidden.maker;
+    }
 }
 
 static void add_reads(Sorting *sorting, const Onnx__NodeProto *node) {

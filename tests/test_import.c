@@ -70,6 +70,22 @@ static void nodes_need_no_order(void **state) {
     assert_true(result_of(fixture, model, 1, (int64_t[]){1}, 3)->f[0] == -6);
 }
 
+/* Both branches make "negated" for themselves; another of that name, made of what is chosen, is none of theirs. */
+static void bodies_have_names_of_their_own(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "1");
+    Onnx__NodeProto *chosen = add_node(model, "If", "known", "y");
+    add_attribute(model, chosen, "then_branch", GRAPH)->g = negated(model, "x");
+    add_attribute(model, chosen, "else_branch", GRAPH)->g = negated(model, "x");
+    add_node(model, "Add", "y y", "negated");
+    const int64_t yes = 1;
+    add_integers(model, "yes", 0, 1, &yes);
+    set_int(model, add_node(model, "Cast", "yes", "known"), "to", BOOL);
+    add_output(model, "negated");
+    assert_true(result_of(fixture, model, 1, (int64_t[]){1}, 3)->f[0] == -6);
+}
+
 static void nodes_that_read_one_another_are_refused(void **state) {
     Fixture *fixture = *state;
     Model *model = model_new(fixture->arena, 17);
@@ -524,6 +540,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(overloads_are_told_apart),
         TEST(nodes_need_no_order),
+        TEST(bodies_have_names_of_their_own),
         TEST(nodes_that_read_one_another_are_refused),
         TEST(what_is_no_number_is_quantised_to_the_least),
         TEST(rows_of_quantised_tables_are_opened),
