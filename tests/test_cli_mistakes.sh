@@ -35,7 +35,8 @@ for words in "run $model --output logits=@$folder/absent/x.npy" "compile $model 
     silent out "${words[0]} before it failed"
 done
 
-# Where a file cannot be completed, what had its name before stays.
+# Where a file cannot be completed, what had its name before stays. The compiler is asked before its own files have no room.
+expect 0 "stage fused" dump "$model"
 echo "what was there" >"$folder/kept.txt"
 full=0
 (trap "" XFSZ; ulimit -f 1; "$SINTER" dump "$model" -o "$folder/kept.txt" 2>"$folder/err") || full=$?
