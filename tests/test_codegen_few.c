@@ -67,6 +67,17 @@ static void overlapping_rows(void **state) {
     check(product(DEPTH, 1100, 2048), 3, sizes);
 }
 
+/* A B that is data is packed also where there are no rows for it, by pieces that there is room for. */
+static void no_rows(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1, 0, 1, 1};
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    param(c, SN_U8, "B, T");
+    Value *x = param(c, SN_F32, "B*T, 4000");
+    result(c, apply(c, SN_OP_CONTRACT, &(AttrContract){0}, x, param(c, SN_F32, "4000, 70")));
+    check(c, 2, sizes);
+}
+
 /* Keys and values of several work items, of heads narrower and wider than what is fetched at once. */
 static void streams_of_attention(void **state) {
     (void)state;
@@ -92,6 +103,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_do_not_change_sums),
         cmocka_unit_test(overlapping_rows),
+        cmocka_unit_test(no_rows),
         cmocka_unit_test(streams_of_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,7 +115,7 @@ SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, i
     int64_t depth = K;
     K = sn_ceil_div(K, SN_GEMM_WORD);
     int64_t pieces = K > SN_GEMM_KC ? sn_ceil_div(K, SN_GEMM_KC) : 1;
-    if (M <= SN_GEMM_WHOLE) pieces = 1;
+    if (SN_GEMM_WHOLE && M <= SN_GEMM_WHOLE) pieces = 1; /* M may be 0, for which B is packed, too */
     return (SnGemm){.context = context,
                     .M = M,
                     .N = N,
