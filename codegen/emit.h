@@ -123,6 +123,10 @@ void sn_emit_choose_fetches(Emit *emit);
 /* Defines `far` of the function, if emit->fetches. */
 void sn_emit_far(Emit *emit);
 
+/* Whether a load, of vectors of what lies side by side, has what it reads of a whole strip in one piece: the next strip's is read
+ * ahead as it lies. */
+bool sn_emit_strips(const Emit *emit, const Instr *load);
+
 /* Behind the load of a whole vector: fetches what that load will want later. */
 void sn_emit_fetch(Emit *emit, const Instr *instr);
 
@@ -159,9 +163,6 @@ void sn_emit_rows_ahead(Emit *emit);
 
 /* Defines, at the beginning of a row, the indices that rows further on will have. */
 void sn_emit_far_indices(Emit *emit);
-
-/* Whether a load has what it reads of a whole strip in one piece: the next strip's is read ahead as it lies. */
-bool sn_emit_strips(const Emit *emit, const Instr *instr);
 
 /* Reads ahead at the present place in the row. */
 void sn_emit_read_ahead(Emit *emit);

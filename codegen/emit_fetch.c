@@ -84,6 +84,17 @@ static bool is_near(Emit *emit, const Instr *instr) {
     return axis && !moves_by(emit, instr, axis);
 }
 
+bool sn_emit_strips(const Emit *emit, const Instr *load) {
+    const Nest *nest = emit->nest;
+    Dims *dims = emit->kernel->dims;
+    Dim strip = nest->strip, other = NULL, by[2], rest;
+    for (int i = 0; strip && i + 1 < nest->parallel.count; i++)
+        if (nest->parallel.at[i] == strip) other = nest->parallel.at[i + 1];
+    return other && !load->which && sn_dim_affine(dims, load->dim, strip, &by[0], &rest) &&
+           sn_dim_affine(dims, rest, other, &by[1], &rest) && !sn_dim_equals(by[1], 0) &&
+           by[0] == sn_dim_mul(dims, by[1], other->operand[0]);
+}
+
 void sn_emit_fetch(Emit *emit, const Instr *instr) {
     const Nest *nest = emit->nest;
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count; /* whose rows are elsewhere */

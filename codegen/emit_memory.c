@@ -338,19 +338,6 @@ void sn_emit_far_indices(Emit *emit) {
     }
 }
 
-bool sn_emit_strips(const Emit *emit, const Instr *instr) {
-    const Nest *nest = emit->nest;
-    Dims *dims = emit->kernel->dims;
-    Dim strip = nest->strip, other = NULL, unit, by[2], rest;
-    for (int i = 0; strip && i + 1 < nest->parallel.count; i++)
-        if (nest->parallel.at[i] == strip) other = nest->parallel.at[i + 1];
-    return other && instr->kind == SN_INSTR_LOAD && !instr->which &&
-           sn_emit_strided(emit, instr->dim, &unit) && sn_dim_equals(unit, 1) &&
-           sn_dim_affine(dims, instr->dim, strip, &by[0], &rest) &&
-           sn_dim_affine(dims, rest, other, &by[1], &rest) && !sn_dim_equals(by[1], 0) &&
-           by[0] == sn_dim_mul(dims, by[1], other->operand[0]);
-}
-
 /* In strips: of what a load has in one piece for a whole strip, the next strip's, in the order in which it lies in memory
  * and not in that of the rows: processors fetch such a piece far better. */
 static void read_strip(Emit *emit) {
@@ -359,7 +346,10 @@ static void read_strip(Emit *emit) {
     int s = (int)emit->nest->strip->value, o = (int)emit->nest->parallel.at[at + 1]->value;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
-        if (!sn_emit_strips(emit, instr)) continue;
+        Dim unit;
+        if (instr->kind != SN_INSTR_LOAD || !sn_emit_strided(emit, instr->dim, &unit) ||
+            !sn_dim_equals(unit, 1) || !sn_emit_strips(emit, instr))
+            continue;
         sn_emit_line(emit, "{");
         emit->indent++;
         sn_emit_line(emit, "const int64_t there = i%d * strip + j, next = i%d - j + strip;", o, s);
