@@ -59,8 +59,6 @@ typedef struct SnAttentionItem {
 
 /* Of attention_many.h or attention_matrix.h. What of the scale queries do not have is multiplied into scores. */
 SN_INLINE void sn_attention_scale(SnAttentionItem *t, float scale);
-/* Adds what `count` keys from j on give; `last`: no others do, and the rows are finished. */
-SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state, int last);
 
 /* Height u of `total` rows: the first of them, and how many. */
 SN_INLINE int64_t sn_attention_cut(int64_t total, int64_t u, int64_t *rows) {

@@ -143,30 +143,19 @@ SN_OUTLINE void sn_attention_softmax(SnAttentionItem *t, int64_t u, int64_t j, i
 
 /* Height u's weights of the columns of the span, times their values. */
 SN_INLINE void sn_attention_add(SnAttentionItem *t, int64_t u, int64_t j, int64_t count,
-                                SnAttentionSpan span) {
-    sn_attention_softmax(t, u, j, count, span);
+                                const SnAttentionSpan *span) {
+    sn_attention_softmax(t, u, j, count, *span);
     int64_t rows;
     (void)sn_attention_height(t->rows, u, &rows);
-    const SnTileElement *weights = sn_attention_weights(t, rows, span.from, span.end);
-    int64_t length = sn_attention_ceil(span.end - span.from, SN_ATTENTION_WORD);
+    const SnTileElement *weights = sn_attention_weights(t, rows, span->from, span->end);
+    int64_t length = sn_attention_ceil(span->end - span->from, SN_ATTENTION_WORD);
     for (int64_t d = 0; d < SN_ATTENTION_OUT; d += SN_TILE_NR) {
         sn_attention_fetch(t);
         sn_attention_tile(rows, length, weights,
-                          t->values + d * SN_ATTENTION_LONG + span.from / SN_ATTENTION_WORD * SN_TILE_NR,
+                          t->values + d * SN_ATTENTION_LONG + span->from / SN_ATTENTION_WORD * SN_TILE_NR,
                           t->out + u * SN_TILE_MR * SN_ATTENTION_LDO + d, SN_ATTENTION_LDO, t->started[u]);
     }
     t->started[u] = 1;
-}
-
-/* Adds what `count` keys from j on give; `last`: no others do, and the rows are finished. */
-SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state, int last) {
-    sn_attention_pack_keys(t, j, count);
-    sn_attention_pack_values(t, j, count);
-    for (int64_t u = 0; u < t->heights; u++) {
-        SnAttentionSpan span = sn_attention_score(t, u, j, count, state);
-        if (span.from >= 0) sn_attention_add(t, u, j, count, span);
-        if (last) sn_attention_end(t, u);
-    }
 }
 
 #endif

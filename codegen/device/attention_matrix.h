@@ -245,14 +245,4 @@ SN_INLINE void sn_attention_add(SnAttentionItem *t, int64_t u, int64_t j, int64_
     t->started[u] = 1;
 }
 
-SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state, int last) {
-    sn_attention_pack_keys(t, j, count);
-    sn_attention_pack_values(t, j, count);
-    for (int64_t u = 0; u < t->heights; u++) {
-        SnAttentionSpan span = sn_attention_score(t, u, j, count, state);
-        if (span.from >= 0) sn_attention_add(t, u, j, count, &span);
-        if (last) sn_attention_end(t, u);
-    }
-}
-
 #endif

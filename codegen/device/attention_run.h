@@ -2,6 +2,17 @@
 #ifndef SN_DEVICE_ATTENTION_RUN_H
 #define SN_DEVICE_ATTENTION_RUN_H
 
+/* Adds what `count` keys from j on give; `last`: no others do, and the rows are finished. */
+SN_OUTLINE void sn_attention_step(SnAttentionItem *t, int64_t j, int64_t count, int state, int last) {
+    sn_attention_pack_keys(t, j, count);
+    sn_attention_pack_values(t, j, count);
+    for (int64_t u = 0; u < t->heights; u++) {
+        SnAttentionSpan span = sn_attention_score(t, u, j, count, state);
+        if (span.from >= 0) sn_attention_add(t, u, j, count, &span);
+        if (last) sn_attention_end(t, u);
+    }
+}
+
 SN_OUTLINE void sn_attention_many(const SnContext *context, const SnAttention *p, int64_t begin,
                                   int64_t end) {
     SnAttentionItem t;
