@@ -23,15 +23,36 @@ const char *sn_bench_file_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+enum {
+    NEIGHBOURS_NAMED = 2
+}; /* more inputs of one shape that follow one another are named by the first and the last */
+
+static bool equal_shapes(const sn_Tensor *a, const sn_Tensor *b) {
+    if (a->rank != b->rank) return false;
+    return a->rank == 0 || memcmp(a->extent, b->extent, sizeof *a->extent * (size_t)a->rank) == 0;
+}
+
+static const char *input_name(const Bench *bench, int i) {
+    const char *name = bench->graph->body->param.at[i]->name;
+    return name ? name : "";
+}
+
+static void add_shape(Text *text, const char *name, const sn_Tensor *tensor) {
+    sn_text_add(text, "%s=", name);
+    for (int k = 0; k < tensor->rank; k++)
+        sn_text_add(text, "%s%lld", k ? "x" : "", (long long)tensor->extent[k]);
+}
+
 const char *sn_bench_shapes(Bench *bench) {
     Text text = sn_text(bench->arena);
-    const Region *body = bench->graph->body;
-    for (int i = 0; i < bench->inputs.count; i++) {
-        const Value *value = body->param.at[i];
-        const sn_Tensor *tensor = &bench->inputs.tensor[i];
-        sn_text_add(&text, "%s%s=", i ? " " : "", value->name ? value->name : "");
-        for (int k = 0; k < tensor->rank; k++)
-            sn_text_add(&text, "%s%lld", k ? "x" : "", (long long)tensor->extent[k]);
+    const Inputs *inputs = &bench->inputs;
+    for (int i = 0, end; i < inputs->count; i = end) {
+        for (end = i + 1; end < inputs->count && equal_shapes(&inputs->tensor[i], &inputs->tensor[end]);)
+            end++;
+        if (end - i <= NEIGHBOURS_NAMED) end = i + 1;
+        if (i) sn_text_add(&text, " ");
+        if (end > i + 1) sn_text_add(&text, "%s...", input_name(bench, i));
+        add_shape(&text, input_name(bench, end - 1), &inputs->tensor[i]);
     }
     return sn_text_string(&text);
 }

@@ -43,7 +43,8 @@ const char *sn_bench_file_name(const char *path);
 
 void sn_bench_note(const Bench *bench, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* "ids=4x256 mask=4x256": the inputs of the setting at hand. */
+/* "ids=4x256 mask=4x256": the inputs of the setting at hand; "past.0...past.23=1x12x512x64": three or more neighbours of one
+ * shape. */
 const char *sn_bench_shapes(Bench *bench);
 
 /* The rows of the setting at hand, one a subject. */

@@ -144,7 +144,8 @@ expect 1 "no output 'gift.0.key'" "${step[@]}" --state 'past.*=gift.*'
 expect 1 "rank" "${step[@]}" --state past.0.key=logits
 expect 2 "INPUT=OUTPUT" "${step[@]}" --state past
 expect 0 "tokens_s" bench "$kv" --shape input_ids=1x1 --shape past=4,5 --state 'past.*=present.*' --steps 3 --warmup 1 --iters 2 -o csv
-[[ $(grep -c "past.0.key=1x2x5x16.*ok" "$folder/out") -eq 2 ]] || { echo "FAILED: bench of states"; failures=$((failures + 1)); }
+grep -q ",input_ids=1x1 past.0.key...past.1.value=1x2x4x16," "$folder/out" || { echo "FAILED: neighbours of one shape"; failures=$((failures + 1)); }
+[[ $(grep -c "past.1.value=1x2x5x16.*ok" "$folder/out") -eq 2 ]] || { echo "FAILED: bench of states"; failures=$((failures + 1)); }
 answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$kv" --peer --shape input_ids=1x1 --state 'past.*=present.*' 2>/dev/null)
 [[ $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: a peer with states"; failures=$((failures + 1)); }
 
