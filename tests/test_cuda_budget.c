@@ -339,7 +339,7 @@ static void kernels_stay_within_their_budget(void **state) {
     const char *path, *write_to = getenv("SINTER_WRITE_BUDGET");
     static Grants budget, measured;
     assert_non_null(work.arena);
-    Status status = sn_cuda_open_nvrtc(work.arena, &work.nvrtc, &path);
+    Status status = sn_cuda_open_nvrtc(work.arena, 0, &work.nvrtc, &path);
     if (status) {
         print_message("skipped: %s\n", sn_error_message(status));
         sn_error_free(status);

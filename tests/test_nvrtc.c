@@ -2,53 +2,14 @@
  * tests/clusters, and clusters made here so that every function of the prelude is called. */
 #include "cluster_files.h"
 #include "codegen_fixture.h"
+#include "cuda/libraries.h"
 
-/* ---- NVRTC: the part of its C interface that is used, after its documentation ---- */
-
-typedef struct _nvrtcProgram *Program;
-typedef struct Nvrtc {
-    int (*create)(Program *, const char *source, const char *name, int, const char *const *,
-                  const char *const *);
-    int (*compile)(Program, int, const char *const *);
-    int (*log_size)(Program, size_t *);
-    int (*log)(Program, char *);
-    int (*cubin_size)(Program, size_t *);
-    int (*cubin)(Program, char *);
-    int (*destroy)(Program *);
-} Nvrtc;
-
-static void *find_symbol(void *library, const char *name) {
-    void *symbol = dlsym(library, name);
-    if (!symbol) fail_msg("NVRTC has no %s", name);
-    return symbol;
-}
-
-static bool open_nvrtc(Nvrtc *nvrtc) {
-    static const char *const folders[] = {"", "/usr/local/cuda/lib64/", "/usr/lib/x86_64-linux-gnu/"};
-    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-    void *library = NULL;
-    char path[128];
-    for (int i = 0; i < 9 && !library; i++) {
-        snprintf(path, sizeof path, "%s%s", folders[i / 3], names[i % 3]);
-        library = dlopen(path, RTLD_NOW);
-    }
-    if (!library) return false;
-    *(void **)&nvrtc->create = find_symbol(library, "nvrtcCreateProgram");
-    *(void **)&nvrtc->compile = find_symbol(library, "nvrtcCompileProgram");
-    *(void **)&nvrtc->log_size = find_symbol(library, "nvrtcGetProgramLogSize");
-    *(void **)&nvrtc->log = find_symbol(library, "nvrtcGetProgramLog");
-    *(void **)&nvrtc->cubin_size = find_symbol(library, "nvrtcGetCUBINSize");
-    *(void **)&nvrtc->cubin = find_symbol(library, "nvrtcGetCUBIN");
-    *(void **)&nvrtc->destroy = find_symbol(library, "nvrtcDestroyProgram");
-    return true;
-}
-
-static char *read_log(const Nvrtc *nvrtc, Program program) {
+static char *read_log(const NvrtcLibrary *nvrtc, NvrtcProgram program) {
     size_t size = 0;
-    assert_int_equal(nvrtc->log_size(program, &size), 0);
+    assert_int_equal(nvrtc->nvrtcGetProgramLogSize(program, &size), 0);
     char *log = calloc(size + 1, 1);
     assert_non_null(log);
-    assert_int_equal(nvrtc->log(program, log), 0);
+    assert_int_equal(nvrtc->nvrtcGetProgramLog(program, log), 0);
     return log;
 }
 
@@ -62,24 +23,25 @@ static const char *spills(const char *log) {
 
 /* The text compiles, without a warning or a register that is spilled, to a CUBIN that holds each kernel of
  * `seen`. */
-static void compile_text(const Nvrtc *nvrtc, const char *text, const Map *seen, const char *architecture) {
+static void compile_text(const NvrtcLibrary *nvrtc, const char *text, const Map *seen,
+                         const char *architecture) {
     char option[64];
-    Program program;
+    NvrtcProgram program;
     size_t size = 0, length;
     const void *name;
     snprintf(option, sizeof option, "--gpu-architecture=%s", architecture);
     const char *const options[] = {option, "--std=c++17", "--ptxas-options=-v"};
-    assert_int_equal(nvrtc->create(&program, text, "kernels.cu", 0, NULL, NULL), 0);
-    int status = nvrtc->compile(program, 3, options);
+    assert_int_equal(nvrtc->nvrtcCreateProgram(&program, text, "kernels.cu", 0, NULL, NULL), 0);
+    int status = nvrtc->nvrtcCompileProgram(program, 3, options);
     char *log = read_log(nvrtc, program);
     assert_true(status || strstr(log, "spill stores"));
     const char *bad = status ? log : strstr(log, "warning");
     if (!bad) bad = spills(log);
     if (bad) fail_msg("%s: %d\n%.600s", architecture, status, bad);
-    assert_int_equal(nvrtc->cubin_size(program, &size), 0);
+    assert_int_equal(nvrtc->nvrtcGetCUBINSize(program, &size), 0);
     char *cubin = malloc(size + 1);
     assert_non_null(cubin);
-    assert_int_equal(nvrtc->cubin(program, cubin), 0);
+    assert_int_equal(nvrtc->nvrtcGetCUBIN(program, cubin), 0);
     assert_memory_equal(cubin, "\177ELF", 4);
     for (int i = 0; i < sn_map_count(seen); i++) {
         sn_map_entry(seen, i, &name, &length);
@@ -87,16 +49,21 @@ static void compile_text(const Nvrtc *nvrtc, const char *text, const Map *seen, 
     }
     free(cubin);
     free(log);
-    nvrtc->destroy(&program);
+    nvrtc->nvrtcDestroyProgram(&program);
 }
 
 static void compile_all(const char *text, const Map *seen, int sm) {
     static const char architecture[][8] = {"sm_80", "sm_89", "sm_90a"};
-    Nvrtc nvrtc;
-    if (!open_nvrtc(&nvrtc))
-        printf("skipped: no NVRTC\n");
+    Arena *arena = sn_arena_new();
+    NvrtcLibrary nvrtc;
+    const char *path;
+    Status missing = sn_cuda_open_nvrtc(arena, 0, &nvrtc, &path);
+    if (missing)
+        printf("skipped: %s\n", sn_error_message(missing));
     else
         compile_text(&nvrtc, text, seen, architecture[sm == 80 ? 0 : sm == 89 ? 1 : 2]);
+    sn_error_free(missing);
+    sn_arena_free(arena);
 }
 
 /* ---- the files ---- */

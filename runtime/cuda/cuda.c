@@ -54,6 +54,7 @@ static Status read_target(Arena *arena, Cuda *cuda, CuDevice gpu, Target *out) {
 static Status start_driver(Cuda *cuda, int *count) {
     CuResult result = cuda->driver.cuInit(0);
     Status status = sn_cuda_check(cuda, result, "cuInit");
+    if (!status) status = SN_CU(cuda, cuDriverGetVersion, &cuda->version);
     if (!status) status = SN_CU(cuda, cuDeviceGetCount, count);
     if (!status && !*count) status = sn_fail(SN_DEVICE, "the driver counts none");
     return status;
@@ -221,9 +222,7 @@ static Status open_gpu(Arena *arena, Cuda *cuda, const char *cache_dir, int ordi
     TRY(find_gpu(arena, cuda, ordinal, &found));
     cuda->device.target = compiled ? *compiled : found;
     if (compiled) TRY(check_compiled(compiled, &found));
-    if (!compiled) {
-        TRY(sn_nvrtc_open(arena, cache_dir, &cuda->nvrtc));
-    }
+    if (!compiled) TRY(sn_nvrtc_open(arena, cache_dir, cuda->version, &cuda->nvrtc));
     return SN_CU(cuda, cuDevicePrimaryCtxRetain, &cuda->context, cuda->gpu);
 }
 
@@ -248,7 +247,7 @@ Status sn_cuda_device_compiled(Arena *arena, const Target *target, int ordinal, 
 
 Status sn_cuda_device_absent(Arena *arena, const char *cache_dir, int sm, Pool *pool, Device **out) {
     Nvrtc nvrtc = {0};
-    TRY(sn_nvrtc_open(arena, cache_dir, &nvrtc));
+    TRY(sn_nvrtc_open(arena, cache_dir, 0, &nvrtc));
     Cuda *cuda = new_cuda(arena, pool);
     cuda->nvrtc = nvrtc;
     cuda->device.absent = true;
@@ -312,10 +311,10 @@ void sn_cuda_find(Arena *arena, CudaFinding *out) {
     NvrtcLibrary nvrtc;
     LtLibrary lt;
     out->driver_missing = told(arena, find_gpus(arena, out));
-    Status status = sn_cuda_open_nvrtc(arena, &nvrtc, &out->nvrtc);
+    Status status = sn_cuda_open_nvrtc(arena, out->driver_version, &nvrtc, &out->nvrtc);
     if (!status) nvrtc.nvrtcVersion(&out->nvrtc_major, &out->nvrtc_minor);
     out->nvrtc_missing = told(arena, status);
-    status = sn_cuda_open_cublaslt(arena, &lt, &out->cublaslt);
+    status = sn_cuda_open_cublaslt(arena, out->driver_version, &lt, &out->cublaslt);
     if (!status) out->cublaslt_version = lt.cublasLtGetVersion();
     out->cublaslt_missing = told(arena, status);
 }

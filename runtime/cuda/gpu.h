@@ -33,6 +33,7 @@ typedef struct Cuda {
     Device device;
     Pool *pool;
     DriverLibrary driver;
+    int version; /* of the driver, 1000·major + 10·minor; 0: there is none */
     Nvrtc nvrtc; /* path NULL: none was asked for */
     CuDevice gpu;
     CuContext context; /* NULL: absent */

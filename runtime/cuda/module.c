@@ -96,8 +96,21 @@ static Status find_resident(Cuda *cuda, const Kernel *kernel, CuFunction functio
     return NULL;
 }
 
+static Status load_code(Cuda *cuda, const void *code, CuModule *out) {
+    CuResult result = cuda->driver.cuModuleLoadData(out, code);
+    const Nvrtc *nvrtc = &cuda->nvrtc;
+    int major = cuda->version / 1000, minor = cuda->version % 1000 / 10;
+    if (result != SN_CU_INVALID_IMAGE || nvrtc->major <= major)
+        return sn_cuda_check(cuda, result, "cuModuleLoadData");
+    return sn_fail(
+        SN_DEVICE,
+        "the driver, which is of CUDA %d.%d, does not load what NVRTC %d.%d (%s) makes: NVRTC %d or a "
+        "newer driver is needed",
+        major, minor, nvrtc->major, nvrtc->minor, nvrtc->path, major);
+}
+
 static Status load_kernel(Cuda *cuda, const Kernel *kernel, CudaModule *module, int index, size_t start) {
-    TRY(SN_CU(cuda, cuModuleLoadData, &module->module[index], module->image + start));
+    TRY(load_code(cuda, module->image + start, &module->module[index]));
     CuFunction *function = &module->function[index];
     TRY(SN_CU(cuda, cuModuleGetFunction, function, module->module[index], kernel->name));
     TRY(find_resident(cuda, kernel, *function, &module->resident[index]));

@@ -1,6 +1,5 @@
 #include "nvrtc.h"
 #include "clock.h"
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -9,27 +8,21 @@ enum { FORMAT = 1, LOG_SHOWN = 2000 };
 
 /* ---- the library ---- */
 
-static const char note_name[] = "nvrtc.note";
-
 typedef struct Loaded {
     NvrtcLibrary library;
     const char *path; /* of the file, links resolved */
     int major, minor;
 } Loaded;
 
-static Status load_library(Arena *arena, Loaded *out) {
+static Status load_library(Arena *arena, int driver, Loaded *out) {
     const char *name;
-    Dl_info info;
-    TRY(sn_cuda_open_nvrtc(arena, &out->library, &name));
+    TRY(sn_cuda_open_nvrtc(arena, driver, &out->library, &name));
     NvrtcResult result = out->library.nvrtcVersion(&out->major, &out->minor);
     if (result)
         return sn_fail(SN_COMPILER, "%s: nvrtcVersion gave %u %s", name, result,
                        out->library.nvrtcGetErrorString(result));
-    void *inside;
-    memcpy(&inside, &out->library.nvrtcVersion, sizeof inside);
-    char *real = dladdr(inside, &info) ? realpath(info.dli_fname, NULL) : NULL;
-    out->path = sn_arena_string(arena, real ? real : name);
-    free(real);
+    const char *file = sn_cuda_nvrtc_file(arena, &out->library);
+    out->path = file ? file : name;
     return NULL;
 }
 
@@ -42,9 +35,13 @@ static const char *identity(Arena *arena, const char *path) {
                            (long long)info.st_mtim.tv_sec, info.st_mtim.tv_nsec, told ? told : "");
 }
 
-/* The note is "MAJOR MINOR\n" and the identity of the file. */
+/* The note is "MAJOR MINOR\n" and the identity of the file. Which one is taken hangs on the driver's major number. */
+static const char *note_name(Arena *arena, int driver) {
+    return sn_arena_printf(arena, "nvrtc-%d.note", driver / 1000);
+}
+
 static bool read_note(Arena *arena, Nvrtc *nvrtc) {
-    const char *note = sn_cache_read(arena, &nvrtc->cache, note_name);
+    const char *note = sn_cache_read(arena, &nvrtc->cache, note_name(arena, nvrtc->driver));
     int length = 0;
     if (!note || sscanf(note, "%d %d%n", &nvrtc->major, &nvrtc->minor, &length) != 2 || note[length] != '\n')
         return false;
@@ -55,17 +52,18 @@ static bool read_note(Arena *arena, Nvrtc *nvrtc) {
     return strcmp(rest, identity(arena, path)) == 0;
 }
 
-Status sn_nvrtc_open(Arena *arena, const char *cache_dir, Nvrtc *out) {
+Status sn_nvrtc_open(Arena *arena, const char *cache_dir, int driver, Nvrtc *out) {
+    out->driver = driver;
     TRY(sn_cache_open(arena, cache_dir, &out->cache));
     if (read_note(arena, out)) return NULL;
     Loaded loaded;
-    TRY(load_library(arena, &loaded));
+    TRY(load_library(arena, driver, &loaded));
     out->path = loaded.path;
     out->major = loaded.major;
     out->minor = loaded.minor;
     const char *note =
         sn_arena_printf(arena, "%d %d\n%s", out->major, out->minor, identity(arena, out->path));
-    return sn_cache_write(arena, &out->cache, note_name, note);
+    return sn_cache_write(arena, &out->cache, note_name(arena, driver), note);
 }
 
 /* SN_UNSUPPORTED when this NVRTC does not compile for `architecture`, "sm_90a". */
@@ -249,7 +247,7 @@ static void note(CompileRecord *record, const Cubin *out, int count, int missing
 static Status run_jobs(Arena *arena, const Nvrtc *nvrtc, Pool *pool, Jobs *jobs, const Kernel *const *kernel,
                        const char *const *name, int count, Cubin *out) {
     Loaded loaded;
-    TRY(load_library(arena, &loaded));
+    TRY(load_library(arena, nvrtc->driver, &loaded));
     TRY(check_architecture(arena, &loaded, jobs->at[0].architecture));
     for (int i = 0; i < jobs->count; i++) jobs->at[i].library = &loaded.library;
     qsort(jobs->at, (size_t)jobs->count, sizeof *jobs->at, by_length);

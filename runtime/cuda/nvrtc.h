@@ -12,12 +12,13 @@
 typedef struct Nvrtc {
     const char *path; /* of the file */
     int major, minor;
+    int driver; /* the version of the one that is to run what it makes; 0: not known */
     Cache cache;
 } Nvrtc;
 
-/* Finds NVRTC and opens the kernel cache (`cache_dir` as in sn_CompileOptions). SN_COMPILER when it is
- * missing. */
-Status sn_nvrtc_open(Arena *arena, const char *cache_dir, Nvrtc *out);
+/* Finds NVRTC for a driver (libraries.h) and opens the kernel cache (`cache_dir` as in sn_CompileOptions).
+ * SN_COMPILER when it is missing. */
+Status sn_nvrtc_open(Arena *arena, const char *cache_dir, int driver, Nvrtc *out);
 
 /* What the assembler says of a kernel. */
 typedef struct KernelUse {

@@ -46,7 +46,7 @@ static bool open_library(Cuda *cuda) {
     const char *path;
     Arena *arena = sn_arena_new();
     if (!arena) return false;
-    Status status = sn_cuda_open_cublaslt(arena, &cuda->lt, &path);
+    Status status = sn_cuda_open_cublaslt(arena, cuda->version, &cuda->lt, &path);
     if (!status) status = LT(cuda, cublasLtCreate, &cuda->lt_handle);
     bool there = !status;
     sn_error_free(status);

@@ -67,7 +67,7 @@ CuResult cuModuleLoadData(CuModule *module, const void *image) {
     if (call.refused) return call.refused;
     size_t size = image_size(image);
     if (!size) return SN_CU_INVALID_IMAGE;
-    if (emu_planted("module")) return SN_CU_OUT_OF_MEMORY;
+    if (emu_planted("module")) return (CuResult)emu_setting("module_code", SN_CU_OUT_OF_MEMORY);
     be_global();
     void *library = open_image(image, size);
     const EmuImage *facts = library ? (const EmuImage *)dlsym(library, "emu_image") : NULL;

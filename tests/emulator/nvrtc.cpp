@@ -12,6 +12,7 @@ extern "C" {
 SN_CUDA_NVRTC(EMU_DECLARE)
 }
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <regex>
 #include <spawn.h>
@@ -23,7 +24,12 @@ SN_CUDA_NVRTC(EMU_DECLARE)
 #include <unistd.h>
 #include <vector>
 
-enum { NVRTC_INVALID_INPUT = 3, NVRTC_INVALID_PROGRAM = 4, NVRTC_INVALID_OPTION = 5 };
+enum {
+    NVRTC_INVALID_INPUT = 3,
+    NVRTC_INVALID_PROGRAM = 4,
+    NVRTC_INVALID_OPTION = 5,
+    NVRTC_BUILTIN_OPERATION_FAILURE = 7
+};
 
 struct Entry {
     std::string name;
@@ -126,8 +132,19 @@ static std::string report(const _nvrtcProgram *program, const std::vector<Entry>
     return text;
 }
 
+/* The loader is not asked to look beside this library, where they are. */
+static bool has_builtins(_nvrtcProgram *program) {
+    int major, minor;
+    nvrtcVersion(&major, &minor);
+    std::string name = "libnvrtc-builtins.so." + std::to_string(major) + "." + std::to_string(minor);
+    if (dlopen(name.c_str(), RTLD_NOW)) return true;
+    program->log = "nvrtc: error: failed to open " + name + ".\n";
+    return false;
+}
+
 static NvrtcResult compile(_nvrtcProgram *program) {
     Folder folder;
+    if (!has_builtins(program)) return NVRTC_BUILTIN_OPERATION_FAILURE;
     std::vector<Entry> entries = find_entries(program->source);
     if (!folder.there || !write_whole(folder / "kernel.cpp", unit_text(program, entries)))
         return NVRTC_OUT_OF_MEMORY;
@@ -179,6 +196,8 @@ const char *nvrtcGetErrorString(NvrtcResult result) {
         return "NVRTC_ERROR_INVALID_OPTION";
     case NVRTC_COMPILATION:
         return "NVRTC_ERROR_COMPILATION";
+    case NVRTC_BUILTIN_OPERATION_FAILURE:
+        return "NVRTC_ERROR_BUILTIN_OPERATION_FAILURE";
     default:
         return "NVRTC_ERROR unknown";
     }
