@@ -26,10 +26,12 @@ static const Row compiled_order[] = {
 };
 
 /* Eager is the same program with each operator kept to itself: no merging of siblings, no packed weights;
- * fuse joins only what one operator of the model is made of. */
+ * fuse joins only what one operator of the model is made of. States that grow do so in place, as they do
+ * where eager frameworks write into caches that they allocated beforehand. */
 static const Row eager_order[] = {
     {"differentiate", sn_differentiate},
     {"simplify", sn_simplify},
+    {"append", sn_append},
     {"recognise", sn_recognise},
     {"autocast", sn_autocast},
     {"simplify", sn_simplify},

@@ -80,15 +80,17 @@ static sn_Program *program_with(bool eager, const char *cache, int count, const 
     return program;
 }
 
-/* The same states in one of three forms: two hand-made plans whose states change places, and a model compiled from its
- * beginning, whose cache grows in place. */
+enum { FORMS = 4 };
+
+/* The same states in one of four forms: two hand-made plans whose states change places, and a model from its
+ * beginning, compiled and eager, whose cache grows in place. */
 static sn_Program *program_of(int form, const char *cache) {
     if (form < 2) return program_with(form == 1, cache, 2, usual);
     sn_Program *program;
     Graph *graph;
     Plan *plan;
     Ledger ledger = {0};
-    PipelineOptions options = {.verify = true, .state_count = 2, .state = usual};
+    PipelineOptions options = {.eager = form == 3, .verify = true, .state_count = 2, .state = usual};
     assert_ok(sn_program_open(sn_arena_new(), NULL, 2, cache, &program));
     assert_ok(sn_graph_parse(program->arena, model, strlen(model), &graph));
     assert_ok(sn_verify(graph));
@@ -156,7 +158,7 @@ static void set_rest(sn_Context *context, float *zero) {
 static void runs_follow_one_another(void **state) {
     static float begin[2 * 5 * 3], other[2 * 7 * 3];
     float zero[3] = {0};
-    for (int form = 0; form < 3; form++) {
+    for (int form = 0; form < FORMS; form++) {
         sn_Program *program = program_of(form, *state);
         sn_Context *context = make_context(program, 0);
         int count = 0;
@@ -204,7 +206,7 @@ static void nothing_is_copied(void **state) {
 static void a_failed_run_leaves_states(void **state) {
     static float begin[2 * 5 * 3], large[2 * MOST * 3];
     float zero[3] = {0};
-    for (int form = 0; form < 3; form++) {
+    for (int form = 0; form < FORMS; form++) {
         sn_Program *program = program_of(form, *state);
         sn_Context *context = make_context(program, form == 2 ? 20000 : 10000);
         int count = 0;
