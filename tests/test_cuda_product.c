@@ -50,7 +50,7 @@ static void draw_training(uint64_t seed, int *at, Form *f) {
     }
     if (!product->sum_of) return;
     product->sum = (LibraryMatrix){.buffer = SUM, .dtype = SN_F32};
-    p->sum.offset = 4 * draw(seed, at, 2);
+    p->sum.offset = 3 * draw(seed, at, 2);
     f->size[SUM] = p->sum.offset + (product->sum_of == SN_LIBRARY_SUM_A ? p->M : p->N);
 }
 
@@ -67,7 +67,7 @@ static Form draw_form(uint64_t seed) {
     if (draw(seed, &at, 2)) p->b.batch_stride = 0;
     p->c = draw_matrix(seed, &at, &f.product.c, 2, false, p->M, p->N, p->batch, &f.size[2]);
     p->d = draw_matrix(seed, &at, &f.product.d, 3, false, p->M, p->N, p->batch, &f.size[3]);
-    p->bias.offset = 4 * draw(seed, &at, 3);
+    p->bias.offset = 3 * draw(seed, &at, 3); /* less aligned than D */
     f.product.bias = (LibraryMatrix){.buffer = 4, .dtype = SN_F32};
     f.size[4] = p->bias.offset + p->N;
     if (draw(seed, &at, 2)) f.product.c.buffer = -1;
@@ -156,15 +156,14 @@ static void check_form(Device *device, Form *f) {
     p->product = &forward;
     if (masked) assert_ok(device->ops->product(device, p, &done));
     p->product = &f->product;
-    for (int again = 0; again < 2; again++) {
-        assert_ok(device->ops->product(device, p, &done));
-        assert_true(done);
-    }
+    for (int again = 0; again < 2; again++) assert_ok(device->ops->product(device, p, &done));
     for (int i = 3; i < MATRICES; i++) {
         f->result[i] = malloc((size_t)f->size[i] * sizeof(float));
         assert_ok(device->ops->download(device, f->result[i], buffer[i], f->size[i] * 4));
     }
-    for (int64_t b = 0; b < p->batch; b++)
+    bool training = f->product.aux.buffer >= 0 || f->product.sum_of;
+    assert_true(done || (on_gpu() && training)); /* of those a real library may lack some */
+    for (int64_t b = 0; b < p->batch && done; b++)
         for (int64_t m = 0; m < p->M; m++)
             for (int64_t n = 0; n < p->N; n++) {
                 double before, wanted = expected(f, b, m, n, &before);
@@ -173,7 +172,7 @@ static void check_form(Device *device, Form *f) {
                 if (f->product.epilogue == SN_LIBRARY_GELU_TANH && f->product.aux.buffer >= 0)
                     compare_element(before, f->result[AUX][m * p->aux.stride + n], m, n);
             }
-    check_sums(f);
+    if (done) check_sums(f);
     for (int i = 0; i < MATRICES; i++) {
         device->ops->free(device, buffer[i], f->size[i] * 4);
         free(f->data[i]);
@@ -319,15 +318,20 @@ static void many_rows_are_the_librarys(void **state) {
 
 /* The kernels do what the library has no algorithm for, and it is not asked again. */
 static void what_the_library_lacks_is_the_kernels(void **state) {
-    float x[20 * 24];
+    static const char *const lacking[] = {"heuristic=1,product=1", "heuristic=1,heuristic_code=7,product=1"};
+    float x[23 * 24];
     if (on_gpu()) skip();
     sn_Program *program = make_products(*state, false);
     sn_Context *context = make_context(program, 0);
-    plant("heuristic=1,product=1");
-    for (int run = 0; run < 3; run++) {
-        assert_ok(run_rows(context, 20, (uint64_t)run, x));
-        compare_rows(context, 20, x);
+    for (int i = 0; i < 2; i++) {
+        plant(lacking[i]);
+        for (int run = 0; run < 3; run++) {
+            assert_ok(run_rows(context, 20 + i, (uint64_t)run, x));
+            compare_rows(context, 20 + i, x);
+        }
     }
+    plant("heuristic=1,heuristic_code=1");
+    assert_fails(run_rows(context, 23, 1, x), SN_DEVICE, "cublasLtMatmulAlgoGetHeuristic gave 1");
     plant("");
     sn_context_free(context);
     sn_program_free(program);

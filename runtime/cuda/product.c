@@ -260,6 +260,16 @@ static void remember_choice(Cuda *cuda, const Choice *made) {
     pthread_mutex_unlock(&cuda->lock);
 }
 
+/* There is no preference for the vector and aux, which an algorithm may read and store in pieces as wide as D's: these are
+ * no wider than all three allow. */
+static uint32_t alignment_of_results(const ProductArguments *p, const Operands *at) {
+    const void *pointer[] = {at->d, element(p, &p->product->aux, &p->aux), vector_of(p)};
+    uint32_t least = ALIGNMENT_MOST;
+    for (int i = 0; i < 3; i++)
+        if (alignment_of(pointer[i]) < least) least = alignment_of(pointer[i]);
+    return least;
+}
+
 static Status set_preference(const Cuda *cuda, const ProductArguments *p, const Operands *at,
                              LtPreference preference) {
     uint64_t workspace = (uint64_t)p->workspace_bytes;
@@ -267,12 +277,11 @@ static Status set_preference(const Cuda *cuda, const ProductArguments *p, const 
            sizeof workspace));
     static const unsigned which[] = {LT_PREFERENCE_ALIGNMENT_A, LT_PREFERENCE_ALIGNMENT_B,
                                      LT_PREFERENCE_ALIGNMENT_C, LT_PREFERENCE_ALIGNMENT_D};
-    const void *pointer[] = {at->left, at->right, at->c, at->d};
-    for (int i = 0; i < 4; i++) {
-        uint32_t alignment = alignment_of(pointer[i]);
-        TRY(LT(cuda, cublasLtMatmulPreferenceSetAttribute, preference, which[i], &alignment,
-               sizeof alignment));
-    }
+    uint32_t alignment[] = {alignment_of(at->left), alignment_of(at->right), alignment_of(at->c),
+                            alignment_of_results(p, at)};
+    for (int i = 0; i < 4; i++)
+        TRY(LT(cuda, cublasLtMatmulPreferenceSetAttribute, preference, which[i], &alignment[i],
+               sizeof alignment[i]));
     return NULL;
 }
 
@@ -296,7 +305,9 @@ static Status choose(Cuda *cuda, const ProductArguments *p, const Operands *at, 
     LtStatus status =
         cuda->lt.cublasLtMatmulAlgoGetHeuristic(cuda->lt_handle, made->product, made->left, made->right,
                                                 made->c, made->d, made->preference, wanted, proposed, &found);
-    if (status != LT_NOT_SUPPORTED) TRY(lt_check(cuda, status, "cublasLtMatmulAlgoGetHeuristic"));
+    /* Of forms that it does not have the library calls some an invalid value. */
+    bool lacking = status == LT_NOT_SUPPORTED || status == LT_INVALID_VALUE;
+    if (!lacking) TRY(lt_check(cuda, status, "cublasLtMatmulAlgoGetHeuristic"));
     *out = pick(proposed, status ? 0 : found, p->proposal);
     out->key = key;
     remember_choice(cuda, out);

@@ -10,6 +10,7 @@ SN_CUDA_CUBLASLT(EMU_DECLARE)
 }
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { LT_EXECUTION_FAILED = 13, WORKSPACE = 4096, ALGORITHM_MARK = 0x5e17e4, PROPOSALS = 4, UNUSABLE = 1 };
 
@@ -279,7 +280,11 @@ LtStatus cublasLtMatmulAlgoGetHeuristic(LtHandle handle, LtProduct product, LtLa
     *found = 0;
     if (!handle || wanted < 1) return LT_INVALID_VALUE;
     LtStatus status = check(p, (Layout *)a, (Layout *)b, (Layout *)c, (Layout *)d);
-    if (!status && emu_planted("heuristic")) status = LT_NOT_SUPPORTED;
+    if (status == LT_INVALID_VALUE) {
+        emu_say("a product whose descriptors contradict one another: the caller would take it for one that is lacking");
+        abort();
+    }
+    if (!status && emu_planted("heuristic")) status = (LtStatus)emu_setting("heuristic_code", LT_NOT_SUPPORTED);
     if (status) return status;
     for (; *found < wanted && *found < PROPOSALS; ++*found, choice++) {
         Algorithm algorithm = {ALGORITHM_MARK,
@@ -496,6 +501,14 @@ static bool memory_is_sound(const Matmul *m) {
            (!adds || in_place || !overlap(m->d_at, d, m->c_at, extent(&m->c)));
 }
 
+/* The vector and aux are reached in pieces as wide as D's, which an algorithm takes to be of 16 bytes at most. */
+static bool pieces_are_aligned(const Matmul *m) {
+    const Product *p = &m->product;
+    const void *at[] = {has_vector(p) ? p->bias : NULL, p->epilogue & LT_EPILOGUE_AUX ? p->aux : NULL};
+    uint32_t piece = m->algorithm.alignment[3] < 16 ? m->algorithm.alignment[3] : 16;
+    return (uintptr_t)at[0] % piece == 0 && (uintptr_t)at[1] % piece == 0;
+}
+
 /* For the check of what runs at once: whole operands, gaps between their columns included. */
 static void touch(const Matmul *m) {
     emu_touch(m->a_at, extent(&m->a), false);
@@ -514,6 +527,10 @@ static CuResult run(const Matmul *m) {
             "a product of %llu x %llu by the library: an operand is not the device's, or lies over another",
             (unsigned long long)m->d.columns, (unsigned long long)m->d.rows);
         return SN_CU_ILLEGAL_ADDRESS;
+    }
+    if (!pieces_are_aligned(m)) {
+        emu_say("a product by the library: its vector or aux is less aligned than was promised of D");
+        return SN_CU_MISALIGNED_ADDRESS;
     }
     if (m->algorithm.workspace) memset(m->workspace, EMU_FILL, m->algorithm.workspace);
     touch(m);
