@@ -4,6 +4,8 @@
 #include "cuda_fixture.h"
 #include "training.h"
 
+#include <pthread.h>
+
 enum { ROWS = 5, INPUTS = 6, OUTPUTS = 4, STEPS = 5, BYTES_MOST = 1 << 14 };
 
 static void add_weight(Text *text, int number, const char *shape, int count) {
@@ -145,10 +147,37 @@ static void a_wait_that_is_missing_is_found(void **state) {
         }
 }
 
+static void *run_context(void *context) {
+    return sn_context_run(context);
+}
+
+/* A thread whose lane is new records a step that another thread has launched before: the lane's second stream has to be
+ * there before the capture begins. */
+static void another_thread_records_the_step(void **state) {
+    pthread_t thread;
+    void *at, *status;
+    float number = 1;
+    plant("");
+    Side side = open_side(*state, false);
+    Device *device = side.program->device;
+    assert_ok(device->ops->alloc(device, sizeof number, &at));
+    assert_ok(sn_context_run(side.context));
+    assert_ok(device->ops->upload(device, at, &number, sizeof number)); /* this thread keeps its lane */
+    for (int run = 0; run < 2; run++) {
+        assert_int_equal(pthread_create(&thread, NULL, run_context, side.context), 0);
+        assert_int_equal(pthread_join(thread, &status), 0);
+        assert_ok(status);
+    }
+    assert_ok(device->ops->sync(device));
+    device->ops->free(device, at, sizeof number);
+    close_side(&side);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bits_are_those_of_one_lane),
         cmocka_unit_test(a_wait_that_is_missing_is_found),
+        cmocka_unit_test(another_thread_records_the_step),
     };
     return cmocka_run_group_tests(tests, use_libraries, remove_cache);
 }

@@ -36,6 +36,8 @@ enum {
     SN_CU_INVALID_CONTEXT = 201,
     SN_CU_NO_BINARY_FOR_GPU = 209,
     SN_CU_ECC_UNCORRECTABLE = 214,
+    SN_CU_NVLINK_UNCORRECTABLE = 220,
+    SN_CU_CONTAINED = 226, /* a fault of the device that is shut in: all that follows fails */
     SN_CU_NOT_FOUND = 500,
     SN_CU_ILLEGAL_ADDRESS = 700,
     SN_CU_LAUNCH_OUT_OF_RESOURCES = 701,
@@ -83,6 +85,8 @@ enum {
     SN_CU_FUNC_NUM_REGS = 4,
     SN_CU_FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
     SN_CU_CAPTURE_THREAD_LOCAL = 1,
+    SN_CU_GRAPH_USE_NODE_PRIORITY =
+        8, /* those of the captured streams; otherwise all have the launching one's */
     SN_CU_MEMORY_HOST = 1,
     SN_CU_MEMORY_DEVICE = 2,
 };

@@ -3,6 +3,8 @@
 static bool loses_the_context(CuResult result) {
     static const CuResult lasting[] = {
         SN_CU_ECC_UNCORRECTABLE,
+        SN_CU_NVLINK_UNCORRECTABLE,
+        SN_CU_CONTAINED,
         SN_CU_ILLEGAL_ADDRESS,
         SN_CU_LAUNCH_TIMEOUT,
         SN_CU_CONTEXT_IS_DESTROYED,

@@ -39,6 +39,7 @@ typedef struct Cuda {
     CuContext context; /* NULL: absent */
     atomic_uint lost;  /* the error that the context was lost with; 0: it is alive */
     _Atomic(const char *) lost_call;
+    atomic_bool beside;   /* a lane has had two streams */
     pthread_mutex_t lock; /* of what follows */
     Lane *lanes;
     bool library_asked, library_there;
@@ -74,6 +75,9 @@ Status sn_cuda_lane_end(Cuda *cuda, Lane *lane);
 
 /* Both pieces of staging memory. */
 Status sn_cuda_lane_staging(Cuda *cuda, Lane *lane);
+
+/* Makes the lane's second stream if there may be need of one: while one is captured, none can be made. */
+Status sn_cuda_lane_beside(Cuda *cuda, Lane *lane);
 
 /* Where launches and products go: the lane's stream, or the one beside it. */
 CuStream sn_cuda_lane_stream(const Lane *lane);

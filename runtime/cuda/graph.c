@@ -18,13 +18,14 @@ Status sn_cuda_record(Device *device) {
     Lane *lane;
     TRY(sn_cuda_enter(cuda));
     Status status = sn_cuda_lane(cuda, &lane);
+    if (!status) status = sn_cuda_lane_beside(cuda, lane);
     /* Other threads may call the driver as they like meanwhile. */
     if (!status) status = SN_CU(cuda, cuStreamBeginCapture_v2, lane->stream, SN_CU_CAPTURE_THREAD_LOCAL);
     sn_cuda_leave(cuda);
     return status;
 }
 
-/* A graph that differs from the one before in numbers and addresses alone changes it; otherwise it is made
+/* Its kernels keep the priorities of the streams that they were captured on. A graph that differs from the one before in numbers and addresses alone changes it; otherwise it is made
  * anew. */
 static Status put(Cuda *cuda, CuGraph graph, Recording *recording) {
     CuGraphUpdate result = {0};
@@ -33,7 +34,7 @@ static Status put(Cuda *cuda, CuGraph graph, Recording *recording) {
         return NULL;
     if (recording->exec) cuda->driver.cuGraphExecDestroy(recording->exec);
     recording->exec = NULL;
-    return SN_CU(cuda, cuGraphInstantiateWithFlags, &recording->exec, graph, 0);
+    return SN_CU(cuda, cuGraphInstantiateWithFlags, &recording->exec, graph, SN_CU_GRAPH_USE_NODE_PRIORITY);
 }
 
 static Status put_new(Cuda *cuda, CuGraph graph, Recording **recording) {

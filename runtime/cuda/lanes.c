@@ -89,10 +89,15 @@ Status sn_cuda_lane_staging(Cuda *cuda, Lane *lane) {
 
 /* ---- beside the lane's stream ---- */
 
+Status sn_cuda_lane_beside(Cuda *cuda, Lane *lane) {
+    return atomic_load(&cuda->beside) && !lane->beside ? new_stream(cuda, true, &lane->beside) : NULL;
+}
+
 static Status turn(Cuda *cuda, bool beside) {
     Lane *lane;
     TRY(sn_cuda_lane(cuda, &lane));
-    if (beside && !lane->beside) TRY(new_stream(cuda, true, &lane->beside));
+    if (beside) atomic_store(&cuda->beside, true);
+    if (beside) TRY(sn_cuda_lane_beside(cuda, lane));
     lane->is_beside = beside;
     return NULL;
 }

@@ -32,7 +32,8 @@ struct Operation {
     const char *kind; /* of a node: "kernel", "copy", ...; NULL: it touches no memory and knows the stream */
     std::string name; /* of a kernel */
     std::function<CuResult()> run;
-    Known told; /* what the host knew to have ended when it was enqueued */
+    Known told;   /* what the host knew to have ended when it was enqueued */
+    int priority; /* of the stream */
 };
 
 /* A node of a graph, and those that come before it. */
@@ -43,6 +44,7 @@ struct Node {
 
 struct CUstream_st {
     std::deque<Operation> pending;
+    int priority;
     Known known; /* what has ended before that which follows */
     /* ---- while it is captured ---- */
     CuStream origin;              /* the stream that the capture began with; NULL: it is not captured */

@@ -4,6 +4,7 @@
 #include "engine.h"
 #include "faults.h"
 
+#include <algorithm>
 #include <time.h>
 
 static double now() {
@@ -75,7 +76,7 @@ CuResult emu_enqueue(CuStream stream, const char *kind, std::function<CuResult()
     std::lock_guard<std::recursive_mutex> lock(emu_driver.mutex);
     CuResult refused = find_stream(stream);
     if (refused || emu_driver.lost) return refused ? refused : emu_driver.lost;
-    Operation operation = {kind, name, run, emu_driver.known};
+    Operation operation = {kind, name, run, emu_driver.known, stream->priority};
     if (!stream->origin) return enqueue(stream, operation);
     std::vector<Node> &captured = stream->origin->captured;
     captured.push_back({operation, stream->frontier});
@@ -94,12 +95,14 @@ CuResult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
     return call.refused;
 }
 
-CuResult cuStreamCreateWithPriority(CuStream *stream, unsigned flags, int) {
+/* A priority beyond the range is the nearest that there is. */
+CuResult cuStreamCreateWithPriority(CuStream *stream, unsigned flags, int priority) {
     Call call(EMU_CONTEXT | EMU_NO_CAPTURE);
     *stream = NULL;
     if (call.refused) return call.refused;
     if (flags & ~(unsigned)SN_CU_STREAM_NON_BLOCKING) return SN_CU_INVALID_VALUE;
     *stream = new CUstream_st();
+    (*stream)->priority = std::min(PRIORITY_LEAST, std::max(PRIORITY_GREATEST, priority));
     (*stream)->known = emu_driver.known;
     emu_driver.streams.insert(*stream);
     return SN_CU_SUCCESS;
@@ -286,11 +289,24 @@ CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph) {
 
 /* ---- graphs ---- */
 
-CuResult cuGraphInstantiateWithFlags(CuGraphExec *exec, CuGraph graph, unsigned long long) {
+/* All nodes would have the priority of the stream that the graph is launched in, which nobody can want who captured several. */
+static bool forgets_priorities(CuGraph graph, unsigned long long flags) {
+    bool several = false;
+    for (const Node &node : graph->node)
+        several = several || node.operation.priority != graph->node[0].operation.priority;
+    return several && !(flags & SN_CU_GRAPH_USE_NODE_PRIORITY);
+}
+
+CuResult cuGraphInstantiateWithFlags(CuGraphExec *exec, CuGraph graph, unsigned long long flags) {
     Call call(EMU_CONTEXT);
     *exec = NULL;
     if (call.refused) return call.refused;
     if (!emu_driver.graphs.count(graph)) return CU_INVALID_HANDLE;
+    if (flags & ~15ull) return SN_CU_INVALID_VALUE;
+    if (forgets_priorities(graph, flags)) {
+        emu_say("a graph of streams of several priorities runs with one");
+        return SN_CU_INVALID_VALUE;
+    }
     if (emu_planted("instantiate")) return SN_CU_OUT_OF_MEMORY;
     *exec = new CUgraphExec_st{graph->node};
     emu_driver.execs.insert(*exec);
