@@ -24,13 +24,14 @@ static Status import_body(Import *import, const Onnx__GraphProto *graph, Value *
     return NULL;
 }
 
-Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, int count, Value *const *input,
-                          Value **out) {
+Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Taken *taken, int count,
+                          Value *const *input, Value **out) {
     if (import->depth == MAX_DEPTH) return sn_fail(SN_INVALID, "graphs nested too deeply");
     if (graph->n_input != (size_t)count)
         return sn_fail(SN_INVALID, "a body of %zu inputs instead of %d", graph->n_input, count);
     Scope *outer = import->scope;
     import->scope = sn_scope_new(import, outer);
+    import->scope->taken = taken;
     import->depth++;
     Status status = import_body(import, graph, input, out);
     import->depth--;

@@ -40,9 +40,12 @@ typedef struct Binding {
     const Narrow *narrow; /* what the value's bytes hold, where that is narrower than a byte */
 } Binding;
 
+typedef struct Taken Taken;
+
 typedef struct Scope {
     struct Scope *parent;
-    Map *names; /* Binding * */
+    Map *names;   /* Binding * */
+    Taken *taken; /* what its nodes read from outside goes through this (taken.h), or NULL */
 } Scope;
 
 /* The node whose function is being imported: what attributes inside refer to. */
@@ -241,10 +244,10 @@ const char *sn_import_domain(const char *domain);
 Onnx__NodeProto *const *sn_import_order(Arena *arena, int count, Onnx__NodeProto *const *nodes);
 /* The nodes of a list, in the scope that was entered, each behind what it reads. */
 Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node);
-/* The nodes of a subgraph in a scope of its own, which sees the names around it; `count` inputs, none of them NULL; its
- * outputs go to `out`. */
-Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, int count, Value *const *input,
-                          Value **out);
+/* The nodes of a subgraph in a scope of its own, which sees the names around it, by way of `taken` (may be NULL); `count`
+ * inputs, none of them NULL; its outputs go to `out`. */
+Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Taken *taken, int count,
+                          Value *const *input, Value **out);
 
 #define ONNX(domain, op, since, until, rule, ...) Value *rule(Call *call);
 #include "onnx.def"

@@ -1,45 +1,141 @@
-/* If: a condition that is known picks its branch; with any other both are computed, and their results chosen among. */
+/* If: a condition that is known picks its branch. With any other both are computed and their results chosen among, or, where
+ * their sizes differ or are not known to fit, the one that is taken: the other one has no elements (taken.h). */
 #include "either.h"
 #include "import_compose.h"
+#include "sequence.h"
+#include "taken.h"
+
+typedef struct Branches {
+    Call *c;
+    const Onnx__GraphProto *graph[2]; /* then, else */
+    Value *flag[2];                   /* whether a run takes it: scalars of bool */
+} Branches;
 
 /* False after a failure, and where the branch has a node that is not supported. */
-static bool run_branch(Call *c, const Onnx__GraphProto *branch, Value **out) {
+static bool run_branch(Call *c, const Onnx__GraphProto *branch, Taken *taken, Value **out) {
     if ((int)branch->n_output != c->output_count)
         return sn_call_invalid(c, "a branch of %zu outputs", branch->n_output);
     Builder builder = *c->builder;
     int refused = c->import->refused;
-    Status status = sn_import_subgraph(c->import, branch, 0, NULL, out);
+    Status status = sn_import_subgraph(c->import, branch, taken, 0, NULL, out);
     *c->builder = builder;
     if (status) sn_call_latch(c, status);
     return !status && c->import->refused == refused;
 }
 
-/* The same, for a branch that may not be taken. */
-static bool run_guarded(Call *c, const Onnx__GraphProto *branch, Value *taken, Value **out) {
+/* The same, for a branch that may not be taken; with `taken` also false where it cannot do without elements. */
+static bool run_guarded(const Branches *b, int side, Taken *taken, Value **out) {
+    Call *c = b->c;
     Region *region = c->builder->region;
     Node *before = region->last;
-    int sizes = c->import->graph->sizes.count;
-    if (sn_call_failed(c) || !run_branch(c, branch, out)) return false;
+    int sizes = c->import->graph->sizes.count, checks = c->import->graph->checks.count;
+    if (sn_call_failed(c) || !run_branch(c, b->graph[side], taken, out)) return false;
     if (c->import->graph->sizes.count > sizes)
         return sn_call_unsupported(c, "sizes that depend on data, in a branch that only a run chooses");
-    return sn_either_guard(c, before ? before->next : region->first, taken);
+    Node *first = before ? before->next : region->first;
+    if (!sn_either_guard(c, first, b->flag[side])) return false;
+    return !taken ||
+           (sn_taken_checks_hold(c->import, taken, checks) && sn_taken_reads_hold(c->import, taken, first));
 }
 
-static Value *compute_both(Call *c, const Onnx__GraphProto *then, const Onnx__GraphProto *other) {
-    Value *condition = sn_build_reshape(c->builder, c->input[0], 0, NULL);
-    Value **yes = SN_ARRAY(c->import->scratch, Value *, c->output_count);
-    Value **no = SN_ARRAY(c->import->scratch, Value *, c->output_count);
-    if (!run_guarded(c, then, condition, yes)) return NULL;
-    if (!run_guarded(c, other, op1(c, SN_OP_NOT, condition), no)) return NULL;
-    for (int k = 0; k < c->output_count; k++) c->output[k] = sn_either_choose(c, condition, yes[k], no[k]);
+static bool same_extents(const Value *a, const Value *b) {
+    for (int k = 0; k < a->type.rank; k++)
+        if (a->type.dim[k] != b->type.dim[k]) return false;
+    return true;
+}
+
+/* Results that only differ in sizes. */
+static bool is_tensor_pair(Call *c, const Value *a, const Value *b) {
+    return a && b && !sn_sequence_of(c->import, a) && !sn_sequence_of(c->import, b) &&
+           a->type.dtype == b->type.dtype && a->type.rank == b->type.rank;
+}
+
+/* Whether some results are of the same rank, and of sizes that are not known to be the same. */
+static bool sizes_differ(Call *c, Value *const *yes, Value *const *no) {
+    for (int k = 0; k < c->output_count; k++)
+        if (is_tensor_pair(c, yes[k], no[k]) && !same_extents(yes[k], no[k])) return true;
+    return false;
+}
+
+static void choose_values(const Branches *b, Value *const *yes, Value *const *no) {
+    for (int k = 0; k < b->c->output_count; k++)
+        b->c->output[k] = sn_either_choose(b->c, b->flag[0], yes[k], no[k]);
+}
+
+/* What a graph holds of sizes, to go back to. */
+typedef struct Mark {
+    int checks, sizes, refused;
+} Mark;
+
+static Mark mark(const Import *import) {
+    return (Mark){import->graph->checks.count, import->graph->sizes.count, import->refused};
+}
+
+static void go_back(Import *import, Mark mark) {
+    import->graph->checks.count = mark.checks;
+    import->graph->sizes.count = import->size_values.count = mark.sizes;
+    import->refused = mark.refused;
+}
+
+/* The branch that a run takes, the other one of no elements. False where that cannot be; then all is as it was, but for nodes
+ * that nobody uses. */
+static bool take_one(const Branches *b) {
+    Call *c = b->c;
+    Import *import = c->import;
+    Mark before = mark(import);
+    Value **out[2];
+    Taken taken[2];
+    bool done = true;
+    for (int side = 0; side < 2; side++) taken[side] = sn_taken(c, b->flag[side], side ? "else" : "then");
+    for (int side = 0; side < 2 && done; side++) {
+        out[side] = SN_ARRAY(import->scratch, Value *, c->output_count);
+        done = run_guarded(b, side, &taken[side], out[side]);
+    }
+    for (int k = 0; k < c->output_count && done; k++) {
+        Value *result[2] = {out[0][k], out[1][k]};
+        bool plain = !is_tensor_pair(c, result[0], result[1]) || same_extents(result[0], result[1]);
+        c->output[k] =
+            plain ? sn_either_choose(c, b->flag[0], result[0], result[1]) : sn_taken_choose(c, taken, result);
+        done = !sn_call_failed(c);
+    }
+    if (done) return true;
+    sn_error_free(c->builder->status);
+    c->builder->status = NULL;
+    go_back(import, before);
+    return false;
+}
+
+/* Both are imported as they are first: that tells whether a size in them needs a check. */
+static Value *compute_both(Branches *b) {
+    Call *c = b->c;
+    Import *import = c->import;
+    Graph *graph = import->graph;
+    Mark before = mark(import);
+    Value **out[2];
+    for (int side = 0; side < 2; side++) {
+        out[side] = SN_ARRAY(import->scratch, Value *, c->output_count);
+        if (!run_guarded(b, side, NULL, out[side])) return NULL;
+    }
+    int count = graph->checks.count - before.checks;
+    if (count > 0 || sizes_differ(c, out[0], out[1])) {
+        Check *check = SN_ARRAY(import->scratch, Check, count + 1);
+        for (int i = 0; i < count; i++) check[i] = graph->checks.at[before.checks + i];
+        go_back(import, before);
+        if (take_one(b)) return c->output[0];
+        for (int i = 0; i < count; i++) sn_push(graph->arena, &graph->checks, check[i]);
+    }
+    choose_values(b, out[0], out[1]);
     return c->output[0];
 }
 
 Value *sn_import_if(Call *c) {
-    const Onnx__GraphProto *then = sn_call_graph(c, "then_branch"), *other = sn_call_graph(c, "else_branch");
+    Branches b = {.c = c, .graph = {sn_call_graph(c, "then_branch"), sn_call_graph(c, "else_branch")}};
     if (sn_call_failed(c)) return NULL;
     if (c->input[0]->type.dtype != SN_BOOL) return sn_call_invalid(c, "a condition that is no bool");
     double condition;
-    if (!sn_value_is_splat(c->input[0], &condition)) return compute_both(c, then, other);
-    return run_branch(c, condition != 0 ? then : other, c->output) ? c->output[0] : NULL;
+    if (sn_value_is_splat(c->input[0], &condition))
+        return run_branch(c, b.graph[condition == 0], NULL, c->output) ? c->output[0] : NULL;
+    b.flag[0] = reshaped(c, c->input[0], 0, NULL);
+    b.flag[1] = op1(c, SN_OP_NOT, b.flag[0]);
+    return sn_call_failed(c) ? NULL : compute_both(&b);
 }

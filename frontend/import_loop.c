@@ -42,7 +42,8 @@ static bool run_body(Loop *loop, int first_kept) {
     Call *c = loop->c;
     Builder builder = *c->builder;
     int refused = c->import->refused;
-    Status status = sn_import_subgraph(c->import, loop->body, (int)loop->body->n_input, loop->in, loop->out);
+    Status status =
+        sn_import_subgraph(c->import, loop->body, NULL, (int)loop->body->n_input, loop->in, loop->out);
     *c->builder = builder;
     if (status) sn_call_latch(c, status);
     if (status || c->import->refused > refused) return false;

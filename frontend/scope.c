@@ -1,11 +1,11 @@
 /* What names stand for. */
-#include "import.h"
+#include "taken.h"
 
 #include <string.h>
 
 Scope *sn_scope_new(Import *import, Scope *parent) {
     Scope *scope = SN_NEW(import->scratch, Scope);
-    *scope = (Scope){parent, sn_map_new(import->scratch)};
+    *scope = (Scope){parent, sn_map_new(import->scratch), NULL};
     return scope;
 }
 
@@ -42,6 +42,34 @@ static Value *build_initializer(Import *import, const Tensor *tensor, const char
     return value;
 }
 
+/* What the builder latched is the caller's. */
+static Status take_status(Import *import) {
+    Status status = import->builder.status;
+    import->builder.status = NULL;
+    return status;
+}
+
+static Status make_initializer(Import *import, Binding *binding, const char *name) {
+    Tensor *tensor;
+    Status status = binding->sparse ? sn_tensor_import_sparse(import->weights, binding->sparse, &tensor)
+                                    : sn_tensor_import(import->weights, binding->initializer, &tensor);
+    TRY(sn_status_prefix(status, "initializer %s", sn_import_quoted(import, name)));
+    binding->narrow = sn_narrow(binding->initializer->data_type);
+    binding->value = build_initializer(import, tensor, binding->sparse ? NULL : name);
+    return binding->value ? NULL : take_status(import);
+}
+
+/* The value of a binding of `scope` or of one around it. */
+static Status resolve_from(Import *import, const Scope *scope, const Binding *binding, const char *name,
+                           Value **out) {
+    *out = binding->value;
+    if (!*out || sn_map_get_string(scope->names, name)) return NULL;
+    TRY(resolve_from(import, scope->parent, binding, name, out));
+    if (!scope->taken) return NULL;
+    *out = sn_taken_capture(import, scope->taken, *out);
+    return *out ? NULL : take_status(import);
+}
+
 Status sn_scope_resolve(Import *import, const char *name, Value **out) {
     Binding *binding = sn_scope_find(import, name);
     *out = NULL;
@@ -49,21 +77,8 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out) {
     if (!binding->defined)
         return sn_fail(SN_INVALID, "%s is made by a node that reads what comes of it",
                        sn_import_quoted(import, name));
-    if (!binding->value && binding->initializer) {
-        Tensor *tensor;
-        Status status = binding->sparse ? sn_tensor_import_sparse(import->weights, binding->sparse, &tensor)
-                                        : sn_tensor_import(import->weights, binding->initializer, &tensor);
-        TRY(sn_status_prefix(status, "initializer %s", sn_import_quoted(import, name)));
-        binding->narrow = sn_narrow(binding->initializer->data_type);
-        binding->value = build_initializer(import, tensor, binding->sparse ? NULL : name);
-        if (!binding->value) {
-            status = import->builder.status;
-            import->builder.status = NULL;
-            return status;
-        }
-    }
-    *out = binding->value;
-    return NULL;
+    if (!binding->value && binding->initializer) TRY(make_initializer(import, binding, name));
+    return resolve_from(import, import->scope, binding, name, out);
 }
 
 Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *nodes) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a GPT-2 block, a Llama block, a layer of experts and recurrent networks node by node, at opset 17 (norms and activations decomposed, or
+"""Writes a GPT-2 block, a Llama block, a layer of experts, recurrent networks and a merged decoder node by node, at opset 17 (norms and activations decomposed, or
 LayerNormalization), 20 (Gelu), 23 (RMSNormalization, RotaryEmbedding, Attention) and 24 (Swish), with symbolic dims.
 
 The forms of one block share weights and inputs, so their outputs must agree with each other; that is checked, and
@@ -265,6 +265,50 @@ def recurrent(opset):
     return b.finish(f"recurrent_{opset}", [float_input("x"), int_input("attention_mask")], "y")
 
 
+# ---- a decoder that is two in one ------------------------------------------------------------------------------------
+
+
+def attention_branch(opset, weights, cached):
+    """Attention over what the cache holds and x, or over x alone; the new cache comes out."""
+    b = Builder(opset)
+    b.weights = weights
+    q, k, v = (b.heads(b.op("MatMul", "x", name), HEADS) for name in ("wq", "wk", "wv"))
+    if cached:
+        k, v = b.op("Concat", "past_key", k, axis=2), b.op("Concat", "past_value", v, axis=2)
+    total, length = (b.op("Gather", b.op("Shape", value), b.ints(1)) for value in ("total_mask", "x"))
+    index = b.op("Range", b.constant(0, np.int64), b.op("Squeeze", total), b.constant(1, np.int64))
+    row = b.op("Slice", index, b.op("Sub", total, length), total)
+    allowed = b.op("LessOrEqual", b.op("Unsqueeze", index, b.ints(0)), b.op("Unsqueeze", row, b.ints(1)))
+    padding = b.op("Cast", b.op("Unsqueeze", "total_mask", b.ints(1, 2)), to=TensorProto.BOOL)
+    allowed = b.op("And", allowed, padding)
+    y = softmax_attention(b, q, b.op("Transpose", k, perm=[0, 1, 3, 2]), v, allowed)
+    y = b.op("Add", "x", b.op("MatMul", b.merge(y), "wo"))
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (y, k, v)]
+    return helper.make_graph(b.nodes, "cached" if cached else "first", [], results)
+
+
+def merged_block(opset):
+    """As optimum joins a decoder that goes on from a cache with one that has none: sizes of the branch that a run does not
+    take do not fit one another."""
+    b = Builder(opset)
+    for name in ("wq", "wk", "wv", "wo"):
+        b.weight(name, (D_MODEL, D_MODEL))
+    then, other = (attention_branch(opset, b.weights, cached) for cached in (True, False))
+    outputs = ["y", "present_key", "present_value"]
+    node = helper.make_node("If", ["use_cache"], outputs, then_branch=then, else_branch=other)
+    cache = lambda name, size: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", HEADS, size, HEAD_DIM])
+    inputs = [float_input("x"), helper.make_tensor_value_info("total_mask", TensorProto.INT64, ["batch", "total"]),
+              cache("past_key", "past"), cache("past_value", "past"),
+              helper.make_tensor_value_info("use_cache", TensorProto.BOOL, [1])]
+    results = [float_input("y"), cache("present_key", "total"), cache("present_value", "total")]
+    weights = [numpy_helper.from_array(array, key) for key, array in b.weights.items()]
+    graph = helper.make_graph([node], f"merged_block_{opset}", inputs, results, weights)
+    imports = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=helper.find_min_ir_version_for(imports))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 OPERATOR, DECOMPOSED = "operator", "decomposed"
 MODELS = {
     "gpt2_block_op17_decomposed": lambda: gpt2_block(17, DECOMPOSED, DECOMPOSED, DECOMPOSED),
@@ -277,6 +321,7 @@ MODELS = {
     "llama_block_op24": lambda: llama_block(24, OPERATOR, OPERATOR, OPERATOR, OPERATOR),
     "moe_block_op17": lambda: moe_block(17),
     "recurrent_op17": lambda: recurrent(17),
+    "merged_block_op17": lambda: merged_block(17),
 }
 
 
@@ -289,6 +334,11 @@ def make_inputs(model, batch, length):
         "attention_mask": mask,
         "position_ids": np.arange(length, dtype=np.int64)[None].repeat(batch, 0),
     }
+    past = 4 if batch == 1 else 0
+    for name in ("past_key", "past_value"):
+        everything[name] = generator.standard_normal((batch, HEADS, past, HEAD_DIM)).astype(np.float32)
+    everything["total_mask"] = np.concatenate([np.ones((batch, past), np.int64), mask], axis=1)
+    everything["use_cache"] = np.array([past > 0])
     return {name: everything[name] for name in vectors.graph_inputs(model)}
 
 

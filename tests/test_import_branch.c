@@ -1,0 +1,85 @@
+/* Branches whose sizes differ, or fit only where they are taken. */
+#include "frontend_fixture.h"
+
+/* more ? then : other, of x [n, 2] and y [m, 2]; `more` is that x has a number above 5. Each branch is a node of these. */
+static Model *model_of(Fixture *fixture, const char *op[2], const char *inputs[2]) {
+    static const float five = 5; /* the file is written after the return */
+    static const int64_t rows[] = {0, 1};
+    Model *model = model_new(fixture->arena, 17);
+    add_input(model, "x", F32, "n,2");
+    add_input(model, "y", F32, "m,2");
+    set_raw(add_initializer(model, "five", F32, 1), &five, sizeof five);
+    add_integers(model, "rows", 1, 2, rows);
+    set_int(model, add_node(model, "ReduceMax", "x", "most"), "keepdims", 0);
+    add_node(model, "Greater", "most five", "more");
+    Onnx__NodeProto *node = add_node(model, "If", "more", "z");
+    for (int k = 0; k < 2; k++) {
+        Model *branch = model_new(fixture->arena, 17);
+        Onnx__NodeProto *made = add_node(branch, op[k], inputs[k], "r");
+        if (strcmp(op[k], "Concat") == 0) set_int(branch, made, "axis", 0);
+        add_output(branch, "r");
+        add_attribute(model, node, k ? "else_branch" : "then_branch", GRAPH)->g = &branch->graph;
+    }
+    add_output(model, "z");
+    return model;
+}
+
+/* Of x full of `number`, and y of 0, 1 … */
+static Status run(Fixture *fixture, Model *model, int n, int m, double number, const Array **z) {
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    Array *x = sn_array_new(fixture->arena, SN_F32, 2, (int64_t[]){n, 2});
+    Array *y = sn_array_new(fixture->arena, SN_F32, 2, (int64_t[]){m, 2});
+    Array **output = SN_ARRAY(fixture->arena, Array *, graph->body->result.count);
+    for (int i = 0; i < 2 * n; i++) x->f[i] = number;
+    for (int i = 0; i < 2 * m; i++) y->f[i] = i;
+    TRY(sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x, y}, output));
+    *z = output[0];
+    return NULL;
+}
+
+static const Array *result(Fixture *fixture, Model *model, int n, int m, double number) {
+    const Array *z = NULL;
+    assert_ok(run(fixture, model, n, m, number, &z));
+    return z;
+}
+
+static void sizes_may_differ(void **state) {
+    Model *model = model_of(*state, (const char *[]){"Concat", "Identity"}, (const char *[]){"x y", "y"});
+    const Array *z = result(*state, model, 2, 3, 6);
+    assert_int_equal(z->extent[0], 5);
+    for (int i = 0; i < 10; i++) assert_true(z->f[i] == (i < 4 ? 6 : i - 4));
+    z = result(*state, model, 2, 3, 4);
+    assert_int_equal(z->extent[0], 3);
+    for (int i = 0; i < 6; i++) assert_true(z->f[i] == i);
+}
+
+/* x + y wants as many rows of both, only where it is taken. */
+static void what_is_not_taken_need_not_fit(void **state) {
+    const Array *z;
+    Model *model = model_of(*state, (const char *[]){"Add", "Identity"}, (const char *[]){"x y", "x"});
+    z = result(*state, model, 3, 3, 6);
+    for (int i = 0; i < 6; i++) assert_true(z->f[i] == 6 + i);
+    z = result(*state, model, 3, 2, 4);
+    assert_int_equal(z->extent[0], 3);
+    for (int i = 0; i < 6; i++) assert_true(z->f[i] == 4);
+    assert_fails(run(*state, model, 3, 2, 6, &z), SN_INVALID, "does not broadcast");
+}
+
+/* Indices find nothing where there are no elements: such a branch is computed always, and its sizes have to fit. */
+static void what_needs_elements_is_always_computed(void **state) {
+    const Array *z;
+    Model *model = model_of(*state, (const char *[]){"Gather", "Identity"}, (const char *[]){"x rows", "x"});
+    assert_int_equal(result(*state, model, 2, 1, 6)->extent[0], 2);
+    assert_int_equal(result(*state, model, 2, 1, 4)->extent[0], 2);
+    assert_fails(run(*state, model, 5, 1, 4, &z), SN_INVALID, "If");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(sizes_may_differ),
+        TEST(what_is_not_taken_need_not_fit),
+        TEST(what_needs_elements_is_always_computed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
