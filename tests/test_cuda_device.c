@@ -449,9 +449,9 @@ static void a_saved_program_needs_its_kind_of_gpu(void **state) {
     static const struct {
         const char *target, *gpu;
         bool runs;
-    } cases[] = {{"cuda:sm_80", "sm=86", true},
-                 {"cuda:sm_86", "sm=80", false},
-                 {"cuda:sm_80", "sm=90", false},
+    } cases[] = {{"cuda:sm_80", "sm=87", true},   {"cuda:sm_86", "sm=89", true},
+                 {"cuda:sm_80", "sm=86", false}, /* has less shared memory */
+                 {"cuda:sm_86", "sm=80", false},  {"cuda:sm_80", "sm=90", false},
                  {"cuda:sm_90a", "sm=100", false}};
     char path[128];
     if (on_gpu()) skip();

@@ -4,11 +4,13 @@
  * tests/models/unsupported_cuda.txt lists what this device refuses and the CPU does not; it has to become empty. */
 #include "models_fixture.h"
 
+static const char usual[] = "order=2,processors=1,resident=1";
+
 static void emulate(void) {
     setenv("SINTER_LIBCUDA", SN_EMULATED "/libemulated_cuda.so", 1);
     setenv("SINTER_LIBNVRTC", SN_EMULATED "/libemulated_nvrtc.so", 1);
     setenv("SINTER_LIBCUBLASLT", SN_EMULATED "/libemulated_cublaslt.so", 1);
-    setenv("SINTER_EMULATOR", "order=2,processors=1,resident=1", 1);
+    setenv("SINTER_EMULATOR", usual, 1);
 }
 
 static char *read_refusals(void) {
@@ -44,6 +46,20 @@ static void products_of_16_bits_run_on_cuda(void **state) {
     assert_int_equal(totals->passed, 2);
 }
 
+/* Capabilities that have less shared memory, of which tiles take what there is. */
+static void other_capabilities_run_on_cuda(void **state) {
+    static const char *const settings[] = {"sm=89", "sm=120"};
+    Totals *totals = *state;
+    if (getenv("SINTER_TEST_GPU")) skip();
+    totals->passed = totals->refused = totals->failed = 0;
+    for (int i = 0; i < 2; i++) {
+        setenv("SINTER_EMULATOR", settings[i], 1);
+        run_model(totals, SN_TESTS "/models/llama_op17_dynamic", "llama_op17_dynamic");
+    }
+    setenv("SINTER_EMULATOR", usual, 1);
+    assert_int_equal(totals->passed, 2);
+}
+
 static void operators_run_on_cuda(void **state) {
     run_all(*state, SN_TESTS "/models/ops", "ops/");
 }
@@ -54,6 +70,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(models_run_on_cuda, &totals),
         cmocka_unit_test_prestate(products_of_16_bits_run_on_cuda, &totals),
+        cmocka_unit_test_prestate(other_capabilities_run_on_cuda, &totals),
         cmocka_unit_test_prestate(operators_run_on_cuda, &totals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

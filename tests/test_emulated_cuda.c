@@ -67,6 +67,15 @@ static void *open_library(const char *name) {
     *(void **)&table->name = dlsym(library, #name);                                                          \
     assert_non_null(table->name);
 
+/* Which the compiler finds when somebody has opened them. */
+static void open_builtins(const NvrtcLibrary *nvrtc) {
+    int major, minor;
+    char name[64];
+    assert_int_equal(nvrtc->nvrtcVersion(&major, &minor), 0);
+    snprintf(name, sizeof name, "libnvrtc-builtins.so.%d.%d", major, minor);
+    open_library(name);
+}
+
 static void open_libraries(Fixture *f) {
     void *library = open_library("libemulated_cuda.so");
     DriverLibrary *cu = &f->cu;
@@ -79,6 +88,7 @@ static void open_libraries(Fixture *f) {
         NvrtcLibrary *table = &f->nvrtc;
         SN_CUDA_NVRTC(FIND)
     }
+    open_builtins(&f->nvrtc);
     library = open_library("libemulated_cublaslt.so");
     {
         LtLibrary *table = &f->lt;
@@ -288,6 +298,13 @@ static void bounds_of_launches_are_kept(void **state) {
                      SN_CU_INVALID_VALUE);
     assert_int_equal(f->cu.cuFuncGetAttribute(&value, SN_CU_FUNC_SHARED_SIZE_BYTES, f->add), 0);
     assert_int_equal(value, 256);
+    plant("sm=89"); /* has less */
+    assert_int_equal(f->cu.cuFuncSetAttribute(f->add, SN_CU_FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES, 99 << 10),
+                     SN_CU_INVALID_VALUE);
+    assert_int_equal(
+        f->cu.cuFuncSetAttribute(f->add, SN_CU_FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES, (99 << 10) - 256), 0);
+    assert_int_equal(launch(f, args_of(f, 1), 32, 100 << 10), SN_CU_INVALID_VALUE);
+    plant("");
     assert_int_equal(f->cu.cuStreamSynchronize(f->stream), 0);
 }
 
@@ -486,6 +503,7 @@ static void wrong_products_are_refused(void **state) {
     LtChoice choice;
     int32_t type = LT_R_16F, row = LT_ORDER_ROW;
     Product p = make_product(f, LT_COMPUTE_32F, LT_EPILOGUE_BIAS);
+    plant("contradictions=1");
     assert_int_equal(choose(f, &p, &choice), 0);
     assert_int_equal(multiply(f, &p, &choice, f->in, 0), LT_INVALID_VALUE); /* no bias */
     assert_int_equal(
@@ -524,6 +542,7 @@ static void wrong_aux_is_refused(void **state) {
                                         {LT_EPILOGUE_BGRADA | LT_EPILOGUE_RELU, 1, 8, LT_NOT_SUPPORTED}};
     Fixture *f = *state;
     LtChoice choice;
+    plant("contradictions=1");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Product p = make_product(f, LT_COMPUTE_32F, cases[i][0]);
         set_aux(f, &p, cases[i][1] ? f->out : 0, cases[i][2]);

@@ -40,6 +40,22 @@ void emu_say(const char *format, ...) {
 
 /* ---- device ---- */
 
+/* CUDA C++ Programming Guide, "Technical Specifications per Compute Capability". */
+size_t emu_block_shared() {
+    switch (emu_setting("sm", 90)) {
+    case 80:
+    case 87:
+        return 163 << 10;
+    case 86:
+    case 89:
+    case 120:
+    case 121:
+        return 99 << 10;
+    default:
+        return 227 << 10;
+    }
+}
+
 CuResult cuInit(unsigned flags) {
     std::lock_guard<std::recursive_mutex> lock(emu_driver.mutex);
     if (flags) return SN_CU_INVALID_VALUE;
@@ -108,10 +124,10 @@ CuResult cuDeviceGetAttribute(int *value, unsigned attribute, CuDevice) {
         *value = sm % 10;
         break;
     case SN_CU_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
-        *value = 228 << 10;
+        *value = (int)emu_block_shared() + (1 << 10);
         break;
     case SN_CU_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
-        *value = 227 << 10;
+        *value = (int)emu_block_shared();
         break;
     default:
         return SN_CU_INVALID_VALUE;

@@ -108,6 +108,9 @@ struct Call {
     explicit Call(int needs);
 };
 
+/* Bytes of shared memory that a block of the device may ask for. */
+size_t emu_block_shared();
+
 /* Whether the calling thread has a context that works. */
 bool emu_has_context();
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { USUAL_SHARED = 48 << 10, MOST_SHARED = 227 << 10, MAX_THREADS = 1024, REGISTERS = 32 };
+enum { USUAL_SHARED = 48 << 10, MAX_THREADS = 1024, REGISTERS = 32 };
 enum { PROCESSOR_THREADS = 2048 };
 
 struct CUmod_st {
@@ -150,7 +150,7 @@ CuResult cuFuncSetAttribute(CuFunction function, unsigned attribute, int value) 
     if (call.refused) return call.refused;
     if (!emu_driver.functions.count(function)) return CU_INVALID_HANDLE;
     if (attribute != SN_CU_FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
-        (size_t)value + static_shared(function) > MOST_SHARED)
+        (size_t)value + static_shared(function) > emu_block_shared())
         return SN_CU_INVALID_VALUE;
     function->dynamic_limit = (size_t)value;
     return SN_CU_SUCCESS;
@@ -164,7 +164,8 @@ CuResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *count, CuFunction func
     if (!emu_driver.functions.count(function)) return CU_INVALID_HANDLE;
     if (threads < 1 || threads > thread_limit(function)) return SN_CU_INVALID_VALUE;
     size_t bytes = shared + static_shared(function);
-    int by_threads = PROCESSOR_THREADS / threads, by_shared = bytes ? (int)(MOST_SHARED / bytes) : by_threads;
+    int by_threads = PROCESSOR_THREADS / threads,
+        by_shared = bytes ? (int)(emu_block_shared() / bytes) : by_threads;
     *count = (int)emu_setting("resident", by_threads < by_shared ? by_threads : by_shared);
     return SN_CU_SUCCESS;
 }
@@ -238,7 +239,7 @@ static CuResult find_excess(const Launch *launch) {
         block[1] > MAX_THREADS)
         return SN_CU_INVALID_VALUE;
     if (block[0] * block[1] * block[2] > (unsigned)thread_limit(function)) return SN_CU_INVALID_VALUE;
-    if (launch->shared > function->dynamic_limit || launch->shared + static_shared(function) > MOST_SHARED)
+    if (launch->shared > function->dynamic_limit || launch->shared + static_shared(function) > emu_block_shared())
         return SN_CU_INVALID_VALUE;
     /* What needs more than is usual must have asked for it. */
     if (function->dynamic_limit == USUAL_SHARED && launch->shared + static_shared(function) > USUAL_SHARED)
