@@ -30,12 +30,15 @@ Status sn_import_subgraph(Import *import, const Onnx__GraphProto *graph, Taken *
     if (graph->n_input != (size_t)count)
         return sn_fail(SN_INVALID, "a body of %zu inputs instead of %d", graph->n_input, count);
     Scope *outer = import->scope;
+    Taken *around = import->taken;
     import->scope = sn_scope_new(import, outer);
     import->scope->taken = taken;
+    if (taken) import->taken = taken;
     import->depth++;
     Status status = import_body(import, graph, input, out);
     import->depth--;
     import->scope = outer;
+    import->taken = around;
     return status;
 }
 

@@ -1,6 +1,7 @@
 /* Sizes that nodes take, and those of them that data decide: symbols that a run gives their values (see ir/sizes.h). */
 #include "import_compose.h"
 #include "sizes.h"
+#include "taken.h"
 
 Dim sn_call_size(Call *c, Value *value, const char *stem, Dim most) {
     Import *import = c->import;
@@ -9,6 +10,8 @@ Dim sn_call_size(Call *c, Value *value, const char *stem, Dim most) {
     Dim constant = sn_call_constant_size(c, value);
     if (constant && constant->value < 0) sn_call_invalid(c, "a size of %lld", (long long)constant->value);
     if (constant) return constant;
+    if (import->taken) value = sn_taken_size(c, import->taken, value);
+    if (sn_call_failed(c)) return sn_dim(c->dims, 0);
     for (int i = 0; i < import->size_values.count; i++)
         if (import->size_values.at[i] == value) return import->graph->sizes.at[i].symbol;
     Dim symbol = sn_dim(c->dims, 0);

@@ -66,6 +66,7 @@ typedef struct Import {
     Map *opsets;                 /* domain -> const int64_t * */
     Map *used;                   /* names that a node reads or that are outputs */
     Scope *scope;
+    Taken *taken; /* the innermost branch that a run may leave out, or NULL */
     const Caller *caller;
     const LoadOptions *options; /* may be NULL */
     int64_t max_nodes;          /* functions count each time they are called */

@@ -23,19 +23,14 @@ static bool run_branch(Call *c, const Onnx__GraphProto *branch, Taken *taken, Va
     return !status && c->import->refused == refused;
 }
 
-/* The same, for a branch that may not be taken; with `taken` also false where it cannot do without elements. */
-static bool run_guarded(const Branches *b, int side, Taken *taken, Value **out) {
+/* The same, for a branch that may not be taken; *first is its first node. */
+static bool run_guarded(const Branches *b, int side, Taken *taken, Value **out, Node **first) {
     Call *c = b->c;
     Region *region = c->builder->region;
     Node *before = region->last;
-    int sizes = c->import->graph->sizes.count, checks = c->import->graph->checks.count;
     if (sn_call_failed(c) || !run_branch(c, b->graph[side], taken, out)) return false;
-    if (c->import->graph->sizes.count > sizes)
-        return sn_call_unsupported(c, "sizes that depend on data, in a branch that only a run chooses");
-    Node *first = before ? before->next : region->first;
-    if (!sn_either_guard(c, first, b->flag[side])) return false;
-    return !taken ||
-           (sn_taken_checks_hold(c->import, taken, checks) && sn_taken_reads_hold(c->import, taken, first));
+    *first = before ? before->next : region->first;
+    return sn_either_guard(c, *first, b->flag[side]);
 }
 
 static bool same_extents(const Value *a, const Value *b) {
@@ -77,6 +72,17 @@ static void go_back(Import *import, Mark mark) {
     import->refused = mark.refused;
 }
 
+/* False also where the branch cannot do without elements. */
+static bool run_taken(const Branches *b, int side, Taken *taken, Value **out) {
+    Import *import = b->c->import;
+    int checks = import->graph->checks.count;
+    Node *first;
+    taken->first = import->graph->sizes.count;
+    if (!run_guarded(b, side, taken, out, &first)) return false;
+    taken->end = import->graph->sizes.count;
+    return sn_taken_checks_hold(import, taken, checks) && sn_taken_reads_hold(import, taken, first);
+}
+
 /* The branch that a run takes, the other one of no elements. False where that cannot be; then all is as it was, but for nodes
  * that nobody uses. */
 static bool take_one(const Branches *b) {
@@ -89,7 +95,7 @@ static bool take_one(const Branches *b) {
     for (int side = 0; side < 2; side++) taken[side] = sn_taken(c, b->flag[side], side ? "else" : "then");
     for (int side = 0; side < 2 && done; side++) {
         out[side] = SN_ARRAY(import->scratch, Value *, c->output_count);
-        done = run_guarded(b, side, &taken[side], out[side]);
+        done = run_taken(b, side, &taken[side], out[side]);
     }
     for (int k = 0; k < c->output_count && done; k++) {
         Value *result[2] = {out[0][k], out[1][k]};
@@ -105,23 +111,27 @@ static bool take_one(const Branches *b) {
     return false;
 }
 
-/* Both are imported as they are first: that tells whether a size in them needs a check. */
-static Value *compute_both(Branches *b) {
+/* Both are imported as they are first: that tells whether a size in them needs a check, or is one that data decide. */
+static Value *compute_both(const Branches *b) {
     Call *c = b->c;
     Import *import = c->import;
     Graph *graph = import->graph;
     Mark before = mark(import);
     Value **out[2];
+    Node *first;
     for (int side = 0; side < 2; side++) {
         out[side] = SN_ARRAY(import->scratch, Value *, c->output_count);
-        if (!run_guarded(b, side, NULL, out[side])) return NULL;
+        if (!run_guarded(b, side, NULL, out[side], &first)) return NULL;
     }
     int count = graph->checks.count - before.checks;
-    if (count > 0 || sizes_differ(c, out[0], out[1])) {
+    bool sizes = graph->sizes.count > before.sizes;
+    if (count > 0 || sizes || sizes_differ(c, out[0], out[1])) {
         Check *check = SN_ARRAY(import->scratch, Check, count + 1);
         for (int i = 0; i < count; i++) check[i] = graph->checks.at[before.checks + i];
         go_back(import, before);
         if (take_one(b)) return c->output[0];
+        if (sizes)
+            return sn_call_unsupported(c, "sizes that depend on data, in a branch that only a run chooses");
         for (int i = 0; i < count; i++) sn_push(graph->arena, &graph->checks, check[i]);
     }
     choose_values(b, out[0], out[1]);

@@ -6,7 +6,8 @@
 
 Taken sn_taken(Call *c, Value *flag, const char *stem) {
     Dim once = sn_call_size(c, as_type(c, flag, SN_I64), stem, sn_dim(c->dims, 1));
-    return (Taken){.once = once, .captured = sn_map_new(c->import->scratch)};
+    Arena *scratch = c->import->scratch;
+    return (Taken){.flag = flag, .once = once, .captured = sn_map_new(scratch), .sizes = sn_map_new(scratch)};
 }
 
 /* ---- what comes in ---- */
@@ -61,12 +62,30 @@ Value *sn_taken_capture(Import *import, Taken *taken, Value *value) {
     return *slot = made;
 }
 
-/* ---- what is known of runs that do not take it ---- */
+Value *sn_taken_size(Call *c, Taken *taken, Value *value) {
+    void **slot = sn_map_at(taken->sizes, &value, sizeof value);
+    if (!*slot) *slot = choose(c, taken->flag, value, sn_call_scalar(c, value->type.dtype, 0));
+    return *slot;
+}
 
-static Dim when(const Import *import, const Taken *taken, int once, Dim dim) {
+/* ---- what is known of runs that take it, or do not ---- */
+
+static Dim when_taken(const Import *import, const Taken *taken, Dim dim) {
     Dims *dims = import->graph->dims;
-    Dim to = sn_dim(dims, once);
-    return sn_dim_replace(dims, dim, &taken->once, &to, 1);
+    Dim one = sn_dim(dims, 1);
+    return sn_dim_replace(dims, dim, &taken->once, &one, 1);
+}
+
+/* All sizes that the branch has made are 0, too. */
+static Dim when_not(const Import *import, const Taken *taken, Dim dim) {
+    Dims *dims = import->graph->dims;
+    int count = 1 + taken->end - taken->first;
+    Dim *from = SN_ARRAY(import->scratch, Dim, count), *to = SN_ARRAY(import->scratch, Dim, count);
+    for (int k = 0; k < count; k++) {
+        from[k] = k == 0 ? taken->once : import->graph->sizes.at[taken->first + k - 1].symbol;
+        to[k] = sn_dim(dims, 0);
+    }
+    return sn_dim_replace(dims, dim, from, to, count);
 }
 
 bool sn_taken_checks_hold(const Import *import, const Taken *taken, int first) {
@@ -74,8 +93,8 @@ bool sn_taken_checks_hold(const Import *import, const Taken *taken, int first) {
     for (int i = first; i < graph->checks.count; i++) {
         Check check = graph->checks.at[i];
         int count = graph->checks.count;
-        Status status = sn_graph_check(graph, check.kind, when(import, taken, 0, check.a),
-                                       when(import, taken, 0, check.b), check.origin);
+        Status status = sn_graph_check(graph, check.kind, when_not(import, taken, check.a),
+                                       when_not(import, taken, check.b), check.origin);
         bool proven = !status && graph->checks.count == count;
         sn_error_free(status);
         graph->checks.count = count;
@@ -86,7 +105,7 @@ bool sn_taken_checks_hold(const Import *import, const Taken *taken, int first) {
 
 static bool vanishes(const Import *import, const Taken *taken, const Value *value) {
     for (int k = 0; k < value->type.rank; k++)
-        if (sn_dim_equals(when(import, taken, 0, value->type.dim[k]), 0)) return true;
+        if (sn_dim_equals(when_not(import, taken, value->type.dim[k]), 0)) return true;
     return false;
 }
 
@@ -105,7 +124,7 @@ bool sn_taken_reads_hold(const Import *import, const Taken *taken, const Node *f
 /* An extent of the result: that of the branch which is taken. */
 static Dim chosen_extent(const Import *import, const Taken *taken, Dim yes, Dim no) {
     Dims *dims = import->graph->dims;
-    yes = when(import, &taken[0], 1, yes), no = when(import, &taken[1], 1, no);
+    yes = when_taken(import, &taken[0], yes), no = when_taken(import, &taken[1], no);
     if (yes == no) return yes;
     return sn_dim_add(dims, sn_dim_mul(dims, taken[0].once, yes), sn_dim_mul(dims, taken[1].once, no));
 }
@@ -121,7 +140,7 @@ Value *sn_taken_choose(Call *c, const Taken *taken, Value *const *result) {
     Dim first = extent[0];
     for (int side = 0; side < 2 && !sn_call_failed(c); side++) {
         Dim own = result[side]->type.dim[0];
-        bool gone = sn_dim_equals(when(import, &taken[side], 0, own), 0);
+        bool gone = sn_dim_equals(when_not(import, &taken[side], own), 0);
         extent[0] = gone ? own : sn_dim_mul(c->dims, taken[side].once, own);
         part[side] = first_elements(import, result[side], extent);
     }

@@ -6,15 +6,21 @@
 #include "import.h"
 
 struct Taken {
-    Dim once;      /* a size: 1 where a run takes the branch, and 0 where it does not */
-    Map *captured; /* Value * -> Value *: what the branch has of it */
+    Value *flag;    /* a scalar of bool: whether a run takes the branch */
+    Dim once;       /* a size: 1 where it does, and 0 where it does not */
+    Map *captured;  /* Value * -> Value *: what the branch has of it */
+    Map *sizes;     /* Value * -> Value *, in the branch: what of it is a size */
+    int first, end; /* those of the graph's sizes that the branch has made */
 };
 
-/* `flag` is a scalar of bool: whether a run takes the branch. */
+/* `stem` names the symbol. */
 Taken sn_taken(Call *call, Value *flag, const char *stem);
 
 /* What a branch has of a value from outside; NULL after a failure of the builder. */
 Value *sn_taken_capture(Import *import, Taken *taken, Value *value);
+
+/* What a run reads as a size in a branch: 0 where it is not taken. */
+Value *sn_taken_size(Call *call, Taken *taken, Value *value);
 
 /* Whether the checks from `first` on hold in runs that do not take the branch. */
 bool sn_taken_checks_hold(const Import *import, const Taken *taken, int first);

@@ -75,11 +75,23 @@ static void what_needs_elements_is_always_computed(void **state) {
     assert_fails(run(*state, model, 5, 1, 4, &z), SN_INVALID, "If");
 }
 
+/* As many as x or y has that are not 0. */
+static void data_may_decide_sizes_there(void **state) {
+    Model *model = model_of(*state, (const char *[]){"NonZero", "NonZero"}, (const char *[]){"x", "y"});
+    const Array *z = result(*state, model, 2, 4, 6);
+    assert_int_equal(z->extent[1], 4);
+    for (int i = 0; i < 8; i++) assert_int_equal(z->i[i], i < 4 ? i / 2 : i % 2);
+    z = result(*state, model, 2, 4, 0);
+    assert_int_equal(z->extent[1], 7);
+    for (int i = 0; i < 14; i++) assert_int_equal(z->i[i], i < 7 ? (i + 1) / 2 : (i - 6) % 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(sizes_may_differ),
         TEST(what_is_not_taken_need_not_fit),
         TEST(what_needs_elements_is_always_computed),
+        TEST(data_may_decide_sizes_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
