@@ -1,6 +1,8 @@
 /* Windows that slide over the spatial axes of an [N, C, D...] tensor: convolutions as matrix products, and pools.
  *
- * The windows are a view [N, C, position..., element...] of the padded input; nothing is copied where a kernel reads it. */
+ * The windows are a view [N, C, position..., element...] of the padded input; nothing is copied where a kernel reads it.
+ * A convolution makes rows of filters, one a position, that are seen as [N, M, position...]. So what is computed of it
+ * lies with channels side by side (passes/layout.c), and windows of such a tensor are read that way: see channels_last. */
 #include "import_window.h"
 
 #include <math.h>
@@ -111,11 +113,57 @@ static Value *windows_of(Call *c, Value *x, const Windows *w) {
     return sn_build1(c->builder, SN_OP_VIEW, &attr, x);
 }
 
-/* The elements of each window put together by a reduction: [N, C, position...]. */
-static Value *reduce_windows(Call *c, OpCode op, Value *windows, int spatial) {
+/* [N, C, axis...] with the channels behind the axes, or (`back`) from there. */
+static Value *move_channels(Call *c, Value *x, bool back) {
+    if (sn_call_failed(c)) return NULL;
+    int rank = x->type.rank, order[SN_MAX_RANK];
+    for (int k = 0; k < rank; k++) order[k] = k == 0 ? 0 : back ? (k == 1 ? rank - 1 : k - 1) : k + 1;
+    if (!back) order[rank - 1] = 1;
+    return sn_build_transpose(c->builder, x, order);
+}
+
+/* The elements of each window put together by a reduction: [N, position..., C] of [N, position..., element..., C], or with the
+ * channels behind N. */
+static Value *reduce_elements(Call *c, OpCode op, Value *windows, int spatial, bool last) {
     int64_t axes[SN_WINDOW_AXES];
-    for (int k = 0; k < spatial; k++) axes[k] = 2 + spatial + k;
+    for (int k = 0; k < spatial; k++) axes[k] = (last ? 1 : 2) + spatial + k;
     return sn_call_reduce(c, op, windows, spatial, axes, false);
+}
+
+/* The same of windows as they come: [N, C, position...]. */
+static Value *reduce_windows(Call *c, OpCode op, Value *windows, int spatial, bool last) {
+    if (!last) return reduce_elements(c, op, windows, spatial, false);
+    return move_channels(c, reduce_elements(c, op, move_channels(c, windows, false), spatial, true), true);
+}
+
+/* The last axis of the source that a view reads as `axis` of its output says; -1: none. */
+static int source_axis(Dims *dims, const AttrView *view, int axis) {
+    int from = view->source_rank - 1;
+    Dim own = sn_dim_axis(dims, axis, view->extent[axis]);
+    while (from >= 0 && !sn_dim_depends(view->index[from], own)) from--;
+    return from;
+}
+
+/* Whether the channels of x [N, C, D...] will lie side by side in memory: x is a transposed view of what has them last, or is
+ * computed of such views element by element. */
+static bool channels_last(Dims *dims, const Value *x) {
+    enum { FAR = 256 }; /* chains of residual additions are long */
+    int axis = 1;
+    if (sn_dim_equals(x->type.dim[1], 1)) return false;
+    for (int k = 0; k < FAR && x->producer; k++) {
+        const Node *node = x->producer;
+        const Value *from = node->input_count ? node->input[0] : NULL;
+        if (!from) return false;
+        if (node->op == SN_OP_VIEW) {
+            const AttrView *view = node->attr;
+            axis = source_axis(dims, view, axis);
+            if (axis < 0 || axis == view->source_rank - 1) return axis >= 0;
+        } else if (from->type.rank != x->type.rank || from->type.dim[axis] != x->type.dim[axis]) {
+            return false;
+        }
+        x = from;
+    }
+    return false;
 }
 
 /* ---- convolution ---- */
@@ -125,6 +173,7 @@ typedef struct Conv {
     Value *weight;
     Dim filters, channels; /* the weight's first two extents */
     int64_t groups;
+    bool last; /* the elements of a window are taken with channels side by side */
 } Conv;
 
 /* Positions, elements of a filter. */
@@ -141,21 +190,33 @@ static Value *depthwise(Call *c, const Conv *conv, Value *windows) {
     int n = conv->windows.spatial;
     Dim extent[SN_MAX_RANK];
     if (sn_call_failed(c)) return NULL;
-    extent[0] = conv->filters;
+    extent[0] = sn_dim(c->dims, 1), extent[1] = conv->filters;
     for (int k = 0; k < n; k++) {
-        extent[1 + k] = sn_dim(c->dims, 1);
-        extent[1 + n + k] = sn_dim(c->dims, conv->windows.axis[k].kernel);
+        extent[2 + k] = sn_dim(c->dims, 1);
+        extent[2 + n + k] = sn_dim(c->dims, conv->windows.axis[k].kernel);
     }
     DType dtype = windows->type.dtype;
     DType wide = dtype == SN_F64 || !sn_dtype_is_float(dtype) ? dtype : SN_F32;
-    Value *filter = sn_build_reshape(c->builder, conv->weight, 1 + 2 * n, extent);
+    Value *filter = sn_build_reshape(c->builder, conv->weight, 2 + 2 * n, extent);
+    if (conv->last) windows = move_channels(c, windows, false), filter = move_channels(c, filter, false);
     Value *terms = sn_build2(c->builder, SN_OP_MUL, NULL, sn_build_cast(c->builder, windows, wide),
                              sn_build_cast(c->builder, filter, wide));
-    Value *sum = reduce_windows(c, SN_OP_REDUCE_SUM, terms, n);
+    Value *sum = reduce_elements(c, SN_OP_REDUCE_SUM, terms, n, conv->last);
+    if (conv->last) sum = move_channels(c, sum, true);
     return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, sum, dtype);
 }
 
-/* windows[N, G, positions, C/G·elements] · weight[G, C/G·elements, M/G], as [N, M, positions]. */
+/* The filters of each group as [G, elements, M/G]. */
+static Value *filter_columns(Call *c, const Conv *conv, Dim groups, Dim each, Dim elements) {
+    Dim taps = product_of(c, &conv->windows, false);
+    Value *filters =
+        sn_build_reshape(c->builder, conv->weight, 4, (Dim[]){groups, each, conv->channels, taps});
+    const int *order = conv->last ? (int[]){0, 3, 2, 1} : (int[]){0, 2, 3, 1};
+    if (filters) filters = sn_build_transpose(c->builder, filters, order);
+    return filters ? sn_build_reshape(c->builder, filters, 3, (Dim[]){groups, elements, each}) : NULL;
+}
+
+/* windows[N, G, positions, elements of C/G channels] · weight[G, elements, M/G], as [N, M, positions]. */
 static Value *as_product(Call *c, const Conv *conv, Value *windows) {
     const Windows *w = &conv->windows;
     int n = w->spatial, order[SN_MAX_RANK];
@@ -165,13 +226,12 @@ static Value *as_product(Call *c, const Conv *conv, Value *windows) {
     Dim elements = sn_dim_mul(c->dims, conv->channels, product_of(c, w, false));
     Dim split[SN_MAX_RANK] = {batch, groups, conv->channels};
     for (int k = 0; k < 2 * n; k++) split[3 + k] = windows->type.dim[2 + k];
-    order[0] = 0, order[1] = 1, order[2 + n] = 2;
-    for (int k = 0; k < n; k++) order[2 + k] = 3 + k, order[3 + n + k] = 3 + n + k;
+    order[0] = 0, order[1] = 1, order[2 + (conv->last ? 2 * n : n)] = 2;
+    for (int k = 0; k < n; k++) order[2 + k] = 3 + k, order[(conv->last ? 2 : 3) + n + k] = 3 + n + k;
     Value *rows = sn_build_reshape(c->builder, windows, 3 + 2 * n, split);
     if (rows) rows = sn_build_transpose(c->builder, rows, order);
     if (rows) rows = sn_build_reshape(c->builder, rows, 4, (Dim[]){batch, groups, positions, elements});
-    Value *filters = sn_build_reshape(c->builder, conv->weight, 3, (Dim[]){groups, each, elements});
-    if (filters) filters = sn_build_transpose(c->builder, filters, (int[]){0, 2, 1});
+    Value *filters = filter_columns(c, conv, groups, each, elements);
     Value *y = rows && filters ? sn_build2(c->builder, SN_OP_MATMUL, NULL, rows, filters) : NULL;
     if (y) y = sn_build_transpose(c->builder, y, (int[]){0, 1, 3, 2});
     return y ? sn_build_reshape(c->builder, y, 3, (Dim[]){batch, conv->filters, positions}) : NULL;
@@ -214,6 +274,7 @@ Value *sn_call_conv_of(Call *c, Value *x, Value *weight, Value *bias, WindowRule
     Dim extent[SN_MAX_RANK] = {x->type.dim[0], conv.filters};
     for (int k = 0; k < w->spatial; k++) extent[2 + k] = w->axis[k].count;
     Value *windows = rule(c, x, w);
+    conv.last = channels_last(c->dims, x);
     bool alone = sn_dim_equals(conv.channels, 1) && sn_dim_equals(conv.filters, conv.groups);
     Value *y = alone && conv.groups > 1 ? depthwise(c, &conv, windows) : as_product(c, &conv, windows);
     if (bias && sn_call_failed(c)) return NULL;
@@ -263,7 +324,7 @@ static Value *places_of(Call *c, const Value *x, const Windows *w, Value *window
     if (sn_dtype_is_float(x->type.dtype))
         hit = sn_build2(b, SN_OP_OR, NULL, hit, sn_build1(b, SN_OP_ISNAN, NULL, windows));
     place = sn_build3(b, SN_OP_WHERE, NULL, hit, place, sn_call_scalar(c, SN_I64, nowhere));
-    place = reduce_windows(c, SN_OP_REDUCE_MIN, place, w->spatial);
+    place = reduce_windows(c, SN_OP_REDUCE_MIN, place, w->spatial, false);
     if (sn_call_int(c, "storage_order", 0) == 0 || sn_call_failed(c)) return place;
     Dim count = sn_type_count(c->dims, x->type);
     Value *columns = sn_build_reshape(b, numbered(c, x, true), 1, &count);
@@ -278,7 +339,8 @@ Value *sn_import_max_pool(Call *c) {
     if (!read_windows(c, x, NULL, ceil, &w)) return NULL;
     double least = least_of(x->type.dtype);
     Value *all = padded(c, padded(c, x, &w, false, least), &w, true, least);
-    Value *windows = windows_of(c, all, &w), *most = reduce_windows(c, SN_OP_REDUCE_MAX, windows, w.spatial);
+    Value *windows = windows_of(c, all, &w),
+          *most = reduce_windows(c, SN_OP_REDUCE_MAX, windows, w.spatial, channels_last(c->dims, x));
     if (sn_call_wants(c, 1)) c->output[1] = places_of(c, x, &w, windows, most);
     return most;
 }
@@ -342,8 +404,9 @@ Value *sn_import_average_pool(Call *c) {
     Value *ones = sn_build_expand(c->builder, sn_call_scalar(c, wide, 1), x->type.rank, extent);
     Value *counted = padded(c, padded(c, ones, &w, false, include), &w, true, 0);
     Value *all = padded(c, padded(c, sn_build_cast(c->builder, x, wide), &w, false, 0), &w, true, 0);
-    Value *count = reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, counted, &w), w.spatial);
-    Value *sum = reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, all, &w), w.spatial);
+    Value *count = reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, counted, &w), w.spatial, false);
+    Value *sum =
+        reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, all, &w), w.spatial, channels_last(c->dims, x));
     if (sn_call_failed(c)) return NULL;
     return sn_build_cast(c->builder, sn_build2(c->builder, SN_OP_DIV, NULL, sum, count), dtype);
 }
@@ -382,7 +445,9 @@ Value *sn_import_lp_pool(Call *c) {
     DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
     Value *each = powers(c, sn_build_cast(c->builder, x, wide), p);
     Value *all = padded(c, padded(c, each, &w, false, 0), &w, true, 0);
-    Value *norm = root(c, reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, all, &w), w.spatial), p);
+    Value *norm = root(
+        c, reduce_windows(c, SN_OP_REDUCE_SUM, windows_of(c, all, &w), w.spatial, channels_last(c->dims, x)),
+        p);
     return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, norm, dtype);
 }
 

@@ -55,6 +55,7 @@ bool sn_make_step(Pass *pass, Graph *graph);     /* training: loss, gradients, u
 bool sn_merge(Pass *pass, Graph *graph);    /* sibling contractions with one input and constant weights */
 bool sn_append(Pass *pass, Graph *graph);   /* states that only grow, in place: concat to append */
 bool sn_expand(Pass *pass, Graph *graph);   /* composites to primitives; stage becomes EXPANDED */
+bool sn_layout(Pass *pass, Graph *graph);   /* arithmetic on transposed results, before the transposition */
 bool sn_integers(Pass *pass, Graph *graph); /* products of small integers as exact ones of floats */
 bool sn_remat(Pass *pass, Graph *graph);    /* what backward needs: kept or computed again */
 bool sn_pack(Pass *pass, Graph *graph);     /* constant right operands of contractions packed in setup */

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Writes a GPT-2 block, a Llama block, a layer of experts, recurrent networks and a merged decoder node by node, at opset 17 (norms and activations decomposed, or
-LayerNormalization), 20 (Gelu), 23 (RMSNormalization, RotaryEmbedding, Attention) and 24 (Swish), with symbolic dims.
+"""Writes a GPT-2 block, a Llama block, a layer of experts, recurrent networks, a merged decoder and convolutions node by node, at
+opset 17 (norms and activations decomposed, or LayerNormalization), 20 (Gelu), 23 (RMSNormalization, RotaryEmbedding, Attention) and
+24 (Swish), with symbolic dims.
 
 The forms of one block share weights and inputs, so their outputs must agree with each other; that is checked, and
 the reference is onnxruntime's result (ONNX's reference evaluator's where onnxruntime lacks an operator).
@@ -309,6 +310,41 @@ def merged_block(opset):
     return model
 
 
+# ---- convolutions, one on the other, of an image and along the tokens ------------------------------------------------
+
+CHANNELS = 20  # no whole number of vectors
+
+
+def convolve(b, x, channels, filters, kernel, group=1, **attributes):
+    at = len(b.nodes)
+    elements = (channels // group, *kernel)
+    weight = b.weight(f"filter_{at}", (filters, *elements), spread=math.prod(elements) ** -0.5)
+    pads = [k // 2 for k in kernel] * 2
+    return b.op("Conv", x, weight, b.weight(f"bias_{at}", (filters,)), group=group, pads=pads, **attributes)
+
+
+def convolutional(opset):
+    """Residual, strided, grouped and depthwise convolutions, pools, a norm and a gate; then tokens look at places."""
+    b = Builder(opset)
+    h = b.op("Relu", convolve(b, b.op("Unsqueeze", "x", b.ints(1)), 1, CHANNELS, (3, 3), strides=[2, 2]))
+    h = b.op("Add", h, b.op("Relu", convolve(b, h, CHANNELS, CHANNELS, (3, 3))))
+    h = b.op("MaxPool", h, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    wide = convolve(b, h, CHANNELS, CHANNELS, (5, 5), CHANNELS)
+    h = b.op("Mul", wide, b.op("Sigmoid", b.op("AveragePool", h, kernel_shape=[3, 3], pads=[1, 1, 1, 1])))
+    gate = b.op("Sigmoid", convolve(b, b.op("GlobalAveragePool", h), CHANNELS, CHANNELS, (1, 1)))
+    h = convolve(b, b.op("Mul", h, gate), CHANNELS, D_MODEL, (3, 3), 4)
+    ones = [b.weight(name, (D_MODEL,), around, 0.2) for name, around in (("norm_scale", 1.0), ("norm_shift", 0.0))]
+    h = convolve(b, b.op("InstanceNormalization", h, *ones), D_MODEL, D_MODEL, (1, 1), strides=[2, 2])
+    places = b.op("Reshape", h, b.ints(0, D_MODEL, -1))
+    tokens = b.op("Transpose", "x", perm=[0, 2, 1])
+    tokens = b.op("Tanh", convolve(b, tokens, D_MODEL, D_MODEL, (3,)))
+    tokens = b.op("Add", tokens, convolve(b, tokens, D_MODEL, D_MODEL, (5,), 3))
+    tokens = b.op("Transpose", tokens, perm=[0, 2, 1])
+    scores = b.op("Softmax", b.op("MatMul", tokens, places), axis=-1)
+    b.op("Add", tokens, b.op("MatMul", scores, b.op("Transpose", places, perm=[0, 2, 1])))
+    return b.finish(f"convolutional_{opset}", [float_input("x")], "y")
+
+
 OPERATOR, DECOMPOSED = "operator", "decomposed"
 MODELS = {
     "gpt2_block_op17_decomposed": lambda: gpt2_block(17, DECOMPOSED, DECOMPOSED, DECOMPOSED),
@@ -322,6 +358,7 @@ MODELS = {
     "moe_block_op17": lambda: moe_block(17),
     "recurrent_op17": lambda: recurrent(17),
     "merged_block_op17": lambda: merged_block(17),
+    "convolutional_op17": lambda: convolutional(17),
 }
 
 
