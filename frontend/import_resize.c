@@ -267,10 +267,18 @@ static Dim scaled(Call *c, Dim in, double scale) {
     return in;
 }
 
+/* The integer towards zero, as onnxruntime has it; what only rounding holds apart from one is that one. */
+static Value *whole_part(Call *c, Value *x, DType dtype) {
+    const double steps = 4096;
+    x = op1(c, SN_OP_ROUND, op_number(c, SN_OP_MUL, x, steps));
+    return as_type(c, op_number(c, SN_OP_MUL, x, 1 / steps), dtype);
+}
+
 static Value *resize_axes(Call *c, const Resize *r, int count, const Axis *axis) {
     Value *x = c->input[0];
     DType dtype = x->type.dtype;
-    if (r->kind != NEAREST && !sn_dtype_is_float(dtype))
+    bool bytes = dtype == SN_U8 || dtype == SN_I8;
+    if (r->kind != NEAREST && !sn_dtype_is_float(dtype) && (!bytes || r->kind != LINEAR || r->antialias))
         return sn_call_unsupported(c, "means of %s", sn_dtype_name(dtype));
     if (r->kind != NEAREST) x = as_type(c, x, wide_type(dtype));
     for (int k = 0; k < count; k++) {
@@ -278,7 +286,7 @@ static Value *resize_axes(Call *c, const Resize *r, int count, const Axis *axis)
         if (same && (r->coordinates != CROP || (axis[k].from == 0 && axis[k].to == 1))) continue;
         x = resize_axis(c, r, x, &axis[k]);
     }
-    return as_type(c, x, dtype);
+    return bytes && r->kind == LINEAR ? whole_part(c, x, dtype) : as_type(c, x, dtype);
 }
 
 /* One scale for all axes, the smallest or the largest of theirs. */

@@ -145,6 +145,8 @@ def resize(name, version):
                    {"mode": "linear", "antialias": 1, "axes": [2, 3]})
     else:
         yield Case("whole_pixels", [x, roi, scales], {"coordinate_transformation_mode": "tf_half_pixel_for_nn"})
+    yield Case("bytes", [numbers("x", (1, 2, 4, 5), I8, -128, 127), roi, Constant(np.array([1, 1, 2, 2], F32))],
+               {"mode": "linear"})
 
 
 @operator("Upsample")
