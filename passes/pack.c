@@ -69,6 +69,19 @@ static Value *packed_elements(Pass *pass, Builder *builder, Value *b, NarrowWeig
     return sn_narrow_elements(builder, b, narrow);
 }
 
+/* `b` packed so. What several products read (both branches of an If that only a run chooses) is packed once: then the products
+ * before this one have. */
+static Value *packed_once(Builder *builder, Value *b, const AttrPack *attr) {
+    bool setup = b->producer && b->producer->setup;
+    for (int k = 0; setup && k < b->users.count; k++) {
+        const Node *user = b->users.at[k];
+        if (!user || user->op != SN_OP_PACK) continue;
+        const AttrPack *other = user->attr;
+        if (other->panel == attr->panel && other->group == attr->group) return user->output[0];
+    }
+    return sn_build1(builder, SN_OP_PACK, attr, b);
+}
+
 static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     Builder builder = sn_builder_before(graph, node);
     NarrowWeights narrow = {.dtype = SN_F32};
@@ -82,7 +95,7 @@ static void pack_operand(Pass *pass, Graph *graph, Node *node) {
     AttrContract contract = {.packed = true, .columns = end[-1], .block = narrow.block, .halves = halves};
     if (halves) pack.panel = pass->target->panel, contract.group = 4;
     AttrPack grouped = {.panel = pack.panel, .group = contract.group};
-    Value *operand[3] = {node->input[0], sn_build1(&builder, SN_OP_PACK, &grouped, b)};
+    Value *operand[3] = {node->input[0], packed_once(&builder, b, &grouped)};
     Value *factors = narrow.scaled || narrow.block ? sn_narrow_factors(&builder, whole, &narrow) : NULL;
     if (narrow.block && factors) operand[2] = sn_build1(&builder, SN_OP_PACK, &pack, factors);
     Value *product = sn_build(&builder, SN_OP_CONTRACT, &contract, narrow.block ? 3 : 2, operand);
