@@ -227,6 +227,11 @@ void sn_emit_lag_row(Emit *emit);
 /* Stores what has not been stored of the row of before, up to at least element `limit`, or all where it is the length. */
 void sn_emit_lag(Emit *emit, const char *limit);
 
+/* The same with each of `vectors` vectors of the hosting loop: before them what is no whole line, or all that is left where it is less
+ * than these, and at each of them a vector of what is left. */
+void sn_emit_lag_group(Emit *emit, int vectors);
+void sn_emit_lag_vector(Emit *emit);
+
 /* ---- emit_online.c: a maximum and the sums of exponentials below it, in one walk over long rows ---- */
 
 enum { SN_ONLINE_BLOCK = 4096 }; /* elements: 16 KB of float32, a part of a first-level cache */

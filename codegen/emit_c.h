@@ -66,9 +66,11 @@ bool sn_emit_leads_apart(const Emit *emit);
 unsigned char *sn_emit_lead_needs(Emit *emit);
 void sn_emit_lead_take(Emit *emit);
 
-/* Of the loop that goes over the next row as well, and nothing in others: before it, at `vectors` vectors of it, behind it. */
+/* Of the loop that goes over the next row as well, and nothing in others: before it, at a vector that is of copy `copy` of its
+ * accumulators, at `vectors` vectors of it in one piece, behind it. */
 void sn_emit_lead_starts(Emit *emit);
-void sn_emit_lead(Emit *emit, int vectors);
+void sn_emit_lead(Emit *emit, int copy);
+void sn_emit_lead_group(Emit *emit, int vectors);
 void sn_emit_lead_ends(Emit *emit);
 
 #endif

@@ -44,6 +44,24 @@ bool sn_emit_is_dear(Emit *emit, int step) {
     return false;
 }
 
+/* Whether the first loop of the next row, the second of this one and the last of the one before go as one (emit_lead.c), though nothing
+ * is dear: memory then has one even stream of each kind, where what is awaited of both has few places in the first cache. That cache
+ * holds the three rows, and what all of them need. */
+static bool goes_beside(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const int64_t most = emit->kernel->target->l1_bytes;
+    int64_t length, bytes = 0;
+    if (!emit->fetches || last_step(emit) != 2 || nest->scratch.count || sn_emit_gathers(emit) ||
+        !sn_dim_is(emit->vector_axis->operand[0], &length) || length > most)
+        return false;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (instr->kind == SN_INSTR_LOAD && instr->varying)
+            bytes += (instr->rowwise ? 3 : 1) * length * sn_dtype_bytes(instr->dtype);
+    }
+    return bytes <= most;
+}
+
 bool sn_emit_lags(Emit *emit) {
     const Nest *nest = emit->nest;
     int last = last_step(emit);
@@ -51,7 +69,8 @@ bool sn_emit_lags(Emit *emit) {
         nest->reduced.count != 1 || !nest->parallel.count || nest->cut || sn_emit_is_dear(emit, last))
         return false;
     bool dear = sn_emit_is_dear(emit, last - 1);
-    emit->host = dear ? last - 1 : 0;
+    bool beside = !dear && goes_beside(emit);
+    emit->host = dear || beside ? last - 1 : 0;
     for (int p = 0; p < last; p++) {
         const Step *step = &nest->step.at[p];
         if (!step->loop || !step->acc.count || (dear ? step->store.count > 0 : sn_emit_is_dear(emit, p)))
@@ -59,7 +78,7 @@ bool sn_emit_lags(Emit *emit) {
     }
     const Step *step = &nest->step.at[last];
     return step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
-           keeps_locally(nest, emit->host) && (dear || gains(emit));
+           keeps_locally(nest, emit->host) && (dear || beside || gains(emit));
 }
 
 /* What the last loop needs of its row. */
@@ -118,15 +137,13 @@ static void emit_stores(Emit *emit, const unsigned char *needed, Form form) {
     for (int i = 0; i < step->store.count; i++) sn_emit_store(emit, &step->store.at[i]);
 }
 
-void sn_emit_lag(Emit *emit, const char *limit) {
+/* Stores what has not been stored of the row of before, up to at least element `limit`, or all where it is the length: elements up to
+ * the first whole line one by one, then vectors, at the row's end the rest. */
+static void emit_until(Emit *emit, const char *limit) {
     const Step *step = &emit->nest->step.at[last_step(emit)];
     const unsigned char *needed = sn_emit_needed(emit, last_step(emit));
     const char *length = length_text(emit);
-    const Form form = emit->form;
-    int k = (int)emit->vector_axis->value, present = emit->step;
-    emit->step = last_step(emit);
-    sn_emit_line(emit, "if (done < %s) {", length);
-    emit->indent++;
+    int k = (int)emit->vector_axis->value;
     sn_emit_line(emit, "const int64_t limit = %s;", limit);
     emit_names(emit, needed);
     sn_emit_line(emit, "int64_t i%d = done;", k);
@@ -148,8 +165,50 @@ void sn_emit_lag(Emit *emit, const char *limit) {
     emit->indent--;
     sn_emit_line(emit, "}");
     sn_emit_line(emit, "done = i%d;", k);
+}
+
+/* Opens the block of what is done to the row of before if `condition`, as its last step. */
+static int open_before(Emit *emit, const char *condition) {
+    int present = emit->step;
+    emit->step = last_step(emit);
+    sn_emit_line(emit, "if (%s) {", condition);
+    emit->indent++;
+    return present;
+}
+
+static void close_before(Emit *emit, int present, Form form) {
     emit->indent--;
     sn_emit_line(emit, "}");
     emit->step = present;
     emit->form = form;
+}
+
+void sn_emit_lag(Emit *emit, const char *limit) {
+    const Form form = emit->form;
+    int present = open_before(emit, sn_arena_printf(emit->arena, "done < %s", length_text(emit)));
+    emit_until(emit, limit);
+    close_before(emit, present, form);
+}
+
+void sn_emit_lag_group(Emit *emit, int vectors) {
+    const Form form = emit->form;
+    const char *length = length_text(emit);
+    const char *apart = sn_arena_printf(emit->arena, "done < %s && (!done || done + %d * SN_LANES > %s)",
+                                        length, vectors, length);
+    const char *limit =
+        sn_arena_printf(emit->arena, "done + %d * SN_LANES > %s ? %s : 0", vectors + 1, length, length);
+    int present = open_before(emit, apart);
+    emit_until(emit, limit);
+    close_before(emit, present, form);
+}
+
+void sn_emit_lag_vector(Emit *emit) {
+    const Form form = emit->form;
+    const unsigned char *needed = sn_emit_needed(emit, last_step(emit));
+    int present = open_before(emit, sn_arena_printf(emit->arena, "done < %s", length_text(emit)));
+    emit_names(emit, needed);
+    sn_emit_line(emit, "const int64_t i%d = done;", (int)emit->vector_axis->value);
+    emit_stores(emit, needed, SN_FORM_VECTOR);
+    sn_emit_line(emit, "done += SN_LANES;");
+    close_before(emit, present, form);
 }

@@ -71,29 +71,34 @@ void sn_emit_lead_starts(Emit *emit) {
     emit->step = THIS;
 }
 
-void sn_emit_lead(Emit *emit, int vectors) {
-    if (!hosts(emit)) return;
+/* Goes over a vector of the next row, `ahead` vectors on, by copy `copy` of the accumulators. */
+static void go_over(Emit *emit, int copy, int ahead) {
     const Nest *nest = emit->nest;
     const Step *first = &nest->step.at[NEXT];
     const unsigned char *needed = sn_emit_lead_needs(emit);
     int k = (int)emit->vector_axis->value;
     emit->step = NEXT;
-    int copies = sn_c_copies(emit, first, needed);
-    for (int u = 0; u < vectors; u++) {
-        sn_emit_line(emit, "{");
-        emit->indent++;
-        if (u) {
-            sn_emit_line(emit, "const int64_t there = i%d + %d * SN_LANES;", k, u);
-            sn_emit_line(emit, "const int64_t i%d = there;", k);
-        }
-        for (int i = 0; i < nest->parallel.count; i++) {
-            int p = (int)nest->parallel.at[i]->value;
-            sn_emit_line(emit, "const int64_t i%d = next%d;", p, p);
-        }
-        sn_c_body(emit, first, needed, copies > 1 ? u : 0);
-        sn_c_close_loops(emit, 1);
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    if (ahead) {
+        sn_emit_line(emit, "const int64_t there = i%d + %d * SN_LANES;", k, ahead);
+        sn_emit_line(emit, "const int64_t i%d = there;", k);
     }
+    for (int i = 0; i < nest->parallel.count; i++) {
+        int p = (int)nest->parallel.at[i]->value;
+        sn_emit_line(emit, "const int64_t i%d = next%d;", p, p);
+    }
+    sn_c_body(emit, first, needed, sn_c_copies(emit, first, needed) > 1 ? copy : 0);
+    sn_c_close_loops(emit, 1);
     emit->step = THIS;
+}
+
+void sn_emit_lead(Emit *emit, int copy) {
+    if (hosts(emit)) go_over(emit, copy, 0);
+}
+
+void sn_emit_lead_group(Emit *emit, int vectors) {
+    for (int u = 0; u < vectors && hosts(emit); u++) go_over(emit, u, u);
 }
 
 void sn_emit_lead_ends(Emit *emit) {

@@ -19,19 +19,25 @@ static bool hosts_stores(const Emit *emit) {
     return emit->lags && emit->step == emit->host;
 }
 
-/* SN_ROW_UNROLL vectors at a time, and what they read ahead: in one of `copies` each, or in a loop where there is one. */
+/* Vectors SN_ROW_UNROLL at a time, and what they read ahead: in one of `copies` each, or in a loop where there is one. What is done of
+ * other rows comes before them or, where nothing is dear, goes with each: loads and stores of all rows by turns. */
 static void emit_groups(Emit *emit, const Step *step, const unsigned char *needed, int copies,
                         const RowShares *shares, const char *condition, const char *length) {
+    const bool each = copies > 1 && !emit->online;
     int k = sn_c_axis(emit->vector_axis);
     sn_emit_line(emit, "%sfor (; i%d + %d * SN_LANES <= %s;) {", condition, k, SN_ROW_UNROLL, length);
     emit->indent++;
     sn_emit_read_share(emit, shares, SN_ROW_UNROLL);
-    if (hosts_stores(emit))
+    if (hosts_stores(emit) && each)
+        sn_emit_lag_group(emit, SN_ROW_UNROLL);
+    else if (hosts_stores(emit))
         sn_emit_lag(emit, sn_arena_printf(emit->arena, "i%d + %d * SN_LANES", k, SN_ROW_UNROLL));
-    sn_emit_lead(emit, SN_ROW_UNROLL);
+    if (!each) sn_emit_lead_group(emit, SN_ROW_UNROLL);
     for (int copy = 0; copy < copies; copy++) {
         sn_emit_line(emit, copies > 1 ? "{" : "for (int u = 0; u < %d; u++) {", SN_ROW_UNROLL);
         emit->indent++;
+        if (hosts_stores(emit) && each) sn_emit_lag_vector(emit);
+        if (each) sn_emit_lead(emit, copy);
         sn_emit_block_ahead(emit);
         sn_c_body(emit, step, needed, copy);
         sn_emit_line(emit, "i%d += SN_LANES;", k);
@@ -57,11 +63,11 @@ static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *ne
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", condition, k, to, k);
     emit->indent++;
     sn_emit_block_ahead(emit);
-    sn_emit_lead(emit, 1);
+    sn_emit_lead(emit, 0);
     sn_c_body(emit, step, needed, 0);
     sn_c_close_loops(emit, 1);
     sn_c_open_partial(emit, aligned, k, to);
-    sn_emit_lead(emit, 1);
+    sn_emit_lead(emit, 0);
     sn_c_body(emit, step, needed, 0);
     sn_c_close_partial(emit, aligned, k);
     sn_c_close_loops(emit, 1);

@@ -199,6 +199,31 @@ static void plain_rows_are_stored_while_the_next_is_read(void **state) {
     }
 }
 
+/* Where streams are fetched, rows of three loops of which nothing is dear go through all of them at once, each loop at another row: with
+ * whole groups of vectors, less than a group left behind the first line's border, or no group. They do while the first cache holds
+ * three rows and what these have in common. */
+static void rows_go_through_three_loops_at_once(void **state) {
+    (void)state;
+    static const char *const shape[] = {"B, T, 300", "B, T, 64", "B, T, 68", "B, T, 85", "B, T, 13"};
+    static const struct {
+        int fetch, l1;
+        bool beside;
+    } targets[] = {
+        {2048, 32768, true}, {2048, 4 * 4 * 300, true}, {2048, 4 * 4 * 300 - 1, false}, {0, 32768, false}};
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+        for (size_t k = 0; k < (i ? 1 : sizeof shape / sizeof *shape); k++) {
+            Case *c = begin_case(SN_CLUSTER_REDUCE);
+            Value *y = centred(c, param(c, SN_F32, shape[k]));
+            result(c, two(c, SN_OP_MUL, y, expand(c, param(c, SN_F32, shape[k] + 6), shape[k])));
+            c->target.fetch_bytes = targets[i].fetch;
+            c->target.l1_bytes = targets[i].l1;
+            const Kernel *kernel = generate(c);
+            assert_true(mentions(kernel, "float lead") == targets[i].beside);
+            if (targets[i].beside) assert_true(mentions(kernel, "done += SN_LANES;"));
+            check_kernel(c, kernel, SIZES, sizes);
+        }
+}
+
 /* The maximum of the next row, before this one where rows are short; not where that row has a bias of its own. */
 static void maxima_are_found_one_row_sooner(void **state) {
     (void)state;
@@ -497,6 +522,7 @@ int main(void) {
         cmocka_unit_test(sums_of_rows_are_kept),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(plain_rows_are_stored_while_the_next_is_read),
+        cmocka_unit_test(rows_go_through_three_loops_at_once),
         cmocka_unit_test(maxima_are_found_one_row_sooner),
         cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),
