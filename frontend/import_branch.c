@@ -52,6 +52,32 @@ static bool sizes_differ(Call *c, Value *const *yes, Value *const *no) {
     return false;
 }
 
+static bool ranks_differ(Call *c, Value *const *yes, Value *const *no) {
+    for (int k = 0; k < c->output_count; k++)
+        if (yes[k] && no[k] && yes[k]->type.rank != no[k]->type.rank) return true;
+    return false;
+}
+
+/* The size that a condition compares with 1, or NULL. */
+static Dim compared_with_one(Call *c, const Value *condition) {
+    const Node *node = condition->producer;
+    while (node && node->op == SN_OP_VIEW) node = node->input[0]->producer;
+    if (!node || node->op != SN_OP_EQUAL) return NULL;
+    Dim a = sn_call_known_dim(c, node->input[0]), b = sn_call_known_dim(c, node->input[1]);
+    if (!a || !b) return NULL;
+    return sn_dim_equals(b, 1) ? a : sn_dim_equals(a, 1) ? b : NULL;
+}
+
+/* Exporters squeeze an axis whose extent they do not know where it is 1. A rank is known before any run: so the extent is
+ * larger, as with a Squeeze that names no axes, and binding checks that. */
+static Value *take_larger(const Branches *b, Dim extent) {
+    Call *c = b->c;
+    Status status =
+        sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, sn_dim(c->dims, 2), extent, c->builder->origin);
+    if (status) return sn_call_latch(c, status);
+    return run_branch(c, b->graph[1], NULL, c->output) ? c->output[0] : NULL;
+}
+
 static void choose_values(const Branches *b, Value *const *yes, Value *const *no) {
     for (int k = 0; k < b->c->output_count; k++)
         b->c->output[k] = sn_either_choose(b->c, b->flag[0], yes[k], no[k]);
@@ -122,6 +148,11 @@ static Value *compute_both(const Branches *b) {
     for (int side = 0; side < 2; side++) {
         out[side] = SN_ARRAY(import->scratch, Value *, c->output_count);
         if (!run_guarded(b, side, NULL, out[side], &first)) return NULL;
+    }
+    Dim extent = ranks_differ(c, out[0], out[1]) ? compared_with_one(c, b->flag[0]) : NULL;
+    if (extent) {
+        go_back(import, before);
+        return take_larger(b, extent);
     }
     int count = graph->checks.count - before.checks;
     bool sizes = graph->sizes.count > before.sizes;

@@ -86,12 +86,40 @@ static void data_may_decide_sizes_there(void **state) {
     for (int i = 0; i < 14; i++) assert_int_equal(z->i[i], i < 7 ? (i + 1) / 2 : (i - 6) % 2);
 }
 
+/* As exporters squeeze an axis that they do not know the extent of: x [n, 2] without its first axis where n is 1. */
+static void ranks_are_those_of_more_than_one(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17), *branch[2];
+    add_input(model, "x", F32, "n,2");
+    add_integers(model, "first", 1, 1, (int64_t[]){0});
+    add_integers(model, "one", 1, 1, (int64_t[]){1});
+    add_node(model, "Shape", "x", "shape");
+    add_node(model, "Gather", "shape first", "extent");
+    add_node(model, "Equal", "extent one", "single");
+    Onnx__NodeProto *node = add_node(model, "If", "single", "z");
+    for (int k = 0; k < 2; k++) {
+        branch[k] = model_new(fixture->arena, 17);
+        add_node(branch[k], k ? "Identity" : "Squeeze", k ? "x" : "x first", "r");
+        add_output(branch[k], "r");
+        add_attribute(model, node, k ? "else_branch" : "then_branch", GRAPH)->g = &branch[k]->graph;
+    }
+    add_output(model, "z");
+    model->output[0]->type->tensor_type->shape = NULL;
+    assert_int_equal(result_of(fixture, model, 2, (int64_t[]){3, 2}, 5)->rank, 2);
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    Array *x = sn_array_new(fixture->arena, SN_F32, 2, (int64_t[]){1, 2}), *out[1];
+    assert_fails(sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x}, out), SN_INVALID,
+                 "If");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(sizes_may_differ),
         TEST(what_is_not_taken_need_not_fit),
         TEST(what_needs_elements_is_always_computed),
         TEST(data_may_decide_sizes_there),
+        TEST(ranks_are_those_of_more_than_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
