@@ -73,15 +73,17 @@ static void need(Loop *loop, Value *condition) {
     loop->active = loop->active ? op2(c, SN_OP_AND, loop->active, condition) : condition;
 }
 
-/* Whether no run finds the condition true, as far as its conjunctions tell. */
+/* Whether no run finds the condition true, as far as what it is put together of tells: a while whose condition is "a and b" is
+ * written as an If of a, with b and false as its branches. */
 static bool is_never(const Value *condition, int depth) {
     double value;
     if (sn_value_is_splat(condition, &value)) return value == 0;
     const Node *node = condition->producer;
-    if (!node || depth == 0) return false;
-    bool passes = node->op == SN_OP_VIEW || node->op == SN_OP_CAST, joins = node->op == SN_OP_AND;
-    return ((passes || joins) && is_never(node->input[0], depth - 1)) ||
-           (joins && is_never(node->input[1], depth - 1));
+    if (!node || depth-- == 0) return false;
+    Value *const *of = node->input;
+    if (node->op == SN_OP_VIEW || node->op == SN_OP_CAST) return is_never(of[0], depth);
+    if (node->op == SN_OP_AND) return is_never(of[0], depth) || is_never(of[1], depth);
+    return node->op == SN_OP_WHERE && is_never(of[1], depth) && is_never(of[2], depth);
 }
 
 /* False where the loop has certainly ended, and after a failure. */
