@@ -156,10 +156,11 @@ static void check_case(Fixture *f, Case *c, const Kernel *kernel, void *unit, co
 
 /* `bias`: its shape, or NULL; `masks`: it is of bools; `lowest`: see
  * lowest_where(). `causal`: with the offset that makes the last row see all.
- * `sums`: with the logarithms of the rows' sums. `side`: see operands(). */
+ * `sums`: with the logarithms of the rows' sums. `side`: see operands(). `same`:
+ * all keys of a head are one. */
 typedef struct Shape {
     const char *q, *k, *v, *bias;
-    bool masks, lowest, causal, zero, side, sums;
+    bool masks, lowest, causal, zero, side, sums, same;
     double scale, cap;
 } Shape;
 
@@ -174,6 +175,10 @@ static void operands(Case *c, const Shape *s, DType dtype, Value **x) {
     const char *const text[3] = {s->q, s->k, s->v};
     if (!s->side) {
         for (int i = 0; i < 3; i++) x[i] = param(c, dtype, text[i]);
+        if (s->same) {
+            Type all = x[1]->type;
+            x[1] = sn_build_expand(&c->b, slice(c, x[1], 2, 0, "1", 1), all.rank, all.dim);
+        }
         return;
     }
     Type type = shape(c, dtype, s->q);
@@ -317,6 +322,17 @@ static void test_kind(Fixture *f, DType dtype, Precision precision, size_t count
     run_cases(f, &cases, SIZES, sizes);
 }
 
+/* Large scores that are equal give the mean of the values, over however many tiles
+ * they are added up and however products are rounded: few rows, and many. */
+static void equal_scores_weigh_the_same(void **state) {
+    static const Shape same = {"B, 2, T, 16", "B, 2, T + 900, 16", "B, 2, T + 900, 16", .same = true,
+                               .scale = 1e4};
+    static const int64_t few_and_many[][2] = {{1, 1}, {1, 40}};
+    Cases cases = {0};
+    add_case(&cases, &same, SN_F32, SN_PRECISION_HIGHEST, 90);
+    run_cases(*state, &cases, 2, few_and_many);
+}
+
 /* In f32 and TF32 with grouped heads; so wide in f32 that what streams is not
  * on its way meanwhile; rows that see nothing. */
 static void gradients(void **state) {
@@ -455,6 +471,7 @@ static void random_heads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_scores_weigh_the_same),
         cmocka_unit_test(gradients),
         cmocka_unit_test(products_in_f32),
         cmocka_unit_test(products_in_tf32),

@@ -269,6 +269,14 @@ template <class Use> SN_DEVICE float sn_attention_weight(float score, float fact
     return sn_exp2_fast(Use::SCALED ? (score - origin) * factor : score * factor - origin);
 }
 
+/* What was summed up relative to the maximum `before` is multiplied by this when it is to be relative to `maximum`: from
+ * their difference, so that it is 1 where there is none. An origin is a product that was rounded, and in the weight of
+ * the maximum itself, where the compiler joins product and subtraction, the product is not: of tile after tile with one
+ * maximum the first would count more, or less, than the last. */
+SN_DEVICE float sn_attention_fade(float before, float maximum, float factor) {
+    return sn_exp2_fast((before - (maximum == -SN_INFINITY_F32 ? 0 : maximum)) * factor);
+}
+
 /* What a row's outputs are multiplied by in the end; the sum of no values is 0. */
 template <class Use> SN_DEVICE float sn_attention_inverse(const SnAttention &p, float sum) {
     if (p.columns == 0 || (Use::ZERO && sum == 0)) return 0;

@@ -123,7 +123,7 @@ SN_DEVICE void sn_attention_few_add(float *row, float factor, const float *score
 #pragma unroll
     for (int u = 0; u < AHEAD; u++) maximum = fmaxf(maximum, score[u]);
     const float origin = sn_attention_origin<Use>(maximum, factor),
-                fade = sn_attention_weight<Use>(before, factor, origin);
+                fade = sn_attention_fade(before, maximum, factor);
 #pragma unroll
     for (int u = 0; u < AHEAD; u++) sum += weight[u] = sn_attention_weight<Use>(score[u], factor, origin);
     *maximum_at = maximum;
@@ -209,10 +209,9 @@ template <class Use> SN_DEVICE SnAttentionSum sn_attention_few_join(float *row, 
 #pragma unroll 1
     for (int g = 0; g < SN_ATTENTION_THREADS; g += Few::LANES)
         total.maximum = fmaxf(total.maximum, *Few::maximum(row, g + lane));
-    const float origin = sn_attention_origin<Use>(total.maximum, factor);
 #pragma unroll 1
     for (int g = 0; g < SN_ATTENTION_THREADS; g += Few::LANES) {
-        const float weight = sn_attention_weight<Use>(*Few::maximum(row, g + lane), factor, origin);
+        const float weight = sn_attention_fade(*Few::maximum(row, g + lane), total.maximum, factor);
         total.sum += weight * *Few::sum(row, g + lane);
         total.out += weight * *Few::out(row, g + lane, k);
     }
@@ -263,10 +262,9 @@ SN_DEVICE SnAttentionSum sn_attention_merge_parts(const float *part, int64_t chu
     SnAttentionSum total = {-SN_INFINITY_F32, 0, 0};
 #pragma unroll 1
     for (int64_t c = 0; c < chunks; c++) total.maximum = fmaxf(total.maximum, part[c * PART + Use::DV]);
-    const float origin = sn_attention_origin<Use>(total.maximum, factor);
 #pragma unroll 1
     for (int64_t c = 0; c < chunks; c++) {
-        const float weight = sn_attention_weight<Use>(part[c * PART + Use::DV], factor, origin);
+        const float weight = sn_attention_fade(part[c * PART + Use::DV], total.maximum, factor);
         total.sum += weight * part[c * PART + Use::DV + 1];
         total.out += weight * part[c * PART + d];
     }

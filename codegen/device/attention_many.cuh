@@ -58,7 +58,7 @@ SN_DEVICE void sn_attention_weigh(float factor, SnAttentionPart<Layout> &part) {
         for (int lanes = 1; lanes < Layout::SHARERS; lanes *= 2)
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, lanes));
         const float origin = sn_attention_origin<Use>(maximum, factor);
-        const float fade = sn_attention_weight<Use>(part.maximum[r], factor, origin);
+        const float fade = sn_attention_fade(part.maximum[r], maximum, factor);
         float sum = part.sum[r] * fade;
 #pragma unroll
         for (int c = 0; c < Layout::ACROSS; c++) {
