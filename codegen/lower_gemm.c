@@ -272,9 +272,10 @@ static void choose_tile(Gemm *gemm) {
     int64_t columns = 0;
     (void)sn_dim_is(gemm->N, &columns);
     gemm->split = may_split(gemm);
-    gemm->tile = gemm->mode || gemm->split ? (Tile){target->tile_rows, target->tile_vectors}
-                                           : sn_target_tile(target, columns);
+    gemm->tile =
+        gemm->split ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
     if (gemm->mode) {
+        (void)sn_target_panel_tile(target, gemm->panel, &gemm->tile); /* there is one: sn_gemm_has_tiles */
         choose_block(gemm);
         if (gemm->split) choose_split_block(gemm);
         if (gemm->mode != WORDS && !(gemm->attr && gemm->attr->halves))
@@ -293,17 +294,26 @@ static void choose_tile(Gemm *gemm) {
     if (gemm->split) choose_split_block(gemm);
 }
 
+/* Whether there is a tile for panels of that width: the one that a tuning file says, or one of the target's, narrow ones of f32. */
+static bool has_panels(const Gemm *gemm, DType dtype, int64_t panel) {
+    const Target *target = gemm->lower.kernel->target;
+    GemmChoice choice;
+    Tile tile;
+    if (sn_tuning_gemm(target, dtype, gemm->N, gemm->K, &choice))
+        return panel == sn_tuning_panel(target, dtype, gemm->N, gemm->K);
+    return dtype == SN_F32 ? sn_target_panel_tile(target, panel, &tile) : panel == target->panel;
+}
+
 bool sn_gemm_has_tiles(const Gemm *gemm) {
     const KernelIr *kernel = gemm->lower.kernel;
     if (!sn_gemm_is_narrow(gemm->type.dtype) && !gemm->attr->group) return false;
     if (!gemm->attr->packed) return true;
     const Type packed = gemm->node->input[1]->type;
     bool empty = sn_dim_equals(sn_type_count(kernel->dims, packed), 0); /* then nothing is loaded */
+    bool words = gemm->attr->group || gemm->attr->halves;
     int64_t panel;
     return !empty && packed_mode(gemm) && sn_dim_is(packed.dim[gemm->rank], &panel) &&
-           panel == (gemm->attr->group || gemm->attr->halves
-                         ? kernel->target->panel
-                         : sn_tuning_panel(kernel->target, packed.dtype, gemm->N, gemm->K));
+           (words ? panel == kernel->target->panel : has_panels(gemm, packed.dtype, panel));
 }
 
 /* The files of the template's form. */
@@ -332,6 +342,7 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     Lower *lower = &gemm->lower;
     KernelIr *kernel = lower->kernel;
     choose_mode(gemm);
+    if (gemm->mode) (void)sn_dim_is(gemm->node->input[1]->type.dim[gemm->rank], &gemm->panel);
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
     bool ahead = read_address(gemm);
@@ -489,8 +500,8 @@ Status sn_lower_pack(KernelIr *kernel) {
     gemm.batch = sn_gemm_product(kernel->dims, type, type.rank - 2);
     int64_t K;
     bool even = sn_dim_is(gemm.K, &K) && K % 2 == 0;
-    int64_t panel = ((const AttrPack *)node->attr)->panel;
-    bool tiles = panel == sn_tuning_panel(kernel->target, type.dtype, gemm.N, gemm.K) &&
+    gemm.panel = ((const AttrPack *)node->attr)->panel;
+    bool tiles = has_panels(&gemm, type.dtype, gemm.panel) &&
                  (type.dtype == SN_F32 || (even && sn_gemm_is_narrow(type.dtype)));
     if (!tiles) return sn_lower_map(kernel);
     gemm.use = SN_NEW(kernel->arena, TemplateUse);

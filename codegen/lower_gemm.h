@@ -17,11 +17,12 @@ typedef struct Gemm {
     Dim batch, M, N, K;
 
     /* CPU */
-    int mode;    /* SN_GEMM_B */
-    int word;    /* elements of K that share a word, SN_GEMM_WORD */
-    Dim depth;   /* the words that K fills */
-    bool matrix; /* SN_GEMM_MATRIX */
-    int rows;    /* of a height, SN_GEMM_ROWS */
+    int mode;      /* SN_GEMM_B */
+    int word;      /* elements of K that share a word, SN_GEMM_WORD */
+    Dim depth;     /* the words that K fills */
+    bool matrix;   /* SN_GEMM_MATRIX */
+    int rows;      /* of a height, SN_GEMM_ROWS */
+    int64_t panel; /* columns of a packed one */
     Tile tile;
     int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
     int piece;           /* SN_GEMM_KC */

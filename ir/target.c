@@ -19,6 +19,52 @@ Tile sn_target_tile(const Target *target, int64_t columns) {
     return *best;
 }
 
+/* Tiles for panels that are packed ahead, with their speed beside the first one's, in sixteenths (docs/performance.md). */
+typedef struct PackedTile {
+    Tile tile;
+    int speed;
+} PackedTile;
+
+static const PackedTile wide_packed[] = {{{8, 3}, 16}, {{6, 4}, 16}, {{14, 2}, 14}, {{16, 1}, 12}},
+                        narrow_packed[] = {{{6, 2}, 16}, {{12, 1}, 13}};
+
+static const PackedTile *packed_tiles(const Target *target, int *count) {
+    bool many = target->vector_registers >= 32;
+    *count = many ? 4 : 2;
+    return many ? wide_packed : narrow_packed;
+}
+
+int64_t sn_target_panel(const Target *target, int64_t columns) {
+    enum {
+        FEW = 256,
+        GAIN = 16
+    }; /* columns from which on the last panel matters little; the least gain is one in 16 */
+    int count;
+    const PackedTile *tile = packed_tiles(target, &count), *best = tile;
+    int64_t lanes = target->vector_bytes / 4, least = 0;
+    if (columns <= 0 || columns >= FEW) return target->panel;
+    for (int i = 0; i < count; i++) {
+        int64_t width = tile[i].tile.vectors * lanes;
+        int64_t cost = (columns + width - 1) / width * width * 16 * GAIN / tile[i].speed;
+        if (i && cost * GAIN > least * (GAIN - 1)) continue;
+        best = &tile[i];
+        least = cost;
+    }
+    return best == tile ? target->panel : best->tile.vectors * lanes;
+}
+
+bool sn_target_panel_tile(const Target *target, int64_t panel, Tile *out) {
+    int count;
+    const PackedTile *tile = packed_tiles(target, &count);
+    *out = (Tile){target->tile_rows, target->tile_vectors};
+    if (panel == target->panel) return true;
+    for (int i = 0; i < count; i++) {
+        *out = tile[i].tile;
+        if (panel == tile[i].tile.vectors * (target->vector_bytes / 4)) return true;
+    }
+    return false;
+}
+
 static void choose_tile(Target *target) {
     Tile tile = sn_target_tile(target, 0);
     target->tile_rows = tile.rows;

@@ -59,6 +59,13 @@ typedef struct Tile {
  * operands that are packed as they are read: the usual one, or one whose narrower panels waste less. */
 Tile sn_target_tile(const Target *target, int64_t columns);
 
+/* The width of the panels of f32 that weights of so many columns (0: not known) are packed into: the usual one, or for few
+ * columns one that fills the registers of a tile with less waste. */
+int64_t sn_target_panel(const Target *target, int64_t columns);
+
+/* The tile of panels of that width; false: there is none. */
+bool sn_target_panel_tile(const Target *target, int64_t panel, Tile *out);
+
 /* Facts of a GPU of that compute capability (90: 9.0) as far as it determines them, and those of the capability's
  * largest usual card for the rest; a device that is there replaces the latter by its own. */
 void sn_target_cuda(Target *target, int sm);

@@ -126,6 +126,30 @@ static void mistakes_have_a_line(void **state) {
     }
 }
 
+/* Panels of few columns waste little, and have tiles that the registers hold; those of many are the usual ones. */
+static void few_columns_have_narrow_panels(void **state) {
+    (void)state;
+    static const struct {
+        int64_t columns, panel;
+    } expected[] = {{0, 48},  {16, 16},  {24, 32},  {32, 32},  {48, 48},  {64, 64},
+                    {96, 48}, {128, 64}, {144, 48}, {255, 64}, {256, 48}, {768, 48}};
+    Target wide, narrow;
+    sn_target_cpu(&wide, 64, 32, 32 << 10, 1 << 20);
+    sn_target_cpu(&narrow, 32, 16, 32 << 10, 1 << 20);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        GemmChoice choice = {.heights = 1, .piece = 32};
+        assert_int_equal(sn_target_panel(&wide, expected[i].columns), expected[i].panel);
+        assert_true(sn_target_panel_tile(&wide, expected[i].panel, &choice.tile));
+        assert_int_equal(choice.tile.vectors * 16, expected[i].panel);
+        assert_null(sn_tuning_gemm_problem(64, 32, &choice));
+        int64_t panel = sn_target_panel(&narrow, expected[i].columns);
+        assert_true(sn_target_panel_tile(&narrow, panel, &choice.tile) && choice.tile.vectors * 8 == panel);
+        assert_null(sn_tuning_gemm_problem(32, 16, &choice));
+    }
+    Tile tile;
+    assert_false(sn_target_panel_tile(&wide, 40, &tile));
+}
+
 static void entries_are_for_one_kind_of_machine(void **state) {
     Fixture *f = *state;
     Tuning *tuning;
@@ -330,6 +354,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(text_is_read_and_printed, setup, teardown),
         cmocka_unit_test_setup_teardown(mistakes_have_a_line, setup, teardown),
+        cmocka_unit_test(few_columns_have_narrow_panels),
         cmocka_unit_test_setup_teardown(entries_are_for_one_kind_of_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(kernels_follow_the_file, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_files_are_named, setup, teardown),
