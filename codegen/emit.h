@@ -127,6 +127,10 @@ void sn_emit_far(Emit *emit);
  * ahead as it lies. */
 bool sn_emit_strips(const Emit *emit, const Instr *load);
 
+enum {
+    SN_NEAR_BYTES = 512
+}; /* so far ahead what waits in the second-level cache is brought into the first */
+
 /* Behind the load of a whole vector: fetches what that load will want later. */
 void sn_emit_fetch(Emit *emit, const Instr *instr);
 

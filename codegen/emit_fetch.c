@@ -95,12 +95,34 @@ bool sn_emit_strips(const Emit *emit, const Instr *load) {
            by[0] == sn_dim_mul(dims, by[1], other->operand[0]);
 }
 
-void sn_emit_fetch(Emit *emit, const Instr *instr) {
+/* Whether the elements of a map cost so much that few of the loads behind them wait beside them. */
+static bool is_dear_map(const Emit *emit) {
+    const Nest *nest = emit->nest;
+    bool dear = false;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        dear |= instr->varying && instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function);
+    }
+    return dear && nest->vector == SN_VECTOR_PARALLEL && !nest->reduced.count;
+}
+
+/* Whether a load is of a row that the second-level cache has from an earlier walk: of a long one, which is stored one row later. */
+static bool is_again(const Emit *emit, const Instr *instr) {
+    return emit->lags && emit->online && emit->step > emit->online && instr->rowwise;
+}
+
+static bool is_stream(Emit *emit, const Instr *instr) {
     const Nest *nest = emit->nest;
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count; /* whose rows are elsewhere */
-    if (!emit->fetches || nest->tile || columns || indexed(nest, instr->dim) || is_small(emit, instr) ||
-        is_near(emit, instr) || sn_emit_strips(emit, instr))
-        return;
-    sn_emit_line(emit, "SN_FETCH(%s + %s, far);", sn_emit_buffer(emit, instr->buffer),
-                 sn_emit_dim(emit, instr->dim, NULL));
+    return !nest->tile && !columns && !indexed(nest, instr->dim) && !is_small(emit, instr) &&
+           !is_near(emit, instr) && !sn_emit_strips(emit, instr);
+}
+
+void sn_emit_fetch(Emit *emit, const Instr *instr) {
+    if (!emit->fetches) return;
+    const char *buffer = sn_emit_buffer(emit, instr->buffer), *at = sn_emit_dim(emit, instr->dim, NULL);
+    const bool stream = is_stream(emit, instr);
+    if (stream) sn_emit_line(emit, "SN_FETCH(%s + %s, far);", buffer, at);
+    if (stream ? is_dear_map(emit) : is_again(emit, instr))
+        sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", buffer, at, SN_NEAR_BYTES);
 }

@@ -7,11 +7,7 @@
 
 /* The more an exponent has to do with what is large, the less of it is left for what is small: 4 costs a unit of an
  * exponential's last place or two, and is seldom risen above. */
-enum {
-    BLOCKS_LEAST = 4,
-    LITTLE = 4,
-    NEAR_BYTES = 512 /* so far ahead what waits in the second-level cache is brought into the first */
-};
+enum { BLOCKS_LEAST = 4, LITTLE = 4 };
 
 /* exp(something - the maximum), where that is known before the maximum is. */
 static bool is_below(const Instr *value, const Instr *top, int step) {
@@ -155,6 +151,6 @@ void sn_emit_block_ahead(Emit *emit) {
         const char *buffer = sn_emit_buffer(emit, instr->buffer), *at = sn_emit_dim(emit, instr->dim, NULL);
         sn_emit_line(emit, "SN_BRING(%s + %s, %d);", buffer, at,
                      SN_ONLINE_BLOCK * sn_dtype_bytes(instr->dtype));
-        if (emit->fetches) sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", buffer, at, NEAR_BYTES);
+        if (emit->fetches) sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", buffer, at, SN_NEAR_BYTES);
     }
 }

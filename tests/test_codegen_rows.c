@@ -342,7 +342,8 @@ static void streams_are_fetched_once(void **state) {
     }
 }
 
-/* Out of the second-level cache lines are brought where rows are far from each other, and beside what is kept of a row. */
+/* Out of the second-level cache lines are brought where rows are far from each other, beside what is kept of a row, of a long row that is
+ * stored later, and in maps where much is to be done between loads. */
 static void fetched_lines_are_brought_near(void **state) {
     (void)state;
     static const int64_t rows[] = {1, 3, 5};
@@ -356,6 +357,25 @@ static void fetched_lines_are_brought_near(void **state) {
         c->tolerance = 2e-5;
         result(c, softmax(c, param(c, SN_F32, "B, 20480"), 1));
         check_text(c, "i1), 512);", fetches, 3, rows);
+        c = begin_case(SN_CLUSTER_REDUCE);
+        if (fetches) c->target.fetch_bytes = 2048;
+        Value *x = param(c, SN_F32, "B, 20480");
+        Value *low = two(c, SN_OP_SUB, x, spread(c, reduce(c, SN_OP_REDUCE_MAX, x, 1), x));
+        Value *sum = reduce(c, SN_OP_REDUCE_SUM, one(c, SN_OP_EXP, low), 1);
+        result(c, two(c, SN_OP_SUB, low, spread(c, one(c, SN_OP_LOG, sum), x)));
+        c->tolerance = 2e-5;
+        const Kernel *kernel = generate(c);
+        assert_true(mentions(kernel, "over_before = over;"));
+        assert_int_equal(count_of(kernel, ", 512);"),
+                         fetches ? 8 : 0); /* 5 of this row, 3 of the one before */
+        check_kernel(c, kernel, 3, rows);
+    }
+    for (int dear = 0; dear < 2; dear++) {
+        Case *c = fetched(begin_case(SN_CLUSTER_MAP), 1024);
+        Value *x = param(c, SN_F32, "B, T, 37");
+        result(c, two(c, SN_OP_ADD, dear ? one(c, SN_OP_EXP, x) : x, x));
+        c->tolerance = 2e-5;
+        check_text(c, ", 512);", dear, SIZES, sizes);
     }
 }
 
