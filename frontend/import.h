@@ -67,6 +67,8 @@ typedef struct Import {
     Map *used;                   /* names that a node reads or that are outputs */
     Scope *scope;
     Taken *taken; /* the innermost branch that a run may leave out, or NULL */
+    bool chance;  /* in a turn of a loop that a run may leave out: data decide no size there */
+    Map *decided; /* const Onnx__NodeProto *, an If -> what was decided of it (import_branch.c) */
     const Caller *caller;
     const LoadOptions *options; /* may be NULL */
     int64_t max_nodes;          /* functions count each time they are called */

@@ -137,14 +137,46 @@ static bool take_one(const Branches *b) {
     return false;
 }
 
+/* What turned out to be possible. A branch that is taken is imported a second time, with each If in it: those are not tried
+ * a second time, or the work would double with each level. */
+typedef enum Decision { UNDECIDED, BOTH, ONE } Decision;
+
+static Decision *decision_of(const Call *c) {
+    void **slot = sn_map_at(c->import->decided, &c->node, sizeof c->node);
+    if (!*slot) {
+        Decision *made = SN_NEW(c->import->scratch, Decision);
+        *made = UNDECIDED;
+        *slot = made;
+    }
+    return *slot;
+}
+
+/* Takes one branch in place of both, which have been imported since `before`; or leaves all as it is. */
+static bool take_instead(const Branches *b, Mark before, Decision *decision) {
+    Import *import = b->c->import;
+    Graph *graph = import->graph;
+    Mark both = mark(import);
+    int count = both.checks - before.checks;
+    Check *check = SN_ARRAY(import->scratch, Check, count + 1);
+    for (int i = 0; i < count; i++) check[i] = graph->checks.at[before.checks + i];
+    go_back(import, before);
+    bool done = take_one(b);
+    if (done || *decision == UNDECIDED) *decision = done ? ONE : BOTH;
+    for (int i = 0; i < count && !done; i++) sn_push(graph->arena, &graph->checks, check[i]);
+    return done;
+}
+
 /* Both are imported as they are first: that tells whether a size in them needs a check, or is one that data decide. */
 static Value *compute_both(const Branches *b) {
     Call *c = b->c;
     Import *import = c->import;
     Graph *graph = import->graph;
+    Decision *decision = decision_of(c);
     Mark before = mark(import);
+    bool again = import->taken && *decision != UNDECIDED;
     Value **out[2];
     Node *first;
+    if (again && *decision == ONE && take_one(b)) return c->output[0];
     for (int side = 0; side < 2; side++) {
         out[side] = SN_ARRAY(import->scratch, Value *, c->output_count);
         if (!run_guarded(b, side, NULL, out[side], &first)) return NULL;
@@ -154,16 +186,13 @@ static Value *compute_both(const Branches *b) {
         go_back(import, before);
         return take_larger(b, extent);
     }
-    int count = graph->checks.count - before.checks;
     bool sizes = graph->sizes.count > before.sizes;
-    if (count > 0 || sizes || sizes_differ(c, out[0], out[1])) {
-        Check *check = SN_ARRAY(import->scratch, Check, count + 1);
-        for (int i = 0; i < count; i++) check[i] = graph->checks.at[before.checks + i];
-        go_back(import, before);
-        if (take_one(b)) return c->output[0];
+    bool unsure = sizes || graph->checks.count > before.checks || sizes_differ(c, out[0], out[1]);
+    /* Whoever leaves out a turn of a loop refuses its sizes. */
+    if (unsure && !import->chance) {
+        if (!again && take_instead(b, before, decision)) return c->output[0];
         if (sizes)
             return sn_call_unsupported(c, "sizes that depend on data, in a branch that only a run chooses");
-        for (int i = 0; i < count; i++) sn_push(graph->arena, &graph->checks, check[i]);
     }
     choose_values(b, out[0], out[1]);
     return c->output[0];

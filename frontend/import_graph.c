@@ -56,6 +56,7 @@ Status sn_import_graph(Import *import) {
     import->used = sn_map_new(import->scratch);
     import->problems = sn_map_new(import->scratch);
     import->sequences = sn_map_new(import->scratch);
+    import->decided = sn_map_new(import->scratch);
     import->scope = sn_scope_new(import, NULL);
     import->builder = (Builder){.graph = import->graph, .region = import->graph->body};
     import->opsets = sn_import_opsets(import, import->model->n_opset_import, import->model->opset_import);

@@ -42,9 +42,12 @@ static bool run_body(Loop *loop, int first_kept) {
     Call *c = loop->c;
     Builder builder = *c->builder;
     int refused = c->import->refused;
+    bool chance = c->import->chance;
+    c->import->chance = chance || loop->active;
     Status status =
         sn_import_subgraph(c->import, loop->body, NULL, (int)loop->body->n_input, loop->in, loop->out);
     *c->builder = builder;
+    c->import->chance = chance;
     if (status) sn_call_latch(c, status);
     if (status || c->import->refused > refused) return false;
     for (int k = 0; k < loop->kept; k++)

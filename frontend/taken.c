@@ -5,6 +5,8 @@
 #include "sequence.h"
 
 Taken sn_taken(Call *c, Value *flag, const char *stem) {
+    const Taken *around = c->import->taken;
+    if (around) flag = op2(c, SN_OP_AND, around->flag, flag);
     Dim once = sn_call_size(c, as_type(c, flag, SN_I64), stem, sn_dim(c->dims, 1));
     Arena *scratch = c->import->scratch;
     return (Taken){.flag = flag, .once = once, .captured = sn_map_new(scratch), .sizes = sn_map_new(scratch)};

@@ -13,7 +13,7 @@ struct Taken {
     int first, end; /* those of the graph's sizes that the branch has made */
 };
 
-/* `stem` names the symbol. */
+/* `flag` as far as what is around is taken; `stem` names the symbol. */
 Taken sn_taken(Call *call, Value *flag, const char *stem);
 
 /* What a branch has of a value from outside; NULL after a failure of the builder. */

@@ -1,26 +1,39 @@
 /* Branches whose sizes differ, or fit only where they are taken. */
 #include "frontend_fixture.h"
 
-/* more ? then : other, of x [n, 2] and y [m, 2]; `more` is that x has a number above 5. Each branch is a node of these. */
-static Model *model_of(Fixture *fixture, const char *op[2], const char *inputs[2]) {
+/* x [n, 2] and y [m, 2]; `more` is that x has a number above 5. */
+static Model *model_begun(Fixture *fixture) {
     static const float five = 5; /* the file is written after the return */
-    static const int64_t rows[] = {0, 1};
     Model *model = model_new(fixture->arena, 17);
     add_input(model, "x", F32, "n,2");
     add_input(model, "y", F32, "m,2");
     set_raw(add_initializer(model, "five", F32, 1), &five, sizeof five);
-    add_integers(model, "rows", 1, 2, rows);
     set_int(model, add_node(model, "ReduceMax", "x", "most"), "keepdims", 0);
     add_node(model, "Greater", "most five", "more");
-    Onnx__NodeProto *node = add_node(model, "If", "more", "z");
-    for (int k = 0; k < 2; k++) {
-        Model *branch = model_new(fixture->arena, 17);
-        Onnx__NodeProto *made = add_node(branch, op[k], inputs[k], "r");
-        if (strcmp(op[k], "Concat") == 0) set_int(branch, made, "axis", 0);
-        add_output(branch, "r");
-        add_attribute(model, node, k ? "else_branch" : "then_branch", GRAPH)->g = &branch->graph;
-    }
     add_output(model, "z");
+    return model;
+}
+
+/* A branch of one node. */
+static Model *branch_of(Fixture *fixture, const char *op, const char *inputs) {
+    Model *branch = model_new(fixture->arena, 17);
+    Onnx__NodeProto *made = add_node(branch, op, inputs, "r");
+    if (strcmp(op, "Concat") == 0) set_int(branch, made, "axis", 0);
+    add_output(branch, "r");
+    return branch;
+}
+
+static void add_if(Model *model, const char *condition, const char *result, Model *then, Model *other) {
+    Onnx__NodeProto *node = add_node(model, "If", condition, result);
+    add_attribute(model, node, "then_branch", GRAPH)->g = &then->graph;
+    add_attribute(model, node, "else_branch", GRAPH)->g = &other->graph;
+}
+
+/* more ? then : other, each a node of these. */
+static Model *model_of(Fixture *fixture, const char *op[2], const char *inputs[2]) {
+    Model *model = model_begun(fixture);
+    add_integers(model, "rows", 1, 2, (int64_t[]){0, 1});
+    add_if(model, "more", "z", branch_of(fixture, op[0], inputs[0]), branch_of(fixture, op[1], inputs[1]));
     return model;
 }
 
@@ -113,6 +126,83 @@ static void ranks_are_those_of_more_than_one(void **state) {
                  "If");
 }
 
+/* more ? (some ? x + 0, 1 … : y) : y, where `some` is that y has a number above 0, the last of which says how many are added. */
+static Model *nested_model(Fixture *fixture) {
+    Model *model = model_begun(fixture), *then = model_new(fixture->arena, 17);
+    add_integers(model, "none", 0, 1, (int64_t[]){0});
+    add_integers(model, "one", 0, 1, (int64_t[]){1});
+    add_integers(model, "columns", 1, 1, (int64_t[]){1});
+    set_int(model, add_node(model, "ReduceMax", "y", "last"), "keepdims", 0);
+    set_int(model, add_node(model, "Cast", "last", "count"), "to", I64);
+    add_node(model, "Greater", "count none", "some");
+    Model *inner = model_new(fixture->arena, 17);
+    add_node(inner, "Range", "none count one", "range");
+    set_int(inner, add_node(inner, "Cast", "range", "numbers"), "to", F32);
+    add_node(inner, "Unsqueeze", "numbers columns", "column");
+    add_node(inner, "Add", "x column", "sum");
+    add_output(inner, "sum");
+    add_if(then, "some", "nested", inner, branch_of(fixture, "Identity", "y"));
+    add_output(then, "nested");
+    add_if(model, "more", "z", then, branch_of(fixture, "Identity", "y"));
+    return model;
+}
+
+/* Of a branch in one that is not taken the sizes are 0, too, whatever its own condition is. */
+static void branches_may_be_nested(void **state) {
+    Model *model = nested_model(*state);
+    const Array *z = result(*state, model, 3, 2, 6);
+    assert_int_equal(z->extent[0], 3);
+    for (int i = 0; i < 6; i++) assert_true(z->f[i] == 6 + i / 2);
+    z = result(*state, model, 2, 2, 4);
+    assert_int_equal(z->extent[0], 2);
+    for (int i = 0; i < 4; i++) assert_true(z->f[i] == i);
+}
+
+/* Each "else if" is imported a few times, not twice as often as the one around it. */
+static void a_long_chain_is_imported_soon(void **state) {
+    enum { LENGTH = 10, MOST_VALUES = 4000 };
+    Fixture *fixture = *state;
+    Model *model = model_begun(fixture), *other = branch_of(fixture, "Identity", "y");
+    Graph *graph;
+    for (int i = 1; i < LENGTH; i++) {
+        Model *around = model_new(fixture->arena, 17);
+        add_if(around, "more", "r", branch_of(fixture, "Concat", "x y"), other);
+        add_output(around, "r");
+        other = around;
+    }
+    add_if(model, "more", "z", branch_of(fixture, "Identity", "x"), other);
+    loaded(fixture, model, &graph);
+    assert_true(graph->next_value < MOST_VALUES);
+    assert_int_equal(result(fixture, model, 2, 3, 6)->extent[0], 2);
+    assert_int_equal(result(fixture, model, 2, 3, 4)->extent[0], 3);
+}
+
+/* Twice at most, while it says so: v + (more ? x + y : y). */
+static Model *loop_model(Fixture *fixture) {
+    Model *model = model_begun(fixture), *body = model_new(fixture->arena, 17);
+    add_integers(model, "turns", 0, 1, (int64_t[]){2});
+    add_input(body, "turn", I64, "");
+    add_input(body, "go", BOOL, "");
+    add_input(body, "v", F32, "m,2");
+    add_if(body, "more", "term", branch_of(fixture, "Add", "x y"), branch_of(fixture, "Identity", "y"));
+    add_node(body, "Add", "v term", "sum");
+    set_int(body, add_node(body, "ReduceMax", "sum", "highest"), "keepdims", 0);
+    add_node(body, "Less", "highest five", "again");
+    add_output(body, "again");
+    add_output(body, "sum");
+    add_attribute(model, add_node(model, "Loop", "turns more y", "z"), "body", GRAPH)->g = &body->graph;
+    return model;
+}
+
+/* Data decide no size in a turn that a run may leave out; so the sizes of both branches are checked there. */
+static void a_turn_of_a_loop_computes_both(void **state) {
+    Model *model = loop_model(*state);
+    const Array *z = result(*state, model, 3, 3, 6);
+    for (int i = 0; i < 6; i++) assert_true(z->f[i] == 6 + 2 * i);
+    z = result(*state, model, 3, 3, 4);
+    for (int i = 0; i < 6; i++) assert_true(z->f[i] == i);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(sizes_may_differ),
@@ -120,6 +210,9 @@ int main(void) {
         TEST(what_needs_elements_is_always_computed),
         TEST(data_may_decide_sizes_there),
         TEST(ranks_are_those_of_more_than_one),
+        TEST(branches_may_be_nested),
+        TEST(a_long_chain_is_imported_soon),
+        TEST(a_turn_of_a_loop_computes_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
