@@ -278,6 +278,31 @@ static void copies_keep_every_byte(void **state) {
     sn_program_free(program);
 }
 
+/* Rows that are farther apart than one copy of the driver can have them. */
+static void rows_may_lie_far_apart(void **state) {
+    enum { ROWS = 5, WIDTH = 20, FAR = 100, NEAR = 60 };
+    unsigned char from[ROWS * FAR], to[ROWS * FAR] = {0};
+    void *far, *near;
+    if (on_gpu()) skip();
+    plant("pitch=64");
+    sn_Program *program = open_device(*state);
+    Device *device = program->device;
+    for (int i = 0; i < ROWS * FAR; i++) from[i] = (unsigned char)(i * 7);
+    assert_ok(device->ops->alloc(device, ROWS * FAR, &far));
+    assert_ok(device->ops->alloc(device, ROWS * NEAR, &near));
+    RowsCopy up = {SN_COPY_UPLOAD, far, from, FAR, NEAR, WIDTH, ROWS},
+             move = {SN_COPY_MOVE, near, far, NEAR, FAR, WIDTH, ROWS},
+             down = {SN_COPY_DOWNLOAD, to, near, FAR, NEAR, WIDTH, ROWS};
+    assert_ok(device->ops->copy_rows(device, &up));
+    assert_ok(device->ops->copy_rows(device, &move));
+    assert_ok(device->ops->copy_rows(device, &down));
+    for (int row = 0; row < ROWS; row++) assert_memory_equal(to + FAR * row, from + NEAR * row, WIDTH);
+    device->ops->free(device, far, ROWS * FAR);
+    device->ops->free(device, near, ROWS * NEAR);
+    sn_program_free(program);
+    plant("");
+}
+
 /* ---- planted faults ---- */
 
 static void open_fails(const char *variable, const char *library, const char *planted, sn_Code code,
@@ -489,6 +514,7 @@ int main(void) {
         cmocka_unit_test(a_run_that_fails_on_its_data_leaves_states),
         cmocka_unit_test(contexts_run_side_by_side),
         cmocka_unit_test(copies_keep_every_byte),
+        cmocka_unit_test(rows_may_lie_far_apart),
         cmocka_unit_test(what_is_missing_is_said),
         cmocka_unit_test(memory_may_run_out_anywhere),
         cmocka_unit_test(a_failed_recording_ends_one_run),

@@ -62,6 +62,7 @@ enum {
 enum {
     SN_CU_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 1,
     SN_CU_ATTRIBUTE_WARP_SIZE = 10,
+    SN_CU_ATTRIBUTE_MAX_PITCH = 11,  /* bytes from row to row of a copy */
     SN_CU_ATTRIBUTE_CLOCK_RATE = 13, /* kHz */
     SN_CU_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
     SN_CU_ATTRIBUTE_MEMORY_CLOCK_RATE = 36,       /* kHz */

@@ -110,9 +110,23 @@ static Status run_rows(Cuda *cuda, const RowsCopy *copy) {
     return status;
 }
 
+/* Rows that lie farther apart than one copy can have them. */
+static Status copy_row_by_row(Device *device, const RowsCopy *copy) {
+    RowsCopy row = *copy;
+    row.rows = 1;
+    for (int64_t i = 0; i < copy->rows; i++) {
+        row.to = (char *)copy->to + i * copy->to_stride;
+        row.from = (const char *)copy->from + i * copy->from_stride;
+        TRY(sn_cuda_copy_rows(device, &row));
+    }
+    return NULL;
+}
+
 Status sn_cuda_copy_rows(Device *device, const RowsCopy *copy) {
     Cuda *cuda = (Cuda *)device;
     if (copy->width <= 0 || copy->rows <= 0) return NULL;
+    if (copy->rows > 1 && (copy->to_stride > cuda->pitch || copy->from_stride > cuda->pitch))
+        return copy_row_by_row(device, copy);
     if (copy->rows == 1 && copy->kind == SN_COPY_UPLOAD)
         return sn_cuda_upload(device, copy->to, copy->from, copy->width);
     if (copy->rows == 1 && copy->kind == SN_COPY_DOWNLOAD)

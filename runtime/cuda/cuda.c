@@ -80,6 +80,7 @@ static Status find_gpu(Arena *arena, Cuda *cuda, int ordinal, Target *target) {
         return sn_fail(SN_UNSUPPORTED, "compute capability %d.%d is unsupported: %d.%d is the least",
                        target->sm / 10, target->sm % 10, LEAST_SM / 10, LEAST_SM % 10);
     int unified;
+    TRY(attribute(cuda, cuda->gpu, SN_CU_ATTRIBUTE_MAX_PITCH, &cuda->pitch));
     TRY(attribute(cuda, cuda->gpu, SN_CU_ATTRIBUTE_UNIFIED_ADDRESSING, &unified));
     return unified ? NULL : sn_fail(SN_UNSUPPORTED, "a GPU without unified addressing is unsupported");
 }

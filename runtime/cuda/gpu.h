@@ -36,6 +36,7 @@ typedef struct Cuda {
     int version; /* of the driver, 1000·major + 10·minor; 0: there is none */
     Nvrtc nvrtc; /* path NULL: none was asked for */
     CuDevice gpu;
+    int pitch;         /* the most bytes from row to row of a copy */
     CuContext context; /* NULL: absent */
     atomic_uint lost;  /* the error that the context was lost with; 0: it is alive */
     _Atomic(const char *) lost_call;

@@ -77,9 +77,10 @@ static Status check_architecture(Arena *arena, const Loaded *nvrtc, const char *
         return sn_fail(SN_COMPILER, "NVRTC does not tell what it compiles for: %u %s", result,
                        nvrtc->library.nvrtcGetErrorString(result));
     for (int i = 0; i < count; i++) known = known || list[i] == sm;
-    return known ? NULL
-                 : sn_fail(SN_UNSUPPORTED, "%s is unsupported by NVRTC %d.%d (%s)", architecture,
-                           nvrtc->major, nvrtc->minor, nvrtc->path);
+    return known
+               ? NULL
+               : sn_fail(SN_UNSUPPORTED, "%s is unsupported by NVRTC %d.%d (%s): one that knows it is needed",
+                         architecture, nvrtc->major, nvrtc->minor, nvrtc->path);
 }
 
 /* ---- the assembler's report ---- */

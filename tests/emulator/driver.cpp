@@ -99,6 +99,9 @@ CuResult cuDeviceGetAttribute(int *value, unsigned attribute, CuDevice) {
     case SN_CU_ATTRIBUTE_WARP_SIZE:
         *value = 32;
         break;
+    case SN_CU_ATTRIBUTE_MAX_PITCH:
+        *value = (int)emu_setting("pitch", INT32_MAX);
+        break;
     case SN_CU_ATTRIBUTE_CLOCK_RATE:
         *value = 1000000;
         break;

@@ -151,7 +151,7 @@ static char *rows_start(unsigned kind, const void *host, CuAddress device, size_
                         const CuCopy2D *copy) {
     char *start = (kind == SN_CU_MEMORY_HOST ? (char *)host : (char *)device) + y * pitch + x;
     size_t bytes = (copy->height - 1) * pitch + copy->width;
-    if (x + copy->width > pitch) return NULL;
+    if (x + copy->width > pitch || pitch > (size_t)emu_setting("pitch", INT32_MAX)) return NULL;
     if (kind == SN_CU_MEMORY_DEVICE) return is_device((CuAddress)start, bytes) ? start : NULL;
     return kind == SN_CU_MEMORY_HOST && is_host(start) ? start : NULL;
 }

@@ -322,7 +322,8 @@ CuResult cuGraphExecUpdate_v2(CuGraphExec exec, CuGraph graph, CuGraphUpdate *re
     bool same = exec->node.size() == graph->node.size();
     for (size_t i = 0; same && i < graph->node.size(); i++) {
         const Node *before = &exec->node[i], *now = &graph->node[i];
-        same = strcmp(before->operation.kind, now->operation.kind) == 0 && before->before == now->before;
+        same = strcmp(before->operation.kind, now->operation.kind) == 0 && before->before == now->before &&
+               before->operation.priority == now->operation.priority; /* it runs by those of its nodes */
     }
     if (!same) {
         result->result = 2; /* the topology has changed */
