@@ -39,20 +39,39 @@ static inline KernelFunction *compile(const Kernel *kernel, void **handle) {
 
 /* ---- running ---- */
 
+/* A normal number of input `seed`. They come from one list, whose length is prime so that rows of a tensor differ: drawing each would
+ * take longer than everything that is done with them. */
+static inline double drawn_normal(uint64_t seed, uint64_t index) {
+    enum { COUNT = 65521, BETWEEN = 10007 };
+    static double list[COUNT];
+    static bool drawn;
+    for (int i = 0; i < COUNT && !drawn; i++) list[i] = sn_random_normal(1, (uint64_t)i);
+    drawn = true;
+    return list[(seed * BETWEEN + index) % COUNT];
+}
+
+static inline double drawn_float(const Case *c, uint64_t seed, uint64_t index) {
+    double x = drawn_normal(seed, index) * c->scale;
+    return c->positive ? fabs(x) + 0.01 : x;
+}
+
+static inline int64_t drawn_integer(const Case *c, DType dtype, uint64_t seed, uint64_t index) {
+    double u = sn_random_uniform(seed, index);
+    if (dtype == SN_BOOL) return u < 0.5;
+    int64_t x = c->low + (int64_t)(u * (double)(c->high - c->low + 1));
+    return !sn_dtype_is_signed(dtype) && x < 0 ? -x : x;
+}
+
 static inline Array *random_input(Case *c, const Value *value, const int64_t *symbols, uint64_t seed) {
     int64_t extent[SN_MAX_RANK];
     for (int i = 0; i < value->type.rank; i++)
         assert_ok(sn_dim_eval(value->type.dim[i], symbols, NULL, &extent[i]));
     Array *array = sn_array_new(c->arena, value->type.dtype, value->type.rank, extent);
     for (int64_t i = 0; i < array->count; i++) {
-        double x = sn_random_normal(seed, (uint64_t)i) * c->scale, u = sn_random_uniform(seed, (uint64_t)i);
         if (array->f)
-            array->f[i] = c->positive ? fabs(x) + 0.01 : x;
-        else if (array->dtype == SN_BOOL)
-            array->i[i] = u < 0.5;
+            array->f[i] = drawn_float(c, seed, (uint64_t)i);
         else
-            array->i[i] = c->low + (int64_t)(u * (double)(c->high - c->low + 1));
-        if (array->i && !sn_dtype_is_signed(array->dtype) && array->i[i] < 0) array->i[i] = -array->i[i];
+            array->i[i] = drawn_integer(c, array->dtype, seed, (uint64_t)i);
     }
     return array;
 }
