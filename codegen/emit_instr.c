@@ -176,13 +176,10 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
                         : whole ? 'v'
                                 : 'p',
                         source_text(emit, instr, NULL), sn_emit_dim(emit, instr->dim, NULL), more);
-    if (masked && whole) {
-        sn_emit_line(emit, "%s v%d = {0};", type, instr->id);
-        sn_emit_line(emit, "if (sn_all(v%d)) v%d = %s;", instr->guard->id, instr->id, load);
-        sn_emit_line(emit, "else if (sn_any(v%d)) for (int64_t l = 0; l < SN_LANES; l++)%s v%d[l] = %s;",
-                     instr->guard->id, lane_test, instr->id, lane_value);
-    } else if (masked) {
-        emit_lanes(emit, instr, lane_test, lane_value);
+    if (masked) {
+        sn_emit_line(emit, "const %s v%d = sn_load_%s_m(%s + %s, v%d%s);", type, instr->id, name,
+                     source_text(emit, instr, NULL), sn_emit_dim(emit, instr->dim, NULL), instr->guard->id,
+                     whole ? "" : " & live");
     } else {
         sn_emit_line(emit, "const %s v%d = %s%s;", type, instr->id, unless, load);
         if (unit && whole && !several) sn_emit_fetch(emit, instr);

@@ -257,6 +257,7 @@ static void check_memory(void *code) {
     CHECK_MOVE(u16, uint16_t)
     CHECK_MOVE(i64, int64_t)
     assert_int_equal(((int64_t(*)(void))find(code, "probe_integers"))(), 0);
+    assert_int_equal(((int64_t(*)(void))find(code, "probe_live"))(), 0);
     float x[16] = {3, -1, 2, 0.5f, 7, -9, 1, 1, 2, -2, 4, 1, 0.25f, 1, 6, -3}, folds[4], sum = 0, product = 1;
     ((void (*)(const float *, float *))find(code, "probe_folds"))(x, folds);
     float most = x[0], least = x[0];

@@ -21,7 +21,8 @@
  *   v  a whole vector        s  one scalar, with the same bits as the lane of v
  *   p  the first n lanes (0 <= n <= SN_LANES): touches no other memory, other lanes load as zero
  *   x  a vector whose lanes are `stride` elements apart
- * sn_load_T_{v,p,x,s}(pointer [, n or stride]), sn_store_T_{v,p,x,s}(pointer, value [, n or stride]),
+ *   m  the lanes whose truth value is -1: touches no other memory, other lanes load as zero
+ * sn_load_T_{v,p,x,m,s}(pointer [, n, stride or mask]), sn_store_T_{v,p,x,s}(pointer, value [, n or stride]),
  * sn_gather_T_v(pointer, vi64 element_offsets), sn_splat_C(x), sn_iota_i32(), sn_iota_i64(),
  * sn_select_C_{v,s}(mask, yes, no), sn_{eq,ne,lt,le,gt,ge}_C_{v,s}(a, b), sn_cvt_FROM_TO_{v,s}(x) between
  * compute types, sn_any(mask), sn_all(mask), and sn_{sum,prod,max,min}_C(vector), a fixed tree.

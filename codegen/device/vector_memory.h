@@ -2,16 +2,15 @@
 #ifndef SN_DEVICE_VECTOR_MEMORY_H
 #define SN_DEVICE_VECTOR_MEMORY_H
 
-/* Partial vectors: the first n elements of SIZE bytes each, the others of `to` left alone or zero. Masked
- * instructions where there are some; otherwise by the binary digits of the n * SIZE < 256 bytes, since a call
- * to memcpy would cost more than the copy. */
-#if SN_VECTOR_BYTES == 64 && defined(__AVX512BW__) && defined(__AVX512VL__)
+/* Partial vectors: the first n elements of SIZE bytes each, the others of `to` left alone or zero; and vectors of the elements whose
+ * lanes are `live`, the others zero. Masked instructions where there are some; otherwise the first n go by the binary digits of the
+ * n * SIZE < 256 bytes, since a call to memcpy would cost more than the copy. */
+#if SN_VECTOR_BYTES == 64 && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 typedef long long SnWide __attribute__((vector_size(64)));
 typedef char SnBytes __attribute__((vector_size(16)));
 typedef short SnHalves __attribute__((vector_size(32)));
 typedef int SnWords __attribute__((vector_size(64)));
-SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
-    const uint32_t mask = (1u << n) - 1;
+SN_INLINE void sn_load_bits(void *to, const void *from, uint32_t mask, int size) {
     if (size == 1) {
         SnBytes x = __builtin_ia32_loaddquqi128_mask(from, (SnBytes){0}, (uint16_t)mask);
         __builtin_memcpy(to, &x, sizeof x);
@@ -28,6 +27,12 @@ SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
         __builtin_memcpy(to, &low, sizeof low);
         __builtin_memcpy((char *)to + 64, &high, sizeof high);
     }
+}
+SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
+    sn_load_bits(to, from, (1u << n) - 1, size);
+}
+SN_INLINE void sn_load_live(void *to, const void *from, vi32 live, int size) {
+    sn_load_bits(to, from, (uint16_t)__builtin_ia32_cvtd2mask512((SnWords)live), size);
 }
 SN_INLINE void sn_store_part(void *to, const void *from, int64_t n, int size) {
     const uint32_t mask = (1u << n) - 1;
@@ -69,6 +74,21 @@ SN_OUTLINE void sn_copy_bytes(void *to, const void *from, int64_t n) {
 SN_INLINE void sn_load_part(void *to, const void *from, int64_t n, int size) {
     sn_copy_bytes(to, from, n * size);
 }
+SN_INLINE void sn_load_live(void *to, const void *from, vi32 live, int size) {
+#if SN_VECTOR_BYTES == 32 && defined(__AVX2__)
+    typedef int Words __attribute__((vector_size(32)));
+    if (size == 4) {
+        Words x = __builtin_ia32_maskloadd256((const Words *)from, (Words)live);
+        __builtin_memcpy(to, &x, sizeof x);
+        return;
+    }
+#endif
+    if (sn_all(live))
+        __builtin_memcpy(to, from, (size_t)(SN_LANES * size));
+    else if (sn_any(live))
+        for (int64_t i = 0; i < SN_LANES; i++)
+            if (live[i]) __builtin_memcpy((char *)to + i * size, (const char *)from + i * size, (size_t)size);
+}
 SN_INLINE void sn_store_part(void *to, const void *from, int64_t n, int size) {
     sn_copy_bytes(to, from, n * size);
 }
@@ -93,6 +113,11 @@ SN_INLINE void sn_store_part(void *to, const void *from, int64_t n, int size) {
             __builtin_memcpy(&x, p, sizeof x);                                                               \
         else                                                                                                 \
             sn_load_part(&x, p, n, sizeof(T));                                                               \
+        return WIDEN##_v(x);                                                                                 \
+    }                                                                                                        \
+    SN_INLINE CV sn_load_##NAME##_m(const void *p, vi32 live) {                                              \
+        SV x = {0};                                                                                          \
+        sn_load_live(&x, p, live, sizeof(T));                                                                \
         return WIDEN##_v(x);                                                                                 \
     }                                                                                                        \
     SN_INLINE CV sn_load_##NAME##_x(const void *pointer, int64_t stride) {                                   \

@@ -123,6 +123,31 @@ MOVE(bool, uint8_t)
 MOVE(u16, uint16_t)
 MOVE(i64, int64_t)
 
+/* How many lanes are wrong of all loads of the lanes that a mask names. */
+#define LIVE(TYPE, T, VALUE)                                                                                 \
+    static int64_t live_##TYPE(void) {                                                                       \
+        T from[SN_LANES], to[SN_LANES];                                                                      \
+        int64_t wrong = 0;                                                                                   \
+        for (int i = 0; i < SN_LANES; i++) from[i] = (T)(VALUE);                                             \
+        for (uint32_t bits = 0; bits < 1u << SN_LANES; bits++) {                                             \
+            vi32 live;                                                                                       \
+            for (int i = 0; i < SN_LANES; i++) live[i] = -(int32_t)(bits >> i & 1);                          \
+            sn_store_##TYPE##_v(to, sn_load_##TYPE##_m(from, live));                                         \
+            for (int i = 0; i < SN_LANES; i++) wrong += to[i] != (bits >> i & 1 ? from[i] : 0);              \
+        }                                                                                                    \
+        return wrong;                                                                                        \
+    }
+LIVE(f32, float, i + 1)
+LIVE(f64, double, i + 1)
+LIVE(i8, int8_t, i + 1)
+LIVE(bool, uint8_t, 1)
+LIVE(u16, uint16_t, i + 1)
+LIVE(i64, int64_t, i + 1)
+int64_t probe_live(void);
+int64_t probe_live(void) {
+    return live_f32() + live_f64() + live_i8() + live_bool() + live_u16() + live_i64();
+}
+
 /* sums[0..3]: sum, product, greatest, least of the lanes. */
 int lanes(void);
 int lanes(void) {
