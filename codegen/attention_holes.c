@@ -210,22 +210,6 @@ bool sn_attention_statistic(Attention *attention, const char *name) {
     return sn_attention_store(attention, 1, &spec);
 }
 
-void sn_attention_scratch(Attention *attention, const char *name, Dim floats) {
-    Lower *lower = &attention->lower;
-    TemplateUse *use = attention->use;
-    HoleSpec spec = {.name = name, .count = 1, .argument = {"at"}, .extent = {floats}};
-    sn_lower_nest(lower);
-    HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
-    Instr *load = sn_instr(
-        lower->kernel, lower->nest,
-        &(Instr){.kind = SN_INSTR_LOAD,
-                 .dtype = SN_F32,
-                 .dim = stands.argument[0],
-                 .buffer = sn_kernel_scratch(lower->kernel, SN_F32, sn_dim_mulc(lower->dims, floats, 4))});
-    sn_hole_add(lower, use, &spec, false, &stands, load, stands.argument, stands.argument, 1);
-    use->hole.at[use->hole.count - 1].address = true;
-}
-
 const char *sn_attention_factors(const Attention *a) {
     double scale = a->cap == 0 ? a->attr->scale : a->attr->scale / a->cap;
     return sn_arena_printf(a->lower.arena, ".scale = %af, .cap = %af", (double)(float)scale,

@@ -64,9 +64,6 @@ bool sn_attention_store(Attention *attention, int output, const HoleSpec *spec);
 /* The same for attention's statistic. */
 bool sn_attention_statistic(Attention *attention, const char *name);
 
-/* Memory for what items of few rows leave to the second round, and the hole that gives addresses in it. */
-void sn_attention_scratch(Attention *attention, const char *name, Dim floats);
-
 /* The holes `name` that store what the cluster has of the gradients of queries, keys and values: *stores is
  * SN_BACKWARD_STORES of attention_backward.h. */
 Status sn_attention_slopes(Attention *attention, const char *const name[3], int *stores);

@@ -108,7 +108,7 @@ Status sn_lower_attention_backward(Attention *a) {
     a->use->causal = a->attr->causal ? a->attr->offset : NULL;
     a->use->unmasked = a->bias == NULL;
     Cut cut = cut_of(a);
-    sn_attention_scratch(a, "sn_backward_partial", count_items(a, &cut));
+    sn_hole_scratch(&a->lower, a->use, "sn_backward_partial", count_items(a, &cut));
     TRY(a->lower.status);
     set_driver(a, &cut, stores);
     return NULL;

@@ -118,7 +118,8 @@ Status sn_lower_attention_cpu(Attention *a) {
     use->causal = a->attr->causal ? a->attr->offset : NULL;
     use->unmasked = a->bias == NULL;
     Cut cut = cut_of(a);
-    sn_attention_scratch(a, "sn_attention_partial", count_items(a->lower.kernel, use, a->q, a->k, cut));
+    sn_hole_scratch(&a->lower, use, "sn_attention_partial",
+                    count_items(a->lower.kernel, use, a->q, a->k, cut));
     for (int i = 0; i < 3 && pointers; i++) {
         AttentionAddress kind = sn_attention_address(a, &operand[i], SN_ADDRESS_PLAIN);
         pointers = kind >= SN_ADDRESS_PLAIN, lines = lines && kind >= SN_ADDRESS_AFFINE;

@@ -177,7 +177,7 @@ Status sn_lower_attention_cuda(Attention *a) {
     choose_share(a, &cut);
     choose_chunks(a, &cut);
     a->use->threads = THREADS;
-    sn_attention_scratch(a, "partial", count_blocks(a, &cut));
+    sn_hole_scratch(&a->lower, a->use, "partial", count_blocks(a, &cut));
     TRY(a->lower.status);
     set_numbers(a, &cut, pointers, pieces, statistics);
     set_driver(a, &cut);

@@ -106,28 +106,52 @@ static int whole_rows(const Gemm *gemm, int64_t stride) {
     return gemm->attr->block ? 2 * gemm->tile.rows : gemm->tile.rows;
 }
 
-/* The address of A's elements, to fetch them ahead, when they are plain loads along K. Returns whether they
- * are. */
-static bool read_address(Gemm *gemm) {
-    const Value *value = gemm->node->input[0];
+/* The address of an operand's elements, to fetch them ahead, when they are plain loads. Returns whether they are;
+ * then *out is the load, over *axes. */
+static bool read_address(Gemm *gemm, const Value *value, const HoleSpec *spec, Dim **axes, Instr *out) {
     Lower *lower = &gemm->lower;
-    Dim *axes = sn_gemm_axes(gemm, gemm->M, gemm->K), *to = SN_ARRAY(lower->arena, Dim, gemm->rank);
+    Dim *to = SN_ARRAY(lower->arena, Dim, gemm->rank);
+    *axes = sn_gemm_axes(gemm, spec->extent[1], spec->extent[2]);
     sn_lower_nest(lower);
-    Instr *load = sn_lower_pull(lower, value, axes);
+    Instr *load = sn_lower_pull(lower, value, *axes);
     if (load->kind != SN_INSTR_LOAD || load->guard || lower->status) {
         lower->kernel->nest.count--;
         return false;
     }
-    HoleSpec spec = {.name = "sn_gemm_a_pointer",
-                     .count = 3,
-                     .argument = {"batch", "m", "k"},
-                     .extent = {gemm->batch, gemm->M, gemm->K}};
-    gemm->stride = find_stride(gemm, load, axes);
-    HoleAxes at = sn_hole_axes(lower->kernel, &spec, false);
+    *out = *load;
+    HoleAxes at = sn_hole_axes(lower->kernel, spec, false);
     sn_gemm_stand(gemm, &at, to);
-    sn_hole_add(lower, gemm->use, &spec, false, &at, load, axes, to, gemm->rank);
+    sn_hole_add(lower, gemm->use, spec, false, &at, load, *axes, to, gemm->rank);
     gemm->use->hole.at[gemm->use->hole.count - 1].address = true;
     return true;
+}
+
+/* SN_GEMM_A_POINTER, and A's stride. */
+static bool read_a_address(Gemm *gemm) {
+    Dim *axes;
+    const HoleSpec spec = {.name = "sn_gemm_a_pointer",
+                           .count = 3,
+                           .argument = {"batch", "m", "k"},
+                           .extent = {gemm->batch, gemm->M, gemm->K}};
+    Instr load;
+    if (!read_address(gemm, gemm->node->input[0], &spec, &axes, &load)) return false;
+    gemm->stride = find_stride(gemm, &load, axes);
+    return true;
+}
+
+/* SN_GEMM_B_POINTER. */
+static int read_b_address(Gemm *gemm, bool along_k) {
+    Dim *axes, one, rest;
+    const HoleSpec spec = {.name = "sn_gemm_b_pointer",
+                           .count = 3,
+                           .argument = {"batch", "k", "n"},
+                           .extent = {gemm->batch, gemm->K, gemm->N}};
+    Instr load;
+    if (!read_address(gemm, gemm->node->input[1], &spec, &axes, &load)) return 0;
+    Dim lane = axes[gemm->rank - (along_k ? 2 : 1)];
+    bool line = load.dtype == SN_F32 && lane->kind == SN_DIM_AXIS &&
+                sn_dim_affine(gemm->lower.dims, load.dim, lane, &one, &rest) && sn_dim_equals(one, 1);
+    return line ? 2 : 1;
 }
 
 /* How B comes: 0 through its hole, or as panels of f32 (1), pairs of bf16 (2), f16 (3), i8 (4) or words of i8. */
@@ -152,6 +176,8 @@ static bool may_tile(const Gemm *gemm, int mode) {
 static void choose_mode(Gemm *gemm) {
     gemm->mode = gemm->attr->packed ? packed_mode(gemm) : 0;
     gemm->word = gemm->mode == WORDS ? WORD : 1;
+    gemm->depth = gemm->K;
+    if (sn_gemm_is_row(gemm)) return;
     bool wide = gemm->lower.kernel->target->vector_bytes == 4 * MATRIX_COLUMNS; /* what B is packed to */
     bool pairs =
         (may_tile(gemm, 2) || (!gemm->mode && wide)) && sn_hole_matrix(&gemm->lower, gemm->node->input, 2);
@@ -325,7 +351,7 @@ static void name_files(Gemm *gemm) {
         gemm->word > 1 && !(gemm->matrix && gemm->mode) ? "gemm_words.h" : NULL,
         in_blocks(gemm) || gemm->split ? "gemm_panel.h" : NULL,
         gemm->attr->block ? "gemm_blocks.h" : NULL,
-        gemm->mode ? NULL : "gemm_row.h",
+        gemm->row ? "gemm_row.h" : NULL,
         gemm->matrix ? "gemm_matrix.h"
         : gemm->mode ? "gemm_packed.h"
                      : "gemm_unpacked.h",
@@ -345,14 +371,17 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     if (gemm->mode) (void)sn_dim_is(gemm->node->input[1]->type.dim[gemm->rank], &gemm->panel);
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
-    bool ahead = read_address(gemm);
+    bool ahead = read_a_address(gemm);
+    int b_pointer = 0;
     choose_tile(gemm);
     const Value *factors = gemm->attr->block ? gemm->node->input[2] : NULL;
     if (gemm->mode && (!read_panels(gemm, gemm->node->input[1], "sn_gemm_panels") ||
                        (factors && !read_panels(gemm, factors, "sn_gemm_factors"))))
         return sn_fail(SN_UNSUPPORTED, "a packed operand that is not stored whole");
-    if (!gemm->mode)
+    if (!gemm->mode) {
         b_across = read_operand(gemm, gemm->node->input[1], "sn_gemm_b", "k", gemm->K, "n", gemm->N, true);
+        if (sn_gemm_may_be_row(gemm)) b_pointer = read_b_address(gemm, b_across);
+    }
     TRY(lower->status);
     HoleSpec epilogue = {.name = "sn_epilogue",
                          .count = 3,
@@ -366,16 +395,20 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     ahead_of.name = "sn_epilogue_ahead", ahead_of.takes_value = false;
     TRY(sn_hole_ahead(lower, gemm->use, &ahead_of, sn_gemm_stand, gemm));
     int64_t stride = usable_stride(gemm, a_across);
+    gemm->use->defines = gemm->use->driver = "";
+    gemm->use->items = gemm_items(gemm);
+    if (sn_gemm_may_be_row(gemm)) gemm->use->items = sn_gemm_row(gemm, b_across, b_pointer, gemm->use->items);
     gemm->use->defines = sn_arena_printf(
         kernel->arena,
-        "%s#define SN_GEMM_B %d\n#define SN_GEMM_MATRIX %d\n#define SN_GEMM_BLOCK %lld\n#define SN_GEMM_BITS "
+        "%s%s#define SN_GEMM_B %d\n#define SN_GEMM_MATRIX %d\n#define SN_GEMM_BLOCK %lld\n#define "
+        "SN_GEMM_BITS "
         "%d\n#define SN_GEMM_KC "
         "%d\n#define SN_GEMM_HEIGHTS %d\n#define SN_GEMM_BLOCKS %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_WHOLE %d\n#define SN_GEMM_SPLIT %d\n"
         "#define SN_GEMM_SPLIT_DEPTH %d\n#define SN_TILE_ONCE %d\n",
-        tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
+        gemm->use->defines, tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
         gemm->attr->halves ? 4 : 8, gemm->piece, gemm->heights, gemm->heights, a_across, b_across, ahead,
         (long long)stride, whole_rows(gemm, stride), gemm->split ? SPLIT_ROWS : 0, SPLIT_DEPTH,
         kernel->target->fetch_bytes > 0);
@@ -384,10 +417,9 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
                        : gemm->word == WORD          ? "amx-tile amx-int8"
                                                      : "amx-tile amx-bf16";
     gemm->use->driver = sn_arena_printf(
-        kernel->arena, "%s(context, %s, %s, %s, begin, end);",
+        kernel->arena, "%s%s(context, %s, %s, %s, begin, end);", gemm->use->driver,
         gemm->split ? "sn_gemm_split_run" : "sn_gemm_run", sn_template_number(kernel, gemm->use, gemm->M),
         sn_template_number(kernel, gemm->use, gemm->N), sn_template_number(kernel, gemm->use, gemm->K));
-    gemm->use->items = gemm_items(gemm);
     gemm->use->together = gemm_together(gemm, !stride);
     kernel->use = gemm->use;
     return NULL;

@@ -28,6 +28,7 @@ typedef struct Gemm {
     int piece;           /* SN_GEMM_KC */
     int64_t stride;      /* SN_GEMM_A_STRIDE */
     bool split;          /* many rows are multiplied by matrix tiles, gemm_split.h */
+    bool row; /* a single row takes gemm_row.h; then driver and defines begin with what is for that */
 } Gemm;
 
 /* f32, f16 and bf16: what templates take, and accumulate in f32. */
@@ -58,6 +59,14 @@ bool sn_gemm_has_tiles(const Gemm *gemm);
 
 /* The lowering to codegen/device/gemm.h. Its tiles are there. */
 Status sn_lower_gemm_cpu(Gemm *gemm);
+
+/* Whether B is data and there is a single row: for all sizes, or for some. */
+bool sn_gemm_is_row(const Gemm *gemm);
+bool sn_gemm_may_be_row(const Gemm *gemm);
+
+/* What the template of a single row needs; `pointer`: SN_GEMM_B_POINTER. `items` are those of other numbers of rows; returns those of
+ * all. After the results' holes. */
+Dim sn_gemm_row(Gemm *gemm, bool along_k, int pointer, Dim items);
 
 /* The lowering to codegen/device/gemm.cuh, of f32, f16 and bf16. */
 Status sn_lower_gemm_cuda(Gemm *gemm);

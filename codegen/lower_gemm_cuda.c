@@ -192,17 +192,7 @@ static void add_partial(Gemm *gemm, const Plan *plan) {
     Dims *dims = lower->dims;
     Dim parts = sn_dim_mul(dims, sn_dim_min(dims, plan->joins, sn_dim(dims, 1)), plan->splits);
     Dim floats = sn_dim_mul(dims, parts, sn_dim_mul(dims, gemm->batch, sn_dim_mul(dims, gemm->M, gemm->N)));
-    HoleSpec spec = {.name = "partial", .count = 1, .argument = {"at"}, .extent = {floats}};
-    sn_lower_nest(lower);
-    HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
-    Instr *load =
-        sn_instr(lower->kernel, lower->nest,
-                 &(Instr){.kind = SN_INSTR_LOAD,
-                          .dtype = SN_F32,
-                          .dim = stands.argument[0],
-                          .buffer = sn_kernel_scratch(lower->kernel, SN_F32, sn_dim_mulc(dims, floats, 4))});
-    sn_hole_add(lower, gemm->use, &spec, false, &stands, load, stands.argument, stands.argument, 1);
-    gemm->use->hole.at[gemm->use->hole.count - 1].address = true;
+    sn_hole_scratch(lower, gemm->use, "partial", floats);
 }
 
 /* The statement that runs one of the forms; those that no shape takes are left out. */

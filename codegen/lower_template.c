@@ -153,6 +153,20 @@ Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
     return NULL;
 }
 
+void sn_hole_scratch(Lower *lower, TemplateUse *use, const char *name, Dim floats) {
+    HoleSpec spec = {.name = name, .count = 1, .argument = {"at"}, .extent = {floats}};
+    sn_lower_nest(lower);
+    HoleAxes stands = sn_hole_axes(lower->kernel, &spec, false);
+    Instr *load = sn_instr(
+        lower->kernel, lower->nest,
+        &(Instr){.kind = SN_INSTR_LOAD,
+                 .dtype = SN_F32,
+                 .dim = stands.argument[0],
+                 .buffer = sn_kernel_scratch(lower->kernel, SN_F32, sn_dim_mulc(lower->dims, floats, 4))});
+    sn_hole_add(lower, use, &spec, false, &stands, load, stands.argument, stands.argument, 1);
+    use->hole.at[use->hole.count - 1].address = true;
+}
+
 const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim) {
     int64_t value;
     if (sn_dim_is(dim, &value)) return sn_arena_printf(kernel->arena, "INT64_C(%lld)", (long long)value);

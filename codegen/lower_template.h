@@ -53,6 +53,9 @@ Status sn_hole_store(Lower *lower, TemplateUse *use, const HoleSpec *spec,
 Status sn_hole_ahead(Lower *lower, TemplateUse *use, const HoleSpec *spec,
                      void (*stand)(void *user, const HoleAxes *axes, Dim *to), void *user);
 
+/* Memory of f32 for what work items leave to a second round, and the hole that gives addresses in it. After all results. */
+void sn_hole_scratch(Lower *lower, TemplateUse *use, const char *name, Dim floats);
+
 /* A run-time number of the driver: its text is n<k>. */
 const char *sn_template_number(KernelIr *kernel, TemplateUse *use, Dim dim);
 

@@ -93,7 +93,8 @@ static void check_gemm(void *code, void *packer, int element, int nr, GemmCase g
         ((Kernel *)find(packer, "pack"))(packing, symbols, 0, items / 3);
     }
     int64_t items = ((int64_t(*)(int64_t, int64_t, int64_t))find(code, "items"))(M, N, g.batch);
-    run_twice((Kernel *)find(code, "multiply"), buffers, 2, symbols, items, 0, again, g.batch * c_size);
+    int64_t after = ((int64_t(*)(int64_t, int64_t, int64_t))find(code, "after"))(M, N, g.batch);
+    run_twice((Kernel *)find(code, "multiply"), buffers, 2, symbols, items, after, again, g.batch * c_size);
     float *untouched = random_floats(g.batch * c_size, 4);
     for (int64_t i = 0; i < g.batch * c_size; i++) {
         int64_t batch = i / c_size, m = i % c_size / c_row, n = i % c_row;
@@ -116,9 +117,9 @@ static void check_gemm(void *code, void *packer, int element, int nr, GemmCase g
 }
 
 static const GemmCase gemms[] = {
-    {1, 1, 1, 1, 0, 0},      {1, 100, 70, 2, 0, 0},   {5, 33, 17, 3, 0, 0},
-    {14, 32, 128, 1, 0, 0},  {3, 50, 0, 1, 0, 0},     {17, 67, 100, 2, 0, 0},
-    {61, 300, 130, 1, 0, 0}, {150, 290, 33, 1, 0, 0}, {300, 40, 200, 1, 0, 0},
+    {1, 1, 1, 1, 0, 0},      {1, 100, 70, 2, 0, 0},  {5, 33, 17, 3, 0, 0},    {14, 32, 128, 1, 0, 0},
+    {3, 50, 0, 1, 0, 0},     {17, 67, 100, 2, 0, 0}, {61, 300, 130, 1, 0, 0}, {150, 290, 33, 1, 0, 0},
+    {300, 40, 200, 1, 0, 0}, {1, 67, 131, 2, 0, 0},  {1, 290, 7, 1, 0, 0},
 };
 
 static void gemm_with(const char *compiler, const char *tile, int nr, int element) {
@@ -143,6 +144,8 @@ static void test_gemm(void **state) {
     gemm_with("gcc", narrow_tile, 12, 2);
     gemm_with("gcc", narrow_tile, 12, 3);
     gemm_with("gcc", narrow_tile, 12, 0);
+    gemm_with("gcc", "-DSN_VECTOR_BYTES=16 -DSN_GEMM_B_POINTER=1", 12, 0);
+    gemm_with("gcc", "-DSN_VECTOR_BYTES=16 -DSN_GEMM_B_POINTER=2 -DSN_GEMM_PARTIAL=1", 12, 0);
 }
 static void test_gemm_native(void **state) {
     (void)state;
@@ -155,8 +158,9 @@ static void test_gemm_native(void **state) {
 }
 static void test_gemm_turned(void **state) {
     (void)state;
-    static const char *const tiles[] = {"-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=6", ""};
-    for (int i = 0; i < 2; i++) {
+    static const char *const tiles[] = {"-DSN_VECTOR_BYTES=16 -DSN_TILE_MR=6", "-DSN_GEMM_B_POINTER=1",
+                                        "-DSN_GEMM_B_POINTER=2"};
+    for (int i = 0; i < 3; i++) {
         char defines[256];
         snprintf(defines, sizeof defines,
                  "-DSN_GEMM_B=0 -DSN_GEMM_A_ALONG_M=1 -DSN_GEMM_B_ALONG_K=1 -DSN_GEMM_KC=64 %s", tiles[i]);

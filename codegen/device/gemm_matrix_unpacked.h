@@ -1,8 +1,8 @@
-/* Contraction of bf16 with a B that is data, by matrix tiles: after gemm_pack.h, gemm.h, matrix.h, gemm_words.h, gemm_panel.h,
- * gemm_row.h and gemm_matrix.h, whose work items these are.
+/* Contraction of bf16 with a B that is data, by matrix tiles: after gemm_pack.h, gemm.h, matrix.h, gemm_words.h, gemm_panel.h
+ * and gemm_matrix.h, whose work items these are.
  *
  * A piece of a few panels is packed as words at once, since a row of B is often all that lies together in memory, and then meets
- * all heights of a block. A single row reads B where it lies.
+ * all heights of a block.
  * Stack: 4 * (32 * HEIGHTS * (KC + GROUP * NR) + TAKEN * KC * NR) bytes, 1.5 MB with pieces of 384 words and panels of 48. */
 #ifndef SN_DEVICE_GEMM_MATRIX_UNPACKED_H
 #define SN_DEVICE_GEMM_MATRIX_UNPACKED_H
@@ -35,15 +35,7 @@ SN_OUTLINE void sn_gemm_many(SnGemm *g, int64_t begin, int64_t end) {
 SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
                             int64_t end) {
     SnGemm g = sn_gemm_shape(context, M, N, K);
-    if (M > 1 && begin < end) sn_gemm_many(&g, begin, end);
-    int64_t steps = sn_ceil_div(g.panels, SN_GEMM_STEP), joined;
-    for (int64_t item = begin; M == 1 && item < end; item += joined) {
-        int64_t step = item % steps;
-        joined = sn_least(sn_least(end - item, steps - step), SN_GEMM_ROW / SN_GEMM_STEP);
-        g.batch = item / steps;
-        sn_gemm_row(&g, step * SN_GEMM_STEP * SN_TILE_NR,
-                    sn_least(N, (step + joined) * SN_GEMM_STEP * SN_TILE_NR));
-    }
+    if (begin < end) sn_gemm_many(&g, begin, end);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* Contraction with a B that is data, packed by every work item for itself: after gemm_pack.h, gemm.h, whose
- * contract it completes, and gemm_row.h.
+ * contract it completes.
  *
  * For the host, which may define SN_GEMM_PANELS and SN_GEMM_BLOCKS, the panels and the heights of the tile in a
  * work item (default 4 and what gives about 256 rows): with U = ceil(M / SN_TILE_MR) and P = ceil(N / NR)
@@ -64,11 +64,6 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
             int64_t p = item % P;
             g.batch = item / P;
             joined = sn_least(end - item, P - p);
-            if (M == 1) {
-                joined = sn_least(joined, SN_GEMM_ROW);
-                sn_gemm_row(&g, p * SN_TILE_NR, sn_least(N, (p + joined) * SN_TILE_NR));
-                continue;
-            }
             joined = sn_least(joined, SN_GEMM_PANELS);
             sn_gemm_block(&g, 0, U, p, p + joined);
         } else {

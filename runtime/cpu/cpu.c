@@ -184,12 +184,20 @@ static int run_items(void *argument, int64_t begin, int64_t end) {
     return job->function(job->arguments->buffer, job->arguments->symbol, begin, end);
 }
 
+/* The items behind all others, which run when these have ended. */
+static int run_after(void *argument, int64_t begin, int64_t end) {
+    const Job *job = argument;
+    return run_items(argument, job->arguments->items + begin, job->arguments->items + end);
+}
+
 /* Ranges so long that each is worth the attention of a thread. */
 static int64_t least_items(int64_t work, int64_t items) {
     if (work < 0) return 1;
     int64_t each = work / items, least = WORK_OF_A_THREAD / (each > 0 ? each : 1);
     return least > 0 ? least : 1;
 }
+
+enum { AFTER_LEAST = 2 }; /* items that are worth a thread: they add what several of the first ones left */
 
 static Status cpu_launch(Device *device, Module *module, const LaunchArguments *arguments, int *fault) {
     const Library *library = (const Library *)module;
@@ -198,7 +206,7 @@ static Status cpu_launch(Device *device, Module *module, const LaunchArguments *
     *fault = sn_pool_run(((Cpu *)device)->pool, run_items, &job, items, least_items(arguments->work, items),
                          arguments->together);
     if (!*fault && arguments->after > 0)
-        *fault = run_items(&job, items, items + arguments->after); /* little */
+        *fault = sn_pool_run(((Cpu *)device)->pool, run_after, &job, arguments->after, AFTER_LEAST, 1);
     return NULL;
 }
 

@@ -38,6 +38,10 @@
 #endif
 #endif
 
+/* Of a single row: two blocks of columns, if there are enough, and pieces of K where there can be several. */
+#define ROW_BLOCKS(N) ((N) > 32 ? 2 : 1)
+#define ROW_PIECES    (SN_GEMM_PARTIAL ? 3 : 1)
+
 struct SnContext {
     const char *a, *b;
     float *c;
@@ -54,6 +58,18 @@ SN_INLINE vf32 sn_gemm_b_v(const SnContext *x, int64_t batch, int64_t k, int64_t
 }
 SN_INLINE float sn_gemm_b_s(const SnContext *x, int64_t batch, int64_t k, int64_t n) {
     return *b_at(x, batch, k, n);
+}
+#endif
+#if SN_GEMM_B == 0 && SN_GEMM_B_POINTER
+SN_INLINE const void *sn_gemm_b_pointer(const SnContext *x, int64_t batch, int64_t k, int64_t n) {
+    return b_at(x, batch, k, n);
+}
+#endif
+#if SN_GEMM_B == 0 && SN_GEMM_PARTIAL
+static float partial[1 << 16];
+SN_INLINE const void *sn_gemm_partial(const SnContext *x, int64_t at) {
+    (void)x;
+    return partial + at;
 }
 #endif
 
@@ -102,6 +118,13 @@ SN_INLINE void sn_epilogue_s(const SnContext *x, float sum, int64_t batch, int64
 int multiply(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end);
 int multiply(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {
     SnContext x = {buffers[0], buffers[1], buffers[2], buffers[3], symbols};
+#if SN_GEMM_B == 0
+    if (symbols[0] == 1) {
+        sn_gemm_row_run(&x, symbols[1], symbols[2], symbols[3], ROW_BLOCKS(symbols[1]), ROW_PIECES, begin,
+                        end);
+        return 0;
+    }
+#endif
 #if SN_GEMM_SPLIT
     sn_gemm_split_run(&x, symbols[0], symbols[1], symbols[2], begin, end);
 #else
@@ -109,10 +132,20 @@ int multiply(void *const *buffers, const int64_t *symbols, int64_t begin, int64_
 #endif
     return 0;
 }
+int64_t after(int64_t M, int64_t N, int64_t batch);
+int64_t after(int64_t M, int64_t N, int64_t batch) {
+#if SN_GEMM_B == 0
+    if (M == 1 && ROW_PIECES > 1) return batch * ROW_BLOCKS(N);
+#else
+    (void)M, (void)N, (void)batch;
+#endif
+    return 0;
+}
 int64_t items(int64_t M, int64_t N, int64_t batch);
 int64_t items(int64_t M, int64_t N, int64_t batch) {
     int64_t U = sn_ceil_div(M, SN_TILE_MR), P = sn_ceil_div(N, SN_TILE_NR);
 #if SN_GEMM_B == 0
+    if (M == 1) return batch * ROW_BLOCKS(N) * ROW_PIECES;
 #if SN_GEMM_SPLIT
     if (M >= SN_GEMM_SPLIT) return batch * sn_ceil_div(U, SN_GEMM_HEIGHTS) * sn_ceil_div(P, SN_GEMM_STEP);
 #endif
