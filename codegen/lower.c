@@ -3,6 +3,7 @@
 #include "fault.h"
 #include "view.h"
 #include <assert.h>
+#include <math.h>
 
 enum { MAX_DEPTH = 20000 }; /* of a chain of values: bounds the recursion */
 
@@ -232,9 +233,15 @@ static Instr *inside(Lower *lower, Type source, const Dim *at) {
     return result;
 }
 
+/* What a load gives where its guard is false. */
+static bool is_zero(const Instr *a) {
+    return a->kind == SN_INSTR_LITERAL && a->integer == 0 && a->number == 0 && !signbit(a->number);
+}
+
 static Instr *pull_or(Lower *lower, Instr *test, const Value *source, const Dim *at, Instr *otherwise) {
     if (!test) return sn_lower_pull(lower, source, at);
     Instr *value = pull_under(lower, sn_lower_and(lower, lower->guard, test), source, at);
+    if (value->kind == SN_INSTR_LOAD && value->guard && is_zero(otherwise)) return value;
     return sn_lower_call(lower, "where", value->dtype, value->dtype, 3, (Instr *[]){test, value, otherwise});
 }
 

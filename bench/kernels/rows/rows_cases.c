@@ -105,6 +105,23 @@ const RowsCase sn_rows_cases[] = {
      0, 0, 0, 0},
     {"concat in rows, odd", TWO("333") "%9 = concat(%0, %1) {axis = 1}\noutput %9 \"z\"\n", 2664, 0, 0, 0,
      false, 0, 0, 0, 0},
+    {"depthwise 7x7",
+     "symbol N at_least 1\ninput %0 \"x\": f32[N, 14, 14, 384]\ninput %1 \"w\": f32[7, 7, 384]\n"
+     "%6 = pad(%0) {before = [0, 3, 3, 0], after = [0, 3, 3, 0], value = 0}\n"
+     "%7 = view(%6) {extent = [N, 14, 14, 7, 7, 384], index = [i0, i1 + i3, i2 + i4, i5]}\n"
+     "%8 = mul(%7, %1)\n%9 = reduce_sum(%8) {axes = [3, 4]}\noutput %9 \"z\"\n",
+     301056, 0, 0, 0, false, 0, 0, 0, 0},
+    {"depthwise 3x3",
+     "symbol N at_least 1\ninput %0 \"x\": f32[N, 32, 32, 256]\ninput %1 \"w\": f32[3, 3, 256]\n"
+     "%6 = pad(%0) {before = [0, 1, 1, 0], after = [0, 1, 1, 0], value = 0}\n"
+     "%7 = view(%6) {extent = [N, 32, 32, 3, 3, 256], index = [i0, i1 + i3, i2 + i4, i5]}\n"
+     "%8 = mul(%7, %1)\n%9 = reduce_sum(%8) {axes = [3, 4]}\noutput %9 \"z\"\n",
+     1048576, 0, 0, 0, false, 0, 0, 0, 0},
+    {"windows 3x3",
+     "symbol N at_least 1\ninput %0 \"x\": f32[N, 28, 28, 128]\n"
+     "%6 = pad(%0) {before = [0, 1, 1, 0], after = [0, 1, 1, 0], value = 0}\n"
+     "%9 = view(%6) {extent = [N, 28, 28, 3, 3, 128], index = [i0, i1 + i3, i2 + i4, i5]}\noutput %9 \"z\"\n",
+     3612672, 0, 0, 0, false, 0, 0, 0, 0},
     {"AdamW", NULL, 4, 0, 0, 0, false, 0, 0, 0, 0},
 };
 
