@@ -30,6 +30,8 @@ typedef struct Emit {
     bool streams; /* stores may go past the caches: `past` says so, see device/memory.h */
     bool
         fetches; /* what is loaded is fetched into the second-level cache, `far` bytes ahead: see emit_fetch.c */
+    int64_t least_fetched; /* where it reads at least so many bytes */
+    bool by_rows;          /* columns are reduced a row at a time, see emit_columns.c */
     int online; /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
     bool lags;  /* its rows are stored one row later, see emit_lag.c */
     int host;   /* of those: the step in whose loop the row before is stored */
@@ -133,6 +135,10 @@ enum {
 
 /* Behind the load of a whole vector: fetches what that load will want later. */
 void sn_emit_fetch(Emit *emit, const Instr *instr);
+
+/* If emit->by_rows: defines far<id> of every load of the step, of `rows` rows side by side, by `ends`: whether the next such
+ * rows are at hand there, `far` on, and not these. */
+void sn_emit_far_rows(Emit *emit, int rows);
 
 /* ---- emit_memory.c: the C dialect's traffic with memory ---- */
 

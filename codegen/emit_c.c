@@ -2,6 +2,7 @@
  * entry. */
 #include "emit_c.h"
 
+#include "columns.h"
 #include "emit_template.h"
 
 static const Dialect c_dialect = {
@@ -11,68 +12,7 @@ static const Dialect c_dialect = {
     .buffer = "buffers[%d]",
 };
 
-enum { BLOCK = 8, BLOCK_ACCUMULATORS = 16, BLOCK_BODY = 6 /* instructions that are worth sixteen copies */ };
-
 /* ---- rows ---- */
-
-/* Whether the rows that are lanes can be reduced several vectors at a time: a sum of columns goes through memory
- * along the rows, of which one vector each is little. */
-static bool has_blocks(const Nest *nest) {
-    if (!nest->reduced.count || !nest->step.at[0].acc.count || nest->step.at[0].store.count ||
-        nest->scratch.count)
-        return false;
-    for (int i = 0; i < nest->step.at[0].acc.count; i++)
-        if (nest->step.at[0].acc.at[i]->running) return false;
-    for (int p = 1; p < nest->step.count; p++)
-        if (nest->step.at[p].loop) return false;
-    return nest->step.at[0].acc.count <= BLOCK_ACCUMULATORS / BLOCK;
-}
-
-/* Vectors of a block: by sixteen lines of a row memory gives up to a third more than by eight. */
-static int widest_block(Emit *emit) {
-    const Nest *nest = emit->nest;
-    const unsigned char *needed = sn_emit_needed(emit, 0);
-    int body = 0;
-    for (int i = 0; i < nest->instr.count; i++) body += needed[i] != 0;
-    bool fits = 2 * BLOCK * nest->step.at[0].acc.count <= emit->kernel->target->vector_registers / 2;
-    return fits && body <= BLOCK_BODY ? 2 * BLOCK : BLOCK;
-}
-
-/* `block` vectors of lanes side by side. */
-static void emit_block(Emit *emit, const unsigned char *any, int block) {
-    const Step *step = &emit->nest->step.at[0];
-    const unsigned char *needed = sn_emit_needed(emit, 0);
-    int k = sn_c_axis(emit->vector_axis), count = emit->nest->reduced.count;
-    emit->form = SN_FORM_VECTOR;
-    emit->step = 0;
-    sn_emit_line(emit, "for (; i%d + %d * SN_LANES <= last;) {", k, block);
-    emit->indent++;
-    sn_c_acc_starts(emit, step, block);
-    sn_c_open_reduced(emit, count);
-    for (int copy = 0; copy < block; copy++) {
-        sn_emit_line(emit, "{");
-        emit->indent++;
-        sn_emit_place(emit, SN_PLACE_VECTOR, 0, needed);
-        sn_c_body(emit, step, needed, copy);
-        sn_emit_line(emit, "i%d += SN_LANES;", k);
-        sn_c_close_loops(emit, 1);
-    }
-    sn_emit_line(emit, "i%d -= %d * SN_LANES;", k, block);
-    sn_c_close_loops(emit, count);
-    for (int copy = 0; copy < block; copy++) {
-        sn_emit_line(emit, "{");
-        emit->indent++;
-        sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
-        sn_c_acc_ends(emit, step, copy);
-        sn_emit_place(emit, SN_PLACE_VECTOR, 1, any);
-        for (emit->step = 1; emit->step < emit->nest->step.count; emit->step++)
-            sn_c_stores(emit, &emit->nest->step.at[emit->step]);
-        emit->step = 0;
-        sn_emit_line(emit, "i%d += SN_LANES;", k);
-        sn_c_close_loops(emit, 1);
-    }
-    sn_c_close_loops(emit, 1);
-}
 
 /* The work of one vector of lanes. */
 static void emit_lanes(Emit *emit, const unsigned char *any) {
@@ -145,9 +85,9 @@ static void emit_columns(Emit *emit, const unsigned char *any) {
     }
     const Store *aligned = first_head_store(emit);
     sn_emit_line(emit, "int64_t i%d = first;", sn_c_axis(emit->vector_axis));
-    if (has_blocks(emit->nest)) {
+    if (sn_schedule_folds_columns(emit->nest)) {
         aligned = NULL; /* few results */
-        for (int block = widest_block(emit); block >= BLOCK; block /= 2) emit_block(emit, any, block);
+        sn_c_fold_columns(emit, any);
     }
     emit_vectors(emit, any, aligned, "last");
 }

@@ -54,6 +54,12 @@ void sn_c_open_vectors(Emit *emit, const Store *store);
 void sn_c_open_partial(Emit *emit, const Store *store, int k, const char *last);
 void sn_c_close_partial(Emit *emit, const Store *store, int k);
 
+/* ---- emit_columns.c: columns that are reduced ---- */
+
+/* Reduces the columns from `first` on, or those in groups of vectors, and stores what they come to, `any` being needed in all;
+ * the vector axis is then at the first column that is left. */
+void sn_c_fold_columns(Emit *emit, const unsigned char *any);
+
 /* ---- emit_lead.c: rows that are gone over for the first time while the one before is computed ---- */
 
 /* Whether the nest is one of those. */

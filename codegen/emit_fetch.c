@@ -5,40 +5,23 @@
 #include "emit.h"
 
 enum {
-    FAR_L2S = 4, /* what is read is more than so many of these caches hold */
     READS = 8, /* so many bytes are read for one that is written: nothing is stored beside them to wait for */
     SMALL_IN_L2 = 4 /* so many of what is small fit in one */
 };
 
-static Dim bytes_of(const KernelIr *kernel, Value *const *value, int count) {
+static Dim written_bytes(const KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
     Dim bytes = sn_dim(kernel->dims, 0);
-    for (int i = 0; i < count; i++) {
-        Type type = value[i]->type;
-        Dim elements = sn_type_count(kernel->dims, type);
-        bytes =
-            sn_dim_add(kernel->dims, bytes, sn_dim_mulc(kernel->dims, elements, sn_dtype_bytes(type.dtype)));
+    for (int i = 0; i < body->result.count; i++) {
+        Type type = body->result.at[i]->type;
+        Dim count = sn_type_count(kernel->dims, type);
+        bytes = sn_dim_add(kernel->dims, bytes, sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype)));
     }
     return bytes;
 }
 
-static Dim read_bytes(const KernelIr *kernel) {
-    const Region *body = kernel->cluster->body;
-    return bytes_of(kernel, body->param.at, body->param.count);
-}
-
-static Dim written_bytes(const KernelIr *kernel) {
-    const Region *body = kernel->cluster->body;
-    return bytes_of(kernel, body->result.at, body->result.count);
-}
-
-static int64_t least_read(const Emit *emit) {
-    return FAR_L2S * emit->kernel->target->l2_bytes;
-}
-
 void sn_emit_choose_fetches(Emit *emit) {
-    int64_t bytes;
-    emit->fetches = emit->kernel->target->fetch_bytes > 0 &&
-                    (!sn_dim_is(read_bytes(emit->kernel), &bytes) || bytes >= least_read(emit));
+    emit->fetches = sn_kernel_fetches(emit->kernel, &emit->least_fetched);
 }
 
 /* What is read alone is not fetched as far ahead: half of that is then in time, and what is near stays near. */
@@ -46,10 +29,10 @@ void sn_emit_far(Emit *emit) {
     if (!emit->fetches) return;
     const KernelIr *kernel = emit->kernel;
     int most = kernel->target->fetch_bytes;
-    const char *reads = sn_emit_dim(emit, read_bytes(kernel), NULL),
+    const char *reads = sn_emit_dim(emit, sn_kernel_read_bytes(kernel), NULL),
                *writes = sn_emit_dim(emit, sn_dim_mulc(kernel->dims, written_bytes(kernel), READS), NULL);
     sn_emit_line(emit, "const int64_t far = %s < INT64_C(%lld) ? 0 : %s < %s ? %d : %d;", reads,
-                 (long long)least_read(emit), writes, reads, most / 2, most);
+                 (long long)emit->least_fetched, writes, reads, most / 2, most);
     sn_emit_line(emit, "(void)far;");
 }
 
@@ -111,18 +94,35 @@ static bool is_again(const Emit *emit, const Instr *instr) {
     return emit->lags && emit->online && emit->step > emit->online && instr->rowwise;
 }
 
+/* Whether a load of whole vectors is of a stream that is fetched. */
 static bool is_stream(Emit *emit, const Instr *instr) {
     const Nest *nest = emit->nest;
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count; /* whose rows are elsewhere */
-    return !nest->tile && !columns && !indexed(nest, instr->dim) && !is_small(emit, instr) &&
-           !is_near(emit, instr) && !sn_emit_strips(emit, instr);
+    return !nest->tile && (!columns || (emit->by_rows && instr->reduced)) && !indexed(nest, instr->dim) &&
+           !is_small(emit, instr) && !is_near(emit, instr) && !sn_emit_strips(emit, instr);
 }
 
 void sn_emit_fetch(Emit *emit, const Instr *instr) {
     if (!emit->fetches) return;
     const char *buffer = sn_emit_buffer(emit, instr->buffer), *at = sn_emit_dim(emit, instr->dim, NULL);
+    const char *far = emit->by_rows ? sn_arena_printf(emit->arena, "far%d", instr->id) : "far";
     const bool stream = is_stream(emit, instr);
-    if (stream) sn_emit_line(emit, "SN_FETCH(%s + %s, far);", buffer, at);
+    if (stream) sn_emit_line(emit, "SN_FETCH(%s + %s, %s);", buffer, at, far);
     if (stream ? is_dear_map(emit) : is_again(emit, instr))
         sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", buffer, at, SN_NEAR_BYTES);
+}
+
+void sn_emit_far_rows(Emit *emit, int rows) {
+    const Nest *nest = emit->nest;
+    const unsigned char *needed = sn_emit_needed(emit, emit->step);
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (!needed[i] || instr->kind != SN_INSTR_LOAD || !is_stream(emit, instr)) continue;
+        Dim by = moves_by(emit, instr, nest->reduced.at[nest->reduced.count - 1]);
+        const char *next = by ? sn_arena_printf(emit->arena, "(%d * %s - (last - first)) * %d", rows,
+                                                sn_emit_dim(emit, by, NULL), sn_dtype_bytes(instr->dtype))
+                              : "0";
+        sn_emit_line(emit, "const int64_t far%d = ends ? far + %s : far;", instr->id, next);
+        sn_emit_line(emit, "(void)far%d;", instr->id);
+    }
 }

@@ -17,6 +17,25 @@ int sn_kernel_scratch(KernelIr *kernel, DType dtype, Dim bytes) {
     return kernel->buffer.count - 1;
 }
 
+Dim sn_kernel_read_bytes(const KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
+    Dim bytes = sn_dim(kernel->dims, 0);
+    for (int i = 0; i < body->param.count; i++) {
+        Type type = body->param.at[i]->type;
+        Dim count = sn_type_count(kernel->dims, type);
+        bytes = sn_dim_add(kernel->dims, bytes, sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype)));
+    }
+    return bytes;
+}
+
+bool sn_kernel_fetches(const KernelIr *kernel, int64_t *least) {
+    enum { FAR_L2S = 4 }; /* what is read is more than so many of these caches hold */
+    int64_t bytes;
+    *least = FAR_L2S * kernel->target->l2_bytes;
+    return kernel->target->fetch_bytes > 0 &&
+           (!sn_dim_is(sn_kernel_read_bytes(kernel), &bytes) || bytes >= *least);
+}
+
 bool sn_function_is_costly(const char *fn) {
     static const char *const costly[] = {"exp",   "log",   "sin",   "cos",     "tanh", "erf",
                                          "tan",   "sinh",  "cosh",  "asin",    "acos", "atan",

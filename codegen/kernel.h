@@ -145,6 +145,8 @@ typedef struct Nest {
     Dim whole; /* … and the extent of all pieces together, where the last one ends */
     bool last; /* runs when the other nests have ended */
     Dim chunk; /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
+    int64_t
+        sums; /* CPU: columns are reduced in memory, a row at a time, by so many elements at most; 0: they are not */
     Dim items;
 } Nest;
 
@@ -185,6 +187,11 @@ Instr *sn_instr(KernelIr *kernel, Nest *nest, const Instr *proto);
 
 /* Adds a scratch buffer of `bytes` and gives its number. */
 int sn_kernel_scratch(KernelIr *kernel, DType dtype, Dim bytes);
+
+/* Bytes of all that the kernel reads, and whether they may be `least` or more, from which on it fetches its streams ahead
+ * (emit_fetch.c). */
+Dim sn_kernel_read_bytes(const KernelIr *kernel);
+bool sn_kernel_fetches(const KernelIr *kernel, int64_t *least);
 
 /* True when `fn` is so dear that keeping its value in memory beats computing it twice. */
 bool sn_function_is_costly(const char *fn);

@@ -1,3 +1,4 @@
+#include "columns.h"
 #include "lower_template.h"
 
 enum {
@@ -395,11 +396,9 @@ static void cut_items(KernelIr *kernel, Nest *nest) {
         nest->grain = sn_dim_min(dims, nest->grain, at_least_one(kernel, squares));
     }
     nest->items = sn_dim_ceildiv(dims, nest->rows, nest->grain);
-    nest->chunk = NULL;
-    if (columns && !sn_dim_le(dims, width, sn_dim(dims, chunk))) {
-        nest->chunk = sn_dim(dims, chunk);
-        nest->items = sn_dim_mul(dims, nest->items, sn_dim_ceildiv(dims, width, nest->chunk));
-    }
+    nest->chunk = columns && !sn_dim_le(dims, width, sn_dim(dims, chunk)) ? sn_dim(dims, chunk) : NULL;
+    sn_schedule_sums(kernel, nest);
+    if (nest->chunk) nest->items = sn_dim_mul(dims, nest->items, sn_dim_ceildiv(dims, width, nest->chunk));
     for (int i = 0; i < nest->scratch.count; i++) {
         if (nest->scratch.at[i].count) continue;
         Buffer *buffer = &kernel->buffer.at[nest->scratch.at[i].buffer];

@@ -3,6 +3,7 @@
 
 enum {
     PIECE_ELEMENTS = 1 << 16, /* that a work item should at least reduce */
+    PIECE_ROWS = 64,          /* and a piece of rows, as its results are written and read again */
     MANY_ITEMS = 64,          /* as many as keep all threads busy; more pieces are not made */
     PIECE_BLOCK = 8192,       /* elements that a CUDA block should at least reduce, */
     PIECE_ROUND = 32,     /* elements of which a piece there has some times as many: pieces begin aligned */
@@ -29,6 +30,7 @@ static bool can_split(const Nest *nest) {
 /* The rows that one work item has, which share what it costs. */
 static Dim item_rows(KernelIr *kernel, const Nest *nest) {
     if (kernel->target->kind == SN_TARGET_CUDA) return sn_dim(kernel->dims, nest->block.rows);
+    if (nest->sums) return sn_dim(kernel->dims, nest->sums);
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->chunk;
     return columns ? nest->chunk : sn_dim(kernel->dims, 1);
 }
@@ -45,7 +47,11 @@ static Dim piece_count(KernelIr *kernel, const Nest *nest) {
     Dim length = sn_schedule_product(dims, &nest->reduced, nest->reduced.count), one = sn_dim(dims, 1);
     Dim work = sn_dim_mul(dims, length, sn_dim_min(dims, rows, item_rows(kernel, nest)));
     Dim wanted = sn_dim_floordiv(dims, work, sn_dim(dims, least));
-    Dim idle = sn_dim_floordiv(dims, sn_dim(dims, many), sn_dim_max(dims, nest->items, one));
+    if (nest->sums)
+        wanted = sn_dim_min(dims, wanted, sn_dim_floordiv(dims, length, sn_dim(dims, PIECE_ROWS)));
+    Dim items =
+        nest->sums ? nest->rows : nest->items; /* columns are cut only where there are too few pieces */
+    Dim idle = sn_dim_floordiv(dims, sn_dim(dims, many), sn_dim_max(dims, items, one));
     Dim count = sn_dim_min(dims, wanted, sn_dim_min(dims, idle, extent(nest->reduced.at[0])));
     return sn_dim_max(dims, count, one);
 }
