@@ -31,7 +31,7 @@ typedef struct Emit {
     bool
         fetches; /* what is loaded is fetched into the second-level cache, `far` bytes ahead: see emit_fetch.c */
     int64_t least_fetched; /* where it reads at least so many bytes */
-    bool by_rows;          /* columns are reduced a row at a time, see emit_columns.c */
+    bool crosses;          /* that is of the next rows where these end: `far<id>` on, see sn_emit_far_rows */
     int online; /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
     bool lags;  /* its rows are stored one row later, see emit_lag.c */
     int host;   /* of those: the step in whose loop the row before is stored */
@@ -136,9 +136,9 @@ enum {
 /* Behind the load of a whole vector: fetches what that load will want later. */
 void sn_emit_fetch(Emit *emit, const Instr *instr);
 
-/* If emit->by_rows: defines far<id> of every load of the step, of `rows` rows side by side, by `ends`: whether the next such
- * rows are at hand there, `far` on, and not these. */
-void sn_emit_far_rows(Emit *emit, int rows);
+/* If emit->crosses: defines far<id> of every load of the step in runs of `run` elements, of `rows` places of `axis` side by side,
+ * by `ends`: whether the next such runs are at hand there, `far` on, and not these. */
+void sn_emit_far_rows(Emit *emit, Dim axis, int rows, const char *run);
 
 /* ---- emit_memory.c: the C dialect's traffic with memory ---- */
 
@@ -164,6 +164,9 @@ bool sn_emit_head(Emit *emit, const Store *store);
 /* The last axis of rows (NULL: all is one row, or nothing is in vectors), and how many elements a row has. */
 Dim sn_emit_row_axis(const Nest *nest);
 Dim sn_emit_row_length(const Emit *emit);
+
+/* Whether a row is gone over in one loop, that reduces. */
+bool sn_emit_reduces_once(const Nest *nest);
 
 /* Whether indices choose rows that the nest loads. */
 bool sn_emit_gathers(const Emit *emit);

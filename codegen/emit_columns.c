@@ -107,7 +107,7 @@ static void add_rows(Emit *emit, const unsigned char *needed, int rows) {
     sn_emit_line(emit, "int64_t i%d = first, u = 0;", k);
     sn_emit_line(emit, "for (int ends = 0; ends < 2; ends++) {");
     emit->indent++;
-    sn_emit_far_rows(emit, rows);
+    sn_emit_far_rows(emit, emit->nest->reduced.at[emit->nest->reduced.count - 1], rows, "(last - first)");
     sn_emit_line(emit, "for (; i%d + SN_LANES <= (ends ? last : last - far / 4); i%d += SN_LANES, u++) {", k,
                  k);
     emit->indent++;
@@ -159,7 +159,7 @@ static void emit_sums(Emit *emit, const unsigned char *any) {
     const unsigned char *needed = sn_emit_needed(emit, 0);
     int outer = emit->nest->reduced.count - 1;
     emit->step = 0;
-    emit->by_rows = true;
+    emit->crosses = true;
     emit->form = SN_FORM_VECTOR;
     sn_emit_line(emit, "if (far) {");
     emit->indent++;
@@ -174,7 +174,7 @@ static void emit_sums(Emit *emit, const unsigned char *any) {
     sn_c_close_loops(emit, outer);
     end_columns(emit, any);
     sn_c_close_loops(emit, 1);
-    emit->by_rows = false;
+    emit->crosses = false;
     emit->form = SN_FORM_SCALAR;
 }
 

@@ -98,30 +98,31 @@ static bool is_again(const Emit *emit, const Instr *instr) {
 static bool is_stream(Emit *emit, const Instr *instr) {
     const Nest *nest = emit->nest;
     bool columns = nest->vector == SN_VECTOR_PARALLEL && nest->reduced.count; /* whose rows are elsewhere */
-    return !nest->tile && (!columns || (emit->by_rows && instr->reduced)) && !indexed(nest, instr->dim) &&
+    return !nest->tile && (!columns || (emit->crosses && instr->reduced)) && !indexed(nest, instr->dim) &&
            !is_small(emit, instr) && !is_near(emit, instr) && !sn_emit_strips(emit, instr);
 }
 
 void sn_emit_fetch(Emit *emit, const Instr *instr) {
     if (!emit->fetches) return;
     const char *buffer = sn_emit_buffer(emit, instr->buffer), *at = sn_emit_dim(emit, instr->dim, NULL);
-    const char *far = emit->by_rows ? sn_arena_printf(emit->arena, "far%d", instr->id) : "far";
+    const char *far = emit->crosses ? sn_arena_printf(emit->arena, "far%d", instr->id) : "far";
     const bool stream = is_stream(emit, instr);
     if (stream) sn_emit_line(emit, "SN_FETCH(%s + %s, %s);", buffer, at, far);
     if (stream ? is_dear_map(emit) : is_again(emit, instr))
         sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", buffer, at, SN_NEAR_BYTES);
 }
 
-void sn_emit_far_rows(Emit *emit, int rows) {
+void sn_emit_far_rows(Emit *emit, Dim axis, int rows, const char *run) {
     const Nest *nest = emit->nest;
     const unsigned char *needed = sn_emit_needed(emit, emit->step);
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
         if (!needed[i] || instr->kind != SN_INSTR_LOAD || !is_stream(emit, instr)) continue;
-        Dim by = moves_by(emit, instr, nest->reduced.at[nest->reduced.count - 1]);
-        const char *next = by ? sn_arena_printf(emit->arena, "(%d * %s - (last - first)) * %d", rows,
-                                                sn_emit_dim(emit, by, NULL), sn_dtype_bytes(instr->dtype))
-                              : "0";
+        Dim by = axis ? moves_by(emit, instr, axis) : NULL;
+        const char *next =
+            by ? sn_arena_printf(emit->arena, "(%d * %s - %s) * %d", rows, sn_emit_dim(emit, by, NULL), run,
+                                 sn_dtype_bytes(instr->dtype))
+               : "0";
         sn_emit_line(emit, "const int64_t far%d = ends ? far + %s : far;", instr->id, next);
         sn_emit_line(emit, "(void)far%d;", instr->id);
     }

@@ -184,8 +184,7 @@ static bool moves_on(const Emit *emit, const Instr *instr, Dim *stride, bool *in
            !sn_dim_has_axis(*stride) && !(is_stream(nest) && *stride == sn_emit_row_length(emit));
 }
 
-/* Whether a row is gone over in one loop, that reduces. */
-static bool reduces_once(const Nest *nest) {
+bool sn_emit_reduces_once(const Nest *nest) {
     int loops = 0, reduces = 0;
     for (int i = 0; i < nest->step.count; i++) {
         loops += nest->step.at[i].loop;
@@ -205,7 +204,7 @@ bool sn_emit_gathers(const Emit *emit) {
 /* Whether loads are one even stream, of which enough is fetched as it is read (emit_fetch.c): to ask for it twice takes places from
  * what is stored. */
 static bool is_fetched(const Emit *emit) {
-    return emit->fetches && (emit->leads || reduces_once(emit->nest)) && !sn_emit_gathers(emit);
+    return emit->fetches && (emit->leads || sn_emit_reduces_once(emit->nest)) && !sn_emit_gathers(emit);
 }
 
 /* How many bytes further on a load of rows that lie in order is worth reading, as text. `rows`: so many rows ahead, with nothing
@@ -218,7 +217,7 @@ static const char *bytes_ahead(Emit *emit, Dim stride, int bytes, const char *le
     if (sn_emit_gathers(emit)) return row;
     if (emit->lags && nest->step.count == 2 && stride == sn_emit_row_length(emit))
         return sn_arena_printf(emit->arena, "sn_least_of(%s, %d)", row, LEAD_BYTES);
-    const char *far = reduces_once(nest)
+    const char *far = sn_emit_reduces_once(nest)
                           ? sn_arena_printf(emit->arena, " + (%s > %lld ? %d : 0)", length, most, LONG_BYTES)
                           : "";
     return sn_arena_printf(emit->arena, "%s * %s%s", rows, row, far);

@@ -46,6 +46,44 @@ static void emit_groups(Emit *emit, const Step *step, const unsigned char *neede
     sn_c_close_loops(emit, 1);
 }
 
+/* Whether rows are only read, and fetched: memory then gives more by two streams, the halves of a row, than by one. */
+static bool has_halves(const Emit *emit, const Step *step, int copies) {
+    return emit->fetches && copies == SN_ROW_UNROLL && !step->store.count && emit->nest->reduced.count == 1 &&
+           sn_emit_reduces_once(emit->nest) && !sn_emit_gathers(emit);
+}
+
+/* `count` vectors, for copies from `copy` on. */
+static void emit_vectors_of(Emit *emit, const Step *step, const unsigned char *needed, int copy, int count) {
+    for (; count > 0; count--, copy++) {
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        sn_c_body(emit, step, needed, copy);
+        sn_emit_line(emit, "i%d += SN_LANES;", sn_c_axis(emit->vector_axis));
+        sn_c_close_loops(emit, 1);
+    }
+}
+
+/* The halves of a row side by side, whole groups of SN_ROW_UNROLL vectors; their ends fetch the beginnings of the next row's. */
+static void emit_halves(Emit *emit, const Step *step, const unsigned char *needed, const char *length) {
+    enum { EACH = SN_ROW_UNROLL / 2 };
+    int k = sn_c_axis(emit->vector_axis);
+    sn_emit_line(emit, "const int64_t half = %s / (%d * SN_LANES) * (%d * SN_LANES);", length, SN_ROW_UNROLL,
+                 EACH);
+    sn_emit_line(emit, "for (int ends = 0; ends < 2; ends++) {");
+    emit->indent++;
+    emit->crosses = true;
+    sn_emit_far_rows(emit, sn_emit_row_axis(emit->nest), 1, "half");
+    sn_emit_line(emit, "while (i%d + %d * SN_LANES <= (ends ? half : half - far / 4)) {", k, EACH);
+    emit->indent++;
+    emit_vectors_of(emit, step, needed, 0, EACH);
+    sn_emit_line(emit, "i%d += half - %d * SN_LANES;", k, EACH);
+    emit_vectors_of(emit, step, needed, EACH, EACH);
+    sn_emit_line(emit, "i%d -= half;", k);
+    sn_c_close_loops(emit, 2);
+    sn_emit_line(emit, "i%d += half;", k);
+    emit->crosses = false;
+}
+
 /* The vectors of the last reduced axis from `from` to `to`. */
 static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *needed, const RowShares *shares,
                            const char *from, const char *to) {
@@ -57,7 +95,9 @@ static void emit_row_loops(Emit *emit, const Step *step, const unsigned char *ne
     emit->indent++;
     sn_emit_line(emit, "int64_t i%d = %s;", k, from);
     sn_c_open_vectors(emit, aligned);
-    if (copies > 1 || shares->usual->count || shares->past->count || hosts_stores(emit))
+    if (has_halves(emit, step, copies))
+        emit_halves(emit, step, needed, to);
+    else if (copies > 1 || shares->usual->count || shares->past->count || hosts_stores(emit))
         emit_groups(emit, step, needed, copies, shares, condition, to);
     if (hosts_stores(emit)) sn_emit_lag(emit, to);
     sn_emit_line(emit, "%sfor (; i%d + SN_LANES <= %s; i%d += SN_LANES) {", condition, k, to, k);

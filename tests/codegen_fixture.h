@@ -247,4 +247,15 @@ static inline void check(Case *c, int count, const int64_t *symbols) {
     check_kernel(c, generate(c), count, symbols);
 }
 
+static inline bool mentions(const Kernel *kernel, const char *word) {
+    return strstr(kernel->source, word) != NULL;
+}
+
+/* The text of a kernel, which is then checked as any other. */
+static inline void check_text(Case *c, const char *word, bool expected, int count, const int64_t *symbols) {
+    const Kernel *kernel = generate(c);
+    if (mentions(kernel, word) != expected) fail_msg("%s is %s the text", word, expected ? "not in" : "in");
+    check_kernel(c, kernel, count, symbols);
+}
+
 #endif
