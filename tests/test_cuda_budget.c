@@ -1,8 +1,10 @@
 /* Every kernel of every model of tests/models, compiled and eager, and of a training step, through the real NVRTC where one is installed: it compiles without
  * a warning, and stays within the registers, spilled bytes and bytes of stack that cuda_budget.txt grants its kind. Kernels
  * that ask for more registers than an ordinary one (codegen/emit_cuda.c) are a kind of their own, "map+" beside "map". The
- * numbers there only ever become smaller; with SINTER_WRITE_BUDGET=FILE this test writes what it measured. */
+ * numbers there only ever become smaller; with SINTER_WRITE_BUDGET=FILE this test writes what it measured. What the assembler said
+ * of a text is kept in the kernel cache: the same text is not compiled again by the same library. */
 #include "compile.h"
+#include "cpu/cache.h"
 #include "cuda/libraries.h"
 #include "load.h"
 #include "map.h"
@@ -10,6 +12,7 @@
 #include "zoo.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +20,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -53,9 +57,11 @@ typedef struct Work {
     Arena *arena;
     NvrtcLibrary nvrtc;
     Map *seen[ARCHITECTURES], *seen_anywhere;
-    SN_VEC(Entry *) entry;
+    SN_VEC(Entry *) entry, missing; /* all; those to be compiled */
+    Cache cache;
+    Hash library; /* tells one NVRTC from another */
     pthread_mutex_t lock;
-    int next;        /* the first entry that no thread has taken */
+    int next;        /* the first missing entry that no thread has taken */
     char *complaint; /* the first one; malloc */
 } Work;
 
@@ -168,6 +174,57 @@ static void add_folder(Work *work, const char *folder, bool operators) {
     free(entry);
 }
 
+/* ---- what is kept ---- */
+
+/* Its version and its file, which is asked for where it was found. */
+static Hash tell_library(const NvrtcLibrary *nvrtc) {
+    struct stat info;
+    Dl_info found;
+    void *symbol;
+    int major = 0, minor = 0;
+    memcpy(&symbol, &nvrtc->nvrtcVersion, sizeof symbol);
+    assert_true(dladdr(symbol, &found) && stat(found.dli_fname, &info) == 0);
+    assert_int_equal(nvrtc->nvrtcVersion(&major, &minor), 0);
+    Hash hash =
+        sn_hash_u64(sn_hash_string((Hash){0, 0}, found.dli_fname), (uint64_t)major << 32 | (uint64_t)minor);
+    return sn_hash_u64(sn_hash_u64(hash, (uint64_t)info.st_size), (uint64_t)info.st_mtime);
+}
+
+static const char *kept_name(const Work *work, const Entry *entry) {
+    char hex[33];
+    Hash hash = sn_hash_string(work->library, architectures[entry->architecture].name);
+    sn_hash_hex(sn_hash_string(hash, entry->source), hex);
+    return sn_arena_printf(work->arena, "budget-%s", hex);
+}
+
+static int by_architecture(const void *a, const void *b) {
+    const Entry *x = *(Entry *const *)a, *y = *(Entry *const *)b;
+    if (x->architecture != y->architecture) return x->architecture - y->architecture;
+    return x->kind != y->kind ? (int)y->kind - (int)x->kind : strcmp(x->name, y->name);
+}
+
+static void find_missing(Work *work) {
+    if (work->entry.count)
+        qsort(work->entry.at, (size_t)work->entry.count, sizeof *work->entry.at, by_architecture);
+    for (int i = 0; i < work->entry.count; i++) {
+        Entry *entry = work->entry.at[i];
+        Use *use = &entry->use;
+        const char *text = sn_cache_read(work->arena, &work->cache, kept_name(work, entry));
+        if (!text || sscanf(text, "%d %d %d", &use->registers, &use->spilled, &use->stack) != 3)
+            sn_push(work->arena, &work->missing, entry);
+    }
+}
+
+static void keep_found(Work *work) {
+    for (int i = 0; i < work->missing.count; i++) {
+        const Entry *entry = work->missing.at[i];
+        const char *text = sn_arena_printf(work->arena, "%d %d %d\n", entry->use.registers,
+                                           entry->use.spilled, entry->use.stack);
+        Status status = sn_cache_write(work->arena, &work->cache, kept_name(work, entry), text);
+        if (status) fail_msg("%s", sn_error_message(status));
+    }
+}
+
 /* ---- compiling ---- */
 
 /* The number before `what`, behind `at`. */
@@ -202,15 +259,15 @@ static bool warns(const char *log) {
     return false;
 }
 
-/* The entries [first, last), of one architecture, as one program. */
+/* The missing entries [first, last), of one architecture, as one program. */
 static void compile_batch(Work *work, int first, int last) {
     const NvrtcLibrary *nvrtc = &work->nvrtc;
     NvrtcProgram program;
     char option[64], *text = NULL, *log = NULL;
     size_t size = 0;
-    const Entry *one = work->entry.at[first];
+    const Entry *one = work->missing.at[first];
     FILE *stream = open_memstream(&text, &size);
-    for (int i = first; i < last && stream; i++) fprintf(stream, "%s\n", work->entry.at[i]->source);
+    for (int i = first; i < last && stream; i++) fprintf(stream, "%s\n", work->missing.at[i]->source);
     if (!stream || fclose(stream) != 0) abort();
     snprintf(option, sizeof option, "--gpu-architecture=%s", architectures[one->architecture].name);
     const char *const options[] = {option, "--std=c++17", "--ptxas-options=-v"};
@@ -220,7 +277,7 @@ static void compile_batch(Work *work, int first, int last) {
     log = calloc(size + 1, 1);
     if (!log || nvrtc->nvrtcGetProgramLog(program, log)) abort();
     if (result || warns(log)) complain(work, one, log);
-    for (int i = first; i < last; i++) work->entry.at[i]->use = read_use(log, work->entry.at[i]->name);
+    for (int i = first; i < last; i++) work->missing.at[i]->use = read_use(log, work->missing.at[i]->name);
     nvrtc->nvrtcDestroyProgram(&program);
     free(text);
     free(log);
@@ -231,8 +288,8 @@ static void *compile_all(void *argument) {
     for (;;) {
         pthread_mutex_lock(&work->lock);
         int first = work->next, last = first;
-        while (last < work->entry.count && last < first + BATCH &&
-               work->entry.at[last]->architecture == work->entry.at[first]->architecture)
+        while (last < work->missing.count && last < first + BATCH &&
+               work->missing.at[last]->architecture == work->missing.at[first]->architecture)
             last++;
         work->next = last;
         pthread_mutex_unlock(&work->lock);
@@ -317,16 +374,9 @@ static int count_excess(const Work *work, Grants budget, Grants measured) {
     return excess;
 }
 
-static int by_architecture(const void *a, const void *b) {
-    const Entry *x = *(Entry *const *)a, *y = *(Entry *const *)b;
-    if (x->architecture != y->architecture) return x->architecture - y->architecture;
-    return x->kind != y->kind ? (int)y->kind - (int)x->kind : strcmp(x->name, y->name);
-}
-
 static void compile_in_parallel(Work *work) {
     pthread_t thread[THREADS];
     pthread_mutex_init(&work->lock, NULL);
-    qsort(work->entry.at, (size_t)work->entry.count, sizeof *work->entry.at, by_architecture);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, compile_all, work), 0);
     for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
@@ -346,17 +396,22 @@ static void kernels_stay_within_their_budget(void **state) {
         sn_arena_free(work.arena);
         skip();
     }
+    work.library = tell_library(&work.nvrtc);
+    status = sn_cache_open(work.arena, NULL, &work.cache);
+    if (status) fail_msg("%s", sn_error_message(status));
     for (int i = 0; i < ARCHITECTURES; i++) work.seen[i] = sn_map_new(work.arena);
     work.seen_anywhere = sn_map_new(work.arena);
     add_folder(&work, SN_TESTS "/models", false);
     add_folder(&work, SN_TESTS "/models/ops", true);
     add_training(&work);
+    find_missing(&work);
     compile_in_parallel(&work);
     if (work.complaint) fail_msg("%s", work.complaint);
+    keep_found(&work);
     read_budget(budget);
     int excess = count_excess(&work, budget, measured);
     if (write_to) write_budget(measured, write_to);
-    print_message("%d kernels\n", work.entry.count);
+    print_message("%d kernels, %d of them compiled\n", work.entry.count, work.missing.count);
     sn_arena_free(work.arena);
     if (!write_to) assert_int_equal(excess, 0);
 }
