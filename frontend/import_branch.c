@@ -189,7 +189,8 @@ static Value *compute_both(const Branches *b) {
     bool sizes = graph->sizes.count > before.sizes;
     bool unsure = sizes || graph->checks.count > before.checks || sizes_differ(c, out[0], out[1]);
     /* Whoever leaves out a turn of a loop refuses its sizes. */
-    if (unsure && !import->chance) {
+    bool keeps_both = import->chance || (import->options && import->options->both_branches);
+    if (unsure && !keeps_both) {
         if (!again && take_instead(b, before, decision)) return c->output[0];
         if (sizes)
             return sn_call_unsupported(c, "sizes that depend on data, in a branch that only a run chooses");

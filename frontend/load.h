@@ -11,6 +11,9 @@ typedef struct LoadOptions {
      * not looked at. Other names change nothing. */
     int given_count;
     const char *const *given;
+    /* Of an If whose branches need checks both are computed, with these, as long as their sizes are the same: no size comes to
+     * hang on data so. */
+    bool both_branches;
 } LoadOptions;
 
 /* What `info` reports beside the graph. */

@@ -55,6 +55,15 @@ typedef struct OpenRequest {
     bool saved; /* the file may be a saved program */
 } OpenRequest;
 
+/* What it takes to import the file again. */
+static void keep_request(sn_Model *model, const OpenRequest *request) {
+    int count = request->options ? request->options->given_count : 0;
+    const char **given = SN_ARRAY(model->arena, const char *, count);
+    for (int i = 0; i < count; i++) given[i] = sn_arena_string(model->arena, request->options->given[i]);
+    model->path = sn_arena_string(model->arena, request->path);
+    model->options = (LoadOptions){.given_count = count, .given = given};
+}
+
 static Status open_model(void *argument) {
     OpenRequest *request = argument;
     sn_Model *model = request->model;
@@ -69,6 +78,7 @@ static Status open_model(void *argument) {
         model->saved = saved;
         model->info.parse_seconds = sn_clock() - start;
     } else {
+        keep_request(model, request);
         TRY(sn_load_onnx(model->arena, request->path, request->options, &model->graph, &model->info));
     }
     model->input = input_infos(model->arena, model->graph);
@@ -188,10 +198,24 @@ static NeedsOf needs_of(const sn_Program *program) {
     return (NeedsOf){.host_memory = device->host_memory, .library = library};
 }
 
+/* A training step has no sizes that data decide. Where an If of the model gave it some, the file is imported again, with both
+ * branches computed; a file that cannot be, keeps them. */
+static const Graph *graph_to_compile(CompileRequest *request, bool training) {
+    const sn_Model *model = request->model;
+    if (!training || !model->graph->sizes.count) return model->graph;
+    LoadOptions options = model->options;
+    Graph *graph;
+    options.both_branches = true;
+    Status status = sn_load_onnx(request->arena, model->path, &options, &graph, NULL);
+    bool better = !status && !graph->sizes.count;
+    sn_error_free(status);
+    return better ? graph : model->graph;
+}
+
 static Status make_plan(CompileRequest *request, const PipelineOptions *pipeline, Plan **out) {
     sn_Program *program = request->program;
     const SessionOptions *session = request->session;
-    const Graph *graph = request->model->graph;
+    const Graph *graph = graph_to_compile(request, pipeline->training != NULL);
     const Target *target = &program->device->target;
     PipelineResult *result = session ? session->result : NULL;
     if (!session || !sn_budget_given(&session->budget))

@@ -11,8 +11,10 @@
 #include <stdatomic.h>
 
 struct sn_Model {
-    Arena *arena; /* the graph, and the mapping that its constants point into */
-    Graph *graph; /* imported (of a saved program: fused); never changed afterwards */
+    Arena *arena;     /* the graph, and the mapping that its constants point into */
+    Graph *graph;     /* imported (of a saved program: fused); never changed afterwards */
+    const char *path; /* of the file; NULL: a saved program */
+    LoadOptions options;
     ModelInfo info;
     const Saved *saved; /* NULL: an ONNX model */
     sn_TensorInfo *input, *output;

@@ -1,5 +1,7 @@
 /* Branches whose sizes differ, or fit only where they are taken. */
+#include "execute_fixture.h"
 #include "frontend_fixture.h"
+#include "training.h"
 
 /* x [n, 2] and y [m, 2]; `more` is that x has a number above 5. */
 static Model *model_begun(Fixture *fixture) {
@@ -203,6 +205,58 @@ static void a_turn_of_a_loop_computes_both(void **state) {
     for (int i = 0; i < 6; i++) assert_true(z->f[i] == i);
 }
 
+/* The mean of v = x w + (more ? y : 0), a node that needs a check; w is 1 and 2. */
+static const char *trainable_file(Fixture *fixture) {
+    static const float first[2] = {1, 2};
+    Model *model = model_begun(fixture);
+    size_t size;
+    set_raw(add_initializer(model, "w", F32, 2), first, sizeof first);
+    add_node(model, "Mul", "x w", "v");
+    add_if(model, "more", "sum", branch_of(fixture, "Add", "v y"), branch_of(fixture, "Identity", "v"));
+    set_int(model, add_node(model, "ReduceMean", "sum", "z"), "keepdims", 0);
+    const uint8_t *bytes = packed(model, &size);
+    const char *path = in_folder(fixture, "trained.onnx");
+    write_file(path, bytes, size);
+    return path;
+}
+
+/* w after one step of gradient descent by 1, from x full of `number`. */
+static void step(const sn_Program *program, float number, float *w) {
+    enum { X, Y, RATE, ROWS = 3 };
+    float x[ROWS * 2], y[ROWS * 2], rate = 1;
+    for (int i = 0; i < ROWS * 2; i++) x[i] = number, y[i] = (float)i;
+    sn_Context *context = make_context(program, 0);
+    assert_ok(set_f32(context, X, 2, (int64_t[]){ROWS, 2}, x));
+    assert_ok(set_f32(context, Y, 2, (int64_t[]){ROWS, 2}, y));
+    assert_ok(set_f32(context, RATE, 0, NULL, &rate));
+    assert_ok(sn_context_run(context));
+    sn_Tensor state;
+    assert_ok(sn_context_state_get(context, 0, &state));
+    memcpy(w, state.data, 2 * sizeof *w);
+    sn_context_free(context);
+}
+
+static void what_needs_a_check_can_be_trained(void **state) {
+    Fixture *fixture = *state;
+    sn_Model *model;
+    sn_Program *program;
+    float w[2];
+    assert_ok(sn_model_open(trainable_file(fixture), &model));
+    assert_int_equal(model->graph->sizes.count, 2);
+    sn_TrainingOptions options = {.size = sizeof options, .loss = SN_LOSS_OF_MODEL, .optimizer = SN_SGD};
+    Training training;
+    assert_ok(sn_training_read(&options, &training));
+    sn_CompileOptions compile = {.size = sizeof compile, .cache_dir = fixture->folder, .threads = 1};
+    SessionOptions session = {.pipeline = {.training = &training}};
+    assert_ok(sn_session_compile(model, &compile, &session, &program));
+    sn_model_close(model);
+    for (int number = 4; number <= 6; number += 2) { /* d mean / d w is half of x */
+        step(program, (float)number, w);
+        assert_true(w[0] == 1 - (float)number / 2 && w[1] == 2 - (float)number / 2);
+    }
+    sn_program_free(program);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(sizes_may_differ),
@@ -213,6 +267,7 @@ int main(void) {
         TEST(branches_may_be_nested),
         TEST(a_long_chain_is_imported_soon),
         TEST(a_turn_of_a_loop_computes_both),
+        TEST(what_needs_a_check_can_be_trained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
