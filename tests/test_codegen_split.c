@@ -65,7 +65,8 @@ static void check_sizes(Case *c, Kernel *kernel, int count, const int64_t *sizes
         assert_memory_equal(run[0].buffer[inputs_count], run[1].buffer[inputs_count],
                             (size_t)output->count * sizeof(float));
         for (int i = 0; i < inputs_count; i++) free(run[0].buffer[i]);
-        free(run[0].buffer[inputs_count]), free(run[1].buffer[inputs_count]);
+        for (int i = inputs_count; i < run[0].buffer_count; i++)
+            free(run[0].buffer[i]), free(run[1].buffer[i]);
     }
     dlclose(handle);
     sn_arena_free(c->arena);
