@@ -39,20 +39,20 @@ static inline KernelFunction *compile(const Kernel *kernel, void **handle) {
 
 /* ---- running ---- */
 
-/* A normal number of input `seed`, which has `count` of them. Those of large inputs come from one list, whose length is prime so that
- * rows of a tensor differ: drawing each would take longer than everything that is done with them. */
-static inline double drawn_normal(uint64_t seed, int64_t count, uint64_t index) {
-    enum { LARGE = 4096, LENGTH = 65521, BETWEEN = 10007 };
+/* A normal number of input `seed`. Those behind the first few come from one list, whose length is prime so that rows of a tensor
+ * differ: drawing each would take longer than everything that is done with them. */
+static inline double drawn_normal(uint64_t seed, uint64_t index) {
+    enum { DRAWN = 4096, LENGTH = 65521, BETWEEN = 10007 };
     static double list[LENGTH];
-    static bool drawn;
-    if (count < LARGE) return sn_random_normal(seed, index);
-    for (int i = 0; i < LENGTH && !drawn; i++) list[i] = sn_random_normal(1, (uint64_t)i);
-    drawn = true;
+    static bool filled;
+    if (index < DRAWN) return sn_random_normal(seed, index);
+    for (int i = 0; i < LENGTH && !filled; i++) list[i] = sn_random_normal(1, (uint64_t)i);
+    filled = true;
     return list[(seed * BETWEEN + index) % LENGTH];
 }
 
-static inline double drawn_float(const Case *c, uint64_t seed, int64_t count, uint64_t index) {
-    double x = drawn_normal(seed, count, index) * c->scale;
+static inline double drawn_float(const Case *c, uint64_t seed, uint64_t index) {
+    double x = drawn_normal(seed, index) * c->scale;
     return c->positive ? fabs(x) + 0.01 : x;
 }
 
@@ -70,7 +70,7 @@ static inline Array *random_input(Case *c, const Value *value, const int64_t *sy
     Array *array = sn_array_new(c->arena, value->type.dtype, value->type.rank, extent);
     for (int64_t i = 0; i < array->count; i++) {
         if (array->f)
-            array->f[i] = drawn_float(c, seed, array->count, (uint64_t)i);
+            array->f[i] = drawn_float(c, seed, (uint64_t)i);
         else
             array->i[i] = drawn_integer(c, array->dtype, seed, (uint64_t)i);
     }
