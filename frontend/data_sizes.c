@@ -3,6 +3,13 @@
 #include "sizes.h"
 #include "taken.h"
 
+/* What a run reads as a size in a branch: 0 where it is not taken. */
+static Value *size_if_taken(Call *c, Taken *taken, Value *value) {
+    void **slot = sn_map_at(taken->sizes, &value, sizeof value);
+    if (!*slot) *slot = choose(c, taken->flag, value, sn_call_scalar(c, value->type.dtype, 0));
+    return *slot;
+}
+
 Dim sn_call_size(Call *c, Value *value, const char *stem, Dim most) {
     Import *import = c->import;
     if (!sn_call_failed(c) && value->type.rank > 0) value = reshaped(c, value, 0, NULL);
@@ -10,7 +17,7 @@ Dim sn_call_size(Call *c, Value *value, const char *stem, Dim most) {
     Dim constant = sn_call_constant_size(c, value);
     if (constant && constant->value < 0) sn_call_invalid(c, "a size of %lld", (long long)constant->value);
     if (constant) return constant;
-    if (import->taken) value = sn_taken_size(c, import->taken, value);
+    if (import->taken) value = size_if_taken(c, import->taken, value);
     if (sn_call_failed(c)) return sn_dim(c->dims, 0);
     for (int i = 0; i < import->size_values.count; i++)
         if (import->size_values.at[i] == value) return import->graph->sizes.at[i].symbol;

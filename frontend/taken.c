@@ -64,12 +64,6 @@ Value *sn_taken_capture(Import *import, Taken *taken, Value *value) {
     return *slot = made;
 }
 
-Value *sn_taken_size(Call *c, Taken *taken, Value *value) {
-    void **slot = sn_map_at(taken->sizes, &value, sizeof value);
-    if (!*slot) *slot = choose(c, taken->flag, value, sn_call_scalar(c, value->type.dtype, 0));
-    return *slot;
-}
-
 /* ---- what is known of runs that take it, or do not ---- */
 
 static Dim when_taken(const Import *import, const Taken *taken, Dim dim) {

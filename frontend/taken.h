@@ -19,9 +19,6 @@ Taken sn_taken(Call *call, Value *flag, const char *stem);
 /* What a branch has of a value from outside; NULL after a failure of the builder. */
 Value *sn_taken_capture(Import *import, Taken *taken, Value *value);
 
-/* What a run reads as a size in a branch: 0 where it is not taken. */
-Value *sn_taken_size(Call *call, Taken *taken, Value *value);
-
 /* Whether the checks from `first` on hold in runs that do not take the branch. */
 bool sn_taken_checks_hold(const Import *import, const Taken *taken, int first);
 
