@@ -10,14 +10,7 @@ enum {
 };
 
 bool sn_schedule_folds_columns(const Nest *nest) {
-    if (nest->vector != SN_VECTOR_PARALLEL || !nest->reduced.count || nest->scratch.count) return false;
-    const Step *loop = &nest->step.at[0];
-    if (!loop->acc.count || loop->store.count) return false;
-    for (int i = 0; i < loop->acc.count; i++)
-        if (loop->acc.at[i]->running) return false;
-    for (int p = 1; p < nest->step.count; p++)
-        if (nest->step.at[p].loop) return false;
-    return true;
+    return nest->vector == SN_VECTOR_PARALLEL && sn_nest_folds(nest);
 }
 
 /* Whether some load goes along rows, and nothing dear would be computed for each row anew. */

@@ -9,17 +9,6 @@ enum {
     SMALL_IN_L2 = 4 /* so many of what is small fit in one */
 };
 
-static Dim written_bytes(const KernelIr *kernel) {
-    const Region *body = kernel->cluster->body;
-    Dim bytes = sn_dim(kernel->dims, 0);
-    for (int i = 0; i < body->result.count; i++) {
-        Type type = body->result.at[i]->type;
-        Dim count = sn_type_count(kernel->dims, type);
-        bytes = sn_dim_add(kernel->dims, bytes, sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype)));
-    }
-    return bytes;
-}
-
 void sn_emit_choose_fetches(Emit *emit) {
     emit->fetches = sn_kernel_fetches(emit->kernel, &emit->least_fetched);
 }
@@ -30,7 +19,8 @@ void sn_emit_far(Emit *emit) {
     const KernelIr *kernel = emit->kernel;
     int most = kernel->target->fetch_bytes;
     const char *reads = sn_emit_dim(emit, sn_kernel_read_bytes(kernel), NULL),
-               *writes = sn_emit_dim(emit, sn_dim_mulc(kernel->dims, written_bytes(kernel), READS), NULL);
+               *writes =
+                   sn_emit_dim(emit, sn_dim_mulc(kernel->dims, sn_emit_written_bytes(kernel), READS), NULL);
     sn_emit_line(emit, "const int64_t far = %s < INT64_C(%lld) ? 0 : %s < %s ? %d : %d;", reads,
                  (long long)emit->least_fetched, writes, reads, most / 2, most);
     sn_emit_line(emit, "(void)far;");

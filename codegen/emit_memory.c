@@ -13,7 +13,7 @@ enum {
 
 /* ---- stores past the caches ---- */
 
-static Dim written_bytes(const KernelIr *kernel) {
+Dim sn_emit_written_bytes(const KernelIr *kernel) {
     const Region *body = kernel->cluster->body;
     Dim bytes = sn_dim(kernel->dims, 0);
     for (int i = 0; i < body->result.count; i++) {
@@ -31,13 +31,13 @@ static Dim written_bytes(const KernelIr *kernel) {
 
 void sn_emit_choose_streams(Emit *emit) {
     int64_t bytes, least = emit->kernel->target->stream_bytes;
-    emit->streams = least > 0 && (!sn_dim_is(written_bytes(emit->kernel), &bytes) || bytes >= least);
+    emit->streams = least > 0 && (!sn_dim_is(sn_emit_written_bytes(emit->kernel), &bytes) || bytes >= least);
 }
 
 void sn_emit_past(Emit *emit) {
     if (!emit->streams) return;
     sn_emit_line(emit, "const uintptr_t past = %s >= INT64_C(%lld) ? 0 : UINTPTR_MAX;",
-                 sn_emit_dim(emit, written_bytes(emit->kernel), NULL),
+                 sn_emit_dim(emit, sn_emit_written_bytes(emit->kernel), NULL),
                  (long long)emit->kernel->target->stream_bytes);
 }
 

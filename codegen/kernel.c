@@ -36,6 +36,17 @@ bool sn_kernel_fetches(const KernelIr *kernel, int64_t *least) {
            (!sn_dim_is(sn_kernel_read_bytes(kernel), &bytes) || bytes >= *least);
 }
 
+bool sn_nest_folds(const Nest *nest) {
+    if (!nest->reduced.count || nest->scratch.count || !nest->step.count) return false;
+    const Step *loop = &nest->step.at[0];
+    if (!loop->loop || !loop->acc.count || loop->store.count) return false;
+    for (int i = 0; i < loop->acc.count; i++)
+        if (loop->acc.at[i]->running) return false;
+    for (int p = 1; p < nest->step.count; p++)
+        if (nest->step.at[p].loop) return false;
+    return true;
+}
+
 bool sn_function_is_costly(const char *fn) {
     static const char *const costly[] = {"exp",   "log",   "sin",   "cos",     "tanh", "erf",
                                          "tan",   "sinh",  "cosh",  "asin",    "acos", "atan",

@@ -193,6 +193,9 @@ int sn_kernel_scratch(KernelIr *kernel, DType dtype, Dim bytes);
 Dim sn_kernel_read_bytes(const KernelIr *kernel);
 bool sn_kernel_fetches(const KernelIr *kernel, int64_t *least);
 
+/* One loop with accumulators, whose results alone are stored when it has ended. */
+bool sn_nest_folds(const Nest *nest);
+
 /* True when `fn` is so dear that keeping its value in memory beats computing it twice. */
 bool sn_function_is_costly(const char *fn);
 

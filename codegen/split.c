@@ -14,19 +14,6 @@ static Dim extent(Dim axis) {
     return axis->operand[0];
 }
 
-/* One loop with accumulators, whose results alone are stored when it has ended. */
-static bool can_split(const Nest *nest) {
-    const Step *loop = &nest->step.at[0];
-    if (!nest->reduced.count || nest->vector == SN_VECTOR_NONE || nest->scratch.count || !nest->step.count ||
-        !loop->loop || !loop->acc.count || loop->store.count)
-        return false;
-    for (int i = 0; i < loop->acc.count; i++)
-        if (loop->acc.at[i]->running) return false;
-    for (int p = 1; p < nest->step.count; p++)
-        if (nest->step.at[p].loop) return false;
-    return true;
-}
-
 /* The rows that one work item has, which share what it costs. */
 static Dim item_rows(KernelIr *kernel, const Nest *nest) {
     if (kernel->target->kind == SN_TARGET_CUDA) return sn_dim(kernel->dims, nest->block.rows);
@@ -147,7 +134,7 @@ static void cut(KernelIr *kernel, Nest *nest, Dim count, int number) {
 void sn_schedule_split(KernelIr *kernel, Nest *nest) {
     Dims *dims = kernel->dims;
     int64_t pieces;
-    if (!nest->step.count || !can_split(nest)) return;
+    if (nest->vector == SN_VECTOR_NONE || !sn_nest_folds(nest)) return;
     Dim count = piece_count(kernel, nest),
         rows = sn_schedule_product(dims, &nest->parallel, nest->parallel.count);
     if (sn_dim_is(count, &pieces) && pieces <= 1) return;

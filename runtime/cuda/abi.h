@@ -86,8 +86,7 @@ enum {
     SN_CU_FUNC_NUM_REGS = 4,
     SN_CU_FUNC_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
     SN_CU_CAPTURE_THREAD_LOCAL = 1,
-    SN_CU_GRAPH_USE_NODE_PRIORITY =
-        8, /* those of the captured streams; otherwise all have the launching one's */
+    SN_CU_GRAPH_USE_NODE_PRIORITY = 8, /* else all have the launching stream's */
     SN_CU_MEMORY_HOST = 1,
     SN_CU_MEMORY_DEVICE = 2,
 };
