@@ -19,7 +19,7 @@ Tile sn_target_tile(const Target *target, int64_t columns) {
     return *best;
 }
 
-/* Tiles for panels that are packed ahead, with their speed beside the first one's, in sixteenths (docs/performance.md). */
+/* Tiles for panels that are packed ahead, with their speed beside the first one's, in sixteenths (docs/performance-products.md). */
 typedef struct PackedTile {
     Tile tile;
     int speed;
