@@ -142,9 +142,6 @@ void sn_emit_far_rows(Emit *emit, Dim axis, int rows, const char *run);
 
 /* ---- emit_memory.c: the C dialect's traffic with memory ---- */
 
-/* Bytes of all that the kernel stores. */
-Dim sn_emit_written_bytes(const KernelIr *kernel);
-
 /* Sets emit->streams: what the kernel writes may be too large for the caches. */
 void sn_emit_choose_streams(Emit *emit);
 

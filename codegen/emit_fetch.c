@@ -20,7 +20,7 @@ void sn_emit_far(Emit *emit) {
     int most = kernel->target->fetch_bytes;
     const char *reads = sn_emit_dim(emit, sn_kernel_read_bytes(kernel), NULL),
                *writes =
-                   sn_emit_dim(emit, sn_dim_mulc(kernel->dims, sn_emit_written_bytes(kernel), READS), NULL);
+                   sn_emit_dim(emit, sn_dim_mulc(kernel->dims, sn_kernel_written_bytes(kernel), READS), NULL);
     sn_emit_line(emit, "const int64_t far = %s < INT64_C(%lld) ? 0 : %s < %s ? %d : %d;", reads,
                  (long long)emit->least_fetched, writes, reads, most / 2, most);
     sn_emit_line(emit, "(void)far;");

@@ -13,31 +13,16 @@ enum {
 
 /* ---- stores past the caches ---- */
 
-Dim sn_emit_written_bytes(const KernelIr *kernel) {
-    const Region *body = kernel->cluster->body;
-    Dim bytes = sn_dim(kernel->dims, 0);
-    for (int i = 0; i < body->result.count; i++) {
-        const Value *value = body->result.at[i];
-        bool appends =
-            value->producer && value->producer->op == SN_OP_APPEND; /* of which only that is stored */
-        Type type = appends ? value->producer->input[1]->type : value->type;
-        Dim count = sn_type_count(kernel->dims, type);
-        if (count == kernel->count) count = sn_dim_unknown(kernel->dims);
-        Dim each = sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype));
-        bytes = sn_dim_add(kernel->dims, bytes, each);
-    }
-    return bytes;
-}
-
 void sn_emit_choose_streams(Emit *emit) {
     int64_t bytes, least = emit->kernel->target->stream_bytes;
-    emit->streams = least > 0 && (!sn_dim_is(sn_emit_written_bytes(emit->kernel), &bytes) || bytes >= least);
+    emit->streams =
+        least > 0 && (!sn_dim_is(sn_kernel_written_bytes(emit->kernel), &bytes) || bytes >= least);
 }
 
 void sn_emit_past(Emit *emit) {
     if (!emit->streams) return;
     sn_emit_line(emit, "const uintptr_t past = %s >= INT64_C(%lld) ? 0 : UINTPTR_MAX;",
-                 sn_emit_dim(emit, sn_emit_written_bytes(emit->kernel), NULL),
+                 sn_emit_dim(emit, sn_kernel_written_bytes(emit->kernel), NULL),
                  (long long)emit->kernel->target->stream_bytes);
 }
 

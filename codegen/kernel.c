@@ -28,6 +28,22 @@ Dim sn_kernel_read_bytes(const KernelIr *kernel) {
     return bytes;
 }
 
+Dim sn_kernel_written_bytes(const KernelIr *kernel) {
+    const Region *body = kernel->cluster->body;
+    Dim bytes = sn_dim(kernel->dims, 0);
+    for (int i = 0; i < body->result.count; i++) {
+        const Value *value = body->result.at[i];
+        bool appends =
+            value->producer && value->producer->op == SN_OP_APPEND; /* of which only that is stored */
+        Type type = appends ? value->producer->input[1]->type : value->type;
+        Dim count = sn_type_count(kernel->dims, type);
+        if (count == kernel->count) count = sn_dim_unknown(kernel->dims);
+        Dim each = sn_dim_mulc(kernel->dims, count, sn_dtype_bytes(type.dtype));
+        bytes = sn_dim_add(kernel->dims, bytes, each);
+    }
+    return bytes;
+}
+
 bool sn_kernel_fetches(const KernelIr *kernel, int64_t *least) {
     enum { FAR_L2S = 4 }; /* what is read is more than so many of these caches hold */
     int64_t bytes;

@@ -188,8 +188,9 @@ Instr *sn_instr(KernelIr *kernel, Nest *nest, const Instr *proto);
 /* Adds a scratch buffer of `bytes` and gives its number. */
 int sn_kernel_scratch(KernelIr *kernel, DType dtype, Dim bytes);
 
-/* Bytes of all that the kernel reads, and whether they may be `least` or more, from which on it fetches its streams ahead
- * (emit_fetch.c). */
+/* Bytes of all that the kernel stores; and of all that it reads, and whether these may be `least` or more, from which on it
+ * fetches its streams ahead (emit_fetch.c). */
+Dim sn_kernel_written_bytes(const KernelIr *kernel);
 Dim sn_kernel_read_bytes(const KernelIr *kernel);
 bool sn_kernel_fetches(const KernelIr *kernel, int64_t *least);
 
