@@ -63,8 +63,8 @@ SN_INLINE void sn_gemm_narrow(const float *rows, int64_t count, void *to) {
             vf32 even = sn_load_f32_v(rows + i * SN_TILE_NR + j), odd = {0};
             if (i + 1 < count) odd = sn_load_f32_v(rows + (i + 1) * SN_TILE_NR + j);
 #if SN_TILE_B == 2
-            vu32 pair = SN_CONVERT(sn_to_bf16_v(even), vu32) | SN_CONVERT(sn_to_bf16_v(odd), vu32) << 16;
-            sn_store_u32_v((uint32_t *)to + i / 2 * SN_TILE_NR + j, pair);
+            const vi32 pair = sn_from_u16_v(sn_to_bf16_v(even)) | sn_from_u16_v(sn_to_bf16_v(odd)) << 16;
+            sn_store_i32_v((int32_t *)to + i / 2 * SN_TILE_NR + j, pair);
 #else
             sn_store_f16_v((uint16_t *)to + i * SN_TILE_NR + j, even);
             sn_store_f16_v((uint16_t *)to + (i + 1) * SN_TILE_NR + j, odd);

@@ -78,7 +78,7 @@ SN_INLINE vf32 sn_tile_dot(vf32 c, vi32 x, vi32 b) {
 #if SN_TILE_B == 6
 /* Numbers that bf16 has as its bits; and of two rows of them words. */
 SN_INLINE void sn_tile_store_halves(uint16_t *to, vf32 x) {
-    vu16 halves = SN_CONVERT((vu32)x >> 16, vu16);
+    vu16 halves = sn_to_u16_v((vi32)((vu32)x >> 16));
     __builtin_memcpy(to, &halves, sizeof halves);
 }
 SN_INLINE uint16_t sn_tile_half(float x) {

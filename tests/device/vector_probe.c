@@ -97,6 +97,23 @@ void probe_widen(const uint16_t *x, float *v, float *s, int64_t count, int kind)
                 bad += sn_mod_##TYPE##_s(a, b) != 0 && (sn_mod_##TYPE##_s(a, b) > 0) != (b > 0);             \
             }                                                                                                \
     } while (0)
+/* How many lanes are wrong of numbers of both signs that wrap to narrow types, beside C's own conversions. */
+#define WRAP(TYPE, T)                                                                                        \
+    for (int lane = 0; lane < SN_LANES; lane++)                                                              \
+        bad += sn_wrap_##TYPE##_v(wide)[lane] != (int32_t)(T)wide[lane];
+
+static int64_t wraps(void) {
+    int64_t bad = 0;
+    for (int32_t first = -70000; first < 70000; first += 77) {
+        const vi32 wide = first + sn_iota_i32() * 5;
+        WRAP(i8, int8_t)
+        WRAP(u8, uint8_t)
+        WRAP(i16, int16_t)
+        WRAP(u16, uint16_t)
+    }
+    return bad;
+}
+
 int64_t probe_integers(void);
 int64_t probe_integers(void) {
     int64_t bad = 0;
@@ -104,7 +121,7 @@ int64_t probe_integers(void) {
     CHECK(i64, int64_t, vi64);
     CHECK(u32, uint32_t, vu32);
     CHECK(u64, uint64_t, vu64);
-    return bad;
+    return bad + wraps();
 }
 
 /* Partial and strided accesses of each storage type: loads n elements, stores them, and nothing else. */
