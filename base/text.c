@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 Text sn_text(Arena *arena) {
     return (Text){.arena = arena};
@@ -71,4 +72,10 @@ void sn_text_quote(Text *text, const char *bytes, size_t length) {
             sn_text_put(text, (char[]){'\\', 'x', digits[byte >> 4], digits[byte & 15]}, 4);
     }
     sn_text_put(text, "\"", 1);
+}
+
+const char *sn_quoted(Arena *arena, const char *string) {
+    Text text = sn_text(arena);
+    sn_text_quote(&text, string, strlen(string));
+    return sn_text_string(&text);
 }

@@ -23,4 +23,7 @@ const char *sn_text_string(Text *text);
  * that comes from a model, so that no file can forge a line of the text form or of a report. */
 void sn_text_quote(Text *text, const char *bytes, size_t length);
 
+/* A string so quoted, in the arena. */
+const char *sn_quoted(Arena *arena, const char *string);
+
 #endif

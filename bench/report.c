@@ -15,10 +15,7 @@ Cell *sn_table_row(Arena *arena, Table *table) {
 Cell sn_cell_text(Arena *arena, const char *string) {
     bool plain = true;
     for (const char *c = string; *c; c++) plain = plain && *c >= ' ' && *c < 127;
-    if (plain) return (Cell){.set = true, .text = sn_arena_string(arena, string)};
-    Text text = sn_text(arena);
-    sn_text_quote(&text, string, strlen(string));
-    return (Cell){.set = true, .text = sn_text_string(&text)};
+    return (Cell){.set = true, .text = plain ? sn_arena_string(arena, string) : sn_quoted(arena, string)};
 }
 
 bool sn_report_format(const char *name, ReportFormat *out) {
@@ -51,6 +48,9 @@ static const struct {
     [SN_CELL_SHARE] = {100, "%.1f", ", %"},
 };
 
+/* From five digits on a number has all those before its point; an exponent is for the largest. */
+static const double FIVE_DIGITS = 1e4, EXPONENT = 1e9;
+
 /* A bar would end the cell. */
 static const char *escape_bars(Arena *arena, const char *string) {
     if (!strchr(string, '|')) return string;
@@ -63,7 +63,10 @@ static const char *cell_shown(Arena *arena, const Column *column, const Cell *ce
                               char buffer[NUMBER_MOST]) {
     if (!cell->set) return "";
     if (column->kind == SN_CELL_TEXT) return escape_bars(arena, cell->text);
-    snprintf(buffer, NUMBER_MOST, shown[column->kind].format, cell->number * shown[column->kind].scale);
+    const bool whole =
+        column->kind == SN_CELL_NUMBER && fabs(cell->number) >= FIVE_DIGITS && fabs(cell->number) < EXPONENT;
+    snprintf(buffer, NUMBER_MOST, whole ? "%.0f" : shown[column->kind].format,
+             cell->number * shown[column->kind].scale);
     return buffer;
 }
 

@@ -15,7 +15,7 @@
 typedef enum CellKind {
     SN_CELL_TEXT,
     SN_CELL_COUNT,   /* an integer */
-    SN_CELL_NUMBER,  /* four significant digits */
+    SN_CELL_NUMBER,  /* four significant digits, and all before the point */
     SN_CELL_SECONDS, /* Markdown: milliseconds */
     SN_CELL_BYTES,   /* Markdown: MiB */
     SN_CELL_RATE,    /* a second; Markdown: 10^9 a second */

@@ -161,7 +161,9 @@ static Status compile_model(Cli *cli, const sn_Model *model) {
     SessionOptions session = {.result = &result};
     TRY(read_step(cli, model, &session));
     sn_Program *program;
+    sn_cli_progress("compiling");
     TRY(sn_session_compile(model, &compile, &session, &program));
+    sn_cli_progress("%s", "");
     status = report_program(cli, program, &result);
     sn_program_free(program);
     return status;

@@ -242,7 +242,9 @@ Status sn_cli_generate(Cli *cli, const sn_Model *model) {
     sn_ContextOptions memory = {.size = sizeof memory,
                                 .memory_limit = sn_option_integer(options, OPTION_MEMORY_LIMIT, 0)};
     sn_Program *program;
+    sn_cli_progress("compiling");
     TRY(sn_compile(model, &compile, &program));
+    sn_cli_progress("%s", "");
     Status status = sn_context_new(program, &memory, &g.run);
     if (!status) status = generate(&g);
     sn_context_free(g.run);

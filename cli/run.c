@@ -313,7 +313,9 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     compile.state_count = states.count;
     compile.state = states.at;
     sn_Program *program;
+    sn_cli_progress("compiling");
     TRY(sn_compile(model, &compile, &program));
+    sn_cli_progress("%s", "");
     Status status = run_program(cli, model, program, &inputs, &expected);
     sn_program_free(program);
     return status;

@@ -358,7 +358,9 @@ static Status train_model(Run *run) {
     TRY(sn_cli_check_place(run->cli, run->checkpoint));
     TRY(sn_cli_check_place(run->cli, run->out));
     hold_signals(&signals);
+    sn_cli_progress("compiling");
     TRY(sn_trainer_open(arena, run->model, &run->options, &run->trainer));
+    sn_cli_progress("%s", "");
     const BudgetReport *budget = sn_trainer_budget(run->trainer);
     if (budget) sn_cli_note("%s", sn_budget_report_text(arena, budget));
     run->text = describe_options(run);

@@ -170,7 +170,7 @@ static Status check_attributes(const Call *call) {
     for (size_t i = 0; i < call->node->n_attribute; i++)
         if (!call->read[i])
             return sn_fail(SN_UNSUPPORTED, "attribute %s",
-                           sn_import_quoted(call->import, call->node->attribute[i]->name));
+                           sn_quoted(call->import->scratch, call->node->attribute[i]->name));
     return NULL;
 }
 
@@ -219,10 +219,15 @@ static Status run_rule(Call *call) {
     return check_attributes(call);
 }
 
+/* Of a node whose inputs could not be made: whether it could be made of others, so that a report has all that is missing. */
+static Status check_operator(Call *call) {
+    return sn_import_find_function(call->import, call->node) ? NULL : find_row(call);
+}
+
 static Status import_call(Call *call) {
     bool unknown;
     Status status = read_inputs(call, &unknown);
-    if (!status && !unknown) status = run_rule(call);
+    if (!status) status = unknown ? check_operator(call) : run_rule(call);
     if (sn_error_code(status) == SN_UNSUPPORTED) {
         sn_import_problem(call->import, call->source, status);
         status = NULL;
@@ -275,7 +280,7 @@ static Status import_node(Import *import, const Onnx__NodeProto *node) {
     while (call.input_count > 0 && !*node->input[call.input_count - 1]) call.input_count--;
     Status status = import_call(&call);
     *builder = outer;
-    return status ? sn_status_prefix(status, "%s", sn_import_node_text(import, source)) : NULL;
+    return status ? sn_status_prefix(status, "%s", sn_source_text(import->scratch, source)) : NULL;
 }
 
 Status sn_import_nodes(Import *import, size_t count, Onnx__NodeProto *const *node) {

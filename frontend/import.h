@@ -214,8 +214,6 @@ Status sn_scope_initializers(Import *import, const Onnx__GraphProto *graph);
 /* The value of a name: an initializer becomes a constant when it is first asked for. *out is NULL for what
  * was not made because a node is not supported, and for what is absent. */
 Status sn_scope_resolve(Import *import, const char *name, Value **out);
-/* A name as messages show it. */
-const char *sn_import_quoted(Import *import, const char *name);
 
 /* ---- what is not supported (problems.c) ---- */
 
@@ -225,8 +223,6 @@ void sn_import_note(Import *import, const char *key, const char *line);
 void sn_import_problem(Import *import, const SourceNode *node, Status status);
 /* Everything that was noted as one failure, if an input or what an output depends on is among it. */
 Status sn_import_report(Import *import, const Onnx__GraphProto *graph);
-/* How messages name a node, the same way as the builder does. */
-const char *sn_import_node_text(Import *import, const SourceNode *node);
 /* A failure without the node's name in front, where the builder has put it there. */
 Status sn_import_bare(Import *import, const SourceNode *node, Status status);
 

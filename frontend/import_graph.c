@@ -37,15 +37,16 @@ static Status import_outputs(Import *import, const Onnx__GraphProto *graph) {
         const Onnx__ValueInfoProto *info = graph->output[i];
         Value *value;
         TRY(sn_status_prefix(sn_scope_resolve(import, info->name, &value), "output %s",
-                             sn_import_quoted(import, info->name)));
+                             sn_quoted(import->scratch, info->name)));
         if (sn_sequence_of(import, value))
             return sn_fail(SN_UNSUPPORTED, "unsupported: output %s is a sequence",
-                           sn_import_quoted(import, info->name));
+                           sn_quoted(import->scratch, info->name));
         int declared = info->type && info->type->tensor_type ? info->type->tensor_type->elem_type : 0;
         DType held = SN_BOOL;
         if (declared && (!sn_narrow_held(declared, &held) || held != value->type.dtype))
             return sn_fail(SN_INVALID, "output %s: declared as element type %d, but it is %s",
-                           sn_import_quoted(import, info->name), declared, sn_dtype_name(value->type.dtype));
+                           sn_quoted(import->scratch, info->name), declared,
+                           sn_dtype_name(value->type.dtype));
         sn_graph_output(to, sn_arena_string(to->arena, info->name), value);
     }
     return NULL;

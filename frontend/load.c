@@ -126,22 +126,23 @@ static Status import_settled(Arena *arena, const Import *start, Graph **out) {
     return NULL;
 }
 
-static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOptions *options, Graph **out,
-                   ModelInfo *info) {
-    Weights weights = {
-        .arena = arena, .path = path, .folder = -1, .external = true, .mapped = sn_map_new(scratch)};
-    double start = sn_clock();
-    TRY(sn_file_map(arena, path, &weights.file));
-    WireLimits limits = sn_wire_limits(options ? options->max_nodes : 0, options ? options->max_depth : 0);
+static Status parse(Arena *scratch, const Mapping *file, const WireLimits *limits, Onnx__ModelProto **out) {
     ProtobufCMessage *message;
-    TRY(sn_wire_unpack(scratch, weights.file.bytes, weights.file.size, &onnx__model_proto__descriptor,
-                       &limits, &message));
-    Onnx__ModelProto *model = (Onnx__ModelProto *)message;
-    if (!model->graph) return sn_fail(SN_INVALID, "not a valid ONNX file: there is no graph in it");
+    TRY(sn_wire_unpack(scratch, file->bytes, file->size, &onnx__model_proto__descriptor, limits, &message));
+    *out = (Onnx__ModelProto *)message;
+    return (*out)->graph ? NULL : sn_fail(SN_INVALID, "not a valid ONNX file: there is no graph in it");
+}
+
+static Status load(Arena *arena, Arena *scratch, Weights *weights, const LoadOptions *options, Graph **out,
+                   ModelInfo *info) {
+    double start = sn_clock();
+    WireLimits limits = sn_wire_limits(options ? options->max_nodes : 0, options ? options->max_depth : 0);
+    Onnx__ModelProto *model = NULL;
+    TRY(sn_file_explain(parse(scratch, &weights->file, &limits, &model), &weights->file));
     if (info) fill_info(arena, scratch, model, info);
     double parsed = sn_clock();
     Import begun = {.scratch = scratch,
-                    .weights = &weights,
+                    .weights = weights,
                     .model = model,
                     .options = options,
                     .max_nodes = limits.max_nodes};
@@ -150,19 +151,16 @@ static Status load(Arena *arena, Arena *scratch, const char *path, const LoadOpt
     return NULL;
 }
 
-static const char *quoted(Arena *arena, const char *path) {
-    Text text = sn_text(arena);
-    sn_text_quote(&text, path, strlen(path));
-    return sn_text_string(&text);
-}
-
 Status sn_load_onnx(Arena *arena, const char *path, const LoadOptions *options, Graph **out,
                     ModelInfo *info) {
     Arena *scratch = sn_arena_child(arena);
     if (info) *info = (ModelInfo){0};
-    Status status = load(arena, scratch, path, options, out, info);
-    /* What is about opening the file names it already. */
-    if (sn_error_code(status) != SN_IO) status = sn_status_prefix(status, "%s", quoted(scratch, path));
+    Weights weights = {
+        .arena = arena, .path = path, .folder = -1, .external = true, .mapped = sn_map_new(scratch)};
+    Status status = sn_file_map(arena, path, &weights.file); /* whose failure names the file */
+    if (!status)
+        status = sn_status_prefix(load(arena, scratch, &weights, options, out, info), "%s",
+                                  sn_quoted(scratch, path));
     sn_arena_free(scratch);
     return status;
 }
@@ -193,7 +191,7 @@ static Status load_proto(Arena *arena, Arena *scratch, const Mapping *file, Tens
 Status sn_map_npy(Arena *arena, const char *path, Tensor *out) {
     Mapping file;
     TRY(sn_file_map(arena, path, &file));
-    return sn_status_prefix(sn_npy_view(arena, file.bytes, file.size, out), "%s", quoted(arena, path));
+    return sn_status_prefix(sn_npy_view(arena, file.bytes, file.size, out), "%s", sn_quoted(arena, path));
 }
 
 Status sn_load_tensor(Arena *arena, const char *path, Tensor **out, const char **name) {
@@ -204,7 +202,7 @@ Status sn_load_tensor(Arena *arena, const char *path, Tensor **out, const char *
     if (!status) {
         status = ends_with(path, ".npy") ? sn_npy_parse(arena, file.bytes, file.size, out)
                                          : load_proto(arena, scratch, &file, out, name);
-        status = sn_status_prefix(status, "%s", quoted(scratch, path));
+        status = sn_status_prefix(status, "%s", sn_quoted(scratch, path));
     }
     sn_arena_free(scratch);
     return status;

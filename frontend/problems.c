@@ -12,25 +12,19 @@ void sn_import_note(Import *import, const char *key, const char *line) {
 void sn_import_problem(Import *import, const SourceNode *node, Status status) {
     const char *reason = sn_error_message(status), *word = "unsupported: ";
     if (strncmp(reason, word, strlen(word)) == 0) reason += strlen(word);
-    const char *type = sn_import_quoted(import, node->op_type),
-               *domain = sn_import_quoted(import, node->domain);
+    const char *type = sn_quoted(import->scratch, node->op_type),
+               *domain = sn_quoted(import->scratch, node->domain);
     Text text = sn_text(import->scratch);
     if (*node->domain) sn_text_add(&text, "%.*s.", (int)strlen(domain) - 2, domain + 1);
     sn_text_add(&text, "%.*s, opset %d: %s", (int)strlen(type) - 2, type + 1, node->opset, reason);
     const char *key = sn_arena_string(import->scratch, sn_text_string(&text));
-    sn_text_add(&text, " (for example node %s)", sn_import_quoted(import, node->name));
+    sn_text_add(&text, " (for example node %s)", sn_quoted(import->scratch, node->name));
     sn_import_note(import, key, sn_text_string(&text));
     sn_error_free(status);
 }
 
-const char *sn_import_node_text(Import *import, const SourceNode *node) {
-    const char *type = sn_import_quoted(import, node->op_type);
-    return sn_arena_printf(import->scratch, "node %s (%.*s, opset %d)", sn_import_quoted(import, node->name),
-                           (int)strlen(type) - 2, type + 1, node->opset);
-}
-
 Status sn_import_bare(Import *import, const SourceNode *node, Status status) {
-    const char *prefix = sn_import_node_text(import, node), *message = sn_error_message(status);
+    const char *prefix = sn_source_text(import->scratch, node), *message = sn_error_message(status);
     size_t length = strlen(prefix);
     if (strncmp(message, prefix, length) != 0 || strncmp(message + length, ": ", 2) != 0) return status;
     Status bare = sn_fail(sn_error_code(status), "%s", message + length + 2);

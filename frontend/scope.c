@@ -17,15 +17,9 @@ Binding *sn_scope_find(const Import *import, const char *name) {
     return NULL;
 }
 
-const char *sn_import_quoted(Import *import, const char *name) {
-    Text text = sn_text(import->scratch);
-    sn_text_quote(&text, name, strlen(name));
-    return sn_text_string(&text);
-}
-
 Status sn_scope_define(Import *import, const char *name, Binding **out) {
     void **slot = sn_map_at_string(import->scope->names, name);
-    if (*slot) return sn_fail(SN_INVALID, "the name %s is defined twice", sn_import_quoted(import, name));
+    if (*slot) return sn_fail(SN_INVALID, "the name %s is defined twice", sn_quoted(import->scratch, name));
     *out = *slot = SN_NEW(import->scratch, Binding);
     return NULL;
 }
@@ -53,7 +47,7 @@ static Status make_initializer(Import *import, Binding *binding, const char *nam
     Tensor *tensor;
     Status status = binding->sparse ? sn_tensor_import_sparse(import->weights, binding->sparse, &tensor)
                                     : sn_tensor_import(import->weights, binding->initializer, &tensor);
-    TRY(sn_status_prefix(status, "initializer %s", sn_import_quoted(import, name)));
+    TRY(sn_status_prefix(status, "initializer %s", sn_quoted(import->scratch, name)));
     binding->narrow = sn_narrow(binding->initializer->data_type);
     binding->value = build_initializer(import, tensor, binding->sparse ? NULL : name);
     return binding->value ? NULL : take_status(import);
@@ -73,10 +67,10 @@ static Status resolve_from(Import *import, const Scope *scope, const Binding *bi
 Status sn_scope_resolve(Import *import, const char *name, Value **out) {
     Binding *binding = sn_scope_find(import, name);
     *out = NULL;
-    if (!binding) return sn_fail(SN_INVALID, "%s is made by no node", sn_import_quoted(import, name));
+    if (!binding) return sn_fail(SN_INVALID, "%s is made by no node", sn_quoted(import->scratch, name));
     if (!binding->defined)
         return sn_fail(SN_INVALID, "%s is made by a node that reads what comes of it",
-                       sn_import_quoted(import, name));
+                       sn_quoted(import->scratch, name));
     if (!binding->value && binding->initializer) TRY(make_initializer(import, binding, name));
     return resolve_from(import, import->scope, binding, name, out);
 }
@@ -88,7 +82,7 @@ Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *no
             Binding *binding;
             if (!*node->output[k]) continue;
             TRY(sn_status_prefix(sn_scope_define(import, node->output[k], &binding), "node %s",
-                                 sn_import_quoted(import, node->name)));
+                                 sn_quoted(import->scratch, node->name)));
         }
     }
     return NULL;

@@ -175,14 +175,10 @@ static bool holds(CheckKind kind, int64_t a, int64_t b) {
 }
 
 static void add_source(Message *message, const SourceNode *source) {
-    add(message, "node ");
-    add_quoted(message, source->name);
-    add(message, " (");
-    add_quoted(message, source->op_type);
-    add(message, ")");
+    if (message->arena) add(message, sn_source_text(message->arena, source));
 }
 
-/* "node "/layer/Add" ("Add"): 5 (T) is not equal to 4 (S)" */
+/* "node "/layer/Add" (Add, opset 17): 5 (T) is not equal to 4 (S)" */
 static Status fail_check(const Graph *graph, const Check *check, int64_t a, int64_t b) {
     static const char *const relation[] = {
         [SN_CHECK_EQUAL] = "is not equal to",

@@ -22,13 +22,7 @@ static void *latch(Builder *builder, Status status) {
     const SourceNode *node = builder->origin ? builder->origin->primary : NULL;
     if (node) {
         Arena *scratch = sn_arena_child(builder->graph->arena);
-        Text name = sn_text(scratch), type = sn_text(scratch);
-        sn_text_quote(&name, node->name, strlen(node->name));
-        sn_text_quote(&type, node->op_type, strlen(node->op_type));
-        /* The operator's type is shown without the quotes: what is escaped inside them cannot forge a line.
-         */
-        status = sn_status_prefix(status, "node %s (%.*s, opset %d)", sn_text_string(&name),
-                                  (int)type.length - 2, type.at + 1, node->opset);
+        status = sn_status_prefix(status, "%s", sn_source_text(scratch, node));
         sn_arena_free(scratch);
     }
     builder->status = status;

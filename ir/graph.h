@@ -142,6 +142,9 @@ void sn_graph_output(Graph *graph, const char *name, Value *value);
  * users. The states' positions are the caller's to keep right. */
 void sn_graph_arrange(Graph *graph, int param_count, const int *param, int result_count, const int *result);
 
+/* How messages name a node of the file: node "/layer/Add" (Add, opset 17). */
+const char *sn_source_text(Arena *arena, const SourceNode *node);
+
 const Origin *sn_origin(Graph *graph, const SourceNode *node);
 /* The union; the primary one is a's (b's where a is NULL). Either may be NULL. */
 const Origin *sn_origin_union(Graph *graph, const Origin *a, const Origin *b);

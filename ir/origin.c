@@ -41,6 +41,13 @@ static const Origin *intern_set(Graph *graph, const SourceNode *primary, int cou
     return origin;
 }
 
+const char *sn_source_text(Arena *arena, const SourceNode *node) {
+    /* The operator's type without its quotes: what is escaped inside them cannot forge a line. */
+    const char *type = sn_quoted(arena, node->op_type);
+    return sn_arena_printf(arena, "node %s (%.*s, opset %d)", sn_quoted(arena, node->name),
+                           (int)strlen(type) - 2, type + 1, node->opset);
+}
+
 const Origin *sn_origin(Graph *graph, const SourceNode *node) {
     const SourceNode **list = SN_ARRAY(graph->arena, const SourceNode *, 1);
     list[0] = intern_source(graph, node);

@@ -27,6 +27,21 @@ for word in "p90, p99" "speed-up" "of peak" "peak memory" "compile  "; do expect
 model=$folder/model.onnx
 expect 0 "" make gpt2 --layers 1 --d-model 32 --heads 2 --d-ff 64 --vocab 50 --context 16 -o "$model"
 
+# Files that are no models say what they are; what a model lacks is told with the model's name.
+is() {
+    printf "$1" >"$folder/other.onnx"
+    expect 1 "other.onnx\": not a valid ONNX file: $2" info "$folder/other.onnx"
+}
+is 'version https://git-lfs.github.com/spec/v1\n' 'a field of an unknown kind at offset 1; it is a pointer of Git LFS'
+is '<!DOCTYPE html>\n' 'a field of the wrong kind at offset 1; it is a text'
+is 'PK\x03\x04' 'a field without a number at offset 2; it is a zip archive'
+is '\x40\0\0\0\0\0\0\0{"a":{}}' 'a field of the wrong kind at offset 1; it is weights in the safetensors format'
+is '' 'there is no graph in it; it is empty'
+expect 0 "" make gpt2 --stored --layers 1 --d-model 32 --heads 2 --d-ff 64 --vocab 50 --context 16 -o "$folder/apart.onnx"
+rm "$folder"/apart.onnx?*
+expect 1 'apart.onnx": node' info "$folder/apart.onnx"
+expect 1 "below the model's folder: No such file" info "$folder/apart.onnx"
+
 # A place that cannot be written is found before the work: nothing has been compiled, measured or printed then.
 for words in "run $model --output logits=@$folder/absent/x.npy" "compile $model -o $folder/absent/x.sinter" \
     "tune $model -o $folder/absent/x.txt"; do

@@ -203,7 +203,8 @@ static void everything_unsupported_is_listed_once(void **state) {
     add_node(model, "Frobnicate", "x", "a");
     add_node(model, "Relu", "a", "b"); /* depends on it: not mentioned */
     add_node(model, "Frobnicate", "x", "c");
-    add_node(model, "Gelu", "x", "d"); /* not at this opset */
+    add_node(model, "Gelu", "x", "d");    /* not at this opset */
+    add_node(model, "Grumble", "b", "e"); /* depends on it, and lacks itself */
     add_input(model, "s", 8, "batch");
     add_output(model, "b");
     Graph *graph;
@@ -214,6 +215,7 @@ static void everything_unsupported_is_listed_once(void **state) {
     assert_null(strstr(first + 1, "Frobnicate, opset"));
     assert_non_null(strstr(message, "(for example node \"Frobnicate_0\")"));
     assert_non_null(strstr(message, "Gelu, opset 17: not supported at this opset"));
+    assert_non_null(strstr(message, "Grumble, opset 17: the operator is not supported"));
     assert_non_null(strstr(message, "input \"s\""));
     assert_null(strstr(message, "Relu"));
     sn_error_free(status);
