@@ -7,8 +7,12 @@ const char *sn_import_domain(const char *domain) {
     return strcmp(domain, "ai.onnx") == 0 ? "" : domain;
 }
 
+/* Writers leave out the import of com.microsoft, which has one version. */
 Map *sn_import_opsets(Import *import, size_t count, Onnx__OperatorSetIdProto *const *opset) {
     Map *opsets = sn_map_new(import->scratch);
+    int64_t *one = SN_NEW(import->scratch, int64_t);
+    *one = 1;
+    *sn_map_at_string(opsets, "com.microsoft") = one;
     for (size_t i = 0; i < count; i++)
         *sn_map_at_string(opsets, sn_import_domain(opset[i]->domain)) = &opset[i]->version;
     return opsets;

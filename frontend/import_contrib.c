@@ -1,5 +1,5 @@
 /* What onnxruntime's optimizers write for sequences of ONNX's operators: products with a transpose, a factor or an
- * activation, and the sum of embeddings. */
+ * activation, ranges, and the sum of embeddings. */
 #include "import_compose.h"
 #include "import_quantize.h"
 
@@ -104,6 +104,17 @@ Value *sn_import_fused_conv(Call *c) {
     Value *y = sn_import_conv(c);
     if (sn_call_input(c, 3)) y = op2(c, SN_OP_ADD, y, c->input[3]);
     return activated(c, y, &numbers);
+}
+
+/* ---- ranges ---- */
+
+/* ONNX's, where the delta may be left out. */
+Value *sn_import_contrib_range(Call *c) {
+    Value **bound = SN_ARRAY(c->import->scratch, Value *, 3), *delta = sn_call_input(c, 2);
+    bound[0] = c->input[0], bound[1] = c->input[1];
+    bound[2] = delta ? delta : sn_call_scalar(c, bound[0]->type.dtype, 1);
+    c->input = bound, c->input_count = 3;
+    return sn_import_range(c);
 }
 
 /* ---- norms and embeddings ---- */

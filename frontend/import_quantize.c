@@ -83,6 +83,29 @@ Value *sn_quant_centre(Call *c, Value *q, Value *zero, DType to) {
     return sn_build2(c->builder, SN_OP_SUB, NULL, x, sn_build_cast(c->builder, zero, to));
 }
 
+Value *sn_quant_unpack(Call *c, Value *bytes, int bits, Dim count) {
+    Builder *b = c->builder;
+    if (sn_call_failed(c)) return NULL;
+    int each = 8 / bits, rank = bytes->type.rank;
+    Dim extent[SN_MAX_RANK];
+    for (int k = 0; k < rank; k++) extent[k] = bytes->type.dim[k];
+    if (each > 1) {
+        Value *part[8];
+        Value *columns = sn_call_unsqueeze(c, bytes, rank, 1);
+        for (int i = 0; i < each; i++) {
+            part[i] = i == 0
+                          ? columns
+                          : sn_build2(b, SN_OP_DIV, NULL, columns, sn_call_scalar(c, SN_U8, 1 << bits * i));
+            part[i] = sn_build2(b, SN_OP_MOD, NULL, part[i], sn_call_scalar(c, SN_U8, 1 << bits));
+        }
+        AttrAxis last = {rank};
+        extent[rank - 1] = sn_dim_mulc(c->dims, extent[rank - 1], each);
+        bytes = sn_build_reshape(b, sn_build(b, SN_OP_CONCAT, &last, each, part), rank, extent);
+    }
+    if (sn_call_failed(c)) return NULL;
+    return sn_build_slice(b, bytes, rank - 1, sn_dim(c->dims, 0), count, 1);
+}
+
 /* An attribute that names an element type; `missing` where it is absent or 0. */
 static bool read_type(Call *c, const char *name, DType missing, DType *out, const Narrow **narrow) {
     int64_t onnx = sn_call_int(c, name, 0);
@@ -143,29 +166,42 @@ Value *sn_import_dequantize(Call *c) {
     return as_type(c, sn_quant_open(c, q, scale, zero), to);
 }
 
-/* Rows of a quantised table, opened behind the gather. Data, indices, scales, zero points; what is quantised to 8 bits has its
- * zero point in the middle where none is given. */
+/* The last axis of what gathered bytes hold: each of `each` elements, of zero points as many as there are scales. */
+static void unpack_rows(Call *c, Value **part, int64_t bits) {
+    if (sn_call_failed(c)) return;
+    int last = part[0]->type.rank - 1;
+    Dim whole = sn_dim_mulc(c->dims, part[0]->type.dim[last], 8 / bits);
+    part[0] = sn_quant_unpack(c, part[0], (int)bits, whole);
+    if (part[2]) part[2] = sn_quant_unpack(c, part[2], (int)bits, part[1]->type.dim[last]);
+}
+
+/* Rows of a quantised table, opened behind the gather. Data, indices, scales, zero points; what lies in bytes, one or several
+ * in each, has its zero point in the middle where none is given. */
 Value *sn_import_gather_quantized(Call *c) {
     Value *part[] = {c->input[0], c->input[2], sn_call_input(c, 3)};
     int rank = part[0]->type.rank, axis = sn_call_axis(c, sn_call_int(c, "gather_axis", 0), rank);
     int64_t along = sn_call_axis(c, sn_call_int(c, "quantize_axis", 1), rank);
     int64_t block = sn_call_int(c, "block_size", 128), bits = sn_call_int(c, "bits", 4);
     DType to = part[1]->type.dtype;
+    bool bytes = !c->narrow[0];
     if (sn_call_failed(c)) return NULL;
     if (block < 1 || block > INT32_MAX) return sn_call_invalid(c, "block_size is %lld", (long long)block);
     if (axis == along) return sn_call_invalid(c, "rows are gathered along the axis of the blocks");
-    if (!c->narrow[0] && bits != 8)
-        return sn_call_unsupported(c, "several elements of %lld bits in a byte", (long long)bits);
+    if (bytes && bits != 2 && bits != 4 && bits != 8)
+        return sn_call_unsupported(c, "elements of %lld bits", (long long)bits);
+    if (bytes && bits < 8 && axis == rank - 1)
+        return sn_call_invalid(c, "elements are gathered along the axis on which bytes hold several");
     for (int k = 0; k < 3; k++) {
         if (part[k] && part[k]->type.rank != rank) return sn_call_invalid(c, "operands of different ranks");
         if (part[k]) part[k] = gathered(c, part[k], c->input[1], axis);
     }
+    if (bytes && bits < 8) unpack_rows(c, part, bits);
     if (sn_call_failed(c)) return NULL;
     if (along > axis) along += c->input[1]->type.rank - 1;
     c->says = true;
     Value *scale = sn_quant_spread(c, part[1], part[0]->type, along, block);
     Value *zero = sn_quant_spread(c, part[2], part[0]->type, along, block);
-    if (!zero && !c->narrow[0]) zero = sn_call_scalar(c, SN_U8, 128);
+    if (!zero && bytes) zero = sn_call_scalar(c, SN_U8, 1 << (bits - 1));
     return sn_call_failed(c) ? NULL : as_type(c, sn_quant_open(c, part[0], scale, zero), to);
 }
 

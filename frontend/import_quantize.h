@@ -26,6 +26,9 @@ Value *sn_quant_close(Call *c, Value *ratio, Value *zero, DType dtype, const Nar
 /* q - zero in `to`, which holds it; zero may be NULL and otherwise broadcasts. */
 Value *sn_quant_centre(Call *c, Value *q, Value *zero, DType to);
 
+/* The integers of `bits` that lie packed along the last axis of bytes, the first `count` of each row. */
+Value *sn_quant_unpack(Call *c, Value *bytes, int bits, Dim count);
+
 /* An f32 tensor as u8 by its own range: ONNX's DynamicQuantizeLinear. */
 Quantised sn_quant_dynamic(Call *c, Value *x);
 

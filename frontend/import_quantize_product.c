@@ -133,30 +133,6 @@ Value *sn_import_qgemm(Call *c) {
 
 /* ---- com.microsoft: weights of few bits in blocks along K ---- */
 
-/* The integers of `bits` that lie packed along the last axis of bytes, the first `count` of each row. */
-static Value *unpacked(Call *c, Value *bytes, int bits, Dim count) {
-    Builder *b = c->builder;
-    if (sn_call_failed(c)) return NULL;
-    int each = 8 / bits, rank = bytes->type.rank;
-    Dim extent[SN_MAX_RANK];
-    for (int k = 0; k < rank; k++) extent[k] = bytes->type.dim[k];
-    if (each > 1) {
-        Value *part[8];
-        Value *columns = sn_call_unsqueeze(c, bytes, rank, 1);
-        for (int i = 0; i < each; i++) {
-            part[i] = i == 0
-                          ? columns
-                          : sn_build2(b, SN_OP_DIV, NULL, columns, sn_call_scalar(c, SN_U8, 1 << bits * i));
-            part[i] = sn_build2(b, SN_OP_MOD, NULL, part[i], sn_call_scalar(c, SN_U8, 1 << bits));
-        }
-        AttrAxis last = {rank};
-        extent[rank - 1] = sn_dim_mulc(c->dims, extent[rank - 1], each);
-        bytes = sn_build_reshape(b, sn_build(b, SN_OP_CONCAT, &last, each, part), rank, extent);
-    }
-    if (sn_call_failed(c)) return NULL;
-    return sn_build_slice(b, bytes, rank - 1, sn_dim(c->dims, 0), count, 1);
-}
-
 typedef struct Blocks {
     int64_t K, N, bits, size, count; /* `count` blocks of `size` along K */
 } Blocks;
@@ -198,7 +174,7 @@ static Value *block_zeros(Call *c, const Blocks *blocks, Value *zeros) {
         int64_t bytes = (blocks->count * blocks->bits + 7) / 8;
         zeros = sn_build_reshape(c->builder, zeros, 2,
                                  (Dim[]){sn_dim(c->dims, blocks->N), sn_dim(c->dims, bytes)});
-        zeros = zeros ? unpacked(c, zeros, (int)blocks->bits, sn_dim(c->dims, blocks->count)) : NULL;
+        zeros = zeros ? sn_quant_unpack(c, zeros, (int)blocks->bits, sn_dim(c->dims, blocks->count)) : NULL;
     }
     return at_weights(c, blocks, zeros);
 }
@@ -213,7 +189,7 @@ Value *sn_import_matmul_nbits(Call *c) {
     int64_t row = blocks.count * ((blocks.size * blocks.bits + 7) / 8);
     Dim extent[2] = {sn_dim(c->dims, blocks.N), sn_dim(c->dims, row)};
     q = sn_build_reshape(b, q, 2, extent);
-    q = q ? unpacked(c, q, (int)blocks.bits, sn_dim(c->dims, blocks.K)) : NULL;
+    q = q ? sn_quant_unpack(c, q, (int)blocks.bits, sn_dim(c->dims, blocks.K)) : NULL;
     Value *weight = sn_quant_centre(c, q, block_zeros(c, &blocks, sn_call_input(c, 3)), SN_F32);
     Value *scale = at_weights(c, &blocks, c->input[2]);
     if (sn_call_failed(c)) return NULL;

@@ -151,6 +151,22 @@ static void rows_of_quantised_tables_are_opened(void **state) {
     for (int i = 0; i < 4; i++) assert_true(y->f[i] == want[i]);
 }
 
+/* Writers leave out the import of com.microsoft; and its Range may leave out the delta. */
+static void the_domain_of_one_version_needs_no_import(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 11);
+    const int64_t bound[] = {2, 5};
+    add_input(model, "x", F32, "3");
+    add_integers(model, "start", 0, 1, &bound[0]);
+    add_integers(model, "limit", 0, 1, &bound[1]);
+    add_node(model, "Range", "start limit", "count")->domain = "com.microsoft";
+    set_int(model, add_node(model, "Cast", "count", "floats"), "to", F32);
+    add_node(model, "Add", "x floats", "y");
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 1, (int64_t[]){3}, 0);
+    for (int i = 0; i < 3; i++) assert_true(y->f[i] == i + 2);
+}
+
 /* ---- ranges ---- */
 
 /* y = range(0, cast(cast(limit)), 1), as i64 after a cast to `middle`. */
@@ -544,6 +560,7 @@ int main(void) {
         TEST(nodes_that_read_one_another_are_refused),
         TEST(what_is_no_number_is_quantised_to_the_least),
         TEST(rows_of_quantised_tables_are_opened),
+        TEST(the_domain_of_one_version_needs_no_import),
         TEST(range_bounds_are_what_casts_make_of_them),
         TEST(gemm_spreads_c_alone),
         TEST(einsum_drops_no_label),

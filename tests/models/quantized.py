@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import vectors
-from one_node import (BOOL, F16, F32, I8, I16, I32, U8, U16, Case, Constant, build_model, fed_inputs, numbers, reference_results,
+from one_node import (BOOL, F16, F32, I8, I16, I32, I64, U8, U16, Case, Constant, build_model, fed_inputs, numbers, reference_results,
                       symbolic_by_name, write_model)
 
 MICROSOFT = "com.microsoft"
@@ -108,6 +108,19 @@ def few_bits(label, K, N, bits, block, zeros, **more):
     return "MatMulNBits", 1, Case(label, inputs, {"K": K, "N": N, "bits": bits, "block_size": block, **more})
 
 
+def table_cases():
+    """Rows of 48 elements in blocks of 16, several elements in a byte or one."""
+    rows, name = np.array([[6, 0, 3], [3, -1, 2]], I64), "GatherBlockQuantized"
+    scales, blocks = Constant(numbers("s", (7, 3), F32, 0.01, 0.1)), {"block_size": 16}
+
+    def packed(label, *shape):
+        return Constant(numbers(label, shape, U8, 0, 255))
+
+    yield name, 1, Case("b4", [packed("d", 7, 24), rows, scales], blocks)
+    yield name, 1, Case("b4_zeros", [packed("d", 7, 24), rows, scales, packed("z", 7, 2)], {**blocks, "bits": 4})
+    yield name, 1, Case("b2_zeros", [packed("d", 7, 12), rows, scales, packed("z", 7, 1)], {**blocks, "bits": 2})
+    yield name, 1, Case("b8", [packed("d", 7, 48), rows, scales], {**blocks, "bits": 8})
+
 def microsoft_cases():
     yield few_bits("b4", 64, 24, 4, 32, None)
     yield few_bits("b4_zeros", 96, 33, 4, 32, "packed")
@@ -146,7 +159,8 @@ def microsoft_cases():
 
 
 # Element types of com.microsoft's results, which ONNX's inference does not know: bytes, but for these.
-RESULTS = {"MatMulNBits": F32, "MatMulIntegerToFloat": F32, "DynamicQuantizeMatMul": F32, "QuantizeLinear": U16}
+RESULTS = {"MatMulNBits": F32, "GatherBlockQuantized": F32, "MatMulIntegerToFloat": F32, "DynamicQuantizeMatMul": F32,
+           "QuantizeLinear": U16}
 
 
 def four_bit_result(name, case):
@@ -211,7 +225,7 @@ def main():
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     total, seen = 0, set()
-    for cases in (linear_cases, product_cases, microsoft_cases):
+    for cases in (linear_cases, product_cases, table_cases, microsoft_cases):
         for name, version, case in cases():
             if arguments.only not in f"{name}_{case.name}":
                 continue

@@ -32,9 +32,9 @@ def loop(name, version):
                 [("go_out", b, []), ("x_out", f, [2, 3]), ("y", f, [2, 3])],
                 [helper.make_tensor("half", f, [], [0.5]), helper.make_tensor("five", f, [], [5.0]),
                  helper.make_tensor("last", i, [], [2]), helper.make_tensor("table", f, [3], [0.5, 0.25, 0.125])])
+    yield Case("turns", [scalar(4), scalar(True, BOOL), numbers("x", (2, 3))], {"body": grows}, 2)
     if version >= 11:
         x = numbers("x", (2, 3), low=1, high=2)
-        yield Case("turns", [scalar(4), scalar(True, BOOL), numbers("x", (2, 3))], {"body": grows}, 2)
         yield Case("ends", [scalar(9), scalar(True, BOOL), x], {"body": ends}, 2, fixed=True)
         yield Case("ends_given", [scalar(9), np.array(True), 0.3 * x], {"body": ends}, 2, fixed=True)
         yield Case("never", [scalar(3), np.array(False), x], {"body": ends}, 2, fixed=True)
