@@ -372,6 +372,8 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     bool a_across = read_operand(gemm, gemm->node->input[0], "sn_gemm_a", "m", gemm->M, "k", gemm->K, false);
     bool b_across = false;
     bool ahead = read_a_address(gemm);
+    if (gemm->mode && gemm->word == 1 && !a_across && !gemm->stride)
+        gemm->run = sn_gemm_runs(gemm, gemm->node->input[0]);
     int b_pointer = 0;
     choose_tile(gemm);
     const Value *factors = gemm->attr->block ? gemm->node->input[2] : NULL;
@@ -406,12 +408,13 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "%d\n#define SN_GEMM_HEIGHTS %d\n#define SN_GEMM_BLOCKS %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
-        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_WHOLE %d\n#define SN_GEMM_SPLIT %d\n"
+        "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_A_RUN %lld\n#define SN_GEMM_WHOLE %d\n#define "
+        "SN_GEMM_SPLIT %d\n"
         "#define SN_GEMM_SPLIT_DEPTH %d\n#define SN_TILE_ONCE %d\n",
         gemm->use->defines, tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
         gemm->attr->halves ? 4 : 8, gemm->piece, gemm->heights, gemm->heights, a_across, b_across, ahead,
-        (long long)stride, whole_rows(gemm, stride), gemm->split ? SPLIT_ROWS : 0, SPLIT_DEPTH,
-        kernel->target->fetch_bytes > 0);
+        (long long)stride, (long long)gemm->run, whole_rows(gemm, stride), gemm->split ? SPLIT_ROWS : 0,
+        SPLIT_DEPTH, kernel->target->fetch_bytes > 0);
     name_files(gemm);
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
                        : gemm->word == WORD          ? "amx-tile amx-int8"

@@ -27,6 +27,7 @@ typedef struct Gemm {
     int panels, heights; /* of a work item: SN_GEMM_PANELS, and SN_GEMM_BLOCKS or SN_GEMM_HEIGHTS */
     int piece;           /* SN_GEMM_KC */
     int64_t stride;      /* SN_GEMM_A_STRIDE */
+    int64_t run;         /* SN_GEMM_A_RUN */
     bool split;          /* many rows are multiplied by matrix tiles, gemm_split.h */
     bool row; /* a single row takes gemm_row.h; then driver and defines begin with what is for that */
 } Gemm;
@@ -59,6 +60,9 @@ bool sn_gemm_has_tiles(const Gemm *gemm);
 
 /* The lowering to codegen/device/gemm.h. Its tiles are there. */
 Status sn_lower_gemm_cpu(Gemm *gemm);
+
+/* Adds the hole that reads `value` as A by runs (SN_GEMM_A_RUN, which is returned; 0: it has none, or they are too short). */
+int64_t sn_gemm_runs(Gemm *gemm, const Value *value);
 
 /* Whether B is data and there is a single row: for all sizes, or for some. */
 bool sn_gemm_is_row(const Gemm *gemm);

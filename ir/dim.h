@@ -125,6 +125,9 @@ Dim sn_dim_replace(Dims *dims, Dim dim, const Dim *from, const Dim *to, int coun
 /* dim = coefficient·axis + rest with neither depending on `axis`; false when it is not of that form. */
 bool sn_dim_affine(Dims *dims, Dim dim, Dim axis, Dim *coefficient, Dim *rest);
 bool sn_dim_depends(Dim dim, Dim leaf); /* leaf: a SYMBOL or an AXIS */
+
+/* The greatest common divisor of `run` (0: of nothing yet) and all constants that `axis` itself is divided by in `dim`. */
+int64_t sn_dim_divisors(Dim dim, Dim axis, int64_t run);
 bool sn_dim_has_axis(Dim dim);
 
 /* The value, given symbols by number and axes by number (either may be NULL if none occurs). Overflow and

@@ -90,6 +90,14 @@ int sn_fusion_copies(Fusion *fusion, const Node *const *reader, int count, const
 /* Finds a part for every node of the graph. */
 Fusion sn_fusion_form(Pass *pass, Graph *graph);
 
+/* ---- fuse_windows.c ---- */
+
+/* Whether a product copies its rows from the windows that they are, by runs of elements that lie side by side. */
+bool sn_fusion_copies_windows(Fusion *fusion, const Node *node);
+
+/* A kernel that would do nothing but pad. */
+bool sn_fusion_is_padding(const Part *part);
+
 /* ---- fuse_merge.c ---- */
 
 /* Joins parts that every node has been placed into. */

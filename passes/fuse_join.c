@@ -352,6 +352,16 @@ static bool draws_in(Fusion *fusion, const Node *node, Part *part, Part *from, i
     return makes_for_one(fusion, from, node); /* its other results would be stored at another shape */
 }
 
+/* Draws in the padding of windows that a product copies. */
+static void absorb_padding(Fusion *fusion, Node *node, Part *part) {
+    IndexMap map;
+    if (part->kind != SN_CLUSTER_CONTRACT || !sn_fusion_copies_windows(fusion, node)) return;
+    Value *source = sn_fusion_look_through(fusion, node->input[0], &map);
+    Part *from = source->producer ? sn_fusion_part(fusion, source->producer) : NULL;
+    bool alone = from && sn_fusion_is_padding(from) && sn_fusion_may_join(fusion, part, from);
+    if (alone && draws_in(fusion, node, part, from, 0)) sn_fusion_join(fusion, part, from);
+}
+
 /* Draws in the map kernels that make a value for `node` alone, or along with it. */
 static void absorb_producers(Fusion *fusion, Node *node, Part *part) {
     for (int k = 0; k < node->input_count && sn_fusion_takes_prologue(part, node); k++) {
@@ -395,6 +405,7 @@ static void own_anchor_operands(Fusion *fusion, const Node *node) {
         bool view = producer->op == SN_OP_VIEW && !is_strided(fusion, node->input[k]);
         bool computed = producer->op != SN_OP_VIEW && fusion->index_depth[producer->id] > 0;
         if (!view && !computed) continue;
+        if (view && k == 0 && sn_fusion_copies_windows(fusion, node)) continue;
         sn_pass_remark(fusion->pass, node->origin, false,
                        "operand %d of %s has no strides and is stored first", k, sn_op(node->op)->text);
         fusion->owned[producer->id] = true;
@@ -439,6 +450,7 @@ Fusion sn_fusion_form(Pass *pass, Graph *graph) {
         if (!part) part = sn_fusion_new_part(&fusion, node);
         sn_fusion_place(&fusion, node, part);
         if (!reads_buffers_only(node)) absorb_producers(&fusion, node, part);
+        absorb_padding(&fusion, node, part);
     }
     return fusion;
 }

@@ -18,12 +18,16 @@
  *   SN_GEMM_A_STRIDE   of a packed B, or with matrix tiles: the elements between rows of A, where these are f32 with consecutive k side by
  *                      side: the tile reads them as they lie, and needs the hole for addresses; 0 (default):
  *                      they are copied
+ *   SN_GEMM_A_RUN      with panels of f32: the consecutive k, from a multiple of it on, that lie side by side, as in windows: rows are
+ *                      copied run by run; 0 (default): there are none
  *   SN_GEMM_WHOLE      with strides: up to so many rows K is one piece, since no panel is read twice, or pieces would be short;
  *                      0 (default): none
  *   SN_GEMM_MATRIX     1: gemm_matrix.h or gemm_matrix_unpacked.h multiplies; 0 (default): the register tile
  *   SN_GEMM_AHEAD      1: there is a hole that fetches what the epilogue will need; 0 (default): none
  * Holes, defined after the text; a v form is only called where all its lanes are inside the matrix:
  *   vf32 sn_gemm_a_v(context, batch, m, k), float sn_gemm_a_s(...)
+ *   vf32 sn_gemm_a_run_v(context, batch, m, run, within)               SN_GEMM_A_RUN; k is run * RUN + within, and
+ *                                                                     lanes from the end of the run on are anything
  *   vf32 sn_gemm_b_v(context, batch, k, n), float sn_gemm_b_s(...)    SN_GEMM_B 0, and in gemm_pack.h
  *   const void *sn_gemm_a_pointer(context, batch, m, k)               SN_GEMM_A_POINTER; may lie outside where
  *                                                                     it is only prefetched
@@ -56,6 +60,9 @@
 #endif
 #ifndef SN_GEMM_A_STRIDE
 #define SN_GEMM_A_STRIDE 0
+#endif
+#ifndef SN_GEMM_A_RUN
+#define SN_GEMM_A_RUN 0
 #endif
 #ifndef SN_GEMM_WHOLE
 #define SN_GEMM_WHOLE 0
@@ -144,6 +151,11 @@ SN_INLINE void sn_epilogue_ahead(const SnContext *context, int64_t batch, int64_
 SN_INLINE const void *sn_gemm_a_pointer(const SnContext *context, int64_t batch, int64_t m, int64_t k);
 #endif
 
+#if SN_GEMM_A_RUN
+SN_INLINE vf32 sn_gemm_a_run_v(const SnContext *context, int64_t batch, int64_t m, int64_t run,
+                               int64_t within);
+#endif
+
 /* Copies rows m .. m+rows of A, its columns (or words, gemm_words.h) k .. k+count. */
 SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
                                  int64_t count, SnTileElement *out);
@@ -163,6 +175,23 @@ SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int6
     for (int64_t i = 0; i < count; i++)
         for (int64_t r = 0; r < SN_TILE_MR; r++)
             out[i * SN_TILE_MR + r] = r < rows ? sn_gemm_a_s(context, batch, m + r, k + i) : 0;
+}
+#elif SN_GEMM_WORD == 1 && SN_GEMM_A_RUN
+/* out (height, LDA); the rows to the height are zero. Vectors go beyond the ends of runs and rows, which is stored over. */
+SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
+                                 int64_t count, float *out) {
+    const SnContext *context = g->context;
+    for (int64_t r = 0; r < rows; r++, out += SN_GEMM_LDA) {
+        int64_t run = k / SN_GEMM_A_RUN, from = k % SN_GEMM_A_RUN, at = 0;
+        for (; at < count; run++, from = 0) {
+            int64_t to = sn_least(SN_GEMM_A_RUN, from + count - at);
+            for (int64_t i = from; i < to; i += SN_LANES)
+                sn_store_f32_v(out + at + i - from, sn_gemm_a_run_v(context, batch, m + r, run, i));
+            at += to - from;
+        }
+    }
+    for (int64_t r = rows; r < sn_tile_height(rows); r++, out += SN_GEMM_LDA)
+        __builtin_memset(out, 0, (size_t)count * sizeof(float));
 }
 #elif SN_GEMM_WORD == 1
 /* out (height, LDA); the rows to the height are zero. */

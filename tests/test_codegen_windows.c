@@ -1,0 +1,93 @@
+/* Generated C against the interpreter: products that copy their rows, run by run, from the windows that these are. */
+#include "codegen_fixture.h"
+
+enum { FILTERS = 70, HEIGHT = 6, WIDTH = 5 };
+
+/* B, T. */
+static const int64_t sizes[] = {1, 1, 3, 2, 9, 1};
+
+/* x [B, C, H, W] padded by `pad` on both sides, of which windows of `edge` by `edge` elements are taken `stride` apart: rows of C by
+ * edge by edge elements, or of edge by edge by C. */
+static Value *rows_of(Case *c, Value *x, int64_t channels, int64_t edge, int64_t stride, int64_t pad,
+                      bool last) {
+    Dims *dims = c->graph->dims;
+    Dim zero = sn_dim(dims, 0), by = sn_dim(dims, pad), around[4] = {zero, zero, by, by};
+    int64_t high = (HEIGHT + 2 * pad - edge) / stride + 1, wide = (WIDTH + 2 * pad - edge) / stride + 1;
+    Value *padded = apply(c, SN_OP_PAD, &(AttrPad){4, around, around, 0}, x, NULL);
+    Dim count = sn_dim_mulc(dims, x->type.dim[0], high * wide), area = sn_dim(dims, high * wide);
+    Dim extent[2] = {count, sn_dim(dims, channels * edge * edge)};
+    Dim row = sn_dim_axis(dims, 0, count), k = sn_dim_axis(dims, 1, extent[1]),
+        at = sn_dim_mod(dims, row, area);
+    Dim side = sn_dim(dims, edge), run = last ? sn_dim(dims, channels) : sn_dim(dims, 1);
+    Dim channel = last ? sn_dim_mod(dims, k, run) : sn_dim_floordiv(dims, k, sn_dim(dims, edge * edge));
+    Dim element = sn_dim_floordiv(dims, k, run);
+    if (!last) element = sn_dim_mod(dims, element, sn_dim(dims, edge * edge));
+    Dim y = sn_dim_mulc(dims, sn_dim_floordiv(dims, at, sn_dim(dims, wide)), stride);
+    Dim z = sn_dim_mulc(dims, sn_dim_mod(dims, at, sn_dim(dims, wide)), stride);
+    Dim index[4] = {sn_dim_floordiv(dims, row, area), channel,
+                    sn_dim_add(dims, y, sn_dim_floordiv(dims, element, side)),
+                    sn_dim_add(dims, z, sn_dim_mod(dims, element, side))};
+    return apply(c, SN_OP_VIEW, &(AttrView){2, extent, 4, index}, padded, NULL);
+}
+
+static Case *begin_product(int64_t channels, int64_t edge, int64_t stride, int64_t pad, bool last) {
+    Case *c = begin_case(SN_CLUSTER_CONTRACT);
+    char text[64];
+    const char *order = last ? "B, %d, %d, %lld" : "B, %lld, %d, %d";
+    param(c, SN_U8, "B, T");
+    if (last)
+        snprintf(text, sizeof text, order, HEIGHT, WIDTH, (long long)channels);
+    else
+        snprintf(text, sizeof text, order, (long long)channels, HEIGHT, WIDTH);
+    Value *x = param(c, SN_F32, text);
+    if (last) x = transpose(c, x, (int[]){0, 3, 1, 2});
+    Value *rows = rows_of(c, x, channels, edge, stride, pad, last);
+    snprintf(text, sizeof text, "%lld, %lld, %lld",
+             (FILTERS - 1 + (long long)c->target.panel) / c->target.panel,
+             (long long)(channels * edge * edge), (long long)c->target.panel);
+    AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, FILTERS)};
+    result(c, apply(c, SN_OP_CONTRACT, &attr, rows, param(c, SN_F32, text)));
+    return c;
+}
+
+/* Runs of channels: of whole vectors, of a part of one, of several and a part, and such that pieces of K end inside one. */
+static void channels_side_by_side(void **state) {
+    (void)state;
+    static const int64_t channels[] = {32, 5, 20, 128};
+    for (int i = 0; i < 4; i++) {
+        check(begin_product(channels[i], 3, 1, 1, true), 3, sizes);
+        check(begin_product(channels[i], 3, 1, 0, true), 3,
+              sizes); /* what lies behind the last one is not read */
+    }
+}
+
+/* Runs of elements of a window's row, some of which are padding. */
+static void elements_side_by_side(void **state) {
+    (void)state;
+    check(begin_product(3, 7, 2, 3, false), 3, sizes);
+    check(begin_product(2, 5, 1, 0, false), 3, sizes);
+    check(begin_product(40, 4, 1, 2, false), 3, sizes);
+}
+
+/* They are copied by runs at all. */
+static void runs_are_found(void **state) {
+    (void)state;
+    static const int64_t run[] = {32, 7};
+    for (int i = 0; i < 2; i++) {
+        Case *c = i ? begin_product(3, 7, 2, 3, false) : begin_product(32, 3, 1, 1, true);
+        char text[64];
+        snprintf(text, sizeof text, "#define SN_GEMM_A_RUN %lld\n", (long long)run[i]);
+        const Kernel *kernel = generate(c);
+        assert_non_null(strstr(kernel->source, text));
+        sn_arena_free(c->arena);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(channels_side_by_side),
+        cmocka_unit_test(elements_side_by_side),
+        cmocka_unit_test(runs_are_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
