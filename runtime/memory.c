@@ -106,19 +106,3 @@ Status sn_memory_pack(Life *life, int count, int64_t *total) {
     free(joined);
     return status;
 }
-
-int64_t sn_memory_bound(const Life *life, int count) {
-    int64_t most = 0;
-    /* The need is greatest at the beginning of some life. */
-    for (int i = 0; i < count; i++) {
-        int64_t sum = 0, size;
-        for (int j = 0; j < count; j++) {
-            /* What takes over memory in this launch is counted as what leaves it. */
-            bool alive = life[j].first <= life[i].first && life[i].first <= life[j].last &&
-                         !(life[j].over && life[j].first == life[i].first);
-            if (alive && (!rounded(life[j].bytes, &size) || !sn_add_i64(sum, size, &sum))) return INT64_MAX;
-        }
-        if (sum > most) most = sum;
-    }
-    return most;
-}

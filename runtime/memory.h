@@ -16,14 +16,10 @@ typedef struct Life {
     const struct Life *over;
 } Life;
 
-/* Gives each life an offset such that lives which overlap in time share no byte, but for one that takes over another's
- * (it has the same offset), and *total, the bytes in all. Largest first, each into the smallest gap that holds it (Pisarchyk and Lee, 2020, "Efficient memory
- * management for deep neural net inference", greedy by size). The same lives give the same offsets.
- * SN_NO_MEMORY when the total overflows or there is no memory to work in. */
+/* Gives each life an offset such that lives which overlap in time share no byte, but for one that takes over
+ * another's (it has the same offset), and *total, the bytes in all. Largest first, each into the smallest gap that
+ * holds it (Pisarchyk and Lee, 2020, "Efficient memory management for deep neural net inference", greedy by size).
+ * The same lives give the same offsets. SN_NO_MEMORY when the total overflows or there is no memory to work in. */
 Status sn_memory_pack(Life *life, int count, int64_t *total);
-
-/* The most bytes that are needed at once: no packing is smaller. Every size counts rounded up to the
- * alignment. */
-int64_t sn_memory_bound(const Life *life, int count);
 
 #endif

@@ -75,6 +75,23 @@ static void check(const Life *life, int count, int64_t total) {
     }
 }
 
+/* The most bytes that are needed at once, each size rounded up to the alignment: no packing is smaller. */
+static int64_t bound_of(const Life *life, int count) {
+    int64_t most = 0;
+    /* The need is greatest at the beginning of some life. */
+    for (int i = 0; i < count; i++) {
+        int64_t sum = 0;
+        for (int j = 0; j < count; j++) {
+            /* What takes over memory in this launch is counted as what leaves it. */
+            bool alive = life[j].first <= life[i].first && life[i].first <= life[j].last &&
+                         !(life[j].over && life[j].first == life[i].first);
+            if (alive) sum += (life[j].bytes + SN_ALIGNMENT - 1) & ~(int64_t)(SN_ALIGNMENT - 1);
+        }
+        if (sum > most) most = sum;
+    }
+    return most;
+}
+
 static void overlapping_lives_share_nothing(void **state) {
     (void)state;
     uint64_t counter = 0;
@@ -89,7 +106,7 @@ static void overlapping_lives_share_nothing(void **state) {
             if (life[i].over) again[i].over = again + (life[i].over - life);
         assert_null(sn_memory_pack(life, count, &total));
         check(life, count, total);
-        int64_t least = sn_memory_bound(life, count);
+        int64_t least = bound_of(life, count);
         assert_true(total >= least);
         packed += (double)total;
         bound += (double)least;
@@ -108,7 +125,7 @@ static void a_chain_needs_two_buffers(void **state) {
     int64_t total;
     assert_null(sn_memory_pack(life, 100, &total));
     assert_int_equal(total, 2 * 1024);
-    assert_int_equal(sn_memory_bound(life, 100), 2 * 1024);
+    assert_int_equal(bound_of(life, 100), 2 * 1024);
 }
 
 static void a_chain_in_place_needs_one(void **state) {
@@ -118,7 +135,7 @@ static void a_chain_in_place_needs_one(void **state) {
     int64_t total;
     assert_null(sn_memory_pack(life, 100, &total));
     assert_int_equal(total, 1024);
-    assert_int_equal(sn_memory_bound(life, 100), 1024);
+    assert_int_equal(bound_of(life, 100), 1024);
 }
 
 static void the_smallest_gap_is_taken(void **state) {
