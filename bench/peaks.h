@@ -14,10 +14,10 @@ typedef struct Peaks {
                        even, 0 means that a thread took no part */
 } Peaks;
 
-/* The kernels, threads and buffers of measurements that are spread over a benchmark: each call measures for a
- * few milliseconds and the best so far is kept. Loops have two forms, of which the quicker counts: what is read is fetched ahead by
- * the processor alone, or besides into the second-level cache. A figure of one moment is worth little where other programs
- * run, or where a thread may be late. One thread at a time. */
+/* The kernels, threads and buffers of measurements that are spread over a benchmark: each call measures for a few
+ * milliseconds and the best so far is kept. Loops have two forms, of which the quicker counts: what is read is
+ * fetched ahead by the processor alone, or besides into the second-level cache. A figure of one moment is worth
+ * little where other programs run, or where a thread may be late. One thread at a time. */
 typedef struct PeakMeter PeakMeter;
 
 /* For `threads` threads (0: as many as the process may use), with kernels that the CPU device compiles.
@@ -25,8 +25,8 @@ typedef struct PeakMeter PeakMeter;
 Status sn_peak_meter_new(int threads, const char *cache_dir, PeakMeter **out);
 void sn_peak_meter_free(PeakMeter *meter); /* NULL is allowed */
 
-/* From now on multiply-adds are those of bf16: by matrix tiles, where they are quicker, or by dot products. SN_UNSUPPORTED where the
- * processor has neither. */
+/* From now on multiply-adds are those of bf16: by matrix tiles, where they are quicker, or by dot products.
+ * SN_UNSUPPORTED where the processor has neither. */
 Status sn_peak_meter_dots(PeakMeter *meter);
 
 /* From now on what loops read is put out of all caches before: there are last-level caches that hold all of it. */
@@ -46,12 +46,12 @@ Status sn_peak_meter_copy(PeakMeter *meter, double *rate);
 enum { SN_PEAK_MIX = 12 };
 Status sn_peak_meter_mix(PeakMeter *meter, int written, double *rate);
 
-/* One measurement of a copy past the caches of rows of `row_bytes`, a multiple of 64, that lie anywhere in `table_bytes` or in what
- * the meter has. *rate: of this one, bytes/s read and written. */
+/* One measurement of a copy past the caches of rows of `row_bytes`, a multiple of 64, that lie anywhere in
+ * `table_bytes` or in what the meter has. *rate: of this one, bytes/s read and written. */
 Status sn_peak_meter_rows(PeakMeter *meter, int64_t row_bytes, int64_t table_bytes, double *rate);
 
-/* One measurement of what transposing rows of so many floats reads and writes, `positions` rows, a multiple of 32, at a time (0: all
- * that the meter has), without exchanging elements. *rate: of this one, bytes/s read and written. */
+/* One measurement of what transposing rows of so many floats reads and writes, `positions` rows, a multiple of 32, at
+ * a time (0: all that the meter has), without exchanging elements. *rate: of this one, bytes/s read and written. */
 Status sn_peak_meter_bands(PeakMeter *meter, int64_t columns, int64_t positions, double *rate);
 
 /* Several of each, with pauses: a third of a second. */

@@ -49,7 +49,7 @@ static const struct {
 };
 
 /* From five digits on a number has all those before its point; an exponent is for the largest. */
-static const double FIVE_DIGITS = 1e4, EXPONENT = 1e9;
+static const double five_digits = 1e4, exponents_from = 1e9;
 
 /* A bar would end the cell. */
 static const char *escape_bars(Arena *arena, const char *string) {
@@ -63,8 +63,8 @@ static const char *cell_shown(Arena *arena, const Column *column, const Cell *ce
                               char buffer[NUMBER_MOST]) {
     if (!cell->set) return "";
     if (column->kind == SN_CELL_TEXT) return escape_bars(arena, cell->text);
-    const bool whole =
-        column->kind == SN_CELL_NUMBER && fabs(cell->number) >= FIVE_DIGITS && fabs(cell->number) < EXPONENT;
+    const bool whole = column->kind == SN_CELL_NUMBER && fabs(cell->number) >= five_digits &&
+                       fabs(cell->number) < exponents_from;
     snprintf(buffer, NUMBER_MOST, whole ? "%.0f" : shown[column->kind].format,
              cell->number * shown[column->kind].scale);
     return buffer;

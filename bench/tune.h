@@ -24,9 +24,9 @@ typedef struct TuneRequest {
 Table sn_tune_table(bool gpu);
 Table sn_tune_products_table(void);
 
-/* On a processor: every product with packed weights of known sizes is timed as it usually is and in other forms; `tuning` gets an entry
- * where one was quicker by 2 % at least, twice, and loses the one it had where none was. A row of `table` per
- * product says what was measured; launches of equal products count together. */
+/* On a processor: every product with packed weights of known sizes is timed as it usually is and in other forms;
+ * `tuning` gets an entry where one was quicker by 2 % at least, twice, and loses the one it had where none was. A row
+ * of `table` per product says what was measured; launches of equal products count together. */
 Status sn_tune(Arena *arena, const TuneRequest *request, Tuning *tuning, Table *table);
 
 /* On a GPU, whose products have a library: the generated kernel of each, with whatever is fused into it, beside the

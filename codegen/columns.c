@@ -1,6 +1,6 @@
-/* Columns that are reduced with sums in memory: rows are added one after the other as they lie, so that memory has one even stream
- * that can be fetched ahead, where the same columns of many rows would be runs of a few lines each. Worth it where the target was
- * measured to gain by fetching; a row's sums have to stay in the second-level cache. */
+/* Columns that are reduced with sums in memory: rows are added one after the other as they lie, so that memory has
+ * one even stream that can be fetched ahead, where the same columns of many rows would be runs of a few lines each.
+ * Worth it where the target was measured to gain by fetching; a row's sums have to stay in the second-level cache. */
 #include "columns.h"
 
 enum {

@@ -1,5 +1,5 @@
-/* The nodes of a body, one at a time: of a graph, of the branch of an If, of the turns of a loop, of a function of the model, which its call stands
- * for. */
+/* The nodes of a body, one at a time: of a graph, of the branch of an If, of the turns of a loop, of a function of
+ * the model, which its call stands for. */
 #include "import_float8.h"
 #include "sequence.h"
 

@@ -161,7 +161,8 @@ static bool is_bound(const Graph *graph, const Check *check) {
     return false;
 }
 
-/* What is checked is known. What makes a size stands before all that mentions it: one walk from the end finds what the outputs need. */
+/* What is checked is known. What makes a size stands before all that mentions it: one walk from the end finds what
+ * the outputs need. */
 static void find_needed(const Import *import, Needed *needed) {
     const Graph *graph = import->graph;
     for (int i = 0; i < graph->body->result.count; i++) needed->value[graph->body->result.at[i]->id] = true;

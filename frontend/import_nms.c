@@ -1,5 +1,6 @@
-/* NonMaxSuppression: of the boxes of each class in each batch the best ones that overlap no better one too much. What scores enough
- * is put in order, by class and then by score, and sifted as one list, where boxes of other classes never hit one another. */
+/* NonMaxSuppression: of the boxes of each class in each batch the best ones that overlap no better one too much. What
+ * scores enough is put in order, by class and then by score, and sifted as one list, where boxes of other classes
+ * never hit one another. */
 #include "import_compose.h"
 #include "order.h"
 

@@ -132,11 +132,11 @@ typedef struct AttrRandom {
     int64_t number; /* below 2^20 */
 } AttrRandom;
 
-/* dropout(x, state?): each element is 0 with probability `ratio` (below 1) and x/(1 − ratio) otherwise. state is i64 [2]: a
- * seed, and the number of the run. Element i is dropped where
- * sn_random_word(seed, run·2^20 + number, i) < ratio·2^32, rounded and below 2^32; with a negative run none is. Without a state this is x
- * itself, unless it is `always`: then it means nothing. Output 1, if there is one: bool, what was kept. `always` and
- * `never`: the model says that it drops, or that it does not, whoever runs it; see passes/dropout.c for `number`. */
+/* dropout(x, state?): each element is 0 with probability `ratio` (below 1) and x/(1 − ratio) otherwise. state is i64
+ * [2]: a seed, and the number of the run. Element i is dropped where sn_random_word(seed, run·2^20 + number, i) <
+ * ratio·2^32, rounded and below 2^32; with a negative run none is. Without a state this is x itself, unless it is
+ * `always`: then it means nothing. Output 1, if there is one: bool, what was kept. `always` and `never`: the model
+ * says that it drops, or that it does not, whoever runs it; see passes/dropout.c for `number`. */
 typedef struct AttrDropout {
     double ratio;
     int64_t number; /* of the node among those that drop, from 1; 0: it does not */
@@ -193,12 +193,12 @@ enum {
     SN_ATTENTION_BACKWARD_WIDEST_CUDA = 128
 };
 
-/* contract(a, b): a [batch…, M, K], b [batch…, K, N] -> [batch…, M, N], batch extents equal. When `packed`, b
- * is what pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. A packed b may come with
+/* contract(a, b): a [batch…, M, K], b [batch…, K, N] -> [batch…, M, N], batch extents equal. When `packed`, b is what
+ * pack made, [batch…, ceildiv(N, P), K, P] with columns past N zero, and `columns` is N. A packed b may come with
  * factors, packed too, [batch…, ceildiv(N, P), ceildiv(K, block), P]: one for each column and each `block` rows of b
- * (0 where there are none); with `halves` each byte of b then holds two rows as four bits from -8 on, the first one's in its
- * lower half, and is packed in groups of four, so that K and blocks are multiples of 8. Where a is u8 and a packed b is i8, the result is i32, and `group` rows of b lie side by side, as
- * pack has them. */
+ * (0 where there are none); with `halves` each byte of b then holds two rows as four bits from -8 on, the first one's
+ * in its lower half, and is packed in groups of four, so that K and blocks are multiples of 8. Where a is u8 and a
+ * packed b is i8, the result is i32, and `group` rows of b lie side by side, as pack has them. */
 typedef struct AttrContract {
     bool packed;
     Dim columns; /* NULL unless packed */

@@ -1,8 +1,9 @@
 /* Expansion rules: what each composite means in simpler operators. One function a row of ops.def's expand
  * column.
  *
- * A rule builds the value of output 0 before `node`, and puts the others, if any, in their places itself. What it builds may itself be composite or broadcast: the
- * walker in expand.c expands it again. Narrow floats (f16, bf16) compute in f32 inside rules that reduce. */
+ * A rule builds the value of output 0 before `node`, and puts the others, if any, in their places itself. What it
+ * builds may itself be composite or broadcast: the walker in expand.c expands it again. Narrow floats (f16, bf16)
+ * compute in f32 inside rules that reduce. */
 #ifndef SN_EXPAND_H
 #define SN_EXPAND_H
 
@@ -10,8 +11,8 @@
 
 typedef Value *ExpandRule(Builder *builder, Node *node);
 
-/* One a row: expand_pointwise.c, expand_rows.c, expand_loss.c, expand_heavy.c, expand_attention.c; sn_expand_none stands for "is a primitive".
- */
+/* One a row: expand_pointwise.c, expand_rows.c, expand_loss.c, expand_heavy.c, expand_attention.c; sn_expand_none
+ * stands for "is a primitive". */
 #define OP(code, text, level, class, dtypes, autocast, fault, attr, in_min, in_max, out_min, out_max, infer, \
            eval, expand, gradient, scalar)                                                                   \
     ExpandRule expand;

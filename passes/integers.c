@@ -1,5 +1,6 @@
-/* Products of small integers: of bytes where the processor has them (byte_products.c), otherwise by the kernels for floats. A sum of whole numbers that stays below 2^24 is exact in f32, in any
- * order; so K is cut into slices whose sums cannot get there, and the slices' results are added as integers. */
+/* Products of small integers: of bytes where the processor has them (byte_products.c), otherwise by the kernels for
+ * floats. A sum of whole numbers that stays below 2^24 is exact in f32, in any order; so K is cut into slices whose
+ * sums cannot get there, and the slices' results are added as integers. */
 #include "byte_products.h"
 #include "narrow_weights.h"
 

@@ -1,9 +1,10 @@
 /* Which constants of a model are its parameters.
  *
- * A file does not tell weights from other tables of floats. A parameter is an initializer, not the constant of a node;
- * it has more than one element, or is the bias of a product of one column; it is no mask (a table of zeros and ones, or with numbers of ten thousand and more), and no
- * positions (rows of evenly spaced numbers, as biases of attention are that grow with the distance); and the loss depends on it other than through sines and cosines, of which the tables of rotary positions are made. Where
- * that is not right, lists of names say what is. */
+ * A file does not tell weights from other tables of floats. A parameter is an initializer, not the constant of a
+ * node; it has more than one element, or is the bias of a product of one column; it is no mask (a table of zeros and
+ * ones, or with numbers of ten thousand and more), and no positions (rows of evenly spaced numbers, as biases of
+ * attention are that grow with the distance); and the loss depends on it other than through sines and cosines, of
+ * which the tables of rotary positions are made. Where that is not right, lists of names say what is. */
 #include "train.h"
 
 #include <math.h>

@@ -26,8 +26,9 @@ static bool over_gradient(const Plan *plan, int at) {
     return at >= 0;
 }
 
-/* The launch behind which the value's memory is free; the launches of a group are one moment. Where updates run beside the launches that follow them (beside.c),
- * the next one of these would wait for an update whose memory it took: so two more updates come first. */
+/* The launch behind which the value's memory is free; the launches of a group are one moment. Where updates run
+ * beside the launches that follow them (beside.c), the next one of these would wait for an update whose memory it
+ * took: so two more updates come first. */
 static int last_need(const Plan *plan, int at) {
     enum { MORE = 2 };
     int last = plan->value[at].last, more = 0;

@@ -184,8 +184,8 @@ int sn_graph_cache_count(const Graph *graph);
 /* How many of its last inputs nobody sets: those, and the states of a training step. */
 int sn_graph_hidden_inputs(const Graph *graph);
 
-/* Makes outputs of the plan its next run's inputs, besides the states of the graph itself. SN_INVALID when one does not exist, is taken twice, or
- * differs from the other in dtype, rank or a fixed extent. */
+/* Makes outputs of the plan its next run's inputs, besides the states of the graph itself. SN_INVALID when one does
+ * not exist, is taken twice, or differs from the other in dtype, rank or a fixed extent. */
 Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *state);
 
 /* How a launch is done where there is a library of products: 0, by its kernel; n, by the library's proposal n - 1. That

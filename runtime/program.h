@@ -81,9 +81,10 @@ Status sn_program_launch_group(const sn_Program *program, const PlanLaunch *laun
                                const int64_t *dim, const int64_t *param, void **buffer,
                                LaunchArguments *member, int *fault);
 
-/* The same by the device's library: its product and then, unless that is all, the rest. *done false: nothing was started,
- * as the library has no such proposal (from 0). *full: whether product->full may be tried first, as the mask that it reads is there;
- * then whether it was done. param: those of the whole plan, as in a binding. workspace: SN_WORKSPACE_BYTES of the device, of this context alone. */
+/* The same by the device's library: its product and then, unless that is all, the rest. *done false: nothing was
+ * started, as the library has no such proposal (from 0). *full: whether product->full may be tried first, as the mask
+ * that it reads is there; then whether it was done. param: those of the whole plan, as in a binding. workspace:
+ * SN_WORKSPACE_BYTES of the device, of this context alone. */
 enum { SN_WORKSPACE_BYTES = 32 << 20 }; /* what the library's makers recommend for sm_90 */
 Status sn_program_product(const sn_Program *program, const PlanLaunch *launch, void *const *address,
                           const int64_t *dim, const int64_t *param, void **buffer, void *workspace,

@@ -1,4 +1,5 @@
-/* What most unit tests share: assertions on a Status, and a folder of the test's own. A test includes this, or a fixture that does. */
+/* What most unit tests share: assertions on a Status, and a folder of the test's own. A test includes this, or a
+ * fixture that does. */
 #ifndef SN_FIXTURE_H
 #define SN_FIXTURE_H
 

@@ -2,8 +2,8 @@
 #include "codegen_fixture.h"
 #include "cpu/matrix.h"
 
-/* How the products are made: widened, by the instruction (where the compiler has it), and by what stands for it; and by matrix tiles,
- * where the processor has them, and by what stands for these. */
+/* How the products are made: widened, by the instruction (where the compiler has it), and by what stands for it; and
+ * by matrix tiles, where the processor has them, and by what stands for these. */
 typedef enum Way { WIDENED, DOTS, PLAIN_DOTS, MATRIX, PLAIN_MATRIX, WAYS } Way;
 
 static Case *begin_dots(ClusterKind kind, Way way) {

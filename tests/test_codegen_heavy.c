@@ -356,7 +356,8 @@ static Value *attention(Case *c, Value *q, Value *k, Value *v, Value *bias, Attr
     return result;
 }
 
-/* Self-attention on heads that lie side by side, its result put back side by side; with a soft cap where it is causal; weights are dropped. */
+/* Self-attention on heads that lie side by side, its result put back side by side; with a soft cap where it is
+ * causal; weights are dropped. */
 static void self_attention(void **state) {
     (void)state;
     for (int causal = 0; causal < 2; causal++) {

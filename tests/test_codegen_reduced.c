@@ -45,8 +45,8 @@ static void columns_in_pieces(void **state) {
     }
 }
 
-/* Where streams are fetched, columns are reduced in memory by rows that follow each other, two at a time, and their ends fetch the
- * next ones' beginnings: in one band or in several, as the second-level cache has room. */
+/* Where streams are fetched, columns are reduced in memory by rows that follow each other, two at a time, and their
+ * ends fetch the next ones' beginnings: in one band or in several, as the second-level cache has room. */
 static void columns_by_rows(void **state) {
     (void)state;
     static const char *const width[] = {"T, 16", "T, 37", "T, 300", "T, 475"};

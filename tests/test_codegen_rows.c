@@ -60,8 +60,8 @@ static int count_of(const Kernel *kernel, const char *word) {
     return count;
 }
 
-/* Where the target gains by it, each load of a whole vector fetches one further on, but for what rows have in common and in kernels
- * that read too little. */
+/* Where the target gains by it, each load of a whole vector fetches one further on, but for what rows have in common
+ * and in kernels that read too little. */
 static void streams_are_fetched(void **state) {
     (void)state;
     static const struct {
@@ -188,9 +188,9 @@ static void plain_rows_are_stored_while_the_next_is_read(void **state) {
     }
 }
 
-/* Where streams are fetched, rows of three loops of which nothing is dear go through all of them at once, each loop at another row: with
- * whole groups of vectors, less than a group left behind the first line's border, or no group. They do while the first cache holds
- * three rows and what these have in common. */
+/* Where streams are fetched, rows of three loops of which nothing is dear go through all of them at once, each loop
+ * at another row: with whole groups of vectors, less than a group left behind the first line's border, or no group.
+ * They do while the first cache holds three rows and what these have in common. */
 static void rows_go_through_three_loops_at_once(void **state) {
     (void)state;
     static const char *const shape[] = {"B, T, 300", "B, T, 64", "B, T, 68", "B, T, 85", "B, T, 13"};
@@ -331,8 +331,8 @@ static void streams_are_fetched_once(void **state) {
     }
 }
 
-/* Out of the second-level cache lines are brought where rows are far from each other, beside what is kept of a row, of a long row that is
- * stored later, and in maps where much is to be done between loads. */
+/* Out of the second-level cache lines are brought where rows are far from each other, beside what is kept of a row,
+ * of a long row that is stored later, and in maps where much is to be done between loads. */
 static void fetched_lines_are_brought_near(void **state) {
     (void)state;
     static const int64_t rows[] = {1, 3, 5};

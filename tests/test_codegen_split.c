@@ -1,5 +1,5 @@
-/* Generated products of f32 whose many rows are multiplied by matrix tiles (device/gemm_split.h), against the interpreter; where the
- * processor has none, or this process may not use them, what stands for them in C. */
+/* Generated products of f32 whose many rows are multiplied by matrix tiles (device/gemm_split.h), against the
+ * interpreter; where the processor has none, or this process may not use them, what stands for them in C. */
 #include "codegen_fixture.h"
 #include "cpu/matrix.h"
 

@@ -147,8 +147,8 @@ static void errors_of(const Product *p, Errors *of_adds, Errors *of_split) {
     }
 }
 
-/* No worse than multiply-adds, but where a few products outweigh all others: there a multiply-add rounds once for each of these, and
- * the split form several times. */
+/* No worse than multiply-adds, but where a few products outweigh all others: there a multiply-add rounds once for
+ * each of these, and the split form several times. */
 static void check_accuracy(const Form *form) {
     static const int64_t depths[] = {32, 256, 777, 3072, 16384};
     for (int kind = 0; kind < KINDS; kind++)
@@ -205,8 +205,8 @@ static int same(float x, float y) {
     return isnan(x) ? isnan(y) : x == y;
 }
 
-/* One row of A, or one column of B, has `x`: what it reaches has the bits of multiply-adds where it is not finite, or beyond 2^80;
- * everything else is as if it were not there. */
+/* One row of A, or one column of B, has `x`: what it reaches has the bits of multiply-adds where it is not finite, or
+ * beyond 2^80; everything else is as if it were not there. */
 static void check_odd(const Form *form, float x, int in_b) {
     const int64_t m = 70, n = 53, k = 130;
     Product p = new_product(150, 100, 300), plain = new_product(150, 100, 300);

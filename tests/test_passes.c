@@ -5,8 +5,8 @@
  *   ----
  *   graph ...               what must come out
  *
- * The pass autocast has bf16, unless f16 is named. The graph before and after is also run by the interpreter on random inputs, with every symbol at two
- * values, and must give the same. SN_UPDATE=1 rewrites the expected halves. */
+ * The pass autocast has bf16, unless f16 is named. The graph before and after is also run by the interpreter on
+ * random inputs, with every symbol at two values, and must give the same. SN_UPDATE=1 rewrites the expected halves. */
 #include "eval.h"
 #include "number.h"
 #include "pass.h"

@@ -2,11 +2,11 @@
  *
  *   attention_bench --shape 1x12x1024x1024x64:causal --peer "PYTHON bench/peers/torch_kernels.py"
  *
- * A shape is batch, heads, queries, keys, width of a head. Keys and values come from memory in every run
- * where they are few: there are as many copies as no cache holds, each with a node of its own. A time is that
- * of one attention; work counts what the mask leaves. `of peak` is held against the float32 multiply-adds
- * that the same threads did right before and after each turn that counts (sn_kernel_measure), `of roofline` against the lesser of that and of what reading
- * and writing the operands once at the measured read bandwidth allows. */
+ * A shape is batch, heads, queries, keys, width of a head. Keys and values come from memory in every run where they
+ * are few: there are as many copies as no cache holds, each with a node of its own. A time is that of one attention;
+ * work counts what the mask leaves. `of peak` is held against the float32 multiply-adds that the same threads did
+ * right before and after each turn that counts (sn_kernel_measure), `of roofline` against the lesser of that and of
+ * what reading and writing the operands once at the measured read bandwidth allows. */
 #include "clock.h"
 #include "harness.h"
 #include "onnx_writer.h"

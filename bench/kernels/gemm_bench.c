@@ -5,10 +5,10 @@
  *   gemm_bench --shape 1024x3072x768 --threads 1,2
  *
  * A time is that of one product. `of peak` is held against the float32 multiply-adds (with --bf16, whose operands
- * are, dot products of bf16) that the same threads
- * (with --bf16: dot products of bf16) did right before and right after each turn, and is the median over the turns that count (sn_kernel_measure);
- * `discarded` is the share of those that do not; `of roofline` against the lesser of that and of what reading the
- * operands and the result once at the measured read bandwidth allows. */
+ * are, dot products of bf16) that the same threads (with --bf16: dot products of bf16) did right before and right
+ * after each turn, and is the median over the turns that count (sn_kernel_measure); `discarded` is the share of those
+ * that do not; `of roofline` against the lesser of that and of what reading the operands and the result once at the
+ * measured read bandwidth allows. */
 #include "clock.h"
 #include "harness.h"
 #include "number.h"

@@ -65,10 +65,11 @@ Status sn_kernel_bench_open(KernelBench *bench);
 void sn_kernel_bench_close(KernelBench *bench);
 
 /* Times the runners in turns on threads[at] (turns.c). Right before and right after each turn the multiply-adds of
- * the same threads are measured, and what the turn is held against is their mean. A turn is disturbed where the two differ by more
- * than a few per cent, or where a thread was kept from its processor meanwhile; it is taken again, up to a bound.
- * What counts are the undisturbed turns, and where these are less than a fifth, or than three, the least disturbed ones.
- * `memory`: reading is measured between the turns too. *peaks: medians of this case; its `copy` is not measured. */
+ * the same threads are measured, and what the turn is held against is their mean. A turn is disturbed where the two
+ * differ by more than a few per cent, or where a thread was kept from its processor meanwhile; it is taken again, up
+ * to a bound. What counts are the undisturbed turns, and where these are less than a fifth, or than three, the least
+ * disturbed ones. `memory`: reading is measured between the turns too. *peaks: medians of this case; its `copy` is
+ * not measured. */
 Status sn_kernel_measure(KernelBench *bench, int at, bool memory, const Runner *runner, int count,
                          Timing *timing, Peaks *peaks);
 

@@ -19,8 +19,8 @@ typedef struct CpuFacts {
     int fetch_pays; /* 1: a copy is clearly quicker that fetches what it reads into the second-level cache; 0: it is not */
 } CpuFacts;
 
-/* The kept facts; where there are none, they are measured, those of matrix tiles where this process may use them (a third of a second with compiling, 128 MB of memory) and
- * kept. */
+/* The kept facts; where there are none, they are measured, those of matrix tiles where this process may use them (a
+ * third of a second with compiling, 128 MB of memory) and kept. */
 Status sn_cpu_facts(Arena *arena, const Toolchain *tools, CpuFacts *out);
 
 /* The power of two, at least 1, that is nearest to `value` by ratio; 0 for 0. */

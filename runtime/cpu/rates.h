@@ -1,5 +1,6 @@
-/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, matrix tiles, copies, reads, mixes of these,
- * copies of rows from anywhere, lines of transpositions. They are compiled as every other kernel is. */
+/* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, matrix tiles, copies,
+ * reads, mixes of these, copies of rows from anywhere, lines of transpositions. They are compiled as every other
+ * kernel is. */
 #ifndef SN_RATES_H
 #define SN_RATES_H
 
@@ -38,8 +39,8 @@ enum {
  * result, how many chains of vectors there are (0: no such instruction), and from float 2 on 8 bytes that tell
  * the thread. A round is, a chain, one multiply-add a lane (FMA), two (DOT) or four (BYTES).
  *
- * MATRIX, MATRIX_BYTES: the same, but that a round is SN_RATE_MATRIX_FLOP a chain, or twice as many, of operands that are loaded from
- * the first-level cache as products load them, two by two.
+ * MATRIX, MATRIX_BYTES: the same, but that a round is SN_RATE_MATRIX_FLOP a chain, or twice as many, of operands that
+ * are loaded from the first-level cache as products load them, two by two.
  *
  * STREAM, COPY: item i writes bytes [i * s, (i + 1) * s) of buffer 1, with the other sign, from those of buffer
  * 0; READ sums those of buffer 0 and leaves a float in buffer 1. s is symbol 0, a multiple of 256. What is read is
@@ -56,9 +57,10 @@ enum {
  * comes from a row of buffer 0 below symbol 2 that a hash chooses, fetched two rows ahead;
  * where symbol 3 is not 0, into the second-level cache.
  *
- * BANDS: item i reads SN_RATE_BAND rows of symbol 0 floats from row SN_RATE_BAND * i of buffer 0 on, by columns of lines, while the
- * next band is fetched as it lies, and writes their lines to buffer 1 where the transposed ones of each symbol 1 rows, a multiple of
- * SN_RATE_BAND, would be. What is behind the last whole line of a row is left alone. What symbol 2 is, is symbol 3 of ROWS. */
+ * BANDS: item i reads SN_RATE_BAND rows of symbol 0 floats from row SN_RATE_BAND * i of buffer 0 on, by columns of
+ * lines, while the next band is fetched as it lies, and writes their lines to buffer 1 where the transposed ones of
+ * each symbol 1 rows, a multiple of SN_RATE_BAND, would be. What is behind the last whole line of a row is left
+ * alone. What symbol 2 is, is symbol 3 of ROWS. */
 void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]);
 
 /* Fills a buffer whose reading and copying is to be measured: there are processors that store lines of zeros in half

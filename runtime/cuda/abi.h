@@ -1,10 +1,10 @@
 /* The parts of the CUDA driver API, of NVRTC and of cuBLASLt that Sinter calls, declared by ourselves: they are opened while
  * the program runs (libraries.h), and building Sinter needs none of them.
  *
- * Names of functions are those of the symbols, so that X-lists below declare, look up and emulate the same thing. Enumerations are
- * `unsigned` and only the values that are used have names. tests/test_cuda_abi.c compares everything here with the toolkit's
- * headers where those are installed. The driver's list exists from version 12.0 on, which is what cuGraphExecUpdate_v2 takes.
- */
+ * Names of functions are those of the symbols, so that X-lists below declare, look up and emulate the same thing.
+ * Enumerations are `unsigned` and only the values that are used have names. tests/test_cuda_abi.c compares everything
+ * here with the toolkit's headers where those are installed. The driver's list exists from version 12.0 on, which is
+ * what cuGraphExecUpdate_v2 takes. */
 #ifndef SN_CUDA_ABI_H
 #define SN_CUDA_ABI_H
 

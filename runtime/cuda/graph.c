@@ -25,8 +25,8 @@ Status sn_cuda_record(Device *device) {
     return status;
 }
 
-/* Its kernels keep the priorities of the streams that they were captured on. A graph that differs from the one before in numbers and addresses alone changes it; otherwise it is made
- * anew. */
+/* Its kernels keep the priorities of the streams that they were captured on. A graph that differs from the one before
+ * in numbers and addresses alone changes it; otherwise it is made anew. */
 static Status put(Cuda *cuda, CuGraph graph, Recording *recording) {
     CuGraphUpdate result = {0};
     if (recording->exec &&

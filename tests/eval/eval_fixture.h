@@ -1,5 +1,6 @@
-/* What the tests of the interpreter share. They are one program, as its last test asks whether every row of the operator table was
- * evaluated by some test with an expected value. Those were computed apart from it (numpy and Python's math, or by hand). */
+/* What the tests of the interpreter share. They are one program, as its last test asks whether every row of the
+ * operator table was evaluated by some test with an expected value. Those were computed apart from it (numpy and
+ * Python's math, or by hand). */
 #ifndef SN_EVAL_FIXTURE_H
 #define SN_EVAL_FIXTURE_H
 

@@ -4,13 +4,11 @@
  *
  * The roofline of a kernel is the longer of two times. Memory's: what it reads and writes, at the best rate of that
  * proportion or as a copy of the lesser of them beside a loop that only reads, whichever is quicker; and at the rate
- * of reading what it must read twice because no second-level cache holds a row of it.
- * Arithmetic's: what the same kernel takes for a part of the data that the
- * second-level caches hold.
- * Of kernels that read rows of a table at random, that proportion is one half and its loop a copy of such rows, from as large a
- * table; nothing else is memory's time.
- * Of transpositions it is one half too, and its loop, or the copy where that is quicker, one that reads and writes the same lines in
- * bands without exchanging elements.
+ * of reading what it must read twice because no second-level cache holds a row of it. Arithmetic's: what the same
+ * kernel takes for a part of the data that the second-level caches hold. Of kernels that read rows of a table at
+ * random, that proportion is one half and its loop a copy of such rows, from as large a table; nothing else is
+ * memory's time. Of transpositions it is one half too, and its loop, or the copy where that is quicker, one that
+ * reads and writes the same lines in bands without exchanging elements.
  *
  *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-j] [-s]
  *
