@@ -144,10 +144,9 @@ static void compile_limited(Bench *bench) {
 
 /* Whatever happened here must not reach the next setting: statuses of the run are dropped, those of compiling
  * stay. */
-static void run_setting(Bench *bench, const char *phase, const char *autocast, int setting) {
+/* Compiles, and measures in turns, with inputs of that setting; what fails is the subjects' status, or is given. */
+static Status measure_setting(Bench *bench, int setting) {
     const BenchRequest *request = bench->request;
-    Status kept[SN_BENCH_SUBJECTS] = {0};
-    for (int m = 0; m < bench->subject_count; m++) kept[m] = bench->subject[m].status;
     InputRequest wanted = {.shape_count = request->shapes_each,
                            .input_count = request->input_count,
                            .shape = request->shape[setting],
@@ -155,17 +154,35 @@ static void run_setting(Bench *bench, const char *phase, const char *autocast, i
                            .state_count = bench->states.count,
                            .state = bench->states.at};
     bench->shapes = NULL;
-    Status made = sn_inputs_make(bench->scratch, bench->graph, &wanted, &bench->inputs);
-    if (!made) {
-        if (request->training) sn_bench_set_rate(bench->graph, &bench->inputs);
-        bench->shapes = sn_bench_shapes(bench);
-        if (*bench->inputs.chosen)
-            sn_bench_note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);
-        compile_limited(bench);
-        measure_peak(bench);
-        measure(bench);
-        measure_peak(bench);
+    TRY(sn_inputs_make(bench->scratch, bench->graph, &wanted, &bench->inputs));
+    if (request->training) sn_bench_set_rate(bench->graph, &bench->inputs);
+    bench->shapes = sn_bench_shapes(bench);
+    if (*bench->inputs.chosen) sn_bench_note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);
+    compile_limited(bench);
+    measure_peak(bench);
+    measure(bench);
+    measure_peak(bench);
+    return NULL;
+}
+
+/* Profiles a subject where that is asked for, and frees what it has of this setting. */
+static void end_setting(Bench *bench, Subject *subject) {
+    if (bench->request->kernels && !subject->status) {
+        Status status = profile(bench, subject);
+        if (status) sn_bench_note(bench, "%s: profiling: %s", bench->path, sn_error_message(status));
+        sn_error_free(status);
     }
+    sn_context_free(subject->context);
+    subject->context = NULL;
+    if (!subject->limited) return;
+    sn_program_free(subject->program);
+    subject->program = NULL;
+}
+
+static void run_setting(Bench *bench, const char *phase, const char *autocast, int setting) {
+    Status kept[SN_BENCH_SUBJECTS] = {0};
+    for (int m = 0; m < bench->subject_count; m++) kept[m] = bench->subject[m].status;
+    Status made = measure_setting(bench, setting);
     for (int m = 0; m < bench->subject_count; m++)
         if (made && !kept[m])
             bench->subject[m].status = sn_fail(sn_error_code(made), "%s", sn_error_message(made));
@@ -173,18 +190,9 @@ static void run_setting(Bench *bench, const char *phase, const char *autocast, i
     sn_bench_add_rows(bench, phase, autocast);
     for (int m = 0; m < bench->subject_count; m++) {
         Subject *subject = &bench->subject[m];
-        if (request->kernels && !subject->status) {
-            Status status = profile(bench, subject);
-            if (status) sn_bench_note(bench, "%s: profiling: %s", bench->path, sn_error_message(status));
-            sn_error_free(status);
-        }
-        sn_context_free(subject->context);
-        subject->context = NULL;
+        end_setting(bench, subject);
         if (subject->status != kept[m]) sn_error_free(subject->status);
         subject->status = kept[m];
-        if (!subject->limited) continue;
-        sn_program_free(subject->program);
-        subject->program = NULL;
     }
 }
 
@@ -244,30 +252,39 @@ static void list_subjects(Bench *bench) {
             bench->subject[bench->subject_count++] = (Subject){.mode = SN_COMPILED, .limited = true};
 }
 
+/* The request that a saved program allows: it is what it was compiled as, whatever was asked for. */
+static const BenchRequest *request_of_saved(Arena *arena, const BenchRequest *asked, const sn_Model *model) {
+    static const Training of_file;
+    BenchRequest *request = SN_NEW(arena, BenchRequest);
+    sn_Mode *mode = SN_NEW(arena, sn_Mode);
+    const char **autocast = SN_NEW(arena, const char *);
+    *mode = model->saved->facts.eager ? SN_EAGER : SN_COMPILED;
+    *autocast = sn_autocast_name(model->saved->facts.autocast);
+    *request = *asked;
+    request->mode = mode;
+    request->mode_count = 1;
+    request->autocast = autocast;
+    request->autocast_count = 1;
+    request->training = model->graph->states.count ? &of_file : NULL;
+    return request;
+}
+
 void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result) {
-    Bench bench = {.arena = arena, .scratch = arena, .request = request, .path = path, .result = result};
     sn_Model *model = NULL;
     const char **given = SN_ARRAY(arena, const char *, request->input_count);
     for (int i = 0; i < request->input_count; i++) given[i] = request->input[i].name;
     Status opened = sn_session_open(path, request->input_count, given, &model);
-    BenchRequest saved = *request;
-    sn_Mode only = SN_COMPILED;
-    const char *autocast;
-    bench.model = model;
-    if (!opened && model->saved) { /* it is what it was compiled as, whatever was asked for */
-        static const Training of_file;
-        only = model->saved->facts.eager ? SN_EAGER : SN_COMPILED;
-        saved.mode = &only;
-        saved.mode_count = 1;
-        autocast = sn_autocast_name(model->saved->facts.autocast);
-        saved.autocast = &autocast;
-        saved.autocast_count = 1;
-        saved.training = model->graph->states.count ? &of_file : NULL;
-        bench.request = request = &saved;
-    }
+    const bool saved = !opened && model->saved;
+    if (saved) request = request_of_saved(arena, request, model);
+    Bench bench = {.arena = arena,
+                   .scratch = arena,
+                   .request = request,
+                   .path = path,
+                   .result = result,
+                   .model = model,
+                   .graph = model ? model->graph : NULL};
     list_subjects(&bench);
-    bench.graph = model ? model->graph : NULL;
-    if (!opened && request->training && !model->saved)
+    if (!opened && request->training && !saved)
         opened = sn_training_inputs(arena, model->graph, request->training, (Graph **)&bench.graph);
     if (!opened) opened = sn_states_find(arena, model, &request->state, &bench.states);
     for (int p = 0; p < request->phase_count; p++)

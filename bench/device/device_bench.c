@@ -1,14 +1,14 @@
 /* The device templates against the machine's own peaks, measured beside each figure:
- *   device_bench [--compiler CC] [--defines "-D..."] [--shape MxNxK]... [--attention] [--quick]
- * [--processor-time]
+ *   device_bench [--compiler CC] [--defines "-D..."] [--shape MxNxK]... [--attention] [--quick] [--processor-time]
  * --processor-time counts each thread's own time, for a machine that is shared. Every row is the median of
  * interleaved pairs (peak, kernel) on 1 and on 2 pinned threads; in brackets the quickest of the kernel's
  * times by the quickest of the peak's. */
 #include "build.h"
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <time.h>
 
 typedef int Kernel(void *const *, const int64_t *, int64_t, int64_t);
@@ -277,52 +277,76 @@ static void all_attentions(Bench *b) {
     }
 }
 
+typedef struct Choice {
+    bool quick, attention;
+    int shape_count; /* of products; 0: all that are listed */
+    int64_t shape[16][3];
+} Choice;
+
+/* False where the words are not as the usage says. */
+static bool read_words(int count, char **words, Bench *b, Choice *choice) {
+    for (int i = 1; i < count; i++) {
+        int64_t *shape = choice->shape[choice->shape_count];
+        if (!strcmp(words[i], "--compiler") && i + 1 < count)
+            b->compiler = words[++i];
+        else if (!strcmp(words[i], "--defines") && i + 1 < count)
+            b->defines = words[++i];
+        else if (!strcmp(words[i], "--quick"))
+            choice->quick = true;
+        else if (!strcmp(words[i], "--attention"))
+            choice->attention = true;
+        else if (!strcmp(words[i], "--processor-time"))
+            b->pool.clock = CLOCK_THREAD_CPUTIME_ID;
+        else if (!strcmp(words[i], "--shape") && i + 1 < count && choice->shape_count < 15 &&
+                 sscanf(words[++i], "%" SCNd64 "x%" SCNd64 "x%" SCNd64, &shape[0], &shape[1], &shape[2]) == 3)
+            choice->shape_count++;
+        else
+            return false;
+    }
+    return !choice->attention || !choice->shape_count;
+}
+
+static int lanes_of(const char *defines) {
+    const char *bytes = strstr(defines, "SN_VECTOR_BYTES=");
+    if (bytes) return atoi(bytes + 16) / 4;
+    return __builtin_cpu_supports("avx512f") ? 16 : __builtin_cpu_supports("avx2") ? 8 : 4;
+}
+
+static void measure_shapes(Bench *b, const Choice *choice) {
+    void *code = open_or_exit(b, "tests/device/gemm_probe.c", "");
+    for (int i = 0; i < choice->shape_count; i++)
+        gemm(b, code, choice->shape[i][0], choice->shape[i][1], choice->shape[i][2], 4);
+}
+
+static void measure_all(Bench *b, const Choice *choice) {
+    if (!choice->attention) {
+        all_gemms(b, choice->quick);
+        if (!strstr(b->defines, "SN_GEMM_B") && !strstr(b->defines, "SN_TILE_B")) unpacked_gemms(b);
+    }
+    all_attentions(b);
+}
+
 int main(int count, char **words) {
     static Bench b = {.pool.clock = CLOCK_MONOTONIC, .compiler = "gcc", .defines = ""};
-    int quick = 0, only = 0;
-    int64_t shapes[16][3];
-    for (int i = 1; i < count; i++) {
-        if (!strcmp(words[i], "--compiler") && i + 1 < count)
-            b.compiler = words[++i];
-        else if (!strcmp(words[i], "--defines") && i + 1 < count)
-            b.defines = words[++i];
-        else if (!strcmp(words[i], "--quick"))
-            quick = 1;
-        else if (!strcmp(words[i], "--attention"))
-            only = -1;
-        else if (!strcmp(words[i], "--processor-time"))
-            b.pool.clock = CLOCK_THREAD_CPUTIME_ID;
-        else if (!strcmp(words[i], "--shape") && i + 1 < count && only >= 0 && only < 16 &&
-                 sscanf(words[++i], "%ldx%ldx%ld", &shapes[only][0], &shapes[only][1], &shapes[only][2]) == 3)
-            only++;
-        else
-            return fprintf(stderr,
-                           "usage: %s [--compiler CC] [--defines \"-D...\"] [--shape MxNxK]... "
-                           "[--attention] [--quick] [--processor-time]\n",
-                           words[0]),
-                   2;
+    Choice choice = {0};
+    if (!read_words(count, words, &b, &choice)) {
+        fprintf(stderr,
+                "usage: %s [--compiler CC] [--defines \"-D...\"] [--shape MxNxK]... [--attention] [--quick] "
+                "[--processor-time]\n",
+                words[0]);
+        return 2;
     }
     b.rates = build_open(b.compiler, "tests/device/peak_probe.c", b.defines);
     b.memory = filled(2L * SPAN);
     if (!b.rates) return 1;
-    const char *bytes = strstr(b.defines, "SN_VECTOR_BYTES=");
-    b.lanes = bytes                               ? atoi(bytes + 16) / 4
-              : __builtin_cpu_supports("avx512f") ? 16
-              : __builtin_cpu_supports("avx2")    ? 8
-                                                  : 4;
+    b.lanes = lanes_of(b.defines);
     pin(0);
     if (pthread_create(&b.pool.thread, NULL, serve, &b.pool)) return 1;
     rates(&b);
-    if (only > 0) {
-        void *code = open_or_exit(&b, "tests/device/gemm_probe.c", "");
-        for (int i = 0; i < only; i++) gemm(&b, code, shapes[i][0], shapes[i][1], shapes[i][2], 4);
-    } else {
-        if (only == 0) {
-            all_gemms(&b, quick);
-            if (!strstr(b.defines, "SN_GEMM_B") && !strstr(b.defines, "SN_TILE_B")) unpacked_gemms(&b);
-        }
-        all_attentions(&b);
-    }
+    if (choice.shape_count)
+        measure_shapes(&b, &choice);
+    else
+        measure_all(&b, &choice);
     b.pool.work = NULL;
     atomic_fetch_add(&b.pool.turn, 1);
     pthread_join(b.pool.thread, NULL);
