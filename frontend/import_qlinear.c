@@ -1,4 +1,5 @@
-/* com.microsoft's operators on quantised tensors that stand for one between dequantising and quantising. */
+/* com.microsoft's operators on quantised tensors that stand for one between dequantising and quantising, and networks of quantised
+ * weights. */
 #include "import_compose.h"
 #include "import_quantize.h"
 
@@ -108,4 +109,33 @@ Value *sn_import_qlinear_concat(Call *c) {
     int axis = sn_call_axis(c, sn_call_int(c, "axis", 0), c->input[2]->type.rank);
     for (int k = 0; k < count; k++) part[k] = number_at(c, 2 + 3 * k);
     return closed_by(c, joined(c, axis, count, part), 0);
+}
+
+/* ---- recurrent networks ---- */
+
+/* Numbers [directions, rows, columns] of weights [directions, columns, rows], by inputs k and k + 1: a scale and a zero point for
+ * each direction, or for each of its rows. */
+static Value *opened_weights(Call *c, Value *q, int k) {
+    Value *beside[2] = {sn_call_input(c, k), sn_call_input(c, k + 1)};
+    if (!has_input(c, k) || !has_input(c, k + 1)) return NULL;
+    if (q->type.rank != 3) return sn_call_invalid(c, "weights of rank %d", q->type.rank);
+    for (int i = 0; i < 2; i++) {
+        int rank = beside[i]->type.rank;
+        if (rank != 1 && rank != 2) return sn_call_invalid(c, "scales or zero points of rank %d", rank);
+        beside[i] = sn_call_unsqueeze(c, beside[i], 1, rank == 1 ? 2 : 1);
+    }
+    return sn_call_swap(c, sn_quant_open(c, q, beside[0], beside[1]), 1, 2);
+}
+
+/* An LSTM whose weights are quantised and transposed: their scales and zero points are inputs 8 to 11. What is asked for is the
+ * least accuracy; products are of f32. */
+Value *sn_import_dynamic_quantize_lstm(Call *c) {
+    enum { INPUTS = 8 };
+    if (!has_input(c, 0) || !has_input(c, 1) || !has_input(c, 2)) return NULL;
+    Value **input = SN_ARRAY(c->import->scratch, Value *, INPUTS);
+    for (int k = 0; k < INPUTS; k++) input[k] = sn_call_input(c, k);
+    input[1] = opened_weights(c, input[1], INPUTS), input[2] = opened_weights(c, input[2], INPUTS + 2);
+    if (sn_call_failed(c)) return NULL;
+    c->input = input, c->input_count = INPUTS;
+    return sn_import_recurrent(c);
 }

@@ -121,6 +121,31 @@ def table_cases():
     yield name, 1, Case("b2_zeros", [packed("d", 7, 12), rows, scales, packed("z", 7, 1)], {**blocks, "bits": 2})
     yield name, 1, Case("b8", [packed("d", 7, 48), rows, scales], {**blocks, "bits": 8})
 
+def recurrent_cases():
+    """What onnxruntime quantises in a run, the inputs and the state, are steps of its own scale, so that nothing is rounded;
+    where there are several turns nothing comes of the state. It takes equal zero points alone."""
+    width, hidden, name = 6, 4, "DynamicQuantizeLSTM"
+
+    def steps(label, shape):
+        q = numbers(label, shape, I32, -100, 155)
+        q.flat[0], q.flat[-1] = -100, 155
+        return (q * 0.01).astype(F32)
+
+    def weights(label, rows, directions, kind):
+        low, high = (0, 255) if kind is U8 else (-128, 127)
+        return Constant(numbers(label, (directions, rows, 4 * hidden), kind, low, high))
+
+    bias = Constant(numbers("b", (1, 8 * hidden), low=-1, high=1))
+    once = [steps("x", (1, 1, width)), weights("w", width, 1, U8), weights("r", hidden, 1, U8), bias, None,
+            steps("h", (1, 1, hidden)), numbers("c", (1, 1, hidden)), Constant(numbers("p", (1, 3 * hidden)))]
+    columns = [Constant(numbers("s", (1, 4 * hidden), F32, 0.002, 0.01)), Constant(np.full((1, 4 * hidden), 130, U8))]
+    yield name, 1, Case("columns", [*once, *columns, *columns], {"hidden_size": hidden}, 3)
+    still = Constant(np.full((2, hidden, 4 * hidden), 3, I8))
+    both = [steps("x", (5, 2, width)), weights("v", width, 2, I8), still, None, np.array([5, 3], I32), None, None, None,
+            scale(0.005, 0.01), zero(-3, -3, dtype=I8), scale(0.01, 0.02), zero(3, 3, dtype=I8)]
+    yield name, 1, Case("both", both, {"hidden_size": hidden, "direction": "bidirectional"}, 3)
+
+
 def microsoft_cases():
     yield few_bits("b4", 64, 24, 4, 32, None)
     yield few_bits("b4_zeros", 96, 33, 4, 32, "packed")
@@ -159,8 +184,8 @@ def microsoft_cases():
 
 
 # Element types of com.microsoft's results, which ONNX's inference does not know: bytes, but for these.
-RESULTS = {"MatMulNBits": F32, "GatherBlockQuantized": F32, "MatMulIntegerToFloat": F32, "DynamicQuantizeMatMul": F32,
-           "QuantizeLinear": U16}
+RESULTS = {"MatMulNBits": F32, "GatherBlockQuantized": F32, "DynamicQuantizeLSTM": F32, "MatMulIntegerToFloat": F32,
+           "DynamicQuantizeMatMul": F32, "QuantizeLinear": U16}
 
 
 def four_bit_result(name, case):
@@ -181,7 +206,9 @@ def write_operator(into, name, version, case):
     else:
         if domain:
             floats = name == "QGemm" and len(case.inputs) == 7
-            result.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(F32 if floats else RESULTS.get(name, U8)))
+            for value in model.graph.output:
+                kind = np.dtype(F32 if floats else RESULTS.get(name, U8))
+                value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(kind)
         results, source = reference_results(model, fed_inputs(case))
         if source == "reference":
             print(label, "by the reference evaluator")
@@ -225,7 +252,7 @@ def main():
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     total, seen = 0, set()
-    for cases in (linear_cases, product_cases, table_cases, microsoft_cases):
+    for cases in (linear_cases, product_cases, table_cases, recurrent_cases, microsoft_cases):
         for name, version, case in cases():
             if arguments.only not in f"{name}_{case.name}":
                 continue
