@@ -88,16 +88,34 @@ static Value *present_of(Call *c, Value *past, Value *new, Value *source) {
     return placed ? sn_call_swap(c, placed, 1, 2) : NULL;
 }
 
-/* Bool [B, 1, S, present]: no key behind the query's position, and none further ahead than the window. */
+/* Bool [B, 1, S, present]: no key behind the query's position (or where it is not causal, behind the last one's), and none
+ * further ahead than the window. */
 static Value *seen(Call *c, const Group *g) {
     int64_t window = sn_call_int(c, "local_window_size", -1);
-    Value *column = count_up(c, SN_I64, g->present, 0);
+    bool causal = sn_call_int(c, "causal", 1) != 0;
+    Value *column = count_up(c, SN_I64, g->present, 0), *until = g->position;
     if (sn_call_failed(c)) return NULL;
-    Value *row = sn_call_unsqueeze(c, sn_call_unsqueeze(c, g->position, 1, 1), 3, 1);
+    if (!causal && window > 0) return sn_call_invalid(c, "a window of what is not causal");
+    if (!causal) until = sliced(c, until, 1, sn_dim_addc(c->dims, g->rows, -1), sn_dim(c->dims, 1));
+    if (sn_call_failed(c)) return NULL;
+    Value *row = sn_call_unsqueeze(c, sn_call_unsqueeze(c, until, 1, 1), 3, 1);
     Value *mask = op2(c, SN_OP_LESS_EQUAL, column, row);
     if (window <= 0) return mask;
     Value *from = op_number(c, SN_OP_SUB, row, (double)window);
     return op2(c, SN_OP_AND, mask, op2(c, SN_OP_LESS, from, column));
+}
+
+/* An attention whose softmax has one more column, without a value: a score for each head, or 0. That is what the other columns
+ * have of the sum, Σ / (Σ + exp(sink)), which the statistic tells. */
+static Value *with_sink(Call *c, const AttrAttention *attr, Value *const *input, Value *sink) {
+    Node *node = sn_build_node(c->builder, SN_OP_ATTENTION, attr, 4, input, 2);
+    if (sn_call_failed(c)) return NULL;
+    Value *y = node->output[0], *all = reduce_axis(c, SN_OP_REDUCE_SUM, node->output[1], 3, true);
+    if (sn_call_failed(c)) return NULL;
+    DType wide = all->type.dtype;
+    if (sink) all = op2(c, SN_OP_SUB, all, sn_call_unsqueeze(c, as_type(c, sink, wide), 1, 2));
+    y = op2(c, SN_OP_MUL, as_type(c, y, wide), op1(c, SN_OP_SIGMOID, all));
+    return as_type(c, y, input[0]->type.dtype);
 }
 
 static Value *attend(Call *c, const Group *g, Value *key, Value *value) {
@@ -114,15 +132,19 @@ static Value *attend(Call *c, const Group *g, Value *key, Value *value) {
     double scale = sn_call_float(c, "scale", 0);
     if (scale == 0) scale = sn_attention_scale(c, &q);
     AttrAttention attr = {.scale = scale, .softcap = sn_call_float(c, "softcap", 0)};
-    Value *input[4] = {q, key, value, mask};
+    Value *input[4] = {q, key, value, mask}, *sink = sn_call_input(c, 11);
+    if (sink && sink->type.rank != 1) return sn_call_invalid(c, "a head_sink of rank %d", sink->type.rank);
+    if (sn_call_int(c, "smooth_softmax", 0) > 0 || sink)
+        return sn_attention_join(c, with_sink(c, &attr, input, sink));
     return sn_attention_join(c, sn_build(c->builder, SN_OP_ATTENTION, &attr, 4, input));
 }
 
 static bool is_plain(Call *c) {
-    static const char *const refused[] = {"smooth_softmax", "qk_output", "kv_cache_bit_width"};
+    static const char *const refused[] = {"sliding_window_cache", "qk_output", "kv_cache_bit_width"};
     for (int k = 0; k < 3; k++)
         if (sn_call_int(c, refused[k], 0) > 0) return sn_call_unsupported(c, "%s", refused[k]);
-    for (int k = 11; k < c->input_count; k++)
+    sn_call_ignore(c, "qk_norm_epsilon");
+    for (int k = 12; k < c->input_count; k++)
         if (c->input[k]) return sn_call_unsupported(c, "input %d", k);
     for (int k = 0; k < 2; k++) {
         const char *name = k ? "v_quant_type" : "k_quant_type";
@@ -132,7 +154,7 @@ static bool is_plain(Call *c) {
 }
 
 /* Query, key, value, past key and value, lengths less one, the longest of all, cos, sin, positions, what is added to the
- * scores. */
+ * scores, sinks of the heads. */
 Value *sn_import_group_query_attention(Call *c) {
     Value *past[2] = {sn_call_input(c, 3), sn_call_input(c, 4)};
     Group g = {0};

@@ -137,6 +137,11 @@ def group_cases():
     yield name, Case("window", [*operands(1, 7), ints(6), total(7)], {**heads, "local_window_size": 3, "scale": 0.2},
                      outputs=3)
     yield name, Case("chunk", [*operands(1, 3, 4), ints(6), total(7)], heads, outputs=3)
+    sinks = Constant(numbers("sink", (4,)))
+    yield name, Case("sinks", [*operands(2, 5), ints(4, 4), total(5), None, None, None, None, sinks],
+                     {**heads, "smooth_softmax": 1}, outputs=3)
+    yield name, Case("smooth", [*operands(2, 1, 6), ints(6, 6), total(7)], {**heads, "smooth_softmax": 1}, outputs=3)
+    yield name, Case("both_ways", [*operands(2, 5), ints(4, 4), total(5)], {**heads, "causal": 0}, outputs=3)
     packed = [numbers("q", (2, 4, 8 * 16)), None, None, None, None, ints(3, 3), total(4), *rotary_tables(16)]
     yield name, Case("packed", packed, turned, outputs=3)
 
