@@ -106,7 +106,7 @@ static void add_size(Info *info, const Graph *graph, const GraphSize *size) {
 static void fill_graph(Info *info, const Graph *graph) {
     for (int i = 0; i < graph->sizes.count; i++) add_size(info, graph, &graph->sizes.at[i]);
     const Region *body = graph->body;
-    for (int i = 0; i < body->param.count; i++)
+    for (int i = 0; i < body->param.count - sn_graph_hidden_inputs(graph); i++)
         add_tensor(info, &info->inputs, graph->dims, body->param.at[i]->name, body->param.at[i]->type);
     for (int i = 0; i < body->result.count - sn_graph_hidden_results(graph); i++)
         add_tensor(info, &info->outputs, graph->dims, graph->output_name.at[i], body->result.at[i]->type);

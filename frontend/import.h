@@ -41,11 +41,13 @@ typedef struct Binding {
 } Binding;
 
 typedef struct Taken Taken;
+typedef struct Turn Turn;
 
 typedef struct Scope {
     struct Scope *parent;
     Map *names;   /* Binding * */
     Taken *taken; /* what its nodes read from outside goes through this (taken.h), or NULL */
+    Turn *turn;   /* its nodes are of another graph than what is outside (turns.h), or NULL */
 } Scope;
 
 /* The node whose function is being imported: what attributes inside refer to. */
@@ -55,6 +57,12 @@ typedef struct Caller {
     const Onnx__FunctionProto *function;
 } Caller;
 
+/* A loop of the graph, with the values that it takes and makes: they get their places at the end. */
+typedef struct ImportLoop {
+    GraphLoop loop;
+    Value *const *taken, *const *made;
+} ImportLoop;
+
 typedef struct Import {
     Arena *scratch; /* dies when the import ends */
     Graph *graph;
@@ -62,9 +70,11 @@ typedef struct Import {
     Weights *weights;
     const Onnx__ModelProto *model;
     SN_VEC(Value *) size_values; /* parallel to graph->sizes: what each is the value of */
-    Map *sequences;              /* Value * -> Sequence * (sequence.h) */
-    Map *opsets;                 /* domain -> const int64_t * */
-    Map *used;                   /* names that a node reads or that are outputs */
+    SN_VEC(ImportLoop) loops;
+    Map *made;      /* Value *: all that loops make, also those that were gone back from */
+    Map *sequences; /* Value * -> Sequence * (sequence.h) */
+    Map *opsets;    /* domain -> const int64_t * */
+    Map *used;      /* names that a node reads or that are outputs */
     Scope *scope;
     Taken *taken; /* the innermost branch that a run may leave out, or NULL */
     bool chance;  /* in a turn of a loop that a run may leave out: data decide no size there */
@@ -197,8 +207,17 @@ Value *sn_import_pad_repeating(Call *call, const char *mode, const Dim *pads, in
 Status sn_import_graph(Import *import);
 Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
 
-/* The sizes that outputs depend on become results of the graph. */
-void sn_import_sizes(Import *import);
+/* What a graph holds beside nodes, to go back to. Nodes that were made since are used by nobody then. */
+typedef struct ImportMark {
+    int checks, sizes, loops, refused;
+} ImportMark;
+
+ImportMark sn_import_mark(const Import *import);
+void sn_import_go_back(Import *import, ImportMark mark);
+
+/* At the end, when all outputs are there: the sizes that they depend on and what loops take become results of the graph, and
+ * what loops make its last inputs. */
+void sn_import_ends(Import *import);
 
 /* ---- names (scope.c) ---- */
 

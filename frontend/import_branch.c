@@ -83,21 +83,6 @@ static void choose_values(const Branches *b, Value *const *yes, Value *const *no
         b->c->output[k] = sn_either_choose(b->c, b->flag[0], yes[k], no[k]);
 }
 
-/* What a graph holds of sizes, to go back to. */
-typedef struct Mark {
-    int checks, sizes, refused;
-} Mark;
-
-static Mark mark(const Import *import) {
-    return (Mark){import->graph->checks.count, import->graph->sizes.count, import->refused};
-}
-
-static void go_back(Import *import, Mark mark) {
-    import->graph->checks.count = mark.checks;
-    import->graph->sizes.count = import->size_values.count = mark.sizes;
-    import->refused = mark.refused;
-}
-
 /* False also where the branch cannot do without elements. */
 static bool run_taken(const Branches *b, int side, Taken *taken, Value **out) {
     Import *import = b->c->import;
@@ -114,7 +99,7 @@ static bool run_taken(const Branches *b, int side, Taken *taken, Value **out) {
 static bool take_one(const Branches *b) {
     Call *c = b->c;
     Import *import = c->import;
-    Mark before = mark(import);
+    ImportMark before = sn_import_mark(import);
     Value **out[2];
     Taken taken[2];
     bool done = true;
@@ -133,7 +118,7 @@ static bool take_one(const Branches *b) {
     if (done) return true;
     sn_error_free(c->builder->status);
     c->builder->status = NULL;
-    go_back(import, before);
+    sn_import_go_back(import, before);
     return false;
 }
 
@@ -152,14 +137,14 @@ static Decision *decision_of(const Call *c) {
 }
 
 /* Takes one branch in place of both, which have been imported since `before`; or leaves all as it is. */
-static bool take_instead(const Branches *b, Mark before, Decision *decision) {
+static bool take_instead(const Branches *b, ImportMark before, Decision *decision) {
     Import *import = b->c->import;
     Graph *graph = import->graph;
-    Mark both = mark(import);
+    ImportMark both = sn_import_mark(import);
     int count = both.checks - before.checks;
     Check *check = SN_ARRAY(import->scratch, Check, count + 1);
     for (int i = 0; i < count; i++) check[i] = graph->checks.at[before.checks + i];
-    go_back(import, before);
+    sn_import_go_back(import, before);
     bool done = take_one(b);
     if (done || *decision == UNDECIDED) *decision = done ? ONE : BOTH;
     for (int i = 0; i < count && !done; i++) sn_push(graph->arena, &graph->checks, check[i]);
@@ -172,7 +157,7 @@ static Value *compute_both(const Branches *b) {
     Import *import = c->import;
     Graph *graph = import->graph;
     Decision *decision = decision_of(c);
-    Mark before = mark(import);
+    ImportMark before = sn_import_mark(import);
     bool again = import->taken && *decision != UNDECIDED;
     Value **out[2];
     Node *first;
@@ -183,7 +168,7 @@ static Value *compute_both(const Branches *b) {
     }
     Dim extent = ranks_differ(c, out[0], out[1]) ? compared_with_one(c, b->flag[0]) : NULL;
     if (extent) {
-        go_back(import, before);
+        sn_import_go_back(import, before);
         return take_larger(b, extent);
     }
     bool sizes = graph->sizes.count > before.sizes;

@@ -58,6 +58,7 @@ Status sn_import_graph(Import *import) {
     import->problems = sn_map_new(import->scratch);
     import->sequences = sn_map_new(import->scratch);
     import->decided = sn_map_new(import->scratch);
+    import->made = sn_map_new(import->scratch);
     import->scope = sn_scope_new(import, NULL);
     import->builder = (Builder){.graph = import->graph, .region = import->graph->body};
     import->opsets = sn_import_opsets(import, import->model->n_opset_import, import->model->opset_import);
@@ -67,7 +68,6 @@ Status sn_import_graph(Import *import) {
     TRY(sn_import_nodes(import, graph->n_node, graph->node));
     TRY(sn_import_report(import, graph));
     TRY(import_outputs(import, graph));
-    sn_import_sizes(import);
-    sn_region_sweep(import->graph->body);
+    sn_import_ends(import);
     return NULL;
 }

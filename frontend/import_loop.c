@@ -1,12 +1,16 @@
-/* Loops: each turn's nodes are written out. Where a run decides which turn is the last one, all that there may
- * be are computed, and those behind it change nothing. */
+/* Loops: each turn's nodes are written out, where that is possible. Where a run decides which of a few turns is the last one,
+ * all that there may be are computed, and those behind it change nothing. Of other loops a run counts the turns (turns.h). */
 #include "either.h"
 #include "import_compose.h"
+#include "turns.h"
 
 enum {
-    MOST_TURNS = 1 << 16, /* the nodes that they make are counted anyway */
-    MOST_CHANCES = 1024,  /* turns of a loop that a run may end before */
-    MOST_DEPTH = 8        /* conditions of conditions */
+    MOST_TURNS = 1 << 16,     /* that are written out */
+    MOST_NODES = 1 << 16,     /* of the file, that the turns which surely count are written out as */
+    MOST_CHANCES = 1024,      /* turns of a loop that a run may end before, where there is a bound */
+    FEW_CHANCES = 16,         /* the same where there is none */
+    MOST_CHANCE_NODES = 8192, /* of the file, that turns are written out as which a run may end before */
+    MOST_DEPTH = 8            /* conditions of conditions */
 };
 
 /* One parameter or result of a body for each; a body says how many. */
@@ -19,7 +23,10 @@ typedef struct Loop {
     int surely;        /* turns before */
     int carried, kept; /* values that go from turn to turn, and those of which each turn's is kept */
     Value **in, **out; /* of the body */
-    Value **left;      /* what the turns that counted have left of the carried values */
+    int first;         /* the number of the body's first node */
+    bool
+        counted; /* a run has to count the turns: there are too many to be written out, or they do not fit one another */
+    Value **left; /* what the turns that counted have left of the carried values */
     struct {
         Value **at;
         int count, capacity;
@@ -89,17 +96,23 @@ static bool is_never(const Value *condition, int depth) {
     return node->op == SN_OP_WHERE && is_never(of[1], depth) && is_never(of[2], depth);
 }
 
-/* False where the loop has certainly ended, and after a failure. */
-static bool goes_on(Loop *loop, int64_t turn, Value *condition) {
+/* Whether a turn is one more than can be written out, or the first one has shown that all will be. */
+static bool too_many(const Loop *loop, int64_t turn, int64_t turns) {
+    const Import *import = loop->c->import;
+    int64_t made = import->node_index - loop->first;
+    if (!loop->active)
+        return turn == MOST_TURNS || made > MOST_NODES || import->node_index >= import->max_nodes;
+    return turn >= (turns <= MOST_CHANCES ? turns : FEW_CHANCES) || made > MOST_CHANCE_NODES;
+}
+
+/* False where the loop has certainly ended, where a run has to count its turns, and after a failure. */
+static bool goes_on(Loop *loop, int64_t turn, int64_t turns, Value *condition) {
     Call *c = loop->c;
     double value;
     if (sn_call_failed(c) || (condition && is_never(condition, MOST_DEPTH))) return false;
-    if (turn == MOST_TURNS) return sn_call_unsupported(c, "more than %d turns", MOST_TURNS);
     if (condition && !sn_value_is_splat(condition, &value)) need(loop, condition);
-    if (loop->active && turn >= MOST_CHANCES)
-        return sn_call_unsupported(c, "a condition that is only known in a run, with no end before turn %d",
-                                   MOST_CHANCES);
-    return !sn_call_failed(c);
+    loop->counted = too_many(loop, turn, turns);
+    return !loop->counted && !sn_call_failed(c);
 }
 
 static Value *turn_number(Call *c, int64_t turn) {
@@ -129,7 +142,7 @@ static bool run_chance(Loop *loop) {
 static bool run_turns(Loop *loop, int64_t turns, Value *condition) {
     Call *c = loop->c;
     for (int64_t turn = 0; turn < turns; turn++) {
-        if (!goes_on(loop, turn, condition)) return !sn_call_failed(c);
+        if (!goes_on(loop, turn, turns, condition)) return !sn_call_failed(c);
         loop->in[0] = turn_number(c, turn);
         loop->in[1] = condition ? condition : sn_build_scalar(c->builder, SN_BOOL, 1);
         if (loop->limit) need(loop, op2(c, SN_OP_LESS, loop->in[0], loop->limit));
@@ -143,7 +156,8 @@ static bool run_turns(Loop *loop, int64_t turns, Value *condition) {
     return true;
 }
 
-/* How many turns there are at most: a constant, a size with a bound, or a minimum with a constant. */
+/* How many turns there are at most: a constant, a size with a bound, or a minimum with a constant. Where a run may say any
+ * number, it counts the turns. */
 static int64_t find_turns(Loop *loop) {
     Call *c = loop->c;
     Value *limit = sn_call_input(c, 0);
@@ -160,7 +174,7 @@ static int64_t find_turns(Loop *loop) {
         Dim bound = sn_call_known_dim(c, node->input[k]);
         if (bound && sn_dim_is(bound, &turns)) return turns;
     }
-    sn_call_unsupported(c, "a number of turns that is only known in a run, and has no bound");
+    loop->counted = true;
     return 0;
 }
 
@@ -174,8 +188,37 @@ static Value *kept_values(Loop *loop, int k) {
     return sliced(c, all, 0, sn_dim(c->dims, 0), turns);
 }
 
+/* False after a failure, and where a run has to count the turns. */
+static bool write_out(Loop *loop, int64_t turns) {
+    Call *c = loop->c;
+    if (loop->counted || !run_turns(loop, turns, sn_call_input(c, 1)) || loop->counted) return false;
+    for (int k = 0; k < loop->carried; k++) c->output[k] = loop->left[k];
+    for (int k = 0; k < loop->kept; k++)
+        if (sn_call_wants(c, loop->carried + k)) c->output[loop->carried + k] = kept_values(loop, k);
+    return !sn_call_failed(c);
+}
+
+/* Turns that fit one another where a run counts them may not fit where it leaves some out. */
+static bool is_to_be_counted(const Loop *loop, ImportMark before) {
+    const Call *c = loop->c;
+    return loop->counted ||
+           (loop->active && sn_call_failed(c) && !c->import->chance && c->import->refused == before.refused);
+}
+
+static Value *count_turns(Loop *loop) {
+    Call *c = loop->c;
+    Value *limit = sn_call_input(c, 0), *condition = sn_call_input(c, 1);
+    TurnsOf of = {.body = loop->body, .carried = loop->carried, .kept = loop->kept, .initial = c->input + 2};
+    if (limit) of.limit = as_type(c, reshaped(c, limit, 0, NULL), SN_I64);
+    if (condition) of.condition = reshaped(c, condition, 0, NULL);
+    if (condition && !sn_call_failed(c) && condition->type.dtype != SN_BOOL)
+        return sn_call_invalid(c, "a condition that is no bool");
+    return !sn_call_failed(c) && sn_import_turns(c, &of, c->output) ? c->output[0] : NULL;
+}
+
 Value *sn_import_loop(Call *c) {
-    Loop loop = {.c = c, .body = sn_call_graph(c, "body")};
+    Import *import = c->import;
+    Loop loop = {.c = c, .body = sn_call_graph(c, "body"), .first = import->node_index};
     if (sn_call_failed(c)) return NULL;
     int carried = c->input_count > 2 ? c->input_count - 2 : 0, outputs = (int)loop.body->n_output;
     if ((int)loop.body->n_input != carried + 2 || outputs < 1 + carried || c->output_count != outputs - 1)
@@ -187,11 +230,14 @@ Value *sn_import_loop(Call *c) {
         loop.in[2 + k] = loop.left[k] = c->input[2 + k];
         if (!loop.in[2 + k]) return sn_call_invalid(c, "input %d is missing", 2 + k);
     }
-    if (!run_turns(&loop, turns, sn_call_input(c, 1))) return NULL;
-    for (int k = 0; k < carried; k++) c->output[k] = loop.left[k];
-    for (int k = 0; k < loop.kept; k++)
-        if (sn_call_wants(c, carried + k)) c->output[carried + k] = kept_values(&loop, k);
-    return c->output[0];
+    ImportMark before = sn_import_mark(import);
+    if (write_out(&loop, turns)) return c->output[0];
+    if (!is_to_be_counted(&loop, before)) return NULL;
+    sn_error_free(c->builder->status);
+    c->builder->status = NULL;
+    sn_import_go_back(import, before);
+    import->node_index = loop.first;
+    return count_turns(&loop);
 }
 
 /* ---- Scan ---- */

@@ -1,11 +1,12 @@
 /* What names stand for. */
 #include "taken.h"
+#include "turns.h"
 
 #include <string.h>
 
 Scope *sn_scope_new(Import *import, Scope *parent) {
     Scope *scope = SN_NEW(import->scratch, Scope);
-    *scope = (Scope){parent, sn_map_new(import->scratch), NULL};
+    *scope = (Scope){.parent = parent, .names = sn_map_new(import->scratch)};
     return scope;
 }
 
@@ -54,11 +55,17 @@ static Status make_initializer(Import *import, Binding *binding, const char *nam
 }
 
 /* The value of a binding of `scope` or of one around it. */
-static Status resolve_from(Import *import, const Scope *scope, const Binding *binding, const char *name,
+static Status resolve_from(Import *import, const Scope *scope, Binding *binding, const char *name,
                            Value **out) {
-    *out = binding->value;
-    if (!*out || sn_map_get_string(scope->names, name)) return NULL;
-    TRY(resolve_from(import, scope->parent, binding, name, out));
+    if (sn_map_get_string(scope->names, name)) {
+        if (!binding->value && binding->initializer) TRY(make_initializer(import, binding, name));
+        *out = binding->value;
+        return NULL;
+    }
+    Import *around = scope->turn ? sn_turn_outer(scope->turn) : import;
+    TRY(resolve_from(around, scope->parent, binding, name, out));
+    if (!*out) return NULL;
+    if (scope->turn) return sn_turn_capture(scope->turn, *out, out);
     if (!scope->taken) return NULL;
     *out = sn_taken_capture(import, scope->taken, *out);
     return *out ? NULL : take_status(import);
@@ -71,7 +78,6 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out) {
     if (!binding->defined)
         return sn_fail(SN_INVALID, "%s is made by a node that reads what comes of it",
                        sn_quoted(import->scratch, name));
-    if (!binding->value && binding->initializer) TRY(make_initializer(import, binding, name));
     return resolve_from(import, import->scope, binding, name, out);
 }
 

@@ -1,5 +1,6 @@
 /* Symbols from the shapes of the inputs. */
 #include "eval.h"
+#include "loop.h"
 #include "number.h"
 
 #include <stdio.h>
@@ -108,12 +109,18 @@ static Status fail_rank(const Value *param, int rank) {
     return message_fail(&message);
 }
 
+/* What a loop will make has no shape yet. */
+static bool is_made(const Bind *bind, int input) {
+    return sn_loop_of_param(bind->graph, input) != NULL;
+}
+
 static Status check_inputs(const Bind *bind, int input_count) {
     if (input_count != bind->graph->body->param.count)
         return sn_fail(SN_INVALID, "%d inputs given, the model has %d", input_count,
                        bind->graph->body->param.count);
     for (int i = 0; i < input_count; i++) {
         const Value *param = param_of(bind, i);
+        if (is_made(bind, i)) continue;
         if (bind->rank[i] != param->type.rank) return fail_rank(param, bind->rank[i]);
         for (int k = 0; k < param->type.rank; k++)
             if (bind->extent[i][k] < 0) return fail_at_axis(bind, i, k, "cannot be", bind->extent[i][k]);
@@ -125,7 +132,7 @@ static Status check_inputs(const Bind *bind, int input_count) {
 static bool bind_some(Bind *bind, int input_count) {
     bool any = false;
     for (int i = 0; i < input_count; i++)
-        for (int k = 0; k < param_of(bind, i)->type.rank; k++)
+        for (int k = 0; k < param_of(bind, i)->type.rank && !is_made(bind, i); k++)
             if (solve(bind, param_of(bind, i)->type.dim[k], bind->extent[i][k])) any = true;
     return any;
 }
@@ -133,7 +140,7 @@ static bool bind_some(Bind *bind, int input_count) {
 static Status check_extents(const Bind *bind, int input_count) {
     for (int i = 0; i < input_count; i++) {
         Type type = param_of(bind, i)->type;
-        for (int k = 0; k < type.rank; k++) {
+        for (int k = 0; k < type.rank && !is_made(bind, i); k++) {
             int64_t expected;
             if (!all_bound(bind, type.dim[k]))
                 return fail_at_axis(bind, i, k, "cannot be solved for its symbols from", bind->extent[i][k]);

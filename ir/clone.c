@@ -16,18 +16,6 @@ static Dim carry(Clone *clone, Dim dim) {
     return sn_dim_replace(clone->to->dims, dim, NULL, NULL, 0);
 }
 
-/* Symbols first and in order, so that they keep their numbers. */
-static void copy_symbols(Clone *clone) {
-    Dims *from = clone->from->dims, *to = clone->to->dims;
-    for (int i = 0; i < sn_dims_symbol_count(from); i++) {
-        const char *name = sn_dims_symbol_name(from, i);
-        Dim old = sn_dim_symbol(from, name), new = sn_dim_symbol(to, name);
-        int64_t bound;
-        if (sn_dim_lower(from, old, &bound)) sn_dims_symbol_at_least(to, new, bound);
-        if (sn_dim_upper(from, old, &bound)) sn_dims_symbol_at_most(to, new, bound);
-    }
-}
-
 static const Origin *copy_origin(Clone *clone, const Origin *origin) {
     if (!origin) return NULL;
     void **slot = sn_map_at(clone->origins, &origin, sizeof origin);
@@ -111,6 +99,22 @@ static void copy_region(Clone *clone, const Region *from, Region *to) {
     for (int i = 0; i < from->result.count; i++) sn_region_result(to, clone->value[from->result.at[i]->id]);
 }
 
+static void copy_loops(Clone *clone) {
+    Arena *arena = clone->to->arena;
+    for (int i = 0; i < clone->from->loops.count; i++) {
+        GraphLoop loop = clone->from->loops.at[i];
+        LoopExtent *extent = SN_ARRAY(arena, LoopExtent, loop.extent_count);
+        Dim *size = SN_ARRAY(arena, Dim, loop.size_count);
+        for (int k = 0; k < loop.extent_count; k++) extent[k] = loop.extent[k];
+        for (int k = 0; k < loop.size_count; k++) size[k] = carry(clone, loop.size[k]);
+        loop.extent = extent;
+        loop.size = size;
+        loop.turn = sn_graph_clone(arena, loop.turn);
+        loop.origin = copy_origin(clone, loop.origin);
+        sn_push(arena, &clone->to->loops, loop);
+    }
+}
+
 Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
     Graph *copy = sn_graph_new(arena, graph->name);
     Arena *scratch = sn_arena_child(arena);
@@ -118,7 +122,7 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
     clone.value = SN_ARRAY(scratch, Value *, graph->next_value);
     copy->file = copy_string(&clone, graph->file);
     copy->stage = graph->stage;
-    copy_symbols(&clone);
+    sn_dims_copy_symbols(copy->dims, graph->dims); /* first, so that they keep their numbers */
     copy_region(&clone, graph->body, copy->body);
     for (int i = 0; i < graph->output_name.count; i++)
         sn_push(arena, &copy->output_name, copy_string(&clone, graph->output_name.at[i]));
@@ -138,6 +142,7 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
         size.origin = copy_origin(&clone, size.origin);
         sn_push(arena, &copy->sizes, size);
     }
+    copy_loops(&clone);
     for (int i = 0; i < graph->checks.count; i++) {
         Check check = graph->checks.at[i];
         check.a = carry(&clone, check.a);

@@ -122,6 +122,9 @@ bool sn_dim_upper(Dims *dims, Dim dim, int64_t *bound);
  * which may be another table than `dim`'s (symbols are carried over by name, axes by number and extent). */
 Dim sn_dim_replace(Dims *dims, Dim dim, const Dim *from, const Dim *to, int count);
 
+/* The symbols of `from` with their bounds, which get the same numbers in `to` where that has none yet. */
+void sn_dims_copy_symbols(Dims *to, Dims *from);
+
 /* dim = coefficient·axis + rest with neither depending on `axis`; false when it is not of that form. */
 bool sn_dim_affine(Dims *dims, Dim dim, Dim axis, Dim *coefficient, Dim *rest);
 bool sn_dim_depends(Dim dim, Dim leaf); /* leaf: a SYMBOL or an AXIS */

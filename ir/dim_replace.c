@@ -92,3 +92,13 @@ Dim sn_dim_replace(Dims *dims, Dim dim, const Dim *from, const Dim *to, int coun
     if (dim->kind >= SN_DIM_AXIS) memset(r.cache, 0, sizeof r.cache);
     return replace(&r, dim);
 }
+
+void sn_dims_copy_symbols(Dims *to, Dims *from) {
+    for (int i = 0; i < sn_dims_symbol_count(from); i++) {
+        const char *name = sn_dims_symbol_name(from, i);
+        Dim old = sn_dim_symbol(from, name), new = sn_dim_symbol(to, name);
+        int64_t bound;
+        if (sn_dim_lower(from, old, &bound)) sn_dims_symbol_at_least(to, new, bound);
+        if (sn_dim_upper(from, old, &bound)) sn_dims_symbol_at_most(to, new, bound);
+    }
+}

@@ -1,6 +1,7 @@
 /* The interpreter's driver: arrays, single nodes, regions and whole graphs. */
 #include "eval_rules.h"
 #include "index.h"
+#include "loop.h"
 
 /* ---- arrays ---- */
 
@@ -206,50 +207,89 @@ static Status check_size(const Eval *eval, Dim symbol) {
     return NULL;
 }
 
-/* The sizes that results of the node decide; NULL: inputs. */
+/* The sizes that results of the node decide; NULL: inputs, and what loops have made. */
 static Status bind_sizes(Eval *eval, const Node *node) {
     const Graph *graph = eval->graph;
     for (int i = 0; i < graph->sizes.count; i++) {
         const GraphSize *size = &graph->sizes.at[i];
         const Value *value = graph->body->result.at[size->result];
-        if (value->producer != node) continue;
+        if (value->producer != node || !kept(eval, value)) continue;
         TRY(sn_bind_size(graph, i, kept(eval, value)->i[0], eval->symbols));
         TRY(check_size(eval, size->symbol));
     }
     return NULL;
 }
 
+/* Everything that the loop takes, or NULL where it is not all there. */
+static const Array *const *find_taken(const Eval *eval, const GraphLoop *loop) {
+    const Array **taken = SN_ARRAY(eval->arena, const Array *, sn_loop_taken(loop));
+    for (int k = 0; k < sn_loop_taken(loop); k++)
+        if (!(taken[k] = kept(eval, eval->graph->body->result.at[loop->taken + k]))) return NULL;
+    for (int k = 0; k < loop->size_count; k++)
+        if (is_unbound(eval, loop->size[k])) return NULL;
+    return taken;
+}
+
+/* Runs the loops that have not run and whose operands are there. */
+static Status run_loops(Eval *eval) {
+    const Graph *graph = eval->graph;
+    for (int i = 0; i < graph->loops.count; i++) {
+        const GraphLoop *loop = &graph->loops.at[i];
+        Value *const *made = graph->body->param.at + loop->made;
+        const Array *const *taken = kept(eval, made[0]) ? NULL : find_taken(eval, loop);
+        if (!taken) continue;
+        Array **array = SN_ARRAY(eval->arena, Array *, sn_loop_made(loop));
+        TRY(sn_eval_loop(eval, loop, taken, array));
+        for (int k = 0; k < sn_loop_made(loop); k++) keep(eval, made[k], array[k]);
+        TRY(bind_sizes(eval, NULL));
+        i = -1; /* one may take what another one has made */
+    }
+    return NULL;
+}
+
+/* The inputs by their params, of which loops make those that are NULL. */
+static const Array **place_inputs(Arena *arena, const Graph *graph, const Array *const *inputs) {
+    const Array **placed = SN_ARRAY(arena, const Array *, graph->body->param.count);
+    for (int k = 0; k < graph->body->param.count; k++)
+        if (!sn_loop_of_param(graph, k)) placed[k] = *inputs++;
+    return placed;
+}
+
 static Status check_dtypes(const Region *body, const Array *const *inputs) {
     for (int k = 0; k < body->param.count; k++) {
         DType dtype = body->param.at[k]->type.dtype;
-        if (inputs[k]->dtype != dtype)
+        if (inputs[k] && inputs[k]->dtype != dtype)
             return sn_fail(SN_INVALID, "input %d: its type is %s, not %s", k, sn_dtype_name(dtype),
                            sn_dtype_name(inputs[k]->dtype));
     }
     return NULL;
 }
 
-Status sn_eval_graph(Arena *arena, const Graph *graph, bool round, const Array *const *inputs,
+Status sn_eval_graph(Arena *arena, const Graph *graph, bool round, const Array *const *given,
                      Array **outputs) {
     const Region *body = graph->body;
     int count = body->param.count;
     int *rank = SN_ARRAY(arena, int, count);
     const int64_t **extent = SN_ARRAY(arena, const int64_t *, count);
     int64_t *symbols = SN_ARRAY(arena, int64_t, sn_dims_symbol_count(graph->dims));
+    const Array **inputs = place_inputs(arena, graph, given);
     for (int k = 0; k < count; k++) {
-        rank[k] = inputs[k]->rank;
-        extent[k] = inputs[k]->extent;
+        rank[k] = inputs[k] ? inputs[k]->rank : 0;
+        extent[k] = inputs[k] ? inputs[k]->extent : NULL;
     }
     TRY(check_dtypes(body, inputs));
     TRY(sn_bind_symbols(graph, count, rank, extent, symbols));
 
     Eval eval = {.arena = arena, .graph = graph, .symbols = symbols, .round = round};
     eval.value = sn_map_new(arena);
-    for (int k = 0; k < count; k++) keep(&eval, body->param.at[k], inputs[k]);
+    for (int k = 0; k < count; k++)
+        if (inputs[k]) keep(&eval, body->param.at[k], inputs[k]);
     TRY(bind_sizes(&eval, NULL));
+    TRY(run_loops(&eval));
     for (const Node *node = body->first; node; node = node->next) {
         TRY(eval_node(&eval, node));
         TRY(bind_sizes(&eval, node));
+        TRY(run_loops(&eval));
     }
     for (int k = 0; k < body->result.count; k++) outputs[k] = kept(&eval, body->result.at[k]);
     return NULL;

@@ -38,8 +38,8 @@ Status sn_bind_size(const Graph *graph, int index, int64_t value, int64_t *symbo
 /* SN_INVALID, with the node's name, when the check, all of whose symbols have values, does not hold. */
 Status sn_bind_check(const Graph *graph, const Check *check, const int64_t *symbols);
 
-/* Runs the graph's body (any stage). inputs: one Array per body param; outputs: one per result, in `arena`.
- */
+/* Runs the graph's body (any stage). inputs: one Array per body param that no loop makes; outputs: one per result, in
+ * `arena`. */
 Status sn_eval_graph(Arena *arena, const Graph *graph, bool round, const Array *const *inputs,
                      Array **outputs);
 

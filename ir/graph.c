@@ -191,17 +191,34 @@ enum Mark { MARK_NEW, MARK_OPEN, MARK_DONE };
 typedef struct Sort {
     Arena *arena;
     const Region *region;
-    Node **maker;  /* by symbol: of the size, where something in the region makes it; NULL: there are none */
+    const Value *
+        *size;     /* by symbol: what its value is, where it is a size of the graph; NULL: there are none */
     Node *missing; /* what the search for one has found */
     unsigned char *mark;    /* by node id */
     SN_VEC(Node *) open;    /* the path of producers being visited */
     SN_VEC(Node *) ordered; /* the result */
 } Sort;
 
+static void look_at_dim(void *user, Dim dim);
+
+/* What a loop takes is needed by what it makes. */
+static void look_at_value(Sort *sort, const Value *value) {
+    const Graph *graph = sort->region->graph;
+    Node *producer = value->producer;
+    if (producer && producer->region == sort->region && sort->mark[producer->id] != MARK_DONE)
+        sort->missing = producer;
+    const GraphLoop *loop =
+        producer || value->region != graph->body ? NULL : sn_loop_of_param(graph, value->index);
+    for (int k = 0; loop && k < sn_loop_taken(loop) && !sort->missing; k++)
+        look_at_value(sort, graph->body->result.at[loop->taken + k]);
+    for (int k = 0; loop && k < loop->size_count; k++) look_at_dim(sort, loop->size[k]);
+    for (int axis = 0; loop && axis < value->type.rank; axis++) look_at_dim(sort, value->type.dim[axis]);
+}
+
 static void look_at_symbol(void *user, int symbol) {
     Sort *sort = user;
-    Node *maker = sort->maker[symbol];
-    if (maker && sort->mark[maker->id] != MARK_DONE) sort->missing = maker;
+    const Value *value = sort->size ? sort->size[symbol] : NULL;
+    if (value && !sort->missing) look_at_value(sort, value);
 }
 
 static void look_at_dim(void *user, Dim dim) {
@@ -210,24 +227,20 @@ static void look_at_dim(void *user, Dim dim) {
 
 /* What makes an operand of `node`, or a size that it mentions, and is not in order yet. */
 static Node *missing_producer(Sort *sort, const Node *node) {
-    for (int i = 0; i < node->input_count; i++) {
-        Node *producer = node->input[i] ? node->input[i]->producer : NULL;
-        if (producer && producer->region == sort->region && sort->mark[producer->id] != MARK_DONE)
-            return producer;
-    }
     sort->missing = NULL;
-    if (sort->maker) sn_node_dims(node, look_at_dim, sort);
+    for (int i = 0; i < node->input_count && !sort->missing; i++)
+        if (node->input[i]) look_at_value(sort, node->input[i]);
+    if (sort->size && !sort->missing) sn_node_dims(node, look_at_dim, sort);
     return sort->missing;
 }
 
-static void find_makers(Sort *sort) {
+static void find_sizes(Sort *sort) {
     const Graph *graph = sort->region->graph;
     if (graph->sizes.count == 0 || sort->region != graph->body) return;
-    sort->maker = SN_ARRAY(sort->arena, Node *, sn_dims_symbol_count(graph->dims));
+    sort->size = SN_ARRAY(sort->arena, const Value *, sn_dims_symbol_count(graph->dims));
     for (int i = 0; i < graph->sizes.count; i++) {
         const GraphSize *size = &graph->sizes.at[i];
-        if (size->result >= 0)
-            sort->maker[size->symbol->value] = graph->body->result.at[size->result]->producer;
+        if (size->result >= 0) sort->size[size->symbol->value] = graph->body->result.at[size->result];
     }
 }
 
@@ -265,7 +278,7 @@ bool sn_region_sort(Region *region) {
     Arena *scratch = sn_arena_child(region->graph->arena);
     Sort sort = {.arena = scratch, .region = region};
     sort.mark = SN_ARRAY(scratch, unsigned char, region->graph->next_node);
-    find_makers(&sort);
+    find_sizes(&sort);
     bool acyclic = true;
     for (Node *node = region->first; node && acyclic; node = node->next) acyclic = visit(&sort, node);
     if (acyclic) relink(region, sort.ordered.at, sort.ordered.count);

@@ -109,6 +109,25 @@ typedef struct GraphSize {
     const Origin *origin; /* whose size it is */
 } GraphSize;
 
+/* An extent that a loop decides: of one of its results, the carried ones first; of result -1, how many turns it made. */
+typedef struct LoopExtent {
+    int result, axis;
+} LoopExtent;
+
+/* A loop whose turns only a run counts. What it takes are results of the body and what it makes are params of it, neither of
+ * which are the model's: a run makes the turns, of a graph of its own, as soon as it has the former (see loop.h). */
+typedef struct GraphLoop {
+    Graph *turn;
+    int carried, captured,
+        kept;  /* values that go from turn to turn, that every turn reads, of which each turn's is kept */
+    int taken; /* position in body->result of the first: turns at most (i64), whether there is one (bool), carried, captured */
+    int made;  /* position in body->param of the first: carried, kept (turns first), extents (each an i64) */
+    int extent_count, size_count;
+    const LoopExtent *extent;
+    const Dim *size; /* symbols that mean the same in `turn`, by their names */
+    const Origin *origin;
+} GraphLoop;
+
 typedef enum Stage {
     SN_STAGE_IMPORTED, /* composites and primitives, numpy broadcasting */
     SN_STAGE_EXPANDED, /* primitives and direct composites; pointwise inputs have the output's shape */
@@ -126,7 +145,8 @@ struct Graph {
     SN_VEC(const char *) output_name; /* parallel to body->result */
     SN_VEC(GraphState) states;        /* of a training step */
     SN_VEC(GraphSize) sizes;          /* each one's result needs those before it at most */
-    Map *origins;                     /* intern table */
+    SN_VEC(GraphLoop) loops;
+    Map *origins; /* intern table */
     int next_value, next_node, next_group;
 };
 

@@ -1,4 +1,5 @@
 #include "infer.h"
+#include "loop.h"
 #include "parser.h"
 #include "text_form.h"
 #include "text_parts.h"
@@ -301,6 +302,80 @@ static Status parse_size(Parser *p) {
     return NULL;
 }
 
+static Status parse_count(Parser *p, const char *word, int most, int *out) {
+    int64_t count;
+    TRY(sn_parse_expect_word(p, word));
+    TRY(sn_parse_int(p, 0, most, &count));
+    *out = (int)count;
+    return NULL;
+}
+
+static Status parse_extents(Parser *p, GraphLoop *loop) {
+    SN_VEC(LoopExtent) list = {0};
+    while (sn_parse_accept_word(p, "extent")) {
+        int64_t result, axis;
+        if (list.count == SN_PARSE_MAX_LIST) return sn_parse_fail(p, p->at, "too many extents");
+        TRY(sn_parse_int(p, -1, SN_PARSE_MAX_ID, &result));
+        TRY(sn_parse_int(p, 0, SN_MAX_RANK, &axis));
+        sn_push(p->arena, &list, ((LoopExtent){(int)result, (int)axis}));
+    }
+    loop->extent = list.at;
+    loop->extent_count = list.count;
+    return NULL;
+}
+
+static Status parse_loop_sizes(Parser *p, GraphLoop *loop) {
+    SN_VEC(Dim) list = {0};
+    while (sn_parse_accept_word(p, "size")) {
+        Dim size;
+        if (list.count == SN_PARSE_MAX_LIST) return sn_parse_fail(p, p->at, "too many sizes");
+        TRY(sn_parse_dim(p, 0, NULL, &size));
+        sn_push(p->arena, &list, size);
+    }
+    loop->size = list.at;
+    loop->size_count = list.count;
+    return NULL;
+}
+
+static Status parse_graph(Parser *p);
+static void reserve_ids(Parser *p);
+
+/* The graph of a turn, which knows nothing of the one around it. */
+static Status parse_turn(Parser *p, Graph **out) {
+    Graph *outer = p->graph;
+    Map *values = p->values;
+    if (p->nesting == SN_PARSE_MAX_NESTING) return sn_parse_fail(p, p->at, "loops are nested too deep");
+    p->nesting++;
+    p->values = sn_map_new(p->scratch);
+    TRY(sn_parse_expect(p, '{'));
+    TRY(parse_graph(p));
+    TRY(sn_parse_expect(p, '}'));
+    reserve_ids(p);
+    *out = p->graph;
+    p->graph = outer;
+    p->values = values;
+    p->nesting--;
+    return NULL;
+}
+
+static Status parse_loop(Parser *p) {
+    const char *start = p->at;
+    const Region *body = p->graph->body;
+    GraphLoop loop = {0};
+    TRY(parse_count(p, "output", body->result.count, &loop.taken));
+    TRY(parse_count(p, "input", body->param.count, &loop.made));
+    TRY(parse_count(p, "carried", body->param.count, &loop.carried));
+    TRY(parse_count(p, "captured", body->result.count, &loop.captured));
+    TRY(parse_count(p, "kept", body->param.count, &loop.kept));
+    TRY(parse_extents(p, &loop));
+    TRY(parse_loop_sizes(p, &loop));
+    if (sn_parse_accept(p, '@')) TRY(parse_origin(p, &loop.origin));
+    TRY(parse_turn(p, &loop.turn));
+    sn_push(p->arena, &p->graph->loops, loop);
+    const char *fault = sn_loop_fault(p->graph, &p->graph->loops.at[p->graph->loops.count - 1]);
+    return fault ? sn_parse_fail(p, start, "%s", fault) : NULL;
+}
+
 static Status parse_copies(Parser *p, GraphState *state) {
     SN_VEC(const char *) list = {0};
     if (!sn_parse_accept_word(p, "copies")) return NULL;
@@ -351,8 +426,8 @@ static Status parse_graph(Parser *p) {
     TRY(parse_region(p, p->graph->body));
     while (sn_parse_accept_word(p, "output")) TRY(parse_output(p));
     while (sn_parse_accept_word(p, "size")) TRY(parse_size(p));
+    while (sn_parse_accept_word(p, "loop")) TRY(parse_loop(p));
     while (sn_parse_accept_word(p, "state")) TRY(parse_state(p));
-    if (!sn_parse_at_end(p)) return sn_parse_fail(p, p->at, "a statement expected");
     return NULL;
 }
 
@@ -393,6 +468,8 @@ Status sn_graph_parse_with(Arena *arena, const char *source, size_t length, cons
         .payloads = payloads,
     };
     Status status = parse_graph(&parser);
+    if (!status && !sn_parse_at_end(&parser))
+        status = sn_parse_fail(&parser, parser.at, "a statement expected");
     if (!status) {
         reserve_ids(&parser);
         *out = parser.graph;

@@ -350,6 +350,24 @@ static void print_sizes(Printer *p) {
     }
 }
 
+static void print_loops(Printer *p) {
+    for (int i = 0; i < p->graph->loops.count; i++) {
+        const GraphLoop *loop = &p->graph->loops.at[i];
+        sn_text_add(p->text, "loop output %d input %d carried %d captured %d kept %d", loop->taken,
+                    loop->made, loop->carried, loop->captured, loop->kept);
+        for (int k = 0; k < loop->extent_count; k++)
+            sn_text_add(p->text, " extent %d %d", loop->extent[k].result, loop->extent[k].axis);
+        for (int k = 0; k < loop->size_count; k++) {
+            sn_text_add(p->text, " size ");
+            sn_dim_print(p->text, p->graph->dims, loop->size[k]);
+        }
+        if (loop->origin) print_origin(p->text, loop->origin);
+        sn_text_add(p->text, " {\n");
+        sn_graph_print(p->text, loop->turn);
+        sn_text_add(p->text, "}\n");
+    }
+}
+
 static void print_states(Printer *p) {
     for (int i = 0; i < p->graph->states.count; i++) {
         const GraphState *state = &p->graph->states.at[i];
@@ -392,6 +410,7 @@ void sn_graph_print_notes(Text *text, const Graph *graph, const Notes *notes) {
         sn_text_add(text, "\n");
     }
     print_sizes(&p);
+    print_loops(&p);
     print_states(&p);
     print_notes(&p, body);
 }

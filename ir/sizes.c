@@ -66,29 +66,69 @@ static bool is_result(const Value *value) {
     return false;
 }
 
+/* A value that is read. That of a node mentions its sizes there; of what a loop makes nothing else does. */
+static void take_value(Highest *highest, const Levels *levels, const Value *value) {
+    int level = value->producer ? levels->node[value->producer->id] : levels->param[value->index];
+    if (level < 0) highest->unknown = true;
+    if (level > highest->level) highest->level = level;
+    for (int axis = 0; !value->producer && axis < value->type.rank; axis++)
+        take_dim(highest, value->type.dim[axis]);
+}
+
+/* The level of what a loop makes; -1: not all that it takes is there. */
+static int find_made(const Graph *graph, const Levels *levels, const GraphLoop *loop) {
+    Highest highest = {.symbol = levels->symbol};
+    for (int k = 0; k < loop->size_count; k++) take_dim(&highest, loop->size[k]);
+    for (int k = 0; k < sn_loop_taken(loop); k++)
+        take_value(&highest, levels, graph->body->result.at[loop->taken + k]);
+    return highest.unknown ? -1 : highest.level + 1;
+}
+
+/* Runs the loops that have all that they take, in levels. */
+static void pass_loops(const Graph *graph, Levels *levels) {
+    for (int i = 0; i < graph->loops.count; i++) {
+        const GraphLoop *loop = &graph->loops.at[i];
+        int level = levels->param[loop->made] < 0 ? find_made(graph, levels, loop) : -1;
+        if (level < 0) continue;
+        if (level > levels->most) levels->most = level;
+        for (int k = 0; k < sn_loop_made(loop); k++) {
+            levels->param[loop->made + k] = level;
+            bind_sizes(graph, levels, graph->body->param.at[loop->made + k], level);
+        }
+        i = -1; /* one may take what another one makes */
+    }
+}
+
 static Status find_level(const Graph *graph, Levels *levels, const Node *node) {
     Highest highest = {.symbol = levels->symbol};
     sn_node_dims(node, take_dim, &highest);
+    bool results = false;
+    for (int k = 0; k < node->input_count; k++)
+        if (node->input[k]) take_value(&highest, levels, node->input[k]);
     if (highest.unknown)
-        return sn_fail(SN_INTERNAL, "%s comes before a size that it needs", sn_op(node->op)->text);
-    for (int k = 0; k < node->input_count; k++) {
-        const Node *producer = node->input[k] ? node->input[k]->producer : NULL;
-        if (producer && levels->node[producer->id] > highest.level)
-            highest.level = levels->node[producer->id];
-    }
+        return sn_fail(SN_INTERNAL, "%s comes before a size or a loop that it needs", sn_op(node->op)->text);
     levels->node[node->id] = highest.level;
     for (int k = 0; k < node->output_count; k++)
-        if (is_result(node->output[k])) bind_sizes(graph, levels, node->output[k], highest.level);
+        if (is_result(node->output[k])) {
+            bind_sizes(graph, levels, node->output[k], highest.level);
+            results = true;
+        }
+    if (results) pass_loops(graph, levels);
     return NULL;
 }
 
 Status sn_levels_find(Arena *arena, const Graph *graph, Levels *out) {
+    const Region *body = graph->body;
     *out = (Levels){.node = SN_ARRAY(arena, int, graph->next_node),
-                    .symbol = SN_ARRAY(arena, int, sn_dims_symbol_count(graph->dims))};
-    if (graph->sizes.count == 0) return NULL;
+                    .symbol = SN_ARRAY(arena, int, sn_dims_symbol_count(graph->dims)),
+                    .param = SN_ARRAY(arena, int, body->param.count)};
+    if (graph->sizes.count + graph->loops.count == 0) return NULL;
+    for (int i = 0; i < graph->next_node; i++) out->node[i] = -1;
+    for (int i = 0; i < body->param.count; i++) out->param[i] = sn_loop_of_param(graph, i) ? -1 : 0;
     for (int i = 0; i < graph->sizes.count; i++) out->symbol[graph->sizes.at[i].symbol->value] = -1;
-    for (int i = 0; i < graph->body->param.count; i++)
-        if (is_result(graph->body->param.at[i])) bind_sizes(graph, out, graph->body->param.at[i], 0);
-    for (const Node *node = graph->body->first; node; node = node->next) TRY(find_level(graph, out, node));
+    for (int i = 0; i < body->param.count; i++)
+        if (out->param[i] == 0 && is_result(body->param.at[i])) bind_sizes(graph, out, body->param.at[i], 0);
+    pass_loops(graph, out);
+    for (const Node *node = body->first; node; node = node->next) TRY(find_level(graph, out, node));
     return NULL;
 }

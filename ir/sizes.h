@@ -1,16 +1,18 @@
 /* Sizes that data decide (GraphSize): which nodes wait for which of them.
  *
  * The level of a symbol that inputs bind is 0; that of a size is one more than the level of what makes it; that of a node
- * is the highest one of what it reads and mentions. So a run that does level after level, and reads the sizes that a level
+ * is the highest one of what it reads and mentions; that of what a loop makes is one more than the highest one of what it
+ * takes. So a run that does level after level, and reads the sizes that a level
  * has made when it ends, knows every extent before it is needed. */
 #ifndef SN_SIZES_H
 #define SN_SIZES_H
 
-#include "graph.h"
+#include "loop.h"
 
 typedef struct Levels {
     int *node;   /* by node id, of the graph's body */
     int *symbol; /* by number */
+    int *param;  /* of the body, by its position: 0, unless a loop makes it */
     int most;
 } Levels;
 
@@ -29,9 +31,9 @@ Status sn_levels_find(Arena *arena, const Graph *graph, Levels *out);
 /* The level of a Dim: the highest one of its symbols. */
 int sn_levels_dim(const Levels *levels, Dim dim);
 
-/* How many of the last results of the body are no outputs of the model: sizes and states. */
+/* How many of the last results of the body are no outputs of the model: sizes, what loops take, and states. */
 static inline int sn_graph_hidden_results(const Graph *graph) {
-    return graph->sizes.count + graph->states.count;
+    return graph->sizes.count + sn_graph_loop_results(graph) + graph->states.count;
 }
 
 #endif

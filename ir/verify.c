@@ -335,6 +335,22 @@ static void check_states(Verify *v) {
     }
 }
 
+static void check_loops(Verify *v) {
+    const Graph *graph = v->graph;
+    int first = graph->body->result.count - sn_graph_hidden_results(graph) + graph->sizes.count;
+    for (int i = 0; i < graph->loops.count; i++) {
+        const GraphLoop *loop = &graph->loops.at[i];
+        const char *fault = sn_loop_fault(graph, loop);
+        if (!fault && loop->taken != first)
+            fault = "what a loop takes is not behind the outputs and sizes of the model";
+        if (fault) note(v, graph, "%s", fault);
+        first += sn_loop_taken(loop);
+        Status status = fault ? NULL : sn_verify(loop->turn);
+        if (status) note(v, graph, "a turn of loop %d: %s", i, sn_error_message(status));
+        sn_error_free(status);
+    }
+}
+
 /* A size is an i64 scalar that is made before anything mentions it. */
 static void check_sizes(Verify *v) {
     const Graph *graph = v->graph;
@@ -351,7 +367,7 @@ static void check_sizes(Verify *v) {
             note(v, graph, "size %d is not behind the outputs of the model", i);
     }
     Levels levels;
-    Status status = graph->sizes.count ? sn_levels_find(v->arena, graph, &levels) : NULL;
+    Status status = graph->sizes.count + graph->loops.count ? sn_levels_find(v->arena, graph, &levels) : NULL;
     if (status) note(v, graph, "%s", sn_error_message(status));
     sn_error_free(status);
 }
@@ -377,6 +393,7 @@ Status sn_verify(const Graph *graph) {
         note(&v, graph->body, "%d outputs have %d names", graph->body->result.count,
              graph->output_name.count);
     check_states(&v);
+    if (v.notes.list.count == 0) check_loops(&v);
     if (v.notes.list.count == 0) check_sizes(&v);
     Status status = v.notes.list.count > 0 ? report(&v) : NULL;
     sn_arena_free(scratch);

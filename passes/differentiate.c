@@ -103,8 +103,10 @@ bool sn_differentiate(Pass *pass, Graph *graph) {
             continue;
         }
         /* What is computed again with other values has other sizes. */
-        if (graph->sizes.count)
-            pass->status = sn_fail(SN_UNSUPPORTED, "unsupported: gradients beside sizes that depend on data");
+        if (graph->loops.count || graph->sizes.count)
+            pass->status = sn_fail(SN_UNSUPPORTED, "unsupported: gradients beside %s",
+                                   graph->loops.count ? "loops whose turns only a run counts"
+                                                      : "sizes that depend on data");
         else
             pass->status =
                 graph->next_node < MOST_NODES

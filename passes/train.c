@@ -3,9 +3,10 @@
 #include "pass.h"
 
 bool sn_parameters(Pass *pass, Graph *graph) {
-    if (graph->sizes.count) {
+    if (graph->loops.count || graph->sizes.count) {
         pass->status =
-            sn_fail(SN_UNSUPPORTED, "unsupported: training a model with sizes that depend on data");
+            sn_fail(SN_UNSUPPORTED, "unsupported: training a model with %s",
+                    graph->loops.count ? "loops whose turns only a run counts" : "sizes that depend on data");
         return false;
     }
     pass->status = sn_parameters_declare(graph, pass->training);

@@ -1,7 +1,9 @@
 #include "context.h"
 #include "clock.h"
+#include "loop.h"
 #include "memory.h"
 #include "number.h"
+#include "turns.h"
 #include <fenv.h>
 #include <stdlib.h>
 
@@ -35,6 +37,7 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     context->allocator = (Allocator){.device = program->device};
     for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
     TRY(sn_states_init(context));
+    TRY(sn_turns_init(context));
     return sn_bindings_init(&context->bindings, plan, program->library);
 }
 
@@ -66,6 +69,7 @@ void sn_context_free(sn_Context *context) {
     if (context->block) sn_execute_release(context);
     sn_allocator_free(&context->allocator);
     sn_states_free(context);
+    sn_turns_free(context);
     for (int i = 0; context->arena && i < plan->segment_count; i++)
         sn_context_free_block(context, &context->arena[i]);
     sn_context_free_block(context, &context->workspace);
@@ -147,13 +151,18 @@ sn_Error *sn_context_set_input(sn_Context *context, int index, const sn_Tensor *
     return NULL;
 }
 
+/* Whether a loop makes it in the run. */
+static bool is_made(const sn_Context *context, int input) {
+    return sn_loop_of_param(context->program->plan->graph, input) != NULL;
+}
+
 static Status bind(sn_Context *context, const Binding **out) {
     const Plan *plan = context->program->plan;
     for (int i = 0; i < plan->input_count; i++) {
         const InputSlot *slot = &context->input[i];
         context->rank[i] = plan->value[plan->input[i]].type.rank;
         context->extent[i] = slot->cache ? slot->cache->room : slot->extent;
-        if (slot->cache) continue;
+        if (slot->cache || is_made(context, i)) continue;
         if (!slot->set) return sn_fail(SN_INVALID, "input \"%s\" is not set", input_name(context, i));
         if (slot->state && slot->state->live) context->extent[i] = slot->state->extent;
     }
@@ -325,8 +334,10 @@ static Status run(sn_Context *context) {
     context->ran = false;
     context->binding = binding;
     double bound = sn_clock();
-    for (int i = 0; i < plan->input_count; i++) TRY(find_source(context, binding, i));
-    for (int i = 0; i < plan->input_count; i++) TRY(place_input(context, binding, i));
+    for (int i = 0; i < plan->input_count; i++)
+        if (!is_made(context, i)) TRY(find_source(context, binding, i));
+    for (int i = 0; i < plan->input_count; i++)
+        if (!is_made(context, i)) TRY(place_input(context, binding, i));
     context->time = (RunTime){.host = bound - start, .upload = sn_clock() - bound};
     sn_execute_release(context);
     TRY(place_run(context, binding));
@@ -336,7 +347,7 @@ static Status run(sn_Context *context) {
     if (context->last_phase >= SN_PHASE_UPDATE) TRY(sn_states_hand_over(context, binding));
     int64_t made = plan->eager ? context->allocator.peak : 0;
     for (int i = 0; i < plan->segment_count; i++) made += binding->arena_bytes[i];
-    context->peak = made + sn_context_side_bytes(context);
+    context->peak = made + sn_context_side_bytes(context) + sn_turns_peak(context);
     context->ran = true;
     return NULL;
 }

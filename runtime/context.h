@@ -56,12 +56,15 @@ typedef struct ReplaySlot {
     Recording *recording; /* NULL: none yet */
 } ReplaySlot;
 
+typedef struct LoopRun LoopRun; /* see turns.h */
+
 struct sn_Context {
     const sn_Program *program;
     int64_t memory_limit; /* 0: none */
     InputSlot *input;
     OutputSlot *output;
     StateSlot *state;       /* per state of the plan */
+    LoopRun *loop;          /* per loop of the plan's graph */
     int64_t capacity;       /* of all caches */
     int *rank;              /* per input, for binding */
     const int64_t **extent; /* likewise */

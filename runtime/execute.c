@@ -1,5 +1,6 @@
 #include "beside.h"
 #include "clock.h"
+#include "turns.h"
 
 Status sn_context_start(sn_Context *context, const Binding *binding, int index, int way, bool *done) {
     const sn_Program *program = context->program;
@@ -145,7 +146,7 @@ static Status run_part(sn_Context *context, const Binding *binding) {
 
 /* ---- segments ---- */
 
-/* Waits for what has run, and reads the sizes that it has made. */
+/* Waits for what has run, reads the sizes that it has made, and runs the loops that take what it has made. */
 static Status begin_segment(sn_Context *context, const Binding *binding, int segment) {
     const Plan *plan = context->program->plan;
     const PlanSegment *at = &plan->segment[segment];
@@ -163,6 +164,12 @@ static Status begin_segment(sn_Context *context, const Binding *binding, int seg
     TRY(status);
     TRY(find_fault(context, 0, sn_plan_segment_begin(plan, segment)));
     TRY(sn_bindings_extend(&context->bindings, segment, context->size));
+    started = sn_clock();
+    status = sn_turns_run(context, binding, segment);
+    waited = sn_clock() - started;
+    context->time.device += waited;
+    context->time.host -= waited;
+    TRY(status);
     return sn_context_place(context, binding, segment);
 }
 

@@ -312,7 +312,7 @@ static Status add_outputs(Planner *p, Plan *plan) {
         if (value->storage == SN_STORAGE_ACTIVATION) value->storage = SN_STORAGE_OUTPUT;
         value->last = p->launch.count;
         output[i] = (PlanOutput){.value = at,
-                                 .copied = value->storage != SN_STORAGE_OUTPUT,
+                                 .copied = value->storage != SN_STORAGE_OUTPUT && !sn_loop_takes(p->graph, i),
                                  .dim = remember_dims(p, result->type.rank, result->type.dim)};
     }
     plan->output = output;

@@ -102,7 +102,8 @@ typedef struct PlanUpdate {
  * the host reads the sizes that the earlier ones have made. */
 typedef struct PlanSegment {
     int end; /* its launches begin where those of the segment before end, the first one's behind the setup */
-    int size_count, dim_count, check_count;
+    int size_count, dim_count, check_count, loop_count;
+    const int *loop;  /* of the graph's loops, that run before it */
     const int *size;  /* of the graph's sizes, that are read before it */
     const int *dim;   /* positions in Plan.dim of what is known from it on */
     const int *check; /* likewise, of the graph's checks */
@@ -113,10 +114,10 @@ typedef struct Plan {
     const Target *target;
     bool eager;
 
-    int cache_count;    /* of the inputs: they are the last */
-    int hidden_inputs;  /* at the end: caches, and the states of a training step */
-    int hidden_outputs; /* at the end: sizes that data decide, and the states of a training step */
-    int segment_count;  /* 1 at least; more where data decide sizes */
+    int cache_count;   /* of the inputs: they are the last */
+    int hidden_inputs; /* at the end: what loops make, caches, and the states of a training step */
+    int hidden_outputs; /* at the end: sizes that data decide, what loops take, and the states of a training step */
+    int segment_count; /* 1 at least; more where data decide sizes */
     const PlanSegment *segment;
     int value_count, launch_count, kernel_count, input_count, output_count, dim_count, param_count;
     const PlanValue *value;
@@ -181,7 +182,7 @@ int sn_plan_run_launches(const Plan *plan);
 /* How many inputs of a fused graph stand for states that grow in place; they are the last. */
 int sn_graph_cache_count(const Graph *graph);
 
-/* How many of its last inputs nobody sets: those, and the states of a training step. */
+/* How many of its last inputs nobody sets: those, what loops make, and the states of a training step. */
 int sn_graph_hidden_inputs(const Graph *graph);
 
 /* Makes outputs of the plan its next run's inputs, besides the states of the graph itself. SN_INVALID when one does

@@ -2,7 +2,7 @@
 #include "plan.h"
 
 typedef struct Lists {
-    SN_VEC(int) size, dim, check;
+    SN_VEC(int) size, dim, check, loop;
 } Lists;
 
 static int of_check(const Levels *levels, const Check *check) {
@@ -32,12 +32,16 @@ void sn_plan_segments(Arena *arena, Plan *plan, const Levels *levels) {
     }
     for (int i = 0; i < graph->checks.count; i++)
         sn_push(arena, &lists[of_check(levels, &graph->checks.at[i])].check, i);
+    for (int i = 0; i < graph->loops.count; i++)
+        sn_push(arena, &lists[levels->param[graph->loops.at[i].made]].loop, i);
     PlanSegment *segment = SN_ARRAY(arena, PlanSegment, plan->segment_count);
     for (int i = 0; i < plan->segment_count; i++)
         segment[i] = (PlanSegment){.end = end[i],
                                    .size_count = lists[i].size.count,
                                    .dim_count = lists[i].dim.count,
                                    .check_count = lists[i].check.count,
+                                   .loop_count = lists[i].loop.count,
+                                   .loop = lists[i].loop.at,
                                    .size = lists[i].size.at,
                                    .dim = lists[i].dim.at,
                                    .check = lists[i].check.at};

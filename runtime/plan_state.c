@@ -27,7 +27,7 @@ int sn_graph_cache_count(const Graph *graph) {
 }
 
 int sn_graph_hidden_inputs(const Graph *graph) {
-    return sn_graph_cache_count(graph) + graph->states.count;
+    return sn_graph_cache_count(graph) + sn_graph_loop_params(graph) + graph->states.count;
 }
 
 static void find_cache(const Plan *plan, const sn_State *state, PlanCache *out) {
@@ -109,7 +109,7 @@ Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *s
     plan->cache = SN_ARRAY(arena, PlanCache, count + own);
     plan->kept = SN_ARRAY(arena, const GraphState *, count + own);
     plan->cache_count = sn_graph_cache_count(graph);
-    plan->hidden_inputs = plan->cache_count + own;
+    plan->hidden_inputs = sn_graph_hidden_inputs(graph);
     plan->hidden_outputs = sn_graph_hidden_results(graph);
     for (int i = 0; i < count; i++) {
         TRY(check_pair(plan, &state[i], input, output));

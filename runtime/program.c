@@ -57,6 +57,21 @@ Status sn_program_open_compiled(Arena *arena, const char *device, int threads, c
                   : sn_cuda_device_compiled(arena, target, cuda.ordinal, (*out)->pool, &(*out)->device);
 }
 
+Status sn_program_open_turn(sn_Program *program, int index, sn_Program **out) {
+    int count = program->plan->graph->loops.count;
+    if (!program->turn) program->turn = calloc((size_t)count, sizeof *program->turn);
+    sn_Program *turn = program->turn ? calloc(1, sizeof *turn) : NULL;
+    if (!turn) return sn_fail(SN_NO_MEMORY, "out of memory for the program of a loop");
+    turn->arena = program->arena;
+    turn->pool = program->pool;
+    turn->device = program->device;
+    turn->autocast = program->autocast;
+    turn->inside = true;
+    program->turn_count = count;
+    program->turn[index] = *out = turn;
+    return NULL;
+}
+
 /* ---- constants ---- */
 
 typedef struct Fill {
@@ -297,6 +312,8 @@ Status sn_program_load(sn_Program *program, const Plan *plan) {
 
 void sn_program_free(sn_Program *program) {
     if (!program) return;
+    for (int i = 0; i < program->turn_count; i++) sn_program_free(program->turn[i]);
+    free(program->turn);
     for (int i = 0; program->resident && i < program->plan->value_count; i++)
         drop(program, &program->resident[i]);
     free(program->resident);
@@ -304,14 +321,18 @@ void sn_program_free(sn_Program *program) {
         program->device->ops->free_host(program->device, program->setup_fault);
         program->device->ops->free(program->device, program->nothing, NOTHING_BYTES);
         program->device->ops->unload(program->device, program->module);
-        program->device->ops->close(program->device);
+        if (!program->inside) program->device->ops->close(program->device);
     }
-    sn_pool_free(program->pool);
-    sn_arena_free(program->arena);
+    if (!program->inside) {
+        sn_pool_free(program->pool);
+        sn_arena_free(program->arena);
+    }
     if (program->release_model) program->release_model(program->model);
     free(program);
 }
 
 int64_t sn_program_constant_bytes(const sn_Program *program) {
-    return program->constant_bytes;
+    int64_t bytes = program->constant_bytes;
+    for (int i = 0; i < program->turn_count; i++) bytes += sn_program_constant_bytes(program->turn[i]);
+    return bytes;
 }

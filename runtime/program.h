@@ -31,6 +31,9 @@ struct sn_Program {
     Device *device;
     const Plan *plan;
     Module *module;
+    bool inside;              /* it is the turn of a loop: arena, pool and device are another program's */
+    struct sn_Program **turn; /* per loop of the plan's graph: what makes its turns; owned */
+    int turn_count;
     sn_Autocast autocast; /* that the plan was made with */
     bool library;         /* the device has a library for the plan's products */
     Resident *resident;   /* per value of the plan */
@@ -51,6 +54,9 @@ Status sn_program_open(Arena *arena, const char *device, int threads, const char
 /* The same for kernels that were compiled before: no compiler and no cache are looked for. */
 Status sn_program_open_compiled(Arena *arena, const char *device, int threads, const Target *target,
                                 sn_Program **out);
+
+/* A program for the turns of loop `index` of the program's plan, on its device, with no plan yet; freed with it. */
+Status sn_program_open_turn(sn_Program *program, int index, sn_Program **out);
 
 /* Compiles the plan's kernels, runs its setup and makes the constants resident. The plan lies in the
  * program's arena and was made for its device's target. */

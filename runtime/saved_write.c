@@ -142,6 +142,9 @@ Status sn_saved_write(Arena *arena, const sn_Program *program, const char *path)
     const Plan *plan = program->plan;
     if (!device->ops->image)
         return sn_fail(SN_UNSUPPORTED, "saving a program for %s is unsupported", plan->target->name);
+    if (plan->graph->loops.count)
+        return sn_fail(SN_UNSUPPORTED,
+                       "saving a program with loops whose turns only a run counts is unsupported");
     ModuleImage image;
     TRY(device->ops->image(device, arena, program->module, &image));
     Writer w = {.arena = arena,

@@ -227,6 +227,26 @@ static Status make_plan(CompileRequest *request, const PipelineOptions *pipeline
                              &program->ledger, report, out);
 }
 
+/* The programs of the loops' turns, and of the loops in these. */
+static Status compile_turns(sn_Program *program, const PipelineOptions *pipeline) {
+    PipelineOptions options = *pipeline;
+    options.state_count = 0;
+    for (int i = 0; i < program->plan->graph->loops.count; i++) {
+        const GraphLoop *loop = &program->plan->graph->loops.at[i];
+        sn_Program *turn;
+        Plan *plan;
+        TRY(sn_program_open_turn(program, i, &turn));
+        TRY(sn_compile_plan(program->arena, loop->turn, &program->device->target, &options, NULL,
+                            &turn->ledger, &plan));
+        TRY(sn_program_load(turn, plan));
+        TRY(compile_turns(turn, pipeline));
+        program->ledger.passes += turn->ledger.passes;
+        program->ledger.codegen += turn->ledger.codegen;
+        program->ledger.setup += turn->ledger.setup;
+    }
+    return NULL;
+}
+
 static Status compile_model(CompileRequest *request) {
     const sn_CompileOptions *options = &request->options;
     TRY(sn_program_open(request->arena, options->device, options->threads, options->cache_dir,
@@ -249,7 +269,8 @@ static Status compile_model(CompileRequest *request) {
     program->ledger.import = request->model->info.import_seconds;
     Plan *plan;
     TRY(make_plan(request, &pipeline, &plan));
-    return sn_program_load(program, plan);
+    TRY(sn_program_load(program, plan));
+    return compile_turns(program, &pipeline);
 }
 
 static Status compile(void *argument) {

@@ -1,5 +1,8 @@
 /* Loops whose last turn only a run knows. */
 #include "frontend_fixture.h"
+#include "loop.h"
+#include "text_form.h"
+#include "verify.h"
 
 /* "go and below", as an If: below where it goes on, and otherwise false. */
 static void add_both(Model *body) {
@@ -79,16 +82,97 @@ static void a_number_may_end_it_all(void **state) {
         expect_turns(*state, "_ go four", true, branches, 1, 3);
         expect_turns(*state, "_ go four", true, branches, 0, 0);
     }
-    refused(*state, loop_model(*state, "_ go four", false, false, false), SN_UNSUPPORTED, "no end before",
+}
+
+/* ---- turns that only a run counts ---- */
+
+static const GraphLoop *only_loop(Fixture *fixture, Model *model) {
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    assert_ok(sn_verify(graph));
+    assert_int_equal(graph->loops.count, 1);
+    return &graph->loops.at[0];
+}
+
+static void a_run_may_say_any_number(void **state) {
+    static const int number[] = {-1, 0, 1, 7, 20};
+    for (int k = 0; k < 5; k++)
+        expect_turns(*state, "number _ four", false, false, number[k], number[k] < 0 ? 0 : number[k]);
+    const GraphLoop *loop = only_loop(*state, loop_model(*state, "number _ four", false, false, true));
+    assert_int_equal(loop->carried, 1);
+    assert_int_equal(loop->kept, 1);
+    assert_int_equal(loop->captured, 0);
+}
+
+/* Of few turns each is written out; of many a run counts them. */
+static void a_known_end_counts(void **state) {
+    Graph *graph;
+    loaded(*state, loop_model(*state, "_ go four", true, false, false), &graph);
+    assert_int_equal(graph->loops.count, 0);
+    only_loop(*state, loop_model(*state, "_ go four", false, false, false));
+}
+
+/* A body whose carried value is made by `op` of itself and another one: n turns of it. */
+static Model *carrying(Fixture *fixture, const char *op, const char *inputs, int axis, int to) {
+    Model *body = model_new(fixture->arena, 13), *model = model_new(fixture->arena, 13);
+    add_input(body, "i", I64, "");
+    add_input(body, "go", BOOL, "");
+    add_input(body, "x", F32, "2");
+    add_integers(body, "first", 1, 1, (int64_t[]){0});
+    Onnx__NodeProto *node = add_node(body, op, inputs, "y");
+    if (axis >= 0) set_int(body, node, "axis", axis);
+    if (to) set_int(body, node, "to", to);
+    add_node(body, "Identity", "go", "again");
+    add_output(body, "again");
+    add_output(body, "y");
+    add_input(model, "n", F32, "");
+    set_raw(add_initializer(model, "four", F32, 2), four, 2 * sizeof *four);
+    set_int(model, add_node(model, "Cast", "n", "number"), "to", I64);
+    Onnx__NodeProto *loop = add_node(model, "Loop", "number _ four", "last");
+    add_attribute(model, loop, "body", GRAPH)->g = &body->graph;
+    add_output(model, "last");
+    return model;
+}
+
+/* Extents that change are found by importing the body again. */
+static void sizes_may_change(void **state) {
+    for (int n = 0; n < 5; n++) {
+        const Array *last = result_of(*state, carrying(*state, "Concat", "x four", 0, 0), 0, NULL, n);
+        assert_int_equal(last->count, 2 * (n + 1));
+        for (int k = 0; k < last->count; k++) assert_true(last->f[k] == (double)four[k % 2]);
+    }
+    const GraphLoop *loop = only_loop(*state, carrying(*state, "Concat", "x four", 0, 0));
+    assert_int_equal(loop->extent_count, 2); /* the turns, and that of the carried value */
+    assert_int_equal(loop->extent[1].result, 0);
+    loop = only_loop(*state, carrying(*state, "Add", "x four", -1, 0));
+    assert_int_equal(loop->extent_count, 1);
+}
+
+static void types_and_ranks_stay(void **state) {
+    refused(*state, carrying(*state, "Unsqueeze", "x first", -1, 0), SN_UNSUPPORTED, "changes its rank",
             NULL);
-    refused(*state, loop_model(*state, "number _ four", false, false, false), SN_UNSUPPORTED, "has no bound",
-            NULL);
+    refused(*state, carrying(*state, "Cast", "x", -1, I64), SN_UNSUPPORTED, "changes its type", NULL);
+}
+
+/* What is printed of a graph with loops is read as the same, and a clone prints the same. */
+static void loops_are_printed(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph, *again;
+    loaded(fixture, loop_model(fixture, "number _ four", false, false, true), &graph);
+    Text text = sn_text(fixture->arena), second = sn_text(fixture->arena), third = sn_text(fixture->arena);
+    sn_graph_print(&text, graph);
+    assert_ok(sn_graph_parse(fixture->arena, sn_text_string(&text), text.length, &again));
+    sn_graph_print(&second, again);
+    sn_graph_print(&third, sn_graph_clone(fixture->arena, graph));
+    assert_string_equal(sn_text_string(&text), sn_text_string(&second));
+    assert_string_equal(sn_text_string(&text), sn_text_string(&third));
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_run_may_say_how_many),
-        TEST(a_number_may_end_it_all),
+        TEST(a_run_may_say_how_many), TEST(a_number_may_end_it_all), TEST(a_run_may_say_any_number),
+        TEST(a_known_end_counts),     TEST(sizes_may_change),        TEST(types_and_ranks_stay),
+        TEST(loops_are_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

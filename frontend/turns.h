@@ -1,0 +1,34 @@
+/* Loops whose turns only a run counts: a turn is a graph of its own (ir/loop.h). */
+#ifndef SN_TURNS_H
+#define SN_TURNS_H
+
+#include "import.h"
+#include "loop.h"
+
+/* A scanned input, of which each turn has one element along `axis`. */
+typedef struct Scanned {
+    Value *value;
+    int axis;
+    bool reverse;
+} Scanned;
+
+typedef struct TurnsOf {
+    const Onnx__GraphProto *body;
+    Value *limit;     /* the most turns, a scalar i64; NULL: there is no such number */
+    Value *condition; /* whether there is a turn, a scalar of bool; NULL: there is */
+    Dim length; /* not NULL: of a scan, how many turns there are; its body has neither number nor condition */
+    int carried, kept, scanned;
+    Value *const *initial; /* of the carried values */
+    const Scanned *scan;
+} TurnsOf;
+
+/* The loop's results, the carried ones first, in `out`. False after a failure, and where the body has a node that is not
+ * supported. */
+bool sn_import_turns(Call *call, const TurnsOf *of, Value **out);
+
+/* What a turn has of a value from outside. */
+Status sn_turn_capture(Turn *turn, Value *value, Value **out);
+/* What is imported around the turn. */
+Import *sn_turn_outer(const Turn *turn);
+
+#endif

@@ -1,0 +1,1 @@
+BlastJ$@s >tdhAb²A¬Ÿ>ã`AÊeAÖŸ>yñ†A¹ƒ@A
