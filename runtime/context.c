@@ -1,9 +1,9 @@
 #include "context.h"
 #include "clock.h"
 #include "loop.h"
+#include "loops.h"
 #include "memory.h"
 #include "number.h"
-#include "turns.h"
 #include <fenv.h>
 #include <stdlib.h>
 
@@ -37,7 +37,7 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     context->allocator = (Allocator){.device = program->device};
     for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
     TRY(sn_states_init(context));
-    TRY(sn_turns_init(context));
+    TRY(sn_loops_init(context));
     return sn_bindings_init(&context->bindings, plan, program->library);
 }
 
@@ -69,7 +69,7 @@ void sn_context_free(sn_Context *context) {
     if (context->block) sn_execute_release(context);
     sn_allocator_free(&context->allocator);
     sn_states_free(context);
-    sn_turns_free(context);
+    sn_loops_free(context);
     for (int i = 0; context->arena && i < plan->segment_count; i++)
         sn_context_free_block(context, &context->arena[i]);
     sn_context_free_block(context, &context->workspace);
@@ -347,7 +347,7 @@ static Status run(sn_Context *context) {
     if (context->last_phase >= SN_PHASE_UPDATE) TRY(sn_states_hand_over(context, binding));
     int64_t made = plan->eager ? context->allocator.peak : 0;
     for (int i = 0; i < plan->segment_count; i++) made += binding->arena_bytes[i];
-    context->peak = made + sn_context_side_bytes(context) + sn_turns_peak(context);
+    context->peak = made + sn_context_side_bytes(context) + sn_loops_peak(context);
     context->ran = true;
     return NULL;
 }

@@ -56,7 +56,7 @@ typedef struct ReplaySlot {
     Recording *recording; /* NULL: none yet */
 } ReplaySlot;
 
-typedef struct LoopRun LoopRun; /* see turns.h */
+typedef struct LoopRun LoopRun; /* see loops.h */
 
 struct sn_Context {
     const sn_Program *program;

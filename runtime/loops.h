@@ -1,17 +1,17 @@
 /* Loops whose turns only a run counts: each turn is a run of a program of its own, in a context of its own. */
-#ifndef SN_RUNTIME_TURNS_H
-#define SN_RUNTIME_TURNS_H
+#ifndef SN_LOOPS_H
+#define SN_LOOPS_H
 
 #include "context.h"
 
 /* What the turns of a context's loops need; one entry per loop of the plan's graph. */
-Status sn_turns_init(sn_Context *context);
-void sn_turns_free(sn_Context *context);
+Status sn_loops_init(sn_Context *context);
+void sn_loops_free(sn_Context *context);
 
 /* Runs the loops that come before a segment, whose operands are there, and puts what they make where it is read. */
-Status sn_turns_run(sn_Context *context, const Binding *binding, int segment);
+Status sn_loops_run(sn_Context *context, const Binding *binding, int segment);
 
 /* The most bytes that the turns of the last run took at once. */
-int64_t sn_turns_peak(const sn_Context *context);
+int64_t sn_loops_peak(const sn_Context *context);
 
 #endif

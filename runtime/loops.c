@@ -1,4 +1,4 @@
-#include "turns.h"
+#include "loops.h"
 #include "loop.h"
 #include "number.h"
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static Status init_loop(LoopRun *run, const GraphLoop *loop, const sn_Program *p
     return sn_context_new(program, &options, &run->turn);
 }
 
-Status sn_turns_init(sn_Context *context) {
+Status sn_loops_init(sn_Context *context) {
     const sn_Program *program = context->program;
     const Graph *graph = program->plan->graph;
     if (graph->loops.count != program->turn_count)
@@ -47,7 +47,7 @@ Status sn_turns_init(sn_Context *context) {
     return NULL;
 }
 
-void sn_turns_free(sn_Context *context) {
+void sn_loops_free(sn_Context *context) {
     const Graph *graph = context->program->plan->graph;
     for (int i = 0; context->loop && i < graph->loops.count; i++) {
         LoopRun *run = &context->loop[i];
@@ -62,7 +62,7 @@ void sn_turns_free(sn_Context *context) {
     free(context->loop);
 }
 
-int64_t sn_turns_peak(const sn_Context *context) {
+int64_t sn_loops_peak(const sn_Context *context) {
     int64_t most = 0;
     for (int i = 0; i < context->program->plan->graph->loops.count; i++)
         if (context->loop[i].peak > most) most = context->loop[i].peak;
@@ -168,8 +168,10 @@ static Status run_turn(LoopRun *run, uint8_t *more) {
 static Status name_turn(const LoopRun *run, Status status) {
     Arena *arena = status ? sn_arena_new() : NULL;
     if (!arena) return status;
-    status = sn_status_prefix(status, "%s, turn %lld", sn_origin_text(arena, run->loop->origin),
-                              (long long)run->turns);
+    const Origin *origin = run->loop->origin;
+    status =
+        sn_status_prefix(status, "%s, turn %lld", origin ? sn_source_text(arena, origin->primary) : "a loop",
+                         (long long)run->turns);
     sn_arena_free(arena);
     return status;
 }
@@ -228,7 +230,7 @@ static Status put_made(sn_Context *context, const LoopRun *run) {
     return NULL;
 }
 
-Status sn_turns_run(sn_Context *context, const Binding *binding, int segment) {
+Status sn_loops_run(sn_Context *context, const Binding *binding, int segment) {
     const PlanSegment *at = &context->program->plan->segment[segment];
     for (int i = 0; i < at->loop_count; i++) {
         LoopRun *run = &context->loop[at->loop[i]];
