@@ -268,11 +268,12 @@ static bool may_split(const Gemm *gemm) {
 }
 
 /* The parts of a block of A, which are larger by half than it is, and those of two times 32 columns share the second-level cache.
- * The other form has one block then in any case. */
+ * Longer pieces store and load fewer sums; a B that is packed as it is read meets as many rows as there are instead. */
 static void choose_split_block(Gemm *gemm) {
-    int rows = gemm->lower.kernel->target->l2_bytes >= 2 << 20 ? 256 : 128;
+    bool large = gemm->lower.kernel->target->l2_bytes >= 2 << 20;
+    int rows = large && !gemm->mode ? 256 : 128;
     gemm->heights = rows / gemm->tile.rows;
-    gemm->piece = gemm->mode ? 512 : 384; /* beside panels that are packed */
+    gemm->piece = !gemm->mode ? 384 : large ? 768 : 512;
 }
 
 /* Whether the block, which may be a tuning file's, is one that gemm_split.h can have. */

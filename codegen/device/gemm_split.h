@@ -14,8 +14,8 @@
  * multiply-adds, to the bits of sn_gemm_run.
  *
  * A piece of the block of A is split once a round, into at most 6 * HEIGHTS * MR * KC bytes; of B 32 columns, into half of
- * 2 * 6 * 32 * KC bytes while those in the other half are multiplied. On the stack lie about 2 MB in all with blocks of 256
- * rows and pieces of 512. The words of a tile have elements k and k + 16 of a step's 32, so that nothing is shuffled. A B
+ * 2 * 6 * 32 * KC bytes while those in the other half are multiplied. On the stack lie about 1.4 MB in all with blocks of 128
+ * rows and pieces of 768. The words of a tile have elements k and k + 16 of a step's 32, so that nothing is shuffled. A B
  * that is data is packed as panels of f32 before, a few at a time, as a row of it is often all that lies together in memory. */
 #ifndef SN_DEVICE_GEMM_SPLIT_H
 #define SN_DEVICE_GEMM_SPLIT_H
@@ -39,13 +39,16 @@
     SN_MATRIX_PAIRS(0, 4, 6);                                                                                \
     SN_MATRIX_PAIRS(1, 4, 7);                                                                                \
     SN_MATRIX_PAIRS(2, 5, 6);                                                                                \
-    SN_MATRIX_PAIRS(3, 5, 7);
+    SN_MATRIX_PAIRS(3, 5, 7);                                                                                \
+    sn_split_feed(&split, sn_least((due += share) >> 16, until));
 
-/* sums (32, LDC) = or += 32 rows by 32 columns of `steps`, while the feed goes on until unit `until`. One operand changes from
- * one of the six products to the next, and the greatest is added last. */
+/* sums (32, LDC) = or += 32 rows by 32 columns of `steps`, while the feed goes on until unit `until`, its share behind each of the
+ * six products: a processor looks a few hundred instructions ahead, so that tiles and vectors are at work at once only where
+ * they take turns every few tiles. One operand changes from one product to the next, and the greatest is added last. */
 SN_OUTLINE void sn_split_multiply(const char *a, const char *b, int64_t steps, float *sums, int accumulate,
                                   SnSplitFeed *feed, int64_t until) {
-    int64_t from = feed->at;
+    SnSplitFeed split = *feed; /* in registers, which stores cannot change */
+    int64_t due = split.at << 16, share = sn_ceil_div((until - split.at) << 16, 6 * steps);
     if (accumulate) {
         SN_MATRIX_LOAD(0, sums, SN_GEMM_LDC * 4);
         SN_MATRIX_LOAD(1, sums + 16, SN_GEMM_LDC * 4);
@@ -71,8 +74,8 @@ SN_OUTLINE void sn_split_multiply(const char *a, const char *b, int64_t steps, f
         SN_SPLIT_MULTIPLY
         SN_SPLIT_B(0)
         SN_SPLIT_MULTIPLY
-        sn_split_feed(feed, from + (until - from) * (step + 1) / steps);
     }
+    *feed = split;
     SN_MATRIX_STORE(0, sums, SN_GEMM_LDC * 4);
     SN_MATRIX_STORE(1, sums + 16, SN_GEMM_LDC * 4);
     SN_MATRIX_STORE(2, sums + 16 * SN_GEMM_LDC, SN_GEMM_LDC * 4);
@@ -141,18 +144,18 @@ typedef struct SnSplitSpace {
 } SnSplitSpace;
 
 /* The rows of a round, which are split, by some of its panels. */
-SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
-                                const SnSplitPanels *panels, const SnSplitSpace *in) {
+SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
+                                const SnSplitSpace *in) {
     int64_t first = sn_gemm_first(g, r->u0), M = sn_gemm_first(g, r->u1) - first;
     int64_t steps = sn_ceil_div(r->count, SN_SPLIT_STEP), blocks = sn_ceil_div(M, SN_SPLIT_SIDE);
     int64_t begin = panels->p0 * SN_TILE_NR, end = sn_least(g->N, panels->p1 * SN_TILE_NR);
     int64_t sides = sn_ceil_div(end - begin, SN_SPLIT_SIDE);
-    SnSplitFeed feed = sn_split_begin(g, r, next, panels, 0, in->columns[0]);
+    SnSplitFeed feed = sn_split_begin(g, r, panels, 0, in->columns[0]);
     sn_split_feed(&feed, feed.units);
     for (int64_t side = 0; side < sides; side++) {
         int64_t n = begin + side * SN_SPLIT_SIDE, units = side + 1 < sides ? feed.units : 0;
         int64_t width = sn_least(SN_SPLIT_SIDE, end - n);
-        feed = sn_split_begin(g, r, next, panels, side + 1, in->columns[(side + 1) % 2]);
+        feed = sn_split_begin(g, r, panels, side + 1, in->columns[(side + 1) % 2]);
         for (int64_t block = 0; block < blocks; block++) {
             int64_t at = block * SN_SPLIT_SIDE, m = first + at, rows = sn_least(SN_SPLIT_SIDE, M - at);
             float *sum = in->sums + at * SN_GEMM_LDC + (g->pieces > 1 ? n - r->p0 * SN_TILE_NR : 0);
@@ -166,18 +169,17 @@ SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnG
 }
 
 /* Does a round. */
-SN_OUTLINE void sn_split_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
-                               const SnSplitSpace *in) {
+SN_OUTLINE void sn_split_round(const SnGemm *g, const SnGemmRound *r, const SnSplitSpace *in) {
     sn_split_a(g, r, in->a, in->parts);
 #if SN_GEMM_B
     const SnSplitPanels panels = {r->p0, r->p1, (const float *)0};
-    sn_split_panels(g, r, next, &panels, in);
+    sn_split_panels(g, r, &panels, in);
 #else
     for (int64_t p = r->p0; p < r->p1; p += SN_SPLIT_TAKEN) {
         const SnSplitPanels panels = {p, sn_least(r->p1, p + SN_SPLIT_TAKEN), in->packed};
         sn_gemm_gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, panels.p1 - p, g->N,
                          in->packed);
-        sn_split_panels(g, r, next, &panels, in);
+        sn_split_panels(g, r, &panels, in);
     }
 #endif
 }
@@ -192,13 +194,10 @@ SN_OUTLINE void sn_split_run(const SnContext *context, int64_t M, int64_t N, int
     const SnSplitSpace in = {a, parts, {columns[0], columns[1]}, sums, packed};
     SnGemm g = sn_gemm_shape(context, M, N, K);
     int64_t item = begin;
-    SnGemmRound r = {0}, next;
+    SnGemmRound r = {0};
     if (begin < end) r = sn_gemm_begin(&g, &item, end);
     sn_matrix_begin();
-    for (; r.u0 < r.u1; r = next) {
-        next = sn_gemm_behind(&g, &r, &item, end);
-        sn_split_round(&g, &r, &next, &in);
-    }
+    for (; r.u0 < r.u1; r = sn_gemm_behind(&g, &r, &item, end)) sn_split_round(&g, &r, &in);
     sn_matrix_end();
 }
 

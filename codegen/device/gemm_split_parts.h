@@ -4,6 +4,7 @@
 
 enum {
     SN_SPLIT_STEP = 32,       /* rows of B, or columns of A, of a tile */
+    SN_SPLIT_AHEAD = 48,      /* rows of B between the one that is split and the one that is fetched */
     SN_SPLIT_SIDE = 32,       /* rows of A, or columns of B: two tiles of each part */
     SN_SPLIT_BYTES = 6 * 1024 /* of a step of a side: the three parts of one tile, then those of the other */
 };
@@ -92,9 +93,7 @@ typedef struct SnSplitPanels {
 
 /* Splits 32 columns of B a unit at a time: two rows of them, 16 apart. */
 typedef struct SnSplitFeed {
-    const float *b[2],
-        *ahead
-            [2]; /* the rows of each 16 columns, NR apart; of those that come next, to be fetched (SN_GEMM_B 1) */
+    const float *b[2]; /* the rows of each 16 columns, NR apart */
     char *to;
     int64_t count, at, units; /* rows; units done, and all */
 } SnSplitFeed;
@@ -112,26 +111,18 @@ SN_INLINE const float *sn_split_columns(const SnGemm *g, const SnGemmRound *r, c
     return panel + side % SN_TILE_NV * 16;
 }
 
-/* Those 32 columns of the panels, behind which the next round's first ones come. */
-SN_INLINE SnSplitFeed sn_split_begin(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
-                                     const SnSplitPanels *panels, int64_t side, char *to) {
+SN_INLINE SnSplitFeed sn_split_begin(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
+                                     int64_t side, char *to) {
     int64_t sides = (panels->p1 - panels->p0) * SN_TILE_NV; /* of 16 columns; an odd one is split twice */
     SnSplitFeed feed = {
         .to = to, .count = r->count, .units = sn_ceil_div(r->count, SN_SPLIT_STEP) * SN_MATRIX_WORDS};
-    for (int64_t i = 0; i < 2; i++) {
-        int64_t at = 2 * side + i;
-        feed.b[i] = sn_split_columns(g, r, panels, sn_least(at, sides - 1));
-#if SN_GEMM_B
-        const SnSplitPanels first = {next->p0, next->p1, (const float *)0};
-        feed.ahead[i] = at + 2 < sides ? sn_split_columns(g, r, panels, at + 2)
-                                       : sn_split_columns(g, next, &first, at % 2);
-#else
-        (void)next;
-#endif
-    }
+    for (int64_t i = 0; i < 2; i++)
+        feed.b[i] = sn_split_columns(g, r, panels, sn_least(2 * side + i, sides - 1));
     return feed;
 }
 
+/* What is read is fetched SN_SPLIT_AHEAD rows before, into the first-level cache: there are few lines that it can wait for, and one
+ * fetched into the second-level cache would be waited for twice. Behind the last row lie those of other panels. */
 SN_INLINE void sn_split_feed(SnSplitFeed *feed, int64_t until) {
     for (; feed->at < until; feed->at++) {
         int64_t step = feed->at / SN_MATRIX_WORDS, word = feed->at % SN_MATRIX_WORDS;
@@ -141,10 +132,8 @@ SN_INLINE void sn_split_feed(SnSplitFeed *feed, int64_t until) {
             const float *from = feed->b[i] + k * SN_TILE_NR;
             vf32 x = left > 0 ? sn_load_f32_v(from) : (vf32){0};
             vf32 y = left > 16 ? sn_load_f32_v(from + 16 * SN_TILE_NR) : (vf32){0};
-#if SN_GEMM_B
-            __builtin_prefetch(feed->ahead[i] + k * SN_TILE_NR, 0, 2);
-            __builtin_prefetch(feed->ahead[i] + (k + 16) * SN_TILE_NR, 0, 2);
-#endif
+            __builtin_prefetch(from + SN_SPLIT_AHEAD * SN_TILE_NR);
+            __builtin_prefetch(from + (SN_SPLIT_AHEAD + 16) * SN_TILE_NR);
             sn_split_store(x, y, to + i * SN_SPLIT_BYTES / 2);
         }
     }
