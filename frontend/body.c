@@ -1,6 +1,6 @@
 /* The nodes of a body, one at a time: of a graph, of the branch of an If, of the turns of a loop, of a function of
  * the model, which its call stands for. */
-#include "import_float8.h"
+#include "import_minifloat.h"
 #include "sequence.h"
 
 #include <string.h>
@@ -145,11 +145,11 @@ static Status check_sequences(const Call *call) {
     return NULL;
 }
 
-/* Codes of 8-bit floats are no numbers. */
+/* Codes of floats of few bits are no numbers. */
 static Status check_narrow(const Call *call) {
     for (int k = 0; k < call->input_count; k++)
-        if (is_float8(call->narrow[k]) && !sn_float8_taken(call->row->rule))
-            return sn_fail(SN_UNSUPPORTED, "floats of 8 bits as input %d", k);
+        if (is_minifloat(call->narrow[k]) && !sn_minifloat_taken(call->row->rule))
+            return sn_fail(SN_UNSUPPORTED, "floats of %d bits as input %d", call->narrow[k]->bits, k);
     return NULL;
 }
 

@@ -1,5 +1,5 @@
 /* Pointwise operators, products and reductions. */
-#include "import_float8.h"
+#include "import_minifloat.h"
 
 #include <float.h>
 #include <math.h>
@@ -104,10 +104,10 @@ static Value *cast_to(Call *c, int64_t onnx, const Narrow *narrow) {
     Value *x = c->input[0];
     c->says = true, c->made = narrow;
     bool saturate = sn_call_int(c, "saturate", 1) != 0;
-    sn_call_ignore(c, "round_mode"); /* of an 8-bit float that is refused */
+    sn_call_ignore(c, "round_mode"); /* of powers of two, which are refused */
     if (narrow && c->narrow[0] == narrow) return x;
-    if (is_float8(c->narrow[0])) x = sn_float8_open(c, x, c->narrow[0]);
-    if (is_float8(narrow)) return sn_float8_close(c, x, narrow, saturate);
+    if (is_minifloat(c->narrow[0])) x = sn_minifloat_open(c, x, c->narrow[0]);
+    if (is_minifloat(narrow)) return sn_minifloat_close(c, x, narrow, saturate);
     if (narrow) return wrapped(c, x, narrow);
     if (onnx < 0 || onnx > INT32_MAX || !sn_dtype_from_onnx((int)onnx, &to))
         return sn_call_unsupported(c, "element type %lld", (long long)onnx);

@@ -2,7 +2,7 @@
  * for each element of an axis, or for each block of neighbours along an axis. */
 #include "import_quantize.h"
 
-#include "import_float8.h"
+#include "import_minifloat.h"
 
 /* ---- which scale belongs to an element ---- */
 
@@ -117,13 +117,25 @@ static bool read_type(Call *c, const char *name, DType missing, DType *out, cons
     return true;
 }
 
+/* Scales as numbers: they may be powers of two. */
+static Value *scale_numbers(Call *c) {
+    return is_minifloat(c->narrow[1]) ? sn_minifloat_open(c, c->input[1], c->narrow[1]) : c->input[1];
+}
+
+/* Of a ratio; the sum with a zero point, which is 0, has no sign where it is 0. */
+static Value *close_minifloat(Call *c, Value *ratio, const Value *zero, const Narrow *narrow, bool saturate) {
+    if (zero && narrow->bits == 4)
+        ratio = choose(c, op_number(c, SN_OP_EQUAL, ratio, 0), op1(c, SN_OP_ABS, ratio), ratio);
+    return sn_minifloat_close(c, ratio, narrow, saturate);
+}
+
 Value *sn_import_quantize(Call *c) {
     Builder *b = c->builder;
-    Value *x = c->input[0], *scale = c->input[1], *zero = sn_call_input(c, 2);
+    Value *x = c->input[0], *scale = scale_numbers(c), *zero = sn_call_input(c, 2);
     int64_t axis, block;
     DType to, precision;
     const Narrow *narrow = zero ? c->narrow[2] : NULL;
-    bool saturate = sn_call_int(c, "saturate", 1) != 0; /* of 8-bit floats */
+    bool saturate = sn_call_int(c, "saturate", 1) != 0; /* of floats of 8 bits */
     if (!read_place(c, &axis, &block)) return NULL;
     if (!read_type(c, "output_dtype", zero ? zero->type.dtype : SN_U8, &to, &narrow)) return NULL;
     if (!read_type(c, "precision", scale->type.dtype, &precision, NULL)) return NULL;
@@ -134,7 +146,7 @@ Value *sn_import_quantize(Call *c) {
     if (sn_call_failed(c)) return NULL;
     Value *ratio =
         sn_build2(b, SN_OP_DIV, NULL, sn_build_cast(b, x, precision), sn_build_cast(b, scale, precision));
-    if (is_float8(narrow)) return sn_float8_close(c, ratio, narrow, saturate); /* their zero point is 0 */
+    if (is_minifloat(narrow)) return close_minifloat(c, ratio, zero, narrow, saturate);
     return sn_quant_close(c, ratio, sn_quant_spread(c, zero, x->type, axis, block), to, narrow);
 }
 
@@ -150,18 +162,18 @@ Value *sn_quant_open(Call *c, Value *q, Value *scale, Value *zero) {
 }
 
 Value *sn_import_dequantize(Call *c) {
-    Value *q = c->input[0], *scale = c->input[1], *zero = sn_call_input(c, 2);
+    Value *q = c->input[0], *scale = scale_numbers(c), *zero = sn_call_input(c, 2);
     int64_t axis, block;
     DType to;
     if (!read_place(c, &axis, &block)) return NULL;
-    if (!read_type(c, "output_dtype", scale->type.dtype, &to, NULL)) return NULL;
+    if (!read_type(c, "output_dtype", c->input[1]->type.dtype, &to, NULL)) return NULL;
     if (!sn_dtype_is_float(to)) return sn_call_invalid(c, "dequantised to %s", sn_dtype_name(to));
     c->says = true;
     scale = sn_quant_spread(c, scale, q->type, axis, block);
     zero = sn_quant_spread(c, zero, q->type, axis, block);
     if (sn_call_failed(c)) return NULL;
-    if (is_float8(c->narrow[0]))
-        return as_type(c, op2(c, SN_OP_MUL, sn_float8_open(c, q, c->narrow[0]), as_type(c, scale, SN_F32)),
+    if (is_minifloat(c->narrow[0]))
+        return as_type(c, op2(c, SN_OP_MUL, sn_minifloat_open(c, q, c->narrow[0]), as_type(c, scale, SN_F32)),
                        to);
     return as_type(c, sn_quant_open(c, q, scale, zero), to);
 }

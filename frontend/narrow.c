@@ -1,7 +1,8 @@
 #include "narrow.h"
 
 /* The floats: Micikevicius et al., "FP8 formats for deep learning" (2022), and Noune et al., "8-bit numerical formats for deep
- * neural networks" (2022), as ONNX numbers them. */
+ * neural networks" (2022), and of blocks Rouhani et al., "Microscaling data formats for deep learning" (2023), as ONNX numbers
+ * them. */
 static const Narrow types[] = {
     {.onnx = 21, .bits = 4, .held = SN_U8},
     {.onnx = 22, .bits = 4, .held = SN_I8},
@@ -11,6 +12,8 @@ static const Narrow types[] = {
     {.onnx = 18, .bits = 8, .held = SN_U8, .mantissa = 3, .bias = 8, .largest = 0x7f, .one_zero = true},
     {.onnx = 19, .bits = 8, .held = SN_U8, .mantissa = 2, .bias = 15, .largest = 0x7b, .infinite = true},
     {.onnx = 20, .bits = 8, .held = SN_U8, .mantissa = 2, .bias = 16, .largest = 0x7f, .one_zero = true},
+    {.onnx = 23, .bits = 4, .held = SN_U8, .mantissa = 1, .bias = 1, .largest = 0x7},
+    {.onnx = 24, .bits = 8, .held = SN_U8, .bias = 127, .largest = 0xfe, .power = true},
 };
 
 const Narrow *sn_narrow(int onnx) {

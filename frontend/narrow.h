@@ -1,4 +1,4 @@
-/* Integers of 2 and 4 bits, and floats of 8. Inside they are held in bytes, one each, so that what follows from them has an
+/* Integers of 2 and 4 bits, and floats of 4 and 8. Inside they are held in bytes, one each, so that what follows from them has an
  * element type of Sinter; what they were is known of a name while importing, where a result is to be one of them. */
 #ifndef SN_NARROW_H
 #define SN_NARROW_H
@@ -9,10 +9,11 @@ typedef struct Narrow {
     int onnx; /* TensorProto.DataType */
     int bits;
     DType held;
-    int mantissa, bias; /* of floats, whose bytes are codes; mantissa is 0 for integers */
-    int largest;        /* code of the largest finite float */
+    int mantissa, bias; /* of floats, whose bytes are codes */
+    int largest;        /* code of the largest finite float; 0 for integers */
     bool infinite;      /* largest + 1 is infinity; otherwise there is none */
     bool one_zero;      /* what would be -0 is the only NaN */
+    bool power;         /* a power of two without a sign; largest + 1 is NaN */
 } Narrow;
 
 /* NULL: an element type that Sinter has, or none. */

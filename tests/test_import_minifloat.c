@@ -1,12 +1,15 @@
-/* 8-bit floats, held as bytes: every code, and what numbers round to. */
+/* Floats of 4 and 8 bits, held as bytes: every code, and what numbers round to. */
 #include "frontend_fixture.h"
 
 #include <math.h>
 
-enum { E4M3 = 17, E4M3_ONE_ZERO = 18, E5M2 = 19, E5M2_ONE_ZERO = 20 };
+enum { E4M3 = 17, E4M3_ONE_ZERO = 18, E5M2 = 19, E5M2_ONE_ZERO = 20, E2M1 = 23, E8M0 = 24 };
+static const int signed_types[] = {E4M3, E4M3_ONE_ZERO, E5M2, E5M2_ONE_ZERO, E2M1};
 
 /* The number of a code by the formats' definitions; what is no finite number is `beyond`. */
 static double number_of(int type, int code, double beyond) {
+    static const double four_bits[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    if (type == E2M1) return code & 8 ? -four_bits[code & 7] : four_bits[code & 7];
     int m = type <= E4M3_ONE_ZERO ? 3 : 2,
         bias = (m == 3 ? 7 : 15) + (type == E4M3_ONE_ZERO || type == E5M2_ONE_ZERO);
     int exponent = (code & 127) >> m;
@@ -22,7 +25,7 @@ static double number_of(int type, int code, double beyond) {
 static double nearest(int type, double x) {
     double best = 0;
     int code = 0;
-    for (int k = 0; k < 256; k++) {
+    for (int k = 0; k < (type == E2M1 ? 16 : 256); k++) {
         double number = number_of(type, k, NAN), apart = fabs(number - x) - fabs(best - x);
         if (apart < 0 || (apart == 0 && k % 2 == 0 && code % 2 == 1)) best = number, code = k;
     }
@@ -49,7 +52,8 @@ static const Array *there_and_back(Fixture *fixture, int type, bool saturate, co
 /* All numbers, those half-way between two, and others close to these. */
 static void numbers_round_to_the_nearest(void **state) {
     Fixture *fixture = *state;
-    for (int type = E4M3; type <= E5M2_ONE_ZERO; type++) {
+    for (int t = 0; t < 5; t++) {
+        int type = signed_types[t];
         Array *x = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){256 * 3});
         for (int code = 0; code < 256; code++) {
             double number = number_of(type, code, 0), next = number_of(type, (code + 1) % 256, 0);
@@ -77,6 +81,38 @@ static void what_is_too_large_saturates_where_asked(void **state) {
                                  : isnan(z->f[0]) && isnan(z->f[1]));
         assert_int_equal(signbit(y->f[3]) != 0, type == E4M3 || type == E5M2);
     }
+}
+
+/* Of 4 bits there is nothing but numbers. */
+static void four_bits_always_saturate(void **state) {
+    Fixture *fixture = *state;
+    const double given[] = {INFINITY, -1e30, NAN, -0.0, 5.1};
+    for (int saturate = 0; saturate < 2; saturate++) {
+        Array *x = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){5});
+        memcpy(x->f, given, sizeof given);
+        const Array *y = there_and_back(fixture, E2M1, saturate, x);
+        assert_true(y->f[0] == 6 && y->f[1] == -6 && y->f[2] == 0 && y->f[3] == 0 && y->f[4] == 6);
+        assert_true(signbit(y->f[2]) && signbit(y->f[3]));
+    }
+}
+
+/* Two codes a byte, and scales of blocks that are powers of two. */
+static void blocks_have_powers_of_two(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 25);
+    static const uint8_t codes[] = {0x72, 0x1f, 0x3a, 0x40}, powers[] = {127, 130, 0, 126};
+    static const float wanted[] = {1, 6, -48, 4, -0x1p-127f, 0x1.8p-127f, 0, 1};
+    add_input(model, "x", F32, "8");
+    set_raw(add_initializer(model, "q", E2M1, 8), codes, sizeof codes);
+    set_raw(add_initializer(model, "s", E8M0, 4), powers, sizeof powers);
+    Onnx__NodeProto *node = add_node(model, "DequantizeLinear", "q s", "w");
+    set_int(model, node, "axis", 0);
+    set_int(model, node, "block_size", 2);
+    set_int(model, node, "output_dtype", F32);
+    add_node(model, "Add", "x w", "y");
+    add_output(model, "y");
+    const Array *y = result_of(fixture, model, 1, (int64_t[]){8}, 0);
+    for (int i = 0; i < 8; i++) assert_true(y->f[i] == (double)wanted[i]);
 }
 
 /* Bytes that are codes go through no arithmetic. */
@@ -109,10 +145,9 @@ static void weights_are_dequantised(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(numbers_round_to_the_nearest),
-        TEST(what_is_too_large_saturates_where_asked),
-        TEST(arithmetic_of_codes_is_refused),
-        TEST(weights_are_dequantised),
+        TEST(numbers_round_to_the_nearest),   TEST(what_is_too_large_saturates_where_asked),
+        TEST(four_bits_always_saturate),      TEST(blocks_have_powers_of_two),
+        TEST(arithmetic_of_codes_is_refused), TEST(weights_are_dequantised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

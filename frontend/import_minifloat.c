@@ -1,23 +1,30 @@
-/* Floats of 8 bits: their codes lie in bytes, which become f32 by a table, and come of f32 by arithmetic. */
-#include "import_float8.h"
+/* Floats of 4 and 8 bits: their codes lie in bytes, which become f32 by a table, and come of f32 by arithmetic. */
+#include "import_minifloat.h"
 
 #include <math.h>
 
 /* ---- codes to numbers ---- */
 
+static int sign_bit(const Narrow *narrow) {
+    return 1 << (narrow->bits - 1);
+}
+
 static float number_of(const Narrow *narrow, int code) {
-    int m = narrow->mantissa, low = code & 0x7f, exponent = low >> m, fraction = low & ((1 << m) - 1);
-    float sign = code & 0x80 ? -1 : 1;
-    if (narrow->one_zero && code == 0x80) return NAN;
+    int m = narrow->mantissa, top = sign_bit(narrow), low = code & (top - 1);
+    int exponent = low >> m, fraction = low & ((1 << m) - 1);
+    float sign = code & top ? -1 : 1;
+    if (narrow->power) return code > narrow->largest ? NAN : ldexpf(1, code - narrow->bias);
+    if (narrow->one_zero && code == top) return NAN;
     if (low > narrow->largest) return narrow->infinite && low == narrow->largest + 1 ? sign * INFINITY : NAN;
     if (exponent == 0) return sign * ldexpf((float)fraction, 1 - narrow->bias - m);
     return sign * ldexpf((float)(fraction + (1 << m)), exponent - narrow->bias - m);
 }
 
-Value *sn_float8_open(Call *c, Value *codes, const Narrow *narrow) {
+Value *sn_minifloat_open(Call *c, Value *codes, const Narrow *narrow) {
     void *bytes;
-    Tensor *table = sn_tensor_new(c->import->graph->arena, SN_F32, 1, (int64_t[]){256}, &bytes);
-    for (int code = 0; code < 256; code++) ((float *)bytes)[code] = number_of(narrow, code);
+    int count = 1 << narrow->bits;
+    Tensor *table = sn_tensor_new(c->import->graph->arena, SN_F32, 1, (int64_t[]){count}, &bytes);
+    for (int code = 0; code < count; code++) ((float *)bytes)[code] = number_of(narrow, code);
     return gathered(c, sn_build_constant(c->builder, table), as_type(c, codes, SN_I32), 0);
 }
 
@@ -47,22 +54,25 @@ static Value *code_of(Call *c, Value *size, const Narrow *narrow) {
     return op2(c, SN_OP_ADD, op_number(c, SN_OP_MUL, step, 1 << m), within);
 }
 
-Value *sn_float8_close(Call *c, Value *x, const Narrow *narrow, bool saturate) {
+Value *sn_minifloat_close(Call *c, Value *x, const Narrow *narrow, bool saturate) {
+    int top = sign_bit(narrow);
+    if (narrow->power) return sn_call_unsupported(c, "numbers rounded to powers of two (FLOAT8E8M0)");
     x = as_type(c, x, SN_F32);
     Value *odd = op1(c, SN_OP_ISNAN, x);
     /* Far above all there are the casts below would fail, as they would on what is no number. */
     Value *size = op_number(c, SN_OP_MIN, op1(c, SN_OP_ABS, x), 2.0 * number_of(narrow, narrow->largest));
     size = choose(c, odd, sn_call_scalar(c, SN_F32, 0), size);
     Value *code = code_of(c, size, narrow);
-    /* Of the three that E5M2 has, the quiet one with an empty rest, as ONNX's own vectors. */
-    int nan = narrow->one_zero ? 0x80 : narrow->infinite ? 0x7e : 0x7f;
+    /* Of the three that E5M2 has, the quiet one with an empty rest, and -0 where there is none, as ONNX's own vectors. */
+    bool none = narrow->largest == top - 1 && !narrow->one_zero;
+    int nan = narrow->one_zero || none ? top : narrow->infinite ? 0x7e : 0x7f;
     int beyond = narrow->infinite ? narrow->largest + 1 : nan;
     Value *over = op2(c, SN_OP_LESS, sn_call_scalar(c, SN_I32, narrow->largest), code);
-    code = choose(c, over, sn_call_scalar(c, SN_I32, saturate ? narrow->largest : beyond), code);
+    code = choose(c, over, sn_call_scalar(c, SN_I32, saturate || none ? narrow->largest : beyond), code);
     Value *negative = op_number(c, SN_OP_LESS, x, 0);
     if (!narrow->one_zero) /* 1/x tells -0 */
         negative = op2(c, SN_OP_OR, negative, op_number(c, SN_OP_LESS, op1(c, SN_OP_RECIPROCAL, x), 0));
-    Value *signed_code = op_number(c, SN_OP_BIT_OR, code, 0x80);
+    Value *signed_code = op_number(c, SN_OP_BIT_OR, code, top);
     if (narrow->one_zero) {
         Value *zero = op_number(c, SN_OP_EQUAL, code, 0);
         negative = op2(c, SN_OP_AND, negative, op1(c, SN_OP_NOT, zero));
@@ -73,7 +83,7 @@ Value *sn_float8_close(Call *c, Value *x, const Narrow *narrow, bool saturate) {
 
 /* ---- who takes them ---- */
 
-bool sn_float8_taken(ImportRule rule) {
+bool sn_minifloat_taken(ImportRule rule) {
     static const ImportRule takers[] = {
         sn_import_cast,    sn_import_cast_like, sn_import_quantize, sn_import_dequantize, sn_import_identity,
         sn_import_reshape, sn_import_flatten,   sn_import_squeeze,  sn_import_unsqueeze,  sn_import_transpose,
