@@ -162,7 +162,15 @@ static const Verb *find_verb(const char *name) {
 static void print_verbs(FILE *file) {
     fprintf(file, "usage: sinter VERB [arguments] [options]\n\n");
     for (int i = 0; i < VERB_COUNT; i++) fprintf(file, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
-    fprintf(file, "\n`sinter VERB -h` explains one; `sinter --version` prints the version\n");
+    fprintf(file,
+            "\n`sinter VERB -h` explains one; `sinter --version` prints the version\n"
+            "\n"
+            "Environment:\n"
+            "  SINTER_CACHE   folder of compiled kernels ($XDG_CACHE_HOME/sinter, or ~/.cache/sinter)\n"
+            "  SINTER_CC      C compiler of the kernels for processors (the first of cc, gcc and clang)\n"
+            "  SINTER_MATRIX  0: no matrix tiles, where the processor has them\n"
+            "  SINTER_LIBCUDA, SINTER_LIBNVRTC, SINTER_LIBCUBLASLT\n"
+            "                 files of NVIDIA's libraries, where they are not found by themselves\n");
 }
 
 static void print_usage(FILE *file, const Verb *verb) {

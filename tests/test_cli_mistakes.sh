@@ -22,6 +22,7 @@ for verb in info run bench compile dump train tune make cache doctor; do
     long=$(awk 'length > 108' "$folder/out")
     [[ -z $long ]] || { echo "FAILED: $verb -h is wide: $long"; failures=$((failures + 1)); }
 done
+for word in SINTER_CACHE SINTER_CC SINTER_MATRIX SINTER_LIBCUDA; do expect 0 "$word" -h; done
 for word in "p90, p99" "speed-up" "of peak" "peak memory" "compile  "; do expect 0 "$word" bench -h; done
 
 model=$folder/model.onnx
