@@ -259,43 +259,104 @@ static Value *element_of(Call *c, Value *x, int axis, int64_t turn) {
     return reshaped(c, x, x->type.rank - 1, extent);
 }
 
-/* Every input that is scanned has as many elements. */
-static int64_t scan_length(Call *c, int states, int scanned) {
+/* The axis of input k of those that are scanned. */
+static int scanned_axis(Loop *loop, int scanned, int k) {
+    Call *c = loop->c;
+    int64_t axis = entry(c, "scan_input_axes", scanned, k);
+    return sn_call_failed(c) ? 0 : sn_call_axis(c, axis, c->input[loop->carried + k]->type.rank);
+}
+
+/* Every input that is scanned has as many elements. Where they are many or only known in a run, it counts them. */
+static int64_t scan_length(Loop *loop, int scanned) {
+    Call *c = loop->c;
     int64_t length = 0, own;
-    for (int k = 0; k < scanned && !sn_call_failed(c); k++) {
-        const Value *x = c->input[states + k];
-        int axis = sn_call_axis(c, entry(c, "scan_input_axes", scanned, k), x->type.rank);
+    for (int k = 0; k < scanned && !sn_call_failed(c) && !loop->counted; k++) {
+        const Value *x = c->input[loop->carried + k];
+        int axis = scanned_axis(loop, scanned, k);
         if (sn_call_failed(c)) return 0;
-        if (!sn_dim_is(x->type.dim[axis], &own))
-            sn_call_unsupported(c, "a number of turns that is not known");
-        else if (k > 0 && own != length)
-            sn_call_invalid(c, "inputs of different lengths");
+        loop->counted = !sn_dim_is(x->type.dim[axis], &own) || own > MOST_TURNS;
+        if (k > 0 && !loop->counted && own != length) sn_call_invalid(c, "inputs of different lengths");
         length = own;
     }
-    if (length > MOST_TURNS) sn_call_unsupported(c, "more than %d turns", MOST_TURNS);
     return length;
 }
 
+/* False after a failure, and where a run has to count the turns. */
 static bool run_scan(Loop *loop, int scanned) {
     Call *c = loop->c;
     int states = loop->carried;
-    int64_t length = scan_length(c, states, scanned);
+    int64_t length = scan_length(loop, scanned);
     for (int k = 0; k < states; k++) loop->in[k] = c->input[k];
-    for (int64_t turn = 0; turn < length; turn++) {
+    for (int64_t turn = 0; turn < length && !loop->counted; turn++) {
         for (int k = 0; k < scanned && !sn_call_failed(c); k++) {
-            Value *x = c->input[states + k];
-            int axis = sn_call_axis(c, entry(c, "scan_input_axes", scanned, k), x->type.rank);
             bool reverse = entry(c, "scan_input_directions", scanned, k) != 0;
-            loop->in[states + k] = element_of(c, x, axis, reverse ? length - 1 - turn : turn);
+            loop->in[states + k] = element_of(c, c->input[states + k], scanned_axis(loop, scanned, k),
+                                              reverse ? length - 1 - turn : turn);
         }
         if (sn_call_failed(c) || !run_body(loop, states)) return false;
         for (int k = 0; k < states; k++) loop->in[k] = loop->out[k];
+        loop->counted = too_many(loop, turn, length);
+    }
+    return !loop->counted && !sn_call_failed(c);
+}
+
+/* What was kept, turn after turn along the first axis, as the node wants it. */
+static Value *arranged(Call *c, Value *all, int64_t axis, bool reverse) {
+    int order[SN_MAX_RANK], rank = all->type.rank, to = sn_call_axis(c, axis, rank);
+    Dim turns = all->type.dim[0];
+    if (reverse) all = sn_build_slice(c->builder, all, 0, sn_dim_addc(c->dims, turns, -1), turns, -1);
+    for (int k = 0; k < rank; k++) order[k] = k == to ? 0 : k < to ? k + 1 : k;
+    return transposed(c, all, order);
+}
+
+static bool count_scan(Loop *loop, int scanned) {
+    Call *c = loop->c;
+    Scanned *scan = SN_ARRAY(c->import->scratch, Scanned, scanned);
+    Dim length = NULL;
+    for (int k = 0; k < scanned; k++) {
+        Value *x = c->input[loop->carried + k];
+        int axis = scanned_axis(loop, scanned, k);
+        bool reverse = entry(c, "scan_input_directions", scanned, k) != 0;
+        if (sn_call_failed(c)) return false;
+        scan[k] = (Scanned){x, axis, reverse};
+        if (!length) length = x->type.dim[axis];
+        Status status =
+            sn_graph_check(c->import->graph, SN_CHECK_EQUAL, x->type.dim[axis], length, c->builder->origin);
+        if (status) sn_call_latch(c, status);
+    }
+    TurnsOf of = {.body = loop->body,
+                  .length = length,
+                  .carried = loop->carried,
+                  .kept = loop->kept,
+                  .scanned = scanned,
+                  .initial = c->input,
+                  .scan = scan};
+    if (sn_call_failed(c) || !sn_import_turns(c, &of, c->output)) return false;
+    for (int k = 0; k < loop->kept; k++) {
+        Value **kept = &c->output[loop->carried + k];
+        int64_t axis = entry(c, "scan_output_axes", loop->kept, k);
+        bool reverse = entry(c, "scan_output_directions", loop->kept, k) != 0;
+        *kept = sn_call_failed(c) ? NULL : arranged(c, *kept, axis, reverse);
+    }
+    return !sn_call_failed(c);
+}
+
+static bool write_out_scan(Loop *loop, int scanned) {
+    Call *c = loop->c;
+    if (!run_scan(loop, scanned)) return false;
+    for (int k = 0; k < loop->carried; k++) c->output[k] = loop->in[k];
+    for (int k = 0; k < loop->kept; k++) {
+        int64_t axis = entry(c, "scan_output_axes", loop->kept, k);
+        bool reverse = entry(c, "scan_output_directions", loop->kept, k) != 0;
+        if (sn_call_wants(c, loop->carried + k))
+            c->output[loop->carried + k] = stacked(loop, k, axis, reverse);
     }
     return !sn_call_failed(c);
 }
 
 Value *sn_import_scan(Call *c) {
-    Loop loop = {.c = c, .body = sn_call_graph(c, "body")};
+    Import *import = c->import;
+    Loop loop = {.c = c, .body = sn_call_graph(c, "body"), .first = import->node_index};
     int64_t scanned = sn_call_int(c, "num_scan_inputs", 0);
     if (sn_call_failed(c)) return NULL;
     int64_t states = c->input_count - scanned;
@@ -303,13 +364,11 @@ Value *sn_import_scan(Call *c) {
     if (scanned < 1 || states < 0 || (int)loop.body->n_input != c->input_count || outputs < states ||
         c->output_count != outputs)
         return sn_call_invalid(c, "a body of %zu inputs and %d outputs", loop.body->n_input, outputs);
-    if (!start_loop(&loop, (int)states, outputs - (int)states) || !run_scan(&loop, (int)scanned)) return NULL;
-    for (int k = 0; k < loop.carried; k++) c->output[k] = loop.in[k];
-    for (int k = 0; k < loop.kept; k++) {
-        int64_t axis = entry(c, "scan_output_axes", loop.kept, k);
-        bool reverse = entry(c, "scan_output_directions", loop.kept, k) != 0;
-        if (sn_call_wants(c, loop.carried + k))
-            c->output[loop.carried + k] = stacked(&loop, k, axis, reverse);
-    }
-    return c->output[0];
+    ImportMark before = sn_import_mark(import);
+    if (!start_loop(&loop, (int)states, outputs - (int)states)) return NULL;
+    if (write_out_scan(&loop, (int)scanned)) return c->output[0];
+    if (!loop.counted || sn_call_failed(c)) return NULL;
+    sn_import_go_back(import, before);
+    import->node_index = loop.first;
+    return count_scan(&loop, (int)scanned) ? c->output[0] : NULL;
 }

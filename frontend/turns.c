@@ -321,7 +321,7 @@ bool sn_import_turns(Call *c, const TurnsOf *of, Value **out) {
     Making m = {.c = c, .turn = turn};
     Dim turns = decided(&m, -1, 0);
     for (int k = 0; k < of->carried; k++) make_carried(&m, of, k);
-    for (int k = 0; k < of->kept; k++) make_kept(&m, of, k, turns);
+    for (int k = 0; k < of->kept; k++) make_kept(&m, of, k, of->length ? of->length : turns);
     if (sn_call_failed(c)) return false;
     loop.extent = m.extent.at;
     loop.extent_count = m.extent.count;

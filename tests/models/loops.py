@@ -137,12 +137,26 @@ def shrinking():
         {"x0": 4 * draw("x", b)} for b in (1, 5, 40)]
 
 
+def scanned():
+    """A scan of as many rows as a run has, and of columns backwards; results turned around and along the last axis."""
+    body = graph([node("Add", "s x", "s1"), node("Mul", "s1 w", "weighted"), node("Sub", "weighted z", "y"),
+                  node("Identity", "y", "y1")],
+                 [("s", F, [3]), ("x", F, [3]), ("z", F, [3])], [("s1", F, [3]), ("y", F, [3]), ("y1", F, [3])])
+    nodes = [helper.make_node("Scan", ["s0", "x0", "z0"], ["last", "back", "along"], body=body, num_scan_inputs=2,
+                              scan_input_axes=[0, 1], scan_input_directions=[0, 1], scan_output_axes=[0, 1],
+                              scan_output_directions=[1, 0]), node("ReduceSum", "along", "sum", keepdims=0)]
+    inputs = [("s0", F, [3]), ("x0", F, ["t", 3]), ("z0", F, [3, "t"]), ("w", F, [3])]
+    outputs = [("last", F, [3]), ("back", F, ["t", 3]), ("along", F, [3, "t"]), ("sum", F, [])]
+    return graph(nodes, inputs, outputs), [
+        {"s0": draw("s", 3), "x0": draw("x", t, 3), "z0": draw("z", 3, t), "w": draw("w", 3)} for t in (4, 1, 37)]
+
+
 def draw(label, *shape):
     generator = np.random.default_rng([7, *label.encode(), *shape])
     return generator.random(shape, dtype=np.float32)
 
 
-MODELS = (counted, unbounded, greedy, nested, branch, rows, shrinking)
+MODELS = (counted, unbounded, greedy, nested, branch, rows, shrinking, scanned)
 
 
 def write(into, make):
