@@ -77,6 +77,7 @@ typedef struct Import {
     Map *used;      /* names that a node reads or that are outputs */
     Scope *scope;
     Taken *taken; /* the innermost branch that a run may leave out, or NULL */
+    Turn *turn;   /* the graph is of a turn of a loop (turns.h); NULL: of the model */
     bool chance;  /* in a turn of a loop that a run may leave out: data decide no size there */
     Map *decided; /* const Onnx__NodeProto *, an If -> what was decided of it (import_branch.c) */
     const Caller *caller;

@@ -1,9 +1,10 @@
 /* Random numbers, as functions of the node's seed and the position of the element.
  *
  * Philox has a key, here the seed, and a stream: equal seeds give equal numbers, and nodes without one are numbered. Every
- * run of a model draws the same; a training gives each run numbers of its own (passes/dropout.c). The words are cut to
+ * run of a model draws the same, and every turn of a loop its own; a training gives each run numbers of its own (passes/dropout.c). The words are cut to
  * what the float type holds exactly, so that all devices compare and scale the very same numbers. */
 #include "import_compose.h"
+#include "turns.h"
 
 #include <math.h>
 
@@ -30,7 +31,9 @@ static bool begin(Call *c, Draw *out) {
 
 /* Words 0, 1 … of the stream, as floats of `dtype` with `bits` bits, the others zero. */
 static Value *words(Call *c, const Draw *draw, int64_t number, Dim count, DType dtype, int bits) {
-    Value *run = sn_call_scalar(c, SN_I64, 0), *index = count_up(c, SN_I64, count, 0);
+    Turn *turn = c->import->turn;
+    Value *run = turn ? sn_turn_number(turn) : sn_call_scalar(c, SN_I64, 0);
+    Value *index = count_up(c, SN_I64, count, 0);
     Value *word = sn_build3(c->builder, SN_OP_RANDOM, &(AttrRandom){number}, draw->seed, run, index);
     if (bits < 32) word = op_number(c, SN_OP_BIT_AND, word, (double)(UINT32_MAX - (UINT32_MAX >> bits)));
     return as_type(c, word, dtype);

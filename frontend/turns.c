@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { TURNS_ROOM = 1 << 20 /* between the numbers of a loop's turns in turns of the loop around it */ };
+
 /* The graph of a turn, while its nodes are imported. */
 struct Turn {
     Import *outer;
@@ -78,6 +80,21 @@ Status sn_turn_capture(Turn *turn, Value *value, Value **out) {
     return builder.status;
 }
 
+Value *sn_turn_number(Turn *turn) {
+    Builder *builder = &turn->import.builder;
+    Value *own = turn->import.graph->body->param.at[0];
+    Value *around = turn->outer->turn ? sn_turn_number(turn->outer->turn) : NULL, *captured;
+    if (!around) return own;
+    Status status = sn_turn_capture(turn, around, &captured);
+    if (!builder->status)
+        builder->status = status;
+    else
+        sn_error_free(status);
+    if (builder->status) return NULL;
+    Value *room = sn_build_scalar(builder, SN_I64, TURNS_ROOM);
+    return sn_build2(builder, SN_OP_ADD, NULL, own, sn_build2(builder, SN_OP_MUL, NULL, captured, room));
+}
+
 static Value *carried_param(Turn *turn, const Value *initial, const bool *varies) {
     Graph *graph = turn->import.graph;
     Type type = initial->type;
@@ -121,6 +138,7 @@ static Turn *new_turn(Call *c, const TurnsOf *of, bool **varies) {
     import->made = sn_map_new(scratch);
     import->sequences = sn_map_new(scratch);
     import->taken = NULL;
+    import->turn = turn;
     import->chance = false;
     import->scope = sn_scope_new(import, c->import->scope);
     import->scope->turn = turn;
