@@ -146,6 +146,24 @@ def group_cases():
     yield name, Case("packed", packed, turned, outputs=3)
 
 
+def expert_cases():
+    """Five experts of which each token takes two."""
+    experts, width, inner = 5, 8, 6
+    x, scores = numbers("x", (7, width)), numbers("s", (7, experts))
+
+    def layer(label, out, size):
+        return [Constant(numbers(label, (experts, out, size), low=-1, high=1)), Constant(numbers("b" + label, (experts, out)))]
+
+    up, gate, down = layer("u", inner, width), layer("g", 2 * inner, width), layer("d", width, inner)
+    yield "MoE", Case("relu", [x, scores, *up, *down], {"k": 2})
+    yield "MoE", Case("gelu", [x, scores, *up, *down], {"k": 2, "activation_type": "gelu", "normalize_routing_weights": 1})
+    yield "MoE", Case("silu", [numbers("x", (1, width)), numbers("s", (1, experts)), up[0], None, down[0]],
+                      {"k": 1, "activation_type": "silu"})
+    yield "MoE", Case("gated", [x.reshape(1, 7, width), scores, *gate, *down],
+                      {"k": 2, "activation_type": "swiglu", "swiglu_fusion": 1, "activation_alpha": 1.7, "activation_beta": 1.0,
+                       "swiglu_limit": 2.0, "normalize_routing_weights": 1}, fixed=True)
+
+
 def write(into, name, case):
     """Writes one case; onnxruntime wants the types of outputs said that ONNX's inference does not know."""
     label = f"{name}_1_{case.name}"
@@ -167,7 +185,8 @@ def main():
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     total = 0
-    for cases in (product_cases, embedding_cases, quantised_cases, attention_cases, rotary_cases, group_cases):
+    for cases in (product_cases, embedding_cases, quantised_cases, attention_cases, rotary_cases, group_cases,
+                  expert_cases):
         for name, case in cases():
             if arguments.only in f"{name}_{case.name}":
                 write(os.path.join(arguments.into, "ops"), name, case)

@@ -121,6 +121,31 @@ def table_cases():
     yield name, 1, Case("b2_zeros", [packed("d", 7, 12), rows, scales, packed("z", 7, 1)], {**blocks, "bits": 2})
     yield name, 1, Case("b8", [packed("d", 7, 48), rows, scales], {**blocks, "bits": 8})
 
+def expert_cases():
+    """Four experts of which each token takes two, their weights of few bits."""
+    experts, width, inner = 4, 32, 32
+    x, scores = numbers("x", (6, width)), numbers("s", (6, experts))
+
+    def layer(label, out, size, bits, block, zeros):
+        shape = (experts, out, size // block) if block else (experts, out)
+        points = (*shape[:-1], -(-shape[-1] * bits // 8))
+        return (Constant(numbers("w" + label, (experts, out, size * bits // 8), U8, 0, 255)),
+                Constant(numbers("s" + label, shape, F32, 0.002, 0.01)), Constant(numbers("b" + label, (experts, out))),
+                Constant(numbers("z" + label, points, U8, 0, 255)) if zeros else None)
+
+    def case(label, bits, block, zeros, gated):
+        up, down = (layer(label + "u", inner * (1 + gated), width, bits, block, zeros), layer(label + "d", width, inner, bits, block, zeros))
+        inputs = [x, scores, *up[:3], *down[:3]] + ([None, None, None, up[3], down[3]] if zeros else [])
+        more = {"activation_type": "swiglu", "swiglu_fusion": 1} if gated else {"activation_type": "silu"}
+        return "QMoE", 1, Case(label, inputs, {"k": 2, "expert_weight_bits": bits, "normalize_routing_weights": 1,
+                                               **({"block_size": block} if block else {}), **more})
+
+    yield case("b4", 4, 0, False, True)
+    yield case("b4_blocks", 4, 16, False, True)
+    yield case("b4_zeros", 4, 16, True, False)
+    yield case("b8", 8, 0, False, False)
+
+
 def recurrent_cases():
     """What onnxruntime quantises in a run, the inputs and the state, are steps of its own scale, so that nothing is rounded;
     where there are several turns nothing comes of the state. It takes equal zero points alone."""
@@ -184,7 +209,7 @@ def microsoft_cases():
 
 
 # Element types of com.microsoft's results, which ONNX's inference does not know: bytes, but for these.
-RESULTS = {"MatMulNBits": F32, "GatherBlockQuantized": F32, "DynamicQuantizeLSTM": F32, "MatMulIntegerToFloat": F32,
+RESULTS = {"MatMulNBits": F32, "GatherBlockQuantized": F32, "QMoE": F32, "DynamicQuantizeLSTM": F32, "MatMulIntegerToFloat": F32,
            "DynamicQuantizeMatMul": F32, "QuantizeLinear": U16}
 
 
@@ -252,7 +277,7 @@ def main():
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     total, seen = 0, set()
-    for cases in (linear_cases, product_cases, table_cases, recurrent_cases, microsoft_cases):
+    for cases in (linear_cases, product_cases, table_cases, expert_cases, recurrent_cases, microsoft_cases):
         for name, version, case in cases():
             if arguments.only not in f"{name}_{case.name}":
                 continue
