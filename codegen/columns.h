@@ -10,4 +10,10 @@ bool sn_schedule_folds_columns(const Nest *nest);
 /* Chooses nest->sums, and nest->chunk by it; nest->rows is known, and chunk as it would be without. */
 void sn_schedule_sums(KernelIr *kernel, Nest *nest);
 
+/* Chooses nest->beside (beside.c) and by it nest->grain, items and chunk, which are as they would be without. */
+void sn_schedule_beside(KernelIr *kernel, Nest *nest);
+
+/* Vectors of such rows that are reduced side by side. */
+int sn_schedule_vectors_beside(const KernelIr *kernel, const Nest *nest);
+
 #endif

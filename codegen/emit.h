@@ -47,6 +47,7 @@ typedef struct Emit {
     const Store *alone;          /* NULL, or the store that loops are written for without the others; C */
     const unsigned char *needs;  /* by id: what that one needs */
     SN_VEC(const Store *) edges; /* those whose partial vectors are put together, see emit_edge.c */
+    const unsigned char *holds;  /* NULL, or by id: tests that are known to hold. C */
     const bool *ahead;   /* NULL, or by id: loads that have been done, whose elements are x<id>[q]. CUDA */
     SN_VEC(int) symbols; /* used by the function, in order of first use */
     SN_VEC(int) buffers;

@@ -138,14 +138,18 @@ static void emit_scratch(Emit *emit) {
 
 static void emit_row(Emit *emit, const unsigned char *any) {
     const Nest *nest = emit->nest;
+    bool always = false;
     if (!nest->tile) sn_emit_place(emit, SN_PLACE_ROW, 0, any);
     sn_emit_far_indices(emit);
+    bool beside = sn_c_rows_beside(emit, any, &always);
+    if (always) return;
     if (nest->tile)
         emit_tile(emit, any);
     else if (nest->vector == SN_VECTOR_PARALLEL)
         emit_columns(emit, any);
     else
         sn_c_steps(emit);
+    sn_c_close_loops(emit, beside);
 }
 
 /* The m rows of a strip. */

@@ -60,6 +60,12 @@ void sn_c_close_partial(Emit *emit, const Store *store, int k);
  * the vector axis is then at the first column that is left. */
 void sn_c_fold_columns(Emit *emit, const unsigned char *any);
 
+/* ---- emit_beside.c: rows of such columns that are reduced side by side ---- */
+
+/* If the nest has such rows: all that is to be done of nest->beside of them, where there are so many, in a branch whose other one is
+ * opened for the row at hand. Whether it was, and has to be closed. *always: there are so many everywhere, and no other branch. */
+bool sn_c_rows_beside(Emit *emit, const unsigned char *any, bool *always);
+
 /* ---- emit_lead.c: rows that are gone over for the first time while the one before is computed ---- */
 
 /* Whether the nest is one of those. */

@@ -139,6 +139,11 @@ static const char *source_text(Emit *emit, const Instr *instr, const char *lane)
                            instr->buffer, sn_emit_dim(emit, instr->which, lane));
 }
 
+/* Whether a test is known to hold where the instruction is written. */
+static bool holds(const Emit *emit, const Instr *test) {
+    return emit->holds && emit->holds[test->id];
+}
+
 static void emit_load_vector(Emit *emit, const Instr *instr) {
     if (sn_schedule_tiled(emit->kernel->dims, emit->nest, instr, NULL)) {
         sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * width + (i%d - first));",
@@ -153,7 +158,7 @@ static void emit_load_vector(Emit *emit, const Instr *instr) {
                         sn_emit_dim(emit, instr->dim, "l"));
     const char *lane_test = masked ? sn_arena_printf(emit->arena, " if (v%d[l])", instr->guard->id) : "";
     const char *unless =
-        instr->guard && !masked
+        instr->guard && !masked && !holds(emit, instr->guard)
             ? sn_arena_printf(emit->arena, "!%s ? (%s){0} : ", sn_emit_use(emit, instr->guard, false), type)
             : "";
     Dim stride;
@@ -330,6 +335,10 @@ static void emit_call(Emit *emit, const Instr *instr, bool vector) {
         define(emit, instr, vector,
                sn_arena_printf(emit->arena, "sn_one_plus_erf_f32_%s(%s)", vector ? "v" : "s",
                                sn_emit_use(emit, of_erf, vector)));
+        return;
+    }
+    if (strcmp(instr->function, "where") == 0 && holds(emit, instr->arg[0])) {
+        define(emit, instr, vector, sn_emit_use(emit, instr->arg[1], vector));
         return;
     }
     const char *arg[3];

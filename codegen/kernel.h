@@ -147,6 +147,7 @@ typedef struct Nest {
     Dim chunk; /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
     int64_t
         sums; /* CPU: columns are reduced in memory, a row at a time, by so many elements at most; 0: they are not */
+    int beside; /* CPU: rows of columns that are reduced side by side, because what they read overlaps; 0: one */
     Dim items;
 } Nest;
 

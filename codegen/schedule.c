@@ -397,7 +397,8 @@ static void cut_items(KernelIr *kernel, Nest *nest) {
     }
     nest->items = sn_dim_ceildiv(dims, nest->rows, nest->grain);
     nest->chunk = columns && !sn_dim_le(dims, width, sn_dim(dims, chunk)) ? sn_dim(dims, chunk) : NULL;
-    sn_schedule_sums(kernel, nest);
+    sn_schedule_beside(kernel, nest);
+    if (!nest->beside) sn_schedule_sums(kernel, nest);
     if (nest->chunk) nest->items = sn_dim_mul(dims, nest->items, sn_dim_ceildiv(dims, width, nest->chunk));
     for (int i = 0; i < nest->scratch.count; i++) {
         if (nest->scratch.at[i].count) continue;

@@ -1,5 +1,7 @@
-/* Generated C against the interpreter: products that copy their rows, run by run, from the windows that these are. */
+/* Generated C against the interpreter: products that copy their rows, run by run, from the windows that these are; and sums and
+ * maxima over windows, of several rows side by side. */
 #include "codegen_fixture.h"
+#include "view.h"
 
 enum { FILTERS = 70, HEIGHT = 6, WIDTH = 5 };
 
@@ -83,11 +85,64 @@ static void runs_are_found(void **state) {
     }
 }
 
+/* Windows of 3 by 3 elements of x [B, H, width, channels], padded by one, [B, H, W, 3, 3, channels]. */
+static Value *around_each(Case *c, Value *x, double fill) {
+    Dims *dims = c->graph->dims;
+    Dim zero = sn_dim(dims, 0), by = sn_dim(dims, 1), three = sn_dim(dims, 3);
+    Dim pad[4] = {zero, by, by, zero};
+    x = apply(c, SN_OP_PAD, &(AttrPad){4, pad, pad, fill}, x, NULL);
+    const Dim *dim = x->type.dim;
+    Dim extent[6] = {dim[0], sn_dim_addc(dims, dim[1], -2), sn_dim_addc(dims, dim[2], -2), three, three,
+                     dim[3]};
+    Dim *axis = sn_view_axes(dims, c->arena, 6, extent);
+    Dim index[4] = {axis[0], sn_dim_add(dims, axis[1], axis[3]), sn_dim_add(dims, axis[2], axis[4]), axis[5]};
+    return apply(c, SN_OP_VIEW, &(AttrView){6, extent, 4, index}, x, NULL);
+}
+
+/* Widths that are a multiple of four, of seven, of none of these, less than four, and not known; channels of whole groups of vectors, of
+ * some and a part of one, and of less than one. */
+static void rows_side_by_side(void **state) {
+    (void)state;
+    static const char *const shapes[] = {"B, 5, 4, 112", "B, 3, 14, 40", "B, 4, 11, 7", "B, 4, 2, 16",
+                                         "B, 3, T + 2, 20"};
+    static const int64_t axes[] = {3, 4};
+    for (int i = 0; i < 10; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        param(c, SN_U8, "B, T");
+        Value *x = param(c, SN_F32, shapes[i / 2]), *windows = around_each(c, x, i % 2 ? -INFINITY : 0);
+        Type weights = windows->type;
+        Dim *dim = SN_ARRAY(c->arena, Dim, 6);
+        for (int k = 0; k < 6; k++) dim[k] = k < 3 ? sn_dim(c->graph->dims, 1) : weights.dim[k];
+        weights.dim = dim;
+        AttrReduce reduced = {2, axes};
+        if (i % 2) {
+            result(c, apply(c, SN_OP_REDUCE_MAX, &reduced, windows, NULL));
+        } else {
+            Value *w = spread(c, param_of(c, weights), windows);
+            Value *sum = apply(c, SN_OP_REDUCE_SUM, &reduced, two(c, SN_OP_MUL, windows, w), NULL);
+            result(c, one(c, SN_OP_TANH, sum));
+        }
+        check(c, 3, sizes);
+    }
+}
+
+/* What is padding is tested for all of them at once. */
+static void rows_are_tested_together(void **state) {
+    (void)state;
+    static const int64_t axes[] = {3, 4};
+    Case *c = begin_case(SN_CLUSTER_REDUCE);
+    Value *windows = around_each(c, param(c, SN_F32, "B, 5, 8, 32"), -INFINITY);
+    result(c, apply(c, SN_OP_REDUCE_MAX, &(AttrReduce){2, axes}, windows, NULL));
+    const Kernel *kernel = generate(c);
+    assert_non_null(strstr(kernel->source, "if (all) {"));
+    sn_arena_free(c->arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(channels_side_by_side),
-        cmocka_unit_test(elements_side_by_side),
-        cmocka_unit_test(runs_are_found),
+        cmocka_unit_test(channels_side_by_side),    cmocka_unit_test(elements_side_by_side),
+        cmocka_unit_test(runs_are_found),           cmocka_unit_test(rows_side_by_side),
+        cmocka_unit_test(rows_are_tested_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
