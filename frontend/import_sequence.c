@@ -1,23 +1,34 @@
-/* Operators on sequences: what they give is known at once, and no node is made for it. */
+/* Operators on sequences: what they give is known at once, and no node is made for it; but a sequence that a loop has made whose
+ * turns only a run counts is a tensor with one axis more. */
 #include "sequence.h"
 
 #include "import_compose.h"
 
 /* The value that stands for a sequence of `count` places to be filled, which go to *element. */
 static Value *new_sequence(Call *c, int count, Value ***element) {
-    Value *stand = sn_build_dims(c->builder, 0, NULL, false);
-    if (!stand) return NULL;
-    Sequence *sequence = SN_NEW(c->import->scratch, Sequence);
-    *sequence = (Sequence){count, SN_ARRAY(c->import->scratch, Value *, count + 1)};
-    *sn_map_at(c->import->sequences, &stand, sizeof stand) = sequence;
-    *element = sequence->element;
-    return stand;
+    *element = SN_ARRAY(c->import->scratch, Value *, count + 1);
+    return sn_sequence_stand(c->import, (Sequence){.count = count, .element = *element});
 }
 
-static const Sequence *sequence_input(Call *c) {
+static const Sequence *any_sequence(Call *c) {
     const Sequence *sequence = sn_sequence_of(c->import, c->input[0]);
     if (!sequence) sn_call_unsupported(c, "a sequence that is only known in a run");
     return sequence;
+}
+
+/* Whose elements are all known. */
+static const Sequence *sequence_input(Call *c) {
+    const Sequence *sequence = any_sequence(c);
+    if (!sequence || (!sequence->open && !sequence->whole)) return sequence;
+    sn_call_unsupported(c, sequence->open ? "what the turns before have added to a sequence"
+                                          : "a sequence of as many elements as a run has");
+    return NULL;
+}
+
+/* All elements along a first axis, where a run says how many there are. */
+static Value *whole_input(Call *c) {
+    const Sequence *sequence = any_sequence(c);
+    return sequence ? sequence->whole : NULL;
 }
 
 /* The place that input k names among `count`, from the end of `length` elements where it is negative; `missing` where it is
@@ -44,8 +55,19 @@ Value *sn_import_sequence_construct(Call *c) {
     return made;
 }
 
+/* At the end of what the turns before have added. */
+static Value *insert_open(Call *c, const Sequence *from) {
+    Sequence to = *from;
+    to.element = SN_ARRAY(c->import->scratch, Value *, from->count + 1);
+    for (int k = 0; k < from->count; k++) to.element[k] = from->element[k];
+    to.element[to.count++] = c->input[1];
+    return sn_sequence_stand(c->import, to);
+}
+
 Value *sn_import_sequence_insert(Call *c) {
-    const Sequence *from = sequence_input(c);
+    const Sequence *from = any_sequence(c);
+    if (from && from->open && !sn_call_input(c, 2)) return insert_open(c, from);
+    from = sequence_input(c);
     if (!from) return NULL;
     Value **element, *made = new_sequence(c, from->count + 1, &element);
     int at = place(c, 2, from->count + 1, from->count, from->count);
@@ -63,21 +85,47 @@ Value *sn_import_sequence_erase(Call *c) {
     return sn_call_failed(c) ? NULL : made;
 }
 
+static Value *whole_at(Call *c, Value *whole) {
+    Value *at = as_type(c, reshaped(c, c->input[1], 0, NULL), SN_I64), *zero = sn_call_scalar(c, SN_I64, 0);
+    Value *behind = op2(c, SN_OP_ADD, at, size_number(c, whole->type.dim[0], SN_I64));
+    return gathered(c, whole, choose(c, op2(c, SN_OP_LESS, at, zero), behind, at), 0);
+}
+
 Value *sn_import_sequence_at(Call *c) {
+    Value *whole = whole_input(c);
+    if (whole) return whole_at(c, whole);
     const Sequence *from = sequence_input(c);
     int at = from ? place(c, 1, from->count, from->count, 0) : 0;
     return sn_call_failed(c) ? NULL : from->element[at];
 }
 
 Value *sn_import_sequence_length(Call *c) {
+    Value *whole = whole_input(c);
+    if (whole) return size_number(c, whole->type.dim[0], SN_I64);
     const Sequence *from = sequence_input(c);
     Dim count = sn_dim(c->dims, from ? from->count : 0);
     return sn_build_dims(c->builder, 1, &count, true);
 }
 
+/* The first axis becomes `axis`, and one with that which follows it unless it is new. */
+static Value *join_whole(Call *c, Value *whole, bool stacks) {
+    int order[SN_MAX_RANK], rank = whole->type.rank;
+    int axis = sn_call_axis(c, sn_call_int(c, "axis", 0), stacks ? rank : rank - 1);
+    if (sn_call_failed(c)) return NULL;
+    for (int k = 0; k < rank; k++) order[k] = k == axis ? 0 : k < axis ? k + 1 : k;
+    Value *all = transposed(c, whole, order);
+    if (stacks || sn_call_failed(c)) return all;
+    Dim extent[SN_MAX_RANK];
+    for (int k = 0; k < rank - 1; k++) extent[k] = all->type.dim[k < axis ? k : k + 1];
+    extent[axis] = sn_dim_mul(c->dims, all->type.dim[axis], all->type.dim[axis + 1]);
+    return reshaped(c, all, rank - 1, extent);
+}
+
 Value *sn_import_concat_from_sequence(Call *c) {
-    const Sequence *from = sequence_input(c);
     bool stacks = sn_call_int(c, "new_axis", 0) != 0;
+    Value *whole = whole_input(c);
+    if (whole) return join_whole(c, whole, stacks);
+    const Sequence *from = sequence_input(c);
     if (!from) return NULL;
     if (from->count == 0) return sn_call_invalid(c, "an empty sequence");
     int axis = sn_call_axis(c, sn_call_int(c, "axis", 0), from->element[0]->type.rank + stacks);

@@ -1,5 +1,5 @@
-/* Sequences whose tensors are all known by name at import. They are no values of the graph: where the importer holds a value,
- * an empty constant stands for each. */
+/* Sequences. They are no values of the graph: where the importer holds a value, an empty constant stands for each. Their
+ * tensors are known by name at import, or, of one that a loop has made whose turns only a run counts, lie one after another. */
 #ifndef SN_SEQUENCE_H
 #define SN_SEQUENCE_H
 
@@ -8,9 +8,15 @@
 typedef struct Sequence {
     int count;
     Value **element;
+    bool
+        open; /* a turn's: of as many elements as the turns before have added, and then those that are known */
+    Value *whole; /* all elements along its first axis, as many as a run has; NULL: those that are known */
 } Sequence;
 
 /* What a value stands for, or NULL: it is a tensor. */
 const Sequence *sn_sequence_of(const Import *import, const Value *value);
+
+/* The value that stands for a sequence, which is copied; NULL after a failure of the import's builder. */
+Value *sn_sequence_stand(Import *import, Sequence sequence);
 
 #endif

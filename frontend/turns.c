@@ -9,7 +9,8 @@
 
 enum { TURNS_ROOM = 1 << 20 /* between the numbers of a loop's turns in turns of the loop around it */ };
 
-/* The graph of a turn, while its nodes are imported. */
+/* The graph of a turn, while its nodes are imported. A carried sequence that is only added to is none: what each turn adds
+ * is kept. */
 struct Turn {
     Import *outer;
     Import import;
@@ -104,6 +105,10 @@ static Value *carried_param(Turn *turn, const Value *initial, const bool *varies
     return sn_graph_input(graph, NULL, (Type){type.dtype, type.rank, extent});
 }
 
+static bool is_list(const Import *outer, const TurnsOf *of, int k) {
+    return sn_sequence_of(outer, of->initial[k]) != NULL;
+}
+
 static Value *scanned_element(Turn *turn, const TurnsOf *of, const Scanned *scan, Value *number) {
     Builder *builder = &turn->import.builder;
     Value *whole;
@@ -157,7 +162,9 @@ static Status import_turn(Turn *turn, const TurnsOf *of) {
     Value *number = sn_graph_input(graph, NULL, (Type){SN_I64, 0, NULL});
     Value *condition = sn_graph_input(graph, NULL, (Type){SN_BOOL, 0, NULL});
     if (!of->length) in[at++] = number, in[at++] = condition;
-    for (int k = 0; k < of->carried; k++) in[at++] = carried_param(turn, of->initial[k], turn->varies[k]);
+    for (int k = 0; k < of->carried; k++)
+        in[at++] = is_list(turn->outer, of, k) ? sn_sequence_stand(import, (Sequence){.open = true})
+                                               : carried_param(turn, of->initial[k], turn->varies[k]);
     for (int k = 0; k < of->scanned; k++) in[at++] = scanned_element(turn, of, &of->scan[k], number);
     TRY(import->builder.status);
     TRY(sn_import_subgraph(import, of->body, NULL, inputs, in, turn->out + (of->length ? 1 : 0)));
@@ -165,24 +172,36 @@ static Status import_turn(Turn *turn, const TurnsOf *of) {
     return import->builder.status;
 }
 
-/* What the carried values may not be, or NULL. */
-static const char *carried_fault(const Turn *turn, const TurnsOf *of) {
-    for (int k = 0; k < 1 + of->carried + of->kept; k++)
-        if (sn_sequence_of(&turn->import, turn->out[k]))
-            return "a sequence that goes through a loop whose turns only a run counts";
-    for (int k = 0; k < of->carried; k++) {
-        Type before = of->initial[k]->type, after = turn->out[1 + k]->type;
-        if (before.dtype != after.dtype) return "a value that changes its type from turn to turn";
-        if (before.rank != after.rank) return "a value that changes its rank from turn to turn";
+/* What is wrong with what turn makes of carried value k, or NULL. */
+static const char *carried_fault(const Turn *turn, const TurnsOf *of, int k) {
+    const Sequence *list = sn_sequence_of(&turn->import, turn->out[1 + k]);
+    if (is_list(turn->outer, of, k)) {
+        bool fits =
+            list && list->open && list->count == 1 && !sn_sequence_of(&turn->import, list->element[0]);
+        return fits ? NULL : "a sequence to whose end a turn does not add one tensor";
     }
-    return NULL;
+    Type before = of->initial[k]->type, after = turn->out[1 + k]->type;
+    if (list) return "a tensor that becomes a sequence";
+    if (before.dtype != after.dtype) return "a value that changes its type from turn to turn";
+    return before.rank != after.rank ? "a value that changes its rank from turn to turn" : NULL;
+}
+
+static const char *turn_fault(const Turn *turn, const TurnsOf *of) {
+    for (int k = 0; k < of->carried; k++) {
+        const char *fault = carried_fault(turn, of, k);
+        if (fault) return fault;
+    }
+    for (int k = 0; k < of->kept; k++)
+        if (sn_sequence_of(&turn->import, turn->out[1 + of->carried + k])) return "sequences that are kept";
+    return sn_sequence_of(&turn->import, turn->out[0]) ? "a sequence as a condition" : NULL;
 }
 
 /* Notes the axes whose extents turn out to change; true where there are new ones. */
 static bool note_changes(const Turn *turn, const TurnsOf *of) {
     bool any = false;
-    for (int k = 0; k < of->carried; k++) {
-        Type before = turn->import.graph->body->param.at[2 + k]->type, after = turn->out[1 + k]->type;
+    for (int k = 0, param = 2; k < of->carried; k++) {
+        if (is_list(turn->outer, of, k)) continue;
+        Type before = turn->import.graph->body->param.at[param++]->type, after = turn->out[1 + k]->type;
         for (int axis = 0; axis < before.rank; axis++) {
             if (before.dim[axis] == after.dim[axis] || turn->varies[k][axis]) continue;
             turn->varies[k][axis] = any = true;
@@ -208,7 +227,7 @@ static bool find_turn(Call *c, const TurnsOf *of, Turn **out) {
         import->refused = turn->import.refused;
         if (status) sn_call_latch(c, status);
         if (status || import->refused > refused) return false;
-        const char *fault = carried_fault(turn, of);
+        const char *fault = turn_fault(turn, of);
         if (fault) sn_call_unsupported(c, "%s", fault);
         if (fault) return false;
     } while (note_changes(*out, of));
@@ -318,15 +337,60 @@ static Value **list_taken(Call *c, const TurnsOf *of, const Turn *turn) {
     return list;
 }
 
-bool sn_import_turns(Call *c, const TurnsOf *of, Value **out) {
+/* What remains where what turns add to sequences is kept: tensors are carried, and the sequences' elements kept last. */
+static TurnsOf without_lists(Turn *turn, const TurnsOf *of) {
+    Arena *scratch = turn->import.scratch;
+    TurnsOf flat = *of;
+    Value **initial = SN_ARRAY(scratch, Value *, of->carried),
+          **list = SN_ARRAY(scratch, Value *, of->carried);
+    Value **out = SN_ARRAY(scratch, Value *, 1 + of->carried + of->kept), **next = out;
+    int lists = flat.carried = 0;
+    *next++ = turn->out[0];
+    for (int k = 0; k < of->carried; k++) {
+        if (is_list(turn->outer, of, k)) {
+            list[lists++] = sn_sequence_of(&turn->import, turn->out[1 + k])->element[0];
+            continue;
+        }
+        turn->varies[flat.carried] = turn->varies[k];
+        initial[flat.carried++] = of->initial[k];
+        *next++ = turn->out[1 + k];
+    }
+    for (int k = 0; k < of->kept; k++) *next++ = turn->out[1 + of->carried + k];
+    for (int k = 0; k < lists; k++) *next++ = list[k];
+    turn->out = out;
+    flat.kept += lists;
+    flat.initial = initial;
+    return flat;
+}
+
+/* What was in the sequence before, then what the turns have added. */
+static Value *whole_sequence(Call *c, const Sequence *before, Value *added) {
+    Value **part = SN_ARRAY(c->import->scratch, Value *, before->count + 2), **next = part;
+    if (before->open) return sn_call_unsupported(c, "a sequence to which turns within turns add");
+    if (before->whole) *next++ = before->whole;
+    for (int k = 0; k < before->count; k++) *next++ = sn_call_unsqueeze(c, before->element[k], 0, 1);
+    *next++ = added;
+    Value *whole = joined(c, 0, (int)(next - part), part);
+    return whole ? sn_sequence_stand(c->import, (Sequence){.whole = whole}) : NULL;
+}
+
+/* The results as the node has them, of those that remained without the sequences. */
+static void give_out(Call *c, const TurnsOf *of, const TurnsOf *flat, Value *const *result, Value **out) {
+    Value *const *kept = result + flat->carried, *const *list = kept + of->kept;
+    for (int k = 0; k < of->carried; k++)
+        out[k] = is_list(c->import, of, k)
+                     ? whole_sequence(c, sn_sequence_of(c->import, of->initial[k]), *list++)
+                     : *result++;
+    for (int k = 0; k < of->kept; k++) out[of->carried + k] = kept[k];
+}
+
+bool sn_import_turns(Call *c, const TurnsOf *given, Value **out) {
     Import *import = c->import;
     Turn *turn;
     if (import->chance)
         sn_call_unsupported(c, "turns that only a run counts, in a turn that a run may leave out");
-    for (int k = 0; k < of->carried && !sn_call_failed(c); k++)
-        if (sn_sequence_of(import, of->initial[k]))
-            sn_call_unsupported(c, "a sequence that goes through a loop whose turns only a run counts");
-    if (sn_call_failed(c) || !find_turn(c, of, &turn)) return false;
+    if (sn_call_failed(c) || !find_turn(c, given, &turn)) return false;
+    TurnsOf flat = without_lists(turn, given), *of = &flat;
     GraphLoop loop = {.turn = turn->import.graph,
                       .carried = of->carried,
                       .captured = turn->from.count,
@@ -343,10 +407,10 @@ bool sn_import_turns(Call *c, const TurnsOf *of, Value **out) {
     if (sn_call_failed(c)) return false;
     loop.extent = m.extent.at;
     loop.extent_count = m.extent.count;
-    for (int k = 0; k < m.result.count; k++) out[k] = m.result.at[k];
+    give_out(c, given, of, m.result.at, out);
     for (int i = 0; i < m.extent.count; i++) sn_push(import->scratch, &m.result, m.extent_value.at[i]);
     made.loop = loop;
     made.made = m.result.at;
     sn_push(import->scratch, &import->loops, made);
-    return true;
+    return !sn_call_failed(c);
 }

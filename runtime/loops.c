@@ -12,9 +12,9 @@ typedef struct Kept {
 
 struct LoopRun {
     const GraphLoop *loop;
-    sn_Context *turn;
-    void **host;        /* copies of what the loop takes, where the device's memory is not the host's */
-    sn_Tensor *carried; /* at present */
+    sn_Context *turn[2]; /* that take turns, so that one reads what the other one has made where it lies */
+    void **host;         /* copies of what the loop takes, where the device's memory is not the host's */
+    sn_Tensor *carried;  /* at present */
     int64_t (*extent)[SN_MAX_RANK]; /* of what the loop takes */
     Kept *kept;
     int64_t turns, peak;
@@ -31,7 +31,8 @@ static Status init_loop(LoopRun *run, const GraphLoop *loop, const sn_Program *p
     if (!run->host || !run->carried || !run->extent || !run->kept)
         return sn_fail(SN_NO_MEMORY, "out of memory for a loop");
     sn_ContextOptions options = {.size = sizeof options, .memory_limit = limit};
-    return sn_context_new(program, &options, &run->turn);
+    TRY(sn_context_new(program, &options, &run->turn[0]));
+    return sn_context_new(program, &options, &run->turn[1]);
 }
 
 Status sn_loops_init(sn_Context *context) {
@@ -51,7 +52,7 @@ void sn_loops_free(sn_Context *context) {
     const Graph *graph = context->program->plan->graph;
     for (int i = 0; context->loop && i < graph->loops.count; i++) {
         LoopRun *run = &context->loop[i];
-        sn_context_free(run->turn);
+        for (int k = 0; k < 2; k++) sn_context_free(run->turn[k]);
         for (int k = 0; run->host && k < sn_loop_taken(&graph->loops.at[i]); k++) free(run->host[k]);
         for (int k = 0; run->kept && k < graph->loops.at[i].kept; k++) free(run->kept[k].bytes);
         free(run->host);
@@ -96,6 +97,12 @@ static Status take(const sn_Context *context, const Binding *binding, LoopRun *r
     return NULL;
 }
 
+/* What all turns read. */
+static Status set_both(const LoopRun *run, int input, const sn_Tensor *tensor) {
+    TRY(sn_context_set_input(run->turn[0], input, tensor));
+    return sn_context_set_input(run->turn[1], input, tensor);
+}
+
 static Status set_carriers(const Binding *binding, const LoopRun *run) {
     const GraphLoop *loop = run->loop;
     for (int k = 0; k < sn_loop_carriers(loop); k++) {
@@ -104,7 +111,7 @@ static Status set_carriers(const Binding *binding, const LoopRun *run) {
         for (int i = 0; i < count; i++)
             TRY(sn_dim_eval(loop->size[k * SN_CARRIER_SIZES + i], binding->symbol, NULL, &extent[i]));
         sn_Tensor carrier = {.element_type = SN_ELEMENT_U8, .rank = count + 1, .extent = extent};
-        TRY(sn_context_set_input(run->turn, sn_loop_taken(loop) + k, &carrier));
+        TRY(set_both(run, sn_loop_taken(loop) + k, &carrier));
     }
     return NULL;
 }
@@ -130,10 +137,10 @@ static Status make_room(Kept *kept, int64_t bytes) {
     return NULL;
 }
 
-static Status keep(LoopRun *run, int k) {
+static Status keep(LoopRun *run, const sn_Context *turn, int k) {
     Kept *kept = &run->kept[k];
     sn_Tensor tensor;
-    TRY(sn_context_output(run->turn, 1 + run->loop->carried + k, &tensor));
+    TRY(sn_context_output(turn, 1 + run->loop->carried + k, &tensor));
     for (int i = 0; i < tensor.rank; i++) {
         if (run->turns && kept->extent[i] != tensor.extent[i])
             return sn_fail(SN_INVALID, "axis %d of what is kept of it is %lld, and %lld of the turns before",
@@ -150,16 +157,18 @@ static Status keep(LoopRun *run, int k) {
 /* *more: whether another turn follows. */
 static Status run_turn(LoopRun *run, uint8_t *more) {
     const GraphLoop *loop = run->loop;
+    sn_Context *turn = run->turn[run->turns & 1];
     sn_Tensor number = {.element_type = SN_ELEMENT_I64, .data = &run->turns};
     sn_Tensor condition = {.element_type = SN_ELEMENT_BOOL, .data = more};
-    TRY(sn_context_set_input(run->turn, 0, &number));
-    TRY(sn_context_set_input(run->turn, 1, &condition));
-    for (int k = 0; k < loop->carried; k++) TRY(sn_context_set_input(run->turn, 2 + k, &run->carried[k]));
-    TRY(sn_context_run(run->turn));
-    if (sn_context_peak_bytes(run->turn) > run->peak) run->peak = sn_context_peak_bytes(run->turn);
-    for (int k = 0; k < loop->carried; k++) TRY(sn_context_output(run->turn, 1 + k, &run->carried[k]));
-    for (int k = 0; k < loop->kept; k++) TRY(keep(run, k));
-    TRY(sn_context_output(run->turn, 0, &condition));
+    TRY(sn_context_set_input(turn, 0, &number));
+    TRY(sn_context_set_input(turn, 1, &condition));
+    for (int k = 0; k < loop->carried; k++) TRY(sn_context_set_input(turn, 2 + k, &run->carried[k]));
+    TRY(sn_context_run(turn));
+    int64_t peak = sn_context_peak_bytes(run->turn[0]) + sn_context_peak_bytes(run->turn[1]);
+    if (peak > run->peak) run->peak = peak;
+    for (int k = 0; k < loop->carried; k++) TRY(sn_context_output(turn, 1 + k, &run->carried[k]));
+    for (int k = 0; k < loop->kept; k++) TRY(keep(run, turn, k));
+    TRY(sn_context_output(turn, 0, &condition));
     *more = *(const uint8_t *)condition.data;
     return NULL;
 }
@@ -186,7 +195,7 @@ static Status run_turns(const sn_Context *context, const Binding *binding, LoopR
     for (int k = 0; k < loop->carried; k++) TRY(take(context, binding, run, 2 + k, &run->carried[k]));
     for (int k = 2 + loop->carried; k < sn_loop_taken(loop); k++) {
         TRY(take(context, binding, run, k, &captured));
-        TRY(sn_context_set_input(run->turn, k, &captured));
+        TRY(set_both(run, k, &captured));
     }
     TRY(set_carriers(binding, run));
     int64_t limit = *(const int64_t *)most.data;

@@ -154,6 +154,36 @@ static void types_and_ranks_stay(void **state) {
     refused(*state, carrying(*state, "Cast", "x", -1, I64), SN_UNSUPPORTED, "changes its type", NULL);
 }
 
+/* A turn may add to a list, but not look at what others have added. */
+static void lists_only_grow(void **state) {
+    static const char *const reader[] = {"SequenceLength", "SequenceErase", NULL};
+    for (int k = 0; k < 3; k++) {
+        Fixture *fixture = *state;
+        Model *body = model_new(fixture->arena, 13), *model = model_new(fixture->arena, 13);
+        add_input(body, "i", I64, "");
+        add_input(body, "go", BOOL, "");
+        add_input(body, "list", F32, "");
+        if (reader[k]) add_node(body, reader[k], "list", "read");
+        add_node(body, "SequenceInsert", "list n", "longer");
+        add_node(body, "Identity", "go", "again");
+        add_output(body, "again");
+        add_output(body, "longer");
+        if (reader[k]) add_output(body, "read");
+        add_input(model, "n", F32, "");
+        set_int(model, add_node(model, "Cast", "n", "number"), "to", I64);
+        add_node(model, "SequenceEmpty", "", "none");
+        Onnx__NodeProto *loop = add_node(model, "Loop", "number _ none", reader[k] ? "grown all" : "grown");
+        add_attribute(model, loop, "body", GRAPH)->g = &body->graph;
+        set_int(model, add_node(model, "ConcatFromSequence", "grown", "stack"), "axis", 0);
+        set_int(model, model->graph.node[model->graph.n_node - 1], "new_axis", 1);
+        add_output(model, "stack");
+        if (reader[k])
+            refused(fixture, model, SN_UNSUPPORTED, "what the turns before have added", reader[k], NULL);
+        else
+            assert_int_equal(result_of(fixture, model, 0, NULL, 3)->count, 3);
+    }
+}
+
 /* What is printed of a graph with loops is read as the same, and a clone prints the same. */
 static void loops_are_printed(void **state) {
     Fixture *fixture = *state;
@@ -172,7 +202,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_run_may_say_how_many), TEST(a_number_may_end_it_all), TEST(a_run_may_say_any_number),
         TEST(a_known_end_counts),     TEST(sizes_may_change),        TEST(types_and_ranks_stay),
-        TEST(loops_are_printed),
+        TEST(lists_only_grow),        TEST(loops_are_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,12 +151,29 @@ def scanned():
         {"s0": draw("s", 3), "x0": draw("x", t, 3), "z0": draw("z", 3, t), "w": draw("w", 3)} for t in (4, 1, 37)]
 
 
+def listed():
+    """for row in x: h = tanh(h + row), appended to a list beside one that begins with h0; stacked, joined and looked at."""
+    body = turn([node("Gather", "x i", "row", axis=0), node("Add", "h row", "sum"), node("Tanh", "sum", "h1"),
+                 node("SequenceInsert", "states h1", "more"), node("SequenceInsert", "begun row", "longer")],
+                [("h", F, [3])], [("h1", F, [3])])
+    for name, to in (("states", body.input), ("begun", body.input), ("more", body.output), ("longer", body.output)):
+        to.append(helper.make_tensor_sequence_value_info(name, F, None))
+    nodes = [node("Shape", "x", "shape"), node("Gather", "shape first", "n"), node("SequenceEmpty", "", "none"),
+             node("SequenceConstruct", "h0", "one"), loop(["n", "", "h0", "none", "one"], "last list begun1", body),
+             node("ConcatFromSequence", "list", "stacked", axis=1, new_axis=1),
+             node("ConcatFromSequence", "begun1", "joined", axis=0), node("SequenceLength", "begun1", "count"),
+             node("SequenceAt", "list end", "final")]
+    outputs = [("last", F, [3]), ("stacked", F, [3, "t"]), ("joined", F, ["m"]), ("count", I, []), ("final", F, [3])]
+    return graph(nodes, [("x", F, ["t", 3]), ("h0", F, [3])], outputs, first=np.array(0), end=np.array(-1)), [
+        {"x": draw("x", t, 3), "h0": draw("h", 3)} for t in (4, 1, 33)]
+
+
 def draw(label, *shape):
     generator = np.random.default_rng([7, *label.encode(), *shape])
     return generator.random(shape, dtype=np.float32)
 
 
-MODELS = (counted, unbounded, greedy, nested, branch, rows, shrinking, scanned)
+MODELS = (counted, unbounded, greedy, nested, branch, rows, shrinking, scanned, listed)
 
 
 def write(into, make):

@@ -1,0 +1,1 @@
+BstackedJÚeµ>Áf?ZûO?
