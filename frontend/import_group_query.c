@@ -9,7 +9,10 @@ typedef struct Group {
     int64_t heads, groups;
     Value *q, *k, *v; /* [B, S, heads, D] */
     Value *length;    /* i64 [B]: how many past keys each sequence has */
+    Value *whole;     /* i64 [B]: and how many with the new ones */
     Value *position;  /* i64 [B, S] */
+    int64_t window;   /* keys that a query sees, or no more than 0: all */
+    Value *had;       /* i64 [B]: rows of the past that count, where the cache is a window; or NULL */
     Dim batch, rows, past, present;
 } Group;
 
@@ -41,7 +44,8 @@ static void read_lengths(Call *c, Group *g, Value *last, Dim total) {
     last = reshaped(c, as_type(c, last, SN_I64), 1, &g->batch);
     Dim past = sn_dim_max(c->dims, sn_dim_sub(c->dims, total, g->rows), sn_dim(c->dims, 0));
     Value *later = size_number(c, sn_dim_min(c->dims, past, sn_dim(c->dims, 1)), SN_I64);
-    Value *before = op2(c, SN_OP_SUB, op_number(c, SN_OP_ADD, last, 1), size_number(c, g->rows, SN_I64));
+    g->whole = op_number(c, SN_OP_ADD, last, 1);
+    Value *before = op2(c, SN_OP_SUB, g->whole, size_number(c, g->rows, SN_I64));
     g->length = op2(c, SN_OP_MUL, before, later);
     Value *column = g->length ? sn_call_unsqueeze(c, g->length, 1, 1) : NULL;
     g->position = op2(c, SN_OP_ADD, column, count_up(c, SN_I64, g->rows, 0));
@@ -91,7 +95,7 @@ static Value *present_of(Call *c, Value *past, Value *new, Value *source) {
 /* Bool [B, 1, S, present]: no key behind the query's position (or where it is not causal, behind the last one's), and none
  * further ahead than the window. */
 static Value *seen(Call *c, const Group *g) {
-    int64_t window = sn_call_int(c, "local_window_size", -1);
+    int64_t window = g->window;
     bool causal = sn_call_int(c, "causal", 1) != 0;
     Value *column = count_up(c, SN_I64, g->present, 0), *until = g->position;
     if (sn_call_failed(c)) return NULL;
@@ -104,6 +108,66 @@ static Value *seen(Call *c, const Group *g) {
     Value *from = op_number(c, SN_OP_SUB, row, (double)window);
     return op2(c, SN_OP_AND, mask, op2(c, SN_OP_LESS, from, column));
 }
+
+/* ---- a cache that is a window ---- */
+
+/* How many of the last positions, `whole` of them, a cache of C rows has: all, and where these are more than C, as many fewer as
+ * C - window + 1 go into what is too much, rounded up. */
+static Value *resident(Call *c, const Group *g, Value *whole) {
+    Value *capacity = size_number(c, g->past, SN_I64);
+    Value *step = op_number(c, SN_OP_ADD, capacity, (double)(1 - g->window));
+    Value *over = op_number(c, SN_OP_MAX, op2(c, SN_OP_SUB, whole, capacity), 0);
+    over = op2(c, SN_OP_DIV, op2(c, SN_OP_ADD, over, op_number(c, SN_OP_SUB, step, 1)), step);
+    return op2(c, SN_OP_SUB, whole, op2(c, SN_OP_MUL, over, step));
+}
+
+/* i64 [B] as a column. */
+static Value *upright(Call *c, Value *x) {
+    return sn_call_failed(c) ? NULL : sn_call_unsqueeze(c, x, 1, 1);
+}
+
+/* As `sources`: the last rows of those of the past that count and of the new ones. What is behind them may be anything. */
+static Value *window_sources(Call *c, const Group *g) {
+    Dim all = sn_dim_add(c->dims, g->past, g->rows);
+    Value *now = resident(c, g, g->whole), *had = upright(c, g->had);
+    Value *gone = op2(c, SN_OP_SUB, op2(c, SN_OP_SUB, g->whole, g->length), op2(c, SN_OP_SUB, now, g->had));
+    Value *place = op2(c, SN_OP_ADD, count_up(c, SN_I64, g->past, 0), upright(c, gone));
+    Value *new = op2(c, SN_OP_ADD, op2(c, SN_OP_SUB, place, had), size_number(c, g->past, SN_I64));
+    place = choose(c, op2(c, SN_OP_LESS, place, had), place, new);
+    place = op2(c, SN_OP_MIN, place, size_number(c, sn_dim_addc(c->dims, all, -1), SN_I64));
+    Value *first = op2(c, SN_OP_MUL, count_up(c, SN_I64, g->batch, 1), size_number(c, all, SN_I64));
+    return op2(c, SN_OP_ADD, place, first);
+}
+
+/* As `seen`, of the past with what is new behind it. */
+static Value *window_seen(Call *c, const Group *g) {
+    Value *column = count_up(c, SN_I64, sn_dim_add(c->dims, g->past, g->rows), 0);
+    Value *capacity = size_number(c, g->past, SN_I64), *had = upright(c, g->had),
+          *length = upright(c, g->length);
+    Value *old = op2(c, SN_OP_LESS, column, capacity);
+    Value *since = choose(c, old, op2(c, SN_OP_SUB, column, had), op2(c, SN_OP_SUB, column, capacity));
+    Value *at = op2(c, SN_OP_ADD, length, since);
+    Value *live = op2(c, SN_OP_OR, op1(c, SN_OP_NOT, old), op2(c, SN_OP_LESS, column, had));
+    if (sn_call_failed(c)) return NULL;
+    at = sn_call_unsqueeze(c, at, 1, 2), live = sn_call_unsqueeze(c, live, 1, 2);
+    Value *row = sn_call_unsqueeze(c, sn_call_unsqueeze(c, g->position, 1, 1), 3, 1);
+    Value *from = op_number(c, SN_OP_SUB, row, (double)g->window);
+    Value *near = op2(c, SN_OP_AND, op2(c, SN_OP_LESS_EQUAL, at, row), op2(c, SN_OP_LESS, from, at));
+    return op2(c, SN_OP_AND, live, near);
+}
+
+static bool open_window(Call *c, Group *g, const Value *past) {
+    if (g->window < 1 || !past) return sn_call_invalid(c, "a window of a cache without a size or a past");
+    if (sn_call_int(c, "causal", 1) == 0) return sn_call_invalid(c, "a window of what is not causal");
+    if (sn_call_input(c, 10)) return sn_call_unsupported(c, "attention_bias beside a cache that is a window");
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, sn_dim(c->dims, g->window), g->past,
+                                   c->builder->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "the window"));
+    g->had = resident(c, g, g->length);
+    return !sn_call_failed(c);
+}
+
+/* ---- attention ---- */
 
 /* An attention whose softmax has one more column, without a value: a score for each head, or 0. That is what the other columns
  * have of the sum, Σ / (Σ + exp(sink)), which the statistic tells. */
@@ -119,7 +183,7 @@ static Value *with_sink(Call *c, const AttrAttention *attr, Value *const *input,
 }
 
 static Value *attend(Call *c, const Group *g, Value *key, Value *value) {
-    Value *mask = seen(c, g), *bias = sn_call_input(c, 10), *q = g->q;
+    Value *mask = g->had ? window_seen(c, g) : seen(c, g), *bias = sn_call_input(c, 10), *q = g->q;
     if (sn_call_failed(c)) return NULL;
     if (bias) {
         if (bias->type.rank != 4) return sn_call_invalid(c, "an attention_bias of rank %d", bias->type.rank);
@@ -140,8 +204,8 @@ static Value *attend(Call *c, const Group *g, Value *key, Value *value) {
 }
 
 static bool is_plain(Call *c) {
-    static const char *const refused[] = {"sliding_window_cache", "qk_output", "kv_cache_bit_width"};
-    for (int k = 0; k < 3; k++)
+    static const char *const refused[] = {"qk_output", "kv_cache_bit_width"};
+    for (int k = 0; k < 2; k++)
         if (sn_call_int(c, refused[k], 0) > 0) return sn_call_unsupported(c, "%s", refused[k]);
     sn_call_ignore(c, "qk_norm_epsilon");
     for (int k = 12; k < c->input_count; k++)
@@ -165,16 +229,22 @@ Value *sn_import_group_query_attention(Call *c) {
     g.batch = g.q->type.dim[0], g.rows = g.q->type.dim[1];
     g.past = past[0] ? past[0]->type.dim[2] : sn_dim(c->dims, 0);
     g.present = sn_dim_max(c->dims, g.past, total);
+    g.window = sn_call_int(c, "local_window_size", -1);
     read_lengths(c, &g, c->input[5], total);
+    if (sn_call_int(c, "sliding_window_cache", 0) != 0 && !open_window(c, &g, past[0])) return NULL;
     if (sn_call_int(c, "do_rotary", 0) != 0) {
         g.q = turned(c, &g, g.q, sn_call_input(c, 9));
         g.k = turned(c, &g, g.k, sn_call_input(c, 9));
     } else {
         sn_call_ignore(c, "rotary_interleaved");
     }
-    Value *source = sources(c, &g);
+    Value *source = g.had ? window_sources(c, &g) : sources(c, &g);
     Value *key = present_of(c, past[0], g.k, source), *value = present_of(c, past[1], g.v, source);
     if (c->output_count > 1) c->output[1] = key;
     if (c->output_count > 2) c->output[2] = value;
+    if (g.had && !sn_call_failed(c)) {
+        key = sn_attention_extend(c, past[0], sn_call_swap(c, g.k, 1, 2));
+        value = sn_attention_extend(c, past[1], sn_call_swap(c, g.v, 1, 2));
+    }
     return sn_call_failed(c) ? NULL : attend(c, &g, key, value);
 }

@@ -142,6 +142,19 @@ def group_cases():
                      {**heads, "smooth_softmax": 1}, outputs=3)
     yield name, Case("smooth", [*operands(2, 1, 6), ints(6, 6), total(7)], {**heads, "smooth_softmax": 1}, outputs=3)
     yield name, Case("both_ways", [*operands(2, 5), ints(4, 4), total(5)], {**heads, "causal": 0}, outputs=3)
+    # A cache of six rows of which a query sees four: after eight positions it has the last five, after nine or twelve six.
+    # What it has behind these onnxruntime does not say.
+    near = {**heads, "local_window_size": 4, "sliding_window_cache": 1}
+
+    def shared(batch, rows, whole):
+        made = operands(batch, rows, 6)
+        for cache in made[3:]:
+            cache[:, :, whole:] = 0
+        return made
+
+    yield name, Case("near_prompt", [*shared(2, 9, 0), ints(8, 8), total(9)], near, outputs=3)
+    yield name, Case("near_full", [*shared(2, 1, 5), ints(8, 8), total(9)], near, outputs=3)
+    yield name, Case("near_steps", [*shared(1, 3, 6), ints(11), total(12), *rotary_tables(16)], turned | near, outputs=3)
     packed = [numbers("q", (2, 4, 8 * 16)), None, None, None, None, ints(3, 3), total(4), *rotary_tables(16)]
     yield name, Case("packed", packed, turned, outputs=3)
 
