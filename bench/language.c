@@ -1,4 +1,5 @@
 #include "language.h"
+#include "sizes.h"
 
 enum {
     ROUNDABOUT = 16, /* movements between positions and the table that they index */
@@ -15,7 +16,7 @@ static bool may_be_tokens(Type type) {
 
 static Status find_tokens(Language *language) {
     const Graph *graph = language->graph;
-    int count = graph->body->param.count, candidates = 0;
+    int count = graph->body->param.count - sn_graph_loop_params(graph), candidates = 0;
     language->tokens = -1;
     for (int i = 0; i < count; i++) {
         if (!may_be_tokens(input_of(graph, i)->type)) continue;
@@ -41,7 +42,8 @@ static Status find_tokens(Language *language) {
 static Status find_logits(Language *language, const char *name) {
     const Graph *graph = language->graph;
     language->logits = -1;
-    for (int i = 0; i < graph->body->result.count && language->logits < 0; i++) {
+    int count = graph->body->result.count - sn_graph_hidden_results(graph);
+    for (int i = 0; i < count && language->logits < 0; i++) {
         Type type = graph->body->result.at[i]->type;
         bool fits = sn_dtype_is_float(type.dtype) && type.rank == 3;
         if (name ? strcmp(graph->output_name.at[i], name) == 0 : fits) language->logits = i;

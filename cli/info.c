@@ -112,10 +112,11 @@ static void fill_graph(Info *info, const Graph *graph) {
         add_tensor(info, &info->outputs, graph->dims, graph->output_name.at[i], body->result.at[i]->type);
 }
 
-/* The sum of one Dim of every launch of a run, as a formula; nothing when a kernel does not tell its own. */
+/* The sum of one Dim of every launch of a run, as a formula; nothing when a kernel does not tell its own, or a run counts turns. */
 static Cell formula(Info *info, const Plan *plan, bool flops) {
     Dims *dims = plan->graph->dims;
     Dim sum = sn_dim(dims, 0);
+    if (plan->graph->loops.count) return (Cell){0};
     for (int i = plan->setup_count; i < plan->launch_count; i++) {
         int at = flops ? plan->launch[i].flops : plan->launch[i].bytes;
         if (at < 0) return (Cell){0};

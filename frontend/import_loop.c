@@ -102,6 +102,8 @@ static bool too_many(const Loop *loop, int64_t turn, int64_t turns) {
     int64_t made = import->node_index - loop->first;
     if (!loop->active)
         return turn == MOST_TURNS || made > MOST_NODES || import->node_index >= import->max_nodes;
+    bool trained = import->options && import->options->both_branches; /* no other loops can be */
+    if (trained) return turn >= MOST_CHANCES;
     return turn >= (turns <= MOST_CHANCES ? turns : FEW_CHANCES) || made > MOST_CHANCE_NODES;
 }
 
@@ -178,6 +180,13 @@ static int64_t find_turns(Loop *loop) {
     return 0;
 }
 
+/* What a turn would keep of its shape only a turn tells: of none, where one is never made, a run does. */
+static bool keeps_nothing(Loop *loop) {
+    for (int k = 0; k < loop->kept; k++)
+        if (loop->list[k].count == 0 && sn_call_wants(loop->c, loop->carried + k)) loop->counted = true;
+    return loop->counted;
+}
+
 /* What was kept of the turns that counted. */
 static Value *kept_values(Loop *loop, int k) {
     Call *c = loop->c;
@@ -193,6 +202,7 @@ static bool write_out(Loop *loop, int64_t turns) {
     Call *c = loop->c;
     if (loop->counted || !run_turns(loop, turns, sn_call_input(c, 1)) || loop->counted) return false;
     for (int k = 0; k < loop->carried; k++) c->output[k] = loop->left[k];
+    if (keeps_nothing(loop)) return false;
     for (int k = 0; k < loop->kept; k++)
         if (sn_call_wants(c, loop->carried + k)) c->output[loop->carried + k] = kept_values(loop, k);
     return !sn_call_failed(c);
@@ -343,7 +353,7 @@ static bool count_scan(Loop *loop, int scanned) {
 
 static bool write_out_scan(Loop *loop, int scanned) {
     Call *c = loop->c;
-    if (!run_scan(loop, scanned)) return false;
+    if (!run_scan(loop, scanned) || keeps_nothing(loop)) return false;
     for (int k = 0; k < loop->carried; k++) c->output[k] = loop->in[k];
     for (int k = 0; k < loop->kept; k++) {
         int64_t axis = entry(c, "scan_output_axes", loop->kept, k);

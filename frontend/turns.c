@@ -384,12 +384,23 @@ static void give_out(Call *c, const TurnsOf *of, const TurnsOf *flat, Value *con
     for (int k = 0; k < of->kept; k++) out[of->carried + k] = kept[k];
 }
 
+/* Whether no run can ever end the loop. */
+static bool is_endless(const Turn *turn, const TurnsOf *of) {
+    double value;
+    const Value *again = turn->out[0];
+    bool as_given = again == turn->import.graph->body->param.at[1];
+    if (of->limit || of->length) return false;
+    if (as_given) return !of->condition || (sn_value_is_splat(of->condition, &value) && value != 0);
+    return sn_value_is_splat(again, &value) && value != 0;
+}
+
 bool sn_import_turns(Call *c, const TurnsOf *given, Value **out) {
     Import *import = c->import;
     Turn *turn;
     if (import->chance)
         sn_call_unsupported(c, "turns that only a run counts, in a turn that a run may leave out");
     if (sn_call_failed(c) || !find_turn(c, given, &turn)) return false;
+    if (is_endless(turn, given)) return sn_call_invalid(c, "turns without an end");
     TurnsOf flat = without_lists(turn, given), *of = &flat;
     GraphLoop loop = {.turn = turn->import.graph,
                       .carried = of->carried,

@@ -395,7 +395,7 @@ int64_t sn_context_peak_bytes(const sn_Context *context) {
 
 double sn_context_flops(const sn_Context *context) {
     const Plan *plan = context->program->plan;
-    double sum = context->ran ? 0 : -1;
+    double sum = context->ran && !plan->graph->loops.count ? 0 : -1;
     for (int i = plan->setup_count; i < plan->launch_count && sum >= 0; i++) {
         int flops = plan->launch[i].flops;
         sum = flops < 0 || context->binding->dim[flops] < 0 ? -1 : sum + (double)context->binding->dim[flops];

@@ -198,16 +198,16 @@ static NeedsOf needs_of(const sn_Program *program) {
     return (NeedsOf){.host_memory = device->host_memory, .library = library};
 }
 
-/* A training step has no sizes that data decide. Where an If of the model gave it some, the file is imported again, with both
- * branches computed; a file that cannot be, keeps them. */
+/* A training step has no sizes that data decide, and no loops that a run counts. Where an If or a Loop of the model gave it some,
+ * the file is imported again, with both branches computed; a file that cannot be, keeps them. */
 static const Graph *graph_to_compile(CompileRequest *request, bool training) {
     const sn_Model *model = request->model;
-    if (!training || !model->graph->sizes.count) return model->graph;
+    if (!training || model->graph->sizes.count + model->graph->loops.count == 0) return model->graph;
     LoadOptions options = model->options;
     Graph *graph;
     options.both_branches = true;
     Status status = sn_load_onnx(request->arena, model->path, &options, &graph, NULL);
-    bool better = !status && !graph->sizes.count;
+    bool better = !status && graph->sizes.count + graph->loops.count == 0;
     sn_error_free(status);
     return better ? graph : model->graph;
 }

@@ -184,6 +184,26 @@ static void lists_only_grow(void **state) {
     }
 }
 
+/* The shape of what would be kept is known without a turn, where it can be; and a loop has to have an end. */
+static void no_turns_and_no_end(void **state) {
+    static const struct {
+        const char *inputs;
+        int rank;
+    } never[] = {{"none _ four", 2}, {"_ false four", 2}};
+    for (int k = 0; k < 2; k++) {
+        Model *model = loop_model(*state, never[k].inputs, false, false, true);
+        add_integers(model, "none", 0, 1, (int64_t[]){0});
+        static const uint8_t no;
+        set_raw(add_initializer(model, "false", BOOL, 1), &no, sizeof no);
+        const Array *all = result_of(*state, model, 0, NULL, 1);
+        assert_int_equal(all->rank, never[k].rank);
+        assert_int_equal(all->extent[0], 0);
+        assert_int_equal(all->extent[1], 2);
+    }
+    refused(*state, loop_model(*state, "_ _ four", false, false, false), SN_INVALID, "turns without an end",
+            NULL);
+}
+
 /* What is printed of a graph with loops is read as the same, and a clone prints the same. */
 static void loops_are_printed(void **state) {
     Fixture *fixture = *state;
@@ -202,7 +222,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_run_may_say_how_many), TEST(a_number_may_end_it_all), TEST(a_run_may_say_any_number),
         TEST(a_known_end_counts),     TEST(sizes_may_change),        TEST(types_and_ranks_stay),
-        TEST(lists_only_grow),        TEST(loops_are_printed),
+        TEST(lists_only_grow),        TEST(no_turns_and_no_end),     TEST(loops_are_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,7 @@ static const char *numbered(Arena *arena, const char *folder, const char *what, 
 }
 
 static const char *run_case(Arena *arena, const Graph *graph, const char *folder) {
-    int inputs = graph->body->param.count;
+    int inputs = graph->body->param.count - sn_graph_loop_params(graph);
     int results = graph->body->result.count, outputs = results - sn_graph_hidden_results(graph);
     const Array **input = SN_ARRAY(arena, const Array *, inputs);
     Array **output = SN_ARRAY(arena, Array *, results);
