@@ -99,11 +99,34 @@ static void streams_of_attention(void **state) {
         }
 }
 
+/* Rows that are known are divided into full tiles where usual ones would compute rows that nobody wants. */
+static void known_rows_fill_tiles(void **state) {
+    (void)state;
+    enum { LESS = 1 };
+    static const int64_t sizes[] = {1, 1};
+    for (int i = 0; i < 2; i++) {
+        Case *c = begin_case(SN_CLUSTER_CONTRACT);
+        char rows[32], panels[64], text[64];
+        int panel = (int)c->target.panel, usual = c->target.tile_rows, height = usual - (i ? LESS : 0);
+        param(c, SN_U8, "B, T");
+        snprintf(rows, sizeof rows, "%d, 33", height * (usual - LESS));
+        snprintf(panels, sizeof panels, "%d, 33, %d", (COLUMNS + panel - 1) / panel, panel);
+        snprintf(text, sizeof text, "#define SN_TILE_MR %d\n", height);
+        Value *x = param(c, SN_F32, rows), *w = param(c, SN_F32, panels);
+        AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, COLUMNS)};
+        result(c, apply(c, SN_OP_CONTRACT, &attr, x, w));
+        const Kernel *kernel = generate(c);
+        assert_non_null(strstr(kernel->source, text));
+        check_kernel(c, kernel, 1, sizes);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_do_not_change_sums),
         cmocka_unit_test(overlapping_rows),
         cmocka_unit_test(no_rows),
+        cmocka_unit_test(known_rows_fill_tiles),
         cmocka_unit_test(streams_of_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
