@@ -318,6 +318,24 @@ static void only_private_folders_are_used(void **state) {
     assert_fails(sn_cache_open(f->arena, path, &cache), SN_IO, "file");
 }
 
+/* The folder goes away behind the toolchain. */
+static void a_cache_that_cannot_be_used_is_named(void **state) {
+    Fixture *f = *state;
+    const Kernel *first = kernel(f->arena, 1, NULL), *second = kernel(f->arena, 2, NULL);
+    CompileRecord record = {0};
+    Library *library, *other;
+    const void *bytes;
+    size_t size;
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    assert_ok(sn_jit_build(f->arena, &f->tools, &first, 1, &record, &library));
+    const char *cache = f->tools.cache.path, *away = sn_arena_printf(f->arena, "%s/away", f->folder);
+    assert_int_equal(rename(cache, away), 0);
+    assert_fails(sn_jit_image(f->arena, &f->tools, library, &bytes, &size), SN_IO, "compile again");
+    Status status = sn_jit_build(f->arena, &f->tools, &second, 1, &record, &other);
+    assert_fails(status, SN_IO, sn_arena_printf(f->arena, "kernel cache %s cannot be written", cache));
+    sn_jit_close(library);
+}
+
 static void the_environment_names_the_folder(void **state) {
     Fixture *f = *state;
     Cache cache;
@@ -377,6 +395,7 @@ int main(void) {
         TEST(compiler_errors_are_told),
         TEST(a_wrong_compiler_is_told),
         TEST(only_private_folders_are_used),
+        TEST(a_cache_that_cannot_be_used_is_named),
         TEST(the_environment_names_the_folder),
         TEST(endings_that_the_host_takes_are_told),
         TEST(what_killed_processes_left_is_removed),

@@ -216,7 +216,9 @@ static void remove_abandoned(Arena *arena, const Cache *cache) {
 Status sn_cache_scratch(Arena *arena, const Cache *cache, const char **out) {
     remove_abandoned(arena, cache);
     char *path = sn_arena_printf(arena, "%s/%sXXXXXX", cache->path, scratch_prefix);
-    if (!mkdtemp(path)) return sn_fail(SN_IO, "%s: %s", path, strerror(errno));
+    if (!mkdtemp(path))
+        return sn_fail(SN_IO, "kernel cache %s cannot be written: %s (SINTER_CACHE names another)",
+                       cache->path, strerror(errno));
     sn_arena_defer(arena, remove_scratch, path);
     *out = path;
     return NULL;

@@ -255,9 +255,9 @@ Status sn_jit_image(Arena *arena, const Toolchain *tools, const Library *library
         return sn_fail(SN_UNSUPPORTED, "kernels that come from a saved program: saving them again is "
                                        "unsupported; copy the file");
     *bytes = sn_cache_read_sized(arena, &tools->cache, library->name, size);
-    return *bytes ? NULL
-                  : sn_fail(SN_IO, "%s has been removed from the kernel cache meanwhile: compile again",
-                            library->name);
+    return *bytes
+               ? NULL
+               : sn_fail(SN_IO, "%s can be read from the kernel cache no more: compile again", library->name);
 }
 
 static Status write_whole(int file, const void *bytes, size_t size) {
