@@ -76,6 +76,11 @@ static Value *stacked(Loop *loop, int k, int64_t axis, bool reverse) {
 
 /* ---- Loop ---- */
 
+/* Whether the import is for a training, which no loops can be part of. */
+static bool is_trained(const Import *import) {
+    return import->options && import->options->both_branches;
+}
+
 /* Another condition for a turn to count. */
 static void need(Loop *loop, Value *condition) {
     Call *c = loop->c;
@@ -102,8 +107,7 @@ static bool too_many(const Loop *loop, int64_t turn, int64_t turns) {
     int64_t made = import->node_index - loop->first;
     if (!loop->active)
         return turn == MOST_TURNS || made > MOST_NODES || import->node_index >= import->max_nodes;
-    bool trained = import->options && import->options->both_branches; /* no other loops can be */
-    if (trained) return turn >= MOST_CHANCES;
+    if (is_trained(import)) return turn >= MOST_CHANCES;
     return turn >= (turns <= MOST_CHANCES ? turns : FEW_CHANCES) || made > MOST_CHANCE_NODES;
 }
 
@@ -135,10 +139,13 @@ static bool run_chance(Loop *loop) {
     if (c->import->graph->sizes.count > sizes)
         return sn_call_unsupported(c, "sizes that depend on data, in a turn that a run may leave out");
     if (!sn_either_guard(c, before ? before->next : region->first, loop->active)) return false;
+    int checks = c->import->graph->checks.count;
     for (int k = 0; k < loop->carried; k++)
         if (sn_call_wants(c, k))
             loop->left[k] = sn_either_choose(c, loop->active, loop->out[1 + k], loop->left[k]);
-    return !sn_call_failed(c);
+    /* Sizes that may change would have to be refused where they do. */
+    loop->counted = c->import->graph->checks.count > checks && !is_trained(c->import);
+    return !loop->counted && !sn_call_failed(c);
 }
 
 static bool run_turns(Loop *loop, int64_t turns, Value *condition) {
@@ -211,8 +218,36 @@ static bool write_out(Loop *loop, int64_t turns) {
 /* Turns that fit one another where a run counts them may not fit where it leaves some out. */
 static bool is_to_be_counted(const Loop *loop, ImportMark before) {
     const Call *c = loop->c;
-    return loop->counted ||
-           (loop->active && sn_call_failed(c) && !c->import->chance && c->import->refused == before.refused);
+    bool failed = sn_call_failed(c) || c->import->refused > before.refused;
+    return loop->counted || (loop->active && failed && !c->import->chance);
+}
+
+/* What is not supported of turns that are written out is noted, unless a run counts them in their place. */
+static void note_all(Import *import, const Map *problems) {
+    for (int i = 0; i < sn_map_count(problems); i++) {
+        const void *key;
+        size_t bytes;
+        const char *line = sn_map_entry(problems, i, &key, &bytes);
+        void **slot = sn_map_at(import->problems, key, bytes);
+        if (!*slot) *slot = (void *)line;
+    }
+}
+
+/* In places of their own, to be gone back from. */
+static bool write_out_alone(Loop *loop, int64_t turns) {
+    Import *import = loop->c->import;
+    Map *problems = import->problems, *own = import->problems = sn_map_new(import->scratch);
+    ImportMark before = sn_import_mark(import);
+    bool done = write_out(loop, turns);
+    import->problems = problems;
+    loop->counted = !done && is_to_be_counted(loop, before);
+    if (!loop->counted) note_all(import, own);
+    if (!loop->counted) return done;
+    sn_error_free(loop->c->builder->status);
+    loop->c->builder->status = NULL;
+    sn_import_go_back(import, before);
+    import->node_index = loop->first;
+    return false;
 }
 
 static Value *count_turns(Loop *loop) {
@@ -227,8 +262,7 @@ static Value *count_turns(Loop *loop) {
 }
 
 Value *sn_import_loop(Call *c) {
-    Import *import = c->import;
-    Loop loop = {.c = c, .body = sn_call_graph(c, "body"), .first = import->node_index};
+    Loop loop = {.c = c, .body = sn_call_graph(c, "body"), .first = c->import->node_index};
     if (sn_call_failed(c)) return NULL;
     int carried = c->input_count > 2 ? c->input_count - 2 : 0, outputs = (int)loop.body->n_output;
     if ((int)loop.body->n_input != carried + 2 || outputs < 1 + carried || c->output_count != outputs - 1)
@@ -240,14 +274,8 @@ Value *sn_import_loop(Call *c) {
         loop.in[2 + k] = loop.left[k] = c->input[2 + k];
         if (!loop.in[2 + k]) return sn_call_invalid(c, "input %d is missing", 2 + k);
     }
-    ImportMark before = sn_import_mark(import);
-    if (write_out(&loop, turns)) return c->output[0];
-    if (!is_to_be_counted(&loop, before)) return NULL;
-    sn_error_free(c->builder->status);
-    c->builder->status = NULL;
-    sn_import_go_back(import, before);
-    import->node_index = loop.first;
-    return count_turns(&loop);
+    if (write_out_alone(&loop, turns)) return c->output[0];
+    return loop.counted ? count_turns(&loop) : NULL;
 }
 
 /* ---- Scan ---- */

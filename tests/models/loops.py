@@ -168,12 +168,23 @@ def listed():
         {"x": draw("x", t, 3), "h0": draw("h", 3)} for t in (4, 1, 33)]
 
 
+def bounded():
+    """At most five turns, which no graph can hold side by side: each makes as many turns as x has rows, and leaves one row."""
+    inner = turn([node("Add", "s w", "more"), node("Tanh", "more", "s1")], [("s", F, [3])], [("s1", F, [3])], depth="1")
+    body = turn([node("Shape", "x", "shape"), node("Gather", "shape none", "rows"), loop(["rows", "", "w"], "s2", inner),
+                 node("Add", "x s2", "sum"), node("ReduceSum", "sum first", "y", keepdims=1)],
+                [("x", F, ["a", 3])], [("y", F, ["a1", 3])], none=np.array(0), first=np.array([0]))
+    nodes = [node("Min", "n five", "limit"), loop(["limit", "", "x0"], "last", body)]
+    return graph(nodes, [("n", I, []), ("x0", F, ["b", 3]), ("w", F, [3])], [("last", F, ["c", 3])], five=np.array(5)), [
+        {"n": np.array(n), "x0": draw("x", b, 3), "w": draw("w", 3)} for n, b in ((0, 4), (3, 4), (9, 2))]
+
+
 def draw(label, *shape):
     generator = np.random.default_rng([7, *label.encode(), *shape])
     return generator.random(shape, dtype=np.float32)
 
 
-MODELS = (counted, unbounded, greedy, nested, branch, rows, shrinking, scanned, listed)
+MODELS = (counted, unbounded, greedy, nested, branch, rows, shrinking, scanned, listed, bounded)
 
 
 def write(into, make):
