@@ -19,6 +19,12 @@ static bool fits(Call *c, const Value *x, const char *what, int rank, const Dim 
     return true;
 }
 
+/* com.microsoft's have attributes that ONNX's do not: what they may say here. */
+static bool says_usual(Call *c, const char *name, int64_t usual) {
+    if (c->row->parameter == 0 || sn_call_int(c, name, usual) == usual) return !sn_call_failed(c);
+    return sn_call_unsupported(c, "%s %lld", name, (long long)sn_call_int(c, name, usual));
+}
+
 /* ---- linear attention ---- */
 
 /* Everything [B, H, steps, …] in f32. */
@@ -99,6 +105,7 @@ static bool fits_gates(Call *c, const Recurrence *r, const Dim *of_key) {
 static bool read_recurrence(Call *c, Recurrence *r) {
     int64_t queries = sn_call_int(c, "q_num_heads", 0), heads = sn_call_int(c, "kv_num_heads", 0), width;
     sn_call_ignore(c, "chunk_size");
+    if (!says_usual(c, "state_window", 0)) return false;
     if (heads < 1 || queries < 1 || queries % heads != 0)
         return sn_call_invalid(c, "%lld heads of queries for %lld", (long long)queries, (long long)heads);
     r->group = queries / heads;
@@ -145,43 +152,48 @@ Value *sn_import_linear_attention(Call *c) {
 
 /* ---- causal convolutions ---- */
 
-/* x [B, C, L] behind the state [B, C, K-1], or behind zeros. */
-static Value *with_state(Call *c, Value *x, Value *state, int64_t length) {
-    if (state) return length > 1 ? joined(c, 2, 2, (Value *[]){state, x}) : x;
-    Dim zero = sn_dim(c->dims, 0), before[3] = {zero, zero, sn_dim(c->dims, length - 1)},
+/* x [B, C, L] behind the state [B, C, past], or behind zeros. */
+static Value *with_state(Call *c, Value *x, Value *state, int64_t past) {
+    if (state) return past > 0 ? joined(c, 2, 2, (Value *[]){state, x}) : x;
+    Dim zero = sn_dim(c->dims, 0), before[3] = {zero, zero, sn_dim(c->dims, past)},
         after[3] = {zero, zero, zero};
-    return length > 1 ? sn_build1(c->builder, SN_OP_PAD, &(AttrPad){3, before, after, 0}, x) : x;
+    return past > 0 ? sn_build1(c->builder, SN_OP_PAD, &(AttrPad){3, before, after, 0}, x) : x;
 }
 
-/* Position l of a channel is the sum of the K elements up to it, each times its weight. */
+/* Position l of a channel is the sum of the K elements up to it, some steps apart, each times its weight. */
 Value *sn_import_causal_conv(Call *c) {
     Value *x = c->input[0], *weight = c->input[1], *bias = sn_call_input(c, 2);
     const char *activation = sn_call_string(c, "activation", "none");
     bool silu = strcmp(activation, "silu") == 0 || strcmp(activation, "swish") == 0;
-    int64_t length;
+    int64_t length, apart = c->row->parameter ? sn_call_int(c, "dilation", 1) : 1;
+    if (!says_usual(c, "ndim", 1) || !says_usual(c, "channels_last", 0) || !says_usual(c, "state_window", 0))
+        return NULL;
+    if (apart < 1 || apart > INT32_MAX) return sn_call_invalid(c, "dilation is %lld", (long long)apart);
     if (!silu && strcmp(activation, "none") != 0)
         return sn_call_invalid(c, "activation is \"%.16s\"", activation);
     if (x->type.rank != 3 || weight->type.rank != 3)
         return sn_call_invalid(c, "ranks %d and %d", x->type.rank, weight->type.rank);
-    if (!sn_dim_is(weight->type.dim[2], &length) || length < 1)
+    if (!sn_dim_is(weight->type.dim[2], &length) || length < 1 || length > INT32_MAX)
         return sn_call_unsupported(c, "weights of a size that is not known");
     DType dtype = x->type.dtype, wide = wide_type(dtype);
     const Dim *d = x->type.dim;
+    int64_t past = (length - 1) * apart;
     Value *state = sn_call_input(c, 3);
     Dim one = sn_dim(c->dims, 1), of_weight[3] = {d[1], one, sn_dim(c->dims, length)},
-        of_state[3] = {d[0], d[1], sn_dim(c->dims, length - 1)};
+        of_state[3] = {d[0], d[1], sn_dim(c->dims, past)};
     if (!fits(c, weight, "weights", 3, of_weight) || !fits(c, bias, "a bias", 1, &d[1]) ||
         !fits(c, state, "a state", 3, of_state))
         return NULL;
-    Value *all = with_state(c, x, state, length);
+    Value *all = with_state(c, x, state, past);
     Dim extent[4] = {d[0], d[1], d[2], sn_dim(c->dims, length)};
     const Dim *at = sn_view_axes(c->dims, c->import->graph->arena, 4, extent);
-    AttrView view = {4, extent, 3, (Dim[]){at[0], at[1], sn_dim_add(c->dims, at[2], at[3])}};
+    AttrView view = {4, extent, 3,
+                     (Dim[]){at[0], at[1], sn_dim_add(c->dims, at[2], sn_dim_mulc(c->dims, at[3], apart))}};
     Value *windows = as_type(c, sn_build1(c->builder, SN_OP_VIEW, &view, all), wide);
     Value *terms = op2(c, SN_OP_MUL, windows, as_type(c, weight, wide));
     Value *y = as_type(c, reduce_axis(c, SN_OP_REDUCE_SUM, terms, 3, false), dtype);
     if (bias) y = op2(c, SN_OP_ADD, y, sn_call_unsqueeze(c, bias, 1, 1));
     if (silu) y = sn_build1(c->builder, SN_OP_SILU, &(AttrAlpha){1}, y);
-    if (c->output_count > 1) c->output[1] = sliced(c, all, 2, d[2], sn_dim(c->dims, length - 1));
+    if (c->output_count > 1) c->output[1] = sliced(c, all, 2, d[2], sn_dim(c->dims, past));
     return y;
 }

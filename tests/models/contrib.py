@@ -159,6 +159,18 @@ def group_cases():
     yield name, Case("packed", packed, turned, outputs=3)
 
 
+def state_cases():
+    size, heads = 4, {"q_num_heads": 4, "kv_num_heads": 2}
+    q, (k, v) = numbers("q", (B, S, 4 * size)), (numbers(name, (B, S, 2 * size), low=-1, high=1) for name in "kv")
+    decay, beta = numbers("d", (B, S, 2), low=-1, high=0), numbers("b", (B, S, 2), low=0, high=1)
+    state = numbers("s", (B, 2, size, size))
+    yield "LinearAttention", Case("delta", [q, k, v, state, decay, beta], heads, outputs=2, fixed=True)
+    yield "LinearAttention", Case("linear", [q, k, v], {**heads, "update_rule": "linear", "scale": 0.3}, outputs=2, fixed=True)
+    x, w, bias = numbers("x", (B, 6, S)), Constant(numbers("w", (6, 1, 3))), Constant(numbers("b", (6,)))
+    yield "CausalConvWithState", Case("state", [x, w, bias, numbers("p", (B, 6, 2))], {"activation": "silu"}, outputs=2)
+    yield "CausalConvWithState", Case("apart", [x, w, None, numbers("p", (B, 6, 4))], {"dilation": 2}, outputs=2)
+
+
 def expert_cases():
     """Five experts of which each token takes two."""
     experts, width, inner = 5, 8, 6
@@ -199,7 +211,7 @@ def main():
     arguments = parser.parse_args()
     total = 0
     for cases in (product_cases, embedding_cases, quantised_cases, attention_cases, rotary_cases, group_cases,
-                  expert_cases):
+                  state_cases, expert_cases):
         for name, case in cases():
             if arguments.only in f"{name}_{case.name}":
                 write(os.path.join(arguments.into, "ops"), name, case)
