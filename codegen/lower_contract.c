@@ -40,18 +40,9 @@ static Dim *right_index(const Gemm *gemm, const Dim *full, Dim k) {
     return at;
 }
 
-static Status lower_plain(Gemm *gemm) {
+/* What is multiplied at (full..., k): an element of a by one of b, which a factor of its block may scale. */
+static Instr *plain_product(Gemm *gemm, const Dim *full, Dim k) {
     Lower *lower = &gemm->lower;
-    Plain *plain = SN_NEW(lower->arena, Plain);
-    const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &plain->frame);
-    if (gemm->attr->halves) return sn_fail(SN_UNSUPPORTED, "halves of bytes in panels of another width");
-    if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
-    const Dim *full = plain->frame.full;
-    sn_lower_nest(lower);
-    Dim k = sn_dim_axis(lower->dims, gemm->rank, gemm->K);
-    for (int i = 0; i < gemm->rank; i++)
-        if (full[i]->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->parallel, full[i]);
-    if (k->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->reduced, k);
     Dim *left = SN_ARRAY(lower->arena, Dim, gemm->rank);
     for (int i = 0; i < gemm->rank - 1; i++) left[i] = full[i];
     left[gemm->rank - 1] = k;
@@ -65,16 +56,11 @@ static Status lower_plain(Gemm *gemm) {
                             sn_lower_pull(lower, gemm->node->input[2], right_index(gemm, full, block))};
         factor[1] = sn_lower_call(lower, "mul", dtype, dtype, 2, scaled);
     }
-    Acc *acc = SN_NEW(lower->arena, Acc);
-    *acc = (Acc){
-        .function = "add", .dtype = dtype, .value = sn_lower_call(lower, "mul", dtype, dtype, 2, factor)};
-    acc->result =
-        sn_instr(lower->kernel, lower->nest, &(Instr){.kind = SN_INSTR_REDUCED, .dtype = dtype, .acc = acc});
-    Step *loop = sn_nest_step(lower->kernel, lower->nest, true);
-    sn_push(lower->arena, &loop->acc, acc);
-    plain->acc = acc;
-    lower->anchor = plain_result;
-    lower->user = plain;
+    return sn_lower_call(lower, "mul", dtype, dtype, 2, factor);
+}
+
+/* The step behind the sum: the cluster's results, each at its own place. */
+static Status store_plain(Lower *lower, const Plain *plain) {
     Step *step = sn_nest_step(lower->kernel, lower->nest, false);
     const Region *body = lower->cluster->body;
     for (int i = 0; i < body->result.count; i++) {
@@ -84,7 +70,31 @@ static Status lower_plain(Gemm *gemm) {
             return sn_fail(SN_UNSUPPORTED, "a result that is no invertible view of the product");
         sn_lower_store(lower, step, i, body->result.at[i], at, at);
     }
-    TRY(lower->status);
+    return lower->status;
+}
+
+static Status lower_plain(Gemm *gemm) {
+    Lower *lower = &gemm->lower;
+    Plain *plain = SN_NEW(lower->arena, Plain);
+    const char *reason = sn_cluster_frame(lower->dims, lower->arena, lower->cluster, &plain->frame);
+    if (gemm->attr->halves) return sn_fail(SN_UNSUPPORTED, "halves of bytes in panels of another width");
+    if (reason) return sn_fail(SN_UNSUPPORTED, "%s", reason);
+    const Dim *full = plain->frame.full;
+    sn_lower_nest(lower);
+    Dim k = sn_dim_axis(lower->dims, gemm->rank, gemm->K);
+    for (int i = 0; i < gemm->rank; i++)
+        if (full[i]->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->parallel, full[i]);
+    if (k->kind == SN_DIM_AXIS) sn_push(lower->arena, &lower->nest->reduced, k);
+    Acc *acc = SN_NEW(lower->arena, Acc);
+    *acc = (Acc){.function = "add", .dtype = gemm->type.dtype, .value = plain_product(gemm, full, k)};
+    acc->result = sn_instr(lower->kernel, lower->nest,
+                           &(Instr){.kind = SN_INSTR_REDUCED, .dtype = acc->dtype, .acc = acc});
+    Step *loop = sn_nest_step(lower->kernel, lower->nest, true);
+    sn_push(lower->arena, &loop->acc, acc);
+    plain->acc = acc;
+    lower->anchor = plain_result;
+    lower->user = plain;
+    TRY(store_plain(lower, plain));
     return sn_schedule_nest(lower->kernel, lower->nest);
 }
 

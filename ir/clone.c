@@ -115,6 +115,48 @@ static void copy_loops(Clone *clone) {
     }
 }
 
+static void copy_states(Clone *clone) {
+    Arena *arena = clone->to->arena;
+    for (int i = 0; i < clone->from->states.count; i++) {
+        GraphState state = clone->from->states.at[i];
+        state.name = copy_string(clone, state.name);
+        state.initial = copy_tensor(arena, state.initial);
+        const char **name = SN_ARRAY(arena, const char *, state.copy_count);
+        for (int k = 0; k < state.copy_count; k++) name[k] = copy_string(clone, state.copy[k]);
+        state.copy = name;
+        sn_push(arena, &clone->to->states, state);
+    }
+}
+
+static void copy_sizes(Clone *clone) {
+    for (int i = 0; i < clone->from->sizes.count; i++) {
+        GraphSize size = clone->from->sizes.at[i];
+        size.symbol = carry(clone, size.symbol);
+        size.most = size.most ? carry(clone, size.most) : NULL;
+        size.origin = copy_origin(clone, size.origin);
+        sn_push(clone->to->arena, &clone->to->sizes, size);
+    }
+}
+
+static void copy_checks(Clone *clone) {
+    for (int i = 0; i < clone->from->checks.count; i++) {
+        Check check = clone->from->checks.at[i];
+        check.a = carry(clone, check.a);
+        check.b = carry(clone, check.b);
+        check.origin = copy_origin(clone, check.origin);
+        sn_push(clone->to->arena, &clone->to->checks, check);
+    }
+}
+
+/* What is known of equal sizes. */
+static void copy_facts(Clone *clone) {
+    for (int i = 0; i < sn_dims_fact_count(clone->from->dims); i++) {
+        Dim from, to;
+        sn_dims_fact(clone->from->dims, i, &from, &to);
+        sn_dims_equate(clone->to->dims, carry(clone, from), carry(clone, to));
+    }
+}
+
 Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
     Graph *copy = sn_graph_new(arena, graph->name);
     Arena *scratch = sn_arena_child(arena);
@@ -126,36 +168,11 @@ Graph *sn_graph_clone(Arena *arena, const Graph *graph) {
     copy_region(&clone, graph->body, copy->body);
     for (int i = 0; i < graph->output_name.count; i++)
         sn_push(arena, &copy->output_name, copy_string(&clone, graph->output_name.at[i]));
-    for (int i = 0; i < graph->states.count; i++) {
-        GraphState state = graph->states.at[i];
-        state.name = copy_string(&clone, state.name);
-        state.initial = copy_tensor(arena, state.initial);
-        const char **name = SN_ARRAY(arena, const char *, state.copy_count);
-        for (int k = 0; k < state.copy_count; k++) name[k] = copy_string(&clone, state.copy[k]);
-        state.copy = name;
-        sn_push(arena, &copy->states, state);
-    }
-    for (int i = 0; i < graph->sizes.count; i++) {
-        GraphSize size = graph->sizes.at[i];
-        size.symbol = carry(&clone, size.symbol);
-        size.most = size.most ? carry(&clone, size.most) : NULL;
-        size.origin = copy_origin(&clone, size.origin);
-        sn_push(arena, &copy->sizes, size);
-    }
+    copy_states(&clone);
+    copy_sizes(&clone);
     copy_loops(&clone);
-    for (int i = 0; i < graph->checks.count; i++) {
-        Check check = graph->checks.at[i];
-        check.a = carry(&clone, check.a);
-        check.b = carry(&clone, check.b);
-        check.origin = copy_origin(&clone, check.origin);
-        sn_push(arena, &copy->checks, check);
-    }
-    /* Last: what was said before they were known stays as it was. */
-    for (int i = 0; i < sn_dims_fact_count(graph->dims); i++) {
-        Dim from, to;
-        sn_dims_fact(graph->dims, i, &from, &to);
-        sn_dims_equate(copy->dims, carry(&clone, from), carry(&clone, to));
-    }
+    copy_checks(&clone);
+    copy_facts(&clone); /* last: what was said before they were known stays as it was */
     copy->next_value = graph->next_value;
     copy->next_node = graph->next_node;
     copy->next_group = graph->next_group;
