@@ -32,10 +32,11 @@ typedef struct Emit {
         fetches; /* what is loaded is fetched into the second-level cache, `far` bytes ahead: see emit_fetch.c */
     int64_t least_fetched; /* where it reads at least so many bytes */
     bool crosses;          /* that is of the next rows where these end: `far<id>` on, see sn_emit_far_rows */
-    int online; /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
-    bool lags;  /* its rows are stored one row later, see emit_lag.c */
-    int host;   /* of those: the step in whose loop the row before is stored */
-    bool leads; /* and gone over for the first time one row sooner, see emit_lead.c */
+    int online;  /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
+    bool lags;   /* its rows are stored one row later, see emit_lag.c */
+    int host;    /* of those: the step in whose loop the row before is stored */
+    bool beside; /* of those: nothing is dear, and rows are read again from the caches */
+    bool leads;  /* and gone over for the first time one row sooner, see emit_lead.c */
 
     /* the function being written */
     const Nest *nest;

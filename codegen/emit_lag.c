@@ -8,6 +8,7 @@ enum {
     ROWS_IN_L1 =
         4, /* of a row that two loops go over, what is fetched of the next ones, and what all of them need */
     ROWS_IN_L2 = 8,
+    BESIDE_IN_L2 = 2 /* of that cache so much for rows that are read again */
 };
 
 static int last_step(const Emit *emit) {
@@ -44,32 +45,35 @@ bool sn_emit_is_dear(Emit *emit, int step) {
     return false;
 }
 
-/* Whether the first loop of the next row, the second of this one and the last of the one before go as one (emit_lead.c), though nothing
- * is dear: memory then has one even stream of each kind, where what is awaited of both has few places in the first cache. That cache
- * holds the three rows, and what all of them need. */
+/* Whether the loops before the last one and the last of the row before go as one (of three the first over the next
+ * row: emit_lead.c), though nothing is dear: memory then has one even stream of each kind, where what is awaited of
+ * both has few places in the first cache. That cache holds these rows and what all of them need, or a share of the
+ * second one those that are not near anyway. */
 static bool goes_beside(Emit *emit) {
     const Nest *nest = emit->nest;
-    const int64_t most = emit->kernel->target->l1_bytes;
+    const Target *target = emit->kernel->target;
     int64_t length, bytes = 0;
-    if (!emit->fetches || last_step(emit) != 2 || nest->scratch.count || sn_emit_gathers(emit) ||
-        !sn_dim_is(emit->vector_axis->operand[0], &length) || length > most)
+    if (!emit->fetches || last_step(emit) > 2 || nest->scratch.count || sn_emit_gathers(emit) ||
+        !sn_dim_is(emit->vector_axis->operand[0], &length) || length > target->l2_bytes)
         return false;
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
         if (instr->kind == SN_INSTR_LOAD && instr->varying)
-            bytes += (instr->rowwise ? 3 : 1) * length * sn_dtype_bytes(instr->dtype);
+            bytes += (instr->rowwise ? nest->step.count : 1) * length * sn_dtype_bytes(instr->dtype);
     }
-    return bytes <= most;
+    return bytes <= target->l1_bytes ||
+           (4 * length > target->l1_bytes / ROWS_IN_L1 && bytes <= target->l2_bytes / BESIDE_IN_L2);
 }
 
 bool sn_emit_lags(Emit *emit) {
     const Nest *nest = emit->nest;
     int last = last_step(emit);
+    emit->beside = false;
     if (!emit->streams || emit->kernel->nest.count != 1 || nest->vector != SN_VECTOR_REDUCED || last < 1 ||
         nest->reduced.count != 1 || !nest->parallel.count || nest->cut || sn_emit_is_dear(emit, last))
         return false;
     bool dear = sn_emit_is_dear(emit, last - 1);
-    bool beside = !dear && goes_beside(emit);
+    const bool beside = emit->beside = !dear && goes_beside(emit);
     emit->host = dear || beside ? last - 1 : 0;
     for (int p = 0; p < last; p++) {
         const Step *step = &nest->step.at[p];

@@ -189,7 +189,8 @@ bool sn_emit_gathers(const Emit *emit) {
 /* Whether loads are one even stream, of which enough is fetched as it is read (emit_fetch.c): to ask for it twice takes places from
  * what is stored. */
 static bool is_fetched(const Emit *emit) {
-    return emit->fetches && (emit->leads || sn_emit_reduces_once(emit->nest)) && !sn_emit_gathers(emit);
+    return emit->fetches && (emit->leads || emit->beside || sn_emit_reduces_once(emit->nest)) &&
+           !sn_emit_gathers(emit);
 }
 
 /* How many bytes further on a load of rows that lie in order is worth reading, as text. `rows`: so many rows ahead, with nothing

@@ -113,9 +113,12 @@ static bool joins_rows(const KernelIr *kernel, const Nest *nest, Instr *instr) {
     if (near ? instr->kind != SN_INSTR_CALL
              : 4 * (length + local_scratch(nest)) > kernel->target->l2_bytes / ROWS_IN_L2 || !may_lag(nest))
         return false;
+    int64_t least;
+    const bool again =
+        near || sn_kernel_fetches(kernel, &least); /* reading it again is as quick, or quicker */
     unsigned char *seen = SN_ARRAY(kernel->arena, unsigned char, nest->instr.count);
     sn_instr_walk(nest, instr, seen, NULL, note_row, &rows);
-    return rows > near;
+    return rows > again;
 }
 
 typedef bool Worth(const KernelIr *kernel, const Nest *nest, Instr *instr);

@@ -190,25 +190,56 @@ static void plain_rows_are_stored_while_the_next_is_read(void **state) {
 
 /* Where streams are fetched, rows of three loops of which nothing is dear go through all of them at once, each loop
  * at another row: with whole groups of vectors, less than a group left behind the first line's border, or no group.
- * They do while the first cache holds three rows and what these have in common. */
+ * They do while the first cache holds three rows and what these have in common, or where it does not hold four rows
+ * and half of the second one does. */
 static void rows_go_through_three_loops_at_once(void **state) {
     (void)state;
     static const char *const shape[] = {"B, T, 300", "B, T, 64", "B, T, 68", "B, T, 85", "B, T, 13"};
+    enum { ROW = 4 * 300, ROWS = 5 * ROW };
     static const struct {
-        int fetch, l1;
+        int fetch, l1, l2;
         bool beside;
-    } targets[] = {
-        {2048, 32768, true}, {2048, 4 * 4 * 300, true}, {2048, 4 * 4 * 300 - 1, false}, {0, 32768, false}};
+    } targets[] = {{2048, 32768, 1 << 20, true},
+                   {2048, ROWS, 1 << 20, true},
+                   {2048, ROWS - 1, 1 << 20, false},
+                   {2048, 4 * ROW - 1, 2 * ROWS, true},
+                   {2048, 4 * ROW - 1, 2 * ROWS - 1, false},
+                   {0, 32768, 1 << 20, false}};
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
         for (size_t k = 0; k < (i ? 1 : sizeof shape / sizeof *shape); k++) {
             Case *c = begin_case(SN_CLUSTER_REDUCE);
             Value *y = centred(c, param(c, SN_F32, shape[k]));
-            result(c, two(c, SN_OP_MUL, y, expand(c, param(c, SN_F32, shape[k] + 6), shape[k])));
+            y = two(c, SN_OP_MUL, y, expand(c, param(c, SN_F32, shape[k] + 6), shape[k]));
+            result(c, two(c, SN_OP_ADD, y, expand(c, param(c, SN_F32, shape[k] + 6), shape[k])));
             c->target.fetch_bytes = targets[i].fetch;
             c->target.l1_bytes = targets[i].l1;
+            c->target.l2_bytes = targets[i].l2;
             const Kernel *kernel = generate(c);
             assert_true(mentions(kernel, "float lead") == targets[i].beside);
             if (targets[i].beside) assert_true(mentions(kernel, "done += SN_LANES;"));
+            check_kernel(c, kernel, SIZES, sizes);
+        }
+}
+
+/* Rows of two loops are stored there while the next ones are read, and read again for it, where they would else be kept. */
+static void rows_of_two_loops_are_read_again(void **state) {
+    (void)state;
+    static const char *const shape[] = {"B, T, 300", "B, T, 64", "B, T, 68", "B, T, 85", "B, T, 13"};
+    static const DType types[] = {SN_F32, SN_BF16, SN_F16};
+    for (int i = 0; i < 4; i++)
+        for (size_t k = 0; k < sizeof shape / sizeof *shape; k++) {
+            const bool fetched = i % 2, far = i / 2;
+            Case *c = begin_case(SN_CLUSTER_REDUCE);
+            Value *x = param(c, types[k % 3], shape[k]);
+            if (k % 3) x = cast(c, x, SN_F32);
+            Value *squares = reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_MUL, x, x), 2);
+            Value *y = two(c, SN_OP_DIV, x, spread(c, squares, x));
+            result(c, k % 3 ? cast(c, y, types[k % 3]) : y);
+            c->target.fetch_bytes = fetched ? 2048 : 0;
+            c->target.l1_bytes = far ? 13 * 4 : 32768;
+            const Kernel *kernel = generate(c);
+            assert_true(mentions(kernel, "done += SN_LANES;") == (fetched || far));
+            assert_true(mentions(kernel, "float r0[") == (far && !fetched));
             check_kernel(c, kernel, SIZES, sizes);
         }
 }
@@ -500,6 +531,7 @@ int main(void) {
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(plain_rows_are_stored_while_the_next_is_read),
         cmocka_unit_test(rows_go_through_three_loops_at_once),
+        cmocka_unit_test(rows_of_two_loops_are_read_again),
         cmocka_unit_test(maxima_are_found_one_row_sooner),
         cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),
