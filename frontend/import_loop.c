@@ -133,17 +133,16 @@ static bool run_chance(Loop *loop) {
     Region *region = c->builder->region;
     Node *before = region->last;
     Value *one = as_type(c, loop->active, SN_I64);
-    int sizes = c->import->graph->sizes.count;
+    int sizes = c->import->graph->sizes.count, checks = c->import->graph->checks.count;
     loop->count = loop->count ? op2(c, SN_OP_ADD, loop->count, one) : one;
     if (sn_call_failed(c) || !run_body(loop, 1 + loop->carried)) return false;
     if (c->import->graph->sizes.count > sizes)
         return sn_call_unsupported(c, "sizes that depend on data, in a turn that a run may leave out");
     if (!sn_either_guard(c, before ? before->next : region->first, loop->active)) return false;
-    int checks = c->import->graph->checks.count;
     for (int k = 0; k < loop->carried; k++)
         if (sn_call_wants(c, k))
             loop->left[k] = sn_either_choose(c, loop->active, loop->out[1 + k], loop->left[k]);
-    /* Sizes that may change would have to be refused where they do. */
+    /* Sizes of a turn that is not made may be wrong, and those of one that is may change: neither is to be refused. */
     loop->counted = c->import->graph->checks.count > checks && !is_trained(c->import);
     return !loop->counted && !sn_call_failed(c);
 }
