@@ -205,7 +205,8 @@ sn_TensorInfo sn_program_output(const sn_Program *program, int index);
 
 /* A compiled program as one file, weights included, which runs where there is neither a compiler nor the
  * model: on processors that have what this one's kernels were compiled for, and with this version of Sinter.
- * The file appears under its name when it is complete. Of a step of training it holds the states as they were at first. */
+ * The file appears under its name when it is complete. Of a step of training it holds the states as they were at first.
+ * SN_UNSUPPORTED of a model with loops whose turns only a run counts. */
 sn_Error *sn_program_save(const sn_Program *program, const char *path);
 
 /* A program from such a file, which must stay as it is until the program is freed. The file CONTAINS CODE, and opening
