@@ -24,8 +24,8 @@ Status sn_file_folder(Arena *owner, const char *path, int *folder);
  * could be a file from elsewhere). SN_INVALID for a path that leaves the folder, SN_IO otherwise. */
 Status sn_file_map_below(Arena *owner, int folder, const char *path, Mapping *out);
 
-/* Adds to a failure to read `file` as a model what the file seems to be instead, by its first bytes, where that is known: a
- * pointer of Git LFS, a text, an archive. NULL stays NULL. */
+/* Adds to a failure to read `file` as a model, a tensor or weights what the file seems to be instead, by its first
+ * bytes, where that is known: a pointer of Git LFS, a text, an archive. NULL stays NULL. */
 Status sn_file_explain(Status status, const Mapping *file);
 
 /* How the path is opened: by the kernel's own rule (openat2; *descriptor is -1 with errno ENOSYS where it has

@@ -200,8 +200,9 @@ Status sn_load_tensor(Arena *arena, const char *path, Tensor **out, const char *
     if (name) *name = "";
     Status status = sn_file_map(scratch, path, &file);
     if (!status) {
-        status = ends_with(path, ".npy") ? sn_npy_parse(arena, file.bytes, file.size, out)
-                                         : load_proto(arena, scratch, &file, out, name);
+        status = ends_with(path, ".npy")
+                     ? sn_npy_parse(arena, file.bytes, file.size, out)
+                     : sn_file_explain(load_proto(arena, scratch, &file, out, name), &file);
         status = sn_status_prefix(status, "%s", sn_quoted(scratch, path));
     }
     sn_arena_free(scratch);

@@ -141,9 +141,11 @@ static Status import_external(Weights *weights, const Onnx__TensorProto *proto, 
         return sn_fail(SN_INVALID, "external data of %llu bytes where the shape needs %llu",
                        (unsigned long long)length, (unsigned long long)need);
     if (offset > file.size || length > file.size - offset)
-        return sn_fail(SN_INVALID,
-                       "external data beyond the end of its file (offset %llu, %llu bytes, of %zu)",
-                       (unsigned long long)offset, (unsigned long long)length, file.size);
+        return sn_file_explain(sn_fail(SN_INVALID,
+                                       "external data beyond the end of %s (offset %llu, %llu bytes, of %zu)",
+                                       sn_quoted(weights->arena, location), (unsigned long long)offset,
+                                       (unsigned long long)length, file.size),
+                               &file);
     tensor->bytes = file.bytes + offset;
     return NULL;
 }

@@ -42,6 +42,12 @@ expect 0 "" make gpt2 --stored --layers 1 --d-model 32 --heads 2 --d-ff 64 --voc
 rm "$folder"/apart.onnx?*
 expect 1 'apart.onnx": node' info "$folder/apart.onnx"
 expect 1 "below the model's folder: No such file" info "$folder/apart.onnx"
+printf 'version https://git-lfs.github.com/spec/v1\n' >"$folder/apart.onnx.data"
+expect 1 'beyond the end of "apart.onnx.data" (offset 0' info "$folder/apart.onnx"
+expect 1 'of 43); it is a pointer of Git LFS' info "$folder/apart.onnx"
+cp "$folder/apart.onnx.data" "$folder/lfs.pb"
+expect 1 'lfs.pb": not a valid ONNX file: a field of the wrong kind at offset 1; it is a pointer' \
+    run "$model" --input "input_ids=@$folder/lfs.pb"
 
 # A place that cannot be written is found before the work: nothing has been compiled, measured or printed then.
 for words in "run $model --output logits=@$folder/absent/x.npy" "compile $model -o $folder/absent/x.sinter" \
