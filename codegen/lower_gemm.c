@@ -17,7 +17,8 @@ enum {
     BYTES_PERCENT = 200, /* matrix_byte_percent, at least */
     MATRIX_COLUMNS = 16, /* of a matrix tile; panels have at most three of them */
     SPLIT_PERCENT = 800, /* matrix_percent, at least: a product is six of tiles, gemm_split.h */
-    SPLIT_ROWS = 64,     /* of A, at least: what the split of B costs is shared by a block's rows */
+    SPLIT_ROWS = 32,     /* of A, at least: what the split of B costs is shared by a block's rows */
+    SPLIT_DATA = 64,     /* the same of a B that is packed as it is read */
     SPLIT_COLUMNS = 256, /* N, at least: what the split of A costs is shared by them */
     SPLIT_DEPTH = 256,   /* K, at least: the sums of a piece go to memory */
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
@@ -208,6 +209,11 @@ static Dim block_items(const Gemm *gemm, Dim U, Dim P, int panels) {
                       sn_dim_ceildiv(dims, U, sn_dim(dims, gemm->heights)));
 }
 
+/* SN_GEMM_SPLIT, of a product that may be split. */
+static int split_rows(const Gemm *gemm) {
+    return gemm->mode ? SPLIT_ROWS : SPLIT_DATA;
+}
+
 /* The work items of gemm_panel.h and gemm_unpacked.h. */
 static Dim gemm_items(const Gemm *gemm) {
     Dims *dims = gemm->lower.dims;
@@ -216,12 +222,12 @@ static Dim gemm_items(const Gemm *gemm) {
     Dim items = block_items(gemm, U, P, gemm->panels);
     if (!in_blocks(gemm)) items = if_more(dims, U, FEW, items, P);
     if (!in_blocks(gemm) && gemm->split)
-        items = if_more(dims, gemm->M, SPLIT_ROWS - 1, block_items(gemm, U, P, STEP), items);
+        items = if_more(dims, gemm->M, SPLIT_DATA - 1, block_items(gemm, U, P, STEP), items);
     return sn_dim_mul(dims, gemm->batch, items);
 }
 
 /* Where a range that begins inside a block of rows would fetch them again, piece by piece or to be copied, the panels of a group belong
- * together, for one block (sn_gemm_run of gemm_packed.h). */
+ * together, for one block (sn_gemm_run of gemm_packed.h). Every range splits its rows; few panels then are shared by two threads. */
 static Dim gemm_together(const Gemm *gemm, bool copied) {
     if (!in_blocks(gemm) && !gemm->split) return NULL;
     Dims *dims = gemm->lower.dims;
@@ -229,7 +235,10 @@ static Dim gemm_together(const Gemm *gemm, bool copied) {
     Dim more = sn_dim_addc(dims, gemm->depth, -gemm->piece);
     Dim whole = sn_dim(dims, copied ? 4 * GROUP / STEP : 1);
     Dim together = sn_dim_min(dims, steps, if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), whole));
-    return in_blocks(gemm) ? together : if_more(dims, gemm->M, SPLIT_ROWS - 1, together, sn_dim(dims, 1));
+    if (!gemm->split) return together;
+    Dim half = sn_dim_ceildiv(dims, steps, sn_dim(dims, 2));
+    Dim split = sn_dim_min(dims, half, sn_dim(dims, GROUP / STEP));
+    return if_more(dims, gemm->M, split_rows(gemm) - 1, split, in_blocks(gemm) ? together : sn_dim(dims, 1));
 }
 
 static const char *tile_defines(const Gemm *gemm) {
@@ -262,7 +271,7 @@ static bool may_split(const Gemm *gemm) {
     if (!gemm->attr || gemm->mode > 1 || gemm->word > 1 || target->vector_bytes != 64 ||
         target->matrix_percent < SPLIT_PERCENT)
         return false;
-    if (sn_dim_is(gemm->M, &M) && M < SPLIT_ROWS) return false;
+    if (sn_dim_is(gemm->M, &M) && M < split_rows(gemm)) return false;
     bool deep = sn_dim_is(gemm->K, &K) ? K >= SPLIT_DEPTH : gemm->mode == 1;
     return deep && sn_dim_is(gemm->N, &N) && N >= SPLIT_COLUMNS;
 }
@@ -431,7 +440,7 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "#define SN_GEMM_SPLIT_DEPTH %d\n#define SN_TILE_ONCE %d\n",
         gemm->use->defines, tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
         gemm->attr->halves ? 4 : 8, gemm->piece, gemm->heights, gemm->heights, a_across, b_across, ahead,
-        (long long)stride, (long long)gemm->run, whole_rows(gemm, stride), gemm->split ? SPLIT_ROWS : 0,
+        (long long)stride, (long long)gemm->run, whole_rows(gemm, stride), gemm->split ? split_rows(gemm) : 0,
         SPLIT_DEPTH, kernel->target->fetch_bytes > 0);
     name_files(gemm);
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
