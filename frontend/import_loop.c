@@ -151,8 +151,9 @@ static bool run_turns(Loop *loop, int64_t turns, Value *condition) {
     Call *c = loop->c;
     for (int64_t turn = 0; turn < turns; turn++) {
         if (!goes_on(loop, turn, turns, condition)) return !sn_call_failed(c);
-        loop->in[0] = turn_number(c, turn);
-        loop->in[1] = condition ? condition : sn_build_scalar(c->builder, SN_BOOL, 1);
+        Value *go = condition ? condition : sn_build_scalar(c->builder, SN_BOOL, 1);
+        loop->in[0] = sn_turn_declared(c->builder, loop->body, 0, turn_number(c, turn));
+        loop->in[1] = sn_turn_declared(c->builder, loop->body, 1, go);
         if (loop->limit) need(loop, op2(c, SN_OP_LESS, loop->in[0], loop->limit));
         if (!loop->active) loop->surely++;
         if (sn_call_failed(c) || !(loop->active ? run_chance(loop) : run_body(loop, 1 + loop->carried)))

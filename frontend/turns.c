@@ -154,6 +154,14 @@ static Turn *new_turn(Call *c, const TurnsOf *of, bool **varies) {
     return turn;
 }
 
+Value *sn_turn_declared(Builder *builder, const Onnx__GraphProto *body, int k, Value *value) {
+    const Onnx__TypeProto *type = body->input[k]->type;
+    const Onnx__TensorShapeProto *shape = type && type->tensor_type ? type->tensor_type->shape : NULL;
+    if (!value || !shape || shape->n_dim > 1 || (int)shape->n_dim == value->type.rank) return value;
+    Dim one = sn_dim(builder->graph->dims, 1);
+    return sn_build_reshape(builder, value, (int)shape->n_dim, &one);
+}
+
 static Status import_turn(Turn *turn, const TurnsOf *of) {
     Import *import = &turn->import;
     Graph *graph = import->graph;
@@ -161,7 +169,8 @@ static Status import_turn(Turn *turn, const TurnsOf *of) {
     Value **in = SN_ARRAY(import->scratch, Value *, inputs + 2);
     Value *number = sn_graph_input(graph, NULL, (Type){SN_I64, 0, NULL});
     Value *condition = sn_graph_input(graph, NULL, (Type){SN_BOOL, 0, NULL});
-    if (!of->length) in[at++] = number, in[at++] = condition;
+    for (int k = 0; k < 2 && !of->length; k++)
+        in[at++] = sn_turn_declared(&import->builder, of->body, k, k ? condition : number);
     for (int k = 0; k < of->carried; k++)
         in[at++] = is_list(turn->outer, of, k) ? sn_sequence_stand(import, (Sequence){.open = true})
                                                : carried_param(turn, of->initial[k], turn->varies[k]);

@@ -34,4 +34,7 @@ Value *sn_turn_number(Turn *turn);
 /* What is imported around the turn. */
 Import *sn_turn_outer(const Turn *turn);
 
+/* The number of a turn (0) or its condition (1) in the shape that the body declares: writers have a list of one element, too. */
+Value *sn_turn_declared(Builder *builder, const Onnx__GraphProto *body, int k, Value *value);
+
 #endif

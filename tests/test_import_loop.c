@@ -154,6 +154,33 @@ static void types_and_ranks_stay(void **state) {
     refused(*state, carrying(*state, "Cast", "x", -1, I64), SN_UNSUPPORTED, "changes its type", NULL);
 }
 
+/* The turn's number and the condition are lists of one element where the body declares them so, in turns that are written out
+ * and in those that a run counts. */
+static void numbers_may_be_lists(void **state) {
+    Fixture *fixture = *state;
+    for (int run = 0; run < 2; run++) {
+        Model *model = model_new(fixture->arena, 11), *body = model_new(fixture->arena, 11);
+        add_input(model, "n", F32, "");
+        add_integers(model, "three", 0, 1, (int64_t[]){3});
+        set_raw(add_initializer(model, "four", F32, 2), four, 2 * sizeof *four);
+        set_int(model, add_node(model, "Cast", "n", "number"), "to", I64);
+        add_input(body, "i", I64, "1");
+        add_input(body, "go", BOOL, "1");
+        add_input(body, "x", F32, "2");
+        set_int(body, add_node(body, "Concat", "i i", "twice"), "axis", 0);
+        set_int(body, add_node(body, "Cast", "twice", "added"), "to", F32);
+        add_node(body, "Add", "x added", "y");
+        set_int(body, add_node(body, "Concat", "go", "again"), "axis", 0);
+        add_output(body, "again");
+        add_output(body, "y");
+        Onnx__NodeProto *loop = add_node(model, "Loop", run ? "number _ four" : "three _ four", "last");
+        add_attribute(model, loop, "body", GRAPH)->g = &body->graph;
+        add_output(model, "last");
+        const Array *last = result_of(fixture, model, 0, NULL, 3);
+        for (int k = 0; k < 2; k++) assert_true(last->f[k] == (double)four[k] + 3);
+    }
+}
+
 /* A turn may add to a list, but not look at what others have added. */
 static void lists_only_grow(void **state) {
     static const char *const reader[] = {"SequenceLength", "SequenceErase", NULL};
@@ -222,7 +249,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_run_may_say_how_many), TEST(a_number_may_end_it_all), TEST(a_run_may_say_any_number),
         TEST(a_known_end_counts),     TEST(sizes_may_change),        TEST(types_and_ranks_stay),
-        TEST(lists_only_grow),        TEST(no_turns_and_no_end),     TEST(loops_are_printed),
+        TEST(numbers_may_be_lists),   TEST(lists_only_grow),         TEST(no_turns_and_no_end),
+        TEST(loops_are_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
