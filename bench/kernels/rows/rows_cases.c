@@ -2,8 +2,9 @@
 #include <stddef.h>
 
 /* One input x and one or more further ones of the same shape. */
-#define ONE(ROW) "symbol N at_least 1\ninput %0 \"x\": f32[N, " ROW "]\n"
-#define TWO(ROW) ONE(ROW) "input %1 \"y\": f32[N, " ROW "]\n"
+#define ONE(ROW)  "symbol N at_least 1\ninput %0 \"x\": f32[N, " ROW "]\n"
+#define HALF(ROW) "symbol N at_least 1\ninput %0 \"x\": bf16[N, " ROW "]\n"
+#define TWO(ROW)  ONE(ROW) "input %1 \"y\": f32[N, " ROW "]\n"
 #define NORM                                                                                                 \
     "input %2 \"gain\": f32[768]\n"                                                                          \
     "input %3 \"bias\": f32[768]\n"
@@ -14,6 +15,8 @@ const RowsCase sn_rows_cases[] = {
      4004, 0, 0, 0, false, 0, 0, 0, 0},
     {"gelu tanh", ONE("3072") "%9 = gelu(%0) {tanh = true}\noutput %9 \"z\"\n", 12288, 0, 0, 0, false, 0, 0,
      0, 0},
+    {"gelu tanh, bf16", HALF("3072") "%9 = gelu(%0) {tanh = true}\noutput %9 \"z\"\n", 6144, 0, 0, 0, false,
+     0, 0, 0, 0},
     {"gelu erf", ONE("3072") "%9 = gelu(%0) {tanh = false}\noutput %9 \"z\"\n", 12288, 0, 0, 0, false, 0, 0,
      0, 0},
     {"silu * gate", TWO("2048") "%8 = silu(%0) {alpha = 1}\n%9 = mul(%8, %1)\noutput %9 \"z\"\n", 8192, 0, 0,
@@ -33,10 +36,41 @@ const RowsCase sn_rows_cases[] = {
      TWO("4096") "input %2 \"gain\": f32[4096]\n%8 = add(%0, %1)\n"
                  "%9 = rms_norm(%8, %2) {axis = 1, epsilon = 1e-05}\noutput %8 \"s\"\noutput %9 \"z\"\n",
      16384, 0, 0, 0, false, 0, 0, 0, 0},
+    {"layer norm 4096",
+     ONE("4096") "input %2 \"gain\": f32[4096]\ninput %3 \"bias\": f32[4096]\n%9 = layer_norm(%0, %2, %3) "
+                 "{axis = 1, epsilon = 1e-05}\noutput %9 \"z\"\n",
+     16384, 0, 0, 0, false, 0, 0, 0, 0},
+    {"layer norm 1024, bf16",
+     HALF("1024") "input %2 \"gain\": bf16[1024]\ninput %3 \"bias\": bf16[1024]\n%9 = layer_norm(%0, %2, %3) "
+                  "{axis = 1, epsilon = 1e-05}\noutput %9 \"z\"\n",
+     2048, 0, 0, 0, false, 0, 0, 0, 0},
+    {"rms norm 2048",
+     ONE("2048") "input %2 \"gain\": f32[2048]\n%9 = rms_norm(%0, %2) {axis = 1, epsilon = 1e-05}\noutput %9 "
+                 "\"z\"\n",
+     8192, 0, 0, 0, false, 0, 0, 0, 0},
+    {"rms norm 4096",
+     ONE("4096") "input %2 \"gain\": f32[4096]\n%9 = rms_norm(%0, %2) {axis = 1, epsilon = 1e-05}\noutput %9 "
+                 "\"z\"\n",
+     16384, 0, 0, 0, false, 0, 0, 0, 0},
+    {"rms norm 4096, bf16",
+     HALF("4096") "input %2 \"gain\": bf16[4096]\n%9 = rms_norm(%0, %2) {axis = 1, epsilon = 1e-05}\noutput "
+                  "%9 \"z\"\n",
+     8192, 0, 0, 0, false, 0, 0, 0, 0},
+    {"residual + rms norm, two outputs, bf16",
+     HALF("4096") "input %1 \"y\": bf16[N, 4096]\n"
+                  "input %2 \"gain\": bf16[4096]\n%8 = add(%0, %1)\n%9 = rms_norm(%8, %2) {axis = 1, epsilon "
+                  "= 1e-05}\noutput %8 \"s\"\noutput %9 \"z\"\n",
+     8192, 0, 0, 0, false, 0, 0, 0, 0},
     {"softmax 128", ONE("128") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 512, 0, 0, 0, false, 0, 0, 0,
      0},
+    {"softmax 512", ONE("512") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 2048, 0, 0, 0, false, 0, 0,
+     0, 0},
     {"softmax 1024", ONE("1024") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 4096, 0, 0, 0, false, 0, 0,
      0, 0},
+    {"softmax 1024, bf16", HALF("1024") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 2048, 0, 0, 0,
+     false, 0, 0, 0, 0},
+    {"softmax 8192", ONE("8192") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 32768, 0, 0, 0, false, 0,
+     0, 0, 0},
     {"softmax 50257", ONE("50257") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 201028, 0, 0, 0, false,
      0, 0, 0, 0},
     {"softmax 128256", ONE("128256") "%9 = softmax(%0) {axis = 1}\noutput %9 \"z\"\n", 513024, 0, 0, 0, false,
