@@ -32,11 +32,13 @@ typedef struct Emit {
         fetches; /* what is loaded is fetched into the second-level cache, `far` bytes ahead: see emit_fetch.c */
     int64_t least_fetched; /* where it reads at least so many bytes */
     bool crosses;          /* that is of the next rows where these end: `far<id>` on, see sn_emit_far_rows */
-    int online;  /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
-    bool lags;   /* its rows are stored one row later, see emit_lag.c */
-    int host;    /* of those: the step in whose loop the row before is stored */
-    bool beside; /* of those: nothing is dear, and rows are read again from the caches */
-    bool leads;  /* and gone over for the first time one row sooner, see emit_lead.c */
+    int online;     /* the nest's step that is one walk with the one before it, see emit_online.c; 0: none */
+    bool lags;      /* its rows are stored one row later, see emit_lag.c */
+    int host;       /* of those: the step in whose loop the row before is stored */
+    bool beside;    /* of those: nothing is dear, and rows are read again from the caches */
+    bool leads;     /* and gone over for the first time one row sooner, see emit_lead.c */
+    bool direct;    /* the nest's whole tiles are stored straight from registers, see emit_tile.c */
+    bool registers; /* one of those is written: loads through it are x<id>[r * (band / SN_LANES) + v] */
 
     /* the function being written */
     const Nest *nest;
@@ -204,13 +206,22 @@ void sn_emit_edges_end(Emit *emit);
 
 /* ---- emit_tile.c: transposed loads of the C dialect ---- */
 
-/* Defines, for every load through a tile, room for two tiles and what follows the item's rows in memory; axes are at its
- * first row. */
+/* Chooses emit->direct; defines, for every load through a tile, room for one or two tiles and what follows the item's
+ * rows in memory. Axes are at its first row. */
 void sn_emit_bands(Emit *emit);
 
-/* Makes t<id> of every load through a tile what it needs, from `first` to where the rows of `store` (may be NULL) end, and
- * defines `whole`: there are SN_LANES rows, of whole vectors. */
+/* Makes t<id> of every load through a tile what it needs, from `first` to where the rows of `store` (may be NULL) end,
+ * and defines `whole`: there are SN_LANES rows, of whole vectors. If emit->direct only p<id>, from which that is loaded,
+ * and `whole`: rows are of whole vectors. */
 void sn_emit_tiles(Emit *emit, const Store *store);
+
+/* If emit->direct, for rows that begin where vectors do and for those that do not (`odd`), and have a store: opens a
+ * loop over each four rows from j on of a whole tile, which makes of every load through it what these need, and in it
+ * one over them, r. The second one opens the loop over the vectors of a row, v, the third one makes the tiles of the
+ * rows that are left. */
+void sn_emit_tile_fours(Emit *emit, const Store *store, bool odd);
+void sn_emit_four_begin(Emit *emit, bool odd);
+void sn_emit_tiles_rest(Emit *emit);
 
 /* Opens a loop over the rows j of a whole tile, or of any other. */
 void sn_emit_tile_rows(Emit *emit, const Store *store, bool whole);

@@ -47,11 +47,9 @@ static const Store *first_head_store(const Emit *emit) {
     return store;
 }
 
-/* The m rows of a tile. Whole ones have a loop of as few instructions as can be, since memory is the busier the more of
- * them wait for it at once. */
-static void emit_tile(Emit *emit, const unsigned char *any) {
-    const Store *aligned = first_head_store(emit);
-    sn_emit_tiles(emit, aligned);
+/* The rows of a whole tile, which have a loop of as few instructions as can be, since memory is the busier the more of them wait
+ * for it at once. */
+static void emit_whole_tile(Emit *emit, const unsigned char *any, const Store *aligned) {
     sn_emit_line(emit, "int64_t made = 0;");
     sn_emit_tile_rows(emit, aligned, true);
     sn_emit_tiles_ahead(emit);
@@ -61,6 +59,30 @@ static void emit_tile(Emit *emit, const unsigned char *any) {
     emit_lanes(emit, any);
     emit->form = SN_FORM_SCALAR;
     sn_c_close_loops(emit, 2);
+}
+
+/* The same from registers, for each way in which rows may begin a loop of its own. */
+static void emit_direct_tile(Emit *emit, const unsigned char *any, const Store *aligned) {
+    for (int odd = 0; odd < (aligned ? 2 : 1); odd++) {
+        sn_emit_tile_fours(emit, aligned, odd);
+        sn_emit_place(emit, SN_PLACE_ROW, 0, any);
+        sn_emit_four_begin(emit, odd);
+        emit->form = SN_FORM_VECTOR;
+        emit_lanes(emit, any);
+        emit->form = SN_FORM_SCALAR;
+        sn_c_close_loops(emit, 3);
+    }
+    sn_emit_tiles_rest(emit);
+}
+
+/* The m rows of a tile. */
+static void emit_tile(Emit *emit, const unsigned char *any) {
+    const Store *aligned = first_head_store(emit);
+    sn_emit_tiles(emit, aligned);
+    if (emit->direct)
+        emit_direct_tile(emit, any, aligned);
+    else
+        emit_whole_tile(emit, any, aligned);
     sn_emit_tile_rows(emit, aligned, false);
     sn_emit_bands_ahead(emit);
     sn_emit_place(emit, SN_PLACE_ROW, 0, any);

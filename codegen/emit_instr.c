@@ -146,9 +146,13 @@ static bool holds(const Emit *emit, const Instr *test) {
 
 static void emit_load_vector(Emit *emit, const Instr *instr) {
     if (sn_schedule_tiled(emit->kernel->dims, emit->nest, instr, NULL)) {
-        sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * width + (i%d - first));",
-                     sn_emit_type(instr->dtype, true), instr->id, sn_emit_compute(instr->dtype), instr->id,
-                     (int)emit->vector_axis->value);
+        const char *type = sn_emit_type(instr->dtype, true);
+        if (emit->registers)
+            sn_emit_line(emit, "const %s v%d = (%s)x%d[r * (band / SN_LANES) + v];", type, instr->id, type,
+                         instr->id);
+        else
+            sn_emit_line(emit, "const %s v%d = sn_load_%s_v(t%d + j * width + (i%d - first));", type,
+                         instr->id, sn_emit_compute(instr->dtype), instr->id, (int)emit->vector_axis->value);
         return;
     }
     const char *type = sn_emit_type(instr->dtype, true), *name = sn_dtype_name(instr->dtype);

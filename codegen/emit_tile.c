@@ -1,6 +1,9 @@
 /* Transposed loads of the C dialect: a band of rows of the source goes through squares in registers to a local array, a tile, from
  * which the rows of the result are stored, runs of several whole lines each, while the next tile is made. See
- * device/transpose.h. */
+ * device/transpose.h.
+ *
+ * Where streams are fetched, and registers hold them, four rows of the result at a time are stored straight from where they are
+ * made: what is stored past the caches leaves in order, and so would the tile's stores behind it, and loads that wait for these. */
 #include "emit.h"
 
 static int vector_number(const Emit *emit) {
@@ -17,18 +20,39 @@ static const char *load_address(Emit *emit, const Instr *instr) {
                            sn_emit_dim(emit, instr->dim, NULL));
 }
 
+/* Whether four rows of whole tiles, and a square more of each where they begin anywhere, are no more than the registers. */
+static bool is_direct(const Emit *emit) {
+    const Target *target = emit->kernel->target;
+    Dim stride;
+    int loads = 0, lanes = target->vector_bytes / 4;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = tiled(emit, i, &stride);
+        if (!instr) continue;
+        loads++;
+        if (sn_dtype_bytes(instr->dtype) != 4) return false;
+    }
+    return emit->fetches &&
+           4 * loads * (sn_schedule_band(emit->nest) / lanes + 1) <= target->vector_registers;
+}
+
 void sn_emit_bands(Emit *emit) {
     Dim stride;
     if (!emit->nest->tile) return;
+    emit->direct = is_direct(emit);
     sn_emit_line(emit, "enum { band = %d, width = band + SN_LANES };", sn_schedule_band(emit->nest));
-    sn_emit_line(emit, "int turn = 0;"); /* which of two tiles is stored while the other is made */
+    /* which of two tiles is stored while the other is made */
+    if (!emit->direct) sn_emit_line(emit, "int turn = 0;");
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
         int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
-        sn_emit_line(emit, "%s g%d[2][SN_LANES * width] __attribute__((aligned(64)));",
-                     sn_emit_type(instr->dtype, false), id);
-        sn_emit_line(emit, "const %s *q%d = (void *)0;", sn_emit_storage(instr->dtype), id);
+        const char *type = sn_emit_type(instr->dtype, false);
+        if (emit->direct) {
+            sn_emit_line(emit, "%s t%d[2 * SN_LANES * width] __attribute__((aligned(64)));", type, id);
+        } else {
+            sn_emit_line(emit, "%s g%d[2][SN_LANES * width] __attribute__((aligned(64)));", type, id);
+            sn_emit_line(emit, "const %s *q%d = (void *)0;", sn_emit_storage(instr->dtype), id);
+        }
         sn_emit_line(emit, "SnBand band%d;", id);
         sn_emit_line(emit, "{");
         emit->indent++;
@@ -87,8 +111,9 @@ static void emit_reach(Emit *emit, const Store *store) {
 /* Defines `whole` and, of the tile after this one, how many `squares` are to be made. */
 static void emit_whole(Emit *emit, const Store *store) {
     Dim tile = emit->nest->tile;
-    sn_emit_line(emit, "const int whole = m == SN_LANES && last - first == band%s;",
+    sn_emit_line(emit, "const int whole = %slast - first == band%s;", emit->direct ? "" : "m == SN_LANES && ",
                  store ? " && (even || (first && reach - last == SN_LANES))" : "");
+    if (emit->direct) return;
     sn_emit_line(emit, "const int more = whole && row + 1 < rows && i%d + 2 * SN_LANES <= %s;",
                  (int)tile->value, sn_emit_dim(emit, tile->operand[0], NULL));
     sn_emit_line(emit, "const int64_t squares = more ? (reach - first) / SN_LANES : 0;");
@@ -109,12 +134,106 @@ void sn_emit_tiles(Emit *emit, const Store *store) {
         sn_emit_line(emit, "p%d = %s;", id, load_address(emit, instr));
         emit->indent--;
         sn_emit_line(emit, "}");
+        if (emit->direct) continue;
         sn_emit_line(emit, "%s *const t%d = g%d[turn];", sn_emit_type(instr->dtype, false), id, id);
         sn_emit_line(emit, "if (p%d != q%d) sn_squares_%s(p%d, %s, reach - first, m, t%d, width);", id, id,
                      sn_dtype_name(instr->dtype), id, sn_emit_dim(emit, stride, NULL), id);
         sn_emit_line(emit, "q%d = squares ? p%d + SN_LANES : (void *)0;", id, id);
     }
-    sn_emit_line(emit, "turn = !turn;");
+    if (!emit->direct) sn_emit_line(emit, "turn = !turn;");
+}
+
+/* How far `on` moves with a row, as the end of a loop's head; "" where rows move on by no one stride. */
+static const char *next_on(Emit *emit, const Store *store) {
+    Dim stride;
+    if (!store || !row_stride(emit, store, &stride)) return "";
+    return sn_arena_printf(emit->arena, ", on = (on - %s) & lanes", sn_emit_dim(emit, stride, NULL));
+}
+
+/* At a row of a store that moves on by no one stride: what `on` is. */
+static void emit_on(Emit *emit, const Store *store) {
+    Dim stride;
+    if (!store || row_stride(emit, store, &stride)) return;
+    sn_emit_line(emit, "{");
+    emit->indent++;
+    sn_emit_line(emit, "const int64_t i%d = first;", vector_number(emit));
+    sn_emit_line(emit, "on = sn_stream_head(%s, %d, past) & lanes;", store_address(emit, store),
+                 sn_dtype_bytes(store->dtype));
+    emit->indent--;
+    sn_emit_line(emit, "}");
+}
+
+/* Of each load through a tile what four rows need; asks for lines of the next tile's squares, and of the next band. */
+static void emit_fours(Emit *emit, bool odd) {
+    Dim stride;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = tiled(emit, i, &stride);
+        if (!instr) continue;
+        int id = instr->id;
+        const char *by = sn_emit_dim(emit, stride, NULL);
+        sn_emit_line(emit, "vf32 x%d[4 * (band / SN_LANES)];", id);
+        sn_emit_line(
+            emit,
+            "sn_columns_ahead(&band%d, (const float *)p%d, %s, j / 4, %s, 4 * band * %d / SN_BAND_LINE);", id,
+            id, by, odd ? "width" : "band", sn_dtype_bytes(instr->dtype));
+        sn_emit_line(emit, "sn_columns_%s(p%d + j, %s, band / SN_LANES, %s, x%d);",
+                     sn_dtype_name(instr->dtype), id, by, odd ? "begin" : "(const int64_t *)0", id);
+    }
+}
+
+/* Where each four rows of a tile begin. The last four are the last ones of the tile, of which `back` are stored already. */
+static void emit_begins(Emit *emit, const Store *store) {
+    int tile = (int)emit->nest->tile->value;
+    Dim stride;
+    sn_emit_line(emit, "const int64_t back = sn_largest_of(j + 4 - m, 0);");
+    sn_emit_line(emit, "int64_t begin[4];");
+    sn_emit_line(emit, "j -= back, i%d -= back;", tile);
+    if (row_stride(emit, store, &stride))
+        sn_emit_line(emit, "on = (on + back * %s) & lanes;", sn_emit_dim(emit, stride, NULL));
+    sn_emit_line(emit, "for (int r = 0; r < 4; r++, i%d++%s) {", tile, next_on(emit, store));
+    emit->indent++;
+    emit_on(emit, store);
+    sn_emit_line(emit, "begin[r] = on;");
+    emit->indent--;
+    sn_emit_line(emit, "}");
+    sn_emit_line(emit, "i%d -= 4;", tile);
+}
+
+void sn_emit_tile_fours(Emit *emit, const Store *store, bool odd) {
+    emit->registers = true;
+    if (!odd) sn_emit_line(emit, "int64_t j = 0;");
+    sn_emit_line(emit, "if (whole%s) for (; j%s < m; j += 4) {",
+                 odd     ? " && !even && m >= 4"
+                 : store ? " && even"
+                         : "",
+                 odd ? "" : " + 3");
+    emit->indent++;
+    if (odd) emit_begins(emit, store);
+    emit_fours(emit, odd);
+    sn_emit_line(emit, "_Pragma(\"GCC unroll 4\") for (int r = 0; r < 4; r++, i%d++) {",
+                 (int)emit->nest->tile->value);
+    emit->indent++;
+    if (odd) sn_emit_line(emit, "if (r < back) continue;");
+}
+
+void sn_emit_four_begin(Emit *emit, bool odd) {
+    int k = vector_number(emit);
+    sn_emit_line(emit, "int64_t i%d = first%s;", k, odd ? " + begin[r]" : "");
+    sn_emit_line(emit,
+                 "_Pragma(\"GCC unroll 8\") for (int v = 0; v < band / SN_LANES; v++, i%d += SN_LANES) {", k);
+    emit->indent++;
+}
+
+void sn_emit_tiles_rest(Emit *emit) {
+    Dim stride;
+    emit->registers = false;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = tiled(emit, i, &stride);
+        if (instr)
+            sn_emit_line(
+                emit, "if (j < m) sn_squares_%s(p%d + j, %s, reach - first, m - j, t%d + j * width, width);",
+                sn_dtype_name(instr->dtype), instr->id, sn_emit_dim(emit, stride, NULL), instr->id);
+    }
 }
 
 void sn_emit_tiles_ahead(Emit *emit) {
@@ -153,23 +272,14 @@ void sn_emit_bands_ahead(Emit *emit) {
 }
 
 void sn_emit_tile_rows(Emit *emit, const Store *store, bool whole) {
-    int k = vector_number(emit);
-    Dim stride;
-    bool strided = store && row_stride(emit, store, &stride);
-    const char *next =
-        strided ? sn_arena_printf(emit->arena, ", on = (on - %s) & lanes", sn_emit_dim(emit, stride, NULL))
-                : "";
-    sn_emit_line(emit, "if (%swhole) for (int64_t j = 0; j < %s; j++, i%d++%s) {", whole ? "" : "!",
-                 whole ? "SN_LANES" : "m", (int)emit->nest->tile->value, next);
+    int tile = (int)emit->nest->tile->value;
+    if (emit->direct)
+        sn_emit_line(emit, "for (; j < m; j++, i%d++%s) {", tile, next_on(emit, store));
+    else
+        sn_emit_line(emit, "if (%swhole) for (int64_t j = 0; j < %s; j++, i%d++%s) {", whole ? "" : "!",
+                     whole ? "SN_LANES" : "m", tile, next_on(emit, store));
     emit->indent++;
-    if (!store || strided) return;
-    sn_emit_line(emit, "{");
-    emit->indent++;
-    sn_emit_line(emit, "const int64_t i%d = first;", k);
-    sn_emit_line(emit, "on = sn_stream_head(%s, %d, past) & lanes;", store_address(emit, store),
-                 sn_dtype_bytes(store->dtype));
-    emit->indent--;
-    sn_emit_line(emit, "}");
+    emit_on(emit, store);
 }
 
 void sn_emit_tile_begin(Emit *emit, const Store *store) {

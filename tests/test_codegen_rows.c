@@ -362,6 +362,33 @@ static void streams_are_fetched_once(void **state) {
     }
 }
 
+/* Where streams are fetched and the registers hold them, four rows of a transposed result of 32 bits are stored as they
+ * are made: rows that begin where vectors do or anywhere, from line border to line border; some that are left; of two
+ * loads, and of other types at other places; beside what goes through a tile. */
+static void transposes_leave_registers(void **state) {
+    (void)state;
+    static const char *const shapes[] = {"B, T, 45", "B, T, 64", "B, T, 35", "B, T, 2"};
+    for (int i = 0; i < 4 * 2 * 2; i++) {
+        DType dtype = i & 1 ? SN_I32 : SN_F32;
+        Case *c = fetched(begin_case(SN_CLUSTER_MAP), 1024);
+        if (i & 2) c->target.stream_bytes = 1 << 30;
+        Value *x = param(c, dtype, shapes[i / 4]), *y = param(c, dtype, shapes[i / 4]);
+        x = transpose(c, two(c, SN_OP_ADD, x, y), (int[]){2, 0, 1});
+        result(c, x);
+        if (i / 4 == 1) result(c, cast(c, x, SN_F16));
+        bool direct = c->target.vector_registers >= (i / 4 == 1 ? 40 : 24) && c->target.vector_bytes == 64;
+        check_text(c, "sn_columns_ahead(&", direct, SIZES, sizes);
+    }
+    for (int i = 0; i < 2; i++) {
+        Case *c = fetched(begin_case(SN_CLUSTER_MAP), 1024);
+        Value *x = transpose(c, param(c, SN_F32, "B, T, 45"), (int[]){2, 0, 1}),
+              *y = transpose(c, param(c, i ? SN_F16 : SN_F32, "T, B, 45"), (int[]){2, 1, 0});
+        result(c, two(c, SN_OP_ADD, x, i ? cast(c, y, SN_F32) : y));
+        result(c, cast(c, x, SN_F32));
+        check_text(c, "SN_SQUARES_AHEAD(q", i || c->target.vector_bytes < 64, SIZES, sizes);
+    }
+}
+
 /* Out of the second-level cache lines are brought where rows are far from each other, beside what is kept of a row,
  * of a long row that is stored later, and in maps where much is to be done between loads. */
 static void fetched_lines_are_brought_near(void **state) {
@@ -370,7 +397,7 @@ static void fetched_lines_are_brought_near(void **state) {
     for (int fetches = 0; fetches < 2; fetches++) {
         Case *c = begin_case(SN_CLUSTER_MAP);
         if (fetches) fetched(c, 1024);
-        result(c, transpose(c, param(c, SN_F32, "B, T, 45"), (int[]){2, 0, 1}));
+        result(c, transpose(c, param(c, SN_F16, "B, T, 45"), (int[]){2, 0, 1}));
         check_text(c, "SN_SQUARES_AHEAD(q", fetches, SIZES, sizes);
         c = begin_case(SN_CLUSTER_REDUCE);
         if (fetches) c->target.fetch_bytes = 2048;
@@ -537,6 +564,7 @@ int main(void) {
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),
         cmocka_unit_test(streams_are_fetched_once),
+        cmocka_unit_test(transposes_leave_registers),
         cmocka_unit_test(fetched_lines_are_brought_near),
         cmocka_unit_test(many_pieces),
         cmocka_unit_test(pieces_are_aligned_apart),

@@ -46,20 +46,53 @@ SN_INLINE vf32 sn_quads(const float *p, int64_t by) {
 #define SN_ZIP(i, from)          (((i) & ~3) + (from) + ((i) >> 1 & 1) + ((i)&1) * SN_LANES)
 #define SN_ZIP_PAIRS(i, from)    (((i) & ~3) + (from) + ((i)&1) + ((i) >> 1 & 1) * SN_LANES)
 #define SN_ZIPPED(a, b, F, from) __builtin_shufflevector(a, b, SN_LIST(F, from))
+/* Four columns of SN_LANES rows, as x[0], x[by], x[2 * by] and x[3 * by]. */
+SN_INLINE void sn_four_columns(const float *p, int64_t stride, vf32 *x, int by) {
+    const vf32 a = sn_quads(p, 4 * stride), b = sn_quads(p + stride, 4 * stride);
+    const vf32 c = sn_quads(p + 2 * stride, 4 * stride), d = sn_quads(p + 3 * stride, 4 * stride);
+    const vf32 low = SN_ZIPPED(a, b, SN_ZIP, 0), high = SN_ZIPPED(a, b, SN_ZIP, 2);
+    const vf32 next_low = SN_ZIPPED(c, d, SN_ZIP, 0), next_high = SN_ZIPPED(c, d, SN_ZIP, 2);
+    x[0] = SN_ZIPPED(low, next_low, SN_ZIP_PAIRS, 0);
+    x[by] = SN_ZIPPED(low, next_low, SN_ZIP_PAIRS, 2);
+    x[2 * by] = SN_ZIPPED(high, next_high, SN_ZIP_PAIRS, 0);
+    x[3 * by] = SN_ZIPPED(high, next_high, SN_ZIP_PAIRS, 2);
+}
 SN_INLINE void sn_square_words(const void *from, int64_t stride, void *to, int64_t width) {
     const float *p = from;
     float *tile = to;
     for (int64_t q = 0; q < SN_LANES; q += 4, p += 4, tile += 4 * width) {
-        const vf32 a = sn_quads(p, 4 * stride), b = sn_quads(p + stride, 4 * stride);
-        const vf32 c = sn_quads(p + 2 * stride, 4 * stride), d = sn_quads(p + 3 * stride, 4 * stride);
-        const vf32 low = SN_ZIPPED(a, b, SN_ZIP, 0), high = SN_ZIPPED(a, b, SN_ZIP, 2);
-        const vf32 next_low = SN_ZIPPED(c, d, SN_ZIP, 0), next_high = SN_ZIPPED(c, d, SN_ZIP, 2);
-        sn_store_f32_v(tile, SN_ZIPPED(low, next_low, SN_ZIP_PAIRS, 0));
-        sn_store_f32_v(tile + width, SN_ZIPPED(low, next_low, SN_ZIP_PAIRS, 2));
-        sn_store_f32_v(tile + 2 * width, SN_ZIPPED(high, next_high, SN_ZIP_PAIRS, 0));
-        sn_store_f32_v(tile + 3 * width, SN_ZIPPED(high, next_high, SN_ZIP_PAIRS, 2));
+        vf32 x[4];
+        sn_four_columns(p, stride, x, 1);
+        for (int k = 0; k < 4; k++) sn_store_f32_v(tile + k * width, x[k]);
     }
 }
+
+/* sn_columns_T(p, stride, squares, begin, x): of four columns of rows that are `stride` elements apart, `squares` times
+ * SN_LANES elements each from row begin[r] of column r on, as x[r * squares], x[r * squares + 1] ...; begin[r] is below
+ * SN_LANES, for which one square more is read, or 0 without `begin`. The bits of the elements, whatever their type. */
+SN_INLINE vf32 sn_from_lane(vf32 a, vf32 b, int64_t lane) {
+#if defined(__clang__)
+    float both[2 * SN_LANES];
+    sn_store_f32_v(both, a);
+    sn_store_f32_v(both + SN_LANES, b);
+    return sn_load_f32_v(both + lane);
+#else
+    return __builtin_shuffle(a, b, sn_iota_i32() + (int32_t)lane);
+#endif
+}
+SN_INLINE void sn_columns_f32(const void *from, int64_t stride, const int squares, const int64_t *begin,
+                              vf32 *x) {
+    enum { MOST = 8 }; /* squares */
+    const float *p = from;
+    vf32 y[4 * (MOST + 1)];
+    const int all = squares + (begin ? 1 : 0);
+    for (int k = 0; k < all; k++)
+        sn_four_columns(p + k * SN_LANES * stride, stride, begin ? y + k : x + k, all);
+    for (int r = 0; begin && r < 4; r++)
+        for (int k = 0; k < squares; k++)
+            x[r * squares + k] = sn_from_lane(y[r * all + k], y[r * all + k + 1], begin[r]);
+}
+#define sn_columns_i32 sn_columns_f32
 
 /* 16-bit floats are converted as whole rows, so their squares are made by exchanges alone: each of what two rows that are H
  * apart have in the wrong half of every 2 H columns. */
@@ -149,11 +182,26 @@ typedef struct SnBand {
 SN_INLINE SnBand sn_band(const void *p, int64_t stride, int64_t bytes) {
     return (SnBand){(uintptr_t)p, 0, bytes, stride};
 }
-SN_INLINE void sn_band_fetch(SnBand *band, const int64_t bytes) {
-    enum { LINE = 64 };
-    for (int64_t k = 0; k < bytes; k += LINE) SN_BRING(band->at, band->done + k);
+enum { SN_BAND_LINE = 64 };
+SN_INLINE void sn_band_step(SnBand *band, const int64_t bytes) {
     for (band->done += bytes; band->done >= band->bytes; band->done -= band->bytes)
         band->at += (uintptr_t)band->stride;
+}
+SN_INLINE void sn_band_fetch(SnBand *band, const int64_t bytes) {
+    for (int64_t k = 0; k < bytes; k += SN_BAND_LINE) SN_BRING(band->at, band->done + k);
+    sn_band_step(band, bytes);
+}
+/* With each four columns, the `group`-th of SN_LANES of them at p, of rows that are `stride` elements apart: brings near
+ * a quarter of the lines that as many columns behind them are loaded from, of `count` rows, and fetches by turns with
+ * the first of these `fetched` lines of the band. Rows may begin anywhere, so the last of those columns is asked for. */
+SN_INLINE void sn_columns_ahead(SnBand *band, const float *p, int64_t stride, int64_t group, const int count,
+                                const int fetched) {
+    const float *next = p + 2 * SN_LANES - 1 + group * (count / 4) * stride;
+    for (int k = 0; k < count / 4; k++) {
+        if (k < fetched) SN_BRING(band->at, band->done + k * SN_BAND_LINE);
+        SN_AHEAD(next + k * stride, 0);
+    }
+    sn_band_step(band, fetched * SN_BAND_LINE);
 }
 /* Whether all rows of the result, `stride` bytes from each other, begin a line where the one at p does. */
 SN_INLINE int sn_band_even(const void *p, int64_t stride, uintptr_t past) {
