@@ -166,6 +166,8 @@ static bool must_take_apart(const Grad *g, const Node *node) {
     if (rules[node->op] == sn_gradient_rotary)
         return sn_gradient_wanted(g, node, 1) || sn_gradient_wanted(g, node, 2);
     if (rules[node->op] == sn_gradient_cross_entropy) return sn_gradient_wanted(g, node, 2);
+    if (rules[node->op] == sn_gradient_attention && node->output_count > 1)
+        return true; /* its statistic is read */
     return rules[node->op] == sn_gradient_expand;
 }
 
