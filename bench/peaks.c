@@ -198,6 +198,14 @@ Status sn_peak_meter_bands(PeakMeter *m, int64_t columns, int64_t positions, dou
     return NULL;
 }
 
+Status sn_peak_meter_again(PeakMeter *m, int64_t row_bytes, bool kept, double *rate) {
+    int64_t items = MEMORY_BYTES / row_bytes, symbol[] = {row_bytes / SN_RATE_LINE, kept, 0};
+    double seconds;
+    TRY(launch_loop(m, SN_RATE_AGAIN, symbol, 3, items, &seconds));
+    *rate = 2.0 * (double)(items * row_bytes) / seconds;
+    return NULL;
+}
+
 Status sn_peak_meter_all(PeakMeter *m) {
     for (int i = 0; i < MEASUREMENTS; i++) {
         if (i > 0) rest();

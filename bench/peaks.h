@@ -54,6 +54,10 @@ Status sn_peak_meter_rows(PeakMeter *meter, int64_t row_bytes, int64_t table_byt
  * a time (0: all that the meter has), without exchanging elements. *rate: of this one, bytes/s read and written. */
 Status sn_peak_meter_bands(PeakMeter *meter, int64_t columns, int64_t positions, double *rate);
 
+/* One measurement of a copy past the caches of rows of `row_bytes`, a multiple of 256, each of which is stored while the next
+ * one is read: from where it was read, or (`kept`) from a copy of its own. *rate: of this one, bytes/s read and written. */
+Status sn_peak_meter_again(PeakMeter *meter, int64_t row_bytes, bool kept, double *rate);
+
 /* Several of each, with pauses: a third of a second. */
 Status sn_peak_meter_all(PeakMeter *meter);
 

@@ -218,7 +218,8 @@ static const char rows_text[] = STREAM_PRELUDE
     "}\n";
 
 /* Bands of 64 rows, and order of memory with nothing fetched, are slower where stores are of columns; a band of 32 writes two
- * lines together, which is what memory wants. */
+ * lines together, which is what memory wants. What was fetched into the second-level cache is brought near a line ahead, as
+ * no processor foresees it. */
 static const char bands_text[] = STREAM_PRELUDE
     "typedef float Any __attribute__((vector_size(BYTES), aligned(4), may_alias));\n"
     "enum { BAND = 32, LINE = 16 };\n"
@@ -233,12 +234,54 @@ static const char bands_text[] = STREAM_PRELUDE
     "                for (int64_t k = 0; k < BAND; k += LINE, next += 4 * LINE) {\n"
     "                    const float *from = in + (k + j) * columns + c;\n"
     "                    float *to = out + (c + j) * rows + k;\n"
-    "                    if (symbols[2]) __builtin_prefetch(next, 0, 2);\n"
-    "                    else __builtin_prefetch(next);\n"
+    "                    if (symbols[2]) {\n"
+    "                        __builtin_prefetch(next, 0, 2);\n"
+    "                        __builtin_prefetch(from + LINE);\n"
+    "                    } else {\n"
+    "                        __builtin_prefetch(next);\n"
+    "                    }\n"
     "                    for (int v = 0; v < LINE; v += BYTES / 4)\n"
     "                        STREAM((V *)(to + v), (V)(*(const Any *)(from + v)));\n"
     "                }\n"
     "    }\n"
+    "    __sync_synchronize();\n"
+    "    return 0;\n"
+    "}\n";
+
+/* What rows need that are gone over twice, and are longer than the first-level cache: of each vector a load and a store past
+ * the caches, and a load from the second-level cache between them, which with a copy has a store before it. */
+static const char again_text[] = STREAM_PRELUDE
+    "static inline __attribute__((always_inline)) void walk(const V *in, const V *from, V *kept, V *out,\n"
+    "                                                       int64_t each, int64_t ahead, V *sum) {\n"
+    "    for (int64_t i = 0; i < each; i += 4) {\n"
+    "        if (in) FETCH(in + i, 4 * BYTES, ahead);\n"
+    "        for (int64_t k = 0; ahead && in && k < 4 * BYTES; k += 64)\n"
+    "            __builtin_prefetch((const char *)(in + i) + 512 + k);\n"
+    "        for (int64_t k = i; k < i + 4; k++) {\n"
+    "            const V was = out ? from[k] : (V){}, is = in ? in[k] : (V){};\n"
+    "            if (in && kept) kept[k] = is;\n"
+    "            if (in && !kept) sum[k - i] += is;\n"
+    "            if (out) STREAM(out + k, -was);\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "int rate_again(void *const *buffers, const int64_t *symbols, int64_t begin, int64_t end) {\n"
+    "    const int64_t each = symbols[0] * (64 / BYTES), ahead = symbols[2];\n"
+    "    const V *in = (const V *)buffers[0] + begin * each;\n"
+    "    V *out = (V *)buffers[1] + begin * each, kept[symbols[1] ? each : 1], sum[4] = {};\n"
+    "    if (begin == end) return 0;\n"
+    "    if (symbols[1]) {\n"
+    "        walk(in, 0, kept, 0, each, ahead, sum);\n"
+    "        for (int64_t row = begin + 1; row < end; row++, out += each)\n"
+    "            walk(in += each, kept, kept, out, each, ahead, sum);\n"
+    "        walk(0, kept, kept, out, each, ahead, sum);\n"
+    "    } else {\n"
+    "        walk(in, 0, 0, 0, each, ahead, sum);\n"
+    "        for (int64_t row = begin + 1; row < end; row++, in += each, out += each)\n"
+    "            walk(in + each, in, 0, out, each, ahead, sum);\n"
+    "        walk(0, in, 0, out, each, ahead, sum);\n"
+    "    }\n"
+    "    __asm__ volatile(\"\" : : \"m\"(sum));\n"
     "    __sync_synchronize();\n"
     "    return 0;\n"
     "}\n";
@@ -278,6 +321,7 @@ void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]) {
         [SN_RATE_MIX] = {"rate_mix", mix_text},
         [SN_RATE_ROWS] = {"rate_rows", rows_text},
         [SN_RATE_BANDS] = {"rate_bands", bands_text},
+        [SN_RATE_AGAIN] = {"rate_again", again_text},
         [SN_RATE_EVICT] = {"rate_evict", evict_text},
     };
     for (int i = 0; i < SN_RATE_COUNT; i++) {

@@ -1,6 +1,6 @@
 /* Kernels that do nothing but what a machine is rated by: multiply-adds, bf16 dot products, matrix tiles, copies,
- * reads, mixes of these, copies of rows from anywhere, lines of transpositions. They are compiled as every other
- * kernel is. */
+ * reads, mixes of these, copies of rows from anywhere, lines of transpositions, rows that are walked twice. They are
+ * compiled as every other kernel is. */
 #ifndef SN_RATES_H
 #define SN_RATES_H
 
@@ -20,6 +20,7 @@ typedef enum RateKernel {
     SN_RATE_MIX = SN_RATE_FACTS, /* so many lines read, so many stored past the caches */
     SN_RATE_ROWS,                /* a copy of rows that lie anywhere */
     SN_RATE_BANDS,               /* what a transposition reads and writes, without exchanging elements */
+    SN_RATE_AGAIN,               /* a copy of rows that goes over each of them twice */
     SN_RATE_COUNT
 } RateKernel;
 
@@ -60,7 +61,11 @@ enum {
  * BANDS: item i reads SN_RATE_BAND rows of symbol 0 floats from row SN_RATE_BAND * i of buffer 0 on, by columns of
  * lines, while the next band is fetched as it lies, and writes their lines to buffer 1 where the transposed ones of
  * each symbol 1 rows, a multiple of SN_RATE_BAND, would be. What is behind the last whole line of a row is left
- * alone. What symbol 2 is, is symbol 3 of ROWS. */
+ * alone. What symbol 2 is, is symbol 3 of ROWS.
+ *
+ * AGAIN: item i writes row i of buffer 1 past the caches, from that of buffer 0; a row is symbol 0 lines, a multiple of 4. It is
+ * stored while the next one is read, from where it was read (symbol 1 is 0) or from a copy of the thread's. Symbol 2 as symbol 1
+ * of READ. */
 void sn_rate_kernels(Arena *arena, const Kernel *out[SN_RATE_COUNT]);
 
 /* Fills a buffer whose reading and copying is to be measured: there are processors that store lines of zeros in half

@@ -5,10 +5,11 @@
  * The roofline of a kernel is the longer of two times. Memory's: what it reads and writes, at the best rate of that
  * proportion or as a copy of the lesser of them beside a loop that only reads, whichever is quicker; and at the rate
  * of reading what it must read twice because no second-level cache holds a row of it. Arithmetic's: what the same
- * kernel takes for a part of the data that the second-level caches hold. Of kernels that read rows of a table at
- * random, that proportion is one half and its loop a copy of such rows, from as large a table; nothing else is
- * memory's time. Of transpositions it is one half too, and its loop, or the copy where that is quicker, one that
- * reads and writes the same lines in bands without exchanging elements.
+ * kernel takes for a part of the data that the second-level caches hold. Some kernels ask for data in an order that
+ * costs more than that; then a loop that copies in this order is memory's time: of rows of a table that are read at
+ * random a copy of such rows, from as large a table; of transpositions one of the same lines in bands, without
+ * exchanging elements; of rows that do not fit the first-level cache and are gone over twice one that stores each
+ * while it reads the next one, from the second-level cache.
  *
  *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-j] [-s]
  *
@@ -214,6 +215,21 @@ static int written_parts(const Bench *b) {
     return (int)(SN_PEAK_MIX * b->written / (b->read + b->written) + 0.5);
 }
 
+/* Whether a loop of its own tells what memory takes for the order in which the kernel goes over data. */
+static bool has_order(const RowsCase *rows) {
+    return rows->table_bytes || rows->columns || rows->again == ROWS_READ_AGAIN || rows->again == ROWS_KEPT;
+}
+
+static Status measure_order(const Bench *b, int written, double *rate) {
+    enum { PIECE = 256 }; /* of which the rows of a loop are multiples */
+    const RowsCase *rows = b->rows;
+    if (rows->table_bytes) return sn_peak_meter_rows(b->meter, rows->table_row, rows->table_bytes, rate);
+    if (rows->columns) return sn_peak_meter_bands(b->meter, rows->columns, rows->positions, rate);
+    if (has_order(rows))
+        return sn_peak_meter_again(b->meter, rows->row_bytes / PIECE * PIECE, rows->again == ROWS_KEPT, rate);
+    return sn_peak_meter_mix(b->meter, written, rate);
+}
+
 /* Kernel and loops have threads of their own, of which the ones still look for work when the others' turn begins: so each turn
  * has a launch that does not count, behind which its threads are awake. */
 static Status measure_memory(Bench *b) {
@@ -222,16 +238,11 @@ static Status measure_memory(Bench *b) {
     TRY(sn_peak_meter_memory(b->meter, false, NULL));
     TRY(sn_peak_meter_copy(b->meter, &copy));
     TRY(sn_peak_meter_memory(b->meter, false, &reading));
-    if (b->rows->table_bytes)
-        TRY(sn_peak_meter_rows(b->meter, b->rows->table_row, b->rows->table_bytes, &mix));
-    else if (b->rows->columns)
-        TRY(sn_peak_meter_bands(b->meter, b->rows->columns, b->rows->positions, &mix));
-    else
-        TRY(sn_peak_meter_mix(b->meter, written, &mix));
+    TRY(measure_order(b, written, &mix));
     b->copy = fmax(b->copy, copy);
     b->reading = fmax(b->reading, reading);
     b->mix = fmax(b->mix, mix);
-    if (b->rows->table_bytes) return NULL;
+    if (has_order(b->rows)) return NULL;
     if (2 * written == SN_PEAK_MIX) b->mix = fmax(b->mix, copy);
     if (!written) b->mix = fmax(b->mix, reading);
     return NULL;
@@ -332,10 +343,12 @@ static const Column columns[COLUMN_COUNT] = {
 /* Seconds that memory takes at least, and the name of what it does. Rows that are read twice come from memory the
  * first time with nothing written. */
 static double memory_seconds(const Bench *b, const char **bound) {
-    double both = fmin(b->read, b->written), again = b->rows->twice ? b->read : 0;
+    double both = fmin(b->read, b->written), again = b->rows->again == ROWS_TWICE ? b->read : 0;
     double apart = (both + b->written) / b->copy + (b->read - both) / b->reading;
-    if (b->rows->table_bytes) {
-        *bound = "memory, rows at random";
+    if (has_order(b->rows)) {
+        *bound = b->rows->table_bytes ? "memory, rows at random"
+                 : b->rows->columns   ? "memory, columns"
+                                      : "memory, rows gone over twice";
         return (b->read + b->written) / b->mix;
     }
     *bound = again > 0 ? "memory, rows read twice" : written_parts(b) ? "memory" : "reading";
