@@ -19,8 +19,14 @@ static Status import_body(Import *import, const Onnx__GraphProto *graph, Value *
     }
     TRY(sn_scope_initializers(import, graph));
     TRY(sn_import_nodes(import, graph->n_node, graph->node));
-    for (size_t i = 0; i < graph->n_output; i++)
-        TRY(sn_scope_resolve(import, graph->output[i]->name, &out[i]));
+    for (size_t i = 0; i < graph->n_output; i++) {
+        const char *name = graph->output[i]->name;
+        TRY(sn_scope_resolve(import, name, &out[i]));
+        const Narrow *narrow = sn_scope_find(import, name)->narrow;
+        /* Whoever reads them outside would take the codes for numbers. */
+        if (is_minifloat(narrow))
+            return sn_fail(SN_UNSUPPORTED, "floats of %d bits as result %zu of a body", narrow->bits, i);
+    }
     return NULL;
 }
 
@@ -63,8 +69,11 @@ static Status bind_inputs(Call *call, const Onnx__FunctionProto *function) {
 static Status import_inside(Call *call, const Onnx__FunctionProto *function) {
     TRY(bind_inputs(call, function));
     TRY(sn_import_nodes(call->import, function->n_node, function->node));
-    for (int k = 0; k < call->output_count; k++)
+    call->given = SN_ARRAY(call->import->scratch, const Narrow *, call->output_count);
+    for (int k = 0; k < call->output_count; k++) {
         TRY(sn_scope_resolve(call->import, function->output[k], &call->output[k]));
+        call->given[k] = sn_scope_find(call->import, function->output[k])->narrow;
+    }
     return NULL;
 }
 
@@ -119,6 +128,13 @@ static Value *materialise(Import *import, Value *value) {
     return made ? sn_build_cast(builder, made, type.dtype) : NULL;
 }
 
+/* What the bytes of output k hold. */
+static const Narrow *narrow_of(const Call *call, int k) {
+    if (call->given) return call->given[k];
+    if (call->says) return call->made;
+    return call->input_count > 0 ? call->narrow[0] : NULL;
+}
+
 static Status bind_outputs(Call *call, bool unknown) {
     Import *import = call->import;
     for (int k = 0; k < call->output_count; k++) {
@@ -130,7 +146,7 @@ static Status bind_outputs(Call *call, bool unknown) {
         if (binding->unknown) continue;
         binding->value = materialise(import, call->output[k]);
         if (sn_call_failed(call)) return NULL;
-        const Narrow *narrow = call->says ? call->made : call->input_count > 0 ? call->narrow[0] : NULL;
+        const Narrow *narrow = narrow_of(call, k);
         if (narrow && narrow->held == binding->value->type.dtype) binding->narrow = narrow;
         if (!binding->value->name) binding->value->name = sn_arena_string(import->graph->arena, name);
     }

@@ -102,7 +102,8 @@ struct Call {
     const Narrow **narrow; /* of each input */
     const Narrow *made;    /* of the outputs, where a rule says so; otherwise what input 0 is */
     bool says;
-    Value **output; /* a rule gives output 0 back and sets the others here; n_output entries */
+    const Narrow **given; /* of each output, where a function of the model makes them; else NULL */
+    Value **output;       /* a rule gives output 0 back and sets the others here; n_output entries */
     int output_count;
     bool *read; /* attributes that the rule asked for */
 };

@@ -27,8 +27,10 @@ Value *sn_import_constant(Call *c) {
 Value *sn_import_constant_of_shape(Call *c) {
     int count;
     const Dim *extent = sn_call_dims(c, c->input[0], "shape", &count);
+    const Onnx__TensorProto *proto = sn_call_tensor_proto(c, "value");
     Tensor *tensor = sn_call_tensor(c, "value");
     if (sn_call_failed(c)) return NULL;
+    c->says = true, c->made = proto ? sn_narrow(proto->data_type) : NULL;
     if (tensor && tensor->count != 1)
         return sn_call_invalid(c, "a value of %lld elements", (long long)tensor->count);
     Value *one;

@@ -143,11 +143,83 @@ static void weights_are_dequantised(void **state) {
     for (int i = 0; i < 4; i++) assert_true(y->f[i] == (double)(wanted[i] * four[0]));
 }
 
+static Onnx__FunctionProto *cast_function(Model *model, int type) {
+    Onnx__FunctionProto *function = SN_NEW(model->arena, Onnx__FunctionProto);
+    onnx__function_proto__init(function);
+    function->name = "Narrowed", function->domain = "local";
+    function->input = names(model->arena, "a", &function->n_input);
+    function->output = names(model->arena, "b", &function->n_output);
+    function->node = SN_ARRAY(model->arena, Onnx__NodeProto *, 1);
+    set_int(model, function->node[function->n_node++] = add_node(model, "Cast", "a", "b"), "to", type);
+    model->graph.n_node--; /* it was added to the graph */
+    function->opset_import = model->opsets;
+    function->n_opset_import = 1;
+    return function;
+}
+
+/* What a function of the model makes is what it says inside, and not what its input is. */
+static void functions_give_codes_as_such(void **state) {
+    Fixture *fixture = *state;
+    for (int k = 0; k < 2; k++) {
+        enum { U8 = 2 };
+        Model *model = model_new(fixture->arena, 19);
+        model->proto.functions = (Onnx__FunctionProto *[]){cast_function(model, k ? U8 : E4M3)};
+        model->proto.n_functions = 1;
+        add_input(model, "x", F32, "1");
+        if (k) set_int(model, add_node(model, "Cast", "x", "codes"), "to", E4M3);
+        add_node(model, "Narrowed", k ? "codes" : "x", "b")->domain = "local";
+        set_int(model, add_node(model, "Cast", "b", "y"), "to", F32);
+        add_output(model, "y");
+        assert_true(result_of(fixture, model, 1, (int64_t[]){1}, 3.1)->f[0] == 3);
+    }
+}
+
+/* Of a branch or of a turn nothing would tell what the bytes are. */
+static void bodies_give_no_codes(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 19), *branch[2];
+    add_input(model, "x", F32, "1");
+    add_input(model, "c", BOOL, "");
+    Onnx__NodeProto *node = add_node(model, "If", "c", "b");
+    for (int k = 0; k < 2; k++) {
+        branch[k] = model_new(fixture->arena, 19);
+        const char *name = k ? "no" : "yes";
+        set_int(branch[k], add_node(branch[k], "Cast", "x", name), "to", E2M1);
+        add_output(branch[k], name);
+        add_attribute(model, node, k ? "else_branch" : "then_branch", GRAPH)->g = &branch[k]->graph;
+    }
+    set_int(model, add_node(model, "Cast", "b", "y"), "to", F32);
+    add_output(model, "y");
+    refused(fixture, model, SN_UNSUPPORTED, "If", "floats of 4 bits as result 0", NULL);
+}
+
+static void fillings_are_codes(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 19);
+    static const uint8_t code[] = {0x39};
+    add_input(model, "x", F32, "2");
+    add_node(model, "Shape", "x", "shape");
+    Onnx__TensorProto *value = add_initializer(model, "value", E4M3, 1);
+    set_raw(value, code, sizeof code);
+    model->graph.n_initializer--; /* it is an attribute */
+    add_attribute(model, add_node(model, "ConstantOfShape", "shape", "codes"), "value", 4)->t = value;
+    set_int(model, add_node(model, "Cast", "codes", "filled"), "to", F32);
+    add_node(model, "Add", "x filled", "y");
+    add_output(model, "y");
+    assert_true(result_of(fixture, model, 1, (int64_t[]){2}, 1)->f[1] == 2.125);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(numbers_round_to_the_nearest),   TEST(what_is_too_large_saturates_where_asked),
-        TEST(four_bits_always_saturate),      TEST(blocks_have_powers_of_two),
-        TEST(arithmetic_of_codes_is_refused), TEST(weights_are_dequantised),
+        TEST(numbers_round_to_the_nearest),
+        TEST(what_is_too_large_saturates_where_asked),
+        TEST(four_bits_always_saturate),
+        TEST(blocks_have_powers_of_two),
+        TEST(arithmetic_of_codes_is_refused),
+        TEST(weights_are_dequantised),
+        TEST(functions_give_codes_as_such),
+        TEST(bodies_give_no_codes),
+        TEST(fillings_are_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
