@@ -145,6 +145,26 @@ static Value *sum_of_experts(Call *c, const Experts *x) {
 
 /* ---- what a node says ---- */
 
+/* Whether a part of a layer, if it is there, has so many axes, of which the first one is the experts'. */
+static bool fits_experts(Call *c, const Experts *x, const Value *part, int rank) {
+    if (!part) return true;
+    if (part->type.rank != rank) return sn_call_invalid(c, "an operand of rank %d", part->type.rank);
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, part->type.dim[0],
+                                   sn_dim(c->dims, x->experts), c->builder->origin);
+    return !status || sn_call_latch(c, sn_status_prefix(status, "experts"));
+}
+
+static bool fit_experts(Call *c, const Experts *x) {
+    int rank = x->block > 0 ? 3 : 2; /* of scales */
+    for (int k = 0; k < LAYERS; k++) {
+        const Layer *layer = &x->layer[k];
+        if (!fits_experts(c, x, layer->weight, 3) || !fits_experts(c, x, layer->bias, 2) ||
+            !fits_experts(c, x, layer->scale, rank) || !fits_experts(c, x, layer->zero, rank))
+            return false;
+    }
+    return true;
+}
+
 static bool read_attributes(Call *c, Experts *x) {
     x->count = sn_call_int(c, "k", 1), x->fusion = sn_call_int(c, "swiglu_fusion", 0);
     x->activation = sn_call_string(c, "activation_type", "relu");
@@ -161,7 +181,7 @@ static bool read_attributes(Call *c, Experts *x) {
         return sn_call_unsupported(c, "a number of experts that is not known, or above %d", MOST_EXPERTS);
     if (x->count < 1 || x->count > x->experts)
         return sn_call_invalid(c, "%lld of %lld experts", (long long)x->count, (long long)x->experts);
-    return true;
+    return fit_experts(c, x);
 }
 
 static Value *mixture(Call *c, Experts *x) {
@@ -170,6 +190,9 @@ static Value *mixture(Call *c, Experts *x) {
     Type type = whole->type;
     if ((type.rank != 2 && type.rank != 3) || scores->type.rank != 2)
         return sn_call_invalid(c, "an input of rank %d and scores of rank %d", type.rank, scores->type.rank);
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, scores->type.dim[1],
+                                   sn_dim(c->dims, x->experts), c->builder->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "scores"));
     x->x = reshaped(c, whole, 2, (Dim[]){scores->type.dim[0], type.dim[type.rank - 1]});
     choose_experts(c, x, scores);
     return reshaped(c, as_type(c, sum_of_experts(c, x), type.dtype), type.rank, type.dim);

@@ -195,11 +195,11 @@ static Value *attend(Call *c, const Group *g, Value *key, Value *value) {
     q = sn_call_swap(c, q, 1, 2);
     double scale = sn_call_float(c, "scale", 0);
     if (scale == 0) scale = sn_attention_scale(c, &q);
-    AttrAttention attr = {.scale = scale, .softcap = sn_call_float(c, "softcap", 0)};
     Value *input[4] = {q, key, value, mask}, *sink = sn_call_input(c, 11);
     if (sink && sink->type.rank != 1) return sn_call_invalid(c, "a head_sink of rank %d", sink->type.rank);
-    if (sn_call_int(c, "smooth_softmax", 0) > 0 || sink)
-        return sn_attention_join(c, with_sink(c, &attr, input, sink));
+    bool further = sn_call_int(c, "smooth_softmax", 0) > 0 || sink; /* a column that every row sees */
+    AttrAttention attr = {.scale = scale, .softcap = sn_call_float(c, "softcap", 0), .zero_rows = further};
+    if (further) return sn_attention_join(c, with_sink(c, &attr, input, sink));
     return sn_attention_join(c, sn_build(c->builder, SN_OP_ATTENTION, &attr, 4, input));
 }
 

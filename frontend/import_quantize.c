@@ -103,6 +103,9 @@ Value *sn_quant_unpack(Call *c, Value *bytes, int bits, Dim count) {
         bytes = sn_build_reshape(b, sn_build(b, SN_OP_CONCAT, &last, each, part), rank, extent);
     }
     if (sn_call_failed(c)) return NULL;
+    Status status =
+        sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, count, bytes->type.dim[rank - 1], b->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "packed elements"));
     return sn_build_slice(b, bytes, rank - 1, sn_dim(c->dims, 0), count, 1);
 }
 
