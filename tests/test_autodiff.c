@@ -217,6 +217,16 @@ static Value *attention_of_lowest(Maker *m) {
     Value *fill = sn_build3(&m->b, SN_OP_WHERE, NULL, keeps, zero, low);
     return CALL(SN_OP_ATTENTION, (&(AttrAttention){.scale = 0.7}), q, k, in(m, "2 2 3 5"), fill);
 }
+/* A softmax with one more column, without a value: its statistic is read by other operators. */
+static Value *attention_with_sink(Maker *m) {
+    Value *input[] = {in(m, "2 2 A 3"), in(m, "2 1 B 3"), in(m, "2 1 B 5")}, *sink = in(m, "2 1 1");
+    AttrAttention attr = {.scale = 0.7};
+    Node *node = sn_build_node(&m->b, SN_OP_ATTENTION, &attr, 3, input, 2);
+    if (!node) return NULL;
+    Value *y = node->output[0],
+          *all = CALL(SN_OP_REDUCE_SUM, (&(AttrReduce){1, (int64_t[]){3}}), node->output[1]);
+    return CALL(SN_OP_MUL, NULL, y, CALL(SN_OP_SIGMOID, NULL, CALL(SN_OP_SUB, NULL, all, sink)));
+}
 static Value *cross_entropy_case(Maker *m) {
     AttrCrossEntropy attr = {chance(m, 50), 2, chance(m, 50) ? 0.2 : 0};
     Value *label = positions(m, 5, 2, (int64_t[]){2, 4});
@@ -289,13 +299,39 @@ static Value *perhaps_spread(Maker *m) {
 }
 
 static CaseFunction *const cases[] = {
-    perhaps_spread,       concat_case,         pad_case,         trilu_case,       gather_case,
-    gather_from_end,      gather_nd_case,      scatter_case,     reduce_sum_case,  reduce_max_case,
-    gather_elements_case, reduce_min_case,     reduce_prod_case, reduce_mean_case, product_with_zeros,
-    cumsum_case,          softmax_case,        log_softmax_case, layer_norm_case,  rms_norm_case,
-    matmul_case,          contract_case,       rotary_case,      attention_case,   cross_entropy_case,
-    random_moves,         view_with_gaps,      part_of_heads,    diagonal,         windows,
-    dropout_case,         attention_of_lowest,
+    perhaps_spread,
+    concat_case,
+    pad_case,
+    trilu_case,
+    gather_case,
+    gather_from_end,
+    gather_nd_case,
+    scatter_case,
+    reduce_sum_case,
+    reduce_max_case,
+    gather_elements_case,
+    reduce_min_case,
+    reduce_prod_case,
+    reduce_mean_case,
+    product_with_zeros,
+    cumsum_case,
+    softmax_case,
+    log_softmax_case,
+    layer_norm_case,
+    rms_norm_case,
+    matmul_case,
+    contract_case,
+    rotary_case,
+    attention_case,
+    cross_entropy_case,
+    random_moves,
+    view_with_gaps,
+    part_of_heads,
+    diagonal,
+    windows,
+    dropout_case,
+    attention_of_lowest,
+    attention_with_sink,
 };
 
 /* ---- running them ---- */
