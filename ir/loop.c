@@ -70,6 +70,7 @@ const char *sn_loop_fault(const Graph *graph, const GraphLoop *loop) {
         loop->taken + sn_loop_taken(loop) > body->result.count ||
         loop->made + sn_loop_made(loop) > body->param.count)
         return "a loop takes or makes what there is not";
+    if (sn_loop_made(loop) == 0) return "a loop makes nothing";
     if (!in_order(graph, loop)) return "a loop waits for itself";
     int inputs = sn_loop_taken(loop) + sn_loop_carriers(loop);
     if (turn->param.count - sn_graph_loop_params(loop->turn) != inputs ||

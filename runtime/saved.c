@@ -71,6 +71,7 @@ static Status open_saved(Arena *arena, Saved *saved, Graph **graph) {
     TRY(read_index(saved));
     TRY(sn_graph_parse_with(arena, (const char *)text->bytes, text->size, payloads(arena, saved), graph));
     if ((*graph)->stage != SN_STAGE_FUSED) return sn_fail(SN_INVALID, "its graph is not a fused one");
+    if ((*graph)->loops.count) return sn_fail(SN_INVALID, "its graph has loops, which are not saved");
     return sn_verify(*graph);
 }
 

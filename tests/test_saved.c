@@ -434,6 +434,30 @@ static void what_does_not_fit_this_machine_is_refused(void **state) {
     }
 }
 
+/* None is saved: a file whose graph has some was made by hand. */
+static void loops_are_refused(void **state) {
+    static const char text[] = "graph \"g\" stage fused\n"
+                               "input %0 \"n\": i64[]\n"
+                               "input %3: i64[]\n"
+                               "%2 = constant {tensor = bool[] (1)} : bool[] ; group 1 setup\n"
+                               "output %0 \"y\"\n"
+                               "output %0 \"\"\n"
+                               "output %2 \"\"\n"
+                               "loop output 1 input 1 carried 0 captured 0 kept 0 extent -1 0 {\n"
+                               "graph \"turn\" stage imported\n"
+                               "input %0: i64[]\n"
+                               "input %1: bool[]\n"
+                               "output %1 \"\"\n"
+                               "}\n";
+    Arena *arena = sn_arena_new();
+    Saved *saved;
+    Graph *graph;
+    assert_ok(sn_graph_parse(arena, text, strlen(text), &graph));
+    rewrite(arena, *state, SN_PART_GRAPH, text, strlen(text));
+    assert_fails(sn_saved_open(arena, ((const Files *)*state)->copy, &saved, &graph), SN_INVALID, "loops");
+    sn_arena_free(arena);
+}
+
 /* Matrix tiles are asked for beside what the processor has. */
 static void matrix_tiles_are_refused_by_name(void **state) {
     const Files *files = *state;
@@ -572,6 +596,7 @@ int main(void) {
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(what_does_not_fit_this_machine_is_refused),
         cmocka_unit_test(matrix_tiles_are_refused_by_name),
+        cmocka_unit_test(loops_are_refused),
         cmocka_unit_test(hostile_text_is_refused),
         cmocka_unit_test(damaged_weights_can_be_found),
 #ifdef CAN_COMPARE_STRUCTS
