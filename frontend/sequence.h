@@ -8,8 +8,7 @@
 typedef struct Sequence {
     int count;
     Value **element;
-    bool
-        open; /* a turn's: of as many elements as the turns before have added, and then those that are known */
+    int open; /* k + 1: carried value k of a turn: what the turns before have added, then those that are known */
     Value *whole; /* all elements along its first axis, as many as a run has; NULL: those that are known */
 } Sequence;
 

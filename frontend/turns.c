@@ -172,7 +172,7 @@ static Status import_turn(Turn *turn, const TurnsOf *of) {
     for (int k = 0; k < 2 && !of->length; k++)
         in[at++] = sn_turn_declared(&import->builder, of->body, k, k ? condition : number);
     for (int k = 0; k < of->carried; k++)
-        in[at++] = is_list(turn->outer, of, k) ? sn_sequence_stand(import, (Sequence){.open = true})
+        in[at++] = is_list(turn->outer, of, k) ? sn_sequence_stand(import, (Sequence){.open = 1 + k})
                                                : carried_param(turn, of->initial[k], turn->varies[k]);
     for (int k = 0; k < of->scanned; k++) in[at++] = scanned_element(turn, of, &of->scan[k], number);
     TRY(import->builder.status);
@@ -185,8 +185,8 @@ static Status import_turn(Turn *turn, const TurnsOf *of) {
 static const char *carried_fault(const Turn *turn, const TurnsOf *of, int k) {
     const Sequence *list = sn_sequence_of(&turn->import, turn->out[1 + k]);
     if (is_list(turn->outer, of, k)) {
-        bool fits =
-            list && list->open && list->count == 1 && !sn_sequence_of(&turn->import, list->element[0]);
+        bool fits = list && list->open == 1 + k && list->count == 1 &&
+                    !sn_sequence_of(&turn->import, list->element[0]);
         return fits ? NULL : "a sequence to whose end a turn does not add one tensor";
     }
     Type before = of->initial[k]->type, after = turn->out[1 + k]->type;
@@ -257,9 +257,9 @@ static void add_carriers(const Turn *turn, GraphLoop *loop) {
     for (int k = 0; k < sn_loop_carriers(loop); k++) {
         int count = sn_loop_carrier_sizes(loop, k);
         Dim *extent = SN_ARRAY(graph->arena, Dim, count + 1);
+        extent[0] = sn_dim(graph->dims, 0); /* first: the product of the others may be no number */
         for (int i = 0; i < count; i++)
-            extent[i] = sn_dim_replace(graph->dims, size[k * SN_CARRIER_SIZES + i], NULL, NULL, 0);
-        extent[count] = sn_dim(graph->dims, 0);
+            extent[1 + i] = sn_dim_replace(graph->dims, size[k * SN_CARRIER_SIZES + i], NULL, NULL, 0);
         sn_graph_input(graph, NULL, (Type){SN_U8, count + 1, extent});
     }
 }
@@ -423,7 +423,9 @@ bool sn_import_turns(Call *c, const TurnsOf *given, Value **out) {
     Making m = {.c = c, .turn = turn};
     Dim turns = decided(&m, -1, 0);
     for (int k = 0; k < of->carried; k++) make_carried(&m, of, k);
-    for (int k = 0; k < of->kept; k++) make_kept(&m, of, k, of->length ? of->length : turns);
+    /* A scan in a branch that a run may leave out makes no turns then, however long it is. */
+    Dim length = of->length && !import->taken ? of->length : turns;
+    for (int k = 0; k < of->kept; k++) make_kept(&m, of, k, length);
     if (sn_call_failed(c)) return false;
     loop.extent = m.extent.at;
     loop.extent_count = m.extent.count;

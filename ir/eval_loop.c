@@ -26,7 +26,7 @@ static Status add_carriers(Turns *t) {
         int count = sn_loop_carrier_sizes(loop, k);
         int64_t extent[SN_MAX_RANK] = {0};
         for (int i = 0; i < count; i++)
-            TRY(sn_eval_dim(t->eval, loop->size[k * SN_CARRIER_SIZES + i], &extent[i]));
+            TRY(sn_eval_dim(t->eval, loop->size[k * SN_CARRIER_SIZES + i], &extent[1 + i]));
         t->in[sn_loop_taken(loop) + k] = sn_array_new(t->eval->arena, SN_U8, count + 1, extent);
     }
     return NULL;

@@ -194,12 +194,27 @@ typedef struct Sort {
     const Value *
         *size;     /* by symbol: what its value is, where it is a size of the graph; NULL: there are none */
     Node *missing; /* what the search for one has found */
+    int search;    /* its number */
+    int *looked;   /* by loop: the last search that has looked at what it takes */
     unsigned char *mark;    /* by node id */
     SN_VEC(Node *) open;    /* the path of producers being visited */
     SN_VEC(Node *) ordered; /* the result */
 } Sort;
 
 static void look_at_dim(void *user, Dim dim);
+
+static void look_at_value(Sort *sort, const Value *value);
+
+/* Once a search: of loops that take all that others make there are too many ways. */
+static void look_at_loop(Sort *sort, const GraphLoop *loop) {
+    const Graph *graph = sort->region->graph;
+    int *looked = &sort->looked[loop - graph->loops.at];
+    if (*looked == sort->search) return;
+    *looked = sort->search;
+    for (int k = 0; k < sn_loop_taken(loop) && !sort->missing; k++)
+        look_at_value(sort, graph->body->result.at[loop->taken + k]);
+    for (int k = 0; k < loop->size_count; k++) look_at_dim(sort, loop->size[k]);
+}
 
 /* What a loop takes is needed by what it makes. */
 static void look_at_value(Sort *sort, const Value *value) {
@@ -209,10 +224,9 @@ static void look_at_value(Sort *sort, const Value *value) {
         sort->missing = producer;
     const GraphLoop *loop =
         producer || value->region != graph->body ? NULL : sn_loop_of_param(graph, value->index);
-    for (int k = 0; loop && k < sn_loop_taken(loop) && !sort->missing; k++)
-        look_at_value(sort, graph->body->result.at[loop->taken + k]);
-    for (int k = 0; loop && k < loop->size_count; k++) look_at_dim(sort, loop->size[k]);
-    for (int axis = 0; loop && axis < value->type.rank; axis++) look_at_dim(sort, value->type.dim[axis]);
+    if (!loop) return;
+    look_at_loop(sort, loop);
+    for (int axis = 0; axis < value->type.rank; axis++) look_at_dim(sort, value->type.dim[axis]);
 }
 
 static void look_at_symbol(void *user, int symbol) {
@@ -228,6 +242,7 @@ static void look_at_dim(void *user, Dim dim) {
 /* What makes an operand of `node`, or a size that it mentions, and is not in order yet. */
 static Node *missing_producer(Sort *sort, const Node *node) {
     sort->missing = NULL;
+    sort->search++;
     for (int i = 0; i < node->input_count && !sort->missing; i++)
         if (node->input[i]) look_at_value(sort, node->input[i]);
     if (sort->size && !sort->missing) sn_node_dims(node, look_at_dim, sort);
@@ -278,6 +293,7 @@ bool sn_region_sort(Region *region) {
     Arena *scratch = sn_arena_child(region->graph->arena);
     Sort sort = {.arena = scratch, .region = region};
     sort.mark = SN_ARRAY(scratch, unsigned char, region->graph->next_node);
+    sort.looked = SN_ARRAY(scratch, int, region->graph->loops.count + 1);
     find_sizes(&sort);
     bool acyclic = true;
     for (Node *node = region->first; node && acyclic; node = node->next) acyclic = visit(&sort, node);

@@ -8,7 +8,7 @@
 
 #include "graph.h"
 
-enum { SN_CARRIER_SIZES = SN_MAX_RANK - 1 /* of one carrier; its last extent is 0 */ };
+enum { SN_CARRIER_SIZES = SN_MAX_RANK - 1 /* of one carrier, behind its first extent, which is 0 */ };
 
 static inline int sn_loop_taken(const GraphLoop *loop) {
     return 2 + loop->carried + loop->captured;

@@ -109,7 +109,7 @@ static Status set_carriers(const Binding *binding, const LoopRun *run) {
         int count = sn_loop_carrier_sizes(loop, k);
         int64_t extent[SN_MAX_RANK] = {0};
         for (int i = 0; i < count; i++)
-            TRY(sn_dim_eval(loop->size[k * SN_CARRIER_SIZES + i], binding->symbol, NULL, &extent[i]));
+            TRY(sn_dim_eval(loop->size[k * SN_CARRIER_SIZES + i], binding->symbol, NULL, &extent[1 + i]));
         sn_Tensor carrier = {.element_type = SN_ELEMENT_U8, .rank = count + 1, .extent = extent};
         TRY(set_both(run, sn_loop_taken(loop) + k, &carrier));
     }

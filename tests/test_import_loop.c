@@ -211,6 +211,112 @@ static void lists_only_grow(void **state) {
     }
 }
 
+/* Each list has to stay what it is: a turn may not add to one of them and pass it on as another. */
+static void lists_change_no_places(void **state) {
+    for (int swapped = 0; swapped < 2; swapped++) {
+        Fixture *fixture = *state;
+        Model *body = model_new(fixture->arena, 13), *model = model_new(fixture->arena, 13);
+        add_input(body, "i", I64, "");
+        add_input(body, "go", BOOL, "");
+        add_input(body, "one", F32, "");
+        add_input(body, "two", F32, "");
+        add_node(body, "Neg", "n", "minus");
+        add_node(body, "SequenceInsert", "one n", "first");
+        add_node(body, "SequenceInsert", "two minus", "second");
+        add_node(body, "Identity", "go", "again");
+        add_output(body, "again");
+        add_output(body, swapped ? "second" : "first");
+        add_output(body, swapped ? "first" : "second");
+        add_input(model, "n", F32, "");
+        set_int(model, add_node(model, "Cast", "n", "number"), "to", I64);
+        add_node(model, "SequenceEmpty", "", "none");
+        add_node(model, "SequenceEmpty", "", "nothing");
+        Onnx__NodeProto *loop = add_node(model, "Loop", "number _ none nothing", "grown other");
+        add_attribute(model, loop, "body", GRAPH)->g = &body->graph;
+        set_int(model, add_node(model, "ConcatFromSequence", "grown", "stack"), "axis", 0);
+        set_int(model, model->graph.node[model->graph.n_node - 1], "new_axis", 1);
+        add_output(model, "stack");
+        if (swapped)
+            refused(fixture, model, SN_UNSUPPORTED, "a sequence to whose end", NULL);
+        else
+            assert_true(result_of(fixture, model, 0, NULL, 3)->f[2] == 3);
+    }
+}
+
+/* What a scan of many constants keeps has no rows where a run leaves its branch out. */
+static void a_scan_may_be_left_out(void **state) {
+    enum { MANY = (1 << 16) + 1 };
+    static const float ones[MANY];
+    Fixture *fixture = *state;
+    Model *body = model_new(fixture->arena, 13), *model = model_new(fixture->arena, 13);
+    Model *branch[2] = {model_new(fixture->arena, 13), model_new(fixture->arena, 13)};
+    add_input(body, "s", F32, "1");
+    add_input(body, "e", F32, "");
+    add_node(body, "Add", "s e", "sum");
+    add_node(body, "Exp", "e", "one");
+    add_output(body, "sum");
+    add_output(body, "one");
+    Onnx__NodeProto *scan = add_node(branch[0], "Scan", "none many", "last all");
+    add_attribute(branch[0], scan, "body", GRAPH)->g = &body->graph;
+    set_int(branch[0], scan, "num_scan_inputs", 1);
+    add_node(branch[0], "ReduceMax", "all", "most");
+    add_node(branch[0], "Concat", "most last", "r");
+    set_int(branch[0], branch[0]->graph.node[2], "axis", 0);
+    add_node(branch[1], "Neg", "few", "r");
+    add_input(model, "n", F32, "");
+    set_raw(add_initializer(model, "many", F32, MANY), ones, sizeof ones);
+    set_raw(add_initializer(model, "none", F32, 1), ones, sizeof *ones);
+    set_raw(add_initializer(model, "few", F32, 4), four, sizeof four);
+    set_int(model, add_node(model, "Cast", "n", "go"), "to", BOOL);
+    Onnx__NodeProto *either = add_node(model, "If", "go", "r");
+    for (int k = 0; k < 2; k++) {
+        add_output(branch[k], "r");
+        add_attribute(model, either, k ? "else_branch" : "then_branch", GRAPH)->g = &branch[k]->graph;
+    }
+    add_output(model, "r");
+    Graph *graph;
+    loaded(fixture, model, &graph);
+    assert_int_equal(graph->loops.count, 1);
+    const GraphLoop *loop = &graph->loops.at[0];
+    assert_int_not_equal(graph->body->param.at[loop->made + loop->carried]->type.dim[0]->kind, SN_DIM_CONST);
+    const Array *r = result_of(fixture, model, 0, NULL, 0);
+    assert_int_equal(r->count, 4);
+    for (int k = 0; k < 4; k++) assert_true(r->f[k] == -(double)four[k]);
+}
+
+/* Of loops that take all that those before them make there are many ways from the last one to the first. */
+static void a_long_chain_is_ordered_soon(void **state) {
+    enum { LOOPS = 40, CARRIED = 2 };
+    Graph *graph = sn_graph_new((*(Fixture **)state)->arena, "chain");
+    Builder builder = {.graph = graph, .region = graph->body};
+    Type number = {SN_F32, 0, NULL};
+    Value *value[CARRIED] = {sn_graph_input(graph, "x", number), sn_graph_input(graph, "y", number)};
+    for (int i = 0; i < LOOPS; i++) {
+        GraphLoop loop = {
+            .carried = CARRIED, .taken = graph->body->result.count, .made = graph->body->param.count};
+        sn_graph_output(graph, "", sn_build_scalar(&builder, SN_I64, 3));
+        sn_graph_output(graph, "", sn_build_scalar(&builder, SN_BOOL, 1));
+        for (int k = 0; k < CARRIED; k++) sn_graph_output(graph, "", value[k]);
+        for (int k = 0; k < CARRIED; k++) value[k] = sn_graph_input(graph, NULL, number);
+        sn_push(graph->arena, &graph->loops, loop);
+    }
+    assert_non_null(sn_build2(&builder, SN_OP_ADD, NULL, value[0], value[1]));
+    assert_true(sn_region_sort(graph->body));
+    assert_int_equal(graph->body->last->op, SN_OP_ADD);
+}
+
+/* What a loop decides stands behind its results: it makes the number of its turns at least. */
+static void loops_make_something(void **state) {
+    Fixture *fixture = *state;
+    Graph *graph;
+    loaded(fixture, loop_model(fixture, "number _ four", false, false, false), &graph);
+    GraphLoop *loop = &graph->loops.at[0];
+    assert_null(sn_loop_fault(graph, loop));
+    loop->carried = loop->kept = loop->extent_count = 0;
+    assert_non_null(sn_loop_fault(graph, loop));
+    assert_non_null(strstr(sn_loop_fault(graph, loop), "makes nothing"));
+}
+
 /* The shape of what would be kept is known without a turn, where it can be; and a loop has to have an end. */
 static void no_turns_and_no_end(void **state) {
     static const struct {
@@ -247,10 +353,20 @@ static void loops_are_printed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_run_may_say_how_many), TEST(a_number_may_end_it_all), TEST(a_run_may_say_any_number),
-        TEST(a_known_end_counts),     TEST(sizes_may_change),        TEST(types_and_ranks_stay),
-        TEST(numbers_may_be_lists),   TEST(lists_only_grow),         TEST(no_turns_and_no_end),
+        TEST(a_run_may_say_how_many),
+        TEST(a_number_may_end_it_all),
+        TEST(a_run_may_say_any_number),
+        TEST(a_known_end_counts),
+        TEST(sizes_may_change),
+        TEST(types_and_ranks_stay),
+        TEST(numbers_may_be_lists),
+        TEST(lists_only_grow),
+        TEST(no_turns_and_no_end),
         TEST(loops_are_printed),
+        TEST(lists_change_no_places),
+        TEST(a_scan_may_be_left_out),
+        TEST(a_long_chain_is_ordered_soon),
+        TEST(loops_make_something),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

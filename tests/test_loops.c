@@ -144,6 +144,42 @@ static void memory_is_limited(void **state) {
     closed(&s);
 }
 
+/* The lengths of five inputs, whose product is no number, are sizes of each turn. */
+static void turns_have_many_sizes(void **state) {
+    enum { OTHERS = 5, LENGTH = 8000 };
+    static const float zeros[LENGTH];
+    Arena *arena = (*(Fixture **)state)->arena;
+    Model *model = model_new(arena, 13), *body = model_new(arena, 13);
+    static const char *const other[OTHERS] = {"a", "b", "c", "d", "e"};
+    add_input(body, "i", I64, "");
+    add_input(body, "go", BOOL, "");
+    set_int(body, add_node(body, "Concat", "a b c d e", "row"), "axis", 0);
+    add_node(body, "Identity", "go", "again");
+    add_output(body, "again");
+    add_output(body, "row");
+    add_input(model, "n", I64, "");
+    for (int k = 0; k < OTHERS; k++)
+        add_input(model, other[k], F32, sn_arena_printf(arena, "size_%s", other[k]));
+    add_attribute(model, add_node(model, "Loop", "n", "all"), "body", GRAPH)->g = &body->graph;
+    add_output(model, "all");
+    Session s = opened(*state, model, SN_COMPILED, 0);
+    int64_t n = 2, length[OTHERS];
+    assert_ok(sn_context_set_input(s.context, 0, &(sn_Tensor){.element_type = SN_ELEMENT_I64, .data = &n}));
+    for (int k = 0; k < OTHERS; k++) {
+        length[k] = LENGTH - k;
+        sn_Tensor x = {.element_type = SN_ELEMENT_F32,
+                       .rank = 1,
+                       .extent = &length[k],
+                       .data = (void *)(uintptr_t)zeros};
+        assert_ok(sn_context_set_input(s.context, 1 + k, &x));
+    }
+    assert_ok(sn_context_run(s.context));
+    sn_Tensor all;
+    assert_ok(sn_context_output(s.context, 0, &all));
+    assert_int_equal(all.extent[1], OTHERS * LENGTH - 10);
+    closed(&s);
+}
+
 static void neither_trained_nor_saved(void **state) {
     Session s = opened(*state, sums((*(Fixture **)state)->arena, false), SN_COMPILED, 0);
     sn_TrainingOptions training = {.size = sizeof training, .loss = SN_LOSS_SQUARED_ERROR};
@@ -160,7 +196,7 @@ static void neither_trained_nor_saved(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_failed_turn_is_named), TEST(what_is_kept_has_one_shape), TEST(turns_draw_their_own_numbers),
-        TEST(memory_is_limited),      TEST(neither_trained_nor_saved),
+        TEST(memory_is_limited),      TEST(turns_have_many_sizes),      TEST(neither_trained_nor_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
