@@ -253,7 +253,8 @@ static Status place_run(sn_Context *context, const Binding *binding) {
                                 binding->dim[plan->value[plan->output[i].value].bytes],
                                 sn_context_side_bytes(context) - context->output[i].copy.bytes));
     TRY(sn_states_place(context, binding));
-    /* What the segments of an earlier run took may be more than this one's. */
+    /* What the segments and the turns of an earlier run took may be more than this one's. */
+    if (context->memory_limit) sn_loops_free_kept(context);
     for (int i = 1; i < plan->segment_count && context->memory_limit; i++)
         sn_context_free_block(context, &context->arena[i]);
     TRY(sn_context_place(context, binding, 0));

@@ -1,5 +1,5 @@
 /* The blocks that a context holds, within its limit. */
-#include "context.h"
+#include "loops.h"
 
 void sn_context_free_block(const sn_Context *context, Block *block) {
     Device *device = context->program->device;
@@ -16,7 +16,7 @@ static int64_t states_bytes(const sn_Context *context) {
 
 int64_t sn_context_side_bytes(const sn_Context *context) {
     const Plan *plan = context->program->plan;
-    int64_t bytes = states_bytes(context) + context->workspace.bytes;
+    int64_t bytes = states_bytes(context) + context->workspace.bytes + sn_loops_kept_bytes(context);
     for (int i = 0; i < plan->input_count; i++) bytes += context->input[i].staging.bytes;
     for (int i = 0; i < plan->output_count; i++) bytes += context->output[i].copy.bytes;
     return bytes;

@@ -70,6 +70,24 @@ int64_t sn_loops_peak(const sn_Context *context) {
     return most;
 }
 
+int64_t sn_loops_kept_bytes(const sn_Context *context) {
+    const Graph *graph = context->program->plan->graph;
+    int64_t bytes = 0;
+    if (!context->loop || !context->program->device->host_memory) return 0;
+    for (int i = 0; i < graph->loops.count; i++)
+        for (int k = 0; k < graph->loops.at[i].kept; k++) bytes += context->loop[i].kept[k].room;
+    return bytes;
+}
+
+void sn_loops_free_kept(sn_Context *context) {
+    const Graph *graph = context->program->plan->graph;
+    for (int i = 0; i < graph->loops.count; i++)
+        for (int k = 0; k < graph->loops.at[i].kept; k++) {
+            free(context->loop[i].kept[k].bytes);
+            context->loop[i].kept[k] = (Kept){0};
+        }
+}
+
 /* ---- what a loop takes ---- */
 
 static Status to_host(void **host, Device *device, const void *from, int64_t bytes) {
@@ -126,18 +144,26 @@ static int64_t bytes_of(const sn_Tensor *tensor) {
     return bytes;
 }
 
-static Status make_room(Kept *kept, int64_t bytes) {
-    int64_t needed, room = kept->room > 0 ? kept->room : 256;
+/* Twice as much as there is, or what is needed where the limit allows no more. */
+static Status make_room(const sn_Context *context, Kept *kept, int64_t bytes) {
+    int64_t needed, room = kept->room > 0 ? kept->room : 256, most = INT64_MAX;
     if (!sn_add_i64(kept->size, bytes, &needed)) needed = INT64_MAX;
-    while (room < needed && room <= INT64_MAX / 2) room *= 2;
-    char *at = room < needed ? NULL : room == kept->room ? kept->bytes : realloc(kept->bytes, (size_t)room);
+    if (needed <= kept->room) return NULL;
+    if (context->memory_limit && context->program->device->host_memory)
+        most = context->memory_limit - sn_context_side_bytes(context) + kept->room;
+    if (needed > most)
+        return sn_fail(SN_NO_MEMORY, "the results of the turns need %lld bytes, and the limit is %lld",
+                       (long long)needed, (long long)context->memory_limit);
+    while (room < needed && room <= most / 2) room *= 2;
+    if (room < needed) room = needed;
+    char *at = realloc(kept->bytes, (size_t)room);
     if (!at) return sn_fail(SN_NO_MEMORY, "out of memory for the results of a loop's turns");
     kept->bytes = at;
     kept->room = room;
     return NULL;
 }
 
-static Status keep(LoopRun *run, const sn_Context *turn, int k) {
+static Status keep(const sn_Context *context, LoopRun *run, const sn_Context *turn, int k) {
     Kept *kept = &run->kept[k];
     sn_Tensor tensor;
     TRY(sn_context_output(turn, 1 + run->loop->carried + k, &tensor));
@@ -148,14 +174,14 @@ static Status keep(LoopRun *run, const sn_Context *turn, int k) {
         kept->extent[i] = tensor.extent[i];
     }
     int64_t bytes = bytes_of(&tensor);
-    TRY(make_room(kept, bytes));
+    TRY(make_room(context, kept, bytes));
     if (bytes) memcpy(kept->bytes + kept->size, tensor.data, (size_t)bytes);
     kept->size += bytes;
     return NULL;
 }
 
 /* *more: whether another turn follows. */
-static Status run_turn(LoopRun *run, uint8_t *more) {
+static Status run_turn(const sn_Context *context, LoopRun *run, uint8_t *more) {
     const GraphLoop *loop = run->loop;
     sn_Context *turn = run->turn[run->turns & 1];
     sn_Tensor number = {.element_type = SN_ELEMENT_I64, .data = &run->turns};
@@ -167,7 +193,7 @@ static Status run_turn(LoopRun *run, uint8_t *more) {
     int64_t peak = sn_context_peak_bytes(run->turn[0]) + sn_context_peak_bytes(run->turn[1]);
     if (peak > run->peak) run->peak = peak;
     for (int k = 0; k < loop->carried; k++) TRY(sn_context_output(turn, 1 + k, &run->carried[k]));
-    for (int k = 0; k < loop->kept; k++) TRY(keep(run, turn, k));
+    for (int k = 0; k < loop->kept; k++) TRY(keep(context, run, turn, k));
     TRY(sn_context_output(turn, 0, &condition));
     *more = *(const uint8_t *)condition.data;
     return NULL;
@@ -200,7 +226,7 @@ static Status run_turns(const sn_Context *context, const Binding *binding, LoopR
     TRY(set_carriers(binding, run));
     int64_t limit = *(const int64_t *)most.data;
     uint8_t more = *(const uint8_t *)condition.data;
-    for (; run->turns < limit && more; run->turns++) TRY(name_turn(run, run_turn(run, &more)));
+    for (; run->turns < limit && more; run->turns++) TRY(name_turn(run, run_turn(context, run, &more)));
     return NULL;
 }
 

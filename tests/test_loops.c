@@ -144,6 +144,20 @@ static void memory_is_limited(void **state) {
     closed(&s);
 }
 
+/* What turns have made lies in memory until the last one has ended, and then a second time where it is read. */
+static void what_is_kept_takes_memory(void **state) {
+    enum { SIZE = 4096, ALL = ROWS * SIZE * (int)sizeof(float) };
+    Model *model = sums((*(Fixture **)state)->arena, false);
+    Session s = opened(*state, model, SN_COMPILED, 3 * ALL);
+    assert_fails(run(&s, ROWS, SIZE), SN_NO_MEMORY, "limit");
+    expect_sums(&s, ROWS, 8);
+    closed(&s);
+    s = opened(*state, model, SN_COMPILED, 5 * ALL);
+    for (int k = 0; k < 2; k++) expect_sums(&s, ROWS, SIZE);
+    assert_true(sn_context_peak_bytes(s.context) >= 3 * ALL);
+    closed(&s);
+}
+
 /* The lengths of five inputs, whose product is no number, are sizes of each turn. */
 static void turns_have_many_sizes(void **state) {
     enum { OTHERS = 5, LENGTH = 8000 };
@@ -195,8 +209,9 @@ static void neither_trained_nor_saved(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_failed_turn_is_named), TEST(what_is_kept_has_one_shape), TEST(turns_draw_their_own_numbers),
-        TEST(memory_is_limited),      TEST(turns_have_many_sizes),      TEST(neither_trained_nor_saved),
+        TEST(a_failed_turn_is_named),    TEST(what_is_kept_has_one_shape), TEST(turns_draw_their_own_numbers),
+        TEST(memory_is_limited),         TEST(what_is_kept_takes_memory),  TEST(turns_have_many_sizes),
+        TEST(neither_trained_nor_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
