@@ -114,6 +114,26 @@ static void read_activations(Call *c, const Network *n, int direction, Cell *cel
     if (n->kind == LONG_SHORT) cell->output = activation_of(c, names[2]);
 }
 
+/* Whether an operand, if it is there, has the network's directions, and behind them `count` columns of all gates or units: what
+ * is cut out of it lies inside. */
+static bool fits(Call *c, const Network *n, const Value *x, int rank, int64_t count) {
+    if (!x || sn_call_failed(c)) return !x;
+    if (x->type.rank != rank) return sn_call_invalid(c, "operands of ranks that do not fit");
+    Dim wanted[2] = {sn_dim(c->dims, n->directions), sn_dim_mulc(c->dims, sn_dim(c->dims, n->hidden), count)};
+    for (int k = 0; k < 2; k++) {
+        Status status =
+            sn_graph_check(c->import->graph, SN_CHECK_EQUAL, x->type.dim[k], wanted[k], c->builder->origin);
+        if (status) return sn_call_latch(c, sn_status_prefix(status, "weights and biases"));
+    }
+    return true;
+}
+
+static bool fit_operands(Call *c, const Network *n) {
+    return fits(c, n, c->input[1], 3, n->gates) && fits(c, n, c->input[2], 3, n->gates) &&
+           fits(c, n, sn_call_input(c, 3), 2, 2 * n->gates) &&
+           (n->kind != LONG_SHORT || fits(c, n, sn_call_input(c, 7), 2, 3));
+}
+
 static bool read_network(Call *c, Network *n) {
     const char *direction = sn_call_string(c, "direction", "forward");
     *n = (Network){.kind = (int)c->row->parameter, .x = c->input[0]};
@@ -131,6 +151,7 @@ static bool read_network(Call *c, Network *n) {
         return sn_call_unsupported(c, "weights of a size that is not known");
     if (sn_call_int(c, "hidden_size", n->hidden) != n->hidden)
         return sn_call_invalid(c, "hidden_size is not the weights'");
+    if (!fit_operands(c, n)) return false;
     if (!sn_dim_is(n->x->type.dim[0], &n->steps) || n->steps < 1 || n->steps > MOST_STEPS) n->steps = 0;
     if (!n->steps && n->hidden > SN_RECURRENT_UNITS)
         return sn_call_unsupported(c, "%lld units, with steps that are not written out",

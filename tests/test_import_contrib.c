@@ -1,4 +1,4 @@
-/* Rules of com.microsoft's operators: what they have to refuse, and rows that see nothing. */
+/* Operands that have to fit one another, of com.microsoft's operators and of recurrent networks; and rows that see nothing. */
 #include "frontend_fixture.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@ static void add_zeros(Model *model, const char *name, int type, const char *dims
         count *= (size_t)tensor->dims[k];
     }
     size_t bytes = count * (type == U8 ? 1 : 4);
-    set_raw(tensor, SN_ARRAY(model->arena, uint8_t, bytes), bytes);
+    set_raw(tensor, SN_ARRAY(model->arena, uint8_t, 2 * bytes), bytes); /* there may be twice as many */
 }
 
 /* ---- mixtures of experts ---- */
@@ -92,6 +92,32 @@ static void packed_zero_points_are_all_there(void **state) {
     refused(fixture, table(fixture->arena, "91"), SN_INVALID, "packed elements", NULL);
 }
 
+/* ---- recurrent networks ---- */
+
+/* Of two units: the weights of the state, the bias and the peepholes. */
+static Model *network(Arena *arena, const char *state, const char *bias, const char *peep) {
+    Model *model = model_new(arena, 16);
+    add_input(model, "x", F32, "3,1,4");
+    add_zeros(model, "w", F32, "184");
+    add_zeros(model, "r", F32, state);
+    add_zeros(model, "b", F32, bias);
+    model->initializer[2]->dims[1] *= 2, model->initializer[2]->raw_data.len *= 2;
+    add_zeros(model, "p", F32, peep);
+    add_node(model, "LSTM", "x w r b _ _ _ p", "y");
+    add_output(model, "y");
+    return model;
+}
+
+static void gates_are_cut_out_of_what_has_them(void **state) {
+    Fixture *fixture = *state;
+    Arena *arena = fixture->arena;
+    result_of(fixture, network(arena, "182", "18", "16"), 3, (int64_t[]){3, 1, 4}, 1);
+    refused(fixture, network(arena, "172", "18", "16"), SN_INVALID, "weights", NULL);
+    refused(fixture, network(arena, "182", "17", "16"), SN_INVALID, "biases", NULL);
+    refused(fixture, network(arena, "182", "18", "15"), SN_INVALID, "LSTM", NULL);
+    refused(fixture, network(arena, "182", "28", "16"), SN_INVALID, "LSTM", NULL);
+}
+
 /* ---- attention ---- */
 
 /* Two rows, of which the second one sees nothing but the column that a smooth softmax adds: it is 0. */
@@ -122,9 +148,8 @@ static void rows_that_see_a_sink_alone_are_zero(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(experts_have_layers_that_fit),
-        TEST(experts_have_scales_of_their_columns),
-        TEST(packed_zero_points_are_all_there),
+        TEST(experts_have_layers_that_fit),        TEST(experts_have_scales_of_their_columns),
+        TEST(packed_zero_points_are_all_there),    TEST(gates_are_cut_out_of_what_has_them),
         TEST(rows_that_see_a_sink_alone_are_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
