@@ -48,6 +48,9 @@ typedef struct Scope {
     Map *names;   /* Binding * */
     Taken *taken; /* what its nodes read from outside goes through this (taken.h), or NULL */
     Turn *turn;   /* its nodes are of another graph than what is outside (turns.h), or NULL */
+    /* With a turn: what is imported outside, and what the turn has of a value from there. */
+    struct Import *outside;
+    Status (*capture)(Turn *turn, Value *value, Value **out);
 } Scope;
 
 /* The node whose function is being imported: what attributes inside refer to. */

@@ -1,6 +1,5 @@
 /* What names stand for. */
 #include "taken.h"
-#include "turns.h"
 
 #include <string.h>
 
@@ -62,10 +61,10 @@ static Status resolve_from(Import *import, const Scope *scope, Binding *binding,
         *out = binding->value;
         return NULL;
     }
-    Import *around = scope->turn ? sn_turn_outer(scope->turn) : import;
+    Import *around = scope->turn ? scope->outside : import;
     TRY(resolve_from(around, scope->parent, binding, name, out));
     if (!*out) return NULL;
-    if (scope->turn) return sn_turn_capture(scope->turn, *out, out);
+    if (scope->turn) return scope->capture(scope->turn, *out, out);
     if (!scope->taken) return NULL;
     *out = sn_taken_capture(import, scope->taken, *out);
     return *out ? NULL : take_status(import);

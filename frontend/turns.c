@@ -22,10 +22,6 @@ struct Turn {
     Value **out;          /* whether another turn follows, carried, kept */
 };
 
-Import *sn_turn_outer(const Turn *turn) {
-    return turn->outer;
-}
-
 /* ---- what comes in ---- */
 
 static void use_symbol(void *user, int symbol) {
@@ -70,7 +66,8 @@ static Value *capture(Turn *turn, Builder *builder, Value *value) {
     return made;
 }
 
-Status sn_turn_capture(Turn *turn, Value *value, Value **out) {
+/* What a turn has of a value from outside. */
+static Status capture_value(Turn *turn, Value *value, Value **out) {
     if (sn_sequence_of(turn->outer, value))
         return sn_fail(SN_UNSUPPORTED, "a sequence from outside of a loop whose turns only a run counts");
     void **slot = sn_map_at(turn->captured, &value, sizeof value);
@@ -86,7 +83,7 @@ Value *sn_turn_number(Turn *turn) {
     Value *own = turn->import.graph->body->param.at[0];
     Value *around = turn->outer->turn ? sn_turn_number(turn->outer->turn) : NULL, *captured;
     if (!around) return own;
-    Status status = sn_turn_capture(turn, around, &captured);
+    Status status = capture_value(turn, around, &captured);
     if (!builder->status)
         builder->status = status;
     else
@@ -112,7 +109,7 @@ static bool is_list(const Import *outer, const TurnsOf *of, int k) {
 static Value *scanned_element(Turn *turn, const TurnsOf *of, const Scanned *scan, Value *number) {
     Builder *builder = &turn->import.builder;
     Value *whole;
-    Status status = sn_turn_capture(turn, scan->value, &whole);
+    Status status = capture_value(turn, scan->value, &whole);
     if (status) {
         sn_error_free(builder->status);
         builder->status = status;
@@ -147,6 +144,8 @@ static Turn *new_turn(Call *c, const TurnsOf *of, bool **varies) {
     import->chance = false;
     import->scope = sn_scope_new(import, c->import->scope);
     import->scope->turn = turn;
+    import->scope->outside = turn->outer;
+    import->scope->capture = capture_value;
     turn->symbols = sn_dims_symbol_count(around->dims);
     turn->used = SN_ARRAY(scratch, bool, turn->symbols);
     turn->out = SN_ARRAY(scratch, Value *, 1 + of->carried + of->kept);

@@ -26,13 +26,9 @@ typedef struct TurnsOf {
  * supported. */
 bool sn_import_turns(Call *call, const TurnsOf *of, Value **out);
 
-/* What a turn has of a value from outside. */
-Status sn_turn_capture(Turn *turn, Value *value, Value **out);
 /* A scalar i64 of the turn's graph that tells the turn from those before and after it, also in loops around it; NULL after
  * a failure of the import's builder. */
 Value *sn_turn_number(Turn *turn);
-/* What is imported around the turn. */
-Import *sn_turn_outer(const Turn *turn);
 
 /* The number of a turn (0) or its condition (1) in the shape that the body declares: writers have a list of one element, too. */
 Value *sn_turn_declared(Builder *builder, const Onnx__GraphProto *body, int k, Value *value);

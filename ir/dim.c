@@ -291,16 +291,6 @@ bool sn_dim_has_axis(Dim dim) {
     return node_of(dim)->has_axis;
 }
 
-int64_t sn_dim_divisors(Dim dim, Dim axis, int64_t run) {
-    int64_t divisor;
-    bool divides = dim->kind == SN_DIM_FLOORDIV || dim->kind == SN_DIM_MOD;
-    if (divides && dim->operand[0] == axis && sn_dim_is(dim->operand[1], &divisor))
-        run = sn_gcd_i64(run, divisor);
-    if (dim->kind == SN_DIM_AXIS) return run;
-    for (int i = 0; i < dim->count; i++) run = sn_dim_divisors(dim->operand[i], axis, run);
-    return run;
-}
-
 bool sn_dim_depends(Dim dim, Dim leaf) {
     if (dim == leaf) return dim->kind != SN_DIM_CONST;
     if (!(node_of(dim)->leaves & node_of(leaf)->leaves) || dim->kind == SN_DIM_AXIS) return false;

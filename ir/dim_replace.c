@@ -102,3 +102,13 @@ void sn_dims_copy_symbols(Dims *to, Dims *from) {
         if (sn_dim_upper(from, old, &bound)) sn_dims_symbol_at_most(to, new, bound);
     }
 }
+
+int64_t sn_dim_divisors(Dim dim, Dim axis, int64_t run) {
+    int64_t divisor;
+    bool divides = dim->kind == SN_DIM_FLOORDIV || dim->kind == SN_DIM_MOD;
+    if (divides && dim->operand[0] == axis && sn_dim_is(dim->operand[1], &divisor))
+        run = sn_gcd_i64(run, divisor);
+    if (dim->kind == SN_DIM_AXIS) return run;
+    for (int i = 0; i < dim->count; i++) run = sn_dim_divisors(dim->operand[i], axis, run);
+    return run;
+}

@@ -20,9 +20,6 @@ Status sn_eval_dim(const Eval *eval, Dim dim, int64_t *out);
 /* No symbol occurs in `dim`, or the symbols are bound: sn_dim_eval may be called. */
 Status sn_eval_bound(const Eval *eval, Dim dim);
 
-/* All turns of a loop: what it takes in the order of its places, what it makes in `made`. */
-Status sn_eval_loop(Eval *eval, const GraphLoop *loop, const Array *const *taken, Array **made);
-
 /* Copies element `from` of `source` to element `to` of `out`; they have one dtype. */
 void sn_array_copy(Array *out, int64_t to, const Array *source, int64_t from);
 
