@@ -140,13 +140,12 @@ typedef struct Nest {
                     none */
     Dim strip; /* CPU, PARALLEL mode: an axis of rows, of which SN_STRIP_ROWS are worked on at each point of those behind
                   it, because what is read lies together for that many; NULL: none */
-    Dim piece; /* the parallel axis over equal pieces of a reduced one; NULL: none is cut */
-    Dim cut;   /* with it: the reduced axis inside a piece … */
-    Dim whole; /* … and the extent of all pieces together, where the last one ends */
-    bool last; /* runs when the other nests have ended */
-    Dim chunk; /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
-    int64_t
-        sums; /* CPU: columns are reduced in memory, a row at a time, by so many elements at most; 0: they are not */
+    Dim piece;    /* the parallel axis over equal pieces of a reduced one; NULL: none is cut */
+    Dim cut;      /* with it: the reduced axis inside a piece … */
+    Dim whole;    /* … and the extent of all pieces together, where the last one ends */
+    bool last;    /* runs when the other nests have ended */
+    Dim chunk;    /* of the vector axis in PARALLEL mode, elements; NULL: not cut */
+    int64_t sums; /* CPU: columns are reduced in memory by so many elements at most; 0: they are not */
     int beside; /* CPU: rows of columns that are reduced side by side, because what they read overlaps; 0: one */
     Dim items;
 } Nest;

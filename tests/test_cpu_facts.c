@@ -1,6 +1,7 @@
 /* Rates and bandwidths: measured once, kept, read back; their classes; and the meter of the benchmarks. */
 #include "cpu/cpu.h"
 #include "cpu/facts.h"
+#include "cpu/features.h"
 #include "fixture.h"
 #include "peaks.h"
 #include "target.h"
@@ -129,12 +130,41 @@ static void meters_keep_the_best(void **state) {
         assert_ok(sn_peak_meter_rows(meter, row, row << 14, &rate));
         assert_true(rate > 1e7 && rate < 1e13);
     }
+    for (int kept = 0; kept < 2; kept++) {
+        assert_ok(sn_peak_meter_again(meter, 200960, kept, &rate));
+        assert_true(rate > 1e7 && rate < 1e13);
+    }
     sn_peak_meter_free(meter);
     sn_peak_meter_free(NULL);
 }
 
+static void features_are_those_of_the_macros(void **state) {
+    (void)state;
+    Arena *arena = sn_arena_new();
+    assert_string_equal(sn_features_missing(arena, ""), "");
+    assert_string_equal(sn_features_missing(arena, "teleport"), "teleport");
+    assert_string_equal(sn_features_required(arena, "#define __unix__ 1\n"), "");
+#if defined __x86_64__
+    const char *macros =
+        "#define __AVX__ 1\n#define __AVX512F__ 1\n#define MY__AVX2__ 1\n#define __AVX2__X 1\n";
+    assert_string_equal(sn_features_required(arena, macros), "avx avx512f");
+    /* Against the compiler's own test of the processor. */
+    assert_int_equal(*sn_features_missing(arena, "avx2") == '\0', __builtin_cpu_supports("avx2") != 0);
+    assert_int_equal(*sn_features_missing(arena, "avx512f") == '\0', __builtin_cpu_supports("avx512f") != 0);
+    assert_int_equal(*sn_features_missing(arena, "fma bmi2") == '\0',
+                     __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"));
+    assert_int_equal(*sn_features_missing(arena, "avx512vnni") == '\0',
+                     __builtin_cpu_supports("avx512vnni") != 0);
+    assert_int_equal(*sn_features_missing(arena, "avx512bf16") == '\0',
+                     __builtin_cpu_supports("avx512bf16") != 0);
+    assert_int_equal(*sn_features_missing(arena, "fma4") == '\0', __builtin_cpu_supports("fma4") != 0);
+#endif
+    sn_arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(features_are_those_of_the_macros),
         cmocka_unit_test(classes_are_powers_of_two),
         cmocka_unit_test_setup_teardown(facts_print_and_parse, setup, teardown),
         cmocka_unit_test_setup_teardown(facts_are_kept, setup, teardown),

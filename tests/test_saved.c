@@ -560,30 +560,6 @@ static void all_numbers_of_a_target_are_kept(void **state) {
 
 #endif
 
-static void features_are_those_of_the_macros(void **state) {
-    (void)state;
-    Arena *arena = sn_arena_new();
-    assert_string_equal(sn_features_missing(arena, ""), "");
-    assert_string_equal(sn_features_missing(arena, "teleport"), "teleport");
-    assert_string_equal(sn_features_required(arena, "#define __unix__ 1\n"), "");
-#if defined __x86_64__
-    const char *macros =
-        "#define __AVX__ 1\n#define __AVX512F__ 1\n#define MY__AVX2__ 1\n#define __AVX2__X 1\n";
-    assert_string_equal(sn_features_required(arena, macros), "avx avx512f");
-    /* Against the compiler's own test of the processor. */
-    assert_int_equal(*sn_features_missing(arena, "avx2") == '\0', __builtin_cpu_supports("avx2") != 0);
-    assert_int_equal(*sn_features_missing(arena, "avx512f") == '\0', __builtin_cpu_supports("avx512f") != 0);
-    assert_int_equal(*sn_features_missing(arena, "fma bmi2") == '\0',
-                     __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"));
-    assert_int_equal(*sn_features_missing(arena, "avx512vnni") == '\0',
-                     __builtin_cpu_supports("avx512vnni") != 0);
-    assert_int_equal(*sn_features_missing(arena, "avx512bf16") == '\0',
-                     __builtin_cpu_supports("avx512bf16") != 0);
-    assert_int_equal(*sn_features_missing(arena, "fma4") == '\0', __builtin_cpu_supports("fma4") != 0);
-#endif
-    sn_arena_free(arena);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_saved_program_gives_the_same_bits),
@@ -602,7 +578,6 @@ int main(void) {
 #ifdef CAN_COMPARE_STRUCTS
         cmocka_unit_test(all_numbers_of_a_target_are_kept),
 #endif
-        cmocka_unit_test(features_are_those_of_the_macros),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
