@@ -90,14 +90,18 @@ static int tile_edge(KernelIr *kernel, const Nest *nest) {
     return widest <= 2 && nest->step.at[0].store.count == 1 ? 2 * TILE : TILE;
 }
 
-/* Whether functions of eight bytes take nearly all the registers that there are. */
+/* Whether values of eight bytes take nearly all the registers that there are: dear functions of them, or many of them in
+ * each element. */
 static bool is_wide(const Nest *nest) {
+    enum { MANY = 4 };
+    int count = 0;
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
-        bool costly = instr->kind == SN_INSTR_CALL && sn_function_is_costly(instr->function);
+        bool call = instr->kind == SN_INSTR_CALL, costly = call && sn_function_is_costly(instr->function);
         if (instr->dtype == SN_F64 || (costly && sn_dtype_is_int(instr->dtype))) return true;
+        count += call && instr->varying && sn_dtype_bytes(instr->dtype) == 8;
     }
-    return false;
+    return count >= MANY;
 }
 
 /* Elements that have nothing to do with one another. */
@@ -155,10 +159,18 @@ static bool only_reduces(const Nest *nest) {
     return true;
 }
 
+/* Elements of a row that a thread loads as one, fewer where the row's length and places, which only a run knows, and results
+ * that wait to be stored take registers, too. */
+static int row_pack(KernelIr *kernel, const Nest *nest, bool constant) {
+    int pack = nest->vector == SN_VECTOR_REDUCED ? sn_pack_width(kernel, nest) : 1;
+    if (constant || only_reduces(nest)) return pack;
+    while (pack > 1 && pack * element_bytes(nest, true) > AHEAD_BYTES) pack /= 2;
+    return pack;
+}
+
 /* Neighbouring threads share a row. The team of a short one is a part of a warp. */
 static Block row_team(KernelIr *kernel, const Nest *nest, bool constant, int64_t length) {
-    Block block = {.team = ROW_THREADS, .rows = 1, .pack = 1};
-    if (nest->vector == SN_VECTOR_REDUCED) block.pack = sn_pack_width(kernel, nest);
+    Block block = {.team = ROW_THREADS, .rows = 1, .pack = row_pack(kernel, nest, constant)};
     int64_t rows = 0, turn = (int64_t)WARP * block.pack;
     bool few = sn_dim_is(product(kernel, &nest->parallel), &rows) && rows <= FEW_TEAMS;
     if (!constant) {
