@@ -1,13 +1,20 @@
 #include "context.h"
 #include "clock.h"
-#include "loop.h"
-#include "loops.h"
+#include "loop_kept.h"
 #include "memory.h"
 #include "number.h"
 #include <fenv.h>
 #include <stdlib.h>
 
 /* ---- life ---- */
+
+static Status init_loops(sn_Context *context) {
+    const sn_Program *program = context->program;
+    int count = program->plan->graph->loops.count;
+    if (!count) return NULL;
+    return program->loops ? program->loops->init(context)
+                          : sn_fail(SN_INTERNAL, "%d loops and nothing that runs them", count);
+}
 
 static Status fill_context(sn_Context *context, const sn_ContextOptions *options) {
     const sn_Program *program = context->program;
@@ -37,7 +44,7 @@ static Status fill_context(sn_Context *context, const sn_ContextOptions *options
     context->allocator = (Allocator){.device = program->device};
     for (int i = 0; i < plan->value_count; i++) context->address[i] = program->resident[i].at;
     TRY(sn_states_init(context));
-    TRY(sn_loops_init(context));
+    TRY(init_loops(context));
     return sn_bindings_init(&context->bindings, plan, program->library);
 }
 
@@ -69,7 +76,7 @@ void sn_context_free(sn_Context *context) {
     if (context->block) sn_execute_release(context);
     sn_allocator_free(&context->allocator);
     sn_states_free(context);
-    sn_loops_free(context);
+    if (context->loop) context->program->loops->free(context);
     for (int i = 0; context->arena && i < plan->segment_count; i++)
         sn_context_free_block(context, &context->arena[i]);
     sn_context_free_block(context, &context->workspace);

@@ -56,7 +56,7 @@ typedef struct ReplaySlot {
     Recording *recording; /* NULL: none yet */
 } ReplaySlot;
 
-typedef struct LoopRun LoopRun; /* see loops.h */
+typedef struct LoopRun LoopRun; /* see loop_kept.h */
 
 struct sn_Context {
     const sn_Program *program;
@@ -64,7 +64,7 @@ struct sn_Context {
     InputSlot *input;
     OutputSlot *output;
     StateSlot *state;       /* per state of the plan */
-    LoopRun *loop;          /* per loop of the plan's graph */
+    LoopRun *loop;          /* per loop of the plan's graph; NULL: it has none */
     int64_t capacity;       /* of all caches */
     int *rank;              /* per input, for binding */
     const int64_t **extent; /* likewise */
@@ -92,6 +92,14 @@ struct sn_Context {
     Marks *marks; /* of the profile, where the device has some: before each launch and behind the last */
     RunTime time; /* of the last run */
 };
+
+/* What runs the loops of a program's plan. Turns are runs of contexts, which know their loops by this alone. */
+typedef struct LoopOps {
+    Status (*init)(sn_Context *context); /* context->loop; `free` is due also when this fails */
+    void (*free)(sn_Context *context);
+    /* The loops that come before a segment, whose operands are there; puts what they make where it is read. */
+    Status (*run)(sn_Context *context, const Binding *binding, int segment);
+} LoopOps;
 
 /* The slots of the plan's states; their memory. */
 Status sn_states_init(sn_Context *context);

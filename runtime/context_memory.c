@@ -1,5 +1,5 @@
 /* The blocks that a context holds, within its limit. */
-#include "loops.h"
+#include "loop_kept.h"
 
 void sn_context_free_block(const sn_Context *context, Block *block) {
     Device *device = context->program->device;

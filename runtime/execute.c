@@ -1,6 +1,5 @@
 #include "beside.h"
 #include "clock.h"
-#include "loops.h"
 
 Status sn_context_start(sn_Context *context, const Binding *binding, int index, int way, bool *done) {
     const sn_Program *program = context->program;
@@ -165,7 +164,7 @@ static Status begin_segment(sn_Context *context, const Binding *binding, int seg
     TRY(find_fault(context, 0, sn_plan_segment_begin(plan, segment)));
     TRY(sn_bindings_extend(&context->bindings, segment, context->size));
     started = sn_clock();
-    status = sn_loops_run(context, binding, segment);
+    status = at->loop_count ? context->program->loops->run(context, binding, segment) : NULL;
     waited = sn_clock() - started;
     context->time.device += waited;
     context->time.host -= waited;

@@ -1,24 +1,7 @@
 #include "loops.h"
-#include "loop.h"
+#include "loop_kept.h"
 #include "number.h"
 #include <stdlib.h>
-
-/* One turn's result after another, in host memory. */
-typedef struct Kept {
-    char *bytes;
-    int64_t size, room;
-    int64_t extent[SN_MAX_RANK]; /* of one turn's */
-} Kept;
-
-struct LoopRun {
-    const GraphLoop *loop;
-    sn_Context *turn[2]; /* that take turns, so that one reads what the other one has made where it lies */
-    void **host;         /* copies of what the loop takes, where the device's memory is not the host's */
-    sn_Tensor *carried;  /* at present */
-    int64_t (*extent)[SN_MAX_RANK]; /* of what the loop takes */
-    Kept *kept;
-    int64_t turns, peak;
-};
 
 /* ---- life ---- */
 
@@ -35,22 +18,22 @@ static Status init_loop(LoopRun *run, const GraphLoop *loop, const sn_Program *p
     return sn_context_new(program, &options, &run->turn[1]);
 }
 
-Status sn_loops_init(sn_Context *context) {
+static Status init_loops(sn_Context *context) {
     const sn_Program *program = context->program;
     const Graph *graph = program->plan->graph;
     if (graph->loops.count != program->turn_count)
         return sn_fail(SN_INTERNAL, "%d loops with the programs of %d", graph->loops.count,
                        program->turn_count);
-    context->loop = calloc((size_t)graph->loops.count + 1, sizeof *context->loop);
+    context->loop = calloc((size_t)graph->loops.count, sizeof *context->loop);
     if (!context->loop) return sn_fail(SN_NO_MEMORY, "out of memory for the loops of a context");
     for (int i = 0; i < graph->loops.count; i++)
         TRY(init_loop(&context->loop[i], &graph->loops.at[i], program->turn[i], context->memory_limit));
     return NULL;
 }
 
-void sn_loops_free(sn_Context *context) {
+static void free_loops(sn_Context *context) {
     const Graph *graph = context->program->plan->graph;
-    for (int i = 0; context->loop && i < graph->loops.count; i++) {
+    for (int i = 0; i < graph->loops.count; i++) {
         LoopRun *run = &context->loop[i];
         for (int k = 0; k < 2; k++) sn_context_free(run->turn[k]);
         for (int k = 0; run->host && k < sn_loop_taken(&graph->loops.at[i]); k++) free(run->host[k]);
@@ -61,31 +44,6 @@ void sn_loops_free(sn_Context *context) {
         free(run->kept);
     }
     free(context->loop);
-}
-
-int64_t sn_loops_peak(const sn_Context *context) {
-    int64_t most = 0;
-    for (int i = 0; i < context->program->plan->graph->loops.count; i++)
-        if (context->loop[i].peak > most) most = context->loop[i].peak;
-    return most;
-}
-
-int64_t sn_loops_kept_bytes(const sn_Context *context) {
-    const Graph *graph = context->program->plan->graph;
-    int64_t bytes = 0;
-    if (!context->loop || !context->program->device->host_memory) return 0;
-    for (int i = 0; i < graph->loops.count; i++)
-        for (int k = 0; k < graph->loops.at[i].kept; k++) bytes += context->loop[i].kept[k].room;
-    return bytes;
-}
-
-void sn_loops_free_kept(sn_Context *context) {
-    const Graph *graph = context->program->plan->graph;
-    for (int i = 0; i < graph->loops.count; i++)
-        for (int k = 0; k < graph->loops.at[i].kept; k++) {
-            free(context->loop[i].kept[k].bytes);
-            context->loop[i].kept[k] = (Kept){0};
-        }
 }
 
 /* ---- what a loop takes ---- */
@@ -265,7 +223,7 @@ static Status put_made(sn_Context *context, const LoopRun *run) {
     return NULL;
 }
 
-Status sn_loops_run(sn_Context *context, const Binding *binding, int segment) {
+static Status run_loops(sn_Context *context, const Binding *binding, int segment) {
     const PlanSegment *at = &context->program->plan->segment[segment];
     for (int i = 0; i < at->loop_count; i++) {
         LoopRun *run = &context->loop[at->loop[i]];
@@ -274,3 +232,5 @@ Status sn_loops_run(sn_Context *context, const Binding *binding, int segment) {
     }
     return NULL;
 }
+
+const LoopOps sn_loops = {.init = init_loops, .free = free_loops, .run = run_loops};

@@ -34,10 +34,11 @@ struct sn_Program {
     bool inside;              /* it is the turn of a loop: arena, pool and device are another program's */
     struct sn_Program **turn; /* per loop of the plan's graph: what makes its turns; owned */
     int turn_count;
-    sn_Autocast autocast; /* that the plan was made with */
-    bool library;         /* the device has a library for the plan's products */
-    Resident *resident;   /* per value of the plan */
-    void *setup_fault;    /* where setup launches put their fault code; of the device's alloc_host */
+    const struct LoopOps *loops; /* what runs them (context.h); NULL: there are none */
+    sn_Autocast autocast;        /* that the plan was made with */
+    bool library;                /* the device has a library for the plan's products */
+    Resident *resident;          /* per value of the plan */
+    void *setup_fault;           /* where setup launches put their fault code; of the device's alloc_host */
     int64_t constant_bytes;
     const struct BudgetReport *budget; /* NULL: none was given */
     Ledger ledger;

@@ -1,6 +1,7 @@
 #include "session.h"
 #include "clock.h"
 #include "guard.h"
+#include "loops.h"
 #include "saved.h"
 #include "tuning_file.h"
 #include <stdlib.h>
@@ -230,9 +231,11 @@ static Status make_plan(CompileRequest *request, const PipelineOptions *pipeline
 /* The programs of the loops' turns, and of the loops in these. */
 static Status compile_turns(sn_Program *program, const PipelineOptions *pipeline) {
     PipelineOptions options = *pipeline;
+    const Graph *graph = program->plan->graph;
     options.state_count = 0;
-    for (int i = 0; i < program->plan->graph->loops.count; i++) {
-        const GraphLoop *loop = &program->plan->graph->loops.at[i];
+    program->loops = graph->loops.count ? &sn_loops : NULL;
+    for (int i = 0; i < graph->loops.count; i++) {
+        const GraphLoop *loop = &graph->loops.at[i];
         sn_Program *turn;
         Plan *plan;
         TRY(sn_program_open_turn(program, i, &turn));

@@ -1,4 +1,5 @@
 /* Loops whose turns a run counts, through the library: what fails in a turn, what comes behind it, what is refused. */
+#include "context.h"
 #include "frontend_fixture.h"
 
 #include <sinter/sinter.h>
@@ -194,6 +195,18 @@ static void turns_have_many_sizes(void **state) {
     closed(&s);
 }
 
+/* Contexts know loops by what the program says runs them. */
+static void loops_that_nothing_runs(void **state) {
+    Session s = opened(*state, sums((*(Fixture **)state)->arena, false), SN_COMPILED, 0);
+    const LoopOps *loops = s.program->loops;
+    sn_Context *context;
+    s.program->loops = NULL;
+    assert_fails(sn_context_new(s.program, NULL, &context), SN_INTERNAL,
+                 "1 loops and nothing that runs them");
+    s.program->loops = loops;
+    closed(&s);
+}
+
 static void neither_trained_nor_saved(void **state) {
     Session s = opened(*state, sums((*(Fixture **)state)->arena, false), SN_COMPILED, 0);
     sn_TrainingOptions training = {.size = sizeof training, .loss = SN_LOSS_SQUARED_ERROR};
@@ -209,9 +222,9 @@ static void neither_trained_nor_saved(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_failed_turn_is_named),    TEST(what_is_kept_has_one_shape), TEST(turns_draw_their_own_numbers),
-        TEST(memory_is_limited),         TEST(what_is_kept_takes_memory),  TEST(turns_have_many_sizes),
-        TEST(neither_trained_nor_saved),
+        TEST(a_failed_turn_is_named),  TEST(what_is_kept_has_one_shape), TEST(turns_draw_their_own_numbers),
+        TEST(memory_is_limited),       TEST(what_is_kept_takes_memory),  TEST(turns_have_many_sizes),
+        TEST(loops_that_nothing_runs), TEST(neither_trained_nor_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
