@@ -101,6 +101,25 @@ static bool never_empty(Dims *dims, int rank, const Dim *extent) {
     return true;
 }
 
+/* Whether the result, which has elements along each axis, is known to read outside of an axis of its source: of an index that goes
+ * up or down evenly with each axis, the ends are looked at, of another one only whether all of it is outside. */
+static bool reads_outside(Dims *dims, const AttrView *attr, Dim index, Dim extent) {
+    Dim least = index, most = index;
+    for (int k = 0; k < attr->rank; k++) {
+        Dim axis = sn_dim_axis(dims, k, attr->extent[k]), last = sn_dim_addc(dims, attr->extent[k], -1), by;
+        int64_t step;
+        if (!sn_dim_depends(index, axis)) continue;
+        if (!sn_dim_affine(dims, least, axis, &by, &least) || !sn_dim_affine(dims, most, axis, &by, &most) ||
+            !sn_dim_is(by, &step)) {
+            least = most = index;
+            break;
+        }
+        Dim *end = step < 0 ? &least : &most;
+        *end = sn_dim_add(dims, *end, sn_dim_mulc(dims, last, step));
+    }
+    return sn_dim_lt(dims, least, sn_dim(dims, 0)) || sn_dim_le(dims, extent, most);
+}
+
 Status sn_infer_view(Infer *infer, Node *node) {
     const AttrView *attr = node->attr;
     Type source = node->input[0]->type;
@@ -115,7 +134,7 @@ Status sn_infer_view(Infer *infer, Node *node) {
         Dim index = attr->index[k];
         if (!index || !axes_are_own(index, attr))
             return sn_fail(SN_INVALID, "index %d has an axis that is not the result's", k);
-        if (reads && (sn_dim_lt(dims, index, sn_dim(dims, 0)) || sn_dim_le(dims, source.dim[k], index)))
+        if (reads && reads_outside(dims, attr, index, source.dim[k]))
             return sn_fail(SN_INVALID, "index %d is outside its axis", k);
     }
     return sn_infer_set(node, 0, source.dtype, attr->rank, attr->extent);

@@ -155,6 +155,37 @@ static void what_is_wrong_is_named(void **state) {
     assert_refused(f, "view: index 1 has an axis that is not the result's");
 }
 
+/* A source has all that is read of it: the ends of an index that goes up or down evenly are looked at. */
+static void views_read_inside(void **state) {
+    Fixture *f = *state;
+    Builder *b = &f->builder;
+    Value *x = input(f, SN_F32, "6, T"), *y = input(f, SN_F32, "20");
+    Dim t = x->type.dim[1], two = sn_dim(f->dims, 2), three = sn_dim(f->dims, 3), four = sn_dim(f->dims, 4);
+    assert_type(f, sn_build_slice(b, x, 0, two, four, 1), "f32[4, T]");
+    sn_dims_symbol_at_least(f->dims, t, 1);
+    assert_type(f, sn_build_slice(b, x, 0, two, four, 1), "f32[4, T]");
+    assert_type(f, sn_build_slice(b, x, 0, two, three, -1), "f32[3, T]");
+    sn_build_slice(b, x, 0, three, four, 1);
+    assert_refused(f, "view: index 0 is outside");
+    sn_build_slice(b, x, 0, two, four, -1);
+    assert_refused(f, "view: index 0 is outside");
+    sn_build_slice(b, x, 0, two, three, 2);
+    assert_refused(f, "view: index 0 is outside");
+    sn_build_slice(b, x, 1, sn_dim(f->dims, 1), t, 1);
+    assert_refused(f, "view: index 1 is outside");
+    /* Windows of four: three, each six behind the other one, then nine, and then turned round. */
+    Dim extent[2] = {three, four}, row = sn_dim_axis(f->dims, 0, three),
+        column = sn_dim_axis(f->dims, 1, four);
+    Dim index = sn_dim_add(f->dims, sn_dim_mulc(f->dims, row, 6), column);
+    assert_type(f, sn_build1(b, SN_OP_VIEW, &(AttrView){2, extent, 1, &index}, y), "f32[3, 4]");
+    index = sn_dim_add(f->dims, sn_dim_mulc(f->dims, row, 9), column);
+    sn_build1(b, SN_OP_VIEW, &(AttrView){2, extent, 1, &index}, y);
+    assert_refused(f, "view: index 0 is outside");
+    index = sn_dim_sub(f->dims, sn_dim_mulc(f->dims, row, 6), column);
+    sn_build1(b, SN_OP_VIEW, &(AttrView){2, extent, 1, &index}, y);
+    assert_refused(f, "view: index 0 is outside");
+}
+
 /* A slice that may come out negative is refused when it does. */
 static void unproven_extents_are_checked(void **state) {
     Fixture *f = *state;
@@ -325,6 +356,7 @@ int main(void) {
         TEST(free_extents_broadcast_by_check),
         TEST(types_of_operators),
         TEST(what_is_wrong_is_named),
+        TEST(views_read_inside),
         TEST(unproven_extents_are_checked),
         cmocka_unit_test(broadcasting_agrees_with_numpy),
         cmocka_unit_test(shapes_are_as_specified),
