@@ -45,8 +45,9 @@ typedef struct Emit {
     Text text;
     int indent;
     Form form;
-    int step;                    /* of the loop being written */
-    Dim vector_axis;             /* NULL: none */
+    int step;        /* of the loop being written */
+    int part;        /* of the vectors that a loop does at a time, the number of the one being written. C */
+    Dim vector_axis; /* NULL: none */
     const Store *alone;          /* NULL, or the store that loops are written for without the others; C */
     const unsigned char *needs;  /* by id: what that one needs */
     SN_VEC(const Store *) edges; /* those whose partial vectors are put together, see emit_edge.c */
@@ -254,7 +255,7 @@ void sn_emit_lag_row(Emit *emit);
 void sn_emit_lag(Emit *emit, const char *limit);
 
 /* The same with each of `vectors` vectors of the hosting loop: before them what is no whole line, or all that is left where it is less
- * than these, and at each of them a vector of what is left. */
+ * than these, and at each of them a vector of what is left; or two at every other one, where two are a line. */
 void sn_emit_lag_group(Emit *emit, int vectors);
 void sn_emit_lag_vector(Emit *emit);
 

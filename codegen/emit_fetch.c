@@ -6,7 +6,8 @@
 
 enum {
     READS = 8, /* so many bytes are read for one that is written: nothing is stored beside them to wait for */
-    SMALL_IN_L2 = 4 /* so many of what is small fit in one */
+    SMALL_IN_L2 = 4, /* so many of what is small fit in one */
+    LINE_BYTES = 64
 };
 
 void sn_emit_choose_fetches(Emit *emit) {
@@ -92,8 +93,14 @@ static bool is_stream(Emit *emit, const Instr *instr) {
            !is_small(emit, instr) && !is_near(emit, instr) && !sn_emit_strips(emit, instr);
 }
 
+/* Whether the vector being written begins a line, if the first of those that the loop does at a time does. */
+static bool begins_line(const Emit *emit, const Instr *instr) {
+    return emit->part * emit->kernel->target->vector_bytes / 4 * sn_dtype_bytes(instr->dtype) % LINE_BYTES ==
+           0;
+}
+
 void sn_emit_fetch(Emit *emit, const Instr *instr) {
-    if (!emit->fetches) return;
+    if (!emit->fetches || !begins_line(emit, instr)) return;
     const char *buffer = sn_emit_buffer(emit, instr->buffer), *at = sn_emit_dim(emit, instr->dim, NULL);
     const char *far = emit->crosses ? sn_arena_printf(emit->arena, "far%d", instr->id) : "far";
     const bool stream = is_stream(emit, instr);

@@ -73,7 +73,7 @@ bool sn_emit_lags(Emit *emit) {
         nest->reduced.count != 1 || !nest->parallel.count || nest->cut || sn_emit_is_dear(emit, last))
         return false;
     bool dear = sn_emit_is_dear(emit, last - 1);
-    const bool beside = emit->beside = !dear && goes_beside(emit);
+    const bool beside = !dear && goes_beside(emit);
     emit->host = dear || beside ? last - 1 : 0;
     for (int p = 0; p < last; p++) {
         const Step *step = &nest->step.at[p];
@@ -81,8 +81,10 @@ bool sn_emit_lags(Emit *emit) {
             return false;
     }
     const Step *step = &nest->step.at[last];
-    return step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
-           keeps_locally(nest, emit->host) && (dear || beside || gains(emit));
+    const bool lags = step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
+                      keeps_locally(nest, emit->host) && (dear || beside || gains(emit));
+    emit->beside = lags && beside;
+    return lags;
 }
 
 /* What the last loop needs of its row. */
@@ -206,13 +208,69 @@ void sn_emit_lag_group(Emit *emit, int vectors) {
     close_before(emit, present, form);
 }
 
+/* Whether two vectors are stored at once: of 16-bit floats, half a line each. */
+static bool is_half(const Emit *emit, const Store *store) {
+    Dim stride;
+    return (store->dtype == SN_F16 || store->dtype == SN_BF16) &&
+           sn_emit_strided(emit, store->offset, &stride) && sn_dim_equals(stride, 1);
+}
+
+static bool has_halves(const Emit *emit) {
+    const Step *step = &emit->nest->step.at[last_step(emit)];
+    for (int i = 0; i < step->store.count; i++)
+        if (is_half(emit, &step->store.at[i])) return true;
+    return false;
+}
+
+/* The first of two vectors is only kept where half a line is one; the second is then stored with it. */
+static void emit_halves(Emit *emit, bool second) {
+    const Step *step = &emit->nest->step.at[last_step(emit)];
+    for (int i = 0; i < step->store.count; i++) {
+        const Store *store = &step->store.at[i];
+        if (!is_half(emit, store))
+            sn_emit_store(emit, store);
+        else if (!second)
+            sn_emit_line(emit, "low%d = %s;", i, sn_emit_stored(emit, store, true));
+        else
+            sn_emit_line(emit, "sn_stream_%s_w(%s + %s - SN_LANES, low%d, %s, past);",
+                         sn_dtype_name(store->dtype), sn_emit_buffer(emit, store->buffer),
+                         sn_emit_dim(emit, store->offset, NULL), i, sn_emit_stored(emit, store, true));
+    }
+}
+
+/* Two vectors of the row of before. */
+static void emit_two(Emit *emit, const unsigned char *needed) {
+    const Step *step = &emit->nest->step.at[last_step(emit)];
+    for (int i = 0; i < step->store.count; i++)
+        if (is_half(emit, &step->store.at[i])) sn_emit_line(emit, "vf32 low%d;", i);
+    for (int second = 0; second < 2; second++) {
+        emit->part += second;
+        sn_emit_line(emit, "{");
+        emit->indent++;
+        sn_emit_line(emit, "const int64_t i%d = done;", (int)emit->vector_axis->value);
+        sn_emit_place(emit, SN_PLACE_LOOP, 0, needed);
+        emit_halves(emit, second);
+        sn_emit_line(emit, "done += SN_LANES;");
+        emit->indent--;
+        sn_emit_line(emit, "}");
+        emit->part -= second;
+    }
+}
+
 void sn_emit_lag_vector(Emit *emit) {
     const Form form = emit->form;
     const unsigned char *needed = sn_emit_needed(emit, last_step(emit));
+    const bool two = has_halves(emit);
+    if (two && emit->part % 2) return;
     int present = open_before(emit, sn_arena_printf(emit->arena, "done < %s", length_text(emit)));
     emit_names(emit, needed);
-    sn_emit_line(emit, "const int64_t i%d = done;", (int)emit->vector_axis->value);
-    emit_stores(emit, needed, SN_FORM_VECTOR);
-    sn_emit_line(emit, "done += SN_LANES;");
+    if (two) {
+        emit->form = SN_FORM_VECTOR;
+        emit_two(emit, needed);
+    } else {
+        sn_emit_line(emit, "const int64_t i%d = done;", (int)emit->vector_axis->value);
+        emit_stores(emit, needed, SN_FORM_VECTOR);
+        sn_emit_line(emit, "done += SN_LANES;");
+    }
     close_before(emit, present, form);
 }

@@ -34,6 +34,7 @@ static void emit_groups(Emit *emit, const Step *step, const unsigned char *neede
         sn_emit_lag(emit, sn_arena_printf(emit->arena, "i%d + %d * SN_LANES", k, SN_ROW_UNROLL));
     if (!each) sn_emit_lead_group(emit, SN_ROW_UNROLL);
     for (int copy = 0; copy < copies; copy++) {
+        emit->part = copy;
         sn_emit_line(emit, copies > 1 ? "{" : "for (int u = 0; u < %d; u++) {", SN_ROW_UNROLL);
         emit->indent++;
         if (hosts_stores(emit) && each) sn_emit_lag_vector(emit);
@@ -43,6 +44,7 @@ static void emit_groups(Emit *emit, const Step *step, const unsigned char *neede
         sn_emit_line(emit, "i%d += SN_LANES;", k);
         sn_c_close_loops(emit, 1);
     }
+    emit->part = 0;
     sn_c_close_loops(emit, 1);
 }
 
@@ -55,12 +57,14 @@ static bool has_halves(const Emit *emit, const Step *step, int copies) {
 /* `count` vectors, for copies from `copy` on. */
 static void emit_vectors_of(Emit *emit, const Step *step, const unsigned char *needed, int copy, int count) {
     for (; count > 0; count--, copy++) {
+        emit->part = copy;
         sn_emit_line(emit, "{");
         emit->indent++;
         sn_c_body(emit, step, needed, copy);
         sn_emit_line(emit, "i%d += SN_LANES;", sn_c_axis(emit->vector_axis));
         sn_c_close_loops(emit, 1);
     }
+    emit->part = 0;
 }
 
 /* The halves of a row side by side, whole groups of SN_ROW_UNROLL vectors; their ends fetch the beginnings of the next row's. */

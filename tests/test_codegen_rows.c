@@ -90,6 +90,22 @@ static void streams_are_fetched(void **state) {
     check_text(c, "SN_FETCH(b", false, 1, sizes);
 }
 
+/* A line of several vectors is fetched once by a loop that does several at a time. */
+static void lines_are_fetched_once(void **state) {
+    (void)state;
+    static const DType types[] = {SN_F32, SN_BF16};
+    for (int i = 0; i < 2; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        result(c, reduce(c, SN_OP_REDUCE_SUM, cast(c, param(c, types[i], "B, T, 300"), SN_F32), 2));
+        c->target.fetch_bytes = 2048;
+        c->tolerance = 2e-5;
+        const Kernel *kernel = generate(c);
+        int bytes = c->target.vector_bytes / 4 * sn_dtype_bytes(types[i]), group = 4 * bytes;
+        assert_int_equal(count_of(kernel, "SN_FETCH(b"), 1 + (group < 64 ? 1 : bytes < 64 ? group / 64 : 4));
+        check_kernel(c, kernel, SIZES, sizes);
+    }
+}
+
 static Value *centred(Case *c, Value *x) {
     Value *middle = two(c, SN_OP_SUB, x, spread(c, reduce(c, SN_OP_REDUCE_MIN, x, 2), x));
     Value *most = reduce(c, SN_OP_REDUCE_MAX, one(c, SN_OP_ABS, middle), 2);
@@ -240,6 +256,9 @@ static void rows_of_two_loops_are_read_again(void **state) {
             const Kernel *kernel = generate(c);
             assert_true(mentions(kernel, "done += SN_LANES;") == (fetched || far));
             assert_true(mentions(kernel, "float r0[") == (far && !fetched));
+            if (k % 3)
+                assert_true(mentions(kernel, k % 3 == 1 ? "sn_stream_bf16_w(" : "sn_stream_f16_w(") ==
+                            (fetched || far));
             check_kernel(c, kernel, SIZES, sizes);
         }
 }
@@ -554,6 +573,7 @@ int main(void) {
         cmocka_unit_test(rows_are_read_ahead),
         cmocka_unit_test(streams_are_not_read_ahead),
         cmocka_unit_test(streams_are_fetched),
+        cmocka_unit_test(lines_are_fetched_once),
         cmocka_unit_test(sums_of_rows_are_kept),
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(plain_rows_are_stored_while_the_next_is_read),

@@ -188,6 +188,19 @@ static float half_value(uint16_t h, int kind) {
     return h & 0x8000 ? -x : x;
 }
 
+/* Numbers `in` narrowed two vectors at a time, stored at places that are aligned for both, for one, for neither. */
+static void check_narrow_two(void *code, const uint16_t *expected, int kind) {
+    void (*narrow)(const float *, uint16_t *, int64_t, int) =
+        (void (*)(const float *, uint16_t *, int64_t, int))find(code, "probe_narrow_two");
+    enum { LANES = 16, PLACES = 3 };
+    static const int place[PLACES] = {0, LANES, 3};
+    static uint16_t line[COUNT + 2 * LANES] __attribute__((aligned(64)));
+    for (int i = 0; i < PLACES; i++) {
+        narrow(in, line + place[i], COUNT, kind);
+        assert_memory_equal(line + place[i], expected, COUNT * sizeof *expected);
+    }
+}
+
 static void check_halves(void *code) {
     void (*narrow)(const float *, uint16_t *, uint16_t *, int64_t, int) =
         (void (*)(const float *, uint16_t *, uint16_t *, int64_t, int))find(code, "probe_narrow");
@@ -211,6 +224,7 @@ static void check_halves(void *code) {
             if (i % 2) in[i] = nextafterf(in[i], i % 4 ? 0 : INFINITY);
         }
         narrow(in, nv, ns, COUNT, kind);
+        check_narrow_two(code, nv, kind);
         for (int i = 0; i < COUNT; i++) {
             assert_int_equal(nv[i], ns[i]);
             float got = half_value(nv[i], kind);

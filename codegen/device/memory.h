@@ -1,7 +1,7 @@
 /* Traffic with memory: stores past the caches, for results that are too large to be read back from there, and
  * reading ahead. After vector.h.
  *
- * sn_stream_T_v(pointer, value, past) stores a whole vector of storage type T; `past` is 0 where a launch
+ * sn_stream_T_v(pointer, value, past) stores a whole vector of storage type T, sn_stream_T_w two; `past` is 0 where a launch
  * stores past the caches and UINTPTR_MAX where it does not: one test a store instead of two loops. An address
  * that is not aligned is stored to as usual, so loops begin with sn_stream_head elements one by one. */
 #ifndef SN_DEVICE_MEMORY_H
@@ -81,6 +81,19 @@ SN_INLINE int64_t sn_rows_ahead(int64_t bytes, int64_t count, int64_t most, uint
         else                                                                                                 \
             __builtin_memcpy(p, &x, sizeof x);                                                               \
     }
+/* Two vectors of 16-bit floats, one behind the other, in one store where both are aligned: half lines take as long as whole ones. */
+#define SN_STREAM_TWO(NAME)                                                                                  \
+    SN_INLINE void sn_stream_##NAME##_w(void *p, vf32 low, vf32 high, uintptr_t past) {                      \
+        const vu16w x = sn_to_##NAME##_w(low, high);                                                         \
+        if (__builtin_expect(((uintptr_t)p & (past | (sizeof x - 1))) == 0, 1)) {                            \
+            sn_stream_bytes(p, &x, sizeof x);                                                                \
+        } else if (past) {                                                                                   \
+            __builtin_memcpy(p, &x, sizeof x);                                                               \
+        } else {                                                                                             \
+            sn_stream_##NAME##_v(p, low, past);                                                              \
+            sn_stream_##NAME##_v((char *)p + sizeof x / 2, high, past);                                      \
+        }                                                                                                    \
+    }
 /* A line (as much of one as a vector's store is) that two rows share, or two pieces of a row, is put together before it is
  * stored past the caches: parts of it stored one by one would bring it into them first. sn_edge_T_p(edge, pointer, value,
  * n, past) stores the first n lanes, then or later; sn_edge_end(edge) what is left. */
@@ -136,6 +149,8 @@ static __attribute__((noinline, unused)) void sn_edge_put(SnEdge *edge, char *p,
     X(i64, vi64, vi64, SN_SAME)                                                                              \
     X(u64, vu64, vu64, SN_SAME)
 SN_STORED(SN_STREAM)
+SN_STREAM_TWO(f16)
+SN_STREAM_TWO(bf16)
 SN_STORED(SN_EDGE)
 
 #endif

@@ -21,6 +21,7 @@
  *   v  a whole vector        s  one scalar, with the same bits as the lane of v
  *   p  the first n lanes (0 <= n <= SN_LANES): touches no other memory, other lanes load as zero
  *   x  a vector whose lanes are `stride` elements apart
+ *   w  two whole vectors of 16-bit floats, one behind the other
  *   m  the lanes whose truth value is -1: touches no other memory, other lanes load as zero
  * sn_load_T_{v,p,x,m,s}(pointer [, n, stride or mask]), sn_store_T_{v,p,x,s}(pointer, value [, n or stride]),
  * sn_gather_T_v(pointer, vi64 element_offsets), sn_splat_C(x), sn_iota_i32(), sn_iota_i64(),

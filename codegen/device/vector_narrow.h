@@ -1,5 +1,5 @@
 /* Between the types that memory holds and those that the C dialect computes in: 16-bit floats and f32, bytes, halves and truth
- * values and i32. sn_from_T_{v,s} widens, sn_to_T_v and sn_narrow_T_{v,s} narrow, sn_wrap_T_{v,s} does both. After vector.h. */
+ * values and i32. sn_from_T_{v,s} widens, sn_to_T_{v,w} and sn_narrow_T_{v,s} narrow, sn_wrap_T_{v,s} does both. After vector.h. */
 #ifndef SN_DEVICE_VECTOR_NARROW_H
 #define SN_DEVICE_VECTOR_NARROW_H
 
@@ -128,6 +128,38 @@ SN_INLINE vu16 sn_to_f16_v(vf32 x) {
     vi32 bits = sn_select_i32_v(small, tiny, sn_select_i32_v(large, other, normal));
     return sn_to_u16_v(bits | (vi32)((u >> 16) & 0x8000));
 #endif
+}
+
+/* Two vectors side by side, for one store of both: _w. */
+typedef uint16_t vu16w __attribute__((vector_size(SN_VECTOR_BYTES)));
+SN_INLINE vu16w sn_beside_u16(vu16 low, vu16 high) {
+#if SN_VECTOR_BYTES == 64
+    typedef int64_t Half __attribute__((vector_size(32)));
+    typedef int64_t Line __attribute__((vector_size(64)));
+    const Half a = (Half)low, b = (Half)high;
+    return (vu16w)(Line){a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]};
+#else
+    vu16w line;
+    __builtin_memcpy(&line, &low, sizeof low);
+    __builtin_memcpy((char *)&line + sizeof low, &high, sizeof high);
+    return line;
+#endif
+}
+SN_INLINE vu16w sn_to_bf16_w(vf32 low, vf32 high) {
+#if SN_VECTOR_BYTES == 64 && defined(__AVX512BF16__) && defined(__AVX512DQ__)
+    /* The same instruction as above, for two. */
+    enum { SUBNORMAL = 0x20 };
+    vu16w narrow;
+    __asm__("vcvtne2ps2bf16 %2, %1, %0" : "=v"(narrow) : "v"(high), "v"(low));
+    if (__builtin_expect(!(__builtin_ia32_fpclassps512_mask(low, SUBNORMAL, (uint16_t)-1) |
+                           __builtin_ia32_fpclassps512_mask(high, SUBNORMAL, (uint16_t)-1)),
+                         1))
+        return narrow;
+#endif
+    return sn_beside_u16(sn_to_bf16_v(low), sn_to_bf16_v(high));
+}
+SN_INLINE vu16w sn_to_f16_w(vf32 low, vf32 high) {
+    return sn_beside_u16(sn_to_f16_v(low), sn_to_f16_v(high));
 }
 SN_INLINE float sn_from_bf16_s(uint16_t h) {
     return sn_from_bf16_v((vu16){SN_LIST(SN_SAME, h)})[0];

@@ -54,6 +54,20 @@ void probe_narrow(const float *x, uint16_t *v, uint16_t *s, int64_t count, int k
             s[i + j] = kind ? sn_to_bf16_s(x[i + j]) : sn_to_f16_s(x[i + j]);
     }
 }
+
+/* The same two vectors at a time, past the caches or not, by turns. */
+void probe_narrow_two(const float *x, uint16_t *v, int64_t count, int kind);
+void probe_narrow_two(const float *x, uint16_t *v, int64_t count, int kind) {
+    for (int64_t i = 0; i < count; i += 2 * SN_LANES) {
+        const vf32 low = sn_load_f32_v(x + i), high = sn_load_f32_v(x + i + SN_LANES);
+        const uintptr_t past = i & (2 * SN_LANES) ? UINTPTR_MAX : 0;
+        if (kind)
+            sn_stream_bf16_w(v + i, low, high, past);
+        else
+            sn_stream_f16_w(v + i, low, high, past);
+    }
+    sn_stream_end();
+}
 void probe_widen(const uint16_t *x, float *v, float *s, int64_t count, int kind);
 void probe_widen(const uint16_t *x, float *v, float *s, int64_t count, int kind) {
     for (int64_t i = 0; i < count; i += SN_LANES) {
