@@ -78,8 +78,9 @@ bool sn_fusion_is_cheap(const Part *part);
 /* Whether a kernel of this kind may compute an operand of `node` where it reads it. */
 bool sn_fusion_takes_prologue(const Part *part, const Node *node);
 
-/* They run at the same time, belong to one operator in the eager order, and make no kernel too large. */
-bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from);
+/* They run at the same time, belong to one operator in the eager order, make no kernel too large, and none that compares
+ * what it computes with an extremum that it computes of it. */
+bool sn_fusion_may_join(Fusion *fusion, const Part *part, const Part *from);
 
 /* How often kernels that hold the nodes reader[0 .. count) would compute what `from` does: once for each place at which they read
  * it, where each piece of a joined value is a place of its own. In a chain of values that are cut around what is put between them

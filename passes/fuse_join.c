@@ -6,6 +6,7 @@
  * eager order a part holds nodes of one group, that is, of one operator of the model; views are absorbed in
  * both orders, as strided tensors alias in eager frameworks.
  */
+#include "extremum.h"
 #include "fuse_internal.h"
 #include "recurrent.h"
 #include "view.h"
@@ -223,6 +224,24 @@ static const char *map_part_accepts(Fusion *fusion, const Part *part, const Node
     return NULL;
 }
 
+/* Whether a kernel of the nodes of both parts, and of `node`, would compute both what `node` compares and the extremum
+ * that it compares it with. */
+static bool computes_both(Fusion *fusion, const Node *node, const Part *part, const Part *other) {
+    Node *extremum;
+    const Value *value = sn_compared_with_extremum(node, &extremum);
+    if (!value || !value->producer) return false;
+    const Part *of_value = sn_fusion_part(fusion, value->producer),
+               *of_extremum = sn_fusion_part(fusion, extremum);
+    return of_value && (of_value == part || of_value == other) &&
+           (of_extremum == part || of_extremum == other);
+}
+
+static bool any_computes_both(Fusion *fusion, const Part *reader, const Part *part, const Part *other) {
+    for (int i = 0; i < reader->node.count; i++)
+        if (computes_both(fusion, reader->node.at[i], part, other)) return true;
+    return false;
+}
+
 /* NULL when `node`, which reads `source` of `part` through `map`, may join; else why not. */
 static const char *accepts(Fusion *fusion, Part *part, const Node *node, const Value *source,
                            const IndexMap *map) {
@@ -231,6 +250,7 @@ static const char *accepts(Fusion *fusion, Part *part, const Node *node, const V
     if (part->phase != node->phase) return "another phase";
     if (part->level != fusion->levels.node[node->id]) return "a size between them is read first";
     if (part->node.count >= MAX_PART_NODES) return "the kernel is large enough";
+    if (computes_both(fusion, node, part, part)) return "what it compares with an extremum is stored first";
     const char *reason;
     switch (part->kind) {
     case SN_CLUSTER_MAP:
@@ -282,10 +302,11 @@ static Part *choose_part(Fusion *fusion, Node *node) {
 
 /* ---- drawing in producers ---- */
 
-bool sn_fusion_may_join(const Fusion *fusion, const Part *part, const Part *from) {
+bool sn_fusion_may_join(Fusion *fusion, const Part *part, const Part *from) {
     return part->setup == from->setup && part->phase == from->phase && part->level == from->level &&
            (!fusion->pass->eager || part->group == from->group) &&
-           part->node.count + from->node.count <= MAX_PART_NODES;
+           part->node.count + from->node.count <= MAX_PART_NODES &&
+           !any_computes_both(fusion, part, part, from) && !any_computes_both(fusion, from, part, from);
 }
 
 /* Made of pieces, each of which is stored where it is computed. */

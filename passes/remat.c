@@ -8,11 +8,13 @@
  *
  * Views and pointwise operators are always computed again, for fuse puts them into the kernels that use them, but for casts
  * of parameters. What costs
- * operations is, when a byte that it saves costs no more of them than `pass->recompute` allows. A value that alone leads
+ * operations is, when a byte that it saves costs no more of them than `pass->recompute` allows. What is compared with an
+ * extremum is not, for it has to have the same bits (extremum.h). A value that alone leads
  * from what is before it to what is behind it (the residual stream between two layers) separates parts of the network.
  * It is kept, or at least each n-th of its kind is: without that a tight budget would compute the whole network again,
  * and hold all of it. */
 #include "remat.h"
+#include "extremum.h"
 #include "min_cut.h"
 #include "pass.h"
 
@@ -27,6 +29,8 @@ typedef struct Forward {
     Node *node;
     bool heavy;     /* depends on a contraction or on data of an input through one */
     bool separates; /* nothing else heavy leads past it */
+    bool compared;  /* a later phase compares it, or what is chosen of it, with an extremum … */
+    bool exact;     /* … and it is nothing that is chosen itself */
     int part;       /* how many separators come before it */
     int from;    /* the separator that alone, by free operators, gives it; itself for a separator; -1: none */
     bool wanted; /* a later phase uses a result */
@@ -159,6 +163,31 @@ static void find_uses(Remat *r) {
     }
 }
 
+/* Operators whose result is one of their operands as it is, but for its sign. */
+static bool chooses(const Node *node) {
+    static const bool list[SN_OP_COUNT] = {[SN_OP_VIEW] = true, [SN_OP_MAX] = true, [SN_OP_MIN] = true,
+                                           [SN_OP_NEG] = true,  [SN_OP_ABS] = true, [SN_OP_RELU] = true};
+    return list[node->op];
+}
+
+static void be_exact(Remat *r, const Value *value) {
+    Forward *f = forward_of(r, value);
+    if (!f || f->compared) return;
+    f->compared = true;
+    f->exact = !chooses(f->node);
+    for (int i = 0; i < f->node->input_count && !f->exact; i++)
+        if (f->node->input[i]) be_exact(r, f->node->input[i]);
+}
+
+static void find_compared(Remat *r) {
+    Node *extremum;
+    for (const Node *node = r->graph->body->first; node; node = node->next) {
+        const Value *value =
+            node->phase == SN_PHASE_FORWARD ? NULL : sn_compared_with_extremum(node, &extremum);
+        if (value) be_exact(r, value);
+    }
+}
+
 /* The last forward node that uses a result of it; itself when there is none. */
 static int last_use(const Remat *r, int index) {
     int last = index;
@@ -210,7 +239,7 @@ static bool may_be_computed_again(const Remat *r, const Forward *f) {
     const Effort *effort = f->part < recompute->parts ? &recompute->more : &recompute->less;
     if (f->separates && (effort->apart <= 1 || (f->part + 1) % effort->apart == 0)) return false;
     OpClass class = sn_op(f->node->op)->class;
-    if (class == SN_CLASS_NONE || class == SN_CLASS_PACK) return false;
+    if (f->exact || class == SN_CLASS_NONE || class == SN_CLASS_PACK) return false;
     return f->operations <= effort->operations * f->bytes;
 }
 
@@ -341,6 +370,7 @@ bool sn_remat(Pass *pass, Graph *graph) {
     find_forward(&r);
     find_uses(&r);
     find_separators(&r);
+    find_compared(&r);
     if (!sn_pass_rewrite(pass)) return false;
     choose(&r);
     bool changed = rewrite(&r);
