@@ -259,6 +259,16 @@ void sn_emit_lag(Emit *emit, const char *limit);
 void sn_emit_lag_group(Emit *emit, int vectors);
 void sn_emit_lag_vector(Emit *emit);
 
+/* ---- emit_lead.c: of those, rows that are gone over for the first time while the one before is computed ---- */
+
+/* Whether the nest may be one of those, if it lags. */
+bool sn_emit_may_lead(Emit *emit);
+
+/* Whether what the first loop over a row keeps of it takes turns between three places: next_r<n>, r<n> and before_r<n>. In a block:
+ * the place is that of such a row. */
+bool sn_emit_takes_turns(const Emit *emit);
+void sn_emit_turn(Emit *emit, const char *row);
+
 /* ---- emit_online.c: a maximum and the sums of exponentials below it, in one walk over long rows ---- */
 
 enum { SN_ONLINE_BLOCK = 4096 }; /* elements: 16 KB of float32, a part of a first-level cache */

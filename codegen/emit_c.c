@@ -146,9 +146,17 @@ static void emit_range(Emit *emit) {
 }
 
 static void emit_scratch(Emit *emit) {
+    enum { LINE = 16 }; /* elements */
     const Nest *nest = emit->nest;
     for (int i = 0; i < nest->scratch.count; i++) {
         const Scratch *scratch = &nest->scratch.at[i];
+        if (sn_emit_takes_turns(emit)) {
+            int64_t each = (scratch->count + LINE - 1) / LINE * LINE;
+            sn_emit_line(emit, "float k%d[3][%lld] __attribute__((aligned(64)));", i, (long long)each);
+            sn_emit_line(emit, "float *r%d = k%d[0], *next_r%d = k%d[1], *before_r%d = k%d[2];", i, i, i, i,
+                         i, i);
+            continue;
+        }
         if (scratch->count) {
             sn_emit_line(emit, "float r%d[%lld] __attribute__((aligned(64)));", i, (long long)scratch->count);
             continue;

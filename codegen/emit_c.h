@@ -71,6 +71,9 @@ bool sn_c_rows_beside(Emit *emit, const unsigned char *any, bool *always);
 /* Whether the nest is one of those. */
 bool sn_emit_leads(Emit *emit);
 
+/* Whether an instruction is of a row as a whole, and the first loop needs it: the next row's is next_v<id>. */
+bool sn_emit_leads_row(const Instr *instr, const unsigned char *needed);
+
 /* Whether its rows are so short that the next one is gone over in a loop of its own, before this one. */
 bool sn_emit_leads_apart(const Emit *emit);
 

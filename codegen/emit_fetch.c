@@ -6,7 +6,7 @@
 
 enum {
     READS = 8, /* so many bytes are read for one that is written: nothing is stored beside them to wait for */
-    SMALL_IN_L2 = 4, /* so many of what is small fit in one */
+    SMALL_IN_L2 = 2, /* so many of what is small fit in one */
     LINE_BYTES = 64
 };
 

@@ -8,6 +8,7 @@ enum {
     ROWS_IN_L1 =
         4, /* of a row that two loops go over, what is fetched of the next ones, and what all of them need */
     ROWS_IN_L2 = 8,
+    ROWS_BESIDE = 3, /* that go on at once */
     BESIDE_IN_L2 = 2 /* of that cache so much for rows that are read again */
 };
 
@@ -45,24 +46,36 @@ bool sn_emit_is_dear(Emit *emit, int step) {
     return false;
 }
 
+/* Bytes that a loop loads of an element of its row. */
+static int64_t loaded_bytes(Emit *emit, int step) {
+    const unsigned char *needed = sn_emit_needed(emit, step);
+    int64_t bytes = 0;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        bool kept = instr->scratch >= 0 && instr->kept < step;
+        if (needed[i] && !kept && instr->kind == SN_INSTR_LOAD && instr->varying)
+            bytes += sn_dtype_bytes(instr->dtype);
+    }
+    return bytes;
+}
+
 /* Whether the loops before the last one and the last of the row before go as one (of three the first over the next
  * row: emit_lead.c), though nothing is dear: memory then has one even stream of each kind, where what is awaited of
- * both has few places in the first cache. That cache holds these rows and what all of them need, or a share of the
- * second one those that are not near anyway. */
+ * both has few places in the first cache. That cache holds these rows, what is kept of them and what all of them need, or a share of
+ * the second one those that are not near anyway. */
 static bool goes_beside(Emit *emit) {
     const Nest *nest = emit->nest;
     const Target *target = emit->kernel->target;
+    const bool kept = nest->scratch.count > 0, gathers = sn_emit_gathers(emit);
     int64_t length, bytes = 0;
-    if (!emit->fetches || last_step(emit) > 2 || nest->scratch.count || sn_emit_gathers(emit) ||
-        !sn_dim_is(emit->vector_axis->operand[0], &length) || length > target->l2_bytes)
+    if (!emit->fetches || last_step(emit) > 2 || !sn_dim_is(emit->vector_axis->operand[0], &length) ||
+        length > target->l2_bytes || (kept && !gathers) ||
+        (gathers && !(keeps_locally(nest, 0) && sn_emit_may_lead(emit))))
         return false;
-    for (int i = 0; i < nest->instr.count; i++) {
-        const Instr *instr = nest->instr.at[i];
-        if (instr->kind == SN_INSTR_LOAD && instr->varying)
-            bytes += (instr->rowwise ? nest->step.count : 1) * length * sn_dtype_bytes(instr->dtype);
-    }
+    for (int i = 0; i < nest->scratch.count; i++) bytes += 4 * ROWS_BESIDE * nest->scratch.at[i].count;
+    for (int p = 0; p < nest->step.count; p++) bytes += length * loaded_bytes(emit, p);
     return bytes <= target->l1_bytes ||
-           (4 * length > target->l1_bytes / ROWS_IN_L1 && bytes <= target->l2_bytes / BESIDE_IN_L2);
+           (!kept && 4 * length > target->l1_bytes / ROWS_IN_L1 && bytes <= target->l2_bytes / BESIDE_IN_L2);
 }
 
 bool sn_emit_lags(Emit *emit) {
@@ -82,7 +95,7 @@ bool sn_emit_lags(Emit *emit) {
     }
     const Step *step = &nest->step.at[last];
     const bool lags = step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
-                      keeps_locally(nest, emit->host) && (dear || beside || gains(emit));
+                      keeps_locally(nest, beside ? 0 : emit->host) && (dear || beside || gains(emit));
     emit->beside = lags && beside;
     return lags;
 }
@@ -121,6 +134,10 @@ void sn_emit_lag_row(Emit *emit) {
     if (emit->online) sn_emit_line(emit, "over_before = over;");
     for (int i = 0; i < nest->instr.count; i++)
         if (is_of_row(emit, needed, i)) sn_emit_line(emit, "p%d = v%d;", i, i);
+    for (int i = 0; i < nest->scratch.count && sn_emit_takes_turns(emit); i++)
+        sn_emit_line(emit,
+                     "{ float *const free = before_r%d; before_r%d = r%d, r%d = next_r%d, next_r%d = free; }",
+                     i, i, i, i, i, i);
 }
 
 /* The names that the row of before had. */
@@ -130,6 +147,7 @@ static void emit_names(Emit *emit, const unsigned char *needed) {
         int k = (int)nest->parallel.at[i]->value;
         sn_emit_line(emit, "const int64_t i%d = before%d;", k, k);
     }
+    sn_emit_turn(emit, "before");
     if (emit->online) sn_emit_line(emit, "const float over = over_before;");
     for (int i = 0; i < nest->instr.count; i++)
         if (is_of_row(emit, needed, i))

@@ -13,17 +13,23 @@ unsigned char *sn_emit_lead_needs(Emit *emit) {
     return needed;
 }
 
-/* Whether the first loop needs nothing of its row but vectors, and the near caches hold those of two rows beside what is
- * kept of one. */
+bool sn_emit_leads_row(const Instr *instr, const unsigned char *needed) {
+    return needed[instr->id] && instr->rowwise && !instr->reduced;
+}
+
+/* Whether the first loop needs nothing of its row but vectors and what the row is chosen by, and the near caches hold those of two
+ * rows beside what is kept of one. */
 static bool fits(Emit *emit) {
     const Nest *nest = emit->nest;
     const unsigned char *needed = sn_emit_lead_needs(emit);
+    const bool gathers = sn_emit_gathers(emit);
     int64_t length, bytes = 0;
     if (!sn_dim_is(emit->vector_axis->operand[0], &length)) return false;
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *instr = nest->instr.at[i];
         if (!needed[i]) continue;
-        if ((instr->rowwise && !instr->reduced) || instr->fault) return false;
+        const bool chosen = sn_emit_leads_row(instr, needed);
+        if (chosen ? !gathers : instr->fault != 0) return false;
         if (instr->kind == SN_INSTR_LOAD && instr->rowwise)
             bytes += 2 * length * sn_dtype_bytes(instr->dtype);
     }
@@ -31,15 +37,33 @@ static bool fits(Emit *emit) {
     return bytes <= emit->kernel->target->l2_bytes / 4 * 3;
 }
 
-bool sn_emit_leads(Emit *emit) {
+bool sn_emit_may_lead(Emit *emit) {
     const Nest *nest = emit->nest;
-    if (!emit->lags || emit->online || nest->step.count != STEPS || emit->host != THIS || nest->strip ||
-        nest->tile || sn_emit_is_dear(emit, NEXT))
+    if (emit->online || nest->step.count != STEPS || nest->strip || nest->tile || sn_emit_is_dear(emit, NEXT))
         return false;
     const Step *first = &nest->step.at[NEXT];
+    if (first->store.count) return false; /* the last row is gone over twice */
     for (int i = 0; i < first->acc.count; i++)
         if (first->acc.at[i]->running) return false;
     return fits(emit);
+}
+
+bool sn_emit_leads(Emit *emit) {
+    return emit->lags && emit->host == THIS && sn_emit_may_lead(emit);
+}
+
+bool sn_emit_takes_turns(const Emit *emit) {
+    bool any = false;
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        any |= instr->scratch >= 0 && instr->kept == NEXT;
+    }
+    return any && emit->leads;
+}
+
+void sn_emit_turn(Emit *emit, const char *row) {
+    for (int i = 0; i < emit->nest->scratch.count && sn_emit_takes_turns(emit); i++)
+        sn_emit_line(emit, "float *const r%d = %s_r%d;", i, row, i);
 }
 
 /* Rows so short that joining the lanes takes about as long as the row. */
@@ -88,6 +112,11 @@ static void go_over(Emit *emit, int copy, int ahead) {
         int p = (int)nest->parallel.at[i]->value;
         sn_emit_line(emit, "const int64_t i%d = next%d;", p, p);
     }
+    for (int i = 0; i < nest->instr.count; i++)
+        if (sn_emit_leads_row(nest->instr.at[i], needed))
+            sn_emit_line(emit, "const %s v%d = next_v%d;", sn_emit_type(nest->instr.at[i]->dtype, false), i,
+                         i);
+    sn_emit_turn(emit, "next");
     sn_c_body(emit, first, needed, sn_c_copies(emit, first, needed) > 1 ? copy : 0);
     sn_c_close_loops(emit, 1);
     emit->step = THIS;

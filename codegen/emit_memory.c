@@ -199,8 +199,8 @@ static const char *bytes_ahead(Emit *emit, Dim stride, int bytes, const char *le
     const Nest *nest = emit->nest;
     const long long most = (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2;
     const char *row = sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, stride, bytes), NULL);
+    if (sn_emit_gathers(emit)) return sn_arena_printf(emit->arena, "%d * %s", 1 + emit->leads, row);
     if (emit->leads) return sn_arena_printf(emit->arena, "%s + %d", row, LEAD_BYTES);
-    if (sn_emit_gathers(emit)) return row;
     if (emit->lags && nest->step.count == 2 && stride == sn_emit_row_length(emit))
         return sn_arena_printf(emit->arena, "sn_least_of(%s, %d)", row, LEAD_BYTES);
     const char *far = sn_emit_reduces_once(nest)
@@ -227,7 +227,7 @@ void sn_emit_rows_ahead(Emit *emit) {
             sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, sn_emit_row_length(emit), bytes), NULL);
         const char *rows = sn_arena_printf(emit->arena, "sn_rows_ahead(%s, %d, INT64_C(%lld), %s)", length,
                                            indexed ? 1 : count, most, emit->streams ? "past" : "UINTPTR_MAX");
-        if (indexed && emit->lags) rows = sn_arena_printf(emit->arena, "%s + 1", rows);
+        if (indexed && emit->lags) rows = sn_arena_printf(emit->arena, "%s + %d", rows, 1 + emit->leads);
         sn_emit_line(emit, "const int64_t ahead%d = %s;", instr->id,
                      indexed ? rows : bytes_ahead(emit, stride, bytes, length, rows));
     }

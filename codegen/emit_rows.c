@@ -152,6 +152,7 @@ void sn_c_lead_begin(Emit *emit) {
                      first->acc.at[i]->result->id);
     sn_emit_line(emit, "if (row < rows) {");
     emit->indent++;
+    sn_emit_place(emit, SN_PLACE_ROW, 0, sn_emit_lead_needs(emit));
     go_over(emit);
     sn_c_close_loops(emit, 1);
 }
@@ -160,6 +161,7 @@ void sn_c_lead_begin(Emit *emit) {
 static void emit_lead_row(Emit *emit) {
     const Nest *nest = emit->nest;
     const Step *first = &nest->step.at[0];
+    const unsigned char *needed = sn_emit_lead_needs(emit);
     for (int i = 0; i < first->acc.count; i++) {
         const Acc *acc = first->acc.at[i];
         sn_emit_line(emit, "const %s v%d = lead%d;", sn_emit_type(acc->dtype, false), acc->result->id,
@@ -169,6 +171,9 @@ static void emit_lead_row(Emit *emit) {
         int k = (int)nest->parallel.at[i]->value;
         sn_emit_line(emit, "int64_t next%d = i%d;", k, k);
     }
+    for (int i = 0; i < nest->instr.count; i++)
+        if (sn_emit_leads_row(nest->instr.at[i], needed))
+            sn_emit_line(emit, "%s next_v%d = v%d;", sn_emit_type(nest->instr.at[i]->dtype, false), i, i);
     sn_emit_line(emit, "if (row + 1 < rows) {"); /* the last row is gone over once more, for nothing */
     emit->indent++;
     for (int i = 0; i < nest->parallel.count; i++) {
@@ -180,7 +185,13 @@ static void emit_lead_row(Emit *emit) {
         int k = (int)nest->parallel.at[i]->value;
         sn_emit_line(emit, "next%d = i%d;", k, k);
     }
-    if (sn_emit_leads_apart(emit)) go_over(emit);
+    sn_emit_place(emit, SN_PLACE_ROW, 0, needed);
+    for (int i = 0; i < nest->instr.count; i++)
+        if (sn_emit_leads_row(nest->instr.at[i], needed)) sn_emit_line(emit, "next_v%d = v%d;", i, i);
+    if (sn_emit_leads_apart(emit)) {
+        sn_emit_turn(emit, "next");
+        go_over(emit);
+    }
     sn_c_close_loops(emit, 1);
 }
 

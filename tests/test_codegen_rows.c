@@ -237,6 +237,35 @@ static void rows_go_through_three_loops_at_once(void **state) {
         }
 }
 
+/* So do gathered ones, whose sums with others are kept in three places by turns; not where the first loop stores, or the first cache
+ * does not hold what goes on at once. */
+static void gathered_rows_go_through_three_loops_at_once(void **state) {
+    (void)state;
+    static const char *const length[] = {"600", "300", "64", "85", "13"};
+    enum { KEPT = 1, STORED = 2, LONG = 4 };
+    for (int how = 0; how < 8; how++)
+        for (size_t k = 0; k < (how == KEPT || !how ? sizeof length / sizeof *length : 1); k++) {
+            char table[16], batches[16], positions[16];
+            snprintf(table, sizeof table, "50, %s", length[k]);
+            snprintf(batches, sizeof batches, "B, T, %s", length[k]);
+            snprintf(positions, sizeof positions, "T, %s", length[k]);
+            Case *c = begin_case(SN_CLUSTER_REDUCE);
+            Value *rows = param(c, SN_F32, table), *ids = param(c, SN_I64, "B, T");
+            Value *x = apply(c, SN_OP_GATHER, &(AttrAxis){0}, rows, ids);
+            if (how & KEPT) x = two(c, SN_OP_ADD, x, expand(c, param(c, SN_F32, positions), batches));
+            if (how & STORED) result(c, x);
+            result(c, centred(c, x));
+            c->low = -50, c->high = 49;
+            c->target.fetch_bytes = 2048;
+            c->target.l1_bytes = how & LONG ? 4 * 4 * 600 : 32768;
+            c->target.l2_bytes = how & LONG ? 4 * 6 * 600 : 1 << 20;
+            const Kernel *kernel = generate(c);
+            assert_true(mentions(kernel, "float lead") == (how < STORED));
+            assert_true(mentions(kernel, "*next_r0") == (how == KEPT));
+            check_kernel(c, kernel, SIZES, sizes);
+        }
+}
+
 /* Rows of two loops are stored there while the next ones are read, and read again for it, where they would else be kept. */
 static void rows_of_two_loops_are_read_again(void **state) {
     (void)state;
@@ -578,6 +607,7 @@ int main(void) {
         cmocka_unit_test(rows_are_stored_while_the_next_is_computed),
         cmocka_unit_test(plain_rows_are_stored_while_the_next_is_read),
         cmocka_unit_test(rows_go_through_three_loops_at_once),
+        cmocka_unit_test(gathered_rows_go_through_three_loops_at_once),
         cmocka_unit_test(rows_of_two_loops_are_read_again),
         cmocka_unit_test(maxima_are_found_one_row_sooner),
         cmocka_unit_test(long_rows_are_walked_once),
