@@ -271,7 +271,10 @@ void sn_emit_turn(Emit *emit, const char *row);
 
 /* ---- emit_online.c: a maximum and the sums of exponentials below it, in one walk over long rows ---- */
 
-enum { SN_ONLINE_BLOCK = 4096 }; /* elements: 16 KB of float32, a part of a first-level cache */
+enum {
+    SN_ONLINE_BLOCK = 4096, /* elements: 16 KB of float32, a part of a first-level cache */
+    SN_ONLINE_FIRST = 1024  /* elements of the first block that are gone over for the first level */
+};
 
 /* The step that takes such sums, if the one before it finds that maximum; 0 where there is none. */
 int sn_emit_online(const Emit *emit);

@@ -66,12 +66,13 @@ void sn_emit_turn(Emit *emit, const char *row) {
         sn_emit_line(emit, "float *const r%d = %s_r%d;", i, row, i);
 }
 
-/* Rows so short that joining the lanes takes about as long as the row. */
+/* Rows so short that joining the lanes takes about as long as the row: only the shortest where streams are fetched, as
+ * memory has nothing to do during the exponentials when nothing else is read beside them. */
 bool sn_emit_leads_apart(const Emit *emit) {
-    enum { VECTORS = 32 };
-    int64_t length;
+    enum { VECTORS = 32, FETCHED_VECTORS = 8 };
+    int64_t length, most = emit->fetches ? FETCHED_VECTORS : VECTORS;
     return sn_dim_is(emit->vector_axis->operand[0], &length) &&
-           4 * length <= VECTORS * emit->kernel->target->vector_bytes;
+           4 * length <= most * emit->kernel->target->vector_bytes;
 }
 
 void sn_emit_lead_take(Emit *emit) {

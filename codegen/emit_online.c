@@ -1,13 +1,17 @@
 /* Long rows of which a maximum and then sums of exponentials below that maximum are wanted, in one walk: block by block, below
- * a level that is at least the maximum so far less a little. What e to that little is too large by is put right at the
- * end of the row, by one factor, in the sums and in exponentials that were kept for later. Where a block rises above it, the level
- * becomes the maximum so far: all before is scaled, and the block done again. So a row comes from memory once, and has one
- * exponential an element. Blocks are of one length: no result depends on threads. */
+ * a level that is at least the maximum so far less a little; the first level is the maximum of what comes first. What e to that
+ * little is too large by is put right at the end of the row, by one factor, in the sums and in exponentials that were kept for
+ * later. Where a block rises above it, the level becomes the maximum so far: all before is scaled, and the block done again. So a
+ * row comes from memory once, and has one exponential an element. Blocks are of one length: no result depends on threads. */
 #include "emit.h"
 
 /* The more an exponent has to do with what is large, the less of it is left for what is small: 4 costs a unit of an
  * exponential's last place or two, and is seldom risen above. */
-enum { BLOCKS_LEAST = 4, LITTLE = 4 };
+enum {
+    BLOCKS_LEAST = 4,
+    LITTLE = 4,
+    ROWS_AT_ONCE = 3 /* of rows that lead (emit_lead.c): the next one, this one, and what is kept of it */
+};
 
 /* exp(something - the maximum), where that is known before the maximum is. */
 static bool is_below(const Instr *value, const Instr *top, int step) {
@@ -31,11 +35,17 @@ static Acc *find_maximum(const Step *step) {
     return found;
 }
 
+/* Where streams are fetched, rows are long that lead by more than the first cache holds: what comes from the second one once
+ * more than it has to costs more than a first level. */
 static bool is_long_row(const Emit *emit) {
     const Nest *nest = emit->nest;
     int64_t length;
-    return nest->vector == SN_VECTOR_REDUCED && nest->reduced.count == 1 && !nest->cut &&
-           sn_dim_is(emit->vector_axis->operand[0], &length) && length >= BLOCKS_LEAST * SN_ONLINE_BLOCK;
+    if (nest->vector != SN_VECTOR_REDUCED || nest->reduced.count != 1 || nest->cut ||
+        !sn_dim_is(emit->vector_axis->operand[0], &length))
+        return false;
+    return length >= BLOCKS_LEAST * SN_ONLINE_BLOCK ||
+           (emit->fetches && length >= BLOCKS_LEAST * SN_ONLINE_FIRST &&
+            ROWS_AT_ONCE * 4 * length > emit->kernel->target->l1_bytes);
 }
 
 /* Whether all that is kept of a row is exponentials below the maximum of step `step`, near at hand. */
@@ -149,8 +159,9 @@ void sn_emit_block_ahead(Emit *emit) {
             !sn_emit_strided(emit, instr->dim, &unit) || !sn_dim_equals(unit, 1))
             continue;
         const char *buffer = sn_emit_buffer(emit, instr->buffer), *at = sn_emit_dim(emit, instr->dim, NULL);
-        sn_emit_line(emit, "SN_BRING(%s + %s, %d);", buffer, at,
-                     SN_ONLINE_BLOCK * sn_dtype_bytes(instr->dtype));
+        /* Of the next row then as much as its first level is made of. */
+        const int ahead = emit->fetches ? SN_ONLINE_FIRST : SN_ONLINE_BLOCK;
+        sn_emit_line(emit, "SN_BRING(%s + %s, %d);", buffer, at, ahead * sn_dtype_bytes(instr->dtype));
         if (emit->fetches) sn_emit_line(emit, "SN_AHEAD(%s + %s, %d);", buffer, at, SN_NEAR_BYTES);
     }
 }

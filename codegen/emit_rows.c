@@ -219,7 +219,7 @@ static void emit_online_block(Emit *emit, const Step *top, const Step *sums, con
     sn_c_close_loops(emit, 1);
 }
 
-/* Steps emit->online - 1 and the one behind it, a maximum and sums below it. The first level is the maximum of the first block. */
+/* Steps emit->online - 1 and the one behind it, a maximum and sums below it. The first level is the maximum of what comes first. */
 static void emit_online(Emit *emit) {
     static const RowShare none;
     const int at = emit->online;
@@ -237,7 +237,7 @@ static void emit_online(Emit *emit) {
     emit->indent++;
     emit->step = at - 1;
     emit_row_loops(emit, &top, below, &(RowShares){&none, &none}, "0",
-                   sn_arena_printf(emit->arena, "%d", SN_ONLINE_BLOCK));
+                   sn_arena_printf(emit->arena, "%d", SN_ONLINE_FIRST));
     sn_c_folds(emit, &top, SN_ROW_UNROLL);
     sn_emit_line(emit, "level = v%d;", top.acc.at[0]->result->id);
     sn_c_close_loops(emit, 1);

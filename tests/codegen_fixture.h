@@ -252,6 +252,12 @@ static inline bool mentions(const Kernel *kernel, const char *word) {
     return strstr(kernel->source, word) != NULL;
 }
 
+static inline int count_of(const Kernel *kernel, const char *word) {
+    int count = 0;
+    for (const char *at = kernel->source; (at = strstr(at, word)); at++) count++;
+    return count;
+}
+
 /* The text of a kernel, which is then checked as any other. */
 static inline void check_text(Case *c, const char *word, bool expected, int count, const int64_t *symbols) {
     const Kernel *kernel = generate(c);

@@ -54,12 +54,6 @@ static void rows_are_read_ahead(void **state) {
     check_text(c, "SN_AHEAD(b", true, SIZES, sizes);
 }
 
-static int count_of(const Kernel *kernel, const char *word) {
-    int count = 0;
-    for (const char *at = kernel->source; (at = strstr(at, word)); at++) count++;
-    return count;
-}
-
 /* Where the target gains by it, each load of a whole vector fetches one further on, but for what rows have in common
  * and in kernels that read too little. */
 static void streams_are_fetched(void **state) {
@@ -292,72 +286,6 @@ static void rows_of_two_loops_are_read_again(void **state) {
         }
 }
 
-/* The maximum of the next row, before this one where rows are short; not where that row has a bias of its own. */
-static void maxima_are_found_one_row_sooner(void **state) {
-    (void)state;
-    static const char *const shape[] = {"B, T, 150", "B, T, 523"}, *const row[] = {"T, 150", "T, 523"};
-    for (int i = 0; i < 2; i++) {
-        Case *c = begin_case(SN_CLUSTER_REDUCE);
-        Value *x = param(c, SN_F32, shape[i]), *y = param(c, SN_BF16, row[i]);
-        result(c, softmax(c, two(c, SN_OP_MUL, x, expand(c, cast(c, y, SN_F32), shape[i])), 2));
-        check_text(c, "float lead", true, SIZES, sizes);
-    }
-    Case *c = begin_case(SN_CLUSTER_REDUCE);
-    Value *x = param(c, SN_F32, "B, T, 9"), *y = param(c, SN_F32, "B, T, 1");
-    result(c, softmax(c, two(c, SN_OP_ADD, x, expand(c, y, "B, T, 9")), 2));
-    check_text(c, "float lead", false, SIZES, sizes);
-}
-
-enum { RISING, MASKED, EMPTY, INFINITE, NO_NUMBER, UNEVEN_KINDS };
-
-/* Rows whose blocks differ: the maximum rises by more than a little; is minus infinity but for five elements a row, or for
- * all; elements of some rows are infinity, or no numbers. */
-static Value *uneven(Case *c, Value *x, int kind) {
-    const double least[] = {0, 3.5, 9, 4.2, 4.2};
-    if (kind == RISING) return x;
-    Value *few = two(c, SN_OP_MAX, two(c, SN_OP_SUB, x, number(c, least[kind], x)), number(c, 0, x));
-    if (kind == MASKED || kind == EMPTY) return two(c, SN_OP_DIV, number(c, -1, x), few);
-    Value *huge = few; /* also in double precision, where the truth is computed */
-    for (int i = 0; i < 10; i++) huge = two(c, SN_OP_MUL, huge, number(c, 3e38, x));
-    return two(c, SN_OP_ADD, x, kind == INFINITE ? huge : two(c, SN_OP_SUB, huge, huge));
-}
-
-/* Whole blocks and a rest; kept for the next row's time or stored at once, or too long for that; with another sum in the same
- * loop, whose elements know nothing of the maximum. */
-static void long_rows_are_walked_once(void **state) {
-    (void)state;
-    static const int64_t rows[] = {1, 3, 5};
-    static const char *const shape[] = {"B, 66001", "B, 270001"};
-    for (int kind = 0; kind < UNEVEN_KINDS; kind++)
-        for (int all = 0; all < 2; all++) {
-            Case *c = begin_case(SN_CLUSTER_REDUCE);
-            Value *x = param(c, SN_F32, "B, 20480"), *z = uneven(c, x, kind);
-            Value *top = reduce(c, SN_OP_REDUCE_MAX, z, 1);
-            Value *e = one(c, SN_OP_EXP, two(c, SN_OP_SUB, z, spread(c, top, z)));
-            Value *sum = reduce(c, SN_OP_REDUCE_SUM, e, 1);
-            result(c, two(c, SN_OP_DIV, e, spread(c, sum, x)));
-            Value *more = reduce(c, SN_OP_REDUCE_SUM, two(c, SN_OP_MUL, x, x), 1);
-            /* Of infinity the sum is no number, but most exponentials are zero. */
-            Value *some = cast(c, two(c, SN_OP_LESS, sum, number(c, 0, sum)), SN_F32);
-            if (all) result(c, two(c, SN_OP_SUB, e, spread(c, some, x)));
-            if (all) result(c, two(c, SN_OP_ADD, two(c, SN_OP_ADD, top, one(c, SN_OP_LOG, sum)), more));
-            c->scale = kind ? 1 : 12;
-            c->tolerance = 2e-5;
-            check_text(c, all ? "float level;" : "over_before = over;", true, 3, rows);
-        }
-    for (int i = 0; i < 2; i++) {
-        Case *c = begin_case(SN_CLUSTER_REDUCE);
-        Value *x = param(c, SN_F32, shape[i]), *y = param(c, SN_BF16, shape[i]);
-        result(c, softmax(c, two(c, SN_OP_MUL, x, cast(c, y, SN_F32)), 1));
-        c->scale = 2;
-        check_text(c, i == 0 ? "float r0[66001]" : "float level;", true, 2, rows);
-    }
-    Case *c = begin_case(SN_CLUSTER_REDUCE); /* what is kept is also of something else */
-    Value *x = param(c, SN_F32, "B, 20480"), *y = one(c, SN_OP_TANH, x);
-    result(c, softmax(c, y, 1));
-    check_text(c, "float level;", false, 3, rows);
-}
-
 static void gathered_rows_are_read_ahead(void **state) {
     (void)state;
     Case *c = begin_case(SN_CLUSTER_REDUCE);
@@ -437,33 +365,15 @@ static void transposes_leave_registers(void **state) {
     }
 }
 
-/* Out of the second-level cache lines are brought where rows are far from each other, beside what is kept of a row,
- * of a long row that is stored later, and in maps where much is to be done between loads. */
+/* Out of the second-level cache lines are brought where rows are far from each other, and in maps where much is to be done
+ * between loads. */
 static void fetched_lines_are_brought_near(void **state) {
     (void)state;
-    static const int64_t rows[] = {1, 3, 5};
     for (int fetches = 0; fetches < 2; fetches++) {
         Case *c = begin_case(SN_CLUSTER_MAP);
         if (fetches) fetched(c, 1024);
         result(c, transpose(c, param(c, SN_F16, "B, T, 45"), (int[]){2, 0, 1}));
         check_text(c, "SN_SQUARES_AHEAD(q", fetches, SIZES, sizes);
-        c = begin_case(SN_CLUSTER_REDUCE);
-        if (fetches) c->target.fetch_bytes = 2048;
-        c->tolerance = 2e-5;
-        result(c, softmax(c, param(c, SN_F32, "B, 20480"), 1));
-        check_text(c, "i1), 512);", fetches, 3, rows);
-        c = begin_case(SN_CLUSTER_REDUCE);
-        if (fetches) c->target.fetch_bytes = 2048;
-        Value *x = param(c, SN_F32, "B, 20480");
-        Value *low = two(c, SN_OP_SUB, x, spread(c, reduce(c, SN_OP_REDUCE_MAX, x, 1), x));
-        Value *sum = reduce(c, SN_OP_REDUCE_SUM, one(c, SN_OP_EXP, low), 1);
-        result(c, two(c, SN_OP_SUB, low, spread(c, one(c, SN_OP_LOG, sum), x)));
-        c->tolerance = 2e-5;
-        const Kernel *kernel = generate(c);
-        assert_true(mentions(kernel, "over_before = over;"));
-        assert_int_equal(count_of(kernel, ", 512);"),
-                         fetches ? 8 : 0); /* 5 of this row, 3 of the one before */
-        check_kernel(c, kernel, 3, rows);
     }
     for (int dear = 0; dear < 2; dear++) {
         Case *c = fetched(begin_case(SN_CLUSTER_MAP), 1024);
@@ -609,8 +519,6 @@ int main(void) {
         cmocka_unit_test(rows_go_through_three_loops_at_once),
         cmocka_unit_test(gathered_rows_go_through_three_loops_at_once),
         cmocka_unit_test(rows_of_two_loops_are_read_again),
-        cmocka_unit_test(maxima_are_found_one_row_sooner),
-        cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(gathered_rows_are_read_ahead),
         cmocka_unit_test(tiles),
         cmocka_unit_test(streams_are_fetched_once),
