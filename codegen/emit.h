@@ -36,6 +36,7 @@ typedef struct Emit {
     bool lags;      /* its rows are stored one row later, see emit_lag.c */
     int host;       /* of those: the step in whose loop the row before is stored */
     bool beside;    /* of those: nothing is dear, and rows are read again from the caches */
+    bool fours;     /* and stored four rows by turns, see emit_fours.c */
     bool leads;     /* and gone over for the first time one row sooner, see emit_lead.c */
     bool direct;    /* the nest's whole tiles are stored straight from registers, see emit_tile.c */
     bool registers; /* one of those is written: loads through it are x<id>[r * (band / SN_LANES) + v] */
