@@ -73,12 +73,13 @@ static void show_note(const char *text) {
     sn_cli_note("%s", text);
 }
 
-/* The meters of the threads asked for, where they are what the models run on; one that cannot be opened is
- * NULL. */
+/* The meters of the threads asked for, where they are what the models run on and peaks are wanted; one that cannot be
+ * opened is NULL. */
 static PeakMeter **open_meters(Cli *cli, const BenchRequest *request) {
     PeakMeter **meter = SN_ARRAY(cli->arena, PeakMeter *, request->threads_count);
     bool on_cpu = !request->device || strcmp(request->device, "cpu") == 0;
-    for (int i = 0; i < request->threads_count && on_cpu; i++) {
+    bool wanted = on_cpu && !sn_option_given(&cli->options, OPTION_NO_PEAKS);
+    for (int i = 0; i < request->threads_count && wanted; i++) {
         Status status = sn_peak_meter_new(request->threads[i], NULL, &meter[i]);
         if (status) sn_cli_note("the machine's peaks: %s", sn_error_message(status));
         sn_error_free(status);
@@ -88,8 +89,9 @@ static PeakMeter **open_meters(Cli *cli, const BenchRequest *request) {
 
 static void measure_peaks(const BenchRequest *request) {
     for (int i = 0; i < request->threads_count; i++) {
+        if (!request->meter[i]) continue;
         sn_cli_progress("measuring what the machine can do");
-        Status status = request->meter[i] ? sn_peak_meter_all(request->meter[i]) : NULL;
+        Status status = sn_peak_meter_all(request->meter[i]);
         if (status) sn_cli_note("the machine's peaks: %s", sn_error_message(status));
         sn_error_free(status);
     }

@@ -209,7 +209,7 @@ Status sn_cli_doctor(Cli *cli) {
     find_processor(&doctor);
     bool usable = find_compiler(&doctor);
     find_cuda(&doctor);
-    if (usable) find_peaks(&doctor);
+    if (usable && !sn_option_given(&cli->options, OPTION_NO_PEAKS)) find_peaks(&doctor);
     ReportFormat format;
     sn_report_format(sn_option_text(&cli->options, OPTION_OUT_FORMAT, NULL), &format);
     Text text = sn_text(cli->arena);

@@ -238,6 +238,8 @@ static const Row table[OPTION_COUNT] = {
                      "answer `run N` on standard input with N times (see bench/peers)"},
     [OPTION_ROOFLINE] = {"--roofline", KIND_FLAG, NULL,
                          "with --peer: times that the multiply-adds of a run alone take this processor"},
+    [OPTION_NO_PEAKS] = {"--no-peaks", KIND_FLAG, NULL,
+                         "do not measure what the machine can do at most, which takes seconds"},
 };
 
 /* ---- values ---- */

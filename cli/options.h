@@ -116,6 +116,7 @@ typedef enum OptionId {
     OPTION_MEMORY,
     OPTION_PEER,
     OPTION_ROOFLINE,
+    OPTION_NO_PEAKS,
     OPTION_COUNT
 } OptionId;
 

@@ -143,7 +143,7 @@ expect 1 "no input 'pest.*'" "${step[@]}" --state 'pest.*=present.*'
 expect 1 "no output 'gift.0.key'" "${step[@]}" --state 'past.*=gift.*'
 expect 1 "rank" "${step[@]}" --state past.0.key=logits
 expect 2 "INPUT=OUTPUT" "${step[@]}" --state past
-expect 0 "tokens_s" bench "$kv" --shape input_ids=1x1 --shape past=4,5 --state 'past.*=present.*' --steps 3 --warmup 1 --iters 2 -o csv
+expect 0 "tokens_s" bench --no-peaks "$kv" --shape input_ids=1x1 --shape past=4,5 --state 'past.*=present.*' --steps 3 --warmup 1 --iters 2 -o csv
 grep -q ",input_ids=1x1 past.0.key...past.1.value=1x2x4x16," "$folder/out" || { echo "FAILED: neighbours of one shape"; failures=$((failures + 1)); }
 [[ $(grep -c "past.1.value=1x2x5x16.*ok" "$folder/out") -eq 2 ]] || { echo "FAILED: bench of states"; failures=$((failures + 1)); }
 answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$kv" --peer --shape input_ids=1x1 --state 'past.*=present.*' 2>/dev/null)
@@ -201,12 +201,12 @@ bare "requires" info "$program"
 bare "stage fused" dump "$program"
 [[ ! -e $folder/called ]] || { echo "FAILED: the compiler was called"; failures=$((failures + 1)); }
 expect 0 "contains code" compile "$llama" --phases step --optimizer sgd -o "$program"
-bare '"phase": "backward"' bench "$program" --phases backward,step --threads 1 --warmup 0 --iters 1 -o json
+bare '"phase": "backward"' bench --no-peaks "$program" --phases backward,step --threads 1 --warmup 0 --iters 1 -o json
 bare "states of a training step" info "$program"
 expect 2 "--optimizer is decided when" bench "$program" --phases step --optimizer adamw
 expect 0 "contains code" compile "$llama" --phases step --memory-budget 80% --shape input_ids=4x32 -o "$program"
 expect 0 "" compile "$llama" -o "$program"
-expect 1 'no phase "step"' bench "$program" --phases step --threads 1 --iters 1
+expect 1 'no phase "step"' bench --no-peaks "$program" --phases step --threads 1 --iters 1
 expect 2 "--phases step" compile "$llama" --clip 1
 expect 2 "what --memory-budget is for" compile "$llama" --phases step --shape input_ids=4x32
 expect 2 "of a training step" compile "$llama" --memory-budget 80%
@@ -222,12 +222,12 @@ expect 2 "--matmul-precision is decided when" bench "$program" --matmul-precisio
 expect 2 "a compiled program already" compile "$program"
 expect 1 "cannot be written" compile "$llama" -o "$folder/absent/x.sinter"
 expect 1 "not a regular file" compile "$llama" -o "$folder/pipe"
-expect 0 '"mode": "compiled"' bench "$program" --threads 1 --warmup 0 --iters 1 -o json
+expect 0 '"mode": "compiled"' bench --no-peaks "$program" --threads 1 --warmup 0 --iters 1 -o json
 expect 0 "" compile "$llama" --autocast bf16 -o "$program"
 expect 0 "1 output as expected" run "$program" --shape input_ids=2x9 --threads 1 --rtol 0.02 --atol 0.02 --expect "logits=@$folder/eager.npy"
 expect 1 " differs from " run "$program" --shape input_ids=2x9 --threads 1 --rtol 0 --atol 1e-6 --expect "logits=@$folder/eager.npy"
 expect 0 '"autocast": "bf16"' info "$program" -o json
-expect 0 '"autocast": "bf16"' bench "$program" --threads 1 --warmup 0 --iters 1 -o json
+expect 0 '"autocast": "bf16"' bench --no-peaks "$program" --threads 1 --warmup 0 --iters 1 -o json
 expect 2 "compiled with bf16" run "$program" --autocast f16
 expect 2 "--autocast is decided when" bench "$program" --autocast none
 expect 0 "" compile "$llama" --mode eager -o "$program"
@@ -257,28 +257,29 @@ for key in environment processor rows mode phase autocast device threads batch c
     peak_bytes speedup kernels share; do
     grep -q "\"$key\":" "$folder/out" || { echo "FAILED: bench lacks $key"; failures=$((failures + 1)); }
 done
-expect 0 "speed-up" bench "$llama" "$folder/gpt2.onnx" --threads 1 --warmup 0 --iters 1
-expect 0 '"autocast": "bf16"' bench "$llama" --autocast none,bf16 --threads 1 --warmup 0 --iters 1 -o json
+grep -q '"fma_flops":' "$folder/out" || { echo "FAILED: bench measures no peaks"; failures=$((failures + 1)); }
+expect 0 "speed-up" bench --no-peaks "$llama" "$folder/gpt2.onnx" --threads 1 --warmup 0 --iters 1
+expect 0 '"autocast": "bf16"' bench --no-peaks "$llama" --autocast none,bf16 --threads 1 --warmup 0 --iters 1 -o json
 [[ $(grep -c '"status": "ok"' "$folder/out") -eq 4 ]] || { echo "FAILED: rows of autocast"; failures=$((failures + 1)); }
 expect 0 'elidable = true' dump "$llama" --stage autocast --autocast bf16
 expect 0 ' bf16' dump "$llama" --stage plan --autocast bf16 --mode eager
 expect 0 'optimizer.loss_scale' dump "$llama" --loss cross_entropy --autocast f16
-expect 0 '"phase": "forward+backward"' bench "$llama" --phases backward,forward+backward,step --threads 1 --warmup 1 --iters 2 -o json
-expect 0 '"planned_bytes"' bench "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1.5GiB -o json
+expect 0 '"phase": "forward+backward"' bench --no-peaks "$llama" --phases backward,forward+backward,step --threads 1 --warmup 1 --iters 2 -o json
+expect 0 '"planned_bytes"' bench --no-peaks "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1.5GiB -o json
 expect 2 'compiled' bench "$llama" --phases step --modes eager --memory-budget 1K
-expect 0 '"kept_bytes"' bench "$folder/attention.onnx" --phases backward,step --loss mse --gradients q,k,v --threads 1 --iters 1 --memory -o json
-expect 1 "no parameters to train" bench "$folder/attention.onnx" --phases step --loss mse --threads 1 --iters 1
+expect 0 '"kept_bytes"' bench --no-peaks "$folder/attention.onnx" --phases backward,step --loss mse --gradients q,k,v --threads 1 --iters 1 --memory -o json
+expect 1 "no parameters to train" bench --no-peaks "$folder/attention.onnx" --phases step --loss mse --threads 1 --iters 1
 expect 2 "--phases step" bench "$folder/attention.onnx" --gradients q
-expect 0 '"status": "OOM"' bench "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1K -o json
-expect 0 '"first_launch"' bench "$llama" --memory --threads 1 --iters 1 -o json
+expect 0 '"status": "OOM"' bench --no-peaks "$llama" --phases step --modes compiled --threads 1 --iters 1 --memory-budget 1K -o json
+expect 0 '"first_launch"' bench --no-peaks "$llama" --memory --threads 1 --iters 1 -o json
 expect 2 "steps of training" bench "$llama" --memory-budget 1G
-expect 0 'labels=1x16' bench "$llama" --phases step --optimizer sgd --clip 1 --logits logits --modes compiled --threads 1 --iters 1
-expect 1 'no output "none"' bench "$llama" --phases step --logits none --modes compiled --threads 1 --iters 1
+expect 0 'labels=1x16' bench --no-peaks "$llama" --phases step --optimizer sgd --clip 1 --logits logits --modes compiled --threads 1 --iters 1
+expect 1 'no output "none"' bench --no-peaks "$llama" --phases step --logits none --modes compiled --threads 1 --iters 1
 expect 0 ' update k_' dump "$llama" --loss cross_entropy --stage plan
-expect 1 '"status": "OOM"' bench "$llama" --memory-limit 1K --threads 1 --warmup 0 --iters 1 -o json
+expect 1 '"status": "OOM"' bench --no-peaks "$llama" --memory-limit 1K --threads 1 --warmup 0 --iters 1 -o json
 expect 0 '"flop_share"' bench "$llama" --shape input_ids=1x4 --threads 1 --warmup 1 --iters 2 --modes compiled --range '*attn*' -o json
 grep -q "kernels' time" "$folder/err" || { echo "FAILED: bench --range says no share"; failures=$((failures + 1)); }
-expect 1 '"status": "failed"' bench "$folder/absent.onnx" "$llama" --threads 1 --warmup 0 --iters 1 -o json
+expect 1 '"status": "failed"' bench --no-peaks "$folder/absent.onnx" "$llama" --threads 1 --warmup 0 --iters 1 -o json
 grep -q '"status": "ok"' "$folder/out" || { echo "FAILED: the sweep stopped"; failures=$((failures + 1)); }
 expect 2 "do not go together" bench "$llama" --shape input_ids=1x4,2x8 --shape batch=1,2,3
 expect 2 "--modes: 'fast'" bench "$llama" --modes eager,fast
@@ -291,7 +292,9 @@ answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$llama" --peer --roofline --t
 answer=$(printf 'fry\n' | "$SINTER" bench "$llama" --peer --threads 1 2>/dev/null) && failures=$((failures + 1))
 [[ $answer == error\ * ]] || { echo "FAILED: peer's error"; failures=$((failures + 1)); }
 
-expect 0 "kernel cache" doctor
+expect 0 "measured, 1 thread" doctor
+expect 0 "kernel cache" doctor --no-peaks
+! grep -qF "measured, 1 thread" "$folder/out" || { echo "FAILED: doctor measures all the same"; failures=$((failures + 1)); }
 
 # Files that are no models.
 sed 's/Sigmoid/Sigmoix/g' "$llama" >"$folder/unknown.onnx"

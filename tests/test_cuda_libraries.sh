@@ -16,18 +16,18 @@ done
 
 # opened VERSION MAJOR: with a driver of that version the libraries of that major number are opened.
 opened() {
-    SINTER_EMULATOR=version=$1 expect 0 " libnvrtc.so.$2, " doctor
+    SINTER_EMULATOR=version=$1 expect 0 " libnvrtc.so.$2, " doctor --no-peaks
     grep -qF " libcublasLt.so.$2, " "$folder/out" || { echo "FAILED: cuBLASLt for $1"; failures=$((failures + 1)); }
 }
 
 opened 12090 12
 opened 13000 13
-SINTER_LIBCUDA=/nowhere/libcuda.so.1 expect 0 " libnvrtc.so.13, " doctor
-SINTER_EMULATOR=version=12090 SINTER_LIBNVRTC=$folder/libraries/libnvrtc.so.13 expect 0 "/libnvrtc.so.13, " doctor
+SINTER_LIBCUDA=/nowhere/libcuda.so.1 expect 0 " libnvrtc.so.13, " doctor --no-peaks
+SINTER_EMULATOR=version=12090 SINTER_LIBNVRTC=$folder/libraries/libnvrtc.so.13 expect 0 "/libnvrtc.so.13, " doctor --no-peaks
 
 # What is there of one version only is taken; a folder of the toolkit counts less than the version.
 rm "$folder/libraries/libnvrtc.so.13" "$folder/libraries/libcublasLt.so.12"
-SINTER_EMULATOR=version=12020 expect 0 " libnvrtc.so.12, " doctor
+SINTER_EMULATOR=version=12020 expect 0 " libnvrtc.so.12, " doctor --no-peaks
 
 # Kernels compile, with another working folder, by a library that lies where the loader does not look.
 unset LD_LIBRARY_PATH
