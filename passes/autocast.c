@@ -256,5 +256,8 @@ bool sn_autocast(Pass *pass, Graph *graph) {
         visit(&a, node);
     }
     widen_results(&a);
+    /* What a loop makes is cast in front of all nodes, also of those that the loop waits for. */
+    if (graph->loops.count && !pass->status && !sn_region_sort(graph->body))
+        pass->status = sn_fail(SN_INTERNAL, "a loop that waits for itself");
     return pass->rewrites > before;
 }
