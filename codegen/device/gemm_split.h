@@ -29,31 +29,38 @@
 #endif
 #define SN_SPLIT_TAKEN 2 /* panels that are packed at once (SN_GEMM_B 0) */
 
+/* `tall`: both tiles of 16 rows; otherwise only the upper one has any. A constant at every call. */
 #define SN_SPLIT_A(part)                                                                                     \
     SN_MATRIX_LOAD(4, a + (part)*1024, 64);                                                                  \
-    SN_MATRIX_LOAD(5, a + (3 + (part)) * 1024, 64);
+    if (tall) SN_MATRIX_LOAD(5, a + (3 + (part)) * 1024, 64);
 #define SN_SPLIT_B(part)                                                                                     \
     SN_MATRIX_LOAD(6, b + (part)*1024, 64);                                                                  \
     SN_MATRIX_LOAD(7, b + (3 + (part)) * 1024, 64);
 #define SN_SPLIT_MULTIPLY                                                                                    \
     SN_MATRIX_PAIRS(0, 4, 6);                                                                                \
     SN_MATRIX_PAIRS(1, 4, 7);                                                                                \
-    SN_MATRIX_PAIRS(2, 5, 6);                                                                                \
-    SN_MATRIX_PAIRS(3, 5, 7);                                                                                \
+    if (tall) {                                                                                              \
+        SN_MATRIX_PAIRS(2, 5, 6);                                                                            \
+        SN_MATRIX_PAIRS(3, 5, 7);                                                                            \
+    }                                                                                                        \
     sn_split_feed(&split, sn_least((due += share) >> 16, until));
+#define SN_SPLIT_SUMS(F)                                                                                     \
+    F(0, sums, SN_GEMM_LDC * 4);                                                                             \
+    F(1, sums + 16, SN_GEMM_LDC * 4);                                                                        \
+    if (tall) {                                                                                              \
+        F(2, sums + 16 * SN_GEMM_LDC, SN_GEMM_LDC * 4);                                                      \
+        F(3, sums + 16 * SN_GEMM_LDC + 16, SN_GEMM_LDC * 4);                                                 \
+    }
 
-/* sums (32, LDC) = or += 32 rows by 32 columns of `steps`, while the feed goes on until unit `until`, its share behind each of the
- * six products: a processor looks a few hundred instructions ahead, so that tiles and vectors are at work at once only where
+/* sums (32 or 16, LDC) = or += so many rows by 32 columns of `steps`, while the feed goes on until unit `until`, its share behind each
+ * of the six products: a processor looks a few hundred instructions ahead, so that tiles and vectors are at work at once only where
  * they take turns every few tiles. One operand changes from one product to the next, and the greatest is added last. */
-SN_OUTLINE void sn_split_multiply(const char *a, const char *b, int64_t steps, float *sums, int accumulate,
-                                  SnSplitFeed *feed, int64_t until) {
+SN_INLINE void sn_split_steps(const int tall, const char *a, const char *b, int64_t steps, float *sums,
+                              int accumulate, SnSplitFeed *feed, int64_t until) {
     SnSplitFeed split = *feed; /* in registers, which stores cannot change */
     int64_t due = split.at << 16, share = sn_ceil_div((until - split.at) << 16, 6 * steps);
     if (accumulate) {
-        SN_MATRIX_LOAD(0, sums, SN_GEMM_LDC * 4);
-        SN_MATRIX_LOAD(1, sums + 16, SN_GEMM_LDC * 4);
-        SN_MATRIX_LOAD(2, sums + 16 * SN_GEMM_LDC, SN_GEMM_LDC * 4);
-        SN_MATRIX_LOAD(3, sums + 16 * SN_GEMM_LDC + 16, SN_GEMM_LDC * 4);
+        SN_SPLIT_SUMS(SN_MATRIX_LOAD)
     } else {
         SN_MATRIX_ZERO(0);
         SN_MATRIX_ZERO(1);
@@ -76,10 +83,16 @@ SN_OUTLINE void sn_split_multiply(const char *a, const char *b, int64_t steps, f
         SN_SPLIT_MULTIPLY
     }
     *feed = split;
-    SN_MATRIX_STORE(0, sums, SN_GEMM_LDC * 4);
-    SN_MATRIX_STORE(1, sums + 16, SN_GEMM_LDC * 4);
-    SN_MATRIX_STORE(2, sums + 16 * SN_GEMM_LDC, SN_GEMM_LDC * 4);
-    SN_MATRIX_STORE(3, sums + 16 * SN_GEMM_LDC + 16, SN_GEMM_LDC * 4);
+    SN_SPLIT_SUMS(SN_MATRIX_STORE)
+}
+
+/* The same of up to 32 rows, as many tiles as they need. */
+SN_OUTLINE void sn_split_multiply(int64_t rows, const char *a, const char *b, int64_t steps, float *sums,
+                                  int accumulate, SnSplitFeed *feed, int64_t until) {
+    if (rows > SN_MATRIX_ROWS)
+        sn_split_steps(1, a, b, steps, sums, accumulate, feed, until);
+    else
+        sn_split_steps(0, a, b, steps, sums, accumulate, feed, until);
 }
 
 SN_INLINE int sn_split_is_finite(float x) {
@@ -148,6 +161,7 @@ SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnS
                                 const SnSplitSpace *in) {
     int64_t first = sn_gemm_first(g, r->u0), M = sn_gemm_first(g, r->u1) - first;
     int64_t steps = sn_ceil_div(r->count, SN_SPLIT_STEP), blocks = sn_ceil_div(M, SN_SPLIT_SIDE);
+    int64_t tiles = sn_ceil_div(M, SN_MATRIX_ROWS); /* one below the other: each takes as long */
     int64_t begin = panels->p0 * SN_TILE_NR, end = sn_least(g->N, panels->p1 * SN_TILE_NR);
     int64_t sides = sn_ceil_div(end - begin, SN_SPLIT_SIDE);
     SnSplitFeed feed = sn_split_begin(g, r, panels, 0, in->columns[0]);
@@ -159,8 +173,8 @@ SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnS
         for (int64_t block = 0; block < blocks; block++) {
             int64_t at = block * SN_SPLIT_SIDE, m = first + at, rows = sn_least(SN_SPLIT_SIDE, M - at);
             float *sum = in->sums + at * SN_GEMM_LDC + (g->pieces > 1 ? n - r->p0 * SN_TILE_NR : 0);
-            sn_split_multiply(in->parts + block * steps * SN_SPLIT_BYTES, in->columns[side % 2], steps, sum,
-                              r->k > 0, &feed, units * (block + 1) / blocks);
+            sn_split_multiply(rows, in->parts + block * steps * SN_SPLIT_BYTES, in->columns[side % 2], steps,
+                              sum, r->k > 0, &feed, units * sn_least(2 * block + 2, tiles) / tiles);
             if (r->k + r->count < g->K) continue;
             if (!sn_split_settle(sum, rows)) sn_split_again(g, r, m, rows, n, width, sum, in->a);
             sn_gemm_finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, n, width);
