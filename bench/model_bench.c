@@ -271,9 +271,7 @@ static const BenchRequest *request_of_saved(Arena *arena, const BenchRequest *as
 
 void sn_bench_model(Arena *arena, const BenchRequest *request, const char *path, BenchResult *result) {
     sn_Model *model = NULL;
-    const char **given = SN_ARRAY(arena, const char *, request->input_count);
-    for (int i = 0; i < request->input_count; i++) given[i] = request->input[i].name;
-    Status opened = sn_session_open(path, request->input_count, given, &model);
+    Status opened = sn_session_open(path, &request->load, &model);
     const bool saved = !opened && model->saved;
     if (saved) request = request_of_saved(arena, request, model);
     Bench bench = {.arena = arena,

@@ -27,6 +27,7 @@ typedef struct BenchRequest {
     const ShapeSpec *const *shape;
     int input_count;
     const InputSpec *input;
+    LoadOptions load;
     StateSpecs state;
     const Training
         *training; /* the phases are those of a training step; NULL: the one phase is the model's run */

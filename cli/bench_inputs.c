@@ -46,6 +46,7 @@ Status sn_bench_read_shapes(Cli *cli, BenchRequest *request) {
 }
 
 Status sn_bench_read_inputs(Cli *cli, BenchRequest *request) {
+    TRY(sn_cli_load_options(cli, 0, NULL, &request->load));
     return sn_cli_input_specs(cli, &request->input_count, &request->input);
 }
 

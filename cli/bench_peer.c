@@ -126,10 +126,9 @@ Status sn_bench_peer(Cli *cli) {
     if (sn_option_given(&cli->options, OPTION_ROOFLINE) && (request.training || !on_cpu))
         return sn_cli_usage(cli, "--roofline is of a model's run on the CPU");
     sn_Model *model;
-    const char *const *given;
-    int count;
-    TRY(sn_cli_given(cli, &count, &given));
-    Status status = sn_session_open(cli->options.argument[0], count, given, &model);
+    LoadOptions load;
+    TRY(sn_cli_load_options(cli, 0, NULL, &load));
+    Status status = sn_session_open(cli->options.argument[0], &load, &model);
     if (!status) {
         status = serve_model(cli, model, &request);
         sn_model_close(model);

@@ -33,9 +33,12 @@ Status sn_cli_generate(Cli *cli, const sn_Model *model);
 
 /* What --input says, in the arena of `cli`. */
 struct InputSpec;
+struct LoadOptions;
 Status sn_cli_input_specs(Cli *cli, int *count, const struct InputSpec **out);
-/* The names that --input gives, as sn_model_open_given wants them. */
-Status sn_cli_given(Cli *cli, int *count, const char *const **out);
+/* What --input and --constant say of how a model is opened. With `offered` (may be NULL) what these inputs have in their
+ * files are their constants where the model cannot be compiled without. */
+Status sn_cli_load_options(Cli *cli, int offered_count, const struct InputSpec *offered,
+                           struct LoadOptions *out);
 /* What another option of its form says. */
 Status sn_cli_specs(Cli *cli, OptionId id, int *count, const struct InputSpec **out);
 

@@ -174,7 +174,9 @@ Status sn_cli_compile(Cli *cli) {
     if (sn_parts_is(path)) return sn_cli_usage(cli, "%s is a compiled program already", path);
     sn_Model *model;
     TRY(sn_cli_check_place(cli, sn_option_text(&cli->options, OPTION_OUT_FILE, NULL)));
-    TRY(sn_model_open(path, &model));
+    LoadOptions load;
+    TRY(sn_cli_load_options(cli, 0, NULL, &load));
+    TRY(sn_session_open(path, &load, &model));
     Status status = compile_model(cli, model);
     sn_model_close(model);
     return status;

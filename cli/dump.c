@@ -215,7 +215,9 @@ static Status dump_saved(Cli *cli, Dump *dump) {
 static Status dump_file(Cli *cli, Dump *dump) {
     if (sn_parts_is(cli->options.argument[0])) return dump_saved(cli, dump);
     Graph *imported;
-    TRY(sn_load_onnx(cli->arena, cli->options.argument[0], NULL, &imported, NULL));
+    LoadOptions load;
+    TRY(sn_cli_load_options(cli, 0, NULL, &load));
+    TRY(sn_load_onnx(cli->arena, cli->options.argument[0], &load, &imported, NULL));
     return dump_model(cli, dump, imported);
 }
 

@@ -165,7 +165,9 @@ Status sn_cli_info(Cli *cli) {
         .sizes = {.name = "sizes", .column = size_columns, .column_count = SIZE_COLUMNS}};
     Graph *graph;
     ModelInfo model = {0};
-    Status status = sn_load_onnx(cli->arena, path, NULL, &graph, &model);
+    LoadOptions options;
+    TRY(sn_cli_load_options(cli, 0, NULL, &options));
+    Status status = sn_load_onnx(cli->arena, path, &options, &graph, &model);
     if (status && sn_error_code(status) != SN_UNSUPPORTED) return status;
     info.row = sn_table_row(cli->arena, &info.model);
     fill_file(&info, path, &model);

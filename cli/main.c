@@ -18,20 +18,21 @@ static const OptionId make_options[] = {
     OPTION_OUT_FILE,     OPTION_SIZE,   OPTION_LAYERS,  OPTION_D_MODEL, OPTION_HEADS, OPTION_KV_HEADS,
     OPTION_D_FF,         OPTION_VOCAB,  OPTION_CONTEXT, OPTION_OPSET,   OPTION_DTYPE, OPTION_KV_CACHE,
     OPTION_MAKE_DROPOUT, OPTION_STORED, OPTION_WEIGHTS, OPTION_HELP,    OPTION_END};
-static const OptionId info_options[] = {OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
+static const OptionId info_options[] = {OPTION_CONSTANT, OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 static const OptionId dump_options[] = {
-    OPTION_STAGE, OPTION_FORMAT,          OPTION_OUT_FILE, OPTION_MODE,    OPTION_TARGET,
-    OPTION_CAST,  OPTION_PRECISION,       OPTION_TUNING,   OPTION_REMARKS, OPTION_BEFORE,
-    OPTION_AFTER, OPTION_PRINT_AFTER_ALL, OPTION_LOSS,     OPTION_LOGITS,  OPTION_OPTIMIZER,
-    OPTION_CLIP,  OPTION_GRADIENTS,       OPTION_DROPOUT,  OPTION_MASTER,  OPTION_HELP,
-    OPTION_END};
+    OPTION_STAGE,     OPTION_FORMAT,  OPTION_OUT_FILE,  OPTION_MODE,
+    OPTION_TARGET,    OPTION_CAST,    OPTION_PRECISION, OPTION_TUNING,
+    OPTION_REMARKS,   OPTION_BEFORE,  OPTION_AFTER,     OPTION_PRINT_AFTER_ALL,
+    OPTION_LOSS,      OPTION_LOGITS,  OPTION_OPTIMIZER, OPTION_CLIP,
+    OPTION_GRADIENTS, OPTION_DROPOUT, OPTION_MASTER,    OPTION_CONSTANT,
+    OPTION_HELP,      OPTION_END};
 static const OptionId run_options[] = {
     OPTION_INPUT,       OPTION_SHAPE, OPTION_OUTPUT,     OPTION_EXPECT, OPTION_RTOL,
     OPTION_ATOL,        OPTION_DATA,  OPTION_OUT_FORMAT, OPTION_MODE,   OPTION_DEVICE,
     OPTION_THREADS,     OPTION_CAST,  OPTION_PRECISION,  OPTION_TUNING, OPTION_MEMORY_LIMIT,
     OPTION_NO_DROPOUT,  OPTION_STATE, OPTION_STEPS,      OPTION_PROMPT, OPTION_TOKENS,
     OPTION_TEMPERATURE, OPTION_TOP_K, OPTION_SEED,       OPTION_WINDOW, OPTION_LOGITS,
-    OPTION_HELP,        OPTION_END};
+    OPTION_CONSTANT,    OPTION_HELP,  OPTION_END};
 static const OptionId bench_options[] = {
     OPTION_SHAPE_SWEEP,   OPTION_INPUT,        OPTION_MODES,         OPTION_ITERS,     OPTION_WARMUP,
     OPTION_THREADS_SWEEP, OPTION_DEVICE,       OPTION_AUTOCAST,      OPTION_PRECISION, OPTION_KERNELS,
@@ -39,34 +40,43 @@ static const OptionId bench_options[] = {
     OPTION_STEPS,         OPTION_MEMORY_LIMIT, OPTION_NO_DROPOUT,    OPTION_PHASES,    OPTION_LOSS,
     OPTION_LOGITS,        OPTION_OPTIMIZER,    OPTION_CLIP,          OPTION_GRADIENTS, OPTION_DROPOUT,
     OPTION_SEED,          OPTION_MASTER,       OPTION_MEMORY_BUDGET, OPTION_PEER,      OPTION_ROOFLINE,
-    OPTION_MODE,          OPTION_NO_PEAKS,     OPTION_HELP,          OPTION_END};
+    OPTION_MODE,          OPTION_CONSTANT,     OPTION_NO_PEAKS,      OPTION_HELP,      OPTION_END};
 static const OptionId compile_options[] = {
     OPTION_OUT_FILE,  OPTION_LEDGER,        OPTION_TABLE_FORMAT, OPTION_MODE,      OPTION_DEVICE,
     OPTION_TARGET,    OPTION_THREADS,       OPTION_CAST,         OPTION_PRECISION, OPTION_TUNING,
     OPTION_STATE,     OPTION_NO_DROPOUT,    OPTION_PHASES,       OPTION_LOSS,      OPTION_LOGITS,
     OPTION_OPTIMIZER, OPTION_CLIP,          OPTION_GRADIENTS,    OPTION_DROPOUT,   OPTION_SEED,
-    OPTION_MASTER,    OPTION_MEMORY_BUDGET, OPTION_SHAPE,        OPTION_HELP,      OPTION_END};
+    OPTION_MASTER,    OPTION_MEMORY_BUDGET, OPTION_SHAPE,        OPTION_CONSTANT,  OPTION_HELP,
+    OPTION_END};
 static const OptionId cache_options[] = {OPTION_CLEAR, OPTION_LIMIT, OPTION_OUT_FORMAT, OPTION_HELP,
                                          OPTION_END};
 static const OptionId tune_options[] = {OPTION_OUT_FILE, OPTION_SHAPE,     OPTION_INPUT,     OPTION_THREADS,
                                         OPTION_ITERS,    OPTION_DEVICE,    OPTION_PRECISION, OPTION_LOSS,
-                                        OPTION_LOGITS,   OPTION_OPTIMIZER, OPTION_CLIP,      OPTION_HELP,
-                                        OPTION_END};
-static const OptionId train_options[] = {OPTION_TOKEN_DATA,   OPTION_EXAMPLES,     OPTION_LOSS,
-                                         OPTION_TEXT,         OPTION_TOKEN_BYTES,  OPTION_HELD_OUT,
-                                         OPTION_OUT_FILE,     OPTION_TRAIN_STEPS,  OPTION_BATCH,
-                                         OPTION_WINDOW,       OPTION_ACCUMULATE,   OPTION_LR,
-                                         OPTION_MIN_LR,       OPTION_WARMUP_STEPS, OPTION_BETA1,
-                                         OPTION_BETA2,        OPTION_EPS,          OPTION_WEIGHT_DECAY,
-                                         OPTION_CLIP,         OPTION_MASTER,       OPTION_SMOOTHING,
-                                         OPTION_DROPOUT,      OPTION_IGNORE_INDEX, OPTION_TRAINED,
-                                         OPTION_FROZEN,       OPTION_SEED,         OPTION_MEMORY_BUDGET,
-                                         OPTION_LOGITS,       OPTION_INPUT,        OPTION_EVAL_EVERY,
-                                         OPTION_EVAL_BATCHES, OPTION_CHECKPOINT,   OPTION_CHECKPOINT_EVERY,
-                                         OPTION_RESUME,       OPTION_EXPORT,       OPTION_ON_NAN,
-                                         OPTION_MODE,         OPTION_DEVICE,       OPTION_PRECISION,
-                                         OPTION_CAST,         OPTION_TUNING,       OPTION_THREADS,
-                                         OPTION_TRAIN_FORMAT, OPTION_HELP,         OPTION_END};
+                                        OPTION_LOGITS,   OPTION_OPTIMIZER, OPTION_CLIP,      OPTION_CONSTANT,
+                                        OPTION_HELP,     OPTION_END};
+static const OptionId train_options[] = {OPTION_TOKEN_DATA,    OPTION_EXAMPLES,
+                                         OPTION_LOSS,          OPTION_TEXT,
+                                         OPTION_TOKEN_BYTES,   OPTION_HELD_OUT,
+                                         OPTION_OUT_FILE,      OPTION_TRAIN_STEPS,
+                                         OPTION_BATCH,         OPTION_WINDOW,
+                                         OPTION_ACCUMULATE,    OPTION_LR,
+                                         OPTION_MIN_LR,        OPTION_WARMUP_STEPS,
+                                         OPTION_BETA1,         OPTION_BETA2,
+                                         OPTION_EPS,           OPTION_WEIGHT_DECAY,
+                                         OPTION_CLIP,          OPTION_MASTER,
+                                         OPTION_SMOOTHING,     OPTION_DROPOUT,
+                                         OPTION_IGNORE_INDEX,  OPTION_TRAINED,
+                                         OPTION_FROZEN,        OPTION_SEED,
+                                         OPTION_MEMORY_BUDGET, OPTION_LOGITS,
+                                         OPTION_INPUT,         OPTION_CONSTANT,
+                                         OPTION_EVAL_EVERY,    OPTION_EVAL_BATCHES,
+                                         OPTION_CHECKPOINT,    OPTION_CHECKPOINT_EVERY,
+                                         OPTION_RESUME,        OPTION_EXPORT,
+                                         OPTION_ON_NAN,        OPTION_MODE,
+                                         OPTION_DEVICE,        OPTION_PRECISION,
+                                         OPTION_CAST,          OPTION_TUNING,
+                                         OPTION_THREADS,       OPTION_TRAIN_FORMAT,
+                                         OPTION_HELP,          OPTION_END};
 static const OptionId doctor_options[] = {OPTION_NO_PEAKS, OPTION_OUT_FORMAT, OPTION_HELP, OPTION_END};
 
 static const char run_notes[] =

@@ -106,6 +106,9 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_INPUT] = {"--input", KIND_TEXTS, "NAME=WHAT",
                       "@FILE.npy, @FILE.pb or random[:SEED]; inputs that are not given are random with seed "
                       "0, or what the model has for them"},
+    [OPTION_CONSTANT] = {"--constant", KIND_TEXTS, "NAME=@FILE",
+                         "compile for this value of an input, a .npy or .pb: it is none then; may be given "
+                         "again"},
     [OPTION_DATA] = {"--data", KIND_TEXT, "DIR",
                      "inputs from DIR/input_0.pb ..., compared with DIR/output_0.pb ..."},
     [OPTION_OUTPUT] = {"--output", KIND_TEXTS, "NAME=@FILE", "write an output to FILE.npy or FILE.pb"},

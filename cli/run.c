@@ -28,12 +28,22 @@ static int find_name(const sn_Model *model, bool output, const char *name) {
     return -1;
 }
 
+/* An input that the model was compiled for a value of. */
+static bool is_constant(const sn_Model *model, const char *name) {
+    for (int i = 0; i < model->options.constant_count; i++)
+        if (strcmp(model->options.constant[i].name, name) == 0) return find_name(model, false, name) < 0;
+    return false;
+}
+
 /* File number `index` belongs to the input or output that it names, or else to the index-th. */
 static Status which_tensor(const sn_Model *model, bool output, const char *path, const char *name, int index,
                            int *out) {
     int count = output ? sn_model_output_count(model) : sn_model_input_count(model);
     *out = find_name(model, output, name);
-    if (*out < 0) *out = index;
+    if (*out >= 0) return NULL;
+    *out = index;
+    if (!output && model->options.constant_count)
+        return sn_fail(SN_INVALID, "%s names no input, which it has to where some are constants", path);
     if (*out >= count)
         return sn_fail(SN_INVALID, "%s: the model has %d %s", path, count, output ? "outputs" : "inputs");
     return NULL;
@@ -46,6 +56,19 @@ static bool is_given(const InputSpecs *inputs, const char *name) {
     for (int i = 0; i < inputs->count; i++)
         if (strcmp(inputs->at[i].name, name) == 0) return true;
     return false;
+}
+
+/* The inputs that files of the folder name. */
+static Status read_names(Cli *cli, InputSpecs *inputs) {
+    const char *folder = sn_option_text(&cli->options, OPTION_DATA, NULL);
+    for (int i = 0; folder; i++) {
+        const char *path = sn_arena_printf(cli->arena, "%s/input_%d.pb", folder, i), *name;
+        Tensor *tensor;
+        if (!file_exists(path)) break;
+        TRY(sn_load_tensor(cli->arena, path, &tensor, &name));
+        if (*name && !is_given(inputs, name)) sn_push(cli->arena, inputs, ((InputSpec){name, path, 0}));
+    }
+    return NULL;
 }
 
 /* What --input names does not come from the folder. */
@@ -64,6 +87,7 @@ static Status read_folder(Cli *cli, const sn_Model *model, InputSpecs *inputs, E
             const char *name = NULL;
             int at;
             TRY(sn_load_tensor(cli->arena, path, &tensor, &name));
+            if (!output && is_constant(model, name)) continue;
             TRY(which_tensor(model, output, path, name, i, &at));
             if (output)
                 sn_push(cli->arena, expected, ((Expectation){at, tensor, path}));
@@ -90,11 +114,13 @@ static Status read_shapes(Cli *cli, InputRequest *request) {
     return NULL;
 }
 
-static Status read_inputs(Cli *cli, InputSpecs *inputs) {
+/* `model` is NULL where it is not open yet. */
+static Status read_inputs(Cli *cli, const sn_Model *model, InputSpecs *inputs) {
     const InputSpec *spec;
     int count;
     TRY(sn_cli_input_specs(cli, &count, &spec));
-    for (int i = 0; i < count; i++) sn_push(cli->arena, inputs, spec[i]);
+    for (int i = 0; i < count; i++)
+        if (!model || !is_constant(model, spec[i].name)) sn_push(cli->arena, inputs, spec[i]);
     return NULL;
 }
 
@@ -298,7 +324,7 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     States states;
     TRY(read_states(cli, model, &states));
     TRY(read_shapes(cli, &request));
-    TRY(read_inputs(cli, &specs));
+    TRY(read_inputs(cli, model, &specs));
     TRY(read_folder(cli, model, &specs, &expected));
     TRY(read_expected(cli, model, &expected));
     TRY(save_outputs(cli, model, NULL));
@@ -353,13 +379,30 @@ static Status check_saved(Cli *cli, const sn_Model *model) {
                         model->saved->facts.eager ? "eager" : "compiled");
 }
 
+/* Sizes may hang on inputs whose values were given: the model is compiled for these then. */
+static Status open_given(Cli *cli, sn_Model **out) {
+    const char *path = cli->options.argument[0];
+    LoadOptions options;
+    InputSpecs specs = {0};
+    TRY(sn_cli_load_options(cli, 0, NULL, &options));
+    Status status = sn_session_open(path, &options, out);
+    if (sn_error_code(status) != SN_UNSUPPORTED) return status;
+    Status again = read_inputs(cli, NULL, &specs);
+    if (!again) again = read_names(cli, &specs);
+    if (!again) again = sn_cli_load_options(cli, specs.count, specs.at, &options);
+    if (!again) again = sn_session_open(path, &options, out);
+    sn_error_free(again ? again : status);
+    for (int i = 0; !again && i < specs.count; i++)
+        if (is_constant(*out, specs.at[i].name))
+            sn_cli_note("input %s decides sizes or what is computed: compiled for its value",
+                        sn_quoted(cli->arena, specs.at[i].name));
+    return again ? status : NULL;
+}
+
 Status sn_cli_run(Cli *cli) {
     sn_Model *model;
-    const char *const *given;
-    int count;
     TRY(check_options(cli));
-    TRY(sn_cli_given(cli, &count, &given));
-    TRY(sn_session_open(cli->options.argument[0], count, given, &model));
+    TRY(open_given(cli, &model));
     Status status = check_saved(cli, model);
     if (!status)
         status = sn_option_given(&cli->options, OPTION_PROMPT) ? sn_cli_generate(cli, model)

@@ -376,14 +376,13 @@ static Status train_model(Run *run) {
 Status sn_cli_train(Cli *cli) {
     Run run = {.cli = cli, .table = {.name = "steps", .column = columns, .column_count = COLUMN_COUNT}};
     sn_Model *model;
-    const char *const *given;
-    int count;
+    LoadOptions load;
     TRY(read_options(&run));
     if (sn_parts_is(cli->options.argument[0]))
         return sn_cli_usage(cli, "%s is a compiled program; what is trained is a model",
                             cli->options.argument[0]);
-    TRY(sn_cli_given(cli, &count, &given));
-    TRY(sn_model_open_given(cli->options.argument[0], count, given, &model));
+    TRY(sn_cli_load_options(cli, 0, NULL, &load));
+    TRY(sn_session_open(cli->options.argument[0], &load, &model));
     run.model = model;
     Status status = train_model(&run);
     sn_model_close(model);

@@ -66,13 +66,12 @@ static Status tune_model(Cli *cli, const sn_Model *model, const char *path) {
 
 Status sn_cli_tune(Cli *cli) {
     sn_Model *model;
-    const char *const *given;
-    int count;
+    LoadOptions load;
     const char *path = cli->options.argument[0];
     if (sn_parts_is(path))
         return sn_cli_usage(cli, "%s is a compiled program; what is tuned is a model", path);
-    TRY(sn_cli_given(cli, &count, &given));
-    TRY(sn_model_open_given(path, count, given, &model));
+    TRY(sn_cli_load_options(cli, 0, NULL, &load));
+    TRY(sn_session_open(path, &load, &model));
     Status status = tune_model(cli, model, sn_option_text(&cli->options, OPTION_OUT_FILE, NULL));
     sn_model_close(model);
     return status;

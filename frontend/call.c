@@ -35,6 +35,11 @@ Value *sn_call_unsupported(Call *call, const char *format, ...) {
     return NULL;
 }
 
+Value *sn_call_depends(Call *call, const Value *value, const char *what) {
+    sn_import_deciding(call->import, value);
+    return sn_call_unsupported(call, "data-dependent %s", what);
+}
+
 Value *sn_call_invalid(Call *call, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -187,7 +192,7 @@ const int64_t *sn_call_constants(Call *call, const Value *value, const char *wha
     *count = 0;
     if (sn_call_failed(call)) return NULL;
     if (!value->known) {
-        sn_call_unsupported(call, "data-dependent %s", what);
+        sn_call_depends(call, value, what);
         return NULL;
     }
     const Dim *dim = value->known;
@@ -273,7 +278,7 @@ double sn_call_number(Call *call, const Value *value, const char *what) {
     /* Quantisers write numbers so. */
     const Array *array = sn_dtype_is_float(value->type.dtype) ? computed(call, value, 1, 0) : NULL;
     if (array && array->count == 1) return array->f[0];
-    sn_call_unsupported(call, "data-dependent %s", what);
+    sn_call_depends(call, value, what);
     return 0;
 }
 

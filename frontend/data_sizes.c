@@ -91,7 +91,7 @@ static const Dim *find_dims(Call *call, const Value *value, bool negative, const
     if (sn_call_failed(call)) return NULL;
     if (!value->known) {
         const Dim *found = sn_call_data_dims(call, value, negative, count);
-        if (!found) sn_call_unsupported(call, "data-dependent %s", what);
+        if (!found) sn_call_depends(call, value, what);
         return found;
     }
     int64_t elements = 0;
@@ -115,7 +115,7 @@ Dim sn_call_dim(Call *call, const Value *value, const char *what) {
         value = sn_build_cast(call->builder, (Value *)value, SN_I64);
     const Dim *data = dim || sn_call_failed(call) ? NULL : sn_call_data_dims(call, value, false, &count);
     if (data && count == 1) dim = data[0];
-    if (!dim) sn_call_unsupported(call, "data-dependent %s", what);
+    if (!dim) sn_call_depends(call, value, what);
     return dim ? dim : sn_dim(call->dims, 0);
 }
 

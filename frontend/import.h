@@ -90,6 +90,8 @@ typedef struct Import {
     int64_t draws; /* random nodes without a seed so far */
     int refused;   /* nodes and inputs that are not supported */
     Map *problems; /* why, a line for each distinct reason: const char * */
+    Map *deciding; /* names of inputs that what was refused as data-dependent comes of */
+    bool *needed;  /* of each constant of the options that is one if needed: it is */
 } Import;
 
 struct Call {
@@ -118,6 +120,8 @@ const ImportRow *sn_import_row(const char *domain, const char *op_type, int opse
 /* ---- failures: latched in the builder, NULL for the caller to return ---- */
 
 Value *sn_call_unsupported(Call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "data-dependent `what`", which `value` is; the inputs that it comes of are noted. */
+Value *sn_call_depends(Call *call, const Value *value, const char *what);
 Value *sn_call_invalid(Call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 Value *sn_call_latch(Call *call, Status status);
 static inline bool sn_call_failed(const Call *call) {
@@ -211,6 +215,8 @@ Value *sn_import_pad_repeating(Call *call, const char *mode, const Dim *pads, in
 /* The graph of import->model into import->graph; the caller sets scratch, graph, weights and model. */
 Status sn_import_graph(Import *import);
 Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
+/* What the options have as the constant of an input, or NULL. */
+const Tensor *sn_constant_of_input(const Import *import, const char *name);
 
 /* What a graph holds beside nodes, to go back to. Nodes that were made since are used by nobody then. */
 typedef struct ImportMark {
@@ -235,6 +241,8 @@ Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *no
 /* An initializer that is an input too (of all, before IR version 4) is a default: here a constant, unless the options say
  * that it is given. */
 Status sn_scope_initializers(Import *import, const Onnx__GraphProto *graph);
+/* A constant that is no node's. With a name (else NULL) it is a parameter to a training. */
+Status sn_scope_constant(Import *import, const Tensor *tensor, const char *name, Value **out);
 /* The value of a name: an initializer becomes a constant when it is first asked for. *out is NULL for what
  * was not made because a node is not supported, and for what is absent. */
 Status sn_scope_resolve(Import *import, const char *name, Value **out);
@@ -243,6 +251,8 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out);
 
 /* Notes once, under `key`, the line of a report of what is not supported. */
 void sn_import_note(Import *import, const char *key, const char *line);
+/* Notes the inputs that a value comes of. */
+void sn_import_deciding(Import *import, const Value *value);
 /* One line for each operator, opset and reason, with the first node as an example; the status is freed. */
 void sn_import_problem(Import *import, const SourceNode *node, Status status);
 /* Everything that was noted as one failure, if an input or what an output depends on is among it. */

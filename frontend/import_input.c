@@ -89,6 +89,28 @@ static void collect_params(Inputs *inputs, const Onnx__GraphProto *graph) {
     }
 }
 
+const Tensor *sn_constant_of_input(const Import *import, const char *name) {
+    const LoadOptions *options = import->options;
+    for (int k = 0; options && k < options->constant_count; k++) {
+        const ConstantInput *constant = &options->constant[k];
+        if ((!constant->if_needed || import->needed[k]) && strcmp(constant->name, name) == 0)
+            return constant->tensor;
+    }
+    return NULL;
+}
+
+/* A constant is of the type and shape that is declared; what that says of symbols holds of the other inputs. */
+static Status check_constant(Import *import, const Tensor *tensor, Type type) {
+    if (tensor->dtype != type.dtype || tensor->rank != type.rank)
+        return sn_fail(SN_INVALID, "%s of rank %d as its constant, where it is %s of rank %d",
+                       sn_dtype_name(tensor->dtype), tensor->rank, sn_dtype_name(type.dtype), type.rank);
+    for (int k = 0; k < type.rank; k++) {
+        Dim extent = sn_dim(import->graph->dims, tensor->extent[k]);
+        TRY(sn_graph_check(import->graph, SN_CHECK_EQUAL, type.dim[k], extent, NULL));
+    }
+    return NULL;
+}
+
 /* An input that is not supported is noted, and so is all that follows from it. */
 static Status bind_input(const Inputs *inputs, const Onnx__ValueInfoProto *info, Binding *binding) {
     Import *import = inputs->import;
@@ -106,13 +128,34 @@ static Status bind_input(const Inputs *inputs, const Onnx__ValueInfoProto *info,
         return NULL;
     }
     TRY(status);
+    const Tensor *constant = sn_constant_of_input(import, info->name);
     binding->narrow = sn_narrow(info->type->tensor_type->elem_type);
+    if (constant) {
+        TRY(sn_status_prefix(check_constant(import, constant, type), "input %s", sn_text_string(&name)));
+        return sn_scope_constant(import, constant, NULL, &binding->value);
+    }
     binding->value = sn_graph_input(import->graph, sn_arena_string(import->graph->arena, info->name), type);
+    return NULL;
+}
+
+/* No name is taken that means nothing. */
+static Status check_constants(const Import *import, const Onnx__GraphProto *graph) {
+    const LoadOptions *options = import->options;
+    for (int k = 0; options && k < options->constant_count; k++) {
+        const char *name = options->constant[k].name;
+        size_t i = 0;
+        if (options->constant[k].if_needed) continue;
+        while (i < graph->n_input && strcmp(graph->input[i]->name, name) != 0) i++;
+        if (i == graph->n_input)
+            return sn_fail(SN_INVALID, "no input is called %s, which is to be a constant",
+                           sn_quoted(import->scratch, name));
+    }
     return NULL;
 }
 
 Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph) {
     Inputs inputs = {import, sn_map_new(import->scratch)};
+    TRY(check_constants(import, graph));
     collect_params(&inputs, graph);
     for (size_t i = 0; i < graph->n_input; i++) {
         void **slot = sn_map_at_string(import->scope->names, graph->input[i]->name);

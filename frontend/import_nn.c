@@ -135,11 +135,10 @@ Value *sn_import_dropout(Call *c) {
     Value *ratio = sn_call_input(c, 1), *mode = sn_call_input(c, 2);
     AttrDropout attr = {.ratio = 0.5};
     double training;
-    if (mode && !sn_value_is_splat(mode, &training))
-        return sn_call_unsupported(c, "data-dependent training_mode");
+    if (mode && !sn_value_is_splat(mode, &training)) return sn_call_depends(c, mode, "training_mode");
     if (mode) attr.always = training != 0, attr.never = training == 0;
     if (ratio && !sn_value_is_splat(ratio, &attr.ratio)) {
-        if (attr.always) return sn_call_unsupported(c, "data-dependent ratio");
+        if (attr.always) return sn_call_depends(c, ratio, "ratio");
         attr.ratio = 0; /* which means nothing to runs that do not train, and no dropping in a training */
     }
     return dropout(c, attr);

@@ -90,7 +90,7 @@ static const double *numbers_of(Call *c, int input, const char *what, int *count
     }
     double *list = SN_ARRAY(c->import->scratch, double, extent);
     for (int64_t i = 0; i < extent; i++)
-        if (!number_at(c, value, i, &list[i])) sn_call_unsupported(c, "data-dependent %s", what);
+        if (!number_at(c, value, i, &list[i])) sn_call_depends(c, value, what);
     *count = (int)extent;
     return extent > 0 ? list : NULL;
 }

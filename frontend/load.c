@@ -126,6 +126,18 @@ static Status import_settled(Arena *arena, const Import *start, Graph **out) {
     return NULL;
 }
 
+/* Whether constants that were left inputs may help against what was refused. */
+static bool needs_more(const Import *begun) {
+    const LoadOptions *options = begun->options;
+    bool more = false;
+    for (int k = 0; options && k < options->constant_count; k++) {
+        const ConstantInput *constant = &options->constant[k];
+        if (!constant->if_needed || begun->needed[k]) continue;
+        if (sn_map_get_string(begun->deciding, constant->name)) begun->needed[k] = more = true;
+    }
+    return more;
+}
+
 static Status parse(Arena *scratch, const Mapping *file, const WireLimits *limits, Onnx__ModelProto **out) {
     ProtobufCMessage *message;
     TRY(sn_wire_unpack(scratch, file->bytes, file->size, &onnx__model_proto__descriptor, limits, &message));
@@ -145,8 +157,14 @@ static Status load(Arena *arena, Arena *scratch, Weights *weights, const LoadOpt
                     .weights = weights,
                     .model = model,
                     .options = options,
+                    .needed = SN_ARRAY(scratch, bool, options ? options->constant_count : 0),
                     .max_nodes = limits.max_nodes};
-    TRY(import_settled(arena, &begun, out));
+    Status status;
+    do {
+        begun.deciding = sn_map_new(scratch);
+        status = import_settled(arena, &begun, out);
+    } while (sn_error_code(status) == SN_UNSUPPORTED && needs_more(&begun) && (sn_error_free(status), true));
+    TRY(status);
     if (info) info->parse_seconds = parsed - start, info->import_seconds = sn_clock() - parsed;
     return NULL;
 }

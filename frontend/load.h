@@ -4,6 +4,14 @@
 
 #include "graph.h"
 
+/* An input that is a constant, and no input of the graph, which refers to the tensor: it is of the type and shape that the
+ * model declares. */
+typedef struct ConstantInput {
+    const char *name;
+    const Tensor *tensor;
+    bool if_needed; /* only where it decides what would be refused as data-dependent */
+} ConstantInput;
+
 typedef struct LoadOptions {
     /* Reserved growth: limits for hostile files. Zero: the defaults. */
     int64_t max_nodes, max_depth;
@@ -11,6 +19,9 @@ typedef struct LoadOptions {
      * not looked at. Other names change nothing. */
     int given_count;
     const char *const *given;
+    /* A name that no input has is SN_INVALID, if it is needed always. */
+    int constant_count;
+    const ConstantInput *constant;
     /* Of an If whose branches need checks both are computed, with these, as long as their sizes are the same: no size comes to
      * hang on data so. */
     bool both_branches;

@@ -23,6 +23,40 @@ void sn_import_problem(Import *import, const SourceNode *node, Status status) {
     sn_error_free(status);
 }
 
+static bool is_input(const Graph *graph, const Value *value) {
+    for (int i = 0; i < graph->body->param.count; i++)
+        if (graph->body->param.at[i] == value) return true;
+    return false;
+}
+
+void sn_import_deciding(Import *import, const Value *value) {
+    SN_VEC(const Value *) left = {0};
+    Map *seen = sn_map_new(import->scratch);
+    if (value && !import->turn) sn_push(import->scratch, &left, value);
+    while (left.count > 0) {
+        value = left.at[--left.count];
+        void **slot = sn_map_at(seen, &value, sizeof value);
+        if (*slot) continue;
+        *slot = import;
+        if (is_input(import->graph, value)) *sn_map_at_string(import->deciding, value->name) = import;
+        for (int k = 0; value->producer && k < value->producer->input_count; k++)
+            sn_push(import->scratch, &left, value->producer->input[k]);
+    }
+}
+
+/* What might help. */
+static void add_deciding(const Import *import, Text *text) {
+    const void *name;
+    size_t length;
+    int count = sn_map_count(import->deciding);
+    for (int i = 0; i < count; i++) {
+        sn_map_entry(import->deciding, i, &name, &length);
+        sn_text_add(text, i ? ", " : "\n  inputs that decide it: ");
+        sn_text_quote(text, name, length);
+    }
+    if (count) sn_text_add(text, " (constants in their place may do)");
+}
+
 Status sn_import_bare(Import *import, const SourceNode *node, Status status) {
     const char *prefix = sn_source_text(import->scratch, node), *message = sn_error_message(status);
     size_t length = strlen(prefix);
@@ -49,5 +83,6 @@ Status sn_import_report(Import *import, const Onnx__GraphProto *graph) {
     Text text = sn_text(import->scratch);
     for (int i = 0; i < sn_map_count(import->problems); i++)
         sn_text_add(&text, "\n  %s", (const char *)sn_map_entry(import->problems, i, NULL, NULL));
+    add_deciding(import, &text);
     return sn_fail(SN_UNSUPPORTED, "unsupported:%s", sn_text_string(&text));
 }

@@ -25,7 +25,7 @@ Status sn_scope_define(Import *import, const char *name, Binding **out) {
 }
 
 /* What is outside the nodes: a group of its own, and no origin; with a name it is a parameter to a training. */
-static Value *build_initializer(Import *import, const Tensor *tensor, const char *name) {
+static Value *build_constant(Import *import, const Tensor *tensor, const char *name) {
     Builder builder = import->builder;
     import->builder.origin = NULL;
     import->builder.group = import->graph->next_group++;
@@ -43,14 +43,18 @@ static Status take_status(Import *import) {
     return status;
 }
 
+Status sn_scope_constant(Import *import, const Tensor *tensor, const char *name, Value **out) {
+    *out = build_constant(import, tensor, name);
+    return *out ? NULL : take_status(import);
+}
+
 static Status make_initializer(Import *import, Binding *binding, const char *name) {
     Tensor *tensor;
     Status status = binding->sparse ? sn_tensor_import_sparse(import->weights, binding->sparse, &tensor)
                                     : sn_tensor_import(import->weights, binding->initializer, &tensor);
     TRY(sn_status_prefix(status, "initializer %s", sn_quoted(import->scratch, name)));
     binding->narrow = sn_narrow(binding->initializer->data_type);
-    binding->value = build_initializer(import, tensor, binding->sparse ? NULL : name);
-    return binding->value ? NULL : take_status(import);
+    return sn_scope_constant(import, tensor, binding->sparse ? NULL : name, &binding->value);
 }
 
 /* The value of a binding of `scope` or of one around it. */
@@ -93,14 +97,17 @@ Status sn_scope_results(Import *import, size_t count, Onnx__NodeProto *const *no
     return NULL;
 }
 
+static bool says_given(const LoadOptions *options, const char *name) {
+    for (int k = 0; options && k < options->given_count; k++)
+        if (strcmp(options->given[k], name) == 0) return true;
+    return false;
+}
+
 /* What the options say is given is given, where the graph declares it as an input. */
 static bool is_given(const Import *import, const Onnx__GraphProto *graph, const char *name) {
-    const LoadOptions *options = import->options;
-    for (int k = 0; options && k < options->given_count; k++) {
-        if (strcmp(options->given[k], name) != 0) continue;
-        for (size_t i = 0; i < graph->n_input; i++)
-            if (strcmp(graph->input[i]->name, name) == 0) return true;
-    }
+    if (!says_given(import->options, name) && !sn_constant_of_input(import, name)) return false;
+    for (size_t i = 0; i < graph->n_input; i++)
+        if (strcmp(graph->input[i]->name, name) == 0) return true;
     return false;
 }
 

@@ -2,6 +2,7 @@
 #include "clock.h"
 #include "guard.h"
 #include "loops.h"
+#include "number.h"
 #include "saved.h"
 #include "tuning_file.h"
 #include <stdlib.h>
@@ -52,17 +53,68 @@ static sn_TensorInfo *output_infos(Arena *arena, const Graph *graph) {
 typedef struct OpenRequest {
     sn_Model *model;
     const char *path;
-    const LoadOptions *options;
-    bool saved; /* the file may be a saved program */
+    const LoadOptions *options;  /* or NULL */
+    const sn_OpenOptions *asked; /* the same in the public form, or NULL */
+    bool saved;                  /* the file may be a saved program */
 } OpenRequest;
 
+static Status read_constant(Arena *arena, const sn_Constant *from, ConstantInput *out) {
+    const sn_Tensor *given = &from->tensor;
+    void *bytes;
+    DType dtype;
+    int64_t size;
+    const char *name = from->name ? from->name : "";
+    if (!sn_dtype_from_onnx(given->element_type, &dtype) || given->rank < 0 || given->rank > SN_MAX_RANK ||
+        (given->rank > 0 && !given->extent))
+        return sn_fail(SN_INVALID, "constant %s: element type %d, rank %d", sn_quoted(arena, name),
+                       given->element_type, given->rank);
+    size = sn_dtype_bytes(dtype);
+    for (int k = 0; k < given->rank; k++)
+        if (given->extent[k] < 0 || !sn_mul_i64(size, given->extent[k], &size))
+            return sn_fail(SN_INVALID, "constant %s: extent %lld", sn_quoted(arena, name),
+                           (long long)given->extent[k]);
+    if (size > 0 && !given->data)
+        return sn_fail(SN_INVALID, "constant %s has no data", sn_quoted(arena, name));
+    *out = (ConstantInput){.name = name};
+    out->tensor = sn_tensor_new(arena, dtype, given->rank, given->extent, &bytes);
+    if (size > 0) memcpy(bytes, given->data, (size_t)size);
+    return NULL;
+}
+
+static Status read_open_options(Arena *arena, const sn_OpenOptions *asked, LoadOptions *out) {
+    sn_OpenOptions read = {0};
+    if (asked->size < sizeof asked->size) return sn_fail(SN_INVALID, "open options without their size");
+    memcpy(&read, asked, asked->size < sizeof read ? asked->size : sizeof read);
+    ConstantInput *constant = SN_ARRAY(arena, ConstantInput, read.constant_count);
+    for (int i = 0; i < read.constant_count; i++) TRY(read_constant(arena, &read.constant[i], &constant[i]));
+    *out = (LoadOptions){.given_count = read.given_count,
+                         .given = read.given,
+                         .constant_count = read.constant_count,
+                         .constant = constant};
+    return NULL;
+}
+
+static const Tensor *copy_of(Arena *arena, const Tensor *tensor) {
+    void *bytes;
+    Tensor *copy = sn_tensor_new(arena, tensor->dtype, tensor->rank, tensor->extent, &bytes);
+    sn_tensor_copy(tensor, 0, tensor->count, bytes);
+    return copy;
+}
+
 /* What it takes to import the file again. */
-static void keep_request(sn_Model *model, const OpenRequest *request) {
-    int count = request->options ? request->options->given_count : 0;
-    const char **given = SN_ARRAY(model->arena, const char *, count);
-    for (int i = 0; i < count; i++) given[i] = sn_arena_string(model->arena, request->options->given[i]);
-    model->path = sn_arena_string(model->arena, request->path);
-    model->options = (LoadOptions){.given_count = count, .given = given};
+static void keep_request(sn_Model *model, const char *path, const LoadOptions *from) {
+    const char **given = SN_ARRAY(model->arena, const char *, from->given_count);
+    for (int i = 0; i < from->given_count; i++) given[i] = sn_arena_string(model->arena, from->given[i]);
+    ConstantInput *constant = SN_ARRAY(model->arena, ConstantInput, from->constant_count);
+    for (int i = 0; i < from->constant_count; i++) {
+        constant[i] = from->constant[i];
+        constant[i].name = sn_arena_string(model->arena, constant[i].name);
+        constant[i].tensor = copy_of(model->arena, constant[i].tensor);
+    }
+    model->path = sn_arena_string(model->arena, path);
+    model->options = *from;
+    model->options.given = given;
+    model->options.constant = constant;
 }
 
 static Status open_model(void *argument) {
@@ -79,21 +131,23 @@ static Status open_model(void *argument) {
         model->saved = saved;
         model->info.parse_seconds = sn_clock() - start;
     } else {
-        keep_request(model, request);
-        TRY(sn_load_onnx(model->arena, request->path, request->options, &model->graph, &model->info));
+        LoadOptions options = request->options ? *request->options : (LoadOptions){0};
+        if (request->asked) TRY(read_open_options(model->arena, request->asked, &options));
+        keep_request(model, request->path, &options);
+        TRY(sn_load_onnx(model->arena, request->path, &model->options, &model->graph, &model->info));
     }
     model->input = input_infos(model->arena, model->graph);
     model->output = output_infos(model->arena, model->graph);
     return NULL;
 }
 
-static Status open_file(const char *path, const LoadOptions *options, bool saved, sn_Model **out) {
+static Status open_file(OpenRequest request, sn_Model **out) {
     *out = NULL;
     sn_Model *model = calloc(1, sizeof *model);
     if (!model) return sn_fail(SN_NO_MEMORY, "out of memory for a model");
     atomic_init(&model->references, 1);
     model->arena = sn_arena_new();
-    OpenRequest request = {model, path, options, saved};
+    request.model = model;
     Status status = model->arena ? sn_guarded(model->arena, open_model, &request)
                                  : sn_fail(SN_NO_MEMORY, "out of memory for a model");
     if (status)
@@ -104,15 +158,15 @@ static Status open_file(const char *path, const LoadOptions *options, bool saved
 }
 
 sn_Error *sn_model_open(const char *path, sn_Model **out) {
-    return open_file(path, NULL, false, out);
+    return open_file((OpenRequest){.path = path}, out);
 }
 
-sn_Error *sn_model_open_given(const char *path, int count, const char *const *given, sn_Model **out) {
-    return open_file(path, &(LoadOptions){.given_count = count, .given = given}, false, out);
+sn_Error *sn_model_open_with(const char *path, const sn_OpenOptions *options, sn_Model **out) {
+    return open_file((OpenRequest){.path = path, .asked = options}, out);
 }
 
-Status sn_session_open(const char *path, int count, const char *const *given, sn_Model **out) {
-    return open_file(path, &(LoadOptions){.given_count = count, .given = given}, true, out);
+Status sn_session_open(const char *path, const LoadOptions *options, sn_Model **out) {
+    return open_file((OpenRequest){.path = path, .options = options, .saved = true}, out);
 }
 
 void sn_model_close(sn_Model *model) {
@@ -369,7 +423,7 @@ sn_Error *sn_program_save(const sn_Program *program, const char *path) {
 sn_Error *sn_program_open_file(const char *path, const sn_CompileOptions *options, sn_Program **out) {
     *out = NULL;
     sn_Model *model;
-    TRY(open_file(path, NULL, true, &model));
+    TRY(sn_session_open(path, NULL, &model));
     Status status = model->saved ? sn_session_compile(model, options, NULL, out)
                                  : sn_fail(SN_INVALID, "%s is not a saved program: sn_model_open", path);
     sn_model_close(model);

@@ -21,9 +21,9 @@ struct sn_Model {
     atomic_int references; /* the caller's and one per program */
 };
 
-/* sn_model_open_given, also for a saved program: sn_session_compile executes it then, in the mode that it was saved
- * in. */
-Status sn_session_open(const char *path, int count, const char *const *given, sn_Model **out);
+/* sn_model_open_with, also for a saved program: sn_session_compile executes it then, in the mode that it was saved in.
+ * What `options` (may be NULL) refers to is copied. */
+Status sn_session_open(const char *path, const LoadOptions *options, sn_Model **out);
 
 /* What sn_CompileOptions cannot say. Zero is the default for all. */
 typedef struct SessionOptions {

@@ -111,6 +111,19 @@ expect 1 "no output 'nobody'" "${run[@]}" --output "nobody=@$folder/x.npy"
 expect 1 "no input 'nobody'" run "$llama" --shape nobody=2
 expect 1 "rank" run "$llama" --shape input_ids=2
 expect 1 "absent.npy" "${run[@]}" --input "input_ids=@$folder/absent.npy"
+# Inputs that decide sizes are constants.
+slice=tests/models/ops/Slice_10_run_time
+constants=(--constant "b=@$slice/input_1.pb" --constant "c=@$slice/input_2.pb" --constant "d=@$slice/input_3.pb")
+expect 1 'inputs that decide it: "b"' run $slice/model.onnx
+expect 0 "1 output as expected" run $slice/model.onnx "${constants[@]}" --input "a=@$slice/input_0.pb" \
+    --expect "y0=@$slice/output_0.pb"
+expect 0 'input "c" decides sizes' run $slice/model.onnx --input "a=@$slice/input_0.pb" --input "b=@$slice/input_1.pb" \
+    --input "c=@$slice/input_2.pb" --input "d=@$slice/input_3.pb"
+expect 0 "Slice" info $slice/model.onnx "${constants[@]}"
+expect 0 "eager" bench $slice/model.onnx "${constants[@]}" --iters 1
+expect 2 "as an input and as a constant" run $slice/model.onnx "${constants[@]}" --input b=random
+expect 2 "NAME=@FILE" run $slice/model.onnx --constant b=random
+expect 1 'no input is called "nobody"' run $slice/model.onnx --constant "nobody=@$slice/input_1.pb"
 expect 1 "sinter: " "${run[@]}" --output "logits=@$folder/absent/x.npy"
 expect 1 "unsupported" "${run[@]}" --device abacus
 expect 1 "limit" "${run[@]}" --memory-limit 1K

@@ -1,5 +1,5 @@
-# ONNX's own backend tests in both modes (what operators expand to, compiled alone). A model may be refused as unsupported; none
-# may give another result, crash or fail in another way.
+# ONNX's own backend tests in both modes (what operators expand to, compiled alone). Inputs that decide axes and
+# sizes are constants. A model may be refused as unsupported; none may give another result, crash or fail in another way.
 set -euo pipefail
 source scripts/lib.sh
 python_venv onnx==1.22.0

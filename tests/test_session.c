@@ -133,11 +133,68 @@ static void element_types_are_those_of_onnx(void **state) {
         assert_int_equal(named[i].number, sn_dtype_onnx(named[i].dtype));
 }
 
+/* y = x[b:c] along the axes of d, all three given to each run by the file's vectors. */
+static void inputs_become_constants(void **state) {
+    const char *folder = SN_TESTS "/models/ops/Slice_10_run_time",
+               *path = SN_TESTS "/models/ops/Slice_10_run_time/model.onnx";
+    static const char *const names[] = {"b", "c", "d"};
+    Arena *arena = sn_arena_new();
+    sn_Constant constant[3];
+    sn_Model *model;
+    sn_Context *context;
+    sn_Tensor got, x = stored(arena, sn_arena_printf(arena, "%s/input_0.pb", folder)),
+                   expected = stored(arena, sn_arena_printf(arena, "%s/output_0.pb", folder));
+    for (int i = 0; i < 3; i++)
+        constant[i] =
+            (sn_Constant){names[i], stored(arena, sn_arena_printf(arena, "%s/input_%d.pb", folder, i + 1))};
+    sn_OpenOptions options = {.size = sizeof options, .constant_count = 1, .constant = constant};
+    assert_fails(sn_model_open_with(path, &options, &model), SN_UNSUPPORTED, "\"c\" (constants in their");
+    options.constant_count = 3;
+    assert_ok(sn_model_open_with(path, &options, &model));
+    assert_int_equal(sn_model_input_count(model), 1);
+    sn_Program *program = compile(model, SN_COMPILED, *state);
+    assert_ok(sn_context_new(program, NULL, &context));
+    assert_ok(sn_context_set_input(context, 0, &x));
+    assert_ok(sn_context_run(context));
+    assert_ok(sn_context_output(context, 0, &got));
+    assert_near(&got, &expected);
+    sn_context_free(context);
+    sn_program_free(program);
+    sn_model_close(model);
+    sn_arena_free(arena);
+}
+
+static void constants_fit_their_inputs(void **state) {
+    (void)state;
+    static const int64_t few[] = {1}, negative[] = {-1};
+    int64_t value = 3;
+    sn_Constant constant = {"absent", {SN_ELEMENT_I64, 1, few, &value}};
+    sn_OpenOptions options = {.size = sizeof options, .constant_count = 1, .constant = &constant};
+    sn_Model *model;
+    const char *path = MODEL "/model.onnx";
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "no input is called \"absent\"");
+    constant.name = "input_ids";
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "where it is i64 of rank 2");
+    constant.tensor = (sn_Tensor){SN_ELEMENT_F32, 2, few, &value};
+    constant.tensor.extent = negative;
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "extent -1");
+    constant.tensor = (sn_Tensor){SN_ELEMENT_I64, 2, (const int64_t[]){1, 1}, &value};
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "input \"input_ids\"");
+    constant.tensor.data = NULL;
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "no data");
+    options.size = 0;
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "size");
+    assert_null(model);
+    assert_ok(sn_model_open_with(path, NULL, &model));
+    sn_model_close(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_describes_itself),          cmocka_unit_test(programs_outlive_their_model),
         cmocka_unit_test(a_second_program_compiles_nothing), cmocka_unit_test(mistakes_are_errors),
-        cmocka_unit_test(element_types_are_those_of_onnx),
+        cmocka_unit_test(element_types_are_those_of_onnx),   cmocka_unit_test(inputs_become_constants),
+        cmocka_unit_test(constants_fit_their_inputs),
     };
     return cmocka_run_group_tests(tests, make_cache, remove_cache);
 }

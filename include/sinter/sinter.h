@@ -48,17 +48,7 @@ void sn_error_free(sn_Error *error);                 /* NULL is allowed */
 
 const char *sn_version(void);
 
-/* ---- models ---- */
-
-typedef struct sn_Model sn_Model;
-
-/* An ONNX file, with what it keeps beside it. SN_IO where one cannot be read, SN_INVALID and SN_UNSUPPORTED by what it
- * says. The files have to stay as they are while the model, or a program made from it, exists: weights are mapped. */
-sn_Error *sn_model_open(const char *path, sn_Model **out);
-/* The same of a file with inputs that initializers give defaults for (such an initializer is a constant, and no input):
- * those that `given` names are inputs, which every run has to set. Names of anything else change nothing. */
-sn_Error *sn_model_open_given(const char *path, int count, const char *const *given, sn_Model **out);
-void sn_model_close(sn_Model *model); /* programs made from it stay valid */
+/* ---- tensors ---- */
 
 /* ONNX's TensorProto.DataType numbers of the common element types; those that are not named here have theirs, too. */
 enum {
@@ -76,6 +66,43 @@ enum {
     SN_ELEMENT_U64 = 13,
     SN_ELEMENT_BF16 = 16,
 };
+
+/* Who owns the data is said where one is passed. */
+typedef struct sn_Tensor {
+    int element_type; /* an SN_ELEMENT number */
+    int rank;
+    const int64_t *extent; /* (rank); may be NULL where rank is 0 */
+    void *data; /* row-major, in host memory; a bool is a byte; may be NULL where there is no element */
+} sn_Tensor;
+
+/* ---- models ---- */
+
+typedef struct sn_Model sn_Model;
+
+/* An ONNX file, with what it keeps beside it. SN_IO where one cannot be read, SN_INVALID and SN_UNSUPPORTED by what it
+ * says. The files have to stay as they are while the model, or a program made from it, exists: weights are mapped. */
+sn_Error *sn_model_open(const char *path, sn_Model **out);
+
+/* An input that is a constant: axes, sizes, a mask that never changes. The program is made for its value, and has no
+ * such input. */
+typedef struct sn_Constant {
+    const char *name;
+    sn_Tensor tensor; /* of the type and shape that the model declares; copied */
+} sn_Constant;
+
+typedef struct sn_OpenOptions {
+    size_t size;
+    /* Of inputs that initializers give defaults for (such an initializer is a constant, and no input) those that are
+     * inputs, which every run has to set. Names of anything else change nothing. */
+    int given_count;
+    const char *const *given;
+    int constant_count; /* SN_INVALID where no input has the name */
+    const sn_Constant *constant;
+} sn_OpenOptions;
+
+/* `options` may be NULL. */
+sn_Error *sn_model_open_with(const char *path, const sn_OpenOptions *options, sn_Model **out);
+void sn_model_close(sn_Model *model); /* programs made from it stay valid */
 
 /* An input or output. extent[i] is -1 where it is symbolic, and then dim_name[i] is its name ("" if
  * anonymous; what data decide has a name of its own). element_type is one of the numbers above. Strings and
@@ -219,13 +246,6 @@ sn_Error *sn_program_open_file(const char *path, const sn_CompileOptions *option
 /* ---- runs ---- */
 
 typedef struct sn_Context sn_Context;
-
-typedef struct sn_Tensor {
-    int element_type;
-    int rank;
-    const int64_t *extent; /* (rank); may be NULL where rank is 0 */
-    void *data; /* row-major, in host memory; a bool is a byte; may be NULL where there is no element */
-} sn_Tensor;
 
 typedef struct sn_ContextOptions {
     size_t size;
