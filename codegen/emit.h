@@ -157,8 +157,8 @@ void sn_emit_past(Emit *emit);
 /* The store of a step whose address decides where the loop over vectors begins, or NULL. */
 const Store *sn_emit_head_store(const Emit *emit, const Step *step);
 
-/* Whether a map's stores begin at different places of vectors, so that only one of them could be aligned, and have
- * nothing in common. */
+/* Whether a map's stores have loops of their own: as they begin at different places of vectors, so that only one of them could be
+ * aligned, and have nothing in common; or, in strips of rows, as pieces that are stored in order. */
 bool sn_emit_stores_apart(Emit *emit);
 
 /* From here on loops are written for that store and what it needs alone (NULL: for all). */

@@ -8,7 +8,8 @@ enum {
     LONG_BYTES = 12288, /* the same inside rows that are too long for a whole row ahead, and only reduced */
     ROWS_IN_L2 = 4,     /* that many rows of a load have to fit, or reading ahead pushes out what is in use */
     MAXIMUM = 4,        /* instructions, with what minds numbers that are none */
-    STORES_APART = 8    /* more loops than that are too much text */
+    STORES_APART = 8,   /* more loops than that are too much text */
+    SHORT_IN_L1 = 8     /* so many of what short rows load fit in one */
 };
 
 /* ---- stores past the caches ---- */
@@ -68,12 +69,36 @@ static unsigned char *needs_of(Emit *emit, const Store *store) {
     return needs;
 }
 
+/* Whether pieces of short rows share nothing but loads and conversions: these are done again from the first cache, so that each
+ * piece is stored in order. What is stored to by several lies where no operand does. */
+static bool loads_again(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const Step *step = &nest->step.at[0];
+    int *uses = SN_ARRAY(emit->arena, int, nest->instr.count);
+    int64_t length, bytes = 0;
+    if (!emit->fetches || !sn_dim_is(emit->vector_axis->operand[0], &length)) return false;
+    for (int i = 0; i < step->store.count; i++) {
+        const unsigned char *needs = needs_of(emit, &step->store.at[i]);
+        if (step->store.at[i].buffer != step->store.at[0].buffer) return false;
+        for (int k = 0; k < nest->instr.count; k++) uses[k] += needs[k];
+    }
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *instr = nest->instr.at[i];
+        if (!instr->varying) continue;
+        if (instr->kind == SN_INSTR_LOAD)
+            bytes += sn_dtype_bytes(instr->dtype);
+        else if (uses[i] > 1 && instr->kind != SN_INSTR_CAST)
+            return false;
+    }
+    return length <= emit->kernel->target->l1_bytes / SHORT_IN_L1 / (bytes ? bytes : 1);
+}
+
 bool sn_emit_stores_apart(Emit *emit) {
     const Nest *nest = emit->nest;
     const Step *step = &nest->step.at[0];
-    bool alike = true;
+    bool alike = true, shared = false;
     if (!emit->streams || nest->vector != SN_VECTOR_PARALLEL || nest->reduced.count || nest->tile ||
-        nest->strip || nest->step.count != 1 || step->store.count < 2 || step->store.count > STORES_APART)
+        nest->step.count != 1 || step->store.count < 2 || step->store.count > STORES_APART)
         return false;
     for (int i = 0; i < step->store.count; i++) {
         const Store *store = &step->store.at[i];
@@ -81,10 +106,9 @@ bool sn_emit_stores_apart(Emit *emit) {
         Dim stride;
         if (!sn_emit_strided(emit, store->offset, &stride) || !sn_dim_equals(stride, 1)) return false;
         alike &= begins_alike(emit, &step->store.at[0], store);
-        for (int k = 0; k < i; k++)
-            if (loads_the_same(nest, needs, needs_of(emit, &step->store.at[k]))) return false;
+        for (int k = 0; k < i; k++) shared |= loads_the_same(nest, needs, needs_of(emit, &step->store.at[k]));
     }
-    return !alike;
+    return nest->strip ? shared && loads_again(emit) : !shared && !alike;
 }
 
 void sn_emit_alone(Emit *emit, const Store *store) {
@@ -323,18 +347,31 @@ void sn_emit_far_indices(Emit *emit) {
     }
 }
 
+/* The number of the store that loops are written for. */
+static int alone_number(const Emit *emit) {
+    const Step *step = &emit->nest->step.at[0];
+    int number = 0;
+    while (emit->alone && emit->alone != &step->store.at[number]) number++;
+    return number;
+}
+
+static bool has_strip(const Emit *emit, const Instr *instr) {
+    Dim unit;
+    return instr->kind == SN_INSTR_LOAD && sn_emit_strided(emit, instr->dim, &unit) &&
+           sn_dim_equals(unit, 1) && sn_emit_strips(emit, instr);
+}
+
 /* In strips: of what a load has in one piece for a whole strip, the next strip's, in the order in which it lies in memory
- * and not in that of the rows: processors fetch such a piece far better. */
+ * and not in that of the rows: processors fetch such a piece far better. Stores with loops of their own share the loads out. */
 static void read_strip(Emit *emit) {
-    int at = 0;
+    const int loops = emit->alone ? emit->nest->step.at[0].store.count : 1;
+    int at = 0, loads = 0, load = 0;
+    for (int i = 0; i < emit->nest->instr.count; i++) loads += has_strip(emit, emit->nest->instr.at[i]);
     while (emit->nest->parallel.at[at] != emit->nest->strip) at++;
     int s = (int)emit->nest->strip->value, o = (int)emit->nest->parallel.at[at + 1]->value;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
-        Dim unit;
-        if (instr->kind != SN_INSTR_LOAD || !sn_emit_strided(emit, instr->dim, &unit) ||
-            !sn_dim_equals(unit, 1) || !sn_emit_strips(emit, instr))
-            continue;
+        if (!has_strip(emit, instr) || load++ * loops / loads != alone_number(emit)) continue;
         sn_emit_line(emit, "{");
         emit->indent++;
         sn_emit_line(emit, "const int64_t there = i%d * strip + j, next = i%d - j + strip;", o, s);

@@ -451,6 +451,39 @@ static void pieces_are_aligned_apart(void **state) {
     check_text(c, "INT64_C(5)), 2, past)", true, SIZES, sizes);
 }
 
+/* Where streams are fetched, pieces of short rows in strips are stored one after the other though they load the same, of which
+ * each then fetches its share; not where they have more in common, rows are long, or they are of two results. */
+static void pieces_of_strips_are_stored_in_order(void **state) {
+    (void)state;
+    static const char *const half[] = {"16", "10", "300"};
+    enum { SHORT = 2, FETCHED = 1, COMMON = 2, RESULTS = 4 };
+    for (int i = 0; i < 3; i++)
+        for (int how = 0; how < 8; how++) {
+            char rows[24], part[24], row[24];
+            snprintf(rows, sizeof rows, "B, 64, 6, %d", 2 * atoi(half[i]));
+            snprintf(part, sizeof part, "B, 6, 64, %s", half[i]);
+            snprintf(row, sizeof row, "64, %s", half[i]);
+            Case *c = begin_case(SN_CLUSTER_MAP);
+            if (how & FETCHED) fetched(c, 1 << 20);
+            Value *x = transpose(c, param(c, SN_F32, rows), (int[]){0, 2, 1, 3}),
+                  *a = slice(c, x, 3, 0, half[i], 1), *b = slice(c, x, 3, atoi(half[i]), half[i], 1),
+                  *cosine = expand(c, param(c, SN_F32, row), part),
+                  *sine = expand(c, param(c, SN_F32, row), part), *turned = two(c, SN_OP_MUL, a, cosine);
+            Value *first = two(c, SN_OP_SUB, turned, two(c, SN_OP_MUL, b, sine)),
+                  *second = two(c, SN_OP_ADD, how & COMMON ? turned : two(c, SN_OP_MUL, a, sine),
+                                two(c, SN_OP_MUL, b, cosine));
+            if (how & RESULTS)
+                result(c, first), result(c, second);
+            else
+                result(c, concat(c, (Value *[]){first, second}, 2, 3));
+            const Kernel *kernel = generate(c);
+            assert_true(mentions(kernel, "enum { strip"));
+            assert_int_equal(count_of(kernel, "sn_stream_head(b"), i < SHORT && how == FETCHED ? 2 : 1);
+            assert_int_equal(count_of(kernel, "SN_BRING(b") + count_of(kernel, "SN_AHEAD(b"), 2);
+            check_kernel(c, kernel, SIZES, sizes);
+        }
+}
+
 /* Lines that two rows share, or two pieces of a row, or that a row shorter than a vector is in. */
 static void shared_lines_are_put_together(void **state) {
     (void)state;
@@ -526,6 +559,7 @@ int main(void) {
         cmocka_unit_test(fetched_lines_are_brought_near),
         cmocka_unit_test(many_pieces),
         cmocka_unit_test(pieces_are_aligned_apart),
+        cmocka_unit_test(pieces_of_strips_are_stored_in_order),
         cmocka_unit_test(shared_lines_are_put_together),
         cmocka_unit_test(one_plus_erf),
         cmocka_unit_test(long_rows_in_pieces),
