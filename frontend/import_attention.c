@@ -151,8 +151,7 @@ static void check_precision(Call *c) {
 
 /* ---- the scores as an output ---- */
 
-/* Keys of each query head: [B, G, T, D] -> [B, H, T, D]. */
-static Value *spread_keys(Call *c, Value *k, Dim heads) {
+Value *sn_attention_spread(Call *c, Value *k, Dim heads) {
     if (sn_call_failed(c) || k->type.dim[1] == heads) return k;
     Dim groups = k->type.dim[1], each = sn_dim_floordiv(c->dims, heads, groups);
     Dim extent[5] = {k->type.dim[0], groups, each, k->type.dim[2], k->type.dim[3]};
@@ -184,7 +183,7 @@ static Value *shown_scores(Call *c, const Heads *heads, int64_t mode) {
     if (mode < 0 || mode > 3) return sn_call_invalid(c, "qk_matmul_output_mode is %lld", (long long)mode);
     if (sn_call_failed(c)) return NULL;
     DType dtype = heads->q->type.dtype;
-    Value *keys = sn_call_swap(c, spread_keys(c, heads->k, heads->q->type.dim[1]), 2, 3);
+    Value *keys = sn_call_swap(c, sn_attention_spread(c, heads->k, heads->q->type.dim[1]), 2, 3);
     Value *scores = op2(c, SN_OP_MATMUL, op_number(c, SN_OP_MUL, heads->q, heads->scale), keys);
     if (mode >= 1 && heads->softcap != 0) {
         scores = op1(c, SN_OP_TANH, op_number(c, SN_OP_DIV, scores, heads->softcap));

@@ -16,6 +16,9 @@ Value *sn_attention_join(Call *c, Value *y);
 /* past [B, G, P, D] with what is new behind it; `past` may be NULL. */
 Value *sn_attention_extend(Call *c, Value *past, Value *now);
 
+/* Keys of each query head: [B, G, T, D] -> [B, heads, T, D]. */
+Value *sn_attention_spread(Call *c, Value *k, Dim heads);
+
 /* com.microsoft's Attention, of q, k and v side by side [B, S, widths], its mask, past and what is added to the scores, each
  * of the last three or NULL. */
 Value *sn_attention_packed(Call *c, Value *product, Value *mask, Value *past, Value *bias);

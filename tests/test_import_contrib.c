@@ -146,11 +146,47 @@ static void rows_that_see_a_sink_alone_are_zero(void **state) {
         if (!(fabs(y->f[i] - (i < 4 ? 0.5 * weight : 0)) < 1e-6)) fail_msg("element %d: %g", i, y->f[i]);
 }
 
+/* ---- attention with graphs in it ---- */
+
+/* y of x as queries, keys and values, where one node `op` of "s" and these other inputs makes "t" of the probabilities. */
+static Model *flexible(Arena *arena, const char *op, const char *inputs, int outputs) {
+    Model *model = model_new(arena, 26), *inner = model_new(arena, 26);
+    static const float three = 3;
+    Onnx__OperatorSetIdProto *preview = SN_NEW(arena, Onnx__OperatorSetIdProto);
+    onnx__operator_set_id_proto__init(preview);
+    preview->domain = "ai.onnx.preview", preview->version = 1;
+    model->proto.opset_import = SN_ARRAY(arena, Onnx__OperatorSetIdProto *, 2);
+    model->proto.opset_import[0] = &model->opset;
+    model->proto.opset_import[1] = preview;
+    model->proto.n_opset_import = 2;
+    add_input(model, "x", F32, "1,2,3,4");
+    set_raw(add_initializer(model, "three", F32, 1), &three, sizeof three);
+    add_input(inner, "s", F32, "b,h,l,k");
+    add_node(inner, op, inputs, "t");
+    for (int i = 0; i < outputs; i++) add_output(inner, "t");
+    Onnx__NodeProto *node = add_node(model, "FlexAttention", "x x x", "y");
+    node->domain = preview->domain;
+    add_attribute(model, node, "prob_mod", GRAPH)->g = &inner->graph;
+    add_output(model, "y");
+    return model;
+}
+
+static void graphs_in_attention_keep_its_type(void **state) {
+    Fixture *fixture = *state;
+    Arena *arena = fixture->arena;
+    const Array *y = result_of(fixture, flexible(arena, "Mul", "s three", 1), 4, (int64_t[]){1, 2, 3, 4}, 2);
+    for (int i = 0; i < 24; i++) assert_true(fabs(y->f[i] - 6) < 1e-6);
+    refused(fixture, flexible(arena, "Mul", "s three", 2), SN_INVALID, "prob_mod has 2 outputs", NULL);
+    refused(fixture, flexible(arena, "Shape", "s", 1), SN_INVALID, "prob_mod makes another type", NULL);
+    refused(fixture, flexible(arena, "Transpose", "s", 1), SN_INVALID, "prob_mod, axis 0", NULL);
+    refused(fixture, flexible(arena, "Nothing", "s", 1), SN_UNSUPPORTED, "Nothing, opset 26", NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(experts_have_layers_that_fit),        TEST(experts_have_scales_of_their_columns),
         TEST(packed_zero_points_are_all_there),    TEST(gates_are_cut_out_of_what_has_them),
-        TEST(rows_that_see_a_sink_alone_are_zero),
+        TEST(rows_that_see_a_sink_alone_are_zero), TEST(graphs_in_attention_keep_its_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
