@@ -69,18 +69,27 @@ static void run(const Form *form, const Product *p, float *c, int64_t pieces) {
         assert_int_equal(kernel(buffers, symbols, items * (i - 1) / pieces, items * i / pieces), 0);
 }
 
-/* Both forms; the split one in several ranges too, to the same bits. */
-static void multiply(const Product *p, const Form *form) {
+/* By multiply-adds, and what other forms read. */
+static void multiply_plainly(const Product *p) {
     for (int64_t i = 0; i < p->M * p->K; i++) p->across[i % p->K * p->M + i / p->K] = p->a[i];
     for (int64_t k = 0; k < p->K; k++)
         for (int64_t n = 0; n < p->N; n++)
             p->panels[n / PANEL * PANEL * p->K + k * PANEL + n % PANEL] = p->b[k * p->N + n];
-    float *again = floats(p->M * p->N);
     run(&adds, p, p->adds, 1);
+}
+
+/* By a split form, in several ranges too, to the same bits. */
+static void multiply_split(const Product *p, const Form *form) {
+    float *again = floats(p->M * p->N);
     run(form, p, p->split, 1);
     run(form, p, again, 5);
     assert_memory_equal(p->split, again, (size_t)(p->M * p->N) * sizeof *again);
     free(again);
+}
+
+static void multiply(const Product *p, const Form *form) {
+    multiply_plainly(p);
+    multiply_split(p, form);
 }
 
 static void each(void (*check)(const Form *form)) {
@@ -132,46 +141,64 @@ static void note(Errors *e, double got, double truth, double size) {
     e->square += error * error, e->count++;
 }
 
-/* Errors by the sum of |a b|, at about 2000 places. */
-static void errors_of(const Product *p, Errors *of_adds, Errors *of_split) {
-    *of_adds = *of_split = (Errors){0};
-    int64_t step = p->M * p->N / 2000 | 1;
+/* An element in double precision, and the sum of |a b|. */
+typedef struct Truth {
+    int64_t at;
+    double sum, size;
+} Truth;
+
+enum { PLACES = 2000 }; /* that are looked at, about */
+
+static Errors errors_of(const float *result, const Truth *truth, int count) {
+    Errors errors = {0};
+    for (int i = 0; i < count; i++) note(&errors, 2.0 * result[truth[i].at], truth[i].sum, truth[i].size);
+    return errors;
+}
+
+static int find_truth(const Product *p, Truth truth[2 * PLACES]) {
+    int64_t step = p->M * p->N / PLACES | 1;
+    int count = 0;
     for (int64_t i = 0; i < p->M * p->N; i += step) {
         double sum = 0, size = 0;
         for (int64_t k = 0; k < p->K; k++) {
             double x = (double)p->a[i / p->N * p->K + k] * p->b[k * p->N + i % p->N];
             sum += x, size += fabs(x);
         }
-        note(of_adds, 2.0 * p->adds[i], sum, size);
-        note(of_split, 2.0 * p->split[i], sum, size);
+        assert_true(count < 2 * PLACES);
+        truth[count++] = (Truth){i, sum, size};
     }
+    return count;
 }
 
 /* No worse than multiply-adds, but where a few products outweigh all others: there a multiply-add rounds once for
  * each of these, and the split form several times. */
-static void check_accuracy(const Form *form) {
-    static const int64_t depths[] = {32, 256, 777, 3072, 16384};
-    for (int kind = 0; kind < KINDS; kind++)
-        for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
-            Product p = new_product(64, 96, depths[i]);
-            Errors of_adds, of_split;
-            fill(&p, (Kind)kind);
-            multiply(&p, form);
-            errors_of(&p, &of_adds, &of_split);
-            double rms_adds = sqrt(of_adds.square / (double)of_adds.count),
-                   rms_split = sqrt(of_split.square / (double)of_split.count);
-            if (getenv("SN_SHOW"))
-                print_message("%s, K %ld: multiply-adds %.1e rms, %.1e most; split %.1e, %.1e\n", names[kind],
-                              (long)p.K, rms_adds, of_adds.most, rms_split, of_split.most);
-            if (!(rms_split <= 1.25 * rms_adds && of_split.most <= 1.5 * of_adds.most))
-                fail_msg("%s, K %ld: split %g rms, %g most; multiply-adds %g and %g", names[kind], (long)p.K,
-                         rms_split, of_split.most, rms_adds, of_adds.most);
-            free_product(&p);
-        }
+static void check_accuracy(Kind kind, int64_t depth) {
+    static Truth truth[2 * PLACES];
+    Product p = new_product(64, 96, depth);
+    fill(&p, kind);
+    multiply_plainly(&p);
+    int places = find_truth(&p, truth);
+    Errors of_adds = errors_of(p.adds, truth, places);
+    double rms_adds = sqrt(of_adds.square / (double)of_adds.count);
+    for (int i = 0; i < forms; i++) {
+        multiply_split(&p, &split[i]);
+        Errors of_split = errors_of(p.split, truth, places);
+        double rms_split = sqrt(of_split.square / (double)of_split.count);
+        if (getenv("SN_SHOW"))
+            print_message("%s, K %ld: multiply-adds %.1e rms, %.1e most; split %.1e, %.1e\n", names[kind],
+                          (long)p.K, rms_adds, of_adds.most, rms_split, of_split.most);
+        if (!(rms_split <= 1.25 * rms_adds && of_split.most <= 1.5 * of_adds.most))
+            fail_msg("%s, K %ld: split %g rms, %g most; multiply-adds %g and %g", names[kind], (long)p.K,
+                     rms_split, of_split.most, rms_adds, of_adds.most);
+    }
+    free_product(&p);
 }
+
 static void test_accuracy(void **state) {
+    static const int64_t depths[] = {32, 256, 777, 3072, 16384};
     (void)state;
-    each(check_accuracy);
+    for (int kind = 0; kind < KINDS; kind++)
+        for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) check_accuracy((Kind)kind, depths[i]);
 }
 
 /* ---- edges ---- */
