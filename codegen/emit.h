@@ -36,6 +36,7 @@ typedef struct Emit {
     bool lags;      /* its rows are stored one row later, see emit_lag.c */
     int host;       /* of those: the step in whose loop the row before is stored */
     bool beside;    /* of those: nothing is dear, and rows are read again from the caches */
+    bool again;     /* from the second-level cache */
     bool fours;     /* and stored four rows by turns, see emit_fours.c */
     bool leads;     /* and gone over for the first time one row sooner, see emit_lead.c */
     bool direct;    /* the nest's whole tiles are stored straight from registers, see emit_tile.c */
@@ -52,6 +53,7 @@ typedef struct Emit {
     const Store *alone;          /* NULL, or the store that loops are written for without the others; C */
     const unsigned char *needs;  /* by id: what that one needs */
     SN_VEC(const Store *) edges; /* those whose partial vectors are put together, see emit_edge.c */
+    const bool *wide;            /* NULL, or by id: loads that are f32 in g<id>, see emit_wide.c */
     const unsigned char *holds;  /* NULL, or by id: tests that are known to hold. C */
     const bool *ahead;   /* NULL, or by id: loads that have been done, whose elements are x<id>[q]. CUDA */
     SN_VEC(int) symbols; /* used by the function, in order of first use */

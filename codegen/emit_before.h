@@ -24,6 +24,12 @@ bool sn_before_has_halves(const Emit *emit);
 void sn_before_vector(Emit *emit, const unsigned char *needed);
 void sn_before_two(Emit *emit, const unsigned char *needed);
 
+/* ---- emit_wide.c: what rows that go beside each other have in common ---- */
+
+/* Sets emit->wide. Before the loop over rows, where it is set: makes what it says. */
+void sn_wide_choose(Emit *emit);
+void sn_wide_begin(Emit *emit);
+
 /* ---- emit_fours.c ---- */
 
 enum { SN_FOURS = 4 };

@@ -80,9 +80,9 @@ static bool is_dear_map(const Emit *emit) {
     return dear && nest->vector == SN_VECTOR_PARALLEL && !nest->reduced.count;
 }
 
-/* Whether a load is of a row that the second-level cache has from an earlier walk: of one that is stored one row later. */
+/* Whether a load is of a row that only the second-level cache has from an earlier walk: of one that is stored one row later. */
 static bool is_again(const Emit *emit, const Instr *instr) {
-    return emit->lags && (emit->online || emit->beside) && emit->step > emit->online && instr->rowwise;
+    return emit->lags && (emit->online || emit->again) && emit->step > emit->online && instr->rowwise;
 }
 
 /* Whether a load of whole vectors is of a stream that is fetched. */

@@ -202,6 +202,12 @@ static void emit_load(Emit *emit, const Instr *instr, bool vector) {
         return;
     }
     bool gathered = vector && (varies(emit, instr->dim) || (instr->which && varies(emit, instr->which)));
+    if (gathered && emit->wide && emit->wide[instr->id]) {
+        const bool whole = emit->form == SN_FORM_VECTOR;
+        sn_emit_line(emit, "const vf32 v%d = sn_load_f32_%s(g%d + i%d%s);", instr->id, whole ? "v" : "p",
+                     instr->id, (int)emit->vector_axis->value, whole ? "" : ", n");
+        return;
+    }
     if (gathered) {
         emit_load_vector(emit, instr);
         return;

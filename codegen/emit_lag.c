@@ -77,7 +77,8 @@ static bool goes_beside(Emit *emit) {
 bool sn_emit_lags(Emit *emit) {
     const Nest *nest = emit->nest;
     const int last = sn_before_step(emit);
-    emit->beside = emit->fours = false;
+    emit->beside = emit->fours = emit->again = false;
+    emit->wide = NULL;
     emit->host = last - 1;
     if (!emit->streams || emit->kernel->nest.count != 1 || nest->vector != SN_VECTOR_REDUCED || last < 1 ||
         nest->reduced.count != 1 || !nest->parallel.count || nest->cut || sn_emit_is_dear(emit, last))
@@ -94,11 +95,14 @@ bool sn_emit_lags(Emit *emit) {
     const bool lags = step->loop && !step->acc.count && sn_emit_head_store(emit, step) &&
                       keeps_locally(nest, beside ? 0 : emit->host) && (dear || beside || gains(emit));
     emit->beside = lags && beside;
+    emit->again = lags && beside && sn_before_bytes(emit, nest->step.count) > emit->kernel->target->l1_bytes;
     emit->fours = lags && beside && sn_fours_fit(emit);
+    sn_wide_choose(emit);
     return lags;
 }
 
 void sn_emit_lag_begin(Emit *emit) {
+    if (emit->wide) sn_wide_begin(emit);
     if (emit->fours) {
         sn_fours_begin(emit);
         return;
