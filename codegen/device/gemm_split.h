@@ -154,27 +154,35 @@ typedef struct SnSplitSpace {
     SnTileElement *a; /* a height */
     char *parts, *columns[2];
     float *sums, *packed;
+    int turn, near; /* the columns at hand, and whether they are split already */
 } SnSplitSpace;
 
-/* The rows of a round, which are split, by some of its panels. */
+/* The feed of 32 columns behind those of `side`: of these panels or, behind the last, the first of a round that follows, if it
+ * has any rows. */
+SN_INLINE SnSplitFeed sn_split_behind(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
+                                      int64_t side, int64_t sides, const SnGemmRound *next, char *to) {
+    if (side + 1 < sides) return sn_split_begin(g, r, panels, side + 1, to);
+    if (next->u0 >= next->u1) return (SnSplitFeed){0};
+    const SnSplitPanels following = {next->p0, next->p1, (const float *)0};
+    return sn_split_begin(g, next, &following, 0, to);
+}
+
+/* The rows of a round, which are split, by some of its panels. Meanwhile the first columns of the next round are split. */
 SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
-                                const SnSplitSpace *in) {
+                                const SnGemmRound *next, SnSplitSpace *in) {
     int64_t first = sn_gemm_first(g, r->u0), M = sn_gemm_first(g, r->u1) - first;
     int64_t steps = sn_ceil_div(r->count, SN_SPLIT_STEP), blocks = sn_ceil_div(M, SN_SPLIT_SIDE);
     int64_t tiles = sn_ceil_div(M, SN_MATRIX_ROWS); /* one below the other: each takes as long */
     int64_t begin = panels->p0 * SN_TILE_NR, end = sn_least(g->N, panels->p1 * SN_TILE_NR);
     int64_t sides = sn_ceil_div(end - begin, SN_SPLIT_SIDE);
-    SnSplitFeed feed = sn_split_begin(g, r, panels, 0, in->columns[0]);
-    sn_split_feed(&feed, feed.units);
-    for (int64_t side = 0; side < sides; side++) {
-        int64_t n = begin + side * SN_SPLIT_SIDE, units = side + 1 < sides ? feed.units : 0;
-        int64_t width = sn_least(SN_SPLIT_SIDE, end - n);
-        feed = sn_split_begin(g, r, panels, side + 1, in->columns[(side + 1) % 2]);
+    for (int64_t side = 0; side < sides; side++, in->turn = !in->turn) {
+        int64_t n = begin + side * SN_SPLIT_SIDE, width = sn_least(SN_SPLIT_SIDE, end - n);
+        SnSplitFeed feed = sn_split_behind(g, r, panels, side, sides, next, in->columns[!in->turn]);
         for (int64_t block = 0; block < blocks; block++) {
             int64_t at = block * SN_SPLIT_SIDE, m = first + at, rows = sn_least(SN_SPLIT_SIDE, M - at);
             float *sum = in->sums + at * SN_GEMM_LDC + (g->pieces > 1 ? n - r->p0 * SN_TILE_NR : 0);
-            sn_split_multiply(rows, in->parts + block * steps * SN_SPLIT_BYTES, in->columns[side % 2], steps,
-                              sum, r->k > 0, &feed, units * sn_least(2 * block + 2, tiles) / tiles);
+            sn_split_multiply(rows, in->parts + block * steps * SN_SPLIT_BYTES, in->columns[in->turn], steps,
+                              sum, r->k > 0, &feed, feed.units * sn_least(2 * block + 2, tiles) / tiles);
             if (r->k + r->count < g->K) continue;
             if (!sn_split_settle(sum, rows)) sn_split_again(g, r, m, rows, n, width, sum, in->a);
             sn_gemm_finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, n, width);
@@ -182,18 +190,31 @@ SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnS
     }
 }
 
+/* Splits the first columns of these panels, which nothing is multiplied beside. */
+SN_INLINE void sn_split_first(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
+                              const SnSplitSpace *in) {
+    SnSplitFeed feed = sn_split_begin(g, r, panels, 0, in->columns[in->turn]);
+    sn_split_feed(&feed, feed.units);
+}
+
 /* Does a round. */
-SN_OUTLINE void sn_split_round(const SnGemm *g, const SnGemmRound *r, const SnSplitSpace *in) {
+SN_OUTLINE void sn_split_round(const SnGemm *g, const SnGemmRound *r, const SnGemmRound *next,
+                               SnSplitSpace *in) {
     sn_split_a(g, r, in->a, in->parts);
 #if SN_GEMM_B
     const SnSplitPanels panels = {r->p0, r->p1, (const float *)0};
-    sn_split_panels(g, r, &panels, in);
+    if (!in->near) sn_split_first(g, r, &panels, in);
+    sn_split_panels(g, r, &panels, next, in);
+    in->near = 1;
 #else
+    const SnGemmRound none = {0};
+    (void)next;
     for (int64_t p = r->p0; p < r->p1; p += SN_SPLIT_TAKEN) {
         const SnSplitPanels panels = {p, sn_least(r->p1, p + SN_SPLIT_TAKEN), in->packed};
         sn_gemm_gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, panels.p1 - p, g->N,
                          in->packed);
-        sn_split_panels(g, r, &panels, in);
+        sn_split_first(g, r, &panels, in);
+        sn_split_panels(g, r, &panels, &none, in);
     }
 #endif
 }
@@ -205,13 +226,16 @@ SN_OUTLINE void sn_split_run(const SnContext *context, int64_t M, int64_t N, int
     SN_ALIGNED float packed[SN_GEMM_B ? 1 : SN_SPLIT_TAKEN * SN_GEMM_KC * SN_TILE_NR];
     SN_ALIGNED char parts[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_KC * 6];
     SN_ALIGNED char columns[2][SN_SPLIT_SIDE * SN_GEMM_KC * 6];
-    const SnSplitSpace in = {a, parts, {columns[0], columns[1]}, sums, packed};
+    SnSplitSpace in = {a, parts, {columns[0], columns[1]}, sums, packed, 0, 0};
     SnGemm g = sn_gemm_shape(context, M, N, K);
     int64_t item = begin;
-    SnGemmRound r = {0};
+    SnGemmRound r = {0}, next;
     if (begin < end) r = sn_gemm_begin(&g, &item, end);
     sn_matrix_begin();
-    for (; r.u0 < r.u1; r = sn_gemm_behind(&g, &r, &item, end)) sn_split_round(&g, &r, &in);
+    for (; r.u0 < r.u1; r = next) {
+        next = sn_gemm_behind(&g, &r, &item, end);
+        sn_split_round(&g, &r, &next, &in);
+    }
     sn_matrix_end();
 }
 
