@@ -2,16 +2,13 @@
  * results go past the caches, such lines are put together before they are stored (device/memory.h). */
 #include "emit.h"
 
-enum { LONG_ROW = 4096 }; /* elements, of which what lies at the ends is too little to matter */
-
 /* Whether rows follow each other without a gap and are no whole vectors: then each ends where the next one begins. */
 static bool is_ragged(const Emit *emit, const Store *store) {
     Dims *dims = emit->kernel->dims;
     Dim stride, rest, axis = sn_emit_row_axis(emit->nest), length = sn_emit_row_length(emit);
     int64_t known, lanes = emit->kernel->target->vector_bytes / 4;
     if (!axis || !sn_dim_affine(dims, store->offset, axis, &stride, &rest) || stride != length) return false;
-    if (sn_dim_is(sn_dim_mod(dims, length, sn_dim(dims, lanes)), &known) && known == 0) return false;
-    return !sn_dim_is(length, &known) || known <= LONG_ROW;
+    return !sn_dim_is(sn_dim_mod(dims, length, sn_dim(dims, lanes)), &known) || known != 0;
 }
 
 static void add_edge(Emit *emit, const Store *store) {
