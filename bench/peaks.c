@@ -176,13 +176,15 @@ Status sn_peak_meter_mix(PeakMeter *m, int written, double *rate) {
     return NULL;
 }
 
-Status sn_peak_meter_rows(PeakMeter *m, int64_t row_bytes, int64_t table_bytes, double *rate) {
+Status sn_peak_meter_rows(PeakMeter *m, int64_t row_bytes, int64_t table_bytes, int64_t beside,
+                          double *rate) {
     int64_t together = PIECE / row_bytes > 0 ? PIECE / row_bytes : 1;
     int64_t items = MEMORY_BYTES / row_bytes / together;
     int64_t most = table_bytes < MEMORY_BYTES ? table_bytes : MEMORY_BYTES;
-    int64_t symbol[] = {together, row_bytes / SN_RATE_LINE, most / row_bytes, 0};
+    int64_t rows = most / row_bytes;
+    int64_t symbol[] = {together, row_bytes / SN_RATE_LINE, rows, beside < rows ? beside : rows, 0};
     double seconds;
-    TRY(launch_loop(m, SN_RATE_ROWS, symbol, 4, items, &seconds));
+    TRY(launch_loop(m, SN_RATE_ROWS, symbol, 5, items, &seconds));
     *rate = 2.0 * (double)(items * together * row_bytes) / seconds;
     return NULL;
 }

@@ -47,8 +47,10 @@ enum { SN_PEAK_MIX = 12 };
 Status sn_peak_meter_mix(PeakMeter *meter, int written, double *rate);
 
 /* One measurement of a copy past the caches of rows of `row_bytes`, a multiple of 64, that lie anywhere in
- * `table_bytes` or in what the meter has. *rate: of this one, bytes/s read and written. */
-Status sn_peak_meter_rows(PeakMeter *meter, int64_t row_bytes, int64_t table_bytes, double *rate);
+ * `table_bytes` or in what the meter has; each with one of the table's first `beside` rows added, by turns (0: with none). *rate: of
+ * this one, bytes/s read and written, but for these. */
+Status sn_peak_meter_rows(PeakMeter *meter, int64_t row_bytes, int64_t table_bytes, int64_t beside,
+                          double *rate);
 
 /* One measurement of what transposing rows of so many floats reads and writes, `positions` rows, a multiple of 32, at
  * a time (0: all that the meter has), without exchanging elements. *rate: of this one, bytes/s read and written. */

@@ -127,8 +127,10 @@ static void meters_keep_the_best(void **state) {
     }
     for (int64_t row = 128; row <= 1 << 20;
          row *= 2) { /* rows of a table that is larger than the meter's buffer, or is not */
-        assert_ok(sn_peak_meter_rows(meter, row, row << 14, &rate));
-        assert_true(rate > 1e7 && rate < 1e13);
+        for (int64_t beside = 0; beside <= 256; beside += 256) {
+            assert_ok(sn_peak_meter_rows(meter, row, row << 14, beside, &rate));
+            assert_true(rate > 1e7 && rate < 1e13);
+        }
     }
     for (int kept = 0; kept < 2; kept++) {
         assert_ok(sn_peak_meter_again(meter, 200960, kept, &rate));

@@ -56,12 +56,13 @@ enum {
  *
  * ROWS: item i writes rows [i * symbol 0, (i + 1) * symbol 0) of buffer 1, past the caches; a row is symbol 1 lines and
  * comes from a row of buffer 0 below symbol 2 that a hash chooses, fetched two rows ahead;
- * where symbol 3 is not 0, into the second-level cache.
+ * where symbol 4 is not 0, into the second-level cache. Where symbol 3 is not 0, one of so many rows at the beginning of buffer 0
+ * is added to each, by turns.
  *
  * BANDS: item i reads SN_RATE_BAND rows of symbol 0 floats from row SN_RATE_BAND * i of buffer 0 on, by columns of
  * lines, while the next band is fetched as it lies, and writes their lines to buffer 1 where the transposed ones of
  * each symbol 1 rows, a multiple of SN_RATE_BAND, would be. What is behind the last whole line of a row is left
- * alone. What symbol 2 is, is symbol 3 of ROWS.
+ * alone. What symbol 2 is, is symbol 4 of ROWS.
  *
  * AGAIN: item i writes row i of buffer 1 past the caches, from that of buffer 0; a row is symbol 0 lines, a multiple of 4. It is
  * stored while the next one is read, from where it was read (symbol 1 is 0) or from a copy of the thread's. Symbol 2 as symbol 1

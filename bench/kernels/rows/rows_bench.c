@@ -7,7 +7,7 @@
  * of reading what it must read twice because no second-level cache holds a row of it. Arithmetic's: what the same
  * kernel takes for a part of the data that the second-level caches hold. Some kernels ask for data in an order that
  * costs more than that; then a loop that copies in this order is memory's time: of rows of a table that are read at
- * random a copy of such rows, from as large a table; of transpositions one of the same lines in bands, without
+ * random a copy of such rows, from as large a table, with rows of a small one added where the kernel does; of transpositions one of the same lines in bands, without
  * exchanging elements; of rows that do not fit the first-level cache and are gone over twice one that stores each
  * while it reads the next one, from the second-level cache.
  *
@@ -223,7 +223,8 @@ static bool has_order(const RowsCase *rows) {
 static Status measure_order(const Bench *b, int written, double *rate) {
     enum { PIECE = 256 }; /* of which the rows of a loop are multiples */
     const RowsCase *rows = b->rows;
-    if (rows->table_bytes) return sn_peak_meter_rows(b->meter, rows->table_row, rows->table_bytes, rate);
+    if (rows->table_bytes)
+        return sn_peak_meter_rows(b->meter, rows->table_row, rows->table_bytes, rows->table_beside, rate);
     if (rows->columns) return sn_peak_meter_bands(b->meter, rows->columns, rows->positions, rate);
     if (has_order(rows))
         return sn_peak_meter_again(b->meter, rows->row_bytes / PIECE * PIECE, rows->again == ROWS_KEPT, rate);

@@ -104,7 +104,8 @@ const RowsCase sn_rows_cases[] = {
      "symbol N at_least 1\ninput %0 \"ids\": i64[N, 256]\ninput %1 \"table\": f32[30000, 768]\n"
      "input %4 \"position\": f32[256, 768]\n" NORM "%7 = gather(%1, %0) {axis = 0}\n%8 = add(%7, %4)\n"
      "%9 = layer_norm(%8, %2, %3) {axis = 2, epsilon = 1e-05}\noutput %9 \"z\"\n",
-     .row_bytes = 786432, .index_most = 30000, .table = 2, .table_bytes = 30000 * 3072, .table_row = 3072},
+     .row_bytes = 786432, .index_most = 30000, .table = 2, .table_bytes = 30000 * 3072, .table_row = 3072,
+     .table_beside = 256},
     {"rotary + head split",
      "symbol N at_least 1\ninput %0 \"x\": f32[N, 256, 768]\ninput %1 \"c\": f32[256, 32]\n"
      "input %2 \"s\": f32[256, 32]\n"

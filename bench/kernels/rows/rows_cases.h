@@ -21,10 +21,11 @@ typedef struct RowsCase {
     int64_t index_most; /* integer inputs are in [0, index_most) */
     int table; /* 1 + the input of which as much is read as is written; 0: every input is read once */
     RowsAgain again;
-    int64_t table_bytes; /* of the table whose rows are read at random; 0: there is none */
-    int64_t table_row;   /* of such a row */
-    int64_t columns;     /* of rows of f32 that are transposed; 0: none are */
-    int64_t positions;   /* so many of them together; 0: all */
+    int64_t table_bytes;  /* of the table whose rows are read at random; 0: there is none */
+    int64_t table_row;    /* of such a row */
+    int64_t table_beside; /* rows of a small table that are added to them in order; 0: none are */
+    int64_t columns;      /* of rows of f32 that are transposed; 0: none are */
+    int64_t positions;    /* so many of them together; 0: all */
 } RowsCase;
 
 extern const RowsCase sn_rows_cases[];
