@@ -1,5 +1,6 @@
 /* What is not supported: noted node by node, reported all at once. */
 #include "import.h"
+#include "loop.h"
 
 #include <string.h>
 
@@ -29,16 +30,32 @@ static bool is_input(const Graph *graph, const Value *value) {
     return false;
 }
 
+typedef SN_VEC(const Value *) ValueList;
+
+/* What loops make are inputs of the graph, too, but none of the file's: they come of what their loop takes. */
+static void push_taken(const Import *import, const Value *made, ValueList *left) {
+    for (int i = 0; i < import->loops.count; i++) {
+        const ImportLoop *loop = &import->loops.at[i];
+        int k = 0, count = sn_loop_made(&loop->loop);
+        while (k < count && loop->made[k] != made) k++;
+        for (int t = 0; k < count && t < sn_loop_taken(&loop->loop); t++)
+            sn_push(import->scratch, left, loop->taken[t]);
+    }
+}
+
 void sn_import_deciding(Import *import, const Value *value) {
-    SN_VEC(const Value *) left = {0};
+    ValueList left = {0};
     Map *seen = sn_map_new(import->scratch);
     if (value && !import->turn) sn_push(import->scratch, &left, value);
     while (left.count > 0) {
         value = left.at[--left.count];
         void **slot = sn_map_at(seen, &value, sizeof value);
-        if (*slot) continue;
+        if (!value || *slot) continue;
         *slot = import;
-        if (is_input(import->graph, value)) *sn_map_at_string(import->deciding, value->name) = import;
+        if (sn_map_get(import->made, &value, sizeof value))
+            push_taken(import, value, &left);
+        else if (is_input(import->graph, value))
+            *sn_map_at_string(import->deciding, value->name) = import;
         for (int k = 0; value->producer && k < value->producer->input_count; k++)
             sn_push(import->scratch, &left, value->producer->input[k]);
     }

@@ -211,6 +211,33 @@ static void lists_only_grow(void **state) {
     }
 }
 
+/* Of what a loop makes, which has a name of its own or none, the loop's inputs decide. */
+static void inputs_decide_what_loops_make(void **state) {
+    for (int list = 0; list < 2; list++) {
+        Fixture *fixture = *state;
+        Model *body = model_new(fixture->arena, 13), *model = model_new(fixture->arena, 13);
+        add_input(body, "i", I64, "");
+        add_input(body, "go", BOOL, "");
+        add_input(body, "before", I64, list ? "" : "1");
+        add_node(body, "Identity", "go", "again");
+        add_integers(body, "one", 1, 1, (int64_t[]){1});
+        add_node(body, list ? "SequenceInsert" : "Add", "before one", "behind");
+        add_output(body, "again");
+        add_output(body, "behind");
+        add_input(model, "number", I64, "");
+        add_input(model, "start", I64, "1");
+        add_input(model, "x", F32, "2 3");
+        if (list) set_int(model, add_node(model, "SequenceEmpty", "", "none"), "dtype", I64);
+        Onnx__NodeProto *loop = add_node(model, "Loop", list ? "number _ none" : "number _ start", "made");
+        add_attribute(model, loop, "body", GRAPH)->g = &body->graph;
+        if (list) set_int(model, add_node(model, "ConcatFromSequence", "made", "axes"), "axis", 0);
+        add_node(model, "ReduceSum", list ? "x axes" : "x made", "y");
+        add_output(model, "y");
+        refused(fixture, model, SN_UNSUPPORTED, "data-dependent axes",
+                list ? "that decide it: \"number\" (const" : "\"number\"", list ? NULL : "\"start\"", NULL);
+    }
+}
+
 /* Each list has to stay what it is: a turn may not add to one of them and pass it on as another. */
 static void lists_change_no_places(void **state) {
     for (int swapped = 0; swapped < 2; swapped++) {
@@ -363,6 +390,7 @@ int main(void) {
         TEST(lists_only_grow),
         TEST(no_turns_and_no_end),
         TEST(loops_are_printed),
+        TEST(inputs_decide_what_loops_make),
         TEST(lists_change_no_places),
         TEST(a_scan_may_be_left_out),
         TEST(a_long_chain_is_ordered_soon),
