@@ -50,10 +50,10 @@ static Status read_request(Cli *cli, BenchRequest *request) {
 
 /* A saved program is the step, or the run, that it was compiled as. */
 static Status check_saved(Cli *cli) {
-    static const OptionId compiled[] = {OPTION_LOSS,          OPTION_LOGITS,     OPTION_OPTIMIZER,
-                                        OPTION_CLIP,          OPTION_MASTER,     OPTION_SEED,
-                                        OPTION_MEMORY_BUDGET, OPTION_DROPOUT,    OPTION_AUTOCAST,
-                                        OPTION_GRADIENTS,     OPTION_NO_DROPOUT, OPTION_PRECISION};
+    static const OptionId compiled[] = {
+        OPTION_LOSS,       OPTION_LOGITS,        OPTION_OPTIMIZER, OPTION_CLIP,     OPTION_MASTER,
+        OPTION_SEED,       OPTION_MEMORY_BUDGET, OPTION_DROPOUT,   OPTION_AUTOCAST, OPTION_GRADIENTS,
+        OPTION_NO_DROPOUT, OPTION_PRECISION,     OPTION_CONSTANT};
     const Options *options = &cli->options;
     for (int i = 0; i < options->argument_count; i++)
         for (size_t k = 0; k < sizeof compiled / sizeof *compiled && sn_parts_is(options->argument[i]); k++)

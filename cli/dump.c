@@ -188,7 +188,7 @@ static Status dump_model(Cli *cli, Dump *dump, const Graph *imported) {
 static Status dump_saved(Cli *cli, Dump *dump) {
     static const OptionId passes[] = {OPTION_BEFORE, OPTION_AFTER,   OPTION_PRINT_AFTER_ALL,
                                       OPTION_TARGET, OPTION_REMARKS, OPTION_MODE,
-                                      OPTION_CAST};
+                                      OPTION_CAST,   OPTION_CONSTANT};
     const Options *options = &cli->options;
     const char *stage = sn_option_text(options, OPTION_STAGE, "fused");
     bool graph_stage = strcmp(stage, "fused") == 0;

@@ -155,6 +155,8 @@ static Status print(Cli *cli, const Info *info) {
 
 Status sn_cli_info(Cli *cli) {
     const char *path = cli->options.argument[0];
+    if (sn_parts_is(path) && sn_option_given(&cli->options, OPTION_CONSTANT))
+        return sn_cli_usage(cli, "--constant is decided when a model is compiled");
     if (sn_parts_is(path)) return sn_cli_info_saved(cli);
     Info info = {
         .arena = cli->arena,

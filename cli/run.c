@@ -369,7 +369,7 @@ static Status check_saved(Cli *cli, const sn_Model *model) {
         sn_option_autocast(&cli->options) != model->saved->facts.autocast)
         return sn_cli_usage(cli, "--autocast: the program was compiled with %s",
                             sn_autocast_name(model->saved->facts.autocast));
-    static const OptionId compiled[] = {OPTION_NO_DROPOUT, OPTION_PRECISION};
+    static const OptionId compiled[] = {OPTION_NO_DROPOUT, OPTION_PRECISION, OPTION_CONSTANT};
     for (size_t i = 0; i < sizeof compiled / sizeof *compiled && model->saved; i++)
         if (sn_option_given(&cli->options, compiled[i]))
             return sn_cli_usage(cli, "%s is decided when a model is compiled", sn_option_name(compiled[i]));

@@ -232,6 +232,10 @@ expect 2 "no more" dump "$program" --stage import
 expect 2 "compiled as compiled" run "$program" --mode eager
 expect 2 "--no-dropout is decided when" run "$program" --no-dropout
 expect 2 "--matmul-precision is decided when" bench "$program" --matmul-precision high
+expect 2 "--constant is decided when" run "$program" --constant "input_ids=@$slice/input_1.pb"
+expect 2 "--constant is decided when" bench "$program" --constant "input_ids=@$slice/input_1.pb"
+expect 2 "--constant is decided when" info "$program" --constant "input_ids=@$slice/input_1.pb"
+expect 2 "no more" dump "$program" --constant "input_ids=@$slice/input_1.pb"
 expect 2 "a compiled program already" compile "$program"
 expect 1 "cannot be written" compile "$llama" -o "$folder/absent/x.sinter"
 expect 1 "not a regular file" compile "$llama" -o "$folder/pipe"
