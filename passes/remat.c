@@ -29,7 +29,7 @@ typedef struct Forward {
     Node *node;
     bool heavy;     /* depends on a contraction or on data of an input through one */
     bool separates; /* nothing else heavy leads past it */
-    bool compared;  /* a later phase compares it, or what is chosen of it, with an extremum … */
+    bool compared;  /* it, or what is chosen of it, is compared with an extremum … */
     bool exact;     /* … and it is nothing that is chosen itself */
     int part;       /* how many separators come before it */
     int from;    /* the separator that alone, by free operators, gives it; itself for a separator; -1: none */
@@ -179,11 +179,11 @@ static void be_exact(Remat *r, const Value *value) {
         if (f->node->input[i]) be_exact(r, f->node->input[i]);
 }
 
+/* Forward ones too, which may be made again in a later phase, beside an extremum that was kept. */
 static void find_compared(Remat *r) {
     Node *extremum;
     for (const Node *node = r->graph->body->first; node; node = node->next) {
-        const Value *value =
-            node->phase == SN_PHASE_FORWARD ? NULL : sn_compared_with_extremum(node, &extremum);
+        const Value *value = sn_compared_with_extremum(node, &extremum);
         if (value) be_exact(r, value);
     }
 }
