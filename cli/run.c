@@ -379,7 +379,8 @@ static Status check_saved(Cli *cli, const sn_Model *model) {
                         model->saved->facts.eager ? "eager" : "compiled");
 }
 
-/* Sizes may hang on inputs whose values were given: the model is compiled for these then. */
+/* Sizes may hang on inputs whose values were given: the model is compiled for these then, and what is wrong with them is
+ * what is said. */
 static Status open_given(Cli *cli, sn_Model **out) {
     const char *path = cli->options.argument[0];
     LoadOptions options;
@@ -391,12 +392,12 @@ static Status open_given(Cli *cli, sn_Model **out) {
     if (!again) again = read_names(cli, &specs);
     if (!again) again = sn_cli_load_options(cli, specs.count, specs.at, &options);
     if (!again) again = sn_session_open(path, &options, out);
-    sn_error_free(again ? again : status);
+    sn_error_free(status);
     for (int i = 0; !again && i < specs.count; i++)
         if (is_constant(*out, specs.at[i].name))
             sn_cli_note("input %s decides sizes or what is computed: compiled for its value",
                         sn_quoted(cli->arena, specs.at[i].name));
-    return again ? status : NULL;
+    return again;
 }
 
 Status sn_cli_run(Cli *cli) {

@@ -138,12 +138,23 @@ static Status bind_input(const Inputs *inputs, const Onnx__ValueInfoProto *info,
     return NULL;
 }
 
-/* No name is taken that means nothing. */
+static bool is_repeated(const LoadOptions *options, int index) {
+    const ConstantInput *constant = options->constant;
+    for (int k = 0; k < index; k++)
+        if (constant[k].if_needed == constant[index].if_needed &&
+            strcmp(constant[k].name, constant[index].name) == 0)
+            return true;
+    return false;
+}
+
+/* No name is taken that means nothing, or two things. */
 static Status check_constants(const Import *import, const Onnx__GraphProto *graph) {
     const LoadOptions *options = import->options;
     for (int k = 0; options && k < options->constant_count; k++) {
         const char *name = options->constant[k].name;
         size_t i = 0;
+        if (is_repeated(options, k))
+            return sn_fail(SN_INVALID, "input %s has two constants", sn_quoted(import->scratch, name));
         if (options->constant[k].if_needed) continue;
         while (i < graph->n_input && strcmp(graph->input[i]->name, name) != 0) i++;
         if (i == graph->n_input)

@@ -19,7 +19,7 @@ typedef struct LoadOptions {
      * not looked at. Other names change nothing. */
     int given_count;
     const char *const *given;
-    /* A name that no input has is SN_INVALID, if it is needed always. */
+    /* A name that no input has is SN_INVALID, if it is needed always, and so is one that is there twice. */
     int constant_count;
     const ConstantInput *constant;
     /* Of an If whose branches need checks both are computed, with these, as long as their sizes are the same: no size comes to

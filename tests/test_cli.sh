@@ -123,6 +123,10 @@ expect 0 "Slice" info $slice/model.onnx "${constants[@]}"
 expect 0 "eager" bench $slice/model.onnx "${constants[@]}" --iters 1
 expect 2 "as an input and as a constant" run $slice/model.onnx "${constants[@]}" --input b=random
 expect 2 "NAME=@FILE" run $slice/model.onnx --constant b=random
+expect 1 'input "b" has two constants' run $slice/model.onnx "${constants[@]}" --constant "b=@$slice/input_1.pb"
+expect 1 "absent.npy" run $slice/model.onnx --input "b=@$folder/absent.npy"
+expect 1 'input "d": f32' run $slice/model.onnx --input "b=@$slice/input_1.pb" --input "c=@$slice/input_2.pb" \
+    --input "d=@$slice/input_0.pb"
 expect 1 'no input is called "nobody"' run $slice/model.onnx --constant "nobody=@$slice/input_1.pb"
 expect 1 "sinter: " "${run[@]}" --output "logits=@$folder/absent/x.npy"
 expect 1 "unsupported" "${run[@]}" --device abacus

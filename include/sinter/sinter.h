@@ -96,7 +96,7 @@ typedef struct sn_OpenOptions {
      * inputs, which every run has to set. Names of anything else change nothing. */
     int given_count;
     const char *const *given;
-    int constant_count; /* SN_INVALID where no input has the name */
+    int constant_count; /* SN_INVALID where no input has the name, or two have one */
     const sn_Constant *constant;
 } sn_OpenOptions;
 
