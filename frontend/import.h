@@ -91,6 +91,7 @@ typedef struct Import {
     int refused;   /* nodes and inputs that are not supported */
     Map *problems; /* why, a line for each distinct reason: const char * */
     Map *deciding; /* names of inputs that what was refused as data-dependent comes of */
+    Map *walked;   /* Value *: those whose inputs are among them already */
     bool *needed;  /* of each constant of the options that is one if needed: it is */
 } Import;
 

@@ -56,6 +56,7 @@ Status sn_import_graph(Import *import) {
     const Onnx__GraphProto *graph = import->model->graph;
     import->used = sn_map_new(import->scratch);
     import->problems = sn_map_new(import->scratch);
+    import->walked = sn_map_new(import->scratch);
     import->sequences = sn_map_new(import->scratch);
     import->decided = sn_map_new(import->scratch);
     import->made = sn_map_new(import->scratch);

@@ -45,11 +45,10 @@ static void push_taken(const Import *import, const Value *made, ValueList *left)
 
 void sn_import_deciding(Import *import, const Value *value) {
     ValueList left = {0};
-    Map *seen = sn_map_new(import->scratch);
     if (value && !import->turn) sn_push(import->scratch, &left, value);
     while (left.count > 0) {
         value = left.at[--left.count];
-        void **slot = sn_map_at(seen, &value, sizeof value);
+        void **slot = sn_map_at(import->walked, &value, sizeof value);
         if (!value || *slot) continue;
         *slot = import;
         if (sn_map_get(import->made, &value, sizeof value))

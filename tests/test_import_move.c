@@ -419,6 +419,26 @@ static void ranks_are_checked(void **state) {
     refused(fixture, model, SN_INVALID, "0 heads", NULL);
 }
 
+/* Of many nodes that are refused what they come of is walked once. */
+static void refusals_cost_little(void **state) {
+    enum { MANY = 2000 };
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 13);
+    Onnx__NodeProto **node = SN_ARRAY(fixture->arena, Onnx__NodeProto *, 2 * MANY);
+    add_input(model, "v0", I64, "1");
+    for (int i = 0; i < MANY; i++) {
+        const char *v = sn_arena_printf(fixture->arena, "v%d", i + 1);
+        node[2 * i] = add_node(model, "Neg", sn_arena_printf(fixture->arena, "v%d", i), v);
+        node[2 * i + 1] = add_node(model, "Unsqueeze", sn_arena_printf(fixture->arena, "v0 %s", v),
+                                   sn_arena_printf(fixture->arena, "y%d", i));
+        model->graph.n_node = 0; /* the model has room for few */
+    }
+    model->graph.node = node, model->graph.n_node = 2 * MANY;
+    add_output(model, "y1");
+    sn_arena_limit(fixture->arena, 64 << 20);
+    refused(fixture, model, SN_UNSUPPORTED, "data-dependent axes", "\"v0\" (const", NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(points_may_be_nowhere),
@@ -439,6 +459,7 @@ int main(void) {
         TEST(what_is_no_number_has_places),
         TEST(offsets_fit_their_windows),
         TEST(ranks_are_checked),
+        TEST(refusals_cost_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
