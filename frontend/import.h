@@ -79,10 +79,12 @@ typedef struct Import {
     Map *opsets;    /* domain -> const int64_t * */
     Map *used;      /* names that a node reads or that are outputs */
     Scope *scope;
-    Taken *taken; /* the innermost branch that a run may leave out, or NULL */
-    Turn *turn;   /* the graph is of a turn of a loop (turns.h); NULL: of the model */
-    bool chance;  /* in a turn of a loop that a run may leave out: data decide no size there */
-    Map *decided; /* const Onnx__NodeProto *, an If -> what was decided of it (import_branch.c) */
+    Taken *taken;          /* the innermost branch that a run may leave out, or NULL */
+    Turn *turn;            /* the graph is of a turn of a loop (turns.h); NULL: of the model */
+    struct Import *around; /* of a turn: the import of what is around it … */
+    Map *captures;         /* … and Value * -> const Value *: what the turn has -> what that is there */
+    bool chance;           /* in a turn of a loop that a run may leave out: data decide no size there */
+    Map *decided;          /* const Onnx__NodeProto *, an If -> what was decided of it (import_branch.c) */
     const Caller *caller;
     const LoadOptions *options; /* may be NULL */
     int64_t max_nodes;          /* functions count each time they are called */

@@ -43,9 +43,17 @@ static void push_taken(const Import *import, const Value *made, ValueList *left)
     }
 }
 
+/* A turn's inputs are what it has from around it, or what the turn before has made, which no input of the file is. */
+static void note_input(Import *import, const Value *value) {
+    if (!import->turn)
+        *sn_map_at_string(import->deciding, value->name) = import;
+    else
+        sn_import_deciding(import->around, sn_map_get(import->captures, &value, sizeof value));
+}
+
 void sn_import_deciding(Import *import, const Value *value) {
     ValueList left = {0};
-    if (value && !import->turn) sn_push(import->scratch, &left, value);
+    if (value) sn_push(import->scratch, &left, value);
     while (left.count > 0) {
         value = left.at[--left.count];
         void **slot = sn_map_at(import->walked, &value, sizeof value);
@@ -54,7 +62,7 @@ void sn_import_deciding(Import *import, const Value *value) {
         if (sn_map_get(import->made, &value, sizeof value))
             push_taken(import, value, &left);
         else if (is_input(import->graph, value))
-            *sn_map_at_string(import->deciding, value->name) = import;
+            note_input(import, value);
         for (int k = 0; value->producer && k < value->producer->input_count; k++)
             sn_push(import->scratch, &left, value->producer->input[k]);
     }

@@ -75,6 +75,7 @@ static Status capture_value(Turn *turn, Value *value, Value **out) {
     builder.group = builder.graph->next_group++;
     if (!*slot) *slot = capture(turn, &builder, value);
     *out = *slot;
+    if (*out) *sn_map_at(turn->import.captures, out, sizeof *out) = value;
     return builder.status;
 }
 
@@ -141,6 +142,8 @@ static Turn *new_turn(Call *c, const TurnsOf *of, bool **varies) {
     import->sequences = sn_map_new(scratch);
     import->taken = NULL;
     import->turn = turn;
+    import->around = c->import;
+    import->captures = sn_map_new(scratch);
     import->chance = false;
     import->scope = sn_scope_new(import, c->import->scope);
     import->scope->turn = turn;

@@ -238,6 +238,27 @@ static void inputs_decide_what_loops_make(void **state) {
     }
 }
 
+/* Of what a turn has from around the loop the file's inputs decide, too. */
+static void inputs_decide_inside_of_turns(void **state) {
+    Fixture *fixture = *state;
+    Model *body = model_new(fixture->arena, 13), *model = model_new(fixture->arena, 13);
+    add_input(body, "i", I64, "");
+    add_input(body, "go", BOOL, "");
+    add_input(body, "s", F32, "2 3");
+    add_node(body, "Identity", "go", "again");
+    add_node(body, "ReduceSum", "s axes", "sum");
+    add_node(body, "Add", "s sum", "behind");
+    add_output(body, "again");
+    add_output(body, "behind");
+    add_input(model, "number", I64, "");
+    add_input(model, "minus", I64, "1");
+    add_input(model, "x", F32, "2 3");
+    add_node(model, "Neg", "minus", "axes");
+    add_attribute(model, add_node(model, "Loop", "number _ x", "y"), "body", GRAPH)->g = &body->graph;
+    add_output(model, "y");
+    refused(fixture, model, SN_UNSUPPORTED, "data-dependent axes", "decide it: \"minus\" (const", NULL);
+}
+
 /* Each list has to stay what it is: a turn may not add to one of them and pass it on as another. */
 static void lists_change_no_places(void **state) {
     for (int swapped = 0; swapped < 2; swapped++) {
@@ -391,6 +412,7 @@ int main(void) {
         TEST(no_turns_and_no_end),
         TEST(loops_are_printed),
         TEST(inputs_decide_what_loops_make),
+        TEST(inputs_decide_inside_of_turns),
         TEST(lists_change_no_places),
         TEST(a_scan_may_be_left_out),
         TEST(a_long_chain_is_ordered_soon),
