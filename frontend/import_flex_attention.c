@@ -40,6 +40,9 @@ Value *sn_import_flex_attention(Call *c) {
     DType dtype = q->type.dtype, wide = softmax_type(c, dtype);
     if (q->type.rank != 4 || k->type.rank != 4 || v->type.rank != 4)
         return sn_call_invalid(c, "inputs of ranks %d, %d and %d", q->type.rank, k->type.rank, v->type.rank);
+    sn_call_latch(c, sn_status_prefix(sn_graph_check(c->import->graph, SN_CHECK_EQUAL, k->type.dim[1],
+                                                     v->type.dim[1], c->builder->origin),
+                                      "the heads of keys and values"));
     double scale = sn_call_has(c, "scale") ? sn_call_float(c, "scale", 0) : sn_attention_scale(c, &q);
     if (sn_call_failed(c)) return NULL;
     if (!sn_call_has(c, "score_mod") && !sn_call_has(c, "prob_mod") && wide == wide_type(dtype))

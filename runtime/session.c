@@ -85,6 +85,10 @@ static Status read_open_options(Arena *arena, const sn_OpenOptions *asked, LoadO
     sn_OpenOptions read = {0};
     if (asked->size < sizeof asked->size) return sn_fail(SN_INVALID, "open options without their size");
     memcpy(&read, asked, asked->size < sizeof read ? asked->size : sizeof read);
+    if (read.given_count < 0 || (read.given_count > 0 && !read.given) || read.constant_count < 0 ||
+        (read.constant_count > 0 && !read.constant))
+        return sn_fail(SN_INVALID, "%d inputs and %d constants without a list of them", read.given_count,
+                       read.constant_count);
     ConstantInput *constant = SN_ARRAY(arena, ConstantInput, read.constant_count);
     for (int i = 0; i < read.constant_count; i++) TRY(read_constant(arena, &read.constant[i], &constant[i]));
     *out = (LoadOptions){.given_count = read.given_count,

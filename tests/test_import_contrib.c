@@ -180,6 +180,10 @@ static void graphs_in_attention_keep_its_type(void **state) {
     refused(fixture, flexible(arena, "Shape", "s", 1), SN_INVALID, "prob_mod makes another type", NULL);
     refused(fixture, flexible(arena, "Transpose", "s", 1), SN_INVALID, "prob_mod, axis 0", NULL);
     refused(fixture, flexible(arena, "Nothing", "s", 1), SN_UNSUPPORTED, "Nothing, opset 26", NULL);
+    Model *model = flexible(arena, "Relu", "s", 1);
+    add_input(model, "one", F32, "1,1,3,4");
+    model->node[0]->input[1] = "one";
+    refused(fixture, model, SN_INVALID, "the heads of keys and values", NULL);
 }
 
 int main(void) {

@@ -184,6 +184,10 @@ static void constants_fit_their_inputs(void **state) {
     assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "no data");
     options.size = 0;
     assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "size");
+    options = (sn_OpenOptions){.size = sizeof options, .given_count = 1};
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "1 inputs and 0 constants without");
+    options = (sn_OpenOptions){.size = sizeof options, .constant_count = -1};
+    assert_fails(sn_model_open_with(path, &options, &model), SN_INVALID, "-1 constants without");
     assert_null(model);
     assert_ok(sn_model_open_with(path, NULL, &model));
     sn_model_close(model);
