@@ -117,6 +117,8 @@ typedef enum Place {
 
 /* needed[id]: the instruction is needed in step `step` (or in any, for step < 0). */
 unsigned char *sn_emit_needed(Emit *emit, int step);
+/* Whether a loop over the row computes something dear anew. */
+bool sn_emit_is_dear(Emit *emit, int step);
 
 /* Adds what `value` needs to needed[]. */
 void sn_emit_need(Emit *emit, Instr *value, unsigned char *needed);
@@ -243,9 +245,6 @@ void sn_emit_tile_begin(Emit *emit, const Store *store);
 void sn_emit_tile_range(Emit *emit, const Store *store);
 
 /* ---- emit_lag.c: rows of the C dialect that are stored while the next one is computed ---- */
-
-/* Whether a loop over the row computes something dear anew. */
-bool sn_emit_is_dear(Emit *emit, int step);
 
 /* Whether the nest is one of those (then it sets emit->host); its last step is then never written by itself. */
 bool sn_emit_lags(Emit *emit);

@@ -30,18 +30,6 @@ static bool keeps_locally(const Nest *nest, int host) {
     return true;
 }
 
-bool sn_emit_is_dear(Emit *emit, int step) {
-    const unsigned char *needed = sn_emit_needed(emit, step);
-    for (int i = 0; i < emit->nest->instr.count; i++) {
-        const Instr *instr = emit->nest->instr.at[i];
-        bool loaded = instr->scratch >= 0 && instr->kept < step;
-        if (needed[i] && !loaded && instr->reduced && instr->kind == SN_INSTR_CALL &&
-            sn_function_is_costly(instr->function))
-            return true;
-    }
-    return false;
-}
-
 /* Bytes that a loop loads of an element of its row. */
 static int64_t loaded_bytes(Emit *emit, int step) {
     const unsigned char *needed = sn_emit_needed(emit, step);

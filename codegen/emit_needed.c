@@ -40,3 +40,15 @@ unsigned char *sn_emit_needed(Emit *emit, int step) {
         if (step < 0 || step == i) add_needed(emit, i, flag);
     return flag;
 }
+
+bool sn_emit_is_dear(Emit *emit, int step) {
+    const unsigned char *needed = sn_emit_needed(emit, step);
+    for (int i = 0; i < emit->nest->instr.count; i++) {
+        const Instr *instr = emit->nest->instr.at[i];
+        bool loaded = instr->scratch >= 0 && instr->kept < step;
+        if (needed[i] && !loaded && instr->reduced && instr->kind == SN_INSTR_CALL &&
+            sn_function_is_costly(instr->function))
+            return true;
+    }
+    return false;
+}

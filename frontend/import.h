@@ -218,8 +218,13 @@ Value *sn_import_pad_repeating(Call *call, const char *mode, const Dim *pads, in
 /* The graph of import->model into import->graph; the caller sets scratch, graph, weights and model. */
 Status sn_import_graph(Import *import);
 Status sn_import_inputs(Import *import, const Onnx__GraphProto *graph);
+
+/* ---- inputs that decide (deciding.c) ---- */
+
 /* What the options have as the constant of an input, or NULL. */
 const Tensor *sn_constant_of_input(const Import *import, const char *name);
+/* Notes the inputs that a value comes of. */
+void sn_import_deciding(Import *import, const Value *value);
 
 /* What a graph holds beside nodes, to go back to. Nodes that were made since are used by nobody then. */
 typedef struct ImportMark {
@@ -254,8 +259,6 @@ Status sn_scope_resolve(Import *import, const char *name, Value **out);
 
 /* Notes once, under `key`, the line of a report of what is not supported. */
 void sn_import_note(Import *import, const char *key, const char *line);
-/* Notes the inputs that a value comes of. */
-void sn_import_deciding(Import *import, const Value *value);
 /* One line for each operator, opset and reason, with the first node as an example; the status is freed. */
 void sn_import_problem(Import *import, const SourceNode *node, Status status);
 /* Everything that was noted as one failure, if an input or what an output depends on is among it. */

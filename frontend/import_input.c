@@ -89,16 +89,6 @@ static void collect_params(Inputs *inputs, const Onnx__GraphProto *graph) {
     }
 }
 
-const Tensor *sn_constant_of_input(const Import *import, const char *name) {
-    const LoadOptions *options = import->options;
-    for (int k = 0; options && k < options->constant_count; k++) {
-        const ConstantInput *constant = &options->constant[k];
-        if ((!constant->if_needed || import->needed[k]) && strcmp(constant->name, name) == 0)
-            return constant->tensor;
-    }
-    return NULL;
-}
-
 /* A constant is of the type and shape that is declared; what that says of symbols holds of the other inputs. */
 static Status check_constant(Import *import, const Tensor *tensor, Type type) {
     if (tensor->dtype != type.dtype || tensor->rank != type.rank)
