@@ -58,14 +58,23 @@ static bool is_given(const InputSpecs *inputs, const char *name) {
     return false;
 }
 
+/* File number `index` of the folder, with the name that its tensor says; *path is NULL behind the last one. */
+static Status load_numbered(Cli *cli, const char *folder, bool output, int index, const char **path,
+                            Tensor **tensor, const char **name) {
+    *path = sn_arena_printf(cli->arena, "%s/%s_%d.pb", folder, output ? "output" : "input", index);
+    if (file_exists(*path)) return sn_load_tensor(cli->arena, *path, tensor, name);
+    *path = NULL;
+    return NULL;
+}
+
 /* The inputs that files of the folder name. */
 static Status read_names(Cli *cli, InputSpecs *inputs) {
     const char *folder = sn_option_text(&cli->options, OPTION_DATA, NULL);
     for (int i = 0; folder; i++) {
-        const char *path = sn_arena_printf(cli->arena, "%s/input_%d.pb", folder, i), *name;
+        const char *path, *name;
         Tensor *tensor;
-        if (!file_exists(path)) break;
-        TRY(sn_load_tensor(cli->arena, path, &tensor, &name));
+        TRY(load_numbered(cli, folder, false, i, &path, &tensor, &name));
+        if (!path) break;
         if (*name && !is_given(inputs, name)) sn_push(cli->arena, inputs, ((InputSpec){name, path, 0}));
     }
     return NULL;
@@ -80,13 +89,11 @@ static Status read_folder(Cli *cli, const sn_Model *model, InputSpecs *inputs, E
     closedir(directory);
     for (int output = 0; output < 2; output++) {
         for (int i = 0;; i++) {
-            const char *path =
-                sn_arena_printf(cli->arena, "%s/%s_%d.pb", folder, output ? "output" : "input", i);
-            if (!file_exists(path)) break;
+            const char *path, *name;
             Tensor *tensor;
-            const char *name = NULL;
             int at;
-            TRY(sn_load_tensor(cli->arena, path, &tensor, &name));
+            TRY(load_numbered(cli, folder, output, i, &path, &tensor, &name));
+            if (!path) break;
             if (!output && is_constant(model, name)) continue;
             TRY(which_tensor(model, output, path, name, i, &at));
             if (output)

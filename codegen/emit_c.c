@@ -4,6 +4,7 @@
 
 #include "columns.h"
 #include "emit_template.h"
+#include "emit_tile.h"
 
 static const Dialect c_dialect = {
     .fault = "return %d;",

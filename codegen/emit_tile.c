@@ -4,7 +4,7 @@
  *
  * Where streams are fetched, and registers hold them, four rows of the result at a time are stored straight from where they are
  * made: what is stored past the caches leaves in order, and so would the tile's stores behind it, and loads that wait for these. */
-#include "emit.h"
+#include "emit_tile.h"
 
 static int vector_number(const Emit *emit) {
     return (int)emit->vector_axis->value;

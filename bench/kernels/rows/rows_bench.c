@@ -7,9 +7,9 @@
  * of reading what it must read twice because no second-level cache holds a row of it. Arithmetic's: what the same
  * kernel takes for a part of the data that the second-level caches hold. Some kernels ask for data in an order that
  * costs more than that; then a loop that copies in this order is memory's time: of rows of a table that are read at
- * random a copy of such rows, from as large a table, with rows of a small one added where the kernel does; of transpositions one of the same lines in bands, without
- * exchanging elements; of rows that do not fit the first-level cache and are gone over twice one that stores each
- * while it reads the next one, from the second-level cache.
+ * random a copy of such rows, from as large a table, with rows of a small one added where the kernel does; of
+ * transpositions one of the same lines in bands, without exchanging elements; of rows that do not fit the first-level
+ * cache and are gone over twice one that stores each while it reads the next one, from the second-level cache.
  *
  *   rows_bench [-m MEGABYTES] [-t THREADS] [-n RUNS] [-k PART_OF_A_NAME] [-p BYTES] [-j] [-s]
  *
