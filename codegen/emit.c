@@ -206,6 +206,15 @@ const char *sn_device_text(const char *name) {
     return "";
 }
 
+bool sn_emit_calls(const KernelIr *kernel, const char *function) {
+    for (int n = 0; n < kernel->nest.count; n++)
+        for (int i = 0; i < kernel->nest.at[n]->instr.count; i++) {
+            const Instr *instr = kernel->nest.at[n]->instr.at[i];
+            if (instr->kind == SN_INSTR_CALL && strcmp(instr->function, function) == 0) return true;
+        }
+    return false;
+}
+
 void sn_emit_name(Arena *arena, const char *text, Kernel *out) {
     static const char mark[] = "KERNEL_NAME";
     char hex[33];

@@ -86,6 +86,9 @@ const char *sn_emit_compute(DType dtype);
 const char *sn_emit_type(DType dtype, bool vector);
 const char *sn_emit_storage(DType dtype);
 
+/* Whether the kernel calls `function`, whose text then comes before it. */
+bool sn_emit_calls(const KernelIr *kernel, const char *function);
+
 /* The value as an operand; `vector`: splat when it does not vary. */
 const char *sn_emit_use(Emit *emit, const Instr *instr, bool vector);
 

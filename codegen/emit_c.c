@@ -271,8 +271,9 @@ static void emit_entry(Emit *emit, Text *out) {
 /* Headers cost the compiler time, so those of mathematics, of integer division and of random numbers come only where
  * an instruction may call them: not the arithmetic that vector.h has. */
 static bool calls(const KernelIr *kernel, bool floats) {
-    static const char *const plain[] = {"add", "sub", "mul",  "neg",        "min",   "max",   "and",   "or",
-                                        "xor", "not", "less", "less_equal", "equal", "where", "random"};
+    static const char *const plain[] = {"add",   "sub",   "mul",    "neg", "min",  "max",
+                                        "and",   "or",    "xor",    "not", "less", "less_equal",
+                                        "equal", "where", "random", "bits"};
     for (int n = 0; n < kernel->nest.count; n++)
         for (int i = 0; i < kernel->nest.at[n]->instr.count; i++) {
             const Instr *instr = kernel->nest.at[n]->instr.at[i];
@@ -285,15 +286,6 @@ static bool calls(const KernelIr *kernel, bool floats) {
     return false;
 }
 
-static bool calls_random(const KernelIr *kernel) {
-    for (int n = 0; n < kernel->nest.count; n++)
-        for (int i = 0; i < kernel->nest.at[n]->instr.count; i++) {
-            const Instr *instr = kernel->nest.at[n]->instr.at[i];
-            if (instr->kind == SN_INSTR_CALL && strcmp(instr->function, "random") == 0) return true;
-        }
-    return false;
-}
-
 void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
     sn_text_add(out, "#define SN_VECTOR_BYTES %d\n%s\n%s\n%s\n", kernel->target->vector_bytes,
                 sn_device_text("vector.h"), sn_device_text("vector_narrow.h"),
@@ -302,7 +294,8 @@ void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
         sn_text_add(out, "%s\n%s\n%s\n", sn_device_text("vector_exp.h"), sn_device_text("vector_math.h"),
                     sn_device_text("vector_libm.h"));
     if (calls(kernel, false)) sn_text_add(out, "%s\n", sn_device_text("vector_integer.h"));
-    if (calls_random(kernel)) sn_text_add(out, "%s\n", sn_device_text("vector_random.h"));
+    if (sn_emit_calls(kernel, "random")) sn_text_add(out, "%s\n", sn_device_text("vector_random.h"));
+    if (sn_emit_calls(kernel, "bits")) sn_text_add(out, "%s\n", sn_device_text("vector_bits.h"));
     sn_text_add(out, "%s\n", sn_device_text("dims.h"));
 }
 

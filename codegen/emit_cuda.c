@@ -252,11 +252,16 @@ static void emit_args(const Emit *emit, Text *out) {
     sn_text_add(out, "    int *fault;\n    long long first;\n};\n\n");
 }
 
+static void emit_prelude(const KernelIr *kernel, Text *out) {
+    sn_text_add(out, "%s\n", sn_device_text("prelude.cuh"));
+    if (sn_emit_calls(kernel, "bits")) sn_text_add(out, "%s\n", sn_device_text("bits.cuh"));
+}
+
 Status sn_emit_cuda(KernelIr *kernel, Kernel *out) {
     Emit emit = {.arena = kernel->arena, .dialect = &cuda_dialect, .kernel = kernel};
     Text text = sn_text(kernel->arena), functions = sn_text(kernel->arena);
     if (kernel->use) {
-        sn_text_add(&text, "%s\n", sn_device_text("prelude.cuh"));
+        emit_prelude(kernel, &text);
         return sn_emit_template_cuda(&emit, &text, emit_args, out);
     }
     for (int i = 0; i < kernel->nest.count; i++) {
@@ -268,7 +273,7 @@ Status sn_emit_cuda(KernelIr *kernel, Kernel *out) {
     emit_entry(&emit, &functions);
     out->threads = kernel_threads(kernel);
     out->walks = sn_cuda_walks(kernel);
-    sn_text_add(&text, "%s\n", sn_device_text("prelude.cuh"));
+    emit_prelude(kernel, &text);
     emit_args(&emit, &text);
     sn_text_add(&text, "%s", sn_text_string(&functions));
     sn_emit_finish(kernel, &emit, sn_text_string(&text), out);

@@ -339,6 +339,13 @@ static const Instr *one_plus_erf(const Emit *emit, const Instr *instr) {
     return NULL;
 }
 
+/* Between a float and its bits: of the two the name has the float. */
+static const char *bits_text(Emit *emit, const Instr *instr, bool vector, const char *arg) {
+    bool of_float = sn_dtype_is_float(instr->operand);
+    return sn_arena_printf(emit->arena, "sn_%s_%s_%s(%s)", of_float ? "bits" : "of_bits",
+                           sn_dtype_name(of_float ? instr->operand : instr->dtype), vector ? "v" : "s", arg);
+}
+
 static void emit_call(Emit *emit, const Instr *instr, bool vector) {
     const Instr *of_erf = one_plus_erf(emit, instr);
     if (of_erf) {
@@ -353,6 +360,10 @@ static void emit_call(Emit *emit, const Instr *instr, bool vector) {
     }
     const char *arg[3];
     for (int i = 0; i < instr->arg_count; i++) arg[i] = sn_emit_use(emit, instr->arg[i], vector);
+    if (strcmp(instr->function, "bits") == 0) {
+        define(emit, instr, vector, bits_text(emit, instr, vector, arg[0]));
+        return;
+    }
     const char *type = sn_emit_compute(instr->operand), *form = vector ? "v" : "s";
     bool integer_power = strcmp(instr->function, "pow") == 0 && !sn_dtype_is_float(instr->operand);
     if (instr->fault && integer_power)

@@ -104,9 +104,10 @@ static Value *cast_to(Call *c, int64_t onnx, const Narrow *narrow) {
     Value *x = c->input[0];
     c->says = true, c->made = narrow;
     bool saturate = sn_call_int(c, "saturate", 1) != 0;
-    sn_call_ignore(c, "round_mode"); /* of powers of two, which are refused */
+    const char *how = sn_call_string(c, "round_mode", "up"); /* of powers of two alone */
     if (narrow && c->narrow[0] == narrow) return x;
     if (is_minifloat(c->narrow[0])) x = sn_minifloat_open(c, x, c->narrow[0]);
+    if (narrow && narrow->power) return sn_minifloat_power(c, x, how, saturate);
     if (is_minifloat(narrow)) return sn_minifloat_close(c, x, narrow, saturate);
     if (narrow) return wrapped(c, x, narrow);
     if (onnx < 0 || onnx > INT32_MAX || !sn_dtype_from_onnx((int)onnx, &to))

@@ -1,7 +1,10 @@
 /* Floats of 4 and 8 bits: their codes lie in bytes, which become f32 by a table, and come of f32 by arithmetic. */
 #include "import_minifloat.h"
 
+#include "import_bits.h"
+
 #include <math.h>
+#include <string.h>
 
 /* ---- codes to numbers ---- */
 
@@ -56,7 +59,7 @@ static Value *code_of(Call *c, Value *size, const Narrow *narrow) {
 
 Value *sn_minifloat_close(Call *c, Value *x, const Narrow *narrow, bool saturate) {
     int top = sign_bit(narrow);
-    if (narrow->power) return sn_call_unsupported(c, "numbers rounded to powers of two (FLOAT8E8M0)");
+    if (narrow->power) return sn_call_unsupported(c, "numbers quantised to powers of two (FLOAT8E8M0)");
     x = as_type(c, x, SN_F32);
     Value *odd = op1(c, SN_OP_ISNAN, x);
     /* Far above all there are the casts below would fail, as they would on what is no number. */
@@ -81,6 +84,29 @@ Value *sn_minifloat_close(Call *c, Value *x, const Narrow *narrow, bool saturate
     return as_type(c, choose(c, odd, sn_call_scalar(c, SN_I32, nan), code), SN_U8);
 }
 
+/* What is behind the exponent's bits decides whether the next power is taken. Where the exponent is 0 what is there is less than
+ * one of its powers, and "nearest" as ONNX's own rounding. */
+static Value *power_up(Call *c, const char *how, Value *exponent, Value *rest) {
+    const double half = 1 << 22;
+    if (strcmp(how, "up") == 0) return op2(c, SN_OP_LESS, sn_call_scalar(c, SN_U32, 0), rest);
+    if (strcmp(how, "nearest") != 0) return sn_call_invalid(c, "round_mode is \"%.16s\"", how);
+    Value *least = choose(c, op_number(c, SN_OP_EQUAL, exponent, 0), sn_call_scalar(c, SN_U32, half + 1),
+                          sn_call_scalar(c, SN_U32, half));
+    return op2(c, SN_OP_LESS_EQUAL, least, rest);
+}
+
+Value *sn_minifloat_power(Call *c, Value *x, const char *how, bool saturate) {
+    Value *bits = sn_bits_of(c, as_type(c, x, SN_F32));
+    Value *exponent = op_number(c, SN_OP_DIV, bits, 1 << 23);
+    exponent = op_number(c, SN_OP_BIT_AND, exponent, 0xff); /* without the sign */
+    Value *rest = op_number(c, SN_OP_BIT_AND, bits, (1 << 23) - 1), *code = exponent;
+    if (strcmp(how, "down") != 0)
+        code = op2(c, SN_OP_ADD, code, as_type(c, power_up(c, how, exponent, rest), SN_U32));
+    code = op_number(c, SN_OP_MIN, code, saturate ? 0xfe : 0xff);
+    Value *special = op_number(c, SN_OP_EQUAL, exponent, 0xff);
+    return as_type(c, choose(c, special, sn_call_scalar(c, SN_U32, 0xff), code), SN_U8);
+}
+
 /* ---- who takes them ---- */
 
 bool sn_minifloat_taken(ImportRule rule) {
@@ -88,7 +114,7 @@ bool sn_minifloat_taken(ImportRule rule) {
         sn_import_cast,    sn_import_cast_like, sn_import_quantize, sn_import_dequantize, sn_import_identity,
         sn_import_reshape, sn_import_flatten,   sn_import_squeeze,  sn_import_unsqueeze,  sn_import_transpose,
         sn_import_shape,   sn_import_size,      sn_import_gather,   sn_import_slice,      sn_import_concat,
-        sn_import_expand,  sn_import_split,
+        sn_import_expand,  sn_import_split,     sn_import_bitcast,
     };
     for (size_t i = 0; i < sizeof takers / sizeof *takers; i++)
         if (takers[i] == rule) return true;

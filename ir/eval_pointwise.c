@@ -234,6 +234,21 @@ Status sn_eval_cast(Eval *eval, const Node *node) {
     return NULL;
 }
 
+/* The same bytes, which what is computed wider has once it is rounded. */
+Status sn_eval_bitcast(Eval *eval, const Node *node) {
+    Tensor *bytes = sn_tensor_of_array(eval->arena, sn_eval_input(eval, node, 0));
+    Array *out;
+    TRY(sn_eval_output(eval, node, 0, &out));
+    bytes->dtype = out->dtype;
+    for (int64_t k = 0; k < out->count; k++) {
+        if (out->f)
+            out->f[k] = sn_tensor_get(bytes, k);
+        else
+            out->i[k] = sn_tensor_get_int(bytes, k);
+    }
+    return NULL;
+}
+
 /* ---- two inputs ---- */
 
 typedef double (*FloatBinary)(double, double);

@@ -341,6 +341,19 @@ Status sn_infer_cast(Infer *infer, Node *node) {
     return sn_infer_set(node, 0, to, type.rank, type.dim);
 }
 
+/* Between a float and the unsigned integer that its bits are. */
+Status sn_infer_bitcast(Infer *infer, Node *node) {
+    (void)infer;
+    Type type = node->input[0]->type;
+    DType to = ((const AttrCast *)node->attr)->to;
+    TRY(check_dtype(to));
+    DType bits = sn_dtype_is_float(to) ? type.dtype : to;
+    if (sn_dtype_is_float(type.dtype) == sn_dtype_is_float(to) || bits == SN_BOOL ||
+        sn_dtype_is_signed(bits) || sn_dtype_bytes(type.dtype) != sn_dtype_bytes(to))
+        return sn_fail(SN_INVALID, "the bits of %s as %s", sn_dtype_name(type.dtype), sn_dtype_name(to));
+    return sn_infer_set(node, 0, to, type.rank, type.dim);
+}
+
 Status sn_infer_broadcast(Infer *infer, Node *node) {
     TRY(sn_infer_one_dtype(node));
     return sn_infer_set_broadcast(infer, node, node->input[0]->type.dtype);

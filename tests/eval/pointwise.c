@@ -127,6 +127,20 @@ static void division_by_zero_faults(void **state) {
     expect_fault(arena, SN_OP_POW, NULL, I("1", 0), I("1", -1));
 }
 
+static void bits_are_those_of_what_is_rounded(void **state) {
+    Arena *arena = *state;
+    expect(arena, SN_OP_BITCAST, &(AttrCast){.to = SN_U32}, ARRAY(SN_U32, "3", 0x3f800000, 0xc0000000, 0),
+           ARRAY(SN_F32, "3", 1, -2, 0), NULL, NULL);
+    expect(arena, SN_OP_BITCAST, &(AttrCast){.to = SN_F32}, ARRAY(SN_F32, "2", 1, -2),
+           ARRAY(SN_U32, "2", 0x3f800000, 0xc0000000), NULL, NULL);
+    expect(arena, SN_OP_BITCAST, &(AttrCast){.to = SN_U16}, ARRAY(SN_U16, "2", 0x3c00, 0xfc00),
+           ARRAY(SN_F16, "2", 1 + 0x1p-20, -1e9), NULL, NULL);
+    expect(arena, SN_OP_BITCAST, &(AttrCast){.to = SN_BF16}, ARRAY(SN_BF16, "1", 1.5),
+           ARRAY(SN_U16, "1", 0x3fc0), NULL, NULL);
+    expect(arena, SN_OP_BITCAST, &(AttrCast){.to = SN_F64}, ARRAY(SN_F64, "1", 2),
+           ARRAY(SN_U64, "1", 0x4000000000000000), NULL, NULL);
+}
+
 static void casts(void **state) {
     Arena *arena = *state;
     const Array *x = F("5", -2.7, -0.5, 0, 0.5, 300.9);
@@ -187,6 +201,7 @@ int test_pointwise(void) {
         TEST(float_arithmetic_broadcasts),
         TEST(integer_arithmetic),
         TEST(integers_wrap_to_their_dtype),
+        TEST(bits_are_those_of_what_is_rounded),
         TEST(division_by_zero_faults),
         TEST(casts),
         TEST(results_are_rounded_on_demand),

@@ -27,9 +27,9 @@ UNCHANGED = {"Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "A
 
 
 def versions_of(name):
-    """The since_versions that opsets OLDEST to NEWEST resolve to."""
+    """The since_versions that opsets OLDEST to NEWEST resolve to; of an operator that came later its own."""
     found = {defs.get_schema(name, opset).since_version for opset in range(OLDEST, NEWEST + 1) if has(name, opset)}
-    return sorted(found)
+    return sorted(found) or [defs.get_schema(name).since_version]
 
 
 def has(name, opset):

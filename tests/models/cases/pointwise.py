@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from one_node import BOOL, F16, F32, F64, I32, I64, U8, Case, Constant, numbers, scalar
+from one_node import BOOL, F16, F32, F64, I32, I64, U8, U16, Case, Constant, numbers, scalar
 
 from . import operator
 
@@ -238,3 +238,18 @@ def more_activations(name, version):
 def prelu(name, version):
     yield Case("channels", [numbers("x", (2, 3, 4)), Constant(numbers("slope", (3, 1)))])
     yield Case("scalar", [numbers("x", (5,)), Constant(numbers("slope", (1,)))])
+
+
+@operator("BitCast")
+def bit_cast(name, version):
+    kind = TensorProto
+    pattern = np.array([0, 1, 0x3C00, 0x3FC0, 0x7BFF, 0x8000, 0xC580], U16)  # no NaNs: of 16 bits only that it is one is kept
+    yield Case("f32_i32", [np.array([1, -2, 0.1, -0.0, 1e-42, np.inf, np.nan], F32)], {"to": kind.INT32})
+    yield Case("u32_f32", [np.array([[0x3F800000, 0xC0000000, 1], [0, 0x7F800000, 0x42C80000]], np.uint32)], {"to": kind.FLOAT})
+    yield Case("f64_u64", [numbers("x", (5,), F64)], {"to": kind.UINT64})
+    yield Case("i64_f64", [np.array([0x3FF0000000000000, -1 << 62, 0], I64)], {"to": kind.DOUBLE})
+    yield Case("f16_u16", [numbers("x", (3, 19), F16)], {"to": kind.UINT16})
+    yield Case("i16_f16", [pattern.astype(np.int16)], {"to": kind.FLOAT16})
+    yield Case("bool_u8", [numbers("x", (2, 9), BOOL)], {"to": kind.UINT8})
+    yield Case("u8_i8", [numbers("x", (7,), U8, 0, 255)], {"to": kind.INT8})
+    yield Case("scalar", [np.array(-1.5, F32)], {"to": kind.UINT32})
