@@ -20,10 +20,15 @@ bool sn_either_guard(Call *c, Node *first, Value *taken) {
     return !sn_call_failed(c);
 }
 
+static void *depends(Call *c, const Value *condition, const char *what) {
+    sn_import_deciding(c->import, condition);
+    return sn_call_unsupported(c, "%s, by a condition that is only known in a run", what);
+}
+
 /* Sizes that are not provably the same are compared before a run. */
-static bool same_shape(Call *c, const Value *a, const Value *b) {
+static bool same_shape(Call *c, const Value *condition, const Value *a, const Value *b) {
     if (sn_sequence_of(c->import, a) || sn_sequence_of(c->import, b))
-        return sn_call_unsupported(c, "a sequence by a condition that is only known in a run");
+        return depends(c, condition, "a sequence");
     if (a->type.dtype != b->type.dtype) return sn_call_invalid(c, "results of different element types");
     bool same = a->type.rank == b->type.rank;
     for (int k = 0; same && k < a->type.rank; k++) {
@@ -32,13 +37,11 @@ static bool same_shape(Call *c, const Value *a, const Value *b) {
         same = !status;
         sn_error_free(status);
     }
-    if (!same)
-        sn_call_unsupported(c, "results of different shapes, by a condition that is only known in a run");
-    return same;
+    return same || depends(c, condition, "results of different shapes");
 }
 
 Value *sn_either_choose(Call *c, Value *condition, Value *yes, Value *no) {
     if (!yes || !no || yes == no) return yes == no ? yes : NULL;
-    if (!same_shape(c, yes, no)) return NULL;
+    if (!same_shape(c, condition, yes, no)) return NULL;
     return choose(c, condition, yes, expanded(c, no, yes->type.rank, yes->type.dim));
 }

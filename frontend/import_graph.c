@@ -38,9 +38,11 @@ static Status import_outputs(Import *import, const Onnx__GraphProto *graph) {
         Value *value;
         TRY(sn_status_prefix(sn_scope_resolve(import, info->name, &value), "output %s",
                              sn_quoted(import->scratch, info->name)));
-        if (sn_sequence_of(import, value))
-            return sn_fail(SN_UNSUPPORTED, "unsupported: output %s is a sequence",
-                           sn_quoted(import->scratch, info->name));
+        const Sequence *sequence = sn_sequence_of(import, value);
+        if (sequence)
+            return sn_fail(SN_UNSUPPORTED, "unsupported: output %s is %s",
+                           sn_quoted(import->scratch, info->name),
+                           sequence->nothing ? "an optional value without an element" : "a sequence");
         int declared = info->type && info->type->tensor_type ? info->type->tensor_type->elem_type : 0;
         DType held = SN_BOOL;
         if (declared && (!sn_narrow_held(declared, &held) || held != value->type.dtype))

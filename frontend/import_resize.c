@@ -305,6 +305,16 @@ static void keep_aspect(Call *c, int count, Axis *axis, bool larger) {
     }
 }
 
+static bool needs_scales(Call *c, const Resize *r) {
+    return r->antialias || strcmp(sn_call_string(c, "keep_aspect_ratio_policy", "stretch"), "stretch") != 0;
+}
+
+static bool any_from_data(const Call *c, int count, const Dim *size) {
+    for (int k = 0; k < count; k++)
+        if (sn_call_from_data(c, size[k])) return true;
+    return false;
+}
+
 static void set_sizes(Call *c, int count, Axis *axis, const Dim *size) {
     const char *policy = sn_call_string(c, "keep_aspect_ratio_policy", "stretch");
     bool larger = strcmp(policy, "not_smaller") == 0;
@@ -349,6 +359,7 @@ Value *sn_import_resize(Call *c) {
     const double *region = r.coordinates == CROP ? numbers_of(c, 1, "roi", &regions) : NULL;
     const Dim *size = sn_call_input(c, 3) ? sn_call_dims(c, c->input[3], "sizes", &sizes) : NULL;
     if (sn_call_failed(c)) return NULL;
+    if (needs_scales(c, &r) && any_from_data(c, sizes, size)) return sn_call_depends(c, c->input[3], "sizes");
     if (!scale == !sizes || (scale ? scales : sizes) != count || (region && regions != 2 * count))
         return sn_call_invalid(c, "%d scales and %d sizes for %d axes", scales, sizes, count);
     for (int k = 0; k < count && region; k++) axis[k].from = region[k], axis[k].to = region[count + k];

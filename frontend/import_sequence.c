@@ -13,7 +13,9 @@ static Value *new_sequence(Call *c, int count, Value ***element) {
 static const Sequence *any_sequence(Call *c) {
     const Sequence *sequence = sn_sequence_of(c->import, c->input[0]);
     if (!sequence) sn_call_unsupported(c, "a sequence that is only known in a run");
-    return sequence;
+    if (!sequence || !sequence->nothing) return sequence;
+    sn_call_invalid(c, "an optional value without an element");
+    return NULL;
 }
 
 /* Whose elements are all known. */
@@ -177,4 +179,71 @@ Value *sn_import_split_to_sequence(Call *c) {
     }
     if (made && total != extent) return sn_call_invalid(c, "parts of %lld in all", (long long)total);
     return sn_call_failed(c) ? NULL : made;
+}
+
+/* ---- SequenceMap: the body for each element ---- */
+
+static bool map_element(Call *c, const Onnx__GraphProto *body, int at, Value **out) {
+    Value **in = SN_ARRAY(c->import->scratch, Value *, c->input_count);
+    for (int k = 0; k < c->input_count; k++) {
+        const Sequence *sequence = sn_sequence_of(c->import, c->input[k]);
+        in[k] = sequence ? sequence->element[at] : c->input[k];
+    }
+    Builder builder = *c->builder;
+    int refused = c->import->refused;
+    Status status = sn_import_subgraph(c->import, body, NULL, c->input_count, in, out);
+    *c->builder = builder;
+    if (status) sn_call_latch(c, status);
+    return !status && c->import->refused == refused;
+}
+
+/* All sequences among the inputs are as long as the first one. */
+static const Sequence *mapped_sequence(Call *c) {
+    const Sequence *first = sequence_input(c);
+    for (int k = 1; first && k < c->input_count; k++) {
+        const Sequence *other = sn_sequence_of(c->import, c->input[k]);
+        if (!other) continue;
+        if (other->open || other->whole)
+            sn_call_unsupported(c, "a sequence of as many elements as a run has");
+        if (other->nothing || other->count != first->count)
+            sn_call_invalid(c, "sequences of %d and %d elements", first->count, other->count);
+    }
+    return sn_call_failed(c) ? NULL : first;
+}
+
+Value *sn_import_sequence_map(Call *c) {
+    const Onnx__GraphProto *body = sn_call_graph(c, "body");
+    const Sequence *from = mapped_sequence(c);
+    if (!from) return NULL;
+    if ((int)body->n_output != c->output_count)
+        return sn_call_invalid(c, "a body of %zu outputs", body->n_output);
+    Value ***element = SN_ARRAY(c->import->scratch, Value **, c->output_count),
+          **out = SN_ARRAY(c->import->scratch, Value *, c->output_count);
+    for (int k = 0; k < c->output_count; k++) c->output[k] = new_sequence(c, from->count, &element[k]);
+    for (int at = 0; at < from->count; at++) {
+        if (!map_element(c, body, at, out)) return NULL;
+        for (int k = 0; k < c->output_count; k++) element[k][at] = out[k];
+    }
+    return c->output[0];
+}
+
+/* ---- optional values ---- */
+
+static bool is_nothing(Call *c) {
+    const Sequence *stand = sn_sequence_of(c->import, sn_call_input(c, 0));
+    return !sn_call_input(c, 0) || (stand && stand->nothing);
+}
+
+Value *sn_import_optional(Call *c) {
+    sn_call_ignore(c, "type");
+    if (sn_call_input(c, 0)) return c->input[0];
+    return sn_sequence_stand(c->import, (Sequence){.nothing = true});
+}
+
+Value *sn_import_optional_has(Call *c) {
+    return sn_call_scalar(c, SN_BOOL, !is_nothing(c));
+}
+
+Value *sn_import_optional_get(Call *c) {
+    return is_nothing(c) ? sn_call_invalid(c, "an optional value without an element") : c->input[0];
 }

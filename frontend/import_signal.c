@@ -3,6 +3,14 @@
 
 #include <math.h>
 
+static DType output_type(Call *c) {
+    DType dtype = SN_F32;
+    int64_t code = sn_call_int(c, "output_datatype", sn_dtype_onnx(SN_F32));
+    if (code < 0 || code > INT32_MAX || !sn_dtype_from_onnx((int)code, &dtype))
+        sn_call_unsupported(c, "element type %lld", (long long)code);
+    return dtype;
+}
+
 /* ---- windows: a0 - a1·cos(2πn/N) + a2·cos(4πn/N) ---- */
 
 /* Harris, "On the use of windows for harmonic analysis with the discrete Fourier transform" (1978). */
@@ -11,12 +19,10 @@ static const double weights[3][3] = {{0.5, 0.5, 0}, {25.0 / 46, 21.0 / 46, 0}, {
 /* The parameter: 0 Hann, 1 Hamming, 2 Blackman. */
 Value *sn_import_cosine_window(Call *c) {
     const double *a = weights[c->row->parameter];
-    DType dtype;
-    int64_t code = sn_call_int(c, "output_datatype", sn_dtype_onnx(SN_F32));
+    DType dtype = output_type(c);
     bool periodic = sn_call_int(c, "periodic", 1) != 0;
     Dim size = sn_call_dim(c, c->input[0], "size");
-    if (code < 0 || code > INT32_MAX || !sn_dtype_from_onnx((int)code, &dtype))
-        return sn_call_unsupported(c, "element type %lld", (long long)code);
+    if (sn_call_failed(c)) return NULL;
     Dim period = periodic ? size : sn_dim_addc(c->dims, size, -1);
     Value *part = op2(c, SN_OP_DIV, count_up(c, SN_F64, size, 0), size_number(c, period, SN_F64));
     Value *angle = op_number(c, SN_OP_MUL, part, 2 * M_PI);
@@ -153,6 +159,7 @@ Value *sn_import_stft(Call *c) {
     else
         return sn_call_invalid(c, "frames of no length");
     if (sn_call_failed(c)) return NULL;
+    if (sn_call_from_data(c, step)) return sn_call_depends(c, c->input[1], "frame_step");
     if (!sn_dim_is(step, &distance))
         return sn_call_unsupported(c, "a frame_step that depends on a run's sizes");
     if (distance < 1) return sn_call_invalid(c, "a frame_step of %lld", (long long)distance);
@@ -164,4 +171,51 @@ Value *sn_import_stft(Call *c) {
     Dim half = sn_dim_addc(c->dims, sn_dim_floordiv(c->dims, length, sn_dim(c->dims, 2)), 1);
     Transform t = {.axis = 2, .length = length, .given = length, .results = onesided ? half : length};
     return sn_call_failed(c) ? NULL : transform(c, frames, &t);
+}
+
+/* ---- MelWeightMatrix ---- */
+
+static Value *frequency_of(Call *c, int input) {
+    return as_type(c, reshaped(c, c->input[input], 0, NULL), SN_F64);
+}
+
+/* log(1 + f/700), by which mels are counted. */
+static Value *mels_of(Call *c, Value *frequency) {
+    return op1(c, SN_OP_LOG, op_number(c, SN_OP_ADD, op_number(c, SN_OP_DIV, frequency, 700), 1));
+}
+
+/* Numbers 0, 1 … bins + 1 of as many frequencies, equally far apart in mels: which element of a spectrum each falls on. */
+static Value *edges_of(Call *c, Dim bins, Dim length) {
+    Dim edges = sn_dim_addc(c->dims, bins, 2);
+    Value *low = mels_of(c, frequency_of(c, 3)), *high = mels_of(c, frequency_of(c, 4));
+    Value *step = op2(c, SN_OP_DIV, op2(c, SN_OP_SUB, high, low), size_number(c, edges, SN_F64));
+    Value *mel = op2(c, SN_OP_ADD, op2(c, SN_OP_MUL, count_up(c, SN_F64, edges, 0), step), low);
+    Value *frequency = op_number(c, SN_OP_MUL, op_number(c, SN_OP_SUB, op1(c, SN_OP_EXP, mel), 1), 700);
+    Value *elements = size_number(c, sn_dim_addc(c->dims, length, 1), SN_F64);
+    Value *place = op2(c, SN_OP_DIV, op2(c, SN_OP_MUL, elements, frequency), frequency_of(c, 2));
+    return op1(c, SN_OP_FLOOR, place);
+}
+
+/* How far from a to b an element of a spectrum lies, 0 where it is beyond a: a side of a triangle. */
+static Value *side_of(Call *c, Value *a, Value *at, Value *b, bool falls) {
+    Value *way = falls ? op2(c, SN_OP_SUB, a, at) : op2(c, SN_OP_SUB, at, a);
+    Value *whole = falls ? op2(c, SN_OP_SUB, a, b) : op2(c, SN_OP_SUB, b, a);
+    return op_number(c, SN_OP_MAX, op2(c, SN_OP_DIV, way, whole), 0);
+}
+
+/* [length/2 + 1, bins]: a triangle for each bin, from the edge before to the one behind it. */
+Value *sn_import_mel_weights(Call *c) {
+    Dims *dims = c->dims;
+    DType dtype = output_type(c);
+    Dim bins = sn_call_dim(c, c->input[0], "num_mel_bins"),
+        length = sn_call_dim(c, c->input[1], "dft_length");
+    if (sn_call_failed(c)) return NULL;
+    Value *edges = edges_of(c, bins, length), *edge[3];
+    for (int k = 0; k < 3; k++) edge[k] = sliced(c, edges, 0, sn_dim(dims, k), bins);
+    Dim elements = sn_dim_addc(dims, sn_dim_floordiv(dims, length, sn_dim(dims, 2)), 1);
+    Value *at = count_up(c, SN_F64, elements, 1), *below = op2(c, SN_OP_LESS, at, edge[1]);
+    Value *sides =
+        choose(c, below, side_of(c, edge[0], at, edge[1], false), side_of(c, edge[2], at, edge[1], true));
+    Value *top = op2(c, SN_OP_EQUAL, at, edge[1]);
+    return as_type(c, choose(c, top, sn_call_scalar(c, SN_F64, 1), sides), dtype);
 }

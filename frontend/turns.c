@@ -186,6 +186,8 @@ static Status import_turn(Turn *turn, const TurnsOf *of) {
 /* What is wrong with what turn makes of carried value k, or NULL. */
 static const char *carried_fault(const Turn *turn, const TurnsOf *of, int k) {
     const Sequence *list = sn_sequence_of(&turn->import, turn->out[1 + k]);
+    if (is_list(turn->outer, of, k) && sn_sequence_of(turn->outer, of->initial[k])->nothing)
+        return "an optional value without an element before the first turn";
     if (is_list(turn->outer, of, k)) {
         bool fits = list && list->open == 1 + k && list->count == 1 &&
                     !sn_sequence_of(&turn->import, list->element[0]);

@@ -169,6 +169,43 @@ static void scales_are_read_where_they_stand(void **state) {
     assert_int_equal(y->count, 24);
 }
 
+/* Of sizes that data decide no scale is known: such a Resize names the input that a constant may stand for. */
+static void sizes_that_decide_scales_are_named(void **state) {
+    for (int k = 0; k < 2; k++) {
+        Fixture *fixture = *state;
+        Model *model = model_new(fixture->arena, 18);
+        add_input(model, "x", F32, "1,1,8,8");
+        add_input(model, "wanted", I64, "4");
+        Onnx__NodeProto *node = add_node(model, "Resize", "x _ _ wanted", "y");
+        set_string(model, node, "mode", "linear");
+        if (k)
+            set_int(model, node, "antialias", 1);
+        else
+            set_string(model, node, "keep_aspect_ratio_policy", "not_larger");
+        add_output(model, "y");
+        refused(fixture, model, SN_UNSUPPORTED, "data-dependent sizes", "decide it: \"wanted\" (const", NULL);
+    }
+}
+
+/* Likewise a condition that chooses between ranks. */
+static void conditions_that_decide_ranks_are_named(void **state) {
+    Fixture *fixture = *state;
+    Model *model = model_new(fixture->arena, 17), *branch[2];
+    add_input(model, "x", F32, "2");
+    add_input(model, "flat", BOOL, "");
+    add_integers(model, "first", 1, 1, (int64_t[]){0});
+    Onnx__NodeProto *node = add_node(model, "If", "flat", "y");
+    for (int k = 0; k < 2; k++) {
+        branch[k] = model_new(fixture->arena, 17);
+        add_node(branch[k], k ? "Unsqueeze" : "Identity", k ? "x first" : "x", "r");
+        add_output(branch[k], "r");
+        add_attribute(model, node, k ? "else_branch" : "then_branch", GRAPH)->g = &branch[k]->graph;
+    }
+    add_output(model, "y");
+    refused(fixture, model, SN_UNSUPPORTED, "results of different shapes", "decide it: \"flat\" (const",
+            NULL);
+}
+
 /* x < 3 ? table[x] : x / (x - 1), of which one fails for x = 7 and the other for x = 1. */
 static Model *branches_model(Arena *arena) {
     Model *model = model_new(arena, 17), *then = model_new(arena, 17), *other = model_new(arena, 17);
@@ -457,6 +494,8 @@ int main(void) {
         TEST(ranges_of_data_end),
         TEST(slices_of_nothing_are_one),
         TEST(what_is_no_number_has_places),
+        TEST(sizes_that_decide_scales_are_named),
+        TEST(conditions_that_decide_ranks_are_named),
         TEST(offsets_fit_their_windows),
         TEST(ranks_are_checked),
         TEST(refusals_cost_little),

@@ -47,6 +47,16 @@ def gemm(name, version):
     yield Case("f64", [numbers("a", (3, 5), F64), numbers("b", (5, 4), F64), numbers("c", (4,), F64)])
 
 
+@operator("Det")
+def determinant(name, version):
+    rows = np.array([[[0, 2, 1], [3, 0, 0], [6, 1, 5]], [[0, 1, 2], [0, 3, 4], [0, 5, 6]], [[1, 2, 3], [np.nan, 1, 2], [4, 5, 7]]])
+    yield Case("two", [numbers("x", (2, 2))])
+    yield Case("turned", [rows.astype(F32)], fixed=True)  # pivots of 0, columns of zeros, what is no number
+    yield Case("batches", [numbers("x", (2, 3, 5, 5))])
+    yield Case("one", [numbers("x", (4, 1, 1))], fixed=True)
+    yield Case("f64", [numbers("x", (6, 6), F64)])
+
+
 def angles(label, shape):
     theta = numbers(label, shape, F64, 0, 6)
     return np.cos(theta).astype(F32), np.sin(theta).astype(F32)

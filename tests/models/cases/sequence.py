@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper
 
-from one_node import BOOL, F32, I32, Case, Constant, numbers, scalar
+from one_node import BOOL, F32, I32, I64, Case, Constant, numbers, scalar
 
 from . import operator
 
@@ -80,6 +80,13 @@ def recurrent(name, version):
 def window(name, version):
     yield Case("periodic", [scalar(9)])
     yield Case("symmetric", [scalar(8)], {"periodic": 0})
+
+
+@operator("MelWeightMatrix")
+def mel_weights(name, version):
+    yield Case("constants", [scalar(8), scalar(64), scalar(16000), scalar(0.0, F32), scalar(8000.0, F32)])
+    low, high = np.array(90.0, F32), np.array(3700.0, F32)
+    yield Case("frequencies", [scalar(10), scalar(31), np.array(8000, I64), low, high], {"output_datatype": TensorProto.DOUBLE})
 
 
 @operator("STFT")
