@@ -32,6 +32,7 @@ typedef struct Bench {
     BenchResult *result;
     int threads; /* position in request->threads */
     States states;
+    InputRequest wanted; /* of the setting at hand, and its first run's */
     Inputs inputs;
     const char *shapes;
 } Bench;

@@ -1,15 +1,12 @@
 #include "inputs.h"
+#include "input_sizes.h"
 #include "load.h"
 #include "number.h"
 #include "plan.h"
 #include <errno.h>
 #include <stdlib.h>
 
-enum {
-    UNBOUND = -1,
-    USUAL_EXTENT = 16,
-    USES_MOST = 10000,
-};
+enum { USES_MOST = 10000 };
 
 /* ---- what the user wrote ---- */
 
@@ -71,7 +68,7 @@ typedef struct Maker {
     const InputSpec **spec; /* per input; NULL: none */
     Tensor **file;          /* per input; NULL: none */
     bool *state;            /* per input */
-    int64_t *symbol;        /* per symbol; UNBOUND */
+    int64_t *symbol;        /* per symbol; SN_SIZE_UNBOUND */
 } Maker;
 
 static const Value *param(const Maker *maker, int index) {
@@ -104,7 +101,7 @@ static Status no_such_input(const Maker *maker, const char *name) {
 }
 
 static Status bind_symbol(Maker *maker, int symbol, int64_t value) {
-    if (maker->symbol[symbol] != UNBOUND && maker->symbol[symbol] != value)
+    if (maker->symbol[symbol] != SN_SIZE_UNBOUND && maker->symbol[symbol] != value)
         return sn_fail(SN_INVALID, "the size '%s' is both %lld and %lld",
                        sn_dims_symbol_name(maker->graph->dims, symbol), (long long)maker->symbol[symbol],
                        (long long)value);
@@ -129,9 +126,13 @@ static Status bind_shape(Maker *maker, int index, int rank, const int64_t *exten
     return NULL;
 }
 
-static Status bind_request(Maker *maker, const InputRequest *request) {
+static Status bind_files(Maker *maker) {
     for (int i = 0; i < maker->count; i++)
         if (maker->file[i]) TRY(bind_shape(maker, i, maker->file[i]->rank, maker->file[i]->extent));
+    return NULL;
+}
+
+static Status bind_shapes(Maker *maker, const InputRequest *request) {
     for (int i = 0; i < request->shape_count; i++) {
         const ShapeSpec *shape = &request->shape[i];
         int input = find_input(maker, shape->name), symbol = find_symbol(maker, shape->name);
@@ -143,35 +144,6 @@ static Status bind_request(Maker *maker, const InputRequest *request) {
             return no_such_input(maker, shape->name);
     }
     return NULL;
-}
-
-static void choose(Maker *maker, Dim dim, int64_t value, Text *chosen) {
-    for (int k = 0; k < dim->count; k++) choose(maker, dim->operand[k], value, chosen);
-    if (dim->kind != SN_DIM_SYMBOL || maker->symbol[dim->value] != UNBOUND) return;
-    Dims *dims = maker->graph->dims;
-    int64_t bound;
-    if (sn_dim_upper(dims, dim, &bound) && value > bound) value = bound;
-    if (sn_dim_lower(dims, dim, &bound) && value < bound) value = bound;
-    maker->symbol[dim->value] = value;
-    sn_text_add(chosen, "%s", chosen->length ? ", " : "");
-    sn_dim_print(chosen, dims, dim);
-    sn_text_add(chosen, " = %lld", (long long)value);
-}
-
-/* Sizes that an input of its own has are chosen first, then those of states, then what is left of others'
- * expressions (a mask over a cache and what comes behind it). */
-static const char *choose_all(Maker *maker) {
-    Text chosen = sn_text(maker->arena);
-    for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < maker->count; i++) {
-            Type type = param(maker, i)->type;
-            if (maker->state[i] != (round == 1)) continue;
-            for (int k = 0; k < type.rank; k++)
-                if (round > 0 || type.dim[k]->kind == SN_DIM_SYMBOL)
-                    choose(maker, type.dim[k], k == 0 ? 1 : round == 1 ? 0 : USUAL_EXTENT, &chosen);
-        }
-    }
-    return sn_text_string(&chosen);
 }
 
 /* ---- values ---- */
@@ -307,25 +279,74 @@ static Status read_specs(Maker *maker, const InputRequest *request) {
     return NULL;
 }
 
-Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out) {
+/* With no symbol bound. */
+static Status start(Arena *arena, const Graph *graph, const InputRequest *request, Maker *maker) {
     int count = graph->body->param.count - sn_graph_hidden_inputs(graph),
         symbols = sn_dims_symbol_count(graph->dims);
-    Maker maker = {.arena = arena,
-                   .graph = graph,
-                   .count = count,
-                   .spec = SN_ARRAY(arena, const InputSpec *, count),
-                   .file = SN_ARRAY(arena, Tensor *, count),
-                   .state = SN_ARRAY(arena, bool, count),
-                   .symbol = SN_ARRAY(arena, int64_t, symbols)};
-    for (int s = 0; s < symbols; s++) maker.symbol[s] = UNBOUND;
-    for (int i = 0; i < request->state_count; i++) maker.state[request->state[i].input] = true;
-    TRY(read_specs(&maker, request));
-    TRY(bind_request(&maker, request));
-    *out = (Inputs){.count = count,
-                    .tensor = SN_ARRAY(arena, sn_Tensor, count),
+    *maker = (Maker){.arena = arena,
+                     .graph = graph,
+                     .count = count,
+                     .spec = SN_ARRAY(arena, const InputSpec *, count),
+                     .file = SN_ARRAY(arena, Tensor *, count),
+                     .state = SN_ARRAY(arena, bool, count),
+                     .symbol = SN_ARRAY(arena, int64_t, symbols)};
+    for (int s = 0; s < symbols; s++) maker->symbol[s] = SN_SIZE_UNBOUND;
+    for (int i = 0; i < request->state_count; i++) maker->state[request->state[i].input] = true;
+    return read_specs(maker, request);
+}
+
+static InputSizes sizes_of(const Maker *maker) {
+    return (InputSizes){maker->arena, maker->graph, maker->count, maker->state, maker->symbol};
+}
+
+Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out) {
+    Maker maker;
+    TRY(start(arena, graph, request, &maker));
+    TRY(bind_files(&maker));
+    TRY(bind_shapes(&maker, request));
+    InputSizes sizes = sizes_of(&maker);
+    *out = (Inputs){.count = maker.count,
+                    .tensor = SN_ARRAY(arena, sn_Tensor, maker.count),
                     .symbol = maker.symbol,
-                    .chosen = choose_all(&maker)};
-    for (int i = 0; i < count; i++) TRY(make_tensor(&maker, i, &out->tensor[i]));
+                    .chosen = sn_input_sizes_choose(&sizes)};
+    for (int i = 0; i < maker.count; i++) TRY(make_tensor(&maker, i, &out->tensor[i]));
+    return NULL;
+}
+
+/* Whether an input that no file gives is as it was. */
+static bool stays(const Maker *maker, int index, const sn_Tensor *before) {
+    Type type = param(maker, index)->type;
+    bool same = !maker->file[index];
+    for (int i = 0; i < type.rank && same; i++) {
+        int64_t extent;
+        Status status = sn_dim_eval(type.dim[i], maker->symbol, NULL, &extent);
+        same = !status && extent == before->extent[i];
+        sn_error_free(status);
+    }
+    return same;
+}
+
+Status sn_inputs_follow(Arena *arena, const Graph *graph, const InputRequest *request, const Inputs *before,
+                        const int64_t *const *extent, Inputs *out) {
+    Maker maker;
+    TRY(start(arena, graph, request, &maker));
+    for (int i = 0; i < request->state_count; i++) {
+        int input = request->state[i].input;
+        maker.file[input] = NULL; /* that was the first run's */
+        TRY(bind_shape(&maker, input, param(&maker, input)->type.rank, extent[i]));
+    }
+    TRY(bind_files(&maker));
+    InputSizes sizes = sizes_of(&maker);
+    sn_input_sizes_follow(&sizes, before->symbol);
+    *out = (Inputs){.count = maker.count,
+                    .tensor = SN_ARRAY(arena, sn_Tensor, maker.count),
+                    .symbol = maker.symbol,
+                    .chosen = ""};
+    for (int i = 0; i < maker.count; i++) {
+        out->tensor[i] = before->tensor[i];
+        if (!maker.state[i] && !stays(&maker, i, &before->tensor[i]))
+            TRY(make_tensor(&maker, i, &out->tensor[i]));
+    }
     return NULL;
 }
 
@@ -334,7 +355,7 @@ const sn_Extent *sn_inputs_extents(Arena *arena, const Graph *graph, const Input
     sn_Extent *extent = SN_ARRAY(arena, sn_Extent, symbols);
     *count = 0;
     for (int i = 0; i < symbols; i++)
-        if (inputs->symbol[i] != UNBOUND)
+        if (inputs->symbol[i] != SN_SIZE_UNBOUND)
             extent[(*count)++] = (sn_Extent){sn_dims_symbol_name(graph->dims, i), inputs->symbol[i]};
     return extent;
 }

@@ -37,14 +37,21 @@ typedef struct Inputs {
     const char *chosen;    /* "B = 1, T = 16": symbols that nothing bound and what was taken; "" for none */
 } Inputs;
 
-/* Files bind symbols by their shapes, then `shape` does; a symbol that is still free becomes 1 where it is
- * the first extent of an input (a batch), otherwise 16, or less where the model bounds it. A symbol
+/* Files bind symbols by their shapes, then `shape` does, then the model's checks; a symbol that is still free becomes 1 where
+ * it is the first extent of an input (a batch), otherwise 16, or less where the model bounds it. A symbol
  * that only inputs of states have (the length of a cache) is 0, or the least that the model allows. What
  * contradicts is SN_INVALID.
  *
  * Random values: floats are standard normal; bools are true; integers that index a table (a gather's indices)
  * are uniform over its rows, labels over their classes, and all others are one, as masks are. */
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out);
+
+/* The inputs of the run behind the one that had `before`, when state s of the request has become extent[s]. Files and random
+ * numbers are the request's, which may be another one than before; shapes are not, they were the first run's. A size that goes
+ * with a state's and the new rows (that of a mask over a cache) grows as they do, others stay, and so does the memory of an
+ * input that stays. */
+Status sn_inputs_follow(Arena *arena, const Graph *graph, const InputRequest *request, const Inputs *before,
+                        const int64_t *const *extent, Inputs *out);
 
 /* The symbols of the graph that the inputs bind, by name. */
 const sn_Extent *sn_inputs_extents(Arena *arena, const Graph *graph, const Inputs *inputs, int *count);

@@ -1,6 +1,7 @@
 #include "bench_rows.h"
 #include "clock.h"
 #include "resident.h"
+#include "steps.h"
 
 static void progress(const Bench *bench, const char *what, sn_Mode mode) {
     if (!bench->request->progress) return;
@@ -57,12 +58,14 @@ static Status open_context(Bench *bench, Subject *subject) {
     return NULL;
 }
 
-static void iterate(Subject *subject, int steps, double *seconds) {
+static void iterate(const Bench *bench, Subject *subject, double *seconds) {
+    int steps = bench->request->steps;
+    double all;
     if (subject->status) return;
     sn_context_reset_states(subject->context);
-    double start = sn_clock();
-    for (int i = 0; i < steps && !subject->status; i++) subject->status = sn_context_run(subject->context);
-    if (seconds) *seconds = (sn_clock() - start) / steps;
+    subject->status = sn_steps_run(bench->scratch, subject->context, bench->graph, &bench->wanted,
+                                   &bench->inputs, steps, &all);
+    if (seconds) *seconds = all / steps;
 }
 
 Status sn_bench_run_phases(sn_Context *context, const Phases *phases, double *seconds) {
@@ -101,7 +104,7 @@ static void measure(Bench *bench) {
             if (request->training)
                 iterate_phases(subject, bench->phases, seconds);
             else
-                iterate(subject, request->steps, seconds);
+                iterate(bench, subject, seconds);
             if (i == -request->warmup) subject->grown += sn_resident_bytes() - before;
         }
     }
@@ -147,14 +150,14 @@ static void compile_limited(Bench *bench) {
 /* Compiles, and measures in turns, with inputs of that setting; what fails is the subjects' status, or is given. */
 static Status measure_setting(Bench *bench, int setting) {
     const BenchRequest *request = bench->request;
-    InputRequest wanted = {.shape_count = request->shapes_each,
-                           .input_count = request->input_count,
-                           .shape = request->shape[setting],
-                           .input = request->input,
-                           .state_count = bench->states.count,
-                           .state = bench->states.at};
+    bench->wanted = (InputRequest){.shape_count = request->shapes_each,
+                                   .input_count = request->input_count,
+                                   .shape = request->shape[setting],
+                                   .input = request->input,
+                                   .state_count = bench->states.count,
+                                   .state = bench->states.at};
     bench->shapes = NULL;
-    TRY(sn_inputs_make(bench->scratch, bench->graph, &wanted, &bench->inputs));
+    TRY(sn_inputs_make(bench->scratch, bench->graph, &bench->wanted, &bench->inputs));
     if (request->training) sn_bench_set_rate(bench->graph, &bench->inputs);
     bench->shapes = sn_bench_shapes(bench);
     if (*bench->inputs.chosen) sn_bench_note(bench, "%s: sizes taken: %s", bench->path, bench->inputs.chosen);

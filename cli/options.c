@@ -109,8 +109,9 @@ static const Row table[OPTION_COUNT] = {
     [OPTION_CONSTANT] = {"--constant", KIND_TEXTS, "NAME=@FILE",
                          "compile for this value of an input, a .npy or .pb: it is none then; may be given "
                          "again"},
-    [OPTION_DATA] = {"--data", KIND_TEXT, "DIR",
-                     "inputs from DIR/input_0.pb ..., compared with DIR/output_0.pb ..."},
+    [OPTION_DATA] = {"--data", KIND_TEXTS, "DIR",
+                     "inputs from DIR/input_0.pb ..., compared with DIR/output_0.pb ...; given again: "
+                     "the run behind that one, through the states"},
     [OPTION_OUTPUT] = {"--output", KIND_TEXTS, "NAME=@FILE", "write an output to FILE.npy or FILE.pb"},
     [OPTION_EXPECT] = {"--expect", KIND_TEXTS, "NAME=@FILE", "compare an output with FILE.npy or FILE.pb"},
     [OPTION_RTOL] = {"--rtol", KIND_NUMBER, "X",

@@ -5,6 +5,7 @@
 #include "report.h"
 #include "session.h"
 #include "states.h"
+#include "steps.h"
 #include <dirent.h>
 #include <math.h>
 
@@ -52,6 +53,13 @@ static Status which_tensor(const sn_Model *model, bool output, const char *path,
 typedef SN_VEC(InputSpec) InputSpecs;
 typedef SN_VEC(Expectation) Expectations;
 
+/* One of the runs that follow one another: its folder (NULL: none), and what is in it or was given for all. */
+typedef struct Step {
+    const char *folder;
+    InputSpecs inputs;
+    Expectations expected;
+} Step;
+
 static bool is_given(const InputSpecs *inputs, const char *name) {
     for (int i = 0; i < inputs->count; i++)
         if (strcmp(inputs->at[i].name, name) == 0) return true;
@@ -67,9 +75,14 @@ static Status load_numbered(Cli *cli, const char *folder, bool output, int index
     return NULL;
 }
 
-/* The inputs that files of the folder name. */
+static const char *first_folder(const Cli *cli) {
+    const OptionValue *value = &cli->options.value[OPTION_DATA];
+    return value->count ? value->text[0] : NULL;
+}
+
+/* The inputs that files of the first folder name. */
 static Status read_names(Cli *cli, InputSpecs *inputs) {
-    const char *folder = sn_option_text(&cli->options, OPTION_DATA, NULL);
+    const char *folder = first_folder(cli);
     for (int i = 0; folder; i++) {
         const char *path, *name;
         Tensor *tensor;
@@ -81,8 +94,8 @@ static Status read_names(Cli *cli, InputSpecs *inputs) {
 }
 
 /* What --input names does not come from the folder. */
-static Status read_folder(Cli *cli, const sn_Model *model, InputSpecs *inputs, Expectations *expected) {
-    const char *folder = sn_option_text(&cli->options, OPTION_DATA, NULL);
+static Status read_folder(Cli *cli, const sn_Model *model, Step *step) {
+    const char *folder = step->folder;
     if (!folder) return NULL;
     DIR *directory = opendir(folder);
     if (!directory) return sn_fail(SN_IO, "%s is not a folder that can be read", folder);
@@ -97,12 +110,12 @@ static Status read_folder(Cli *cli, const sn_Model *model, InputSpecs *inputs, E
             if (!output && is_constant(model, name)) continue;
             TRY(which_tensor(model, output, path, name, i, &at));
             if (output)
-                sn_push(cli->arena, expected, ((Expectation){at, tensor, path}));
-            else if (!is_given(inputs, sn_model_input(model, at).name))
-                sn_push(cli->arena, inputs, ((InputSpec){sn_model_input(model, at).name, path, 0}));
+                sn_push(cli->arena, &step->expected, ((Expectation){at, tensor, path}));
+            else if (!is_given(&step->inputs, sn_model_input(model, at).name))
+                sn_push(cli->arena, &step->inputs, ((InputSpec){sn_model_input(model, at).name, path, 0}));
         }
     }
-    if (expected->count == 0) return sn_fail(SN_IO, "%s has no output_0.pb to compare with", folder);
+    if (step->expected.count == 0) return sn_fail(SN_IO, "%s has no output_0.pb to compare with", folder);
     return NULL;
 }
 
@@ -273,8 +286,6 @@ static Status compare_outputs(Cli *cli, const sn_Model *model, const sn_Context 
         sn_text_quote(&name, output, strlen(output));
         sn_cli_note("output %s differs from %s: %s", sn_text_string(&name), one->file, difference);
     }
-    if (expected->count && !cli->differs)
-        sn_cli_note("%d %s as expected", expected->count, expected->count == 1 ? "output" : "outputs");
     return NULL;
 }
 
@@ -292,25 +303,49 @@ static Status show_outputs(Cli *cli, const sn_Model *model, const sn_Context *co
     return sn_cli_write(cli, NULL, sn_text_string(&text), text.length);
 }
 
-/* ---- the run ---- */
+/* ---- the runs ---- */
 
-static Status run_context(Cli *cli, const sn_Model *model, sn_Context *context, const Inputs *inputs,
-                          const Expectations *expected) {
-    for (int i = 0; i < inputs->count; i++) TRY(sn_context_set_input(context, i, &inputs->tensor[i]));
-    for (int64_t left = sn_option_integer(&cli->options, OPTION_STEPS, 1); left > 0; left--)
-        TRY(sn_context_run(context));
-    TRY(show_outputs(cli, model, context));
-    TRY(save_outputs(cli, model, context));
-    return compare_outputs(cli, model, context, expected);
+typedef struct Runs {
+    const sn_Model *model;
+    InputRequest request; /* but for the inputs, which are each step's */
+    Inputs inputs;        /* of the run at hand */
+    int count;
+    Step *step;
+} Runs;
+
+static InputRequest request_of(const Runs *runs, const Step *step) {
+    InputRequest request = runs->request;
+    request.input = step->inputs.at;
+    request.input_count = step->inputs.count;
+    return request;
 }
 
-static Status run_program(Cli *cli, const sn_Model *model, const sn_Program *program, const Inputs *inputs,
-                          const Expectations *expected) {
+static Status run_context(Cli *cli, Runs *runs, sn_Context *context) {
+    int compared = 0;
+    TRY(sn_steps_set(context, &runs->inputs, NULL));
+    for (int i = 0; i < runs->count; i++) {
+        const Step *step = &runs->step[i];
+        InputRequest request = request_of(runs, step);
+        Inputs before = runs->inputs;
+        if (i > 0)
+            TRY(sn_steps_next(cli->arena, context, runs->model->graph, &request, &before, &runs->inputs));
+        TRY(sn_context_run(context));
+        TRY(compare_outputs(cli, runs->model, context, &step->expected));
+        compared += step->expected.count;
+    }
+    TRY(show_outputs(cli, runs->model, context));
+    TRY(save_outputs(cli, runs->model, context));
+    if (compared && !cli->differs)
+        sn_cli_note("%d %s as expected", compared, compared == 1 ? "output" : "outputs");
+    return NULL;
+}
+
+static Status run_program(Cli *cli, Runs *runs, const sn_Program *program) {
     sn_ContextOptions options = {.size = sizeof options,
                                  .memory_limit = sn_option_integer(&cli->options, OPTION_MEMORY_LIMIT, 0)};
     sn_Context *context;
     TRY(sn_context_new(program, &options, &context));
-    Status status = run_context(cli, model, context, inputs, expected);
+    Status status = run_context(cli, runs, context);
     sn_context_free(context);
     return status;
 }
@@ -324,24 +359,33 @@ static Status read_states(Cli *cli, const sn_Model *model, States *states) {
     return sn_states_find(cli->arena, model, &specs, states);
 }
 
+/* As many runs as --steps says, or as there are folders of data; what --expect names is the last one's. */
+static Status read_steps(Cli *cli, Runs *runs) {
+    const OptionValue *folder = &cli->options.value[OPTION_DATA];
+    int64_t count = sn_option_integer(&cli->options, OPTION_STEPS, 1);
+    runs->count = folder->count > count ? folder->count : (int)count;
+    runs->step = SN_ARRAY(cli->arena, Step, runs->count);
+    for (int i = 0; i < runs->count; i++) {
+        Step *step = &runs->step[i];
+        step->folder = i < folder->count ? folder->text[i] : NULL;
+        TRY(read_inputs(cli, runs->model, &step->inputs));
+        TRY(read_folder(cli, runs->model, step));
+    }
+    return read_expected(cli, runs->model, &runs->step[runs->count - 1].expected);
+}
+
 static Status run_model(Cli *cli, const sn_Model *model) {
-    InputRequest request = {0};
-    InputSpecs specs = {0};
-    Expectations expected = {0};
+    Runs runs = {.model = model};
     States states;
     TRY(read_states(cli, model, &states));
-    TRY(read_shapes(cli, &request));
-    TRY(read_inputs(cli, model, &specs));
-    TRY(read_folder(cli, model, &specs, &expected));
-    TRY(read_expected(cli, model, &expected));
+    TRY(read_shapes(cli, &runs.request));
+    runs.request.state = states.at;
+    runs.request.state_count = states.count;
+    TRY(read_steps(cli, &runs));
     TRY(save_outputs(cli, model, NULL));
-    request.input = specs.at;
-    request.input_count = specs.count;
-    request.state = states.at;
-    request.state_count = states.count;
-    Inputs inputs;
-    TRY(sn_inputs_make(cli->arena, model->graph, &request, &inputs));
-    if (*inputs.chosen) sn_cli_note("sizes taken: %s (--shape gives others)", inputs.chosen);
+    InputRequest request = request_of(&runs, &runs.step[0]);
+    TRY(sn_inputs_make(cli->arena, model->graph, &request, &runs.inputs));
+    if (*runs.inputs.chosen) sn_cli_note("sizes taken: %s (--shape gives others)", runs.inputs.chosen);
     sn_CompileOptions compile = sn_option_compile(&cli->options);
     compile.state_count = states.count;
     compile.state = states.at;
@@ -349,7 +393,7 @@ static Status run_model(Cli *cli, const sn_Model *model) {
     sn_cli_progress("compiling");
     TRY(sn_compile(model, &compile, &program));
     sn_cli_progress("%s", "");
-    Status status = run_program(cli, model, program, &inputs, &expected);
+    Status status = run_program(cli, &runs, program);
     sn_program_free(program);
     return status;
 }

@@ -167,6 +167,14 @@ static bool open_window(Call *c, Group *g, const Value *past) {
     return !sn_call_failed(c);
 }
 
+/* Without a window nothing stands behind the past and what is new. */
+static bool check_total(Call *c, const Group *g, Dim total) {
+    Dim all = sn_dim_add(c->dims, g->past, g->rows);
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_AT_MOST, total, all, c->builder->origin);
+    if (status) sn_call_latch(c, sn_status_prefix(status, "total_sequence_length"));
+    return !sn_call_failed(c);
+}
+
 /* ---- attention ---- */
 
 /* An attention whose softmax has one more column, without a value: a score for each head, or 0. That is what the other columns
@@ -231,7 +239,8 @@ Value *sn_import_group_query_attention(Call *c) {
     g.present = sn_dim_max(c->dims, g.past, total);
     g.window = sn_call_int(c, "local_window_size", -1);
     read_lengths(c, &g, c->input[5], total);
-    if (sn_call_int(c, "sliding_window_cache", 0) != 0 && !open_window(c, &g, past[0])) return NULL;
+    bool window = sn_call_int(c, "sliding_window_cache", 0) != 0;
+    if (window ? !open_window(c, &g, past[0]) : !check_total(c, &g, total)) return NULL;
     if (sn_call_int(c, "do_rotary", 0) != 0) {
         g.q = turned(c, &g, g.q, sn_call_input(c, 9));
         g.k = turned(c, &g, g.k, sn_call_input(c, 9));

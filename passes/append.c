@@ -18,6 +18,14 @@ static bool is_listed_twice(const Region *body, int result) {
     return false;
 }
 
+/* How much room a run needs is known before it begins. */
+static bool is_known(const Graph *graph, Type type) {
+    for (int i = 0; i < graph->sizes.count; i++)
+        for (int k = 0; k < type.rank; k++)
+            if (sn_dim_depends(type.dim[k], graph->sizes.at[i].symbol)) return false;
+    return true;
+}
+
 /* NULL, or why the state cannot grow in place. */
 static const char *find(const Graph *graph, const sn_State *state, Growing *out) {
     const Region *body = graph->body;
@@ -33,6 +41,7 @@ static const char *find(const Graph *graph, const sn_State *state, Growing *out)
     if (is_listed_twice(body, state->output)) return "its output is two outputs";
     for (int i = 1; i < node->input_count; i++)
         if (node->input[i] == out->past) return "its input comes more than once";
+    if (!is_known(graph, out->present->type)) return "its size depends on data";
     out->axis = ((const AttrAxis *)node->attr)->axis;
     return NULL;
 }

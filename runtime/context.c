@@ -259,22 +259,12 @@ static Status place_run(sn_Context *context, const Binding *binding) {
             TRY(sn_context_grow(context, &context->output[i].copy,
                                 binding->dim[plan->value[plan->output[i].value].bytes],
                                 sn_context_side_bytes(context) - context->output[i].copy.bytes));
-    TRY(sn_states_place(context, binding));
     /* What the segments and the turns of an earlier run took may be more than this one's. */
     if (context->memory_limit) sn_loops_free_kept(context);
     for (int i = 1; i < plan->segment_count && context->memory_limit; i++)
         sn_context_free_block(context, &context->arena[i]);
-    TRY(sn_context_place(context, binding, 0));
-    if (!plan->eager) return NULL;
-    int64_t side = sn_context_side_bytes(context);
-    if (context->memory_limit && side >= context->memory_limit)
-        return sn_fail(SN_NO_MEMORY, "copies of inputs and outputs take %lld bytes, and the limit is %lld",
-                       (long long)side, (long long)context->memory_limit);
-    context->allocator.limit = context->memory_limit ? context->memory_limit - side : 0;
     context->allocator.peak = context->allocator.used;
-    if (context->allocator.limit && context->allocator.held > context->allocator.limit)
-        sn_allocator_trim(&context->allocator);
-    return NULL;
+    return sn_context_place(context, binding, 0);
 }
 
 /* ---- outputs ---- */

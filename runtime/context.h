@@ -125,8 +125,9 @@ Status sn_states_sound(const sn_Context *context);
 /* After a run that failed: notes which states it may have spoilt. */
 void sn_states_failed(sn_Context *context);
 
-/* Room for what the run makes of each state. */
-Status sn_states_place(sn_Context *context, const Binding *binding);
+/* Room for what the run makes of each state whose size is known before the segment, and not before an earlier one. `others`:
+ * bytes that the context holds beside those of its side. */
+Status sn_states_place(sn_Context *context, const Binding *binding, int segment, int64_t others);
 
 /* After a run whose outputs are all at hand: what it made becomes the next run's input. */
 Status sn_states_hand_over(sn_Context *context, const Binding *binding);
@@ -140,7 +141,7 @@ Status sn_context_grow(sn_Context *context, Block *block, int64_t bytes, int64_t
 int64_t sn_context_side_bytes(const sn_Context *context);
 void sn_context_free_block(const sn_Context *context, Block *block);
 
-/* Memory for the launches of a segment, whose sizes are known. */
+/* Memory for states and the launches of a segment, whose sizes are known. */
 Status sn_context_place(sn_Context *context, const Binding *binding, int segment);
 
 /* The launches of one run, in either mode: every address but those of values made in the run is set. */

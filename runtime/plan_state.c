@@ -80,17 +80,6 @@ static Status check_pair(const Plan *plan, const sn_State *state, const bool *ta
     return NULL;
 }
 
-/* Room for a state is there before a run begins. */
-static Status check_known(const Plan *plan, const sn_State *state, const PlanCache *cache) {
-    const Graph *graph = plan->graph;
-    bool known = plan->known[plan->value[plan->output[state->output].value].bytes] == 0;
-    for (int i = 0; i < graph->sizes.count && cache->length; i++)
-        known = known && !sn_dim_depends(cache->length, graph->sizes.at[i].symbol);
-    if (known) return NULL;
-    return sn_fail(SN_UNSUPPORTED, "unsupported: the state \"%s\" has a size that depends on data",
-                   name_or_nothing(graph->output_name.at[state->output]));
-}
-
 static void add_state(Plan *plan, int i, sn_State state, const GraphState *kept) {
     ((sn_State *)plan->state)[i] = state;
     plan->kept[i] = kept;
@@ -115,7 +104,6 @@ Status sn_plan_add_states(Arena *arena, Plan *plan, int count, const sn_State *s
         TRY(check_pair(plan, &state[i], input, output));
         input[state[i].input] = output[state[i].output] = true;
         add_state(plan, i, state[i], NULL);
-        TRY(check_known(plan, &state[i], &plan->cache[i]));
         caches += plan->cache[i].input >= 0;
     }
     for (int i = 0; i < own; i++) {

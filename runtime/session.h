@@ -37,6 +37,9 @@ typedef struct SessionOptions {
 Status sn_session_compile(const sn_Model *model, const sn_CompileOptions *options,
                           const SessionOptions *session, sn_Program **out);
 
+/* What a state of the compile options is after the last run. */
+const int64_t *sn_context_state_extent(const sn_Context *context, int state);
+
 const Plan *sn_program_plan(const sn_Program *program);
 const Ledger *sn_program_ledger(const sn_Program *program);
 

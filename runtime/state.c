@@ -1,6 +1,7 @@
 /* States of a context: outputs of a run that are inputs of the next. */
 #include "context.h"
 #include "number.h"
+#include "session.h"
 #include <stdlib.h>
 
 /* Of a state that is the program's own, nobody sets the input. */
@@ -48,16 +49,16 @@ bool sn_states_hold(const sn_Context *context, const void *data) {
     return false;
 }
 
-/* A state that grows from run to run gets room for several of them at once. */
-static Status grow_next(sn_Context *context, StateSlot *state, int64_t bytes) {
+/* A state that grows from run to run gets room for several of them at once. `others`: bytes held beside those of the side. */
+static Status grow_next(sn_Context *context, StateSlot *state, int64_t bytes, int64_t others) {
     Block *next = &state->next;
-    int64_t held = sn_context_side_bytes(context) - next->bytes, more;
+    int64_t held = sn_context_side_bytes(context) - next->bytes + others, more;
     bool grows = next->at && next->bytes < bytes;
     if (grows && sn_add_i64(bytes, bytes / 2, &more)) {
         Status status = sn_context_grow(context, next, more, held);
         if (!status) return NULL;
         sn_error_free(status);
-        held = sn_context_side_bytes(context) - next->bytes;
+        held = sn_context_side_bytes(context) - next->bytes + others;
     }
     return sn_context_grow(context, next, bytes, held);
 }
@@ -93,20 +94,20 @@ void sn_states_failed(sn_Context *context) {
         if (context->state[i].in_place) context->state[i].spoilt = true;
 }
 
-Status sn_states_place(sn_Context *context, const Binding *binding) {
+Status sn_states_place(sn_Context *context, const Binding *binding, int segment, int64_t others) {
     const sn_Program *program = context->program;
     const Plan *plan = program->plan;
     /* The first state of a value that several outputs show is where it is written: it is placed last. */
     for (int i = plan->state_count - 1; i >= 0; i--) {
         StateSlot *state = &context->state[i];
-        if (state->cache) continue;
         int at = plan->output[state->output].value;
+        if (state->cache || plan->known[plan->value[at].bytes] != segment) continue;
         int64_t bytes = binding->dim[plan->value[at].bytes];
         if (state->in_place) {
             context->address[at] = context->address[plan->input[state->input]];
             continue;
         }
-        TRY(grow_next(context, state, bytes));
+        TRY(grow_next(context, state, bytes, others));
         if (plan->value[at].storage == SN_STORAGE_STATE)
             context->address[at] = bytes ? state->next.at : program->nothing;
     }
@@ -136,6 +137,10 @@ Status sn_states_hand_over(sn_Context *context, const Binding *binding) {
         state->current = made;
     }
     return NULL;
+}
+
+const int64_t *sn_context_state_extent(const sn_Context *context, int state) {
+    return context->state[state].extent;
 }
 
 /* What a run appended to a cache lies behind the initial value. */

@@ -166,6 +166,25 @@ grep -q ",input_ids=1x1 past.0.key...past.1.value=1x2x4x16," "$folder/out" || { 
 answer=$(printf 'run 2\nquit\n' | "$SINTER" bench "$kv" --peer --shape input_ids=1x1 --state 'past.*=present.*' 2>/dev/null)
 [[ $(tail -n 1 <<<"$answer") == ok ]] || { echo "FAILED: a peer with states"; failures=$((failures + 1)); }
 
+# A text and its next tokens, each folder a run behind the one before, whose lengths come as sizes of a mask, or as data. A size
+# that the model holds against another one is that; a mask goes on with the cache that it is over.
+caches=(--state 'past_key_values.*=present.*')
+for decoder in decoder_mask decoder_lengths; do
+    at=tests/models/$decoder
+    steps=(--data $at/step_0 --data $at/step_1 --data $at/step_2)
+    expect 0 "15 outputs as expected" run $at/model.onnx "${caches[@]}" "${steps[@]}"
+    expect 0 "15 outputs as expected" run $at/model.onnx "${caches[@]}" "${steps[@]}" --mode eager
+    expect 1 "is greater than" run $at/model.onnx "${caches[@]}" --data $at/step_0 --data $at/step_2
+done
+decoder=(tests/models/decoder_mask/model.onnx --shape input_ids=1x3 "${caches[@]}" --steps 3)
+expect 0 "taken: past_sequence_length = 0 (" run "${decoder[@]}"
+grep -q "1x1x9x16" "$folder/out" || { echo "FAILED: a mask that goes on with the cache"; failures=$((failures + 1)); }
+expect 0 "1x1x13x16" run "${decoder[@]}" --shape past_sequence_length=4
+expect 0 "1x1x16x16" run "${decoder[@]}" --shape past_sequence_length=16 --shape attention_mask=1x3
+expect 1 "is greater than" run "${decoder[@]}" --shape attention_mask=1x4
+expect 0 "tokens_s" bench --no-peaks "${decoder[@]}" --warmup 1 --iters 2 -o csv
+[[ $(grep -c "attention_mask=1x3 .*ok" "$folder/out") -eq 2 ]] || { echo "FAILED: bench of a mask"; failures=$((failures + 1)); }
+
 # A text is continued: the same with the whole window in each run and with caches, while there is room for it; past the
 # context the window slides. Equal seeds give equal texts.
 bytes=(--layers 1 --d-model 16 --heads 2 --d-ff 32 --vocab 256 --context 24)

@@ -27,6 +27,27 @@ static const char source[] = "graph \"inputs\" stage imported\n"
                              "output %2 \"x\"\n"
                              "output %3 \"keep\"\n";
 
+/* A mask over a cache and what is new; the width is told by a check, and what the window needs at least by another one. */
+static const char decoder[] = "graph \"decoder\" stage imported\n"
+                              "symbol B\n"
+                              "symbol T\n"
+                              "symbol S\n"
+                              "symbol P\n"
+                              "symbol D\n"
+                              "symbol W\n"
+                              "check equal D, 8\n"
+                              "check at_most T, P + S\n"
+                              "check at_most 5, W\n"
+                              "check at_most S, 12\n"
+                              "input %0 \"mask\": i64[B, T]\n"
+                              "input %1 \"ids\": i64[B, S]\n"
+                              "input %2 \"past\": f32[B, P, D]\n"
+                              "input %3 \"window\": f32[W]\n"
+                              "output %0 \"mask\"\n"
+                              "output %1 \"ids\"\n"
+                              "output %2 \"present\"\n"
+                              "output %3 \"later\"\n";
+
 static Arena *arena;
 static Graph *graph;
 
@@ -127,6 +148,45 @@ static void test_contradictions_are_refused(void **state) {
     expect_refusal("ids=4000000000x4000000000", "cannot have");
 }
 
+static const sn_State caches[] = {{2, 2}, {3, 3}};
+
+static void test_sizes_are_what_checks_ask_for(void **state) {
+    (void)state;
+    Graph *checked;
+    Inputs inputs;
+    InputRequest request = {.state_count = 2, .state = caches};
+    assert_null(sn_graph_parse(arena, decoder, strlen(decoder), &checked));
+    assert_null(sn_inputs_make(arena, checked, &request, &inputs));
+    assert_string_equal(inputs.chosen, "B = 1, S = 12, P = 0, W = 5");
+    assert_int_equal(inputs.tensor[0].extent[1], 12);
+    assert_int_equal(inputs.tensor[2].extent[2], 8);
+}
+
+/* The mask of `first` columns over a cache of `past` rows with 3 more; what it has in the next run, where there are `now`. */
+static int64_t next_mask(const char *first, int64_t past, int64_t now) {
+    Graph *checked;
+    Inputs before, after;
+    ShapeSpec shape[3];
+    InputRequest request = {.shape_count = 3, .shape = shape, .state_count = 2, .state = caches};
+    assert_null(sn_graph_parse(arena, decoder, strlen(decoder), &checked));
+    assert_null(sn_shape_spec_parse(arena, "ids=1x3", &shape[0]));
+    assert_null(sn_shape_spec_parse(arena, first, &shape[1]));
+    shape[2] = (ShapeSpec){.name = "P", .rank = 1, .extent = {past}};
+    assert_null(sn_inputs_make(arena, checked, &request, &before));
+    const int64_t cache[] = {1, now, 8}, window[] = {5}, *const extent[] = {cache, window};
+    assert_null(sn_inputs_follow(arena, checked, &request, &before, extent, &after));
+    assert_ptr_equal(after.tensor[1].data, before.tensor[1].data);
+    assert_int_equal(after.tensor[0].extent[0], 1);
+    return after.tensor[0].extent[1];
+}
+
+static void test_a_mask_goes_on_with_its_cache(void **state) {
+    (void)state;
+    assert_int_equal(next_mask("T=3", 0, 3), 6);
+    assert_int_equal(next_mask("T=10", 7, 10), 13);
+    assert_int_equal(next_mask("T=4", 64, 64), 7); /* room to spare */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open_sizes_are_chosen_within_bounds),
@@ -134,6 +194,8 @@ int main(void) {
         cmocka_unit_test(test_values_suit_their_use),
         cmocka_unit_test(test_seeds_repeat_and_differ),
         cmocka_unit_test(test_contradictions_are_refused),
+        cmocka_unit_test(test_sizes_are_what_checks_ask_for),
+        cmocka_unit_test(test_a_mask_goes_on_with_its_cache),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
