@@ -7,24 +7,27 @@
 enum {
     LEAST_ROUNDS =
         8, /* rows side by side in a work item, so many times: it reads its weights from further away */
-    WEIGHTS_IN_L1 = 2 /* at most so large a part of it are weights */
+    WEIGHTS_IN_L1 = 2, /* at most so large a part of it are weights */
+    MOST_TAPS = 8,
+    LEAST_SUMS = 8
 };
 
 static Dim row_axis(const Nest *nest) {
     return nest->parallel.count > 1 ? nest->parallel.at[nest->parallel.count - 2] : NULL;
 }
 
-/* Whether neighbouring rows read some elements both: along a reduced axis a row reaches beyond where the next one begins. */
-static bool overlaps(Dims *dims, const Nest *nest, const Instr *load, Dim row) {
+/* Whether neighbouring rows read some elements both along a reduced axis: a row reaches beyond where the next one begins. */
+static bool overlaps_along(Dims *dims, const Instr *load, Dim row, Dim axis) {
     Dim by, rest, step;
     int64_t apart, each, count;
-    if (!sn_dim_affine(dims, load->dim, row, &by, &rest) || !sn_dim_is(by, &apart) || apart <= 0)
-        return false;
+    return sn_dim_affine(dims, load->dim, row, &by, &rest) && sn_dim_is(by, &apart) && apart > 0 &&
+           sn_dim_affine(dims, load->dim, axis, &step, &rest) && sn_dim_is(step, &each) &&
+           sn_dim_is(axis->operand[0], &count) && each > 0 && apart < each * count && apart % each == 0;
+}
+
+static bool overlaps(Dims *dims, const Nest *nest, const Instr *load, Dim row) {
     for (int i = 0; i < nest->reduced.count; i++)
-        if (sn_dim_affine(dims, load->dim, nest->reduced.at[i], &step, &rest) && sn_dim_is(step, &each) &&
-            sn_dim_is(nest->reduced.at[i]->operand[0], &count) && each > 0 && apart < each * count &&
-            apart % each == 0)
-            return true;
+        if (overlaps_along(dims, load, row, nest->reduced.at[i])) return true;
     return false;
 }
 
@@ -65,9 +68,22 @@ static int rows_beside(Dim row) {
     return extent < count[0] ? 0 : count[0];
 }
 
+int sn_schedule_taps(const KernelIr *kernel, const Nest *nest) {
+    Dim axis = nest->reduced.at[nest->reduced.count - 1];
+    int64_t taps;
+    if (!sn_dim_is(axis->operand[0], &taps) || taps > MOST_TAPS) return 0;
+    for (int i = 0; i < nest->instr.count; i++)
+        if (nest->instr.at[i]->kind == SN_INSTR_LOAD &&
+            overlaps_along(kernel->dims, nest->instr.at[i], row_axis(nest), axis))
+            return (int)taps;
+    return 0;
+}
+
+/* Where taps are written one by one no test is shared by several vectors: so many that multiply-adds do not wait for each other. */
 int sn_schedule_vectors_beside(const KernelIr *kernel, const Nest *nest) {
     int vectors = kernel->target->vector_registers / 2 / nest->beside;
-    return vectors < 1 ? 1 : vectors > 4 ? 4 : vectors;
+    int most = sn_schedule_taps(kernel, nest) ? (LEAST_SUMS + nest->beside - 1) / nest->beside : 4;
+    return vectors < 1 ? 1 : vectors > most ? most : vectors;
 }
 
 void sn_schedule_beside(KernelIr *kernel, Nest *nest) {

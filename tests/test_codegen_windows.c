@@ -85,28 +85,32 @@ static void runs_are_found(void **state) {
     }
 }
 
-/* Windows of 3 by 3 elements of x [B, H, width, channels], padded by one, [B, H, W, 3, 3, channels]. */
-static Value *around_each(Case *c, Value *x, double fill) {
+/* Windows of edge by edge elements of x [B, H, width, channels], padded by `above` and `beside`, [B, H, W, edge, edge, channels]. */
+static Value *windows_of(Case *c, Value *x, int64_t edge, int64_t above, int64_t beside, double fill) {
     Dims *dims = c->graph->dims;
-    Dim zero = sn_dim(dims, 0), by = sn_dim(dims, 1), three = sn_dim(dims, 3);
-    Dim pad[4] = {zero, by, by, zero};
+    Dim zero = sn_dim(dims, 0), side = sn_dim(dims, edge);
+    Dim pad[4] = {zero, sn_dim(dims, above), sn_dim(dims, beside), zero};
     x = apply(c, SN_OP_PAD, &(AttrPad){4, pad, pad, fill}, x, NULL);
     const Dim *dim = x->type.dim;
-    Dim extent[6] = {dim[0], sn_dim_addc(dims, dim[1], -2), sn_dim_addc(dims, dim[2], -2), three, three,
-                     dim[3]};
+    Dim extent[6] = {
+        dim[0], sn_dim_addc(dims, dim[1], 1 - edge), sn_dim_addc(dims, dim[2], 1 - edge), side, side, dim[3]};
     Dim *axis = sn_view_axes(dims, c->arena, 6, extent);
     Dim index[4] = {axis[0], sn_dim_add(dims, axis[1], axis[3]), sn_dim_add(dims, axis[2], axis[4]), axis[5]};
     return apply(c, SN_OP_VIEW, &(AttrView){6, extent, 4, index}, x, NULL);
+}
+
+static Value *around_each(Case *c, Value *x, double fill) {
+    return windows_of(c, x, 3, 1, 1, fill);
 }
 
 /* Widths that are a multiple of four, of seven, of none of these, less than four, and not known; channels of whole groups of vectors, of
  * some and a part of one, and of less than one. */
 static void rows_side_by_side(void **state) {
     (void)state;
-    static const char *const shapes[] = {"B, 5, 4, 112", "B, 3, 14, 40", "B, 4, 11, 7", "B, 4, 2, 16",
-                                         "B, 3, T + 2, 20"};
+    static const char *const shapes[] = {"B, 5, 4, 112", "B, 3, 14, 40", "B, 4, 11, 7",
+                                         "B, 4, 2, 16",  "B, 4, 12, 96", "B, 3, T + 2, 20"};
     static const int64_t axes[] = {3, 4};
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 12; i++) {
         Case *c = begin_case(SN_CLUSTER_REDUCE);
         param(c, SN_U8, "B, T");
         Value *x = param(c, SN_F32, shapes[i / 2]), *windows = around_each(c, x, i % 2 ? -INFINITY : 0);
@@ -126,6 +130,45 @@ static void rows_side_by_side(void **state) {
     }
 }
 
+/* Windows wider than rows side by side, borders on both sides of the same rows, some on one side only, and windows that have no
+ * padding; streams that are fetched. */
+static void wide_windows_side_by_side(void **state) {
+    (void)state;
+    static const struct {
+        const char *shape;
+        int64_t edge, above, beside;
+    } forms[] = {{"B, 5, 7, 70", 7, 3, 3},
+                 {"B, 6, 20, 32", 7, 3, 3},
+                 {"B, 5, 12, 40", 5, 0, 2},
+                 {"B, 9, 14, 35", 3, 0, 0}};
+    static const int64_t axes[] = {3, 4};
+    for (int i = 0; i < 4; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        c->target.fetch_bytes = 3072;
+        param(c, SN_U8, "B, T");
+        Value *x = param(c, SN_F32, forms[i].shape);
+        Value *windows = windows_of(c, x, forms[i].edge, forms[i].above, forms[i].beside, 0);
+        result(c,
+               apply(c, SN_OP_REDUCE_SUM, &(AttrReduce){2, axes}, two(c, SN_OP_MUL, windows, windows), NULL));
+        check(c, 3, sizes);
+    }
+}
+
+/* No element is tested where rows are known to lie inside or which of their elements do not. */
+static void known_borders_are_not_tested(void **state) {
+    (void)state;
+    static const char *const shapes[] = {"B, 5, 12, 32", "B, 5, 11, 32"};
+    static const int64_t axes[] = {3, 4};
+    for (int i = 0; i < 2; i++) {
+        Case *c = begin_case(SN_CLUSTER_REDUCE);
+        Value *windows = windows_of(c, param(c, SN_F32, shapes[i]), 3, 0, 1, 0);
+        result(c, apply(c, SN_OP_REDUCE_SUM, &(AttrReduce){2, axes}, windows, NULL));
+        const Kernel *kernel = generate(c);
+        assert_true((strstr(kernel->source, "if (all) {") != NULL) == (i == 1));
+        sn_arena_free(c->arena);
+    }
+}
+
 /* What is padding is tested for all of them at once. */
 static void rows_are_tested_together(void **state) {
     (void)state;
@@ -140,9 +183,13 @@ static void rows_are_tested_together(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(channels_side_by_side),    cmocka_unit_test(elements_side_by_side),
-        cmocka_unit_test(runs_are_found),           cmocka_unit_test(rows_side_by_side),
+        cmocka_unit_test(channels_side_by_side),
+        cmocka_unit_test(elements_side_by_side),
+        cmocka_unit_test(runs_are_found),
+        cmocka_unit_test(rows_side_by_side),
         cmocka_unit_test(rows_are_tested_together),
+        cmocka_unit_test(wide_windows_side_by_side),
+        cmocka_unit_test(known_borders_are_not_tested),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
