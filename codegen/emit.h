@@ -146,6 +146,9 @@ enum {
     SN_NEAR_BYTES = 512
 }; /* so far ahead what waits in the second-level cache is brought into the first */
 
+/* Whether streams are fetched, and rows of elements of so many bytes are known to be longer than the second-level cache. */
+bool sn_emit_is_vast(const Emit *emit, int bytes);
+
 /* Behind the load of a whole vector: fetches what that load will want later. */
 void sn_emit_fetch(Emit *emit, const Instr *instr);
 

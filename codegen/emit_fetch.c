@@ -50,10 +50,19 @@ static bool is_small(const Emit *emit, const Instr *instr) {
     return sn_dim_is(all, &bytes) && bytes <= kernel->target->l2_bytes / SMALL_IN_L2;
 }
 
-/* What rows have in common stays near, and what an earlier loop over the row loaded is near. */
+bool sn_emit_is_vast(const Emit *emit, int bytes) {
+    int64_t length;
+    return emit->fetches && sn_dim_is(sn_emit_row_length(emit), &length) &&
+           length > emit->kernel->target->l2_bytes / bytes;
+}
+
+/* What rows have in common stays near, and what an earlier loop over the row loaded is near while the second-level cache holds the row.
+ * What a walk by blocks loads is read ahead by these. */
 static bool is_near(Emit *emit, const Instr *instr) {
     Dim axis = sn_emit_row_axis(emit->nest);
-    for (int i = 0; i < emit->step; i++)
+    const bool vast = sn_emit_is_vast(emit, sn_dtype_bytes(instr->dtype)),
+               by_blocks = emit->online && emit->step == emit->online;
+    for (int i = 0; i < emit->step && (!vast || by_blocks); i++)
         if (emit->nest->step.at[i].loop && sn_emit_needed(emit, i)[instr->id]) return true;
     return axis && !moves_by(emit, instr, axis);
 }

@@ -217,11 +217,26 @@ static bool is_fetched(const Emit *emit) {
            !sn_emit_gathers(emit);
 }
 
+/* So many bytes of a row are read ahead of rows of their own: longer ones would push each other out of the second-level cache. */
+static int64_t most_ahead(const Emit *emit) {
+    return emit->kernel->target->l2_bytes / ROWS_IN_L2;
+}
+
+/* Whether a row further on is read ahead: of rows that are known to be too long for that, what comes later of the present one would
+ * be asked for long before it is wanted. */
+static bool reads_ahead(Emit *emit, const Instr *instr, Dim *stride, bool *indexed) {
+    int64_t length;
+    if (!moves_on(emit, instr, stride, indexed)) return false;
+    return emit->leads || emit->lags || sn_emit_gathers(emit) || sn_emit_reduces_once(emit->nest) ||
+           !sn_dim_is(sn_emit_row_length(emit), &length) ||
+           length <= most_ahead(emit) / sn_dtype_bytes(instr->dtype);
+}
+
 /* How many bytes further on a load of rows that lie in order is worth reading, as text. `rows`: so many rows ahead, with nothing
  * else to go by. */
 static const char *bytes_ahead(Emit *emit, Dim stride, int bytes, const char *length, const char *rows) {
     const Nest *nest = emit->nest;
-    const long long most = (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2;
+    const long long most = (long long)most_ahead(emit);
     const char *row = sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, stride, bytes), NULL);
     if (sn_emit_gathers(emit)) return sn_arena_printf(emit->arena, "%d * %s", 1 + emit->leads, row);
     if (emit->leads) return sn_arena_printf(emit->arena, "%s + %d", row, LEAD_BYTES);
@@ -236,7 +251,7 @@ static const char *bytes_ahead(Emit *emit, Dim stride, int bytes, const char *le
 /* Rows that indices choose are read as far ahead as if nothing else were, a row more where a row is stored while the next one is
  * read; those that lie in order beside them a single row, as caches foresee them. */
 void sn_emit_rows_ahead(Emit *emit) {
-    const long long most = (long long)emit->kernel->target->l2_bytes / ROWS_IN_L2;
+    const long long most = (long long)most_ahead(emit);
     Dim stride = NULL;
     bool indexed;
     int count = 0;
@@ -245,7 +260,7 @@ void sn_emit_rows_ahead(Emit *emit) {
         count += moves_on(emit, emit->nest->instr.at[i], &stride, &indexed);
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = emit->nest->instr.at[i];
-        if (!moves_on(emit, instr, &stride, &indexed)) continue;
+        if (!reads_ahead(emit, instr, &stride, &indexed)) continue;
         int bytes = sn_dtype_bytes(instr->dtype);
         const char *length =
             sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, sn_emit_row_length(emit), bytes), NULL);
@@ -392,7 +407,7 @@ void sn_emit_read_ahead(Emit *emit) {
     bool indexed;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         Far far = {emit, emit->nest->instr.at[i], false};
-        if (!moves_on(emit, far.load, &stride, &indexed) || (emit->alone && !emit->needs[i])) continue;
+        if (!reads_ahead(emit, far.load, &stride, &indexed) || (emit->alone && !emit->needs[i])) continue;
         const char *at = sn_emit_dim(emit, far.load->dim, NULL),
                    *buffer = sn_emit_buffer(emit, far.load->buffer);
         if (!indexed) {
@@ -418,7 +433,7 @@ void sn_emit_read_share(Emit *emit, const RowShares *shares, int parts) {
     Dim stride = NULL;
     bool indexed, any = false;
     for (int i = 0; i < emit->nest->instr.count; i++)
-        any |= moves_on(emit, emit->nest->instr.at[i], &stride, &indexed);
+        any |= reads_ahead(emit, emit->nest->instr.at[i], &stride, &indexed);
     if (!any || is_fetched(emit) || (!shares->usual->count && !shares->past->count)) return;
     int k = (int)emit->vector_axis->value;
     const char *length = sn_emit_dim(emit, emit->vector_axis->operand[0], NULL),

@@ -60,6 +60,7 @@ static void emit_vectors_of(Emit *emit, const Step *step, const unsigned char *n
         emit->part = copy;
         sn_emit_line(emit, "{");
         emit->indent++;
+        sn_emit_block_ahead(emit);
         sn_c_body(emit, step, needed, copy);
         sn_emit_line(emit, "i%d += SN_LANES;", sn_c_axis(emit->vector_axis));
         sn_c_close_loops(emit, 1);
@@ -67,9 +68,19 @@ static void emit_vectors_of(Emit *emit, const Step *step, const unsigned char *n
     emit->part = 0;
 }
 
+enum { EACH = SN_ROW_UNROLL / 2 }; /* vectors of either half at a time */
+
+/* Two vectors of the first half of a row where the vector axis is, and as many at the same place of the second. */
+static void emit_halves_group(Emit *emit, const Step *step, const unsigned char *needed) {
+    int k = sn_c_axis(emit->vector_axis);
+    emit_vectors_of(emit, step, needed, 0, EACH);
+    sn_emit_line(emit, "i%d += half - %d * SN_LANES;", k, EACH);
+    emit_vectors_of(emit, step, needed, EACH, EACH);
+    sn_emit_line(emit, "i%d -= half;", k);
+}
+
 /* The halves of a row side by side, whole groups of SN_ROW_UNROLL vectors; their ends fetch the beginnings of the next row's. */
 static void emit_halves(Emit *emit, const Step *step, const unsigned char *needed, const char *length) {
-    enum { EACH = SN_ROW_UNROLL / 2 };
     int k = sn_c_axis(emit->vector_axis);
     sn_emit_line(emit, "const int64_t half = %s / (%d * SN_LANES) * (%d * SN_LANES);", length, SN_ROW_UNROLL,
                  EACH);
@@ -79,10 +90,7 @@ static void emit_halves(Emit *emit, const Step *step, const unsigned char *neede
     sn_emit_far_rows(emit, sn_emit_row_axis(emit->nest), 1, "half");
     sn_emit_line(emit, "while (i%d + %d * SN_LANES <= (ends ? half : half - far / 4)) {", k, EACH);
     emit->indent++;
-    emit_vectors_of(emit, step, needed, 0, EACH);
-    sn_emit_line(emit, "i%d += half - %d * SN_LANES;", k, EACH);
-    emit_vectors_of(emit, step, needed, EACH, EACH);
-    sn_emit_line(emit, "i%d -= half;", k);
+    emit_halves_group(emit, step, needed);
     sn_c_close_loops(emit, 2);
     sn_emit_line(emit, "i%d += half;", k);
     emit->crosses = false;
@@ -202,16 +210,34 @@ static void emit_level(Emit *emit, const Step *top) {
     sn_emit_line(emit, "const float v%d = level;", top->acc.at[0]->result->id);
 }
 
+/* Whether the walk over a row only reads it, from memory: then it does so in two halves (above). */
+static bool walks_halves(const Emit *emit) {
+    return !emit->lags && !emit->nest->scratch.count && sn_emit_is_vast(emit, sn_dtype_bytes(SN_F32));
+}
+
+/* The vectors of a block: half of it where the vector axis goes from `from` to `till`, half of it in the second half of the row. */
+static void emit_block_halves(Emit *emit, const Step *step, const unsigned char *needed) {
+    int k = sn_c_axis(emit->vector_axis);
+    sn_emit_line(emit, "for (int64_t i%d = from; i%d < till; ) {", k, k);
+    emit->indent++;
+    emit_halves_group(emit, step, needed);
+    sn_c_close_loops(emit, 1);
+}
+
 /* A block, again where it has risen too far. */
 static void emit_online_block(Emit *emit, const Step *top, const Step *sums, const Step *both,
-                              const unsigned char *needed) {
+                              const unsigned char *needed, bool halves) {
     static const RowShare none;
+    sn_emit_online_hold(emit, sums, SN_ROW_UNROLL);
     sn_emit_line(emit, "for (;;) {");
     emit->indent++;
     sn_emit_line(emit, "{");
     emit->indent++;
     emit_level(emit, top);
-    emit_row_loops(emit, both, needed, &(RowShares){&none, &none}, "from", "till");
+    if (halves)
+        emit_block_halves(emit, both, needed);
+    else
+        emit_row_loops(emit, both, needed, &(RowShares){&none, &none}, "from", "till");
     sn_c_close_loops(emit, 1);
     sn_c_folds(emit, top, SN_ROW_UNROLL);
     sn_emit_line(emit, "%s", sn_emit_online_test(emit, top));
@@ -242,11 +268,20 @@ static void emit_online(Emit *emit) {
     sn_emit_line(emit, "level = v%d;", top.acc.at[0]->result->id);
     sn_c_close_loops(emit, 1);
     emit->step = at;
-    sn_emit_line(emit, "for (int64_t from = 0; from < %s; from += %d) {", length, SN_ONLINE_BLOCK);
+    if (walks_halves(emit)) {
+        sn_emit_line(emit, "const int64_t half = %s / %d * %d;", length, SN_ONLINE_BLOCK,
+                     SN_ONLINE_BLOCK / 2);
+        sn_emit_line(emit, "for (int64_t from = 0; from < half; from += %d) {", SN_ONLINE_BLOCK / 2);
+        emit->indent++;
+        sn_emit_line(emit, "const int64_t till = from + %d;", SN_ONLINE_BLOCK / 2);
+        emit_online_block(emit, &top, &sums, &both, needed, true);
+        sn_c_close_loops(emit, 1);
+    }
+    sn_emit_line(emit, "for (int64_t from = %s; from < %s; from += %d) {",
+                 walks_halves(emit) ? "2 * half" : "0", length, SN_ONLINE_BLOCK);
     emit->indent++;
     sn_emit_line(emit, "const int64_t till = sn_least_of(from + %d, %s);", SN_ONLINE_BLOCK, length);
-    sn_emit_online_hold(emit, &sums, SN_ROW_UNROLL);
-    emit_online_block(emit, &top, &sums, &both, needed);
+    emit_online_block(emit, &top, &sums, &both, needed, false);
     sn_c_close_loops(emit, 1);
     sn_c_folds(emit, &top, SN_ROW_UNROLL);
     sn_emit_online_end(emit, &top, &sums, SN_ROW_UNROLL);

@@ -146,6 +146,30 @@ static void long_rows_are_brought_near(void **state) {
     }
 }
 
+/* Where streams are fetched, rows that the second-level cache does not hold are read in halves side by side, and fetched again by the
+ * loop that stores; nothing of a row is asked for that its loops come to much later. */
+static void rows_longer_than_the_second_cache_are_walked_in_halves(void **state) {
+    (void)state;
+    enum { LENGTH = 270001, WITHIN = 1, NOT_FETCHED = 2 };
+    for (int kind = RISING; kind < UNEVEN_KINDS; kind++)
+        for (int other = 0; other <= (kind ? 0 : NOT_FETCHED); other++) {
+            Case *c = begin_case(SN_CLUSTER_REDUCE);
+            result(c, softmax(c, uneven(c, param(c, SN_F32, "B, 270001"), kind), 1));
+            c->target.fetch_bytes = other == NOT_FETCHED ? 0 : 2048;
+            c->target.l2_bytes = 4 * LENGTH - (other != WITHIN);
+            c->scale = kind ? 1 : 12;
+            c->tolerance = 2e-5;
+            const Kernel *kernel = generate(c);
+            assert_true(mentions(kernel, "float level;"));
+            assert_true(mentions(kernel, "i1 += half - 2 * SN_LANES;") == !other);
+            fprintf(stderr, "%d %d: %d\n", kind, other, count_of(kernel, ", far);"));
+            if (kind == RISING) /* of what the first loop loads, and with it the last one */
+                assert_int_equal(count_of(kernel, ", far);"), other == NOT_FETCHED ? 0 : other ? 5 : 7);
+            assert_false(mentions(kernel, "ahead0"));
+            check_kernel(c, kernel, 2, rows);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maxima_are_found_one_row_sooner),
@@ -153,6 +177,7 @@ int main(void) {
         cmocka_unit_test(long_rows_are_walked_once),
         cmocka_unit_test(rows_longer_than_the_first_cache_are_walked_once),
         cmocka_unit_test(long_rows_are_brought_near),
+        cmocka_unit_test(rows_longer_than_the_second_cache_are_walked_in_halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
