@@ -193,6 +193,38 @@ Value *sn_import_multi_head_attention(Call *c) {
 
 /* ---- RotaryEmbedding ---- */
 
+/* Which of three positions, of time, height and width, turns each pair: one after another as many as the sections say, or in turns
+ * where `turns`, and of time what is left. */
+static Value *streams_of(Call *c, int64_t half, const int64_t *section, bool turns) {
+    void *bytes;
+    Tensor *streams = sn_tensor_new(c->import->graph->arena, SN_I32, 1, &half, &bytes);
+    for (int64_t i = 0; i < half; i++) {
+        int64_t stream = i < section[0] ? 0 : i < section[0] + section[1] ? 1 : 2;
+        if (turns) stream = i < 3 * section[i % 3] ? i % 3 : 0;
+        ((int32_t *)bytes)[i] = (int32_t)stream;
+    }
+    return sn_build_constant(c->builder, streams);
+}
+
+/* Rows of the table by positions [3, B, S]. */
+static Value *rows_of_streams(Call *c, Value *table, Value *positions) {
+    const int64_t *section = sn_call_checked_list(c, "mrope_section", 3, 0);
+    int64_t half = 0, layout = sn_call_int(c, "mrope_layout", 0);
+    if (sn_call_failed(c)) return NULL;
+    sn_dim_is(table->type.dim[1], &half);
+    if (positions->type.rank != 3 || !section || section[0] + section[1] + section[2] != half)
+        return sn_call_invalid(c, "positions of rank %d, or sections that are not the table's",
+                               positions->type.rank);
+    if (layout != 0 && layout != 1) return sn_call_invalid(c, "mrope_layout is %lld", (long long)layout);
+    Value *streams = streams_of(c, half, section, layout == 1), *rows = NULL;
+    for (int k = 0; k < 3; k++) {
+        Value *at = sliced(c, positions, 0, sn_dim(c->dims, k), sn_dim(c->dims, 1));
+        Value *these = gathered(c, table, reshaped(c, at, 2, &positions->type.dim[1]), 0);
+        rows = k ? choose(c, op_number(c, SN_OP_EQUAL, streams, k), these, rows) : these;
+    }
+    return rows;
+}
+
 /* Positions [B, S], or one number that they count from, as rows of the table, to stand beside the heads. */
 static Value *angles(Call *c, Value *table, Value *positions, Dim length, int head_axis) {
     if (sn_call_failed(c)) return NULL;
@@ -201,11 +233,12 @@ static Value *angles(Call *c, Value *table, Value *positions, Dim length, int he
         positions = op2(c, SN_OP_ADD, row, reshaped(c, positions, 1, (Dim[]){sn_dim(c->dims, 1)}));
         positions = positions ? sn_call_unsqueeze(c, positions, 0, 1) : NULL;
     }
-    Value *rows = gathered(c, table, positions, 0);
+    Value *rows = c->row->parameter ? rows_of_streams(c, table, positions) : gathered(c, table, positions, 0);
     return rows ? sn_call_unsqueeze(c, rows, head_axis, 1) : NULL;
 }
 
-/* x [B, S, heads·D] or [B, heads, S, D], positions, cos, sin: those of as many pairs as they are wide. */
+/* x [B, S, heads·D] or [B, heads, S, D], positions, cos, sin: those of as many pairs as they are wide. With a
+ * parameter there are three positions. */
 Value *sn_import_rotary_of_positions(Call *c) {
     Value *x = c->input[0], *cosine = c->input[2], *sine = c->input[3];
     AttrRotary attr = {sn_call_int(c, "interleaved", 0) != 0};

@@ -315,8 +315,8 @@ Value *sn_import_batch_norm(Call *c) {
 }
 
 /* [N, groups, everything else], each row brought to mean 0 and variance 1. */
-static Value *normal_groups(Call *c, Dim groups, double epsilon) {
-    Value *x = c->input[0];
+static Value *normal_groups(Call *c, Value *x, Dim groups, double epsilon) {
+    if (sn_call_failed(c)) return NULL;
     Dims *dims = c->dims;
     Dim rest = sn_dim(dims, 1);
     if (x->type.rank < 3) return sn_call_invalid(c, "an input of rank %d", x->type.rank);
@@ -341,21 +341,26 @@ Value *sn_import_instance_norm(Call *c) {
     Type type = c->input[0]->type;
     double epsilon = sn_call_float(c, "epsilon", (double)1e-5f);
     if (type.rank < 3) return sn_call_invalid(c, "an input of rank %d", type.rank);
-    Value *y = normal_groups(c, type.dim[1], epsilon);
+    Value *y = normal_groups(c, c->input[0], type.dim[1], epsilon);
     y = scaled(c, y, c->input[1], c->input[2]);
     return y ? sn_build_reshape(c->builder, y, type.rank, type.dim) : NULL;
+}
+
+static bool has_groups(Call *c, Type type, int axis, int64_t groups) {
+    int64_t channels;
+    if (groups < 1 || type.rank < 3) return sn_call_invalid(c, "%lld groups", (long long)groups);
+    if (!sn_dim_is(type.dim[axis], &channels) || channels % groups == 0) return true;
+    return sn_call_invalid(c, "%lld channels in %lld groups", (long long)channels, (long long)groups);
 }
 
 /* Scale and bias are one a channel; one a group (the parameter) before opset 21. */
 Value *sn_import_group_norm(Call *c) {
     Type type = c->input[0]->type;
     double epsilon = sn_call_float(c, "epsilon", (double)1e-5f);
-    int64_t groups = sn_call_int(c, "num_groups", 0), channels;
+    int64_t groups = sn_call_int(c, "num_groups", 0);
     if (sn_call_int(c, "stash_type", 1) != 1) return sn_call_unsupported(c, "stash_type other than f32");
-    if (groups < 1 || type.rank < 3) return sn_call_invalid(c, "%lld groups", (long long)groups);
-    if (sn_dim_is(type.dim[1], &channels) && channels % groups != 0)
-        return sn_call_invalid(c, "%lld channels in %lld groups", (long long)channels, (long long)groups);
-    Value *y = normal_groups(c, sn_dim(c->dims, groups), epsilon);
+    if (!has_groups(c, type, 1, groups)) return NULL;
+    Value *y = normal_groups(c, c->input[0], sn_dim(c->dims, groups), epsilon);
     if (c->row->parameter) y = scaled(c, y, c->input[1], c->input[2]);
     if (y) y = sn_build_reshape(c->builder, y, type.rank, type.dim);
     return c->row->parameter ? y : scaled(c, y, c->input[1], c->input[2]);
@@ -385,4 +390,43 @@ Value *sn_import_skip_norm(Call *c) {
     if (c->output_count > 3) c->output[3] = sum;
     return sn_build(c->builder, (OpCode)c->row->parameter, &attr, beta ? 3 : 2,
                     (Value *[]){sum, c->input[2], beta});
+}
+
+/* Channels last as second axis, or back. */
+static Value *turned(Call *c, Value *x, bool back) {
+    if (sn_call_failed(c)) return NULL;
+    int rank = x->type.rank, order[SN_MAX_RANK] = {0};
+    for (int k = 1; k < rank; k++) order[k] = back ? k == rank - 1 ? 1 : k + 1 : k == 1 ? rank - 1 : k - 1;
+    return sn_build_transpose(c->builder, x, order);
+}
+
+/* x + skip, which is [N, C], [N, 1, 1, C] or as x is, + bias; that is output 1. */
+static Value *with_skip(Call *c, Value *x) {
+    Value *skip = c->input[3], *bias = sn_call_input(c, 4);
+    if (skip->type.rank == 2) skip = sn_call_unsqueeze(c, skip, 1, x->type.rank - 2);
+    x = sn_build2(c->builder, SN_OP_ADD, NULL, x, skip);
+    if (bias) x = sn_build2(c->builder, SN_OP_ADD, NULL, x, bias);
+    if (c->output_count > 1) c->output[1] = x;
+    return x;
+}
+
+/* Input, scale and bias; with a parameter also what is added before. */
+Value *sn_import_contrib_group_norm(Call *c) {
+    Value *x = c->input[0];
+    DType dtype = x->type.dtype, wide = dtype == SN_F64 ? SN_F64 : SN_F32;
+    bool last = sn_call_int(c, "channels_last", 1) != 0, silu = sn_call_int(c, "activation", 0) != 0;
+    int64_t groups = sn_call_int(c, "groups", 0);
+    double epsilon = sn_call_float(c, "epsilon", (double)1e-5f);
+    if (!has_groups(c, x->type, last ? x->type.rank - 1 : 1, groups)) return NULL;
+    if (c->row->parameter && !last) return sn_call_unsupported(c, "channels that are not last");
+    if (c->row->parameter) x = with_skip(c, x);
+    if (!sn_call_failed(c)) x = sn_build_cast(c->builder, x, wide);
+    if (last) x = turned(c, x, false);
+    Value *y = normal_groups(c, x, sn_dim(c->dims, groups), epsilon);
+    if (sn_call_failed(c)) return NULL;
+    y = scaled(c, sn_build_reshape(c->builder, y, x->type.rank, x->type.dim),
+               sn_build_cast(c->builder, c->input[1], wide), sn_build_cast(c->builder, c->input[2], wide));
+    if (silu) y = sn_build1(c->builder, SN_OP_SILU, &(AttrAlpha){1}, y);
+    if (last) y = turned(c, y, true);
+    return sn_call_failed(c) ? NULL : sn_build_cast(c->builder, y, dtype);
 }

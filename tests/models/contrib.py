@@ -6,13 +6,14 @@ operators.py has it.
 """
 
 import argparse
+import math
 import os
 
 import numpy as np
 from onnx import TensorProto
 
 from one_node import (F32, I8, I32, I64, U8, Case, Constant, build_model, fed_inputs, numbers, reference_results,
-                      symbolic_by_name, write_model)
+                      scalar, symbolic_by_name, write_model)
 
 B, S, P, D, HEADS = 2, 5, 3, 12, 2
 WIDTH = HEADS * D // 2  # 12: two heads of 6
@@ -189,6 +190,143 @@ def expert_cases():
                        "swiglu_limit": 2.0, "normalize_routing_weights": 1}, fixed=True)
 
 
+def gate_cases():
+    x, gate, scale = numbers("x", (B, S, 12)), numbers("g", (B, S, 12)), Constant(numbers("s", (4,)))
+    yield "ScaledSiLU", Case("alpha", [x], {"alpha": 1.7})
+    yield "ScaledSiLU", Case("scale", [x, Constant(np.array(0.3, F32))], {"alpha": 1.7})
+    yield "GatedAdd", Case("rows", [x, numbers("y", (B, S, 12)), numbers("g", (B, S, 1))], fixed=True)
+    heads = numbers("a", (B, S, 3)), Constant(numbers("d", (3,))), Constant(numbers("e", (3,), low=-2, high=0))
+    yield "LinearAttentionGate", Case("both", [*heads, numbers("b", (B, S, 3))], outputs=2)
+    yield "LinearAttentionGate", Case("decay", list(heads))
+    yield "GatedRMSNorm", Case("heads", [x, scale, gate], {"epsilon": 1e-3}, fixed=True)
+    yield "GatedRMSNorm", Case("sigmoid", [numbers("x", (B, 4)), scale, numbers("g", (B, 4))], {"activation": "sigmoid"})
+    yield "BranchwiseRMSNorm", Case("flat", [x, Constant(numbers("s", (12,)))], {"num_branches": 3})
+    yield "BranchwiseRMSNorm", Case("grouped", [x.reshape(B, S, 3, 4), scale], {"epsilon": 1e-3}, fixed=True)
+    yield "BranchwiseRMSNorm", Case("plain", [x.reshape(B, S, 3, 4)], fixed=True)
+    streams, matrix = x.reshape(B, S, 3, 4), numbers("m", (B, S, 3, 3))
+    yield "HyperConnectionPreMix", Case("grouped", [streams, numbers("w", (B, S, 3))], {"reduction_scale": 0.5}, fixed=True)
+    yield "HyperConnectionPreMix", Case("flat", [x, numbers("w", (B, S, 12))], {"num_branches": 3}, fixed=True)
+    block, post = numbers("b", (B, S, 4)), numbers("p", (B, S, 3))
+    yield "HyperConnectionPostMix", Case("mixed", [streams, block, post, matrix], fixed=True)
+    yield "HyperConnectionPostMix", Case("flat", [x, block, post], {"num_branches": 3}, fixed=True)
+
+
+def streams_cases():
+    """Rows of three positions each."""
+    places = numbers("places", (3, B, S), I64, 0, 15)
+    yield "MRotaryEmbedding", Case("sections", [numbers("x", (B, S, 2 * 12)), places, *rotary_tables(12)],
+                                   {"mrope_section": [3, 2, 1], "num_heads": HEADS}, fixed=True)
+    yield "MRotaryEmbedding", Case("turns", [numbers("x", (B, HEADS, S, 12)), places, *rotary_tables(12)],
+                                   {"mrope_section": [3, 2, 1], "mrope_layout": 1, "interleaved": 1}, fixed=True)
+
+
+def early_cases():
+    """What became operators of ONNX, too."""
+    yield "Trilu", Case("upper", [numbers("x", (2, 4, 5)), Constant(np.array(1, I64))])
+    yield "Pad", Case("value", [numbers("x", (2, 3)), Constant(np.array([1, 0, 0, 2], I64)), Constant(np.array([0.5], F32))])
+    yield "GatherND", Case("rows", [numbers("x", (3, 4)), np.array([[0, 1], [2, 3]], I64)], fixed=True)
+    yield "GridSample", Case("border", [numbers("x", (1, 2, 4, 5)), numbers("g", (1, 3, 3, 2), low=-1.2, high=1.2)],
+                             {"mode": "bilinear", "padding_mode": "border", "align_corners": 1}, fixed=True)
+    yield "ExpandDims", Case("last", [numbers("x", (2, 3)), Constant(np.array(-1, I32))])
+
+
+# Of what onnxruntime has for GPUs alone: the same in NumPy, in double precision.
+
+def erf(x):
+    return np.vectorize(math.erf)(x)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def bias_add(x, bias, skip):
+    return [x + bias + skip]
+
+
+def bias_split_gelu(x, bias):
+    left, right = np.split(x + bias, 2, axis=-1)
+    return [left * right * 0.5 * (1 + erf(right / np.sqrt(2)))]
+
+
+def bias_softmax(x, bias, **_):
+    power = np.exp(x + bias)
+    return [power / power.sum(-1, keepdims=True)]
+
+
+def relative_position_bias(table, queries, keys, max_distance, is_bidirectional=0):
+    """After the T5 of the transformers library; the table lies by heads."""
+    count, heads = table.shape
+    place = np.arange(keys)[None, :] - np.arange(queries)[:, None]
+    base = 0
+    if is_bidirectional:
+        count //= 2
+        base, place = (place > 0) * count, np.abs(place)
+    else:
+        place = -np.minimum(place, 0)
+    exact = count // 2
+    far = exact + (np.log(np.maximum(place, 1) / exact) / np.log(max_distance / exact) * (count - exact)).astype(int)
+    bucket = base + np.where(place < exact, place, np.minimum(far, count - 1))
+    return [table.reshape(heads, -1)[:, bucket][None]]
+
+
+def gated_relative_position_bias(query, query_bias, bias, weight, weight_bias, eco, num_heads):
+    batch, rows, _ = query.shape
+    heads = (query + query_bias).reshape(batch, rows, num_heads, -1).transpose(0, 2, 1, 3)
+    gates = sigmoid((heads @ weight + weight_bias).reshape(batch, num_heads, rows, 2, -1).sum(-1))
+    return [(gates[..., :1] * (gates[..., 1:] * eco - 1) + 2) * bias]
+
+
+def group_norm(x, gamma, beta, groups, epsilon, activation, channels_last=1):
+    rows = np.moveaxis(x, -1, 1) if channels_last else x
+    parts = rows.reshape(len(x), groups, -1)
+    parts = (parts - parts.mean(-1, keepdims=True)) / np.sqrt(parts.var(-1, keepdims=True) + epsilon)
+    y = parts.reshape(rows.shape)
+    y = np.moveaxis(y, 1, -1) * gamma + beta
+    y = y if channels_last else np.moveaxis(y, -1, 1)
+    return [y * sigmoid(y) if activation else y]
+
+
+def skip_group_norm(x, gamma, beta, skip, bias=0, **attributes):
+    total = x + (skip[:, None, None] if skip.ndim == 2 else skip) + bias
+    return [*group_norm(total, gamma, beta, **attributes), total]
+
+
+IN_NUMPY = {"BiasAdd": bias_add, "BiasSplitGelu": bias_split_gelu, "BiasSoftmax": bias_softmax,
+            "RelativePositionBias": relative_position_bias, "GatedRelativePositionBias": gated_relative_position_bias,
+            "GroupNorm": group_norm, "SkipGroupNorm": skip_group_norm}
+
+
+def gpu_cases():
+    x, bias = numbers("x", (B, S, 12)), Constant(numbers("b", (12,)))
+    yield "BiasAdd", Case("plain", [x, bias, numbers("s", (B, S, 12))])
+    yield "BiasSplitGelu", Case("plain", [x, bias], fixed=True)
+    yield "BiasSoftmax", Case("mask", [numbers("x", (B, HEADS, S, S)), numbers("m", (B, 1, 1, S))],
+                              {"axis": 3, "is_inner_broadcast": 1})
+    table = numbers("t", (16, HEADS))
+    yield "RelativePositionBias", Case("both_ways", [table, scalar(40), scalar(40)], {"max_distance": 20, "is_bidirectional": 1},
+                                       fixed=True)
+    yield "RelativePositionBias", Case("back", [table, scalar(30), scalar(33)], {"max_distance": 25}, fixed=True)
+    yield "GatedRelativePositionBias", Case("plain", [x, bias, numbers("r", (1, HEADS, S, S)), Constant(numbers("w", (6, 8))),
+                                                      Constant(numbers("v", (8,))), Constant(numbers("e", (1, HEADS, 1, 1)))],
+                                            {"num_heads": HEADS}, fixed=True)
+    image, gamma, beta = numbers("x", (B, 3, 4, 8)), Constant(numbers("g", (8,))), Constant(numbers("h", (8,)))
+    norm = {"groups": 2, "epsilon": 1e-3, "activation": 1}
+    yield "GroupNorm", Case("last", [image, gamma, beta], norm, fixed=True)
+    yield "GroupNorm", Case("first", [np.moveaxis(image, -1, 1), gamma, beta], {**norm, "activation": 0, "channels_last": 0}, fixed=True)
+    yield "SkipGroupNorm", Case("whole", [image, gamma, beta, numbers("s", image.shape), Constant(numbers("b", (8,)))], norm,
+                                outputs=2, fixed=True)
+    yield "SkipGroupNorm", Case("pixels", [image, gamma, beta, numbers("s", (B, 8))], norm, outputs=2, fixed=True)
+
+
+def numpy_results(name, model, case):
+    """Those of IN_NUMPY as reference_results has them, of all inputs, the constants included."""
+    given = [value.array if isinstance(value, Constant) else value for value in case.inputs]
+    wide = [array.astype(np.float64) if array.dtype == F32 else array for array in given]
+    results = IN_NUMPY[name](*wide, **case.attributes)
+    return {output.name: array.astype(F32) for output, array in zip(model.graph.output, results)}
+
+
 def write(into, name, case):
     """Writes one case; onnxruntime wants the types of outputs said that ONNX's inference does not know."""
     label = f"{name}_1_{case.name}"
@@ -199,7 +337,7 @@ def write(into, name, case):
         counts = name.endswith("EmbedLayerNormalization") and k == 1
         kind = TensorProto.INT32 if counts else TensorProto.UINT8 if name.startswith("QLinear") else TensorProto.FLOAT
         value.type.tensor_type.elem_type = kind
-    results, _ = reference_results(model, fed_inputs(case))
+    results = numpy_results(name, model, case) if name in IN_NUMPY else reference_results(model, fed_inputs(case))[0]
     write_model(os.path.join(into, label), model, case, results, symbolic)
 
 
@@ -211,7 +349,7 @@ def main():
     arguments = parser.parse_args()
     total = 0
     for cases in (product_cases, embedding_cases, quantised_cases, attention_cases, rotary_cases, group_cases,
-                  state_cases, expert_cases):
+                  state_cases, expert_cases, gate_cases, streams_cases, early_cases, gpu_cases):
         for name, case in cases():
             if arguments.only in f"{name}_{case.name}":
                 write(os.path.join(arguments.into, "ops"), name, case)
