@@ -21,6 +21,10 @@ typedef struct Kernel {
     const char *source; /* the complete translation unit, C or CUDA C++ */
     Hash hash;
 
+    /* CPU: so many bytes at the beginning of the source are a translation unit of their own, which kernels have in common;
+     * behind `#define SN_COMMON_APART` the source only declares what that defines. 0: there is none. */
+    size_t common_bytes;
+
     /* The launch passes pointers to the cluster's inputs, then its outputs, then `scratch_count` scratch
      * buffers, in that order; constants that were inlined into the text have been left out of the inputs by
      * fuse. */

@@ -286,10 +286,13 @@ static bool calls(const KernelIr *kernel, bool floats) {
     return false;
 }
 
-void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
+void sn_emit_vectors_c(const KernelIr *kernel, Text *out) {
     sn_text_add(out, "#define SN_VECTOR_BYTES %d\n%s\n%s\n%s\n", kernel->target->vector_bytes,
                 sn_device_text("vector.h"), sn_device_text("vector_narrow.h"),
                 sn_device_text("vector_memory.h"));
+}
+
+void sn_emit_functions_c(const KernelIr *kernel, bool maths, Text *out) {
     if (maths || calls(kernel, true))
         sn_text_add(out, "%s\n%s\n%s\n", sn_device_text("vector_exp.h"), sn_device_text("vector_math.h"),
                     sn_device_text("vector_libm.h"));
@@ -302,8 +305,9 @@ void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out) {
 Status sn_emit_c(KernelIr *kernel, Kernel *out) {
     Emit emit = {.arena = kernel->arena, .dialect = &c_dialect, .kernel = kernel};
     Text text = sn_text(kernel->arena);
-    sn_emit_prelude_c(kernel, kernel->use && kernel->use->maths, &text);
+    sn_emit_vectors_c(kernel, &text);
     if (kernel->use) return sn_emit_template(&emit, &text, out);
+    sn_emit_functions_c(kernel, false, &text);
     sn_emit_choose_streams(&emit);
     sn_emit_choose_fetches(&emit);
     if (emit.fetches) sn_text_add(&text, "#define SN_FETCHES 1\n");

@@ -165,6 +165,10 @@ static void finish(Emit *emit, const TemplateUse *use, Text *text, Kernel *out) 
     sn_emit_finish(emit->kernel, emit, sn_text_string(text), out);
 }
 
+static void add_files(const char *const *file, Text *out) {
+    for (int i = 0; i < MOST_FILES && file[i]; i++) sn_text_add(out, "%s\n", sn_device_text(file[i]));
+}
+
 /* ---- C ---- */
 
 static void emit_entry(Emit *emit, const TemplateUse *use, Text *out) {
@@ -181,13 +185,31 @@ static void emit_entry(Emit *emit, const TemplateUse *use, Text *out) {
     sn_text_add(out, "%s}\n", sn_text_string(&emit->text));
 }
 
+/* Ends the part of the text that kernels have in common, and names what it defines after it. The first file declares that, and
+ * stays where the rest is left out. */
+static void add_common(Emit *emit, const TemplateUse *use, Text *text, Kernel *out) {
+    char hex[33];
+    sn_text_add(text, "%s\n#ifndef SN_COMMON_APART\n", sn_device_text(use->common[0]));
+    add_files(use->common + 1, text);
+    sn_text_add(text, "#endif\n");
+    sn_hash_hex(sn_hash_string((Hash){0, 0}, sn_text_string(text)), hex);
+    Text named = sn_text(emit->arena);
+    sn_text_add(&named, "#define SN_COMMON_NAME s_%s\n%s", hex, sn_text_string(text));
+    *text = named;
+    out->common_bytes = (size_t)named.length;
+}
+
 Status sn_emit_template(Emit *emit, Text *text, Kernel *out) {
     const TemplateUse *use = emit->kernel->use;
     emit->dialect = &template_dialect;
     for (int i = 0; i < use->size.count; i++) sn_push(emit->arena, &emit->param, use->size.at[i]);
+    if (!use->common[0]) sn_emit_functions_c(emit->kernel, use->maths, text);
     sn_text_add(text, "%s%s\n%s\n", use->defines, sn_device_text("tile_element.h"), sn_device_text("tile.h"));
-    for (int i = 0; i < MOST_FILES && use->file[i]; i++)
-        sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
+    if (use->common[0]) {
+        add_common(emit, use, text, out);
+        sn_emit_functions_c(emit->kernel, use->maths, text);
+    }
+    add_files(use->file, text);
     sn_text_add(text, "struct SnContext {\n    void *const *buffers;\n    const int64_t *symbols;\n    int "
                       "*fault;\n};\n\n");
     emit_holes(emit, use, text);
@@ -216,8 +238,7 @@ Status sn_emit_template_cuda(Emit *emit, Text *text, void (*args)(const Emit *em
     emit_holes(emit, use, &functions);
     sn_text_add(&functions, "};\n\n");
     emit_kernel(emit, use, &functions);
-    for (int i = 0; i < MOST_FILES && use->file[i]; i++)
-        sn_text_add(text, "%s\n", sn_device_text(use->file[i]));
+    add_files(use->file, text);
     args(emit, text);
     sn_text_add(text, "%s", sn_text_string(&functions));
     finish(emit, use, text, out);

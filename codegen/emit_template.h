@@ -25,8 +25,9 @@ typedef struct Hole {
 } Hole;
 
 struct TemplateUse {
-    const char *file[8]; /* the template, of as many files */
-    const char *defines; /* its numbers: #define lines before it; CUDA: members of the kernel's struct */
+    const char *file[8];   /* the template, of as many files */
+    const char *common[8]; /* C: a part before it that calls holes by their addresses: Kernel.common_bytes */
+    const char *defines;   /* its numbers: #define lines before it; CUDA: members of the kernel's struct */
     SN_VEC(Hole) hole;
     bool maths;         /* calls vector_math.h */
     const char *needs;  /* of Kernel */
@@ -41,12 +42,13 @@ struct TemplateUse {
     Dim shared;                 /* CUDA: of Kernel; NULL: none */
 };
 
-/* The C prelude: vector width, vectors, index arithmetic, and what else the instructions (`maths`: or the
- * template) call. */
-void sn_emit_prelude_c(const KernelIr *kernel, bool maths, Text *out);
+/* The C prelude: vector width and vectors; then, where nothing is in common with other kernels directly behind these, index
+ * arithmetic and what else the instructions (`maths`: or the template) call. */
+void sn_emit_vectors_c(const KernelIr *kernel, Text *out);
+void sn_emit_functions_c(const KernelIr *kernel, bool maths, Text *out);
 
-/* Adds template, holes and entry to the text that holds the prelude, and ends the kernel. On CUDA emit->dialect is
- * the caller's, and the holes' text is added before the rest of the kernel is known; `args` writes the struct of
+/* Adds template, holes and entry to the text that holds the prelude (C: of it the vectors), and ends the kernel. On CUDA
+ * emit->dialect is the caller's, and the holes' text is added before the rest of the kernel is known; `args` writes the struct of
  * its arguments. */
 Status sn_emit_template(Emit *emit, Text *text, Kernel *out);
 Status sn_emit_template_cuda(Emit *emit, Text *text, void (*args)(const Emit *emit, Text *out), Kernel *out);

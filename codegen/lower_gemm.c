@@ -369,26 +369,30 @@ bool sn_gemm_has_tiles(const Gemm *gemm) {
            (words ? panel == kernel->target->panel : has_panels(gemm, packed.dtype, panel));
 }
 
-/* The files of the template's form. */
+static void add_file(const char **files, const char *file, bool used) {
+    while (*files) files++;
+    if (used) *files = file;
+}
+
+/* The files of the template's form, and of what it calls of the kernel. */
 static void name_files(Gemm *gemm) {
-    const char *const file[] = {
-        gemm->mode ? NULL : "gemm_pack.h",
-        "gemm.h",
-        gemm->matrix || gemm->split ? "matrix.h" : NULL,
-        gemm->word > 1 && !(gemm->matrix && gemm->mode) ? "gemm_words.h" : NULL,
-        in_blocks(gemm) || gemm->split ? "gemm_panel.h" : NULL,
-        gemm->attr->block ? "gemm_blocks.h" : NULL,
-        gemm->row ? "gemm_row.h" : NULL,
-        gemm->matrix ? "gemm_matrix.h"
-        : gemm->mode ? "gemm_packed.h"
-                     : "gemm_unpacked.h",
-        gemm->matrix && !gemm->mode ? "gemm_matrix_unpacked.h" : NULL,
-        gemm->split ? "gemm_split_parts.h" : NULL,
-        gemm->split ? "gemm_split.h" : NULL,
-    };
-    int count = 0;
-    for (size_t i = 0; i < sizeof file / sizeof *file; i++)
-        if (file[i]) gemm->use->file[count++] = file[i];
+    const char **form = gemm->use->common, **file = gemm->use->file;
+    bool words = gemm->word > 1 && !(gemm->matrix && gemm->mode);
+    add_file(form, "gemm.h", true);
+    add_file(form, "matrix.h", gemm->matrix || gemm->split);
+    add_file(form, "gemm_panel.h", in_blocks(gemm) || gemm->split);
+    add_file(form, "gemm_blocks.h", gemm->attr->block);
+    add_file(form, "gemm_matrix.h", gemm->matrix);
+    add_file(form, "gemm_matrix_unpacked.h", gemm->matrix && !gemm->mode);
+    add_file(form, gemm->mode ? "gemm_packed.h" : "gemm_unpacked.h", !gemm->matrix);
+    add_file(form, "gemm_split_parts.h", gemm->split);
+    add_file(form, "gemm_split.h", gemm->split);
+    add_file(file, "gemm_pack.h", !gemm->mode);
+    add_file(file, "gemm_gather.h", true);
+    add_file(file, "gemm_words.h", words);
+    add_file(file, "gemm_matrix_copy.h", gemm->matrix);
+    add_file(file, "gemm_holes.h", true);
+    add_file(file, "gemm_row.h", gemm->row);
 }
 
 Status sn_lower_gemm_cpu(Gemm *gemm) {
@@ -446,10 +450,10 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
                        : gemm->word == WORD          ? "amx-tile amx-int8"
                                                      : "amx-tile amx-bf16";
-    gemm->use->driver = sn_arena_printf(
-        kernel->arena, "%s%s(context, %s, %s, %s, begin, end);", gemm->use->driver,
-        gemm->split ? "sn_gemm_split_run" : "sn_gemm_run", sn_template_number(kernel, gemm->use, gemm->M),
-        sn_template_number(kernel, gemm->use, gemm->N), sn_template_number(kernel, gemm->use, gemm->K));
+    gemm->use->driver = sn_arena_printf(kernel->arena, "%ssn_gemm_run(context, %s, %s, %s, begin, end);",
+                                        gemm->use->driver, sn_template_number(kernel, gemm->use, gemm->M),
+                                        sn_template_number(kernel, gemm->use, gemm->N),
+                                        sn_template_number(kernel, gemm->use, gemm->K));
     gemm->use->together = gemm_together(gemm, !stride);
     kernel->use = gemm->use;
     return NULL;

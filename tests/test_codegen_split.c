@@ -15,7 +15,7 @@ typedef struct Split {
 } Split;
 
 static Kernel *splits(const Case *c, Kernel *kernel) {
-    assert_non_null(strstr(kernel->source, "sn_gemm_split_run(context"));
+    assert_non_null(strstr(kernel->source, "SN_DEVICE_GEMM_SPLIT_H"));
     assert_string_equal(kernel->needs, "amx-tile amx-bf16");
     if (sn_matrix_refusal())
         kernel->source = sn_arena_printf(c->arena, "#define SN_MATRIX 0\n%s", kernel->source);
@@ -44,6 +44,33 @@ static Kernel *generate_split(Case *c, const Split *t) {
     result(c, reshape(c, two(c, SN_OP_ADD, y, spread(c, bias, y)), "B, T, 300"));
     Kernel *kernel = generate(c);
     return splits(c, kernel);
+}
+
+/* f(x) by packed columns. */
+static Kernel *product(Case *c, bool exponential) {
+    c->target.matrix_percent = 800;
+    const long long panel = c->target.panel;
+    Value *x = param(c, SN_F32, "N, 320");
+    Value *columns =
+        param(c, SN_F32, sn_arena_printf(c->arena, "%lld, 320, %lld", (COLUMNS - 1 + panel) / panel, panel));
+    AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, COLUMNS)};
+    Value *y = apply(c, SN_OP_CONTRACT, &attr, x, columns);
+    result(c, exponential ? one(c, SN_OP_EXP, y) : y);
+    return generate(c);
+}
+
+/* What multiplies is one text, whatever is done with the sums. */
+static void epilogues_have_their_form_in_common(void **state) {
+    (void)state;
+    Case *a = begin_case(SN_CLUSTER_CONTRACT), *b = begin_case(SN_CLUSTER_CONTRACT);
+    const Kernel *plain = product(a, false), *exponential = product(b, true);
+    assert_true(plain->common_bytes > 0 && plain->common_bytes == exponential->common_bytes);
+    assert_memory_equal(plain->source, exponential->source, plain->common_bytes);
+    assert_string_not_equal(plain->source, exponential->source);
+    const char *form = strstr(plain->source, "sn_gemm_round");
+    assert_true(form && form < plain->source + plain->common_bytes);
+    sn_arena_free(a->arena);
+    sn_arena_free(b->arena);
 }
 
 /* Whole and in single items, to the same bits. */
@@ -133,7 +160,7 @@ static void others(void **state) {
         AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, COLUMNS)};
         result(c, apply(c, SN_OP_CONTRACT, &attr, x, param(c, SN_F32, text)));
         Kernel *kernel = generate(c);
-        assert_null(strstr(kernel->source, "sn_gemm_split_run"));
+        assert_null(strstr(kernel->source, "SN_DEVICE_GEMM_SPLIT_H"));
         assert_null(kernel->needs);
         sn_arena_free(c->arena);
     }
@@ -144,6 +171,7 @@ int main(void) {
         cmocka_unit_test(products),
         cmocka_unit_test(gradients),
         cmocka_unit_test(others),
+        cmocka_unit_test(epilogues_have_their_form_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,47 @@ static int age_all(const Fixture *f, const char *ending, time_t seconds) {
     return count;
 }
 
+/* A kernel that returns what others have in common with it, and its own value. */
+static Kernel *kernel_in_common(Arena *arena, int value) {
+    static const char common[] =
+        "#include <stdint.h>\n"
+        "__attribute__((visibility(\"hidden\"))) int common(int value);\n"
+        "#ifndef SN_COMMON_APART\nint common(int value) { return 100 + value; }\n#endif\n";
+    Kernel *made = kernel(arena, value, NULL);
+    made->source = sn_arena_printf(
+        arena, "%sint %s(void *const *b, const int64_t *s, int64_t i, int64_t j) { return common(%d); }\n",
+        common, made->name, value);
+    made->common_bytes = strlen(common);
+    return made;
+}
+
+/* Two definitions of it could not be linked. */
+static CompileRecord build_in_common(Fixture *f, int count) {
+    const Kernel *list[8] = {0};
+    CompileRecord record = {0};
+    Library *library;
+    for (int i = 0; i < count; i++) list[i] = kernel_in_common(f->arena, i);
+    assert_ok(sn_jit_build(f->arena, &f->tools, list, count, &record, &library));
+    for (int i = 0; i < count; i++) assert_int_equal(library->function[i](NULL, NULL, 0, 0), 100 + i);
+    sn_jit_close(library);
+    return record;
+}
+
+static void what_kernels_have_in_common_is_compiled_once(void **state) {
+    Fixture *f = *state;
+    assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
+    CompileRecord record = build_in_common(f, 3);
+    assert_true(record.kernels == 3 && record.compiled == 3 && record.processes == 5);
+    record = build_in_common(f, 5);
+    assert_true(record.compiled == 2 && record.processes == 3);
+    /* What has gone is made again. */
+    assert_int_equal(age_all(f, ".o", 7200), 6);
+    sn_cache_limit(f->arena, &f->tools.cache, 1);
+    assert_int_equal(sn_cache_usage(f->arena, &f->tools.cache, ".o").files, 0);
+    record = build_in_common(f, 4);
+    assert_true(record.compiled == 4 && record.processes == 6);
+}
+
 static void what_was_not_of_use_goes_first(void **state) {
     Fixture *f = *state;
     assert_ok(sn_toolchain_open(f->arena, f->folder, &f->tools));
@@ -399,6 +440,7 @@ int main(void) {
         TEST(the_environment_names_the_folder),
         TEST(endings_that_the_host_takes_are_told),
         TEST(what_killed_processes_left_is_removed),
+        TEST(what_kernels_have_in_common_is_compiled_once),
         TEST(the_target_is_described),
         TEST(memory_is_aligned_and_refused),
     };

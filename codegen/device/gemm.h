@@ -2,6 +2,9 @@
  * forms share, gemm_packed.h for a B that lies packed in panels (weights) and gemm_unpacked.h for one that is
  * packed as it is read; with matrix tiles gemm_matrix.h, and gemm_matrix_unpacked.h.
  *
+ * A form is a function, SN_COMMON_NAME, that calls what is written of a kernel's holes, gemm_gather.h and gemm_holes.h, by their
+ * addresses, and that only as often as a tile or a row is copied or stored. So kernels of the same #defines can share one.
+ *
  * Contract for the code generator: after vector.h and tile.h. #defines before the text:
  *   SN_GEMM_B          0: B is read through its hole; 1 f32, 2 bf16, 3 f16, 4 i8, 5 i8 in words of four rows, 6 bf16
  *                      in words of two: panels of it (tile.h's SN_TILE_B is then the same; it is 6 also where a B of
@@ -24,6 +27,8 @@
  *                      0 (default): none
  *   SN_GEMM_MATRIX     1: gemm_matrix.h or gemm_matrix_unpacked.h multiplies; 0 (default): the register tile
  *   SN_GEMM_AHEAD      1: there is a hole that fetches what the epilogue will need; 0 (default): none
+ *   SN_GEMM_SPLIT      of f32: 0 (default), or what gemm_split.h, then the form, says
+ *   SN_COMMON_NAME     the form's name; default sn_gemm_form
  * Holes, defined after the text; a v form is only called where all its lanes are inside the matrix:
  *   vf32 sn_gemm_a_v(context, batch, m, k), float sn_gemm_a_s(...)
  *   vf32 sn_gemm_a_run_v(context, batch, m, run, within)               SN_GEMM_A_RUN; k is run * RUN + within, and
@@ -37,7 +42,7 @@
  *   void sn_epilogue_v(context, vf32 sum, batch, m, n), void sn_epilogue_s(context, float sum, batch, m, n)
  * With words of bytes the numbers of A's holes and of the epilogue are vi32 and int32_t; with those of bf16 what A's and
  * B's holes give has no more bits than these.
- * The entry calls sn_gemm_run(context, M, N, K, begin, end), K elements.
+ * The entry calls sn_gemm_run(context, M, N, K, begin, end) of gemm_holes.h, K elements.
  *
  * An element's sum is cut by K alone, so no result depends on how the work items are split. */
 #ifndef SN_DEVICE_GEMM_H
@@ -79,6 +84,12 @@
 #ifndef SN_GEMM_BITS
 #define SN_GEMM_BITS 8
 #endif
+#ifndef SN_GEMM_SPLIT
+#define SN_GEMM_SPLIT 0
+#endif
+#ifndef SN_COMMON_NAME
+#define SN_COMMON_NAME sn_gemm_form
+#endif
 #if SN_GEMM_B != SN_TILE_B && !((SN_GEMM_B == 0 || SN_GEMM_BLOCK) && SN_TILE_B == 1) &&                      \
     !(SN_GEMM_B == 0 && SN_TILE_B == 6)
 #error "SN_TILE_B must be SN_GEMM_B, or 1 when that is 0 or has blocks, or 6 when it is 0"
@@ -110,20 +121,57 @@ SN_INLINE int64_t sn_ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-typedef struct SnGemm {
+#if SN_GEMM_MATRIX
+#define SN_GEMM_WORDS 16 /* of K in a step: a row of a tile */
+SN_INLINE int64_t sn_gemm_steps(int64_t words) {
+    return sn_ceil_div(words, SN_GEMM_WORDS);
+}
+#endif
+
+typedef struct SnGemm SnGemm;
+
+/* What a form calls of a kernel: gemm_gather.h and its like, which say what it does, and holes. Those that a form does not call are
+ * not there. */
+typedef struct SnGemmHoles {
+    void (*gather_a)(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k, int64_t count,
+                     SnTileElement *out);
+    void (*finish)(const SnContext *context, const SnTileNumber *sums, int64_t lds, int64_t batch, int64_t m,
+                   int64_t rows, int64_t n, int64_t columns);
+    const void *(*a_pointer)(const SnContext *context, int64_t batch, int64_t m, int64_t k);
+    const void *(*panels)(const SnContext *context, int64_t batch);
+    const void *(*factors)(const SnContext *context, int64_t batch);
+    void (*fetch_a)(const SnContext *context, int64_t batch, int64_t m, int64_t end, int64_t k,
+                    int64_t count);
+    void (*gather_lanes)(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count, float *out);
+    void (*copy_row)(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count, SnTileElement *out,
+                     int64_t step);
+    void (*gather_b)(const SnContext *context, int64_t batch, int64_t k, int64_t count, int64_t n,
+                     int64_t panels, int64_t N, float *out);
+    void (*gather_words)(const SnGemm *g, int64_t batch, int64_t k, int64_t count, int64_t n, int64_t panels,
+                         SnTileElement *out);
+} SnGemmHoles;
+
+#define SN_COMMON __attribute__((visibility("hidden")))
+SN_COMMON void SN_COMMON_NAME(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                              int64_t K, int64_t begin, int64_t end);
+
+struct SnGemm {
     const SnContext *context;
+    const SnGemmHoles *holes;
     int64_t M, N, K, depth, batch; /* K of words; depth: of elements */
     int64_t heights,
         panels; /* of the whole matrix; height u of the tile owns the rows from sn_gemm_first(u) on */
     int64_t pieces, piece; /* of K: how many, and how long, but for the last; 0 only where K is 0 */
-} SnGemm;
+};
 
-SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, int64_t K) {
+SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                               int64_t K) {
     int64_t depth = K;
     K = sn_ceil_div(K, SN_GEMM_WORD);
     int64_t pieces = K > SN_GEMM_KC ? sn_ceil_div(K, SN_GEMM_KC) : 1;
     if (SN_GEMM_WHOLE && M <= SN_GEMM_WHOLE) pieces = 1; /* M may be 0, for which B is packed, too */
     return (SnGemm){.context = context,
+                    .holes = holes,
                     .M = M,
                     .N = N,
                     .K = K,
@@ -138,96 +186,6 @@ SN_INLINE SnGemm sn_gemm_shape(const SnContext *context, int64_t M, int64_t N, i
 SN_INLINE int64_t sn_gemm_first(const SnGemm *g, int64_t u) {
     if (SN_GEMM_MATRIX) return sn_least(u * SN_GEMM_ROWS, g->M);
     return u * g->M / g->heights;
-}
-
-SN_INLINE SnTileVector sn_gemm_a_v(const SnContext *context, int64_t batch, int64_t m, int64_t k);
-SN_INLINE SnTileNumber sn_gemm_a_s(const SnContext *context, int64_t batch, int64_t m, int64_t k);
-SN_INLINE void sn_epilogue_v(const SnContext *context, SnTileVector sum, int64_t batch, int64_t m, int64_t n);
-SN_INLINE void sn_epilogue_s(const SnContext *context, SnTileNumber sum, int64_t batch, int64_t m, int64_t n);
-#if SN_GEMM_AHEAD
-SN_INLINE void sn_epilogue_ahead(const SnContext *context, int64_t batch, int64_t m, int64_t n);
-#endif
-#if SN_GEMM_A_POINTER
-SN_INLINE const void *sn_gemm_a_pointer(const SnContext *context, int64_t batch, int64_t m, int64_t k);
-#endif
-
-#if SN_GEMM_A_RUN
-SN_INLINE vf32 sn_gemm_a_run_v(const SnContext *context, int64_t batch, int64_t m, int64_t run,
-                               int64_t within);
-#endif
-
-/* Copies rows m .. m+rows of A, its columns (or words, gemm_words.h) k .. k+count. */
-SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
-                                 int64_t count, SnTileElement *out);
-
-#if SN_GEMM_WORD == 1 && SN_GEMM_A_ACROSS
-/* out (count, MR). Whole vectors of rows are stored, each over what the one
- * before it has too much; behind the rows lies what the tile may read and nobody uses. */
-SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
-                                 int64_t count, float *out) {
-    const SnContext *context = g->context;
-    if (m + sn_ceil_div(rows, SN_LANES) * SN_LANES <= g->M) {
-        for (int64_t i = 0; i < count; i++)
-            for (int64_t r = 0; r < rows; r += SN_LANES)
-                sn_store_f32_v(out + i * SN_TILE_MR + r, sn_gemm_a_v(context, batch, m + r, k + i));
-        return;
-    }
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t r = 0; r < SN_TILE_MR; r++)
-            out[i * SN_TILE_MR + r] = r < rows ? sn_gemm_a_s(context, batch, m + r, k + i) : 0;
-}
-#elif SN_GEMM_WORD == 1 && SN_GEMM_A_RUN
-/* out (height, LDA); the rows to the height are zero. Vectors go beyond the ends of runs and rows, which is stored over. */
-SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
-                                 int64_t count, float *out) {
-    const SnContext *context = g->context;
-    for (int64_t r = 0; r < rows; r++, out += SN_GEMM_LDA) {
-        int64_t run = k / SN_GEMM_A_RUN, from = k % SN_GEMM_A_RUN, at = 0;
-        for (; at < count; run++, from = 0) {
-            int64_t to = sn_least(SN_GEMM_A_RUN, from + count - at);
-            for (int64_t i = from; i < to; i += SN_LANES)
-                sn_store_f32_v(out + at + i - from, sn_gemm_a_run_v(context, batch, m + r, run, i));
-            at += to - from;
-        }
-    }
-    for (int64_t r = rows; r < sn_tile_height(rows); r++, out += SN_GEMM_LDA)
-        __builtin_memset(out, 0, (size_t)count * sizeof(float));
-}
-#elif SN_GEMM_WORD == 1
-/* out (height, LDA); the rows to the height are zero. */
-SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
-                                 int64_t count, float *out) {
-    const SnContext *context = g->context;
-    int64_t whole = 0; /* columns already there */
-    for (int64_t r = 0; r < rows; r++)
-        for (whole = 0; whole + SN_LANES <= count; whole += SN_LANES) {
-#if SN_GEMM_A_POINTER
-            __builtin_prefetch(sn_gemm_a_pointer(context, batch, m + r + SN_GEMM_FAR, k + whole));
-#endif
-            sn_store_f32_v(out + r * SN_GEMM_LDA + whole, sn_gemm_a_v(context, batch, m + r, k + whole));
-        }
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = whole; i < count; i++)
-            out[r * SN_GEMM_LDA + i] = sn_gemm_a_s(context, batch, m + r, k + i);
-    for (int64_t r = rows; r < sn_tile_height(rows); r++)
-        __builtin_memset(out + r * SN_GEMM_LDA, 0, (size_t)count * sizeof(float));
-}
-#endif
-
-/* sums (rows, lds) of rows m .. and columns n .. n+columns go to the epilogue, each once. */
-SN_OUTLINE void sn_gemm_finish(const SnContext *context, const SnTileNumber *sums, int64_t lds, int64_t batch,
-                               int64_t m, int64_t rows, int64_t n, int64_t columns) {
-    for (int64_t r = 0; r < rows; r++) {
-        const SnTileNumber *row = sums + r * lds;
-        int64_t i = 0;
-        for (; i + SN_LANES <= columns; i += SN_LANES) {
-#if SN_GEMM_AHEAD
-            sn_epilogue_ahead(context, batch, m + r, n + i + SN_TILE_NR); /* for the next panel */
-#endif
-            sn_epilogue_v(context, sn_tile_load(row + i), batch, m + r, n + i);
-        }
-        for (; i < columns; i++) sn_epilogue_s(context, row[i], batch, m + r, n + i);
-    }
 }
 
 #endif

@@ -38,7 +38,7 @@ SN_INLINE vf32 sn_blocks_low(vi32 x) {
 /* The factors of panel p from row k on. */
 SN_INLINE const float *sn_blocks_factors(const SnGemm *g, const SnGemmRound *r, int64_t p) {
     int64_t blocks = sn_ceil_div(g->K, SN_GEMM_BLOCK);
-    return (const float *)sn_gemm_factors(g->context, r->batch) +
+    return (const float *)g->holes->factors(g->context, r->batch) +
            (p * blocks + r->k / SN_GEMM_BLOCK) * SN_TILE_NR;
 }
 
@@ -132,8 +132,8 @@ SN_OUTLINE void sn_gemm_few(const SnGemm *g, const SnGemmRound *r, float *a, flo
             else
                 switch (sn_tile_height(rows)) { SN_TILE_CASES(SN_BLOCKS_CASE, 0) }
             if (r->k + r->count >= g->K)
-                sn_gemm_finish(g->context, c, SN_GEMM_LDC, r->batch, m, rows, p * SN_TILE_NR,
-                               sn_least(wide * SN_TILE_NR, g->N - p * SN_TILE_NR));
+                g->holes->finish(g->context, c, SN_GEMM_LDC, r->batch, m, rows, p * SN_TILE_NR,
+                                 sn_least(wide * SN_TILE_NR, g->N - p * SN_TILE_NR));
         }
     }
 }

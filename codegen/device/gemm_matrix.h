@@ -22,89 +22,10 @@
 #define SN_GEMM_ADD SN_MATRIX_BYTES
 #endif
 
-#define SN_GEMM_PART  384               /* words of K, at most, between loading sums and storing them */
-#define SN_GEMM_WORDS (SN_MATRIX_WORDS) /* of K in a step */
-#define SN_GEMM_SUMS  (SN_GEMM_ROWS * SN_TILE_NR)                   /* of a height by a panel, (ROWS, NR) */
-#define SN_GEMM_LDW   ((SN_GEMM_KC + 15) / 16 * 16 + SN_GEMM_WORDS) /* words between rows of few */
-#define SN_GEMM_COPY  ((SN_GEMM_KC + 15) / 16 * 16 * SN_GEMM_ROWS)  /* words of a height's copy */
-
-SN_INLINE int64_t sn_gemm_steps(int64_t words) {
-    return sn_ceil_div(words, SN_GEMM_WORDS);
-}
-
-/* ---- rows of A, copied: out (steps, ROWS, WORDS), zero behind the rows and behind K ---- */
-
-#define SN_GEMM_STRIDE (SN_GEMM_ROWS * SN_GEMM_WORDS) /* words between the steps of a row */
-
-#if SN_GEMM_A_STRIDE
-SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
-                                int32_t *out, const int64_t step) {
-    const int32_t *from = sn_gemm_a_pointer(g->context, batch, m, SN_GEMM_WORD * k);
-    int64_t whole = count / SN_GEMM_WORDS, rest = count % SN_GEMM_WORDS;
-    for (int64_t i = 0; i < whole; i++)
-        __builtin_memcpy(out + i * step, from + i * SN_GEMM_WORDS, 4 * SN_GEMM_WORDS);
-    if (!rest) return;
-    int32_t *last = out + whole * step;
-    for (int64_t i = 0; i < SN_GEMM_WORDS; i++) last[i] = i < rest ? from[whole * SN_GEMM_WORDS + i] : 0;
-}
-#else
-/* Elements of K that are not there are zero. */
-SN_INLINE SnTilePart sn_gemm_copy_part(const SnGemm *g, int64_t batch, int64_t m, int64_t k) {
-    return k < g->depth ? sn_tile_part(sn_gemm_a_s(g->context, batch, m, k)) : 0;
-}
-SN_INLINE void sn_gemm_copy_row(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
-                                int32_t *out, const int64_t step) {
-    int64_t first = SN_GEMM_WORD * k, known = sn_least(g->depth - first, SN_GEMM_WORD * count);
-    for (int64_t i = 0; i < sn_gemm_steps(count); i++) {
-        SnTilePart *row = (SnTilePart *)(out + i * step);
-        int64_t at = SN_GEMM_WORD * SN_GEMM_WORDS * i, l = 0;
-#if !SN_GEMM_A_ALONG_M
-        for (; l < SN_GEMM_WORD * SN_GEMM_WORDS && at + l + SN_LANES <= known; l += SN_LANES)
-            sn_tile_store_parts(row + l, sn_gemm_a_v(g->context, batch, m, first + at + l));
-#endif
-        for (; l < SN_GEMM_WORD * SN_GEMM_WORDS; l++)
-            row[l] = at + l < known ? sn_gemm_copy_part(g, batch, m, first + at + l) : 0;
-    }
-}
-#endif
-
-#if SN_GEMM_A_ACROSS
-/* SN_LANES rows m .. of the first `whole` steps, by squares of rows and words. */
-SN_INLINE void sn_gemm_copy_across(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t whole,
-                                   int32_t *out) {
-    SN_ALIGNED int32_t square[SN_LANES * SN_LANES];
-    for (int64_t i = 0; i < whole * SN_GEMM_WORDS; i += SN_LANES) {
-        for (int64_t l = 0; l < SN_LANES; l++)
-            sn_store_i32_v(square + l * SN_LANES,
-                           sn_tile_pairs(sn_gemm_a_v(g->context, batch, m, 2 * (k + i + l)),
-                                         sn_gemm_a_v(g->context, batch, m, 2 * (k + i + l) + 1)));
-        sn_transpose_square(
-            (const float *)square,
-            (float *)(out + i / SN_GEMM_WORDS * SN_GEMM_ROWS * SN_GEMM_WORDS + i % SN_GEMM_WORDS),
-            SN_GEMM_WORDS);
-    }
-}
-#endif
-
-SN_OUTLINE void sn_gemm_gather_a(const SnGemm *g, int64_t batch, int64_t m, int64_t rows, int64_t k,
-                                 int64_t count, int32_t *out) {
-    int64_t r = 0, done = 0;
-#if SN_GEMM_A_ACROSS
-    done = sn_least(g->depth / 2 - k, count) / SN_GEMM_WORDS; /* steps without a zero */
-    for (; r + SN_LANES <= rows; r += SN_LANES) {
-        sn_gemm_copy_across(g, batch, m + r, k, done, out + r * SN_GEMM_WORDS);
-        for (int64_t l = r; l < r + SN_LANES && done * SN_GEMM_WORDS < count; l++)
-            sn_gemm_copy_row(g, batch, m + l, k + done * SN_GEMM_WORDS, count - done * SN_GEMM_WORDS,
-                             out + (done * SN_GEMM_ROWS + l) * SN_GEMM_WORDS, SN_GEMM_STRIDE);
-    }
-#endif
-    (void)done;
-    for (; r < rows; r++)
-        sn_gemm_copy_row(g, batch, m + r, k, count, out + r * SN_GEMM_WORDS, SN_GEMM_STRIDE);
-    for (int64_t i = 0; i < sn_gemm_steps(count) && rows < SN_GEMM_ROWS; i++)
-        __builtin_memset(out + (i * SN_GEMM_ROWS + rows) * SN_GEMM_WORDS, 0,
-                         (size_t)(SN_GEMM_ROWS - rows) * 4 * SN_GEMM_WORDS);
-}
+#define SN_GEMM_PART 384 /* words of K, at most, between loading sums and storing them */
+#define SN_GEMM_SUMS (SN_GEMM_ROWS * SN_TILE_NR)                   /* of a height by a panel, (ROWS, NR) */
+#define SN_GEMM_LDW  ((SN_GEMM_KC + 15) / 16 * 16 + SN_GEMM_WORDS) /* words between rows of few */
+#define SN_GEMM_COPY ((SN_GEMM_KC + 15) / 16 * 16 * SN_GEMM_ROWS)  /* words of a height's copy */
 
 /* ---- the epilogue of a height, a few rows at a time ---- */
 
@@ -116,8 +37,8 @@ typedef struct SnGemmRest {
 SN_INLINE void sn_gemm_finish_some(const SnGemm *g, SnGemmRest *rest, int64_t count) {
     count = sn_least(count, rest->rows - rest->done);
     if (count <= 0) return;
-    sn_gemm_finish(g->context, rest->sums + rest->done * SN_TILE_NR, SN_TILE_NR, rest->batch,
-                   rest->m + rest->done, count, rest->n, rest->columns);
+    g->holes->finish(g->context, rest->sums + rest->done * SN_TILE_NR, SN_TILE_NR, rest->batch,
+                     rest->m + rest->done, count, rest->n, rest->columns);
     rest->done += count;
 }
 
@@ -226,8 +147,8 @@ SN_OUTLINE void sn_gemm_panel_part(const SnGemm *g, const SnGemmRound *r, int64_
 SN_OUTLINE void sn_gemm_copy_block(const SnGemm *g, const SnGemmRound *r, int32_t *a) {
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u);
-        sn_gemm_gather_a(g, r->batch, m, sn_gemm_first(g, u + 1) - m, r->k, r->count,
-                         a + (u - r->u0) * SN_GEMM_COPY);
+        g->holes->gather_a(g, r->batch, m, sn_gemm_first(g, u + 1) - m, r->k, r->count,
+                           a + (u - r->u0) * SN_GEMM_COPY);
     }
 }
 
@@ -257,23 +178,23 @@ SN_INLINE int sn_gemm_is_few(const SnGemm *g) {
 SN_OUTLINE void sn_gemm_round_few(const SnGemm *g, const SnGemmRound *r, int32_t *a, SnTileNumber *sums) {
     int64_t height = sn_tile_height(g->M);
     for (int64_t m = 0; m < g->M; m++)
-        sn_gemm_copy_row(g, r->batch, m, r->k, r->count, a + m * SN_GEMM_LDW, SN_GEMM_WORDS);
+        g->holes->copy_row(g, r->batch, m, r->k, r->count, a + m * SN_GEMM_LDW, SN_GEMM_WORDS);
     for (int64_t m = g->M; m < height; m++) __builtin_memset(a + m * SN_GEMM_LDW, 0, 4 * SN_GEMM_LDW);
     for (int64_t p = r->p0; p < r->p1; p++) {
         SnTileNumber *sum = sums + (g->pieces > 1 ? p - r->p0 : 0) * SN_GEMM_SUMS;
         sn_tile_stream(height, r->count, a, SN_GEMM_LDW, 1, sn_gemm_panel(g, r, p), sum, SN_TILE_NR, r->k > 0,
                        (const char *)0, 0);
         if (r->k + r->count >= g->K)
-            sn_gemm_finish(g->context, sum, SN_TILE_NR, r->batch, 0, g->M, p * SN_TILE_NR,
-                           sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
+            g->holes->finish(g->context, sum, SN_TILE_NR, r->batch, 0, g->M, p * SN_TILE_NR,
+                             sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
     }
 }
 
-SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
-                            int64_t end) {
+SN_OUTLINE void sn_gemm_run_tiles(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                                  int64_t K, int64_t begin, int64_t end) {
     SN_ALIGNED int32_t a[SN_GEMM_HEIGHTS * SN_GEMM_COPY];
     SN_ALIGNED SnTileNumber sums[SN_GEMM_HEIGHTS * SN_GEMM_GROUP * SN_GEMM_SUMS];
-    SnGemm g = sn_gemm_shape(context, M, N, K);
+    SnGemm g = sn_gemm_shape(context, holes, M, N, K);
     SnGemmRest rest = {.rows = 0};
     int64_t item = begin;
     SnGemmRound r = {0}, next;
@@ -289,6 +210,11 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
     }
     sn_gemm_finish_some(&g, &rest, rest.rows);
     if (tiles) sn_matrix_end();
+}
+
+SN_COMMON void SN_COMMON_NAME(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                              int64_t K, int64_t begin, int64_t end) {
+    sn_gemm_run_tiles(context, holes, M, N, K, begin, end);
 }
 
 #endif

@@ -14,7 +14,7 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, int32_t *a,
     sn_gemm_copy_block(g, r, a);
     for (int64_t p = r->p0; p < r->p1; p += SN_GEMM_TAKEN) {
         int64_t taken = sn_least(r->p1 - p, SN_GEMM_TAKEN);
-        sn_gemm_gather_b_words(g, r->batch, r->k, r->count, p * SN_TILE_NR, taken, words);
+        g->holes->gather_words(g, r->batch, r->k, r->count, p * SN_TILE_NR, taken, words);
         for (int64_t i = 0; i < taken; i++)
             sn_gemm_panel_part(g, r, p + i, (const char *)(words + i * r->count * SN_TILE_NR), 0, r->count,
                                (const char *)0, a, sums, rest);
@@ -32,10 +32,15 @@ SN_OUTLINE void sn_gemm_many(SnGemm *g, int64_t begin, int64_t end) {
     sn_matrix_end();
 }
 
-SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
-                            int64_t end) {
-    SnGemm g = sn_gemm_shape(context, M, N, K);
+SN_OUTLINE void sn_gemm_run_tiles(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                                  int64_t K, int64_t begin, int64_t end) {
+    SnGemm g = sn_gemm_shape(context, holes, M, N, K);
     if (begin < end) sn_gemm_many(&g, begin, end);
+}
+
+SN_COMMON void SN_COMMON_NAME(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                              int64_t K, int64_t begin, int64_t end) {
+    sn_gemm_run_tiles(context, holes, M, N, K, begin, end);
 }
 
 #endif

@@ -20,10 +20,8 @@ SN_INLINE void sn_gemm_fetch(const SnGemm *g, const SnGemmRound *r, const SnGemm
     int64_t tiles = (r->u1 - r->u0) * (r->p1 - r->p0), end = sn_gemm_first(g, next->u1);
     int64_t first = next->count * at / tiles * SN_GEMM_WORD,
             last = next->count * (at + 1) / tiles * SN_GEMM_WORD;
-    for (int64_t k = first; k < last; k++)
-        for (int64_t m = sn_gemm_first(g, next->u0); m < end; m += SN_LANES * SN_GEMM_WORD)
-            __builtin_prefetch(sn_gemm_a_pointer(g->context, next->batch, m, next->k * SN_GEMM_WORD + k), 0,
-                               2);
+    g->holes->fetch_a(g->context, next->batch, sn_gemm_first(g, next->u0), end,
+                      next->k * SN_GEMM_WORD + first, last - first);
 #else
     (void)g, (void)r, (void)next, (void)at;
 #endif
@@ -50,7 +48,7 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
     for (int64_t u = r->u0; u < r->u1; u++) {
         int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
         if (!sn_gemm_lies(g, u))
-            sn_gemm_gather_a(g, r->batch, m, rows, r->k, r->count, sn_gemm_copy(r, u, a));
+            g->holes->gather_a(g, r->batch, m, rows, r->k, r->count, sn_gemm_copy(r, u, a));
     }
 #if SN_GEMM_BLOCK
     if (heights <= 2) {
@@ -84,14 +82,14 @@ SN_OUTLINE void sn_gemm_round(const SnGemm *g, const SnGemmRound *r, const SnGem
             near = 1;
             sn_gemm_fetch(g, r, next, (p - r->p0) * heights + height);
             if (r->k + r->count >= g->K)
-                sn_gemm_finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, p * SN_TILE_NR,
-                               sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
+                g->holes->finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, p * SN_TILE_NR,
+                                 sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
         }
     }
 }
 
-SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
-                            int64_t end) {
+SN_OUTLINE void sn_gemm_run_tiles(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                                  int64_t K, int64_t begin, int64_t end) {
     SN_ALIGNED SnTileElement a[(SN_GEMM_A_STRIDE ? 1 : SN_GEMM_HEIGHTS) * SN_GEMM_HEIGHT];
     SN_ALIGNED SnTileNumber sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
 #if SN_GEMM_B == 4
@@ -99,7 +97,7 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
 #else
     float *const wide = (float *)0;
 #endif
-    SnGemm g = sn_gemm_shape(context, M, N, K);
+    SnGemm g = sn_gemm_shape(context, holes, M, N, K);
     int64_t item = begin;
     SnGemmRound r = {0}, next;
     if (begin < end) r = sn_gemm_begin(&g, &item, end);
@@ -108,5 +106,12 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
         sn_gemm_round(&g, &r, &next, near, a, sums, wide);
     }
 }
+
+#if !SN_GEMM_SPLIT /* otherwise gemm_split.h's */
+SN_COMMON void SN_COMMON_NAME(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                              int64_t K, int64_t begin, int64_t end) {
+    sn_gemm_run_tiles(context, holes, M, N, K, begin, end);
+}
+#endif
 
 #endif

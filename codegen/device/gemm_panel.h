@@ -14,7 +14,6 @@
 /* The bytes of k rows of a panel as it is stored. */
 #if SN_GEMM_BLOCK
 #define SN_GEMM_PANEL_BYTES(k) (SN_TILE_NR * (k)*SN_GEMM_BITS / 8)
-SN_INLINE const void *sn_gemm_factors(const SnContext *context, int64_t batch);
 #else
 #define SN_GEMM_PANEL_BYTES(k) SN_TILE_PANEL_BYTES(k)
 #endif
@@ -26,10 +25,8 @@ typedef struct SnGemmRound {
 } SnGemmRound;
 
 #if SN_GEMM_B
-SN_INLINE const void *sn_gemm_panels(const SnContext *context, int64_t batch);
-
 SN_INLINE const char *sn_gemm_panel(const SnGemm *g, const SnGemmRound *r, int64_t p) {
-    return (const char *)sn_gemm_panels(g->context, r->batch) + p * SN_GEMM_PANEL_BYTES(g->K) +
+    return (const char *)g->holes->panels(g->context, r->batch) + p * SN_GEMM_PANEL_BYTES(g->K) +
            SN_GEMM_PANEL_BYTES(r->k);
 }
 #endif
@@ -46,7 +43,7 @@ SN_INLINE const SnTileElement *sn_gemm_height(const SnGemm *g, const SnGemmRound
                                               SnTileElement *a) {
 #if SN_GEMM_A_STRIDE
     if (sn_gemm_lies(g, u))
-        return sn_gemm_a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k * SN_GEMM_WORD);
+        return g->holes->a_pointer(g->context, r->batch, sn_gemm_first(g, u), r->k * SN_GEMM_WORD);
 #else
     (void)g;
 #endif

@@ -1,4 +1,4 @@
-/* Contraction of a single row by a B that is data: after gemm_pack.h and gemm.h. Packing would cost more than the product, so B
+/* Contraction of a single row by a B that is data: after gemm_holes.h. Packing would cost more than the product, so B
  * is read where it lies, in the order in which it lies there: along n by rows that are cut into pieces of K, along k by columns.
  *
  * The entry calls sn_gemm_row_run(context, N, K, batch, blocks, pieces, begin, end), K elements, where N is cut into that
@@ -187,7 +187,7 @@ SN_OUTLINE void sn_gemm_row_join(const SnGemmRow *row, int64_t block, int64_t fi
 
 SN_OUTLINE void sn_gemm_row_run(const SnContext *context, int64_t N, int64_t K, int64_t batch, int64_t blocks,
                                 int64_t pieces, int64_t begin, int64_t end) {
-    SnGemmRow row = {.g = sn_gemm_shape(context, 1, N, K),
+    SnGemmRow row = {.g = sn_gemm_shape(context, &sn_gemm_holes, 1, N, K),
                      .blocks = blocks,
                      .width = sn_ceil_div(sn_ceil_div(N, blocks), 16) * 16,
                      .pieces = pieces};

@@ -117,7 +117,7 @@ SN_INLINE const void *sn_split_panel(const SnGemm *g, const SnGemmRound *r, int6
     (void)out;
     return sn_gemm_panel(g, r, p);
 #else
-    sn_gemm_gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, 1, g->N, out);
+    g->holes->gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, 1, g->N, out);
     return out;
 #endif
 }
@@ -133,7 +133,7 @@ SN_OUTLINE void sn_split_again(const SnGemm *g, const SnGemmRound *r, int64_t m,
             SnGemmRound part = *r;
             for (part.k = 0; part.k < g->K; part.k += part.count) {
                 part.count = sn_least(g->K - part.k, g->piece);
-                sn_gemm_gather_a(g, r->batch, first, behind - first, part.k, part.count, a);
+                g->holes->gather_a(g, r->batch, first, behind - first, part.k, part.count, a);
                 sn_tile_strided(SN_TILE_MR, SN_TILE_FETCH_NONE, part.count, a, SN_GEMM_LDA, SN_GEMM_NEXT,
                                 sn_split_panel(g, &part, p, panel), exact, SN_TILE_NR, part.k > 0,
                                 (const char *)0, 0);
@@ -185,7 +185,7 @@ SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnS
                               sum, r->k > 0, &feed, feed.units * sn_least(2 * block + 2, tiles) / tiles);
             if (r->k + r->count < g->K) continue;
             if (!sn_split_settle(sum, rows)) sn_split_again(g, r, m, rows, n, width, sum, in->a);
-            sn_gemm_finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, n, width);
+            g->holes->finish(g->context, sum, SN_GEMM_LDC, r->batch, m, rows, n, width);
         }
     }
 }
@@ -211,23 +211,23 @@ SN_OUTLINE void sn_split_round(const SnGemm *g, const SnGemmRound *r, const SnGe
     (void)next;
     for (int64_t p = r->p0; p < r->p1; p += SN_SPLIT_TAKEN) {
         const SnSplitPanels panels = {p, sn_least(r->p1, p + SN_SPLIT_TAKEN), in->packed};
-        sn_gemm_gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, panels.p1 - p, g->N,
-                         in->packed);
+        g->holes->gather_b(g->context, r->batch, r->k, r->count, p * SN_TILE_NR, panels.p1 - p, g->N,
+                           in->packed);
         sn_split_first(g, r, &panels, in);
         sn_split_panels(g, r, &panels, &none, in);
     }
 #endif
 }
 
-SN_OUTLINE void sn_split_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
-                             int64_t end) {
+SN_OUTLINE void sn_split_run(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                             int64_t K, int64_t begin, int64_t end) {
     SN_ALIGNED SnTileElement a[SN_GEMM_HEIGHT];
     SN_ALIGNED float sums[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_LDC];
     SN_ALIGNED float packed[SN_GEMM_B ? 1 : SN_SPLIT_TAKEN * SN_GEMM_KC * SN_TILE_NR];
     SN_ALIGNED char parts[SN_GEMM_HEIGHTS * SN_TILE_MR * SN_GEMM_KC * 6];
     SN_ALIGNED char columns[2][SN_SPLIT_SIDE * SN_GEMM_KC * 6];
     SnSplitSpace in = {a, parts, {columns[0], columns[1]}, sums, packed, 0, 0};
-    SnGemm g = sn_gemm_shape(context, M, N, K);
+    SnGemm g = sn_gemm_shape(context, holes, M, N, K);
     int64_t item = begin;
     SnGemmRound r = {0}, next;
     if (begin < end) r = sn_gemm_begin(&g, &item, end);
@@ -239,12 +239,12 @@ SN_OUTLINE void sn_split_run(const SnContext *context, int64_t M, int64_t N, int
     sn_matrix_end();
 }
 
-SN_INLINE void sn_gemm_split_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
-                                 int64_t end) {
+SN_COMMON void SN_COMMON_NAME(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                              int64_t K, int64_t begin, int64_t end) {
     if (M < SN_GEMM_SPLIT || K < SN_GEMM_SPLIT_DEPTH)
-        sn_gemm_run(context, M, N, K, begin, end);
+        sn_gemm_run_tiles(context, holes, M, N, K, begin, end);
     else
-        sn_split_run(context, M, N, K, begin, end);
+        sn_split_run(context, holes, M, N, K, begin, end);
 }
 
 #endif

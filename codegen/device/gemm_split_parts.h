@@ -26,15 +26,9 @@ SN_INLINE void sn_split_store(vf32 x, vf32 y, char *to) {
 SN_INLINE void sn_split_across(const SnGemm *g, int64_t batch, int64_t m, int64_t k, int64_t count,
                                char *to) {
     SN_ALIGNED float lying[SN_SPLIT_STEP * SN_LANES], turned[SN_SPLIT_STEP * SN_LANES];
-    int64_t rows = sn_least(g->M - m, SN_LANES);
-    for (int64_t l = 0; l < SN_SPLIT_STEP; l++)
-        if (rows == SN_LANES && l < count) {
-            sn_store_f32_v(lying + l * SN_LANES, sn_gemm_a_v(g->context, batch, m, k + l));
-        } else {
-            for (int64_t i = 0; i < SN_LANES; i++)
-                lying[l * SN_LANES + i] =
-                    l < count && i < rows ? sn_gemm_a_s(g->context, batch, m + i, k + l) : 0;
-        }
+    g->holes->gather_lanes(g, batch, m, k, sn_least(count, SN_SPLIT_STEP), lying);
+    for (int64_t i = sn_least(count, SN_SPLIT_STEP) * SN_LANES; i < SN_SPLIT_STEP * SN_LANES; i++)
+        lying[i] = 0;
     for (int64_t half = 0; half < 2; half++)
         sn_transpose_square(lying + half * SN_LANES * SN_LANES, turned + half * SN_LANES * SN_LANES,
                             SN_LANES);
@@ -76,9 +70,9 @@ SN_OUTLINE void sn_split_a(const SnGemm *g, const SnGemmRound *r, SnTileElement 
         int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
         const float *from = a;
 #if SN_GEMM_A_STRIDE
-        if (sn_gemm_lies(g, u)) from = sn_gemm_a_pointer(g->context, r->batch, m, r->k);
+        if (sn_gemm_lies(g, u)) from = g->holes->a_pointer(g->context, r->batch, m, r->k);
 #endif
-        if (from == a) sn_gemm_gather_a(g, r->batch, m, rows, r->k, r->count, a);
+        if (from == a) g->holes->gather_a(g, r->batch, m, rows, r->k, r->count, a);
         for (int64_t i = 0; i < rows; i++)
             sn_split_row(from + i * SN_GEMM_LDA, r->count, m - first + i, steps, to);
     }

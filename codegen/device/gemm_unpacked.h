@@ -32,31 +32,31 @@ SN_OUTLINE void sn_gemm_block(const SnGemm *g, int64_t u0, int64_t u1, int64_t p
     do {
         int64_t count = sn_least(g->K - k, g->piece);
 #if SN_GEMM_WORD > 1
-        sn_gemm_gather_b_words(g, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, packed);
+        g->holes->gather_words(g, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, packed);
 #else
-        sn_gemm_gather_b(g->context, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, g->N, packed);
+        g->holes->gather_b(g->context, g->batch, k, count, p0 * SN_TILE_NR, p1 - p0, g->N, packed);
 #endif
         for (int64_t u = u0; u < u1; u++) {
             int64_t m = sn_gemm_first(g, u), rows = sn_gemm_first(g, u + 1) - m;
             float *c = sums + (g->pieces > 1 ? (u - u0) * SN_TILE_MR * SN_GEMM_SUMS_LDC : 0);
-            sn_gemm_gather_a(g, g->batch, m, rows, k, count, a);
+            g->holes->gather_a(g, g->batch, m, rows, k, count, a);
             for (int64_t p = p0; p < p1; p++) {
                 const SnTileElement *b = packed + (p - p0) * count * SN_TILE_NR;
                 float *sum = c + (p - p0) * SN_TILE_NR;
                 sn_tile(sn_tile_height(rows), count, a, SN_GEMM_LDA, SN_GEMM_NEXT, b, sum, SN_GEMM_SUMS_LDC,
                         k > 0);
                 if (k + count >= g->K)
-                    sn_gemm_finish(g->context, sum, SN_GEMM_SUMS_LDC, g->batch, m, rows, p * SN_TILE_NR,
-                                   sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
+                    g->holes->finish(g->context, sum, SN_GEMM_SUMS_LDC, g->batch, m, rows, p * SN_TILE_NR,
+                                     sn_least(SN_TILE_NR, g->N - p * SN_TILE_NR));
             }
         }
         k += count;
     } while (k < g->K);
 }
 
-SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int64_t K, int64_t begin,
-                            int64_t end) {
-    SnGemm g = sn_gemm_shape(context, M, N, K);
+SN_OUTLINE void sn_gemm_run_tiles(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                                  int64_t K, int64_t begin, int64_t end) {
+    SnGemm g = sn_gemm_shape(context, holes, M, N, K);
     int64_t U = g.heights, P = g.panels, joined;
     int64_t row_items = sn_ceil_div(U, SN_GEMM_BLOCKS), panel_items = sn_ceil_div(P, SN_GEMM_PANELS);
     for (int64_t item = begin; item < end; item += joined) {
@@ -75,5 +75,12 @@ SN_OUTLINE void sn_gemm_run(const SnContext *context, int64_t M, int64_t N, int6
         }
     }
 }
+
+#if !SN_GEMM_SPLIT /* otherwise gemm_split.h's */
+SN_COMMON void SN_COMMON_NAME(const SnContext *context, const SnGemmHoles *holes, int64_t M, int64_t N,
+                              int64_t K, int64_t begin, int64_t end) {
+    sn_gemm_run_tiles(context, holes, M, N, K, begin, end);
+}
+#endif
 
 #endif

@@ -12,18 +12,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A kernel whose object the cache lacks. */
+/* What becomes an object: a kernel, or what it has in common with others. */
 typedef struct Job {
     const Kernel *kernel;
+    bool common;
     const char *source, *object, *output; /* files in the making */
     const char *name;                     /* of the object in the cache */
 } Job;
+typedef SN_VEC(Job) Jobs;
 
-static const char *object_name(Arena *arena, const Toolchain *tools, const Kernel *kernel) {
+static const char *object_name(Arena *arena, const Toolchain *tools, const Job *job) {
     char hex[33];
-    Hash key = sn_hash(tools->key, &kernel->hash, sizeof kernel->hash);
-    sn_hash_hex(sn_hash_string(key, kernel->name), hex);
+    const Kernel *kernel = job->kernel;
+    Hash key = job->common ? sn_hash(tools->key, kernel->source, kernel->common_bytes)
+                           : sn_hash(tools->key, &kernel->hash, sizeof kernel->hash);
+    sn_hash_hex(sn_hash_string(key, job->common ? "common" : kernel->name), hex);
     return sn_arena_printf(arena, "%s.o", hex);
+}
+
+/* Adds an object to those of a library, unless it is there, as what kernels have in common may be. */
+static void add_object(Arena *arena, const Toolchain *tools, const Kernel *kernel, bool common, Jobs *out) {
+    Job job = {.kernel = kernel, .common = common};
+    job.name = object_name(arena, tools, &job);
+    for (int i = 0; common && i < out->count; i++)
+        if (strcmp(out->at[i].name, job.name) == 0) return;
+    sn_push(arena, out, job);
 }
 
 static int by_hash(const void *a, const void *b) {
@@ -47,7 +60,11 @@ static const char *library_name(Arena *arena, const Toolchain *tools, const Kern
 static Status write_source(const Job *job) {
     FILE *file = fopen(job->source, "wxe");
     if (!file) return sn_fail(SN_IO, "%s cannot be made: %s", job->source, strerror(errno));
-    bool ok = fputs(job->kernel->source, file) >= 0;
+    const Kernel *kernel = job->kernel;
+    size_t length = job->common ? kernel->common_bytes : strlen(kernel->source);
+    bool apart = kernel->common_bytes && !job->common;
+    bool ok = !apart || fputs("#define SN_COMMON_APART\n", file) >= 0;
+    ok = ok && fwrite(kernel->source, 1, length, file) == length;
     if (fclose(file) != 0 || !ok)
         return sn_fail(SN_IO, "%s cannot be written: %s", job->source, strerror(errno));
     return NULL;
@@ -76,10 +93,14 @@ static bool is_whole(const char *path) {
     return whole;
 }
 
+static size_t text_length(const Job *job) {
+    return job->common ? job->kernel->common_bytes : strlen(job->kernel->source) - job->kernel->common_bytes;
+}
+
 /* Long sources first: the last compiler to finish is then likely to be a quick one. */
 static int by_length(const void *a, const void *b) {
     const Job *x = a, *y = b;
-    size_t m = strlen(x->kernel->source), n = strlen(y->kernel->source);
+    size_t m = text_length(x), n = text_length(y);
     if (m != n) return m < n ? 1 : -1;
     return strcmp(x->name, y->name);
 }
@@ -109,8 +130,7 @@ static Status compile(Arena *arena, const Toolchain *tools, Job *job, int count)
 
 /* libm is named because the host program may have loaded it out of our sight. No -ffast-math and no flags of
  * compilation here: some of them link code that changes the rounding mode of the whole process. */
-static Status link_objects(Arena *arena, const Toolchain *tools, const char *const *object, int count,
-                           const char *name) {
+static Status link_objects(Arena *arena, const Toolchain *tools, const Jobs *objects, const char *name) {
     const char *folder;
     TRY(sn_cache_scratch(arena, &tools->cache, &folder));
     const char *library = sn_arena_printf(arena, "%s/library.so", folder);
@@ -119,7 +139,8 @@ static Status link_objects(Arena *arena, const Toolchain *tools, const char *con
     const char *const first[] = {tools->compiler,      "-shared", "-nostartfiles",
                                  "-Wl,-z,noexecstack", "-o",      library};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) sn_push(arena, &argv, first[i]);
-    for (int i = 0; i < count; i++) sn_push(arena, &argv, sn_cache_path(arena, &tools->cache, object[i]));
+    for (int i = 0; i < objects->count; i++)
+        sn_push(arena, &argv, sn_cache_path(arena, &tools->cache, objects->at[i].name));
     sn_push(arena, &argv, "-lm");
     sn_push(arena, &argv, NULL);
     Process process = {.argv = argv.at, .output = output};
@@ -189,24 +210,28 @@ static void leave_note(Arena *arena, const Toolchain *tools) {
 static Status build(Arena *arena, const Toolchain *tools, const Kernel *const *kernel, int count,
                     const char *name, CompileRecord *record) {
     double start = sn_clock();
-    Job *job = SN_ARRAY(arena, Job, count);
-    const char **object = SN_ARRAY(arena, const char *, count);
-    int missing = 0;
+    Jobs objects = {0}, absent = {0};
+    int missing = 0; /* kernels */
     for (int i = 0; i < count; i++) {
-        object[i] = object_name(arena, tools, kernel[i]);
-        if (sn_cache_has(arena, &tools->cache, object[i]))
-            sn_cache_touch(arena, &tools->cache, object[i]);
-        else
-            job[missing++] = (Job){.kernel = kernel[i], .name = object[i]};
+        if (kernel[i]->common_bytes) add_object(arena, tools, kernel[i], true, &objects);
+        add_object(arena, tools, kernel[i], false, &objects);
+    }
+    for (int i = 0; i < objects.count; i++) {
+        if (sn_cache_has(arena, &tools->cache, objects.at[i].name)) {
+            sn_cache_touch(arena, &tools->cache, objects.at[i].name);
+            continue;
+        }
+        sn_push(arena, &absent, objects.at[i]);
+        missing += !objects.at[i].common;
     }
     snprintf(record->reason, sizeof record->reason, "%s", explain(arena, tools, count, missing));
-    if (missing) TRY(compile(arena, tools, job, missing));
+    if (absent.count) TRY(compile(arena, tools, absent.at, absent.count));
     if (missing) leave_note(arena, tools);
     record->compiled += missing;
-    record->processes += missing + 1;
+    record->processes += absent.count + 1;
     double compiled = sn_clock();
     record->compiler += compiled - start;
-    TRY(link_objects(arena, tools, object, count, name));
+    TRY(link_objects(arena, tools, &objects, name));
     record->linked = true;
     record->link += sn_clock() - compiled;
     sn_cache_limit(arena, &tools->cache, SN_CACHE_BYTES);

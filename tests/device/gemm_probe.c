@@ -14,9 +14,6 @@
 #ifndef SN_GEMM_B
 #define SN_GEMM_B 1
 #endif
-#if SN_GEMM_B == 0 || SN_GEMM_PACK
-#include "gemm_pack.h"
-#endif
 #if SN_GEMM_B == 0 || !SN_GEMM_PACK
 #include "gemm.h"
 #if SN_GEMM_B || SN_GEMM_SPLIT
@@ -25,9 +22,7 @@
 #if SN_GEMM_B
 #include "gemm_packed.h"
 #else
-#include "gemm_row.h"
-
-#include "gemm_unpacked.h" /* behind what it needs */
+#include "gemm_unpacked.h"
 #endif
 #if SN_GEMM_SPLIT
 #include "matrix.h"
@@ -35,6 +30,17 @@
 #include "gemm_split_parts.h"
 
 #include "gemm_split.h" /* likewise */
+#endif
+#endif
+#if SN_GEMM_B == 0 || SN_GEMM_PACK
+#include "gemm_pack.h"
+#endif
+#if SN_GEMM_B == 0 || !SN_GEMM_PACK
+#include "gemm_gather.h"
+
+#include "gemm_holes.h" /* likewise */
+#if SN_GEMM_B == 0
+#include "gemm_row.h"
 #endif
 #endif
 
@@ -125,11 +131,7 @@ int multiply(void *const *buffers, const int64_t *symbols, int64_t begin, int64_
         return 0;
     }
 #endif
-#if SN_GEMM_SPLIT
-    sn_gemm_split_run(&x, symbols[0], symbols[1], symbols[2], begin, end);
-#else
     sn_gemm_run(&x, symbols[0], symbols[1], symbols[2], begin, end);
-#endif
     return 0;
 }
 int64_t after(int64_t M, int64_t N, int64_t batch);
