@@ -191,7 +191,8 @@ Status sn_peak_meter_rows(PeakMeter *m, int64_t row_bytes, int64_t table_bytes, 
 
 Status sn_peak_meter_bands(PeakMeter *m, int64_t columns, int64_t positions, double *rate) {
     int64_t rows = MEMORY_BYTES / (int64_t)sizeof(float) / columns;
-    int64_t together = positions ? positions : rows - rows % SN_RATE_BAND;
+    int64_t together = positions < rows ? positions : rows;
+    together = together < SN_RATE_BAND ? SN_RATE_BAND : together - together % SN_RATE_BAND;
     int64_t items = rows / together * together / SN_RATE_BAND, lanes = SN_RATE_LINE / sizeof(float);
     int64_t symbol[] = {columns, together, 0};
     double seconds;

@@ -52,8 +52,9 @@ Status sn_peak_meter_mix(PeakMeter *meter, int written, double *rate);
 Status sn_peak_meter_rows(PeakMeter *meter, int64_t row_bytes, int64_t table_bytes, int64_t beside,
                           double *rate);
 
-/* One measurement of what transposing rows of so many floats reads and writes, `positions` rows, a multiple of 32, at
- * a time (0: all that the meter has), without exchanging elements. *rate: of this one, bytes/s read and written. */
+/* One measurement of what transposing rows of so many floats reads and writes, `positions` rows (of which so many as are a multiple
+ * of 32) or all that the meter has at a time, without exchanging elements: what it makes depends on how far the results' rows are
+ * from each other. *rate: of this one, bytes/s read and written. */
 Status sn_peak_meter_bands(PeakMeter *meter, int64_t columns, int64_t positions, double *rate);
 
 /* One measurement of a copy past the caches of rows of `row_bytes`, a multiple of 256, each of which is stored while the next

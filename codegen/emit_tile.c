@@ -40,19 +40,20 @@ void sn_emit_bands(Emit *emit) {
     if (!emit->nest->tile) return;
     emit->direct = is_direct(emit);
     sn_emit_line(emit, "enum { band = %d, width = band + SN_LANES };", sn_schedule_band(emit->nest));
-    /* which of two tiles is stored while the other is made */
-    if (!emit->direct) sn_emit_line(emit, "int turn = 0;");
+    sn_emit_line(
+        emit, "int turn = 0;"); /* which of two tiles, or lines of them, is stored while the other is made */
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
         int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
         const char *type = sn_emit_type(instr->dtype, false);
         if (emit->direct) {
-            sn_emit_line(emit, "%s t%d[2 * SN_LANES * width] __attribute__((aligned(64)));", type, id);
+            sn_emit_line(emit, "float l%d[2][SN_LANES * width] __attribute__((aligned(64)));", id);
+            sn_emit_line(emit, "%s t%d[SN_LANES * width] __attribute__((aligned(64)));", type, id);
         } else {
             sn_emit_line(emit, "%s g%d[2][SN_LANES * width] __attribute__((aligned(64)));", type, id);
-            sn_emit_line(emit, "const %s *q%d = (void *)0;", sn_emit_storage(instr->dtype), id);
         }
+        sn_emit_line(emit, "const %s *q%d = (void *)0;", sn_emit_storage(instr->dtype), id);
         sn_emit_line(emit, "SnBand band%d;", id);
         sn_emit_line(emit, "{");
         emit->indent++;
@@ -62,6 +63,9 @@ void sn_emit_bands(Emit *emit) {
                      sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, stride, bytes), NULL), bytes);
         emit->indent--;
         sn_emit_line(emit, "}");
+        if (emit->direct)
+            sn_emit_line(emit, "const float *const after%d = (const float *)band%d.at - SN_LANES * %s;", id,
+                         id, sn_emit_dim(emit, stride, NULL));
     }
 }
 
@@ -108,21 +112,40 @@ static void emit_reach(Emit *emit, const Store *store) {
                  width_text(emit));
 }
 
-/* Defines `whole` and, of the tile after this one, how many `squares` are to be made. */
+/* Defines `whole`, whether there is `more` to make of the tile after this one, and how many `squares` of it. */
 static void emit_whole(Emit *emit, const Store *store) {
-    Dim tile = emit->nest->tile;
-    sn_emit_line(emit, "const int whole = %slast - first == band%s;", emit->direct ? "" : "m == SN_LANES && ",
+    int tile = (int)emit->nest->tile->value;
+    const char *extent = sn_emit_dim(emit, emit->nest->tile->operand[0], NULL);
+    sn_emit_line(emit, "const int whole = %s && last - first == band%s;",
+                 emit->direct ? sn_arena_printf(emit->arena, "i%d + m >= SN_LANES", tile) : "m == SN_LANES",
                  store ? " && (even || (first && reach - last == SN_LANES))" : "");
-    if (emit->direct) return;
-    sn_emit_line(emit, "const int more = whole && row + 1 < rows && i%d + 2 * SN_LANES <= %s;",
-                 (int)tile->value, sn_emit_dim(emit, tile->operand[0], NULL));
-    sn_emit_line(emit, "const int64_t squares = more ? (reach - first) / SN_LANES : 0;");
+    sn_emit_line(emit, "const int more = whole && row + 1 < rows && i%d + %sSN_LANES %s %s;", tile,
+                 emit->direct ? "" : "2 * ", emit->direct ? "<" : "<=", extent);
+    if (!emit->direct) sn_emit_line(emit, "const int64_t squares = more ? (reach - first) / SN_LANES : 0;");
+}
+
+/* For rows from registers: how many columns `less` begin the lines of this tile, which end where rows do, and those of the next. */
+static void emit_less(Emit *emit) {
+    sn_emit_line(emit,
+                 "const int64_t less = SN_LANES - m, less_next = sn_largest_of(i%d + 2 * SN_LANES - %s, 0);",
+                 (int)emit->nest->tile->value, sn_emit_dim(emit, emit->nest->tile->operand[0], NULL));
+    sn_emit_line(emit, "turn = !turn;");
+}
+
+/* The lines of this tile, if the one before has not copied them, and where those of the next one are. */
+static void emit_lines(Emit *emit, const Instr *instr, Dim stride) {
+    int id = instr->id;
+    sn_emit_line(emit, "if (whole && p%d != q%d) sn_lines(p%d - less, %s, reach - first, l%d[turn]);", id, id,
+                 id, sn_emit_dim(emit, stride, NULL), id);
+    sn_emit_line(emit, "q%d = more ? p%d + SN_LANES : (void *)0;", id, id);
+    sn_emit_line(emit, "const float *const n%d = more ? (const float *)q%d - less_next : (void *)0;", id, id);
 }
 
 void sn_emit_tiles(Emit *emit, const Store *store) {
     Dim stride;
     emit_reach(emit, store);
     emit_whole(emit, store);
+    if (emit->direct) emit_less(emit);
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
@@ -134,7 +157,10 @@ void sn_emit_tiles(Emit *emit, const Store *store) {
         sn_emit_line(emit, "p%d = %s;", id, load_address(emit, instr));
         emit->indent--;
         sn_emit_line(emit, "}");
-        if (emit->direct) continue;
+        if (emit->direct) {
+            emit_lines(emit, instr, stride);
+            continue;
+        }
         sn_emit_line(emit, "%s *const t%d = g%d[turn];", sn_emit_type(instr->dtype, false), id, id);
         sn_emit_line(emit, "if (p%d != q%d) sn_squares_%s(p%d, %s, reach - first, m, t%d, width);", id, id,
                      sn_dtype_name(instr->dtype), id, sn_emit_dim(emit, stride, NULL), id);
@@ -163,21 +189,22 @@ static void emit_on(Emit *emit, const Store *store) {
     sn_emit_line(emit, "}");
 }
 
-/* Of each load through a tile what four rows need; asks for lines of the next tile's squares, and of the next band. */
+/* Of each load through a tile what four rows need; copies lines of the next tile, and asks for those of the next band. */
 static void emit_fours(Emit *emit, bool odd) {
     Dim stride;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
         int id = instr->id;
-        const char *by = sn_emit_dim(emit, stride, NULL);
         sn_emit_line(emit, "vf32 x%d[4 * (band / SN_LANES)];", id);
         sn_emit_line(
             emit,
-            "sn_columns_ahead(&band%d, (const float *)p%d, %s, j / 4, %s, 4 * band * %d / SN_BAND_LINE);", id,
-            id, by, odd ? "width" : "band", sn_dtype_bytes(instr->dtype));
-        sn_emit_line(emit, "sn_columns_%s(p%d + j, %s, band / SN_LANES, %s, x%d);",
-                     sn_dtype_name(instr->dtype), id, by, odd ? "begin" : "(const int64_t *)0", id);
+            "sn_columns_ahead(&band%d, band, 4 * band * %d / SN_BAND_LINE, n%d, after%d, %s, group, %s, "
+            "l%d[!turn]);",
+            id, sn_dtype_bytes(instr->dtype), id, id, sn_emit_dim(emit, stride, NULL), odd ? "width" : "band",
+            id);
+        sn_emit_line(emit, "sn_columns(l%d[turn] + less + j, band / SN_LANES, %s, x%d);", id,
+                     odd ? "begin" : "(const int64_t *)0", id);
     }
 }
 
@@ -208,6 +235,7 @@ void sn_emit_tile_fours(Emit *emit, const Store *store, bool odd) {
                          : "",
                  odd ? "" : " + 3");
     emit->indent++;
+    sn_emit_line(emit, "const int64_t group = j / 4;");
     if (odd) emit_begins(emit, store);
     emit_fours(emit, odd);
     sn_emit_line(emit, "_Pragma(\"GCC unroll 4\") for (int r = 0; r < 4; r++, i%d++) {",
@@ -266,8 +294,13 @@ void sn_emit_bands_ahead(Emit *emit) {
     Dim stride;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
-        if (instr)
-            sn_emit_line(emit, "sn_band_fetch(&band%d, band * %d);", instr->id, sn_dtype_bytes(instr->dtype));
+        if (!instr) continue;
+        int bytes = sn_dtype_bytes(instr->dtype);
+        if (emit->direct)
+            sn_emit_line(emit, "if (j %% 4 == 0) sn_band_lines(&band%d, band, 4 * band * %d / SN_BAND_LINE);",
+                         instr->id, bytes);
+        else
+            sn_emit_line(emit, "sn_band_fetch(&band%d, band * %d);", instr->id, bytes);
     }
 }
 

@@ -225,7 +225,9 @@ static Status measure_order(const Bench *b, int written, double *rate) {
     const RowsCase *rows = b->rows;
     if (rows->table_bytes)
         return sn_peak_meter_rows(b->meter, rows->table_row, rows->table_bytes, rows->table_beside, rate);
-    if (rows->columns) return sn_peak_meter_bands(b->meter, rows->columns, rows->positions, rate);
+    if (rows->columns)
+        return sn_peak_meter_bands(b->meter, rows->columns, rows->positions ? rows->positions : size_of(b),
+                                   rate);
     if (has_order(rows))
         return sn_peak_meter_again(b->meter, rows->row_bytes / PIECE * PIECE, rows->again == ROWS_KEPT, rate);
     return sn_peak_meter_mix(b->meter, written, rate);
