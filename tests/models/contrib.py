@@ -211,6 +211,14 @@ def gate_cases():
     yield "HyperConnectionPostMix", Case("flat", [x, block, post], {"num_branches": 3}, fixed=True)
 
 
+def normal_cases():
+    """Weights of 4 bits that are quantiles, or floats."""
+    for kind, label in enumerate(("floats", "quantiles")):
+        weights, sizes = Constant(numbers(label, (5 * 24 // 2,), U8, 0, 255)), Constant(numbers("s", (8,), low=0.1, high=1))
+        yield "MatMulBnb4", Case(label, [numbers("x", (3, 24)), weights, sizes],
+                                 {"K": 24, "N": 5, "block_size": 16, "quant_type": kind}, fixed=True)
+
+
 def streams_cases():
     """Rows of three positions each."""
     places = numbers("places", (3, B, S), I64, 0, 15)
@@ -313,7 +321,8 @@ def gpu_cases():
     image, gamma, beta = numbers("x", (B, 3, 4, 8)), Constant(numbers("g", (8,))), Constant(numbers("h", (8,)))
     norm = {"groups": 2, "epsilon": 1e-3, "activation": 1}
     yield "GroupNorm", Case("last", [image, gamma, beta], norm, fixed=True)
-    yield "GroupNorm", Case("first", [np.moveaxis(image, -1, 1), gamma, beta], {**norm, "activation": 0, "channels_last": 0}, fixed=True)
+    yield "GroupNorm", Case("first", [np.moveaxis(image, -1, 1), gamma, beta], {**norm, "activation": 0, "channels_last": 0},
+                            fixed=True)
     yield "SkipGroupNorm", Case("whole", [image, gamma, beta, numbers("s", image.shape), Constant(numbers("b", (8,)))], norm,
                                 outputs=2, fixed=True)
     yield "SkipGroupNorm", Case("pixels", [image, gamma, beta, numbers("s", (B, 8))], norm, outputs=2, fixed=True)
@@ -349,7 +358,7 @@ def main():
     arguments = parser.parse_args()
     total = 0
     for cases in (product_cases, embedding_cases, quantised_cases, attention_cases, rotary_cases, group_cases,
-                  state_cases, expert_cases, gate_cases, streams_cases, early_cases, gpu_cases):
+                  state_cases, expert_cases, gate_cases, normal_cases, streams_cases, early_cases, gpu_cases):
         for name, case in cases():
             if arguments.only in f"{name}_{case.name}":
                 write(os.path.join(arguments.into, "ops"), name, case)
