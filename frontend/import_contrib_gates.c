@@ -80,17 +80,15 @@ static Value *branches_of(Call *c, Value *x, bool *grouped) {
     return *grouped ? wide(c, x) : split(c, wide(c, x), sn_dim(c->dims, count), NULL);
 }
 
-/* What is given for [..., C, H] as (..., C), (..., C, 1), (..., C, H) or (..., C·H). */
-static Value *beside(Call *c, Value *part, const Value *x) {
+/* What is given for x [..., C, H] as (..., C), (..., C, 1), (..., C, H), or, where x was not grouped, (..., C·H). */
+static Value *beside(Call *c, Value *part, const Value *x, bool grouped) {
     if (sn_call_failed(c)) return NULL;
     int rank = x->type.rank;
     part = wide(c, part);
     if (sn_call_failed(c) || part->type.rank == rank) return part;
     if (part->type.rank != rank - 1) return sn_call_invalid(c, "a factor of rank %d", part->type.rank);
-    Dim last = part->type.dim[rank - 2], one = sn_dim(c->dims, 1);
-    if (last == x->type.dim[rank - 2] || x->type.dim[rank - 1] == one)
-        return sn_call_unsqueeze(c, part, rank - 1, 1);
-    return reshaped(c, part, rank, x->type.dim);
+    bool each = grouped || part->type.dim[rank - 2] == x->type.dim[rank - 2];
+    return each ? sn_call_unsqueeze(c, part, rank - 1, 1) : reshaped(c, part, rank, x->type.dim);
 }
 
 /* Each branch's norm; the scale is (H), (C, H) or (C·H). */
@@ -114,7 +112,7 @@ Value *sn_import_branches_joined(Call *c) {
     bool grouped;
     double factor = sn_call_float(c, "reduction_scale", 1);
     Value *x = branches_of(c, c->input[0], &grouped);
-    Value *product = op2(c, SN_OP_MUL, x, beside(c, c->input[1], x));
+    Value *product = op2(c, SN_OP_MUL, x, beside(c, c->input[1], x, grouped));
     if (sn_call_failed(c)) return NULL;
     Value *sum = reduce_axis(c, SN_OP_REDUCE_SUM, product, product->type.rank - 2, false);
     return as_type(c, op_number(c, SN_OP_MUL, sum, factor), c->input[0]->type.dtype);
@@ -128,7 +126,7 @@ Value *sn_import_branches_mixed(Call *c) {
     if (sn_call_failed(c)) return NULL;
     int rank = x->type.rank;
     if (fresh->type.rank != rank - 1) return sn_call_invalid(c, "a block of rank %d", fresh->type.rank);
-    fresh = op2(c, SN_OP_MUL, sn_call_unsqueeze(c, fresh, rank - 2, 1), beside(c, c->input[2], x));
+    fresh = op2(c, SN_OP_MUL, sn_call_unsqueeze(c, fresh, rank - 2, 1), beside(c, c->input[2], x, grouped));
     if (mix) x = op2(c, SN_OP_MATMUL, sn_call_swap(c, mix, rank - 2, rank - 1), x);
     Value *y = op2(c, SN_OP_ADD, x, fresh);
     return as_type(c, reshaped(c, y, given->type.rank, given->type.dim), given->type.dtype);
