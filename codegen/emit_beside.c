@@ -122,8 +122,12 @@ static void emit_tested(Emit *emit, const unsigned char *needed, const unsigned 
     sn_c_close_loops(emit, 1);
 }
 
-static void emit_ends(Emit *emit, const unsigned char *any, int copies) {
-    for (Cell cell = {0}; cell.copy < copies; cell = next_cell(emit, cell)) {
+/* Stores what the cells come to, row by row, so that lines of memory that are neighbours leave together. */
+static void emit_ends(Emit *emit, const unsigned char *any, int vectors) {
+    const int beside = emit->nest->beside;
+    for (int i = 0; i < vectors * beside; i++) {
+        const int row = i / vectors, vector = i % vectors;
+        const Cell cell = {row, vector, vector * beside + row};
         open_cell(emit, cell, any);
         sn_emit_place(emit, SN_PLACE_VECTOR, 0, any);
         sn_c_acc_ends(emit, &emit->nest->step.at[0], cell.copy);
@@ -183,17 +187,17 @@ static void fetch_share(Emit *emit, int vectors) {
     const int count = nest->reduced.count, row = sn_c_axis(row_axis(emit)),
               lane = sn_c_axis(emit->vector_axis);
     const int lines = vectors * nest->beside;
-    int64_t turns = 1;
-    Dim at;
-    if (count > 1 && !sn_dim_is(nest->reduced.at[count - 2]->operand[0], &turns)) turns = 1;
-    const int share = turns > 0 ? (int)((lines + turns - 1) / turns) : lines;
+    Dim at, outer = count > 1 ? nest->reduced.at[count - 2] : NULL;
+    const char *from = "0", *to = sn_arena_printf(emit->arena, "%d", lines);
+    if (outer) {
+        const char *turns = sn_c_extent(emit, outer);
+        from = sn_arena_printf(emit->arena, "i%d * %d / %s", sn_c_axis(outer), lines, turns);
+        to = sn_arena_printf(emit->arena, "(i%d + 1) * %d / %s", sn_c_axis(outer), lines, turns);
+    }
     for (int i = 0; i < nest->instr.count; i++) {
         const Instr *load = nest->instr.at[i];
         if (!is_stream(emit, load, &at)) continue;
-        const char *turn =
-            count > 1 ? sn_arena_printf(emit->arena, "i%d", sn_c_axis(nest->reduced.at[count - 2])) : "0";
-        sn_emit_line(emit, "for (int64_t line = %s * %d; line < (%s + 1) * %d; line++) {", turn, share, turn,
-                     share);
+        sn_emit_line(emit, "for (int64_t line = %s; line < %s; line++) {", from, to);
         emit->indent++;
         const char *buffer = sn_emit_buffer(emit, load->buffer), *text = sn_emit_dim(emit, at, NULL);
         if (is_dense(emit, at)) {
@@ -351,7 +355,7 @@ static void emit_block(Emit *emit, const unsigned char *any, int vectors, Way wa
             emit_cells(emit, needed, copies, -1, NULL);
         sn_c_close_loops(emit, reduced);
     }
-    emit_ends(emit, any, copies);
+    emit_ends(emit, any, vectors);
 }
 
 /* Elements of a work item's columns that are left behind blocks of so many; -1: any number. */
