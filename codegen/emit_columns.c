@@ -3,8 +3,9 @@
 #include "emit_c.h"
 
 enum {
-    ROWS = 2,
-    /* are added at once where sums are in memory */ BLOCK = 8,
+    ROWS = 2,        /* are added at once where sums are in memory, … */
+    ROWS_OF_FAR = 3, /* … and where the first-level cache does not hold these */
+    BLOCK = 8,
     BLOCK_ACCUMULATORS = 16,
     BLOCK_BODY = 6 /* instructions that are worth sixteen copies */
 };
@@ -61,12 +62,26 @@ static const char *sum_type(const Acc *acc) {
     return sn_emit_type(acc->dtype, true);
 }
 
+/* Columns of a work item at most. */
+static int64_t most_columns(const Emit *emit) {
+    int64_t most = emit->nest->sums, width;
+    return sn_dim_is(emit->vector_axis->operand[0], &width) && width < most ? width : most;
+}
+
+/* Rows whose sums come from the second-level cache share a load and a store of these by three; more streams, or three of rows that
+ * are near, memory likes less. */
+static int rows_at_once(const Emit *emit) {
+    const Step *step = &emit->nest->step.at[0];
+    int64_t bytes = 0, width;
+    for (int i = 0; i < step->acc.count; i++) bytes += sn_dtype_bytes(step->acc.at[i]->dtype);
+    bool known = sn_dim_is(emit->vector_axis->operand[0], &width);
+    return known && bytes * most_columns(emit) > emit->kernel->target->l1_bytes ? ROWS_OF_FAR : ROWS;
+}
+
 /* Room for the sums of all columns of a work item. */
 static void emit_room(Emit *emit) {
     const Step *step = &emit->nest->step.at[0];
-    int64_t most = emit->nest->sums, width;
-    if (sn_dim_is(emit->vector_axis->operand[0], &width) && width < most) most = width;
-    sn_emit_line(emit, "enum { room = (%lld + SN_LANES - 1) / SN_LANES };", (long long)most);
+    sn_emit_line(emit, "enum { room = (%lld + SN_LANES - 1) / SN_LANES };", (long long)most_columns(emit));
     for (int i = 0; i < step->acc.count; i++)
         sn_emit_line(emit, "%s sum%d[room];", sum_type(step->acc.at[i]), step->acc.at[i]->number);
     sn_emit_line(emit, "for (int64_t u = 0; u < sn_ceildiv(last - first, SN_LANES); u++) {");
@@ -166,7 +181,7 @@ static void emit_sums(Emit *emit, const unsigned char *any) {
     emit_room(emit);
     sn_c_open_reduced(emit, outer);
     sn_emit_line(emit, "int64_t i%d = 0;", sn_c_axis(emit->nest->reduced.at[outer]));
-    for (int rows = ROWS; rows > 0; rows = rows > 1) {
+    for (int rows = rows_at_once(emit); rows > 0; rows = rows > 1) {
         open_rows(emit, rows);
         add_rows(emit, needed, rows);
         sn_c_close_loops(emit, 1);
