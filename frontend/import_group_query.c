@@ -65,31 +65,45 @@ static Value *turned(Call *c, const Group *g, Value *x, Value *positions) {
     return sn_build3(c->builder, SN_OP_ROTARY, &attr, x, angle[0], angle[1]);
 }
 
-/* Where each of `present` columns comes from in past with new behind it, i64 [B, present], as a row of all of the batch:
- * the new ones stand at `length`, and the others where they were. */
-static Value *sources(Call *c, const Group *g) {
-    Dim whole = sn_dim_add(c->dims, g->past, g->rows);
-    Value *column = count_up(c, SN_I64, g->present, 0);
-    if (sn_call_failed(c)) return NULL;
+/* How `present` columns are made: the new ones stand at `length`, and the others where they were. */
+typedef struct Places {
+    Value *fresh; /* bool [B, 1, present, 1]: a new one */
+    Value *row;   /* i64 [B, present]: and which one, as a row of all of the batch; any row where it is not */
+} Places;
+
+static Places find_places(Call *c, const Group *g) {
+    Value *column = count_up(c, SN_I64, g->present, 0), *rows = size_number(c, g->rows, SN_I64);
+    if (sn_call_failed(c)) return (Places){0};
     Value *length = sn_call_unsqueeze(c, g->length, 1, 1);
-    Value *since = op2(c, SN_OP_SUB, column, length), *rows = size_number(c, g->rows, SN_I64);
-    Value *new = op2(c, SN_OP_AND, op2(c, SN_OP_LESS_EQUAL, length, column), op2(c, SN_OP_LESS, since, rows));
-    Dim last = sn_dim_max(c->dims, sn_dim_addc(c->dims, g->past, -1), sn_dim(c->dims, 0));
-    Value *stay = op2(c, SN_OP_MIN, column, size_number(c, last, SN_I64));
-    Value *source = choose(c, new, op2(c, SN_OP_ADD, since, size_number(c, g->past, SN_I64)), stay);
-    Value *first = op2(c, SN_OP_MUL, count_up(c, SN_I64, g->batch, 1), size_number(c, whole, SN_I64));
-    return op2(c, SN_OP_ADD, source, first);
+    Value *since = op2(c, SN_OP_SUB, column, length);
+    Value *fresh =
+        op2(c, SN_OP_AND, op2(c, SN_OP_LESS_EQUAL, length, column), op2(c, SN_OP_LESS, since, rows));
+    Value *last = size_number(c, sn_dim_addc(c->dims, g->rows, -1), SN_I64);
+    Value *row = op2(c, SN_OP_MIN, op_number(c, SN_OP_MAX, since, 0), last);
+    Value *first = op2(c, SN_OP_MUL, count_up(c, SN_I64, g->batch, 1), rows);
+    row = op2(c, SN_OP_ADD, row, first);
+    if (sn_call_failed(c)) return (Places){0};
+    return (Places){sn_call_unsqueeze(c, sn_call_unsqueeze(c, fresh, 1, 1), 3, 1), row};
 }
 
-/* past [B, G, P, D] or NULL and new [B, S, G, D] -> [B, G, present, D] */
-static Value *present_of(Call *c, Value *past, Value *new, Value *source) {
+/* Rows [batch, row] of x [B, S, G, D], as heads: [B, G, rows, D]. */
+static Value *rows_as_heads(Call *c, Value *x, Value *row) {
     if (sn_call_failed(c)) return NULL;
-    Value *all = past ? joined(c, 1, 2, (Value *[]){sn_call_swap(c, past, 1, 2), new}) : new;
-    if (sn_call_failed(c)) return NULL;
-    const Dim *dim = all->type.dim;
+    const Dim *dim = x->type.dim;
     Dim flat[3] = {sn_dim_mul(c->dims, dim[0], dim[1]), dim[2], dim[3]};
-    Value *placed = gathered(c, reshaped(c, all, 3, flat), source, 0);
+    Value *placed = gathered(c, reshaped(c, x, 3, flat), row, 0);
     return placed ? sn_call_swap(c, placed, 1, 2) : NULL;
+}
+
+/* past [B, G, P, D] or NULL and new [B, S, G, D] -> [B, G, present, D]. What is neither is 0. */
+static Value *present_of(Call *c, const Group *g, Value *past, Value *new, const Places *places) {
+    if (sn_call_failed(c)) return NULL;
+    Dim zero = sn_dim(c->dims, 0);
+    if (!past) return sliced(c, sn_call_swap(c, new, 1, 2), 2, zero, g->present);
+    Dim before[4] = {zero, zero, zero, zero},
+        after[4] = {zero, zero, sn_dim_sub(c->dims, g->present, g->past), zero};
+    Value *old = sn_build1(c->builder, SN_OP_PAD, &(AttrPad){4, before, after, 0}, past);
+    return choose(c, places->fresh, rows_as_heads(c, new, places->row), old);
 }
 
 /* Bool [B, 1, S, present]: no key behind the query's position (or where it is not causal, behind the last one's), and none
@@ -126,7 +140,8 @@ static Value *upright(Call *c, Value *x) {
     return sn_call_failed(c) ? NULL : sn_call_unsqueeze(c, x, 1, 1);
 }
 
-/* As `sources`: the last rows of those of the past that count and of the new ones. What is behind them may be anything. */
+/* Where each row of a cache that is a window comes from in past with new behind it, i64 [B, P], as a row of all of the batch: the
+ * last rows of those of the past that count and of the new ones. What is behind them may be anything. */
 static Value *window_sources(Call *c, const Group *g) {
     Dim all = sn_dim_add(c->dims, g->past, g->rows);
     Value *now = resident(c, g, g->whole), *had = upright(c, g->had);
@@ -154,6 +169,13 @@ static Value *window_seen(Call *c, const Group *g) {
     Value *from = op_number(c, SN_OP_SUB, row, (double)g->window);
     Value *near = op2(c, SN_OP_AND, op2(c, SN_OP_LESS_EQUAL, at, row), op2(c, SN_OP_LESS, from, at));
     return op2(c, SN_OP_AND, live, near);
+}
+
+/* past [B, G, P, D] and new [B, S, G, D] -> [B, G, P, D] */
+static Value *window_of(Call *c, Value *past, Value *new, Value *source) {
+    if (sn_call_failed(c)) return NULL;
+    Value *all = joined(c, 1, 2, (Value *[]){sn_call_swap(c, past, 1, 2), new});
+    return rows_as_heads(c, all, source);
 }
 
 static bool open_window(Call *c, Group *g, const Value *past) {
@@ -225,6 +247,14 @@ static bool is_plain(Call *c) {
     return !sn_call_failed(c);
 }
 
+static void make_present(Call *c, const Group *g, Value *const *past, Value **present) {
+    Value *fresh[2] = {g->k, g->v}, *source = g->had ? window_sources(c, g) : NULL;
+    Places places = past[0] && !g->had ? find_places(c, g) : (Places){0};
+    for (int k = 0; k < 2; k++)
+        present[k] =
+            g->had ? window_of(c, past[k], fresh[k], source) : present_of(c, g, past[k], fresh[k], &places);
+}
+
 /* Query, key, value, past key and value, lengths less one, the longest of all, cos, sin, positions, what is added to the
  * scores, sinks of the heads. */
 Value *sn_import_group_query_attention(Call *c) {
@@ -247,13 +277,13 @@ Value *sn_import_group_query_attention(Call *c) {
     } else {
         sn_call_ignore(c, "rotary_interleaved");
     }
-    Value *source = g.had ? window_sources(c, &g) : sources(c, &g);
-    Value *key = present_of(c, past[0], g.k, source), *value = present_of(c, past[1], g.v, source);
-    if (c->output_count > 1) c->output[1] = key;
-    if (c->output_count > 2) c->output[2] = value;
+    Value *present[2];
+    make_present(c, &g, past, present);
+    for (int k = 0; k < 2; k++)
+        if (c->output_count > 1 + k) c->output[1 + k] = present[k];
     if (g.had && !sn_call_failed(c)) {
-        key = sn_attention_extend(c, past[0], sn_call_swap(c, g.k, 1, 2));
-        value = sn_attention_extend(c, past[1], sn_call_swap(c, g.v, 1, 2));
+        present[0] = sn_attention_extend(c, past[0], sn_call_swap(c, g.k, 1, 2));
+        present[1] = sn_attention_extend(c, past[1], sn_call_swap(c, g.v, 1, 2));
     }
-    return sn_call_failed(c) ? NULL : attend(c, &g, key, value);
+    return sn_call_failed(c) ? NULL : attend(c, &g, present[0], present[1]);
 }
