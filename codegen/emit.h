@@ -12,6 +12,7 @@ typedef struct Dialect {
     bool one_plus_erf;  /* there is a function for 1 + erf(x) */
     const char *symbol; /* format of symbol %d of the launch */
     const char *buffer; /* format of buffer %d of the launch, a void pointer */
+    const char *number; /* format of the f32 whose bits are the symbol %s; NULL: such numbers are not given */
     const char
         *kept; /* format of the place of a row's element in scratch %d; NULL: by its number in the row */
 } Dialect;

@@ -11,6 +11,7 @@ static const Dialect c_dialect = {
     .one_plus_erf = true,
     .symbol = "symbols[%d]",
     .buffer = "buffers[%d]",
+    .number = "((union { int32_t bits; float number; }){(int32_t)%s}).number",
 };
 
 /* ---- rows ---- */

@@ -31,13 +31,34 @@ static const char *literal_text(Emit *emit, const Instr *instr) {
                 : sn_arena_printf(emit->arena, "%af", (double)(float)x);
 }
 
+/* Whether the launch gives a number: of single elements, which take longer to compile than to compute. Models have such of every
+ * layer's own scales, so that all layers share a kernel. What formulas say is written, as the compiler may do more with it. */
+static bool is_given(const Emit *emit, const Instr *literal) {
+    enum { SIMPLE = 16, LARGE = 1 << 16 }; /* sixteenths, and as many as that */
+    const Nest *nest = emit->nest;
+    double sixteenths = literal->number * SIMPLE;
+    bool simple = sixteenths == rint(sixteenths) && fabs(sixteenths) < LARGE;
+    return emit->dialect->number && literal->dtype == SN_F32 && isfinite((float)literal->number) && !simple &&
+           nest->parallel.count + nest->reduced.count == 0;
+}
+
+static const char *given_text(Emit *emit, const Instr *literal) {
+    const float number = (float)literal->number;
+    int32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return sn_arena_printf(emit->arena, emit->dialect->number,
+                           sn_emit_given(emit, sn_dim(emit->kernel->dims, bits)));
+}
+
 static const char *splat(Emit *emit, DType dtype, const char *scalar) {
     return sn_arena_printf(emit->arena, "sn_splat_%s(%s)", sn_emit_compute(dtype), scalar);
 }
 
 const char *sn_emit_use(Emit *emit, const Instr *instr, bool vector) {
     bool literal = instr->kind == SN_INSTR_LITERAL;
-    const char *text = literal ? literal_text(emit, instr) : sn_arena_printf(emit->arena, "v%d", instr->id);
+    const char *text = !literal                ? sn_arena_printf(emit->arena, "v%d", instr->id)
+                       : is_given(emit, instr) ? given_text(emit, instr)
+                                               : literal_text(emit, instr);
     return vector && (literal || !sn_emit_is_vector(emit, instr)) ? splat(emit, instr->dtype, text) : text;
 }
 

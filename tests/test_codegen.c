@@ -384,6 +384,34 @@ static void any_size(void **state) {
     }
 }
 
+static Case *scale_case(const char *shape, double scale, double sign) {
+    Case *c = begin_case(SN_CLUSTER_MAP);
+    Value *x = param(c, SN_F32, shape);
+    Value *y = two(c, SN_OP_ADD, two(c, SN_OP_MUL, x, number(c, scale, x)), number(c, sign * scale / 3, x));
+    result(c, two(c, SN_OP_MUL, y, number(c, sign, y)));
+    return c;
+}
+
+static bool same_text(const char *shape, double scale, double other, double sign) {
+    Case *a = scale_case(shape, scale, 1), *b = scale_case(shape, other, sign);
+    bool same = strcmp(generate(a)->source, generate(b)->source) == 0;
+    sn_arena_free(a->arena);
+    sn_arena_free(b->arena);
+    return same;
+}
+
+/* Kernels of single elements differ by numbers of the launch where formulas differ by numbers that no formula has. */
+static void any_scale(void **state) {
+    (void)state;
+    static const double scales[] = {0.0273, -1e-38, 3e38, 1234.567};
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        assert_true(same_text("", 0.0123, scales[i], 1));
+        check(scale_case("", scales[i], 1), 1, none);
+    }
+    assert_false(same_text("", 0.0123, 0.0123, -1));
+    assert_false(same_text("1000", 0.0123, 0.0273, 1));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementwise),   cmocka_unit_test(views),
@@ -396,7 +424,7 @@ int main(void) {
         cmocka_unit_test(softmax_keeps), cmocka_unit_test(layer_norm),
         cmocka_unit_test(reductions),    cmocka_unit_test(reduced_axes),
         cmocka_unit_test(scans),         cmocka_unit_test(names),
-        cmocka_unit_test(any_size),
+        cmocka_unit_test(any_size),      cmocka_unit_test(any_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
