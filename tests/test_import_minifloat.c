@@ -115,6 +115,61 @@ static void blocks_have_powers_of_two(void **state) {
     for (int i = 0; i < 8; i++) assert_true(y->f[i] == (double)wanted[i]);
 }
 
+/* Powers of two have no sign, and a fraction of which half counts as more: below the smallest normal f32 the next power is taken
+ * beyond its half. The largest one is 2^127. */
+static void powers_are_rounded_as_asked(void **state) {
+    Fixture *fixture = *state;
+    static const char *const how[] = {"up", "down", "nearest"};
+    static const float given[] = {1,           1.25f, -1.5f,      1.75f,    0x1p-127f,
+                                  0x1.8p-127f, 0,     0x1.8p127f, INFINITY, -NAN};
+    static const float wanted[3][7] = {{1, 2, 2, 2, 0x1p-126f, 0x1p-126f, 0x1p-127f},
+                                       {1, 1, 1, 1, 0x1p-127f, 0x1p-127f, 0x1p-127f},
+                                       {1, 1, 2, 2, 0x1p-127f, 0x1p-126f, 0x1p-127f}};
+    for (int k = 0; k < 6; k++) {
+        bool saturate = k % 2;
+        Model *model = model_new(fixture->arena, 25);
+        add_input(model, "z", F32, "1");
+        set_raw(add_initializer(model, "x", F32, 10), given, sizeof given);
+        Onnx__NodeProto *cast = add_node(model, "Cast", "x", "q");
+        set_int(model, cast, "to", E8M0);
+        set_int(model, cast, "saturate", saturate);
+        set_string(model, cast, "round_mode", how[k / 2]);
+        set_int(model, add_node(model, "Cast", "q", "n"), "to", F32);
+        add_node(model, "Add", "n z", "y");
+        add_output(model, "y");
+        const Array *y = result_of(fixture, model, 1, (int64_t[]){1}, 0);
+        for (int i = 0; i < 7; i++)
+            if (y->f[i] != (double)wanted[k / 2][i])
+                fail_msg("%s: %g became %g", how[k / 2], (double)given[i], y->f[i]);
+        assert_true(saturate || k / 2 == 1 ? y->f[7] == 0x1p127 : isnan(y->f[7]));
+        assert_true(isnan(y->f[8]) && isnan(y->f[9]));
+    }
+}
+
+/* Of 4 bits as of whole bytes; what has other widths is refused. */
+static void bits_are_taken_for_others(void **state) {
+    enum { U8 = 2, U4 = 21, I4 = 22 };
+    Fixture *fixture = *state;
+    static const uint8_t codes[] = {0x87, 0xf1};
+    static const double wanted[2][4] = {{7, -8, 1, -1}, {6, -0.0, 0.5, -6}};
+    static const int to[3] = {I4, E2M1, U8};
+    for (int k = 0; k < 3; k++) {
+        Model *model = model_new(fixture->arena, 26);
+        add_input(model, "z", F32, "1");
+        set_raw(add_initializer(model, "x", U4, 4), codes, sizeof codes);
+        set_int(model, add_node(model, "BitCast", "x", "q"), "to", to[k]);
+        set_int(model, add_node(model, "Cast", "q", "n"), "to", F32);
+        add_node(model, "Add", "n z", "y");
+        add_output(model, "y");
+        if (k == 2) {
+            refused(fixture, model, SN_INVALID, "BitCast", "elements of 4 bits taken for ones of 8", NULL);
+            continue;
+        }
+        const Array *y = result_of(fixture, model, 1, (int64_t[]){1}, 0);
+        for (int i = 0; i < 4; i++) assert_true(y->f[i] == wanted[k][i]);
+    }
+}
+
 /* Bytes that are codes go through no arithmetic. */
 static void arithmetic_of_codes_is_refused(void **state) {
     Fixture *fixture = *state;
@@ -215,6 +270,8 @@ int main(void) {
         TEST(what_is_too_large_saturates_where_asked),
         TEST(four_bits_always_saturate),
         TEST(blocks_have_powers_of_two),
+        TEST(powers_are_rounded_as_asked),
+        TEST(bits_are_taken_for_others),
         TEST(arithmetic_of_codes_is_refused),
         TEST(weights_are_dequantised),
         TEST(functions_give_codes_as_such),
