@@ -35,25 +35,54 @@ static bool is_direct(const Emit *emit) {
            4 * loads * (sn_schedule_band(emit->nest) / lanes + 1) <= target->vector_registers;
 }
 
+/* Whether rows that are so many elements apart share so few places of the first-level cache that a tile's lines would not stay there
+ * until all of their columns are stored: what a row's distance is, unless it is known, may be that. */
+static bool is_crowded(const Emit *emit, Dim stride) {
+    enum {
+        PLACES =
+            4096, /* bytes after which lines have the same place: a page, by whose offset they are found */
+        WAYS = 8  /* lines that a place has at least */
+    };
+    int64_t apart, places = PLACES;
+    if (!sn_dim_is(stride, &apart)) return true;
+    while (apart * 4 % places) places /= 2;
+    return sn_schedule_band(emit->nest) > WAYS * (PLACES / places);
+}
+
+/* Of rows from registers: those of a load whose lines are copied first. */
+static const Instr *copied(const Emit *emit, int i, Dim *stride) {
+    const Instr *instr = tiled(emit, i, stride);
+    return instr && emit->direct && is_crowded(emit, *stride) ? instr : NULL;
+}
+
+static bool copies_any(const Emit *emit) {
+    Dim stride;
+    for (int i = 0; i < emit->nest->instr.count; i++)
+        if (copied(emit, i, &stride)) return true;
+    return false;
+}
+
 void sn_emit_bands(Emit *emit) {
     Dim stride;
     if (!emit->nest->tile) return;
     emit->direct = is_direct(emit);
     sn_emit_line(emit, "enum { band = %d, width = band + SN_LANES };", sn_schedule_band(emit->nest));
-    sn_emit_line(
-        emit, "int turn = 0;"); /* which of two tiles, or lines of them, is stored while the other is made */
+    /* which of two tiles, or lines of them, is stored while the other is made */
+    if (!emit->direct || copies_any(emit)) sn_emit_line(emit, "int turn = 0;");
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
         int id = instr->id, bytes = sn_dtype_bytes(instr->dtype);
         const char *type = sn_emit_type(instr->dtype, false);
         if (emit->direct) {
-            sn_emit_line(emit, "float l%d[2][SN_LANES * width] __attribute__((aligned(64)));", id);
-            sn_emit_line(emit, "%s t%d[SN_LANES * width] __attribute__((aligned(64)));", type, id);
+            sn_emit_line(emit, "%s t%d[2 * SN_LANES * width] __attribute__((aligned(64)));", type, id);
         } else {
             sn_emit_line(emit, "%s g%d[2][SN_LANES * width] __attribute__((aligned(64)));", type, id);
         }
-        sn_emit_line(emit, "const %s *q%d = (void *)0;", sn_emit_storage(instr->dtype), id);
+        if (copied(emit, i, &stride))
+            sn_emit_line(emit, "float l%d[2][SN_LANES * width] __attribute__((aligned(64)));", id);
+        if (!emit->direct || copied(emit, i, &stride))
+            sn_emit_line(emit, "const %s *q%d = (void *)0;", sn_emit_storage(instr->dtype), id);
         sn_emit_line(emit, "SnBand band%d;", id);
         sn_emit_line(emit, "{");
         emit->indent++;
@@ -63,7 +92,7 @@ void sn_emit_bands(Emit *emit) {
                      sn_emit_dim(emit, sn_dim_mulc(emit->kernel->dims, stride, bytes), NULL), bytes);
         emit->indent--;
         sn_emit_line(emit, "}");
-        if (emit->direct)
+        if (copied(emit, i, &stride))
             sn_emit_line(emit, "const float *const after%d = (const float *)band%d.at - SN_LANES * %s;", id,
                          id, sn_emit_dim(emit, stride, NULL));
     }
@@ -112,19 +141,23 @@ static void emit_reach(Emit *emit, const Store *store) {
                  width_text(emit));
 }
 
-/* Defines `whole`, whether there is `more` to make of the tile after this one, and how many `squares` of it. */
+/* Defines `whole`; unless rows are made of what lies where it was, whether there is `more` to make of the tile after this one; and
+ * how many `squares` of that. */
 static void emit_whole(Emit *emit, const Store *store) {
     int tile = (int)emit->nest->tile->value;
     const char *extent = sn_emit_dim(emit, emit->nest->tile->operand[0], NULL);
-    sn_emit_line(emit, "const int whole = %s && last - first == band%s;",
-                 emit->direct ? sn_arena_printf(emit->arena, "i%d + m >= SN_LANES", tile) : "m == SN_LANES",
+    const char *fits = !emit->direct      ? "m == SN_LANES && "
+                       : copies_any(emit) ? sn_arena_printf(emit->arena, "i%d + m >= SN_LANES && ", tile)
+                                          : "";
+    sn_emit_line(emit, "const int whole = %slast - first == band%s;", fits,
                  store ? " && (even || (first && reach - last == SN_LANES))" : "");
+    if (!*fits) return;
     sn_emit_line(emit, "const int more = whole && row + 1 < rows && i%d + %sSN_LANES %s %s;", tile,
                  emit->direct ? "" : "2 * ", emit->direct ? "<" : "<=", extent);
     if (!emit->direct) sn_emit_line(emit, "const int64_t squares = more ? (reach - first) / SN_LANES : 0;");
 }
 
-/* For rows from registers: how many columns `less` begin the lines of this tile, which end where rows do, and those of the next. */
+/* How many columns `less` copied lines of this tile begin, which end where rows do, and those of the next one. */
 static void emit_less(Emit *emit) {
     sn_emit_line(emit,
                  "const int64_t less = SN_LANES - m, less_next = sn_largest_of(i%d + 2 * SN_LANES - %s, 0);",
@@ -145,7 +178,7 @@ void sn_emit_tiles(Emit *emit, const Store *store) {
     Dim stride;
     emit_reach(emit, store);
     emit_whole(emit, store);
-    if (emit->direct) emit_less(emit);
+    if (copies_any(emit)) emit_less(emit);
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
@@ -157,10 +190,8 @@ void sn_emit_tiles(Emit *emit, const Store *store) {
         sn_emit_line(emit, "p%d = %s;", id, load_address(emit, instr));
         emit->indent--;
         sn_emit_line(emit, "}");
-        if (emit->direct) {
-            emit_lines(emit, instr, stride);
-            continue;
-        }
+        if (copied(emit, i, &stride)) emit_lines(emit, instr, stride);
+        if (emit->direct) continue;
         sn_emit_line(emit, "%s *const t%d = g%d[turn];", sn_emit_type(instr->dtype, false), id, id);
         sn_emit_line(emit, "if (p%d != q%d) sn_squares_%s(p%d, %s, reach - first, m, t%d, width);", id, id,
                      sn_dtype_name(instr->dtype), id, sn_emit_dim(emit, stride, NULL), id);
@@ -189,21 +220,35 @@ static void emit_on(Emit *emit, const Store *store) {
     sn_emit_line(emit, "}");
 }
 
-/* Of each load through a tile what four rows need; copies lines of the next tile, and asks for those of the next band. */
+/* Asks for lines of the next band, and for those of the next tile or copies them. Rows may begin anywhere, so of lines that stay
+ * where they are the last of those columns is asked for. */
+static void emit_fours_ahead(Emit *emit, const Instr *instr, const char *by, bool odd) {
+    int id = instr->id;
+    Dim stride;
+    bool copies = copied(emit, id, &stride);
+    const char *next =
+        copies ? sn_arena_printf(emit->arena, "n%d, after%d", id, id)
+               : sn_arena_printf(emit->arena, "(void *)0, (const float *)p%d + 2 * SN_LANES - 1", id);
+    sn_emit_line(emit,
+                 "sn_columns_ahead(&band%d, band, 4 * band * %d / SN_BAND_LINE, %s, %s, group, %s, %s);", id,
+                 sn_dtype_bytes(instr->dtype), next, by, odd ? "width" : "band",
+                 copies ? sn_arena_printf(emit->arena, "l%d[!turn]", id) : "(void *)0");
+}
+
+/* Of each load through a tile what four rows need. */
 static void emit_fours(Emit *emit, bool odd) {
     Dim stride;
     for (int i = 0; i < emit->nest->instr.count; i++) {
         const Instr *instr = tiled(emit, i, &stride);
         if (!instr) continue;
         int id = instr->id;
+        const char *by = sn_emit_dim(emit, stride, NULL);
         sn_emit_line(emit, "vf32 x%d[4 * (band / SN_LANES)];", id);
-        sn_emit_line(
-            emit,
-            "sn_columns_ahead(&band%d, band, 4 * band * %d / SN_BAND_LINE, n%d, after%d, %s, group, %s, "
-            "l%d[!turn]);",
-            id, sn_dtype_bytes(instr->dtype), id, id, sn_emit_dim(emit, stride, NULL), odd ? "width" : "band",
-            id);
-        sn_emit_line(emit, "sn_columns(l%d[turn] + less + j, band / SN_LANES, %s, x%d);", id,
+        emit_fours_ahead(emit, instr, by, odd);
+        const char *from = copied(emit, i, &stride)
+                               ? sn_arena_printf(emit->arena, "l%d[turn] + less + j, SN_LANES", id)
+                               : sn_arena_printf(emit->arena, "p%d + j, %s", id, by);
+        sn_emit_line(emit, "sn_columns(%s, band / SN_LANES, %s, x%d);", from,
                      odd ? "begin" : "(const int64_t *)0", id);
     }
 }

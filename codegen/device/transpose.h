@@ -67,14 +67,13 @@ SN_INLINE void sn_square_words(const void *from, int64_t stride, void *to, int64
     }
 }
 
-/* Four columns at a time straight from registers. The lines of SN_LANES columns are copied behind one another first: rows whose
- * distance is a power of two share a few places of the first-level cache, and what rows that begin anywhere cut in two is loaded
- * once.
+/* Four columns at a time straight from registers. Where rows share a few places of the first-level cache, the lines of SN_LANES
+ * columns are copied behind one another first: sn_lines(p, stride, count, lines) does so for `count` rows that are `stride` elements
+ * apart.
  *
- * sn_lines(p, stride, count, lines) copies those of `count` rows that are `stride` elements apart. sn_columns(lines, squares,
- * begin, x) makes of four columns of such rows `squares` times SN_LANES elements each from row begin[r] of column r on, as
- * x[r * squares], x[r * squares + 1] ...; begin[r] is below SN_LANES, for which one square more is read, or 0 without `begin`.
- * Of elements of 32 bits the bits, whatever their type. */
+ * sn_columns(p, stride, squares, begin, x) makes of four columns of rows that are `stride` elements apart `squares` times SN_LANES
+ * elements each from row begin[r] of column r on, as x[r * squares], x[r * squares + 1] ...; begin[r] is below SN_LANES, for
+ * which one square more is read, or 0 without `begin`. Of elements of 32 bits the bits, whatever their type. */
 SN_OUTLINE void sn_lines(const void *from, int64_t stride, int64_t count, float *lines) {
     const float *p = from;
     for (int64_t k = 0; k < count; k++) sn_store_f32_v(lines + k * SN_LANES, sn_load_f32_v(p + k * stride));
@@ -89,12 +88,14 @@ SN_INLINE vf32 sn_from_lane(vf32 a, vf32 b, int64_t lane) {
     return __builtin_shuffle(a, b, sn_iota_i32() + (int32_t)lane);
 #endif
 }
-SN_INLINE void sn_columns(const float *lines, const int squares, const int64_t *begin, vf32 *x) {
+SN_INLINE void sn_columns(const void *from, int64_t stride, const int squares, const int64_t *begin,
+                          vf32 *x) {
     enum { MOST = 8 }; /* squares */
+    const float *p = from;
     vf32 y[4 * (MOST + 1)];
     const int all = squares + (begin ? 1 : 0);
     for (int k = 0; k < all; k++)
-        sn_four_columns(lines + k * SN_LANES * SN_LANES, SN_LANES, begin ? y + k : x + k, all);
+        sn_four_columns(p + k * SN_LANES * stride, stride, begin ? y + k : x + k, all);
     for (int r = 0; begin && r < 4; r++)
         for (int k = 0; k < squares; k++)
             x[r * squares + k] = sn_from_lane(y[r * all + k], y[r * all + k + 1], begin[r]);
@@ -197,27 +198,35 @@ SN_INLINE void sn_band_fetch(SnBand *band, const int64_t bytes) {
     for (int64_t k = 0; k < bytes; k += SN_BAND_LINE) SN_BRING(band->at, band->done + k);
     sn_band_step(band, bytes);
 }
-/* `count` lines of a band of `rows` rows, of which it has four streams, two lines of each by turns: memory gives more so. */
+/* Line k of a share of a band of `rows` rows, which has four streams, two lines of each by turns: memory gives more so. */
 enum { SN_BAND_STREAMS = 4, SN_BAND_PAIR = 2 };
+SN_INLINE void sn_band_line(const SnBand *band, const int rows, const int k) {
+    const int stream = k / SN_BAND_PAIR % SN_BAND_STREAMS;
+    const int line = k / (SN_BAND_PAIR * SN_BAND_STREAMS) * SN_BAND_PAIR + k % SN_BAND_PAIR;
+    SN_BRING(band->at + (uintptr_t)(stream * (rows / SN_BAND_STREAMS) * band->stride),
+             band->done + line * SN_BAND_LINE);
+}
 SN_INLINE void sn_band_lines(SnBand *band, const int rows, const int count) {
-    for (int k = 0; k < count; k++) {
-        const int stream = k / SN_BAND_PAIR % SN_BAND_STREAMS;
-        const int line = k / (SN_BAND_PAIR * SN_BAND_STREAMS) * SN_BAND_PAIR + k % SN_BAND_PAIR;
-        SN_BRING(band->at + (uintptr_t)(stream * (rows / SN_BAND_STREAMS) * band->stride),
-                 band->done + line * SN_BAND_LINE);
-    }
+    for (int k = 0; k < count; k++) sn_band_line(band, rows, k);
     sn_band_step(band, count / SN_BAND_STREAMS * SN_BAND_LINE);
 }
-/* With each four columns, the `group`-th of SN_LANES of them: fetches `fetched` lines of the band of `rows` rows, and copies a share
- * of the `count` lines at `next`, or brings those at `after` near if there are none. */
+/* With each four columns, the `group`-th of SN_LANES of them: fetches `fetched` lines of the band of `rows` rows by turns with a
+ * share of the `count` lines at `next`, which it copies, or of those at `after`, which it brings near, if there are none. */
 SN_INLINE void sn_columns_ahead(SnBand *band, const int rows, const int fetched, const float *next,
                                 const float *after, int64_t stride, int64_t group, const int count,
                                 float *lines) {
-    const int share = count / (SN_LANES / 4);
-    sn_band_lines(band, rows, fetched);
-    for (int64_t k = group * share; next && k < (group + 1) * share; k++)
-        sn_store_f32_v(lines + k * SN_LANES, sn_load_f32_v(next + k * stride));
-    for (int64_t k = group * share; !next && k < (group + 1) * share; k++) SN_AHEAD(after + k * stride, 0);
+    const int share = count / (SN_LANES / 4), most = share > fetched ? share : fetched;
+    const int64_t from = group * share;
+    for (int k = 0; next && k < most; k++) {
+        if (k < fetched) sn_band_line(band, rows, k);
+        if (k < share)
+            sn_store_f32_v(lines + (from + k) * SN_LANES, sn_load_f32_v(next + (from + k) * stride));
+    }
+    for (int k = 0; !next && k < most; k++) {
+        if (k < fetched) sn_band_line(band, rows, k);
+        if (k < share) SN_AHEAD(after + (from + k) * stride, 0);
+    }
+    sn_band_step(band, fetched / SN_BAND_STREAMS * SN_BAND_LINE);
 }
 /* Whether all rows of the result, `stride` bytes from each other, begin a line where the one at p does. */
 SN_INLINE int sn_band_even(const void *p, int64_t stride, uintptr_t past) {
