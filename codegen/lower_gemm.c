@@ -7,7 +7,7 @@
 enum {
     FEW = 4, /* heights: SN_GEMM_FEW of gemm_unpacked.h */
     STEP = 2,
-    GROUP = 16,          /* panels: SN_GEMM_STEP and SN_GEMM_GROUP of gemm_panel.h */
+    GROUP = 16,          /* panels: SN_GEMM_STEP and, mostly, SN_GEMM_GROUP of gemm_panel.h */
     WORDS = 5,           /* SN_GEMM_B of panels of bytes in words */
     PAIRS = 6,           /* and of bf16 in words, and SN_TILE_B of these */
     WIDENED = 128,       /* rows of a panel that are near when they have been widened */
@@ -16,11 +16,10 @@ enum {
     MATRIX_ROWS = 32,    /* SN_GEMM_ROWS with matrix tiles */
     BYTES_PERCENT = 200, /* matrix_byte_percent, at least */
     MATRIX_COLUMNS = 16, /* of a matrix tile; panels have at most three of them */
-    SPLIT_PERCENT = 800, /* matrix_percent, at least: a product is six of tiles, gemm_split.h */
     SPLIT_ROWS = 32,     /* of A, at least: what the split of B costs is shared by a block's rows */
     SPLIT_DATA = 64,     /* the same of a B that is packed as it is read */
-    SPLIT_COLUMNS = 256, /* N, at least: what the split of A costs is shared by them */
-    SPLIT_DEPTH = 256,   /* K, at least: the sums of a piece go to memory */
+    SPLIT_GROUP = 768,   /* columns of a group: A is split once for them */
+    SPLIT_HEIGHT = 8,    /* rows of a tile of multiply-adds, which tiles of 32 have to be whole numbers of */
     STRIDE_MOST = 16384, /* elements of a row: a height that has to be copied lies likewise on the stack */
 };
 
@@ -226,6 +225,11 @@ static Dim gemm_items(const Gemm *gemm) {
     return sn_dim_mul(dims, gemm->batch, items);
 }
 
+/* SN_GEMM_GROUP. */
+static int group_panels(const Gemm *gemm) {
+    return gemm->split ? SPLIT_GROUP / (int)panel_columns(gemm) : GROUP;
+}
+
 /* Where a range that begins inside a block of rows would fetch them again, piece by piece or to be copied, the panels of a group belong
  * together, for one block (sn_gemm_run of gemm_packed.h). Every range splits its rows; few panels then are shared by two threads. */
 static Dim gemm_together(const Gemm *gemm, bool copied) {
@@ -233,11 +237,12 @@ static Dim gemm_together(const Gemm *gemm, bool copied) {
     Dims *dims = gemm->lower.dims;
     Dim steps = sn_dim_ceildiv(dims, gemm->N, sn_dim(dims, STEP * panel_columns(gemm)));
     Dim more = sn_dim_addc(dims, gemm->depth, -gemm->piece);
-    Dim whole = sn_dim(dims, copied ? 4 * GROUP / STEP : 1);
-    Dim together = sn_dim_min(dims, steps, if_more(dims, more, 0, sn_dim(dims, GROUP / STEP), whole));
+    Dim whole = sn_dim(dims, copied ? 4 * group_panels(gemm) / STEP : 1);
+    Dim group = sn_dim(dims, group_panels(gemm) / STEP);
+    Dim together = sn_dim_min(dims, steps, if_more(dims, more, 0, group, whole));
     if (!gemm->split) return together;
     Dim half = sn_dim_ceildiv(dims, steps, sn_dim(dims, 2));
-    Dim split = sn_dim_min(dims, half, sn_dim(dims, GROUP / STEP));
+    Dim split = sn_dim_min(dims, half, group);
     return if_more(dims, gemm->M, split_rows(gemm) - 1, split, in_blocks(gemm) ? together : sn_dim(dims, 1));
 }
 
@@ -262,18 +267,15 @@ static void choose_block(Gemm *gemm) {
     gemm->piece = l2 >= 1 << 20 ? (whole ? 1024 : 768) : l2 >= 512 << 10 ? 384 : 256;
 }
 
-/* Whether many rows of f32 are multiplied by matrix tiles, as six products of parts of 16 bits: tiles then have to be quicker
- * than multiply-adds by more than what splitting the operands takes. Where only a run tells K, the run decides; a B that is data has
- * other work items then, which follow from M. */
+/* Whether many rows of f32 are multiplied by matrix tiles. Where only a run tells K, the run decides; a B that is data has other work
+ * items then, which follow from M. */
 static bool may_split(const Gemm *gemm) {
-    const Target *target = gemm->lower.kernel->target;
-    int64_t M, N, K;
-    if (!gemm->attr || gemm->mode > 1 || gemm->word > 1 || target->vector_bytes != 64 ||
-        target->matrix_percent < SPLIT_PERCENT)
-        return false;
+    int64_t M, N = 0, K = gemm->mode == 1 ? SN_SPLIT_DEPTH : 0;
+    if (!gemm->attr || gemm->mode > 1 || gemm->word > 1) return false;
     if (sn_dim_is(gemm->M, &M) && M < split_rows(gemm)) return false;
-    bool deep = sn_dim_is(gemm->K, &K) ? K >= SPLIT_DEPTH : gemm->mode == 1;
-    return deep && sn_dim_is(gemm->N, &N) && N >= SPLIT_COLUMNS;
+    (void)sn_dim_is(gemm->N, &N);
+    (void)sn_dim_is(gemm->K, &K);
+    return sn_target_splits(gemm->lower.kernel->target, N, K);
 }
 
 /* The parts of a block of A, which are larger by half than it is, and those of two times 32 columns share the second-level cache.
@@ -328,6 +330,7 @@ static void choose_tile(Gemm *gemm) {
         gemm->split ? (Tile){target->tile_rows, target->tile_vectors} : sn_target_tile(target, columns);
     if (gemm->mode) {
         (void)sn_target_panel_tile(target, gemm->panel, &gemm->tile); /* there is one: sn_gemm_has_tiles */
+        if (gemm->split && MATRIX_ROWS % gemm->tile.rows) gemm->tile.rows = SPLIT_HEIGHT;
         gemm->tile.rows = full_height(gemm);
         choose_block(gemm);
         if (gemm->split) choose_split_block(gemm);
@@ -436,16 +439,16 @@ Status sn_lower_gemm_cpu(Gemm *gemm) {
         "%s%s#define SN_GEMM_B %d\n#define SN_GEMM_MATRIX %d\n#define SN_GEMM_BLOCK %lld\n#define "
         "SN_GEMM_BITS "
         "%d\n#define SN_GEMM_KC "
-        "%d\n#define SN_GEMM_HEIGHTS %d\n#define SN_GEMM_BLOCKS %d\n#define "
+        "%d\n#define SN_GEMM_GROUP %d\n#define SN_GEMM_HEIGHTS %d\n#define SN_GEMM_BLOCKS %d\n#define "
         "SN_GEMM_A_ALONG_M %d\n"
         "#define SN_GEMM_B_ALONG_K %d\n#define SN_GEMM_A_POINTER %d\n#define SN_GEMM_AHEAD 1\n"
         "#define SN_GEMM_A_STRIDE %lld\n#define SN_GEMM_A_RUN %lld\n#define SN_GEMM_WHOLE %d\n#define "
         "SN_GEMM_SPLIT %d\n"
         "#define SN_GEMM_SPLIT_DEPTH %d\n#define SN_TILE_ONCE %d\n",
         gemm->use->defines, tile_defines(gemm), gemm->mode, gemm->matrix, (long long)gemm->attr->block,
-        gemm->attr->halves ? 4 : 8, gemm->piece, gemm->heights, gemm->heights, a_across, b_across, ahead,
-        (long long)stride, (long long)gemm->run, whole_rows(gemm, stride), gemm->split ? split_rows(gemm) : 0,
-        SPLIT_DEPTH, kernel->target->fetch_bytes > 0);
+        gemm->attr->halves ? 4 : 8, gemm->piece, group_panels(gemm), gemm->heights, gemm->heights, a_across,
+        b_across, ahead, (long long)stride, (long long)gemm->run, whole_rows(gemm, stride),
+        gemm->split ? split_rows(gemm) : 0, SN_SPLIT_DEPTH, kernel->target->fetch_bytes > 0);
     name_files(gemm);
     gemm->use->needs = !gemm->matrix && !gemm->split ? NULL
                        : gemm->word == WORD          ? "amx-tile amx-int8"

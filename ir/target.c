@@ -34,14 +34,22 @@ static const PackedTile *packed_tiles(const Target *target, int *count) {
     return many ? wide_packed : narrow_packed;
 }
 
-int64_t sn_target_panel(const Target *target, int64_t columns) {
+bool sn_target_splits(const Target *target, int64_t columns, int64_t depth) {
+    enum { SPLIT_PERCENT = 800 }; /* six products, and as much again */
+    return target->vector_bytes == 64 && target->matrix_percent >= SPLIT_PERCENT &&
+           columns >= SN_SPLIT_COLUMNS && depth >= SN_SPLIT_DEPTH;
+}
+
+int64_t sn_target_panel(const Target *target, int64_t columns, int64_t depth) {
     enum {
         FEW = 256,
-        GAIN = 16
-    }; /* columns from which on the last panel matters little; the least gain is one in 16 */
+        GAIN = 16,
+        SPLIT_SIDE = 32 /* SN_SPLIT_SIDE of gemm_split_parts.h */
+    };                  /* columns from which on the last panel matters little; the least gain is one in 16 */
     int count;
     const PackedTile *tile = packed_tiles(target, &count), *best = tile;
     int64_t lanes = target->vector_bytes / 4, least = 0;
+    if (sn_target_splits(target, columns, depth)) return SPLIT_SIDE;
     if (columns <= 0 || columns >= FEW) return target->panel;
     for (int i = 0; i < count; i++) {
         int64_t width = tile[i].tile.vectors * lanes;

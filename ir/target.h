@@ -59,9 +59,17 @@ typedef struct Tile {
  * operands that are packed as they are read: the usual one, or one whose narrower panels waste less. */
 Tile sn_target_tile(const Target *target, int64_t columns);
 
-/* The width of the panels of f32 that weights of so many columns (0: not known) are packed into: the usual one, or for few
- * columns one that fills the registers of a tile with less waste. */
-int64_t sn_target_panel(const Target *target, int64_t columns);
+enum { SN_SPLIT_COLUMNS = 256, SN_SPLIT_DEPTH = 256 };
+
+/* Whether many rows of f32 by a B of so many columns and rows (`depth`) are multiplied by matrix tiles, as six products of parts of
+ * 16 bits (codegen/device/gemm_split.h): these then have to be quicker than multiply-adds by more than what splitting the operands
+ * takes. A's split is shared by the columns, and sums go to memory behind every piece of K: hence the least numbers. */
+bool sn_target_splits(const Target *target, int64_t columns, int64_t depth);
+
+/* The width of the panels of f32 that weights of so many columns and rows (`depth`; 0: not known) are packed into: the usual one,
+ * for few columns one that fills the registers of a tile with less waste, or, where they are split for matrix tiles, what is split
+ * at once, so that it is one stream. */
+int64_t sn_target_panel(const Target *target, int64_t columns, int64_t depth);
 
 /* The tile of panels of that width; false: there is none. */
 bool sn_target_panel_tile(const Target *target, int64_t panel, Tile *out);

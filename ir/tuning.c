@@ -422,8 +422,10 @@ bool sn_tuning_wants_kernel(const Target *target, Dim N, Dim K) {
 int64_t sn_tuning_panel(const Target *target, DType dtype, Dim N, Dim K) {
     GemmChoice choice;
     if (!sn_tuning_gemm(target, dtype, N, K, &choice)) {
-        int64_t columns;
-        return dtype == SN_F32 && sn_dim_is(N, &columns) ? sn_target_panel(target, columns) : target->panel;
+        int64_t columns = 0, depth = 0;
+        (void)sn_dim_is(N, &columns);
+        (void)sn_dim_is(K, &depth);
+        return dtype == SN_F32 ? sn_target_panel(target, columns, depth) : target->panel;
     }
     return (int64_t)choice.tile.vectors * (target->vector_bytes / 4);
 }

@@ -138,11 +138,11 @@ static void few_columns_have_narrow_panels(void **state) {
     sn_target_cpu(&narrow, 32, 16, 32 << 10, 1 << 20);
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         GemmChoice choice = {.heights = 1, .piece = 32};
-        assert_int_equal(sn_target_panel(&wide, expected[i].columns), expected[i].panel);
+        assert_int_equal(sn_target_panel(&wide, expected[i].columns, 768), expected[i].panel);
         assert_true(sn_target_panel_tile(&wide, expected[i].panel, &choice.tile));
         assert_int_equal(choice.tile.vectors * 16, expected[i].panel);
         assert_null(sn_tuning_gemm_problem(64, 32, &choice));
-        int64_t panel = sn_target_panel(&narrow, expected[i].columns);
+        int64_t panel = sn_target_panel(&narrow, expected[i].columns, 768);
         assert_true(sn_target_panel_tile(&narrow, panel, &choice.tile) && choice.tile.vectors * 8 == panel);
         assert_null(sn_tuning_gemm_problem(32, 16, &choice));
     }

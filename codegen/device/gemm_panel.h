@@ -6,10 +6,12 @@
 #ifndef SN_GEMM_HEIGHTS
 #define SN_GEMM_HEIGHTS 8
 #endif
-#define SN_GEMM_STEP  2                   /* panels of a work item */
-#define SN_GEMM_GROUP 16                  /* panels whose sums a block keeps */
-#define SN_GEMM_WIDE  (4 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
-#define SN_GEMM_LDC   (SN_GEMM_GROUP * SN_TILE_NR + SN_LANES)
+#ifndef SN_GEMM_GROUP
+#define SN_GEMM_GROUP 16 /* panels whose sums a block keeps */
+#endif
+#define SN_GEMM_STEP 2                   /* panels of a work item */
+#define SN_GEMM_WIDE (4 * SN_GEMM_GROUP) /* panels of a group where K is one piece: no sums are kept */
+#define SN_GEMM_LDC  (SN_GEMM_GROUP * SN_TILE_NR + SN_LANES)
 
 /* The bytes of k rows of a panel as it is stored. */
 #if SN_GEMM_BLOCK

@@ -161,10 +161,11 @@ typedef struct SnSplitSpace {
  * has any rows. */
 SN_INLINE SnSplitFeed sn_split_behind(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
                                       int64_t side, int64_t sides, const SnGemmRound *next, char *to) {
-    if (side + 1 < sides) return sn_split_begin(g, r, panels, side + 1, to);
-    if (next->u0 >= next->u1) return (SnSplitFeed){0};
     const SnSplitPanels following = {next->p0, next->p1, (const float *)0};
-    return sn_split_begin(g, next, &following, 0, to);
+    const float *first = next->u0 < next->u1 ? sn_split_columns(g, next, &following, 0) : (const float *)0;
+    if (side + 1 < sides) return sn_split_begin(g, r, panels, side + 1, first, to);
+    if (!first) return (SnSplitFeed){0};
+    return sn_split_begin(g, next, &following, 0, (const float *)0, to);
 }
 
 /* The rows of a round, which are split, by some of its panels. Meanwhile the first columns of the next round are split. */
@@ -193,7 +194,7 @@ SN_OUTLINE void sn_split_panels(const SnGemm *g, const SnGemmRound *r, const SnS
 /* Splits the first columns of these panels, which nothing is multiplied beside. */
 SN_INLINE void sn_split_first(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
                               const SnSplitSpace *in) {
-    SnSplitFeed feed = sn_split_begin(g, r, panels, 0, in->columns[in->turn]);
+    SnSplitFeed feed = sn_split_begin(g, r, panels, 0, (const float *)0, in->columns[in->turn]);
     sn_split_feed(&feed, feed.units);
 }
 

@@ -87,7 +87,8 @@ typedef struct SnSplitPanels {
 
 /* Splits 32 columns of B a unit at a time: two rows of them, 16 apart. */
 typedef struct SnSplitFeed {
-    const float *b[2]; /* the rows of each 16 columns, NR apart */
+    const float *b[2];      /* the rows of each 16 columns, NR apart */
+    const float *behind[2]; /* where row `count` would be, if those of the columns behind followed */
     char *to;
     int64_t count, at, units; /* rows; units done, and all */
 } SnSplitFeed;
@@ -105,18 +106,30 @@ SN_INLINE const float *sn_split_columns(const SnGemm *g, const SnGemmRound *r, c
     return panel + side % SN_TILE_NV * 16;
 }
 
+/* Of the columns 32 * side .. of panels of a round. `next`: the first panels of the next round, which lie somewhere else, or NULL. */
 SN_INLINE SnSplitFeed sn_split_begin(const SnGemm *g, const SnGemmRound *r, const SnSplitPanels *panels,
-                                     int64_t side, char *to) {
+                                     int64_t side, const float *next, char *to) {
     int64_t sides = (panels->p1 - panels->p0) * SN_TILE_NV; /* of 16 columns; an odd one is split twice */
     SnSplitFeed feed = {
         .to = to, .count = r->count, .units = sn_ceil_div(r->count, SN_SPLIT_STEP) * SN_MATRIX_WORDS};
-    for (int64_t i = 0; i < 2; i++)
-        feed.b[i] = sn_split_columns(g, r, panels, sn_least(2 * side + i, sides - 1));
+    for (int64_t i = 0; i < 2; i++) {
+        int64_t at = 2 * side + i, behind = at + 2;
+        feed.b[i] = sn_split_columns(g, r, panels, sn_least(at, sides - 1));
+        feed.behind[i] = feed.b[i];
+        if (behind < sides)
+            feed.behind[i] = sn_split_columns(g, r, panels, behind) - r->count * SN_TILE_NR;
+        else if (next)
+            feed.behind[i] = next + i * 16 - r->count * SN_TILE_NR;
+    }
     return feed;
 }
 
+SN_INLINE void sn_split_fetch(const SnSplitFeed *feed, int i, int64_t k) {
+    __builtin_prefetch((k < feed->count ? feed->b[i] : feed->behind[i]) + k * SN_TILE_NR);
+}
+
 /* What is read is fetched SN_SPLIT_AHEAD rows before, into the first-level cache: there are few lines that it can wait for, and one
- * fetched into the second-level cache would be waited for twice. Behind the last row lie those of other panels. */
+ * fetched into the second-level cache would be waited for twice. Behind the last row those of the next columns are fetched. */
 SN_INLINE void sn_split_feed(SnSplitFeed *feed, int64_t until) {
     for (; feed->at < until; feed->at++) {
         int64_t step = feed->at / SN_MATRIX_WORDS, word = feed->at % SN_MATRIX_WORDS;
@@ -126,8 +139,8 @@ SN_INLINE void sn_split_feed(SnSplitFeed *feed, int64_t until) {
             const float *from = feed->b[i] + k * SN_TILE_NR;
             vf32 x = left > 0 ? sn_load_f32_v(from) : (vf32){0};
             vf32 y = left > 16 ? sn_load_f32_v(from + 16 * SN_TILE_NR) : (vf32){0};
-            __builtin_prefetch(from + SN_SPLIT_AHEAD * SN_TILE_NR);
-            __builtin_prefetch(from + (SN_SPLIT_AHEAD + 16) * SN_TILE_NR);
+            sn_split_fetch(feed, i, k + SN_SPLIT_AHEAD);
+            sn_split_fetch(feed, i, k + SN_SPLIT_AHEAD + 16);
             sn_split_store(x, y, to + i * SN_SPLIT_BYTES / 2);
         }
     }
