@@ -25,7 +25,8 @@ static Kernel *splits(const Case *c, Kernel *kernel) {
 static Kernel *generate_split(Case *c, const Split *t) {
     char text[96];
     c->target.matrix_percent = 800;
-    long long wide = t->wide ? t->wide : t->depth, depth = t->depth, panel = c->target.panel;
+    long long wide = t->wide ? t->wide : t->depth, depth = t->depth;
+    long long panel = sn_target_panel(&c->target, COLUMNS, depth);
     snprintf(text, sizeof text, "B*T, %lld", wide);
     param(c, SN_F32, "B, T"); /* names the symbols */
     Value *x = param(c, SN_F32, text);
@@ -153,8 +154,9 @@ static void others(void **state) {
         param(c, SN_F32, "B, T");
         Value *x = param(c, SN_F32, cases[i].x);
         char text[96];
-        int64_t panel = c->target.panel, depth = 0;
+        int64_t depth = 0;
         assert_true(sn_dim_is(x->type.dim[1], &depth));
+        int64_t panel = sn_target_panel(&c->target, COLUMNS, depth);
         snprintf(text, sizeof text, "%lld, %lld, %lld", (long long)((COLUMNS - 1 + panel) / panel),
                  (long long)depth, (long long)panel);
         AttrContract attr = {.packed = true, .columns = sn_dim(c->graph->dims, COLUMNS)};

@@ -13,7 +13,7 @@
 
 typedef int Kernel(void *const *, const int64_t *, int64_t, int64_t);
 
-enum { PANEL = 48, BLOCK = 128 };
+enum { LANES = 16, WHOLE = 96, BLOCK = 128 }; /* WHOLE: columns that are whole panels of any width */
 
 /* C = A B / 2 of the probe, in two forms, with its weights packed. */
 typedef struct Product {
@@ -21,10 +21,16 @@ typedef struct Product {
     float *a, *across, *b, *panels, *zero, *adds, *split;
 } Product;
 
-/* The probe, which multiplies rows that lie side by side, or by a B as it lies. */
+/* How operands lie: rows side by side, B as it is; else in panels of so many vectors. */
+typedef struct Layout {
+    bool across, data;
+    int vectors;
+} Layout;
+
+/* The probe that multiplies them. */
 typedef struct Form {
     void *code;
-    bool across, data;
+    Layout layout;
 } Form;
 
 static Form adds, /* by multiply-adds */
@@ -39,7 +45,7 @@ static float *floats(int64_t count) {
 }
 
 static Product new_product(int64_t M, int64_t N, int64_t K) {
-    int64_t packed = (N + PANEL - 1) / PANEL * PANEL;
+    int64_t packed = (N + WHOLE - 1) / WHOLE * WHOLE;
     return (Product){M,
                      N,
                      K,
@@ -61,26 +67,33 @@ static void run(const Form *form, const Product *p, float *c, int64_t pieces) {
     Kernel *kernel = (Kernel *)dlsym(code, "multiply");
     int64_t (*count)(int64_t, int64_t, int64_t) = (int64_t(*)(int64_t, int64_t, int64_t))dlsym(code, "items");
     assert_true(kernel && count);
-    int64_t row = form->across ? 1 : p->K, column = form->across ? p->M : 1;
+    int64_t row = form->layout.across ? 1 : p->K, column = form->layout.across ? p->M : 1;
     const int64_t symbols[12] = {p->M, p->N, p->K, 1, 0, row, column, 0, p->N, 1, 0, p->N};
-    void *buffers[] = {form->across ? p->across : p->a, form->data ? p->b : p->panels, c, p->zero};
+    void *buffers[] = {form->layout.across ? p->across : p->a, form->layout.data ? p->b : p->panels, c,
+                       p->zero};
     int64_t items = count(p->M, p->N, 1);
     for (int64_t i = pieces; i > 0; i--)
         assert_int_equal(kernel(buffers, symbols, items * (i - 1) / pieces, items * i / pieces), 0);
 }
 
+static void pack(const Product *p, const Form *form) {
+    int64_t panel = (int64_t)form->layout.vectors * LANES;
+    for (int64_t k = 0; k < p->K; k++)
+        for (int64_t n = 0; n < p->N; n++)
+            p->panels[n / panel * panel * p->K + k * panel + n % panel] = p->b[k * p->N + n];
+}
+
 /* By multiply-adds, and what other forms read. */
 static void multiply_plainly(const Product *p) {
     for (int64_t i = 0; i < p->M * p->K; i++) p->across[i % p->K * p->M + i / p->K] = p->a[i];
-    for (int64_t k = 0; k < p->K; k++)
-        for (int64_t n = 0; n < p->N; n++)
-            p->panels[n / PANEL * PANEL * p->K + k * PANEL + n % PANEL] = p->b[k * p->N + n];
+    pack(p, &adds);
     run(&adds, p, p->adds, 1);
 }
 
 /* By a split form, in several ranges too, to the same bits. */
 static void multiply_split(const Product *p, const Form *form) {
     float *again = floats(p->M * p->N);
+    pack(p, form);
     run(form, p, p->split, 1);
     run(form, p, again, 5);
     assert_memory_equal(p->split, again, (size_t)(p->M * p->N) * sizeof *again);
@@ -301,26 +314,24 @@ static void test_tiny_numbers(void **state) {
     each(check_tiny);
 }
 
-static Form build(const char *more, bool across, bool data) {
+static Form build(const char *more, Layout layout) {
     char defines[300];
-    snprintf(
-        defines, sizeof defines,
-        "-DSN_VECTOR_BYTES=64 -DSN_GEMM_B=%d -DSN_TILE_B=1 -DSN_GEMM_KC=256 -DSN_TILE_MR=8 -DSN_TILE_NV=3 "
-        "-DSN_GEMM_A_ALONG_M=%d -DSN_GEMM_HEIGHTS=%d -DSN_GEMM_AHEAD=1 %s",
-        !data, across, BLOCK / 8, more);
-    Form form = {build_open("gcc", "tests/device/gemm_probe.c", defines), across, data};
+    snprintf(defines, sizeof defines,
+             "-DSN_VECTOR_BYTES=64 -DSN_GEMM_B=%d -DSN_TILE_B=1 -DSN_GEMM_KC=256 -DSN_TILE_MR=8 "
+             "-DSN_TILE_NV=%d -DSN_GEMM_A_ALONG_M=%d -DSN_GEMM_HEIGHTS=%d -DSN_GEMM_AHEAD=1 %s",
+             !layout.data, layout.vectors, layout.across, BLOCK / 8, more);
+    Form form = {build_open("gcc", "tests/device/gemm_probe.c", defines), layout};
     assert_non_null(form.code);
     return form;
 }
 
 static int set_up(void **state) {
     (void)state;
-    static const bool layouts[][2] = {{false, false}, {true, false}, {false, true}};
-    adds = build("", false, false);
+    static const Layout layouts[] = {{false, false, 2}, {true, false, 3}, {false, true, 3}};
+    adds = build("", layouts[0]);
     for (int i = 0; i < 3; i++) {
-        split[forms++] = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=0", layouts[i][0], layouts[i][1]);
-        if (!sn_matrix_refusal())
-            split[forms++] = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=1", layouts[i][0], layouts[i][1]);
+        split[forms++] = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=0", layouts[i]);
+        if (!sn_matrix_refusal()) split[forms++] = build("-DSN_GEMM_SPLIT=64 -DSN_MATRIX=1", layouts[i]);
     }
     return 0;
 }

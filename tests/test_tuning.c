@@ -150,6 +150,27 @@ static void few_columns_have_narrow_panels(void **state) {
     assert_false(sn_target_panel_tile(&wide, 40, &tile));
 }
 
+/* What is split for matrix tiles lies as it is split, in panels of a side; what is too small for that lies as ever. */
+static void weights_that_are_split_are_one_stream(void **state) {
+    (void)state;
+    static const struct {
+        int64_t columns, depth, panel;
+    } expected[] = {{256, 256, 32}, {768, 3072, 32}, {255, 768, 64},
+                    {768, 255, 48}, {768, 0, 48},    {0, 768, 48}};
+    Target target;
+    sn_target_cpu(&target, 64, 32, 48 << 10, 2 << 20);
+    for (int percent = 400; percent <= 800; percent *= 2) {
+        target.matrix_percent = percent;
+        for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+            bool splits = percent == 800 && expected[i].panel == 32;
+            assert_int_equal(sn_target_splits(&target, expected[i].columns, expected[i].depth), splits);
+            int64_t usual = expected[i].panel == 32 ? 48 : expected[i].panel;
+            assert_int_equal(sn_target_panel(&target, expected[i].columns, expected[i].depth),
+                             splits ? 32 : usual);
+        }
+    }
+}
+
 static void entries_are_for_one_kind_of_machine(void **state) {
     Fixture *f = *state;
     Tuning *tuning;
@@ -355,6 +376,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(text_is_read_and_printed, setup, teardown),
         cmocka_unit_test_setup_teardown(mistakes_have_a_line, setup, teardown),
         cmocka_unit_test(few_columns_have_narrow_panels),
+        cmocka_unit_test(weights_that_are_split_are_one_stream),
         cmocka_unit_test_setup_teardown(entries_are_for_one_kind_of_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(kernels_follow_the_file, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_files_are_named, setup, teardown),

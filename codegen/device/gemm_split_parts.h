@@ -4,7 +4,6 @@
 
 enum {
     SN_SPLIT_STEP = 32,       /* rows of B, or columns of A, of a tile */
-    SN_SPLIT_AHEAD = 48,      /* rows of B between the one that is split and the one that is fetched */
     SN_SPLIT_SIDE = 32,       /* rows of A, or columns of B: two tiles of each part */
     SN_SPLIT_BYTES = 6 * 1024 /* of a step of a side: the three parts of one tile, then those of the other */
 };
@@ -128,8 +127,10 @@ SN_INLINE void sn_split_fetch(const SnSplitFeed *feed, int i, int64_t k) {
     __builtin_prefetch((k < feed->count ? feed->b[i] : feed->behind[i]) + k * SN_TILE_NR);
 }
 
-/* What is read is fetched SN_SPLIT_AHEAD rows before, into the first-level cache: there are few lines that it can wait for, and one
- * fetched into the second-level cache would be waited for twice. Behind the last row those of the next columns are fetched. */
+/* Of the two rows of a unit the line of the first one is fetched a step before, into the first-level cache: there are few lines
+ * that it can wait for, and one fetched into the second-level cache would be waited for twice. What lies behind, the other row's,
+ * the processor then brings itself; asked for both, it brings neither in time. Behind the last row those of the next columns are
+ * fetched. */
 SN_INLINE void sn_split_feed(SnSplitFeed *feed, int64_t until) {
     for (; feed->at < until; feed->at++) {
         int64_t step = feed->at / SN_MATRIX_WORDS, word = feed->at % SN_MATRIX_WORDS;
@@ -139,8 +140,7 @@ SN_INLINE void sn_split_feed(SnSplitFeed *feed, int64_t until) {
             const float *from = feed->b[i] + k * SN_TILE_NR;
             vf32 x = left > 0 ? sn_load_f32_v(from) : (vf32){0};
             vf32 y = left > 16 ? sn_load_f32_v(from + 16 * SN_TILE_NR) : (vf32){0};
-            sn_split_fetch(feed, i, k + SN_SPLIT_AHEAD);
-            sn_split_fetch(feed, i, k + SN_SPLIT_AHEAD + 16);
+            sn_split_fetch(feed, i, k + SN_SPLIT_STEP);
             sn_split_store(x, y, to + i * SN_SPLIT_BYTES / 2);
         }
     }
