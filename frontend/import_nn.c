@@ -97,6 +97,24 @@ Value *sn_import_mish(Call *c) {
     return sn_build2(c->builder, SN_OP_MUL, NULL, c->input[0], sn_build1(c->builder, SN_OP_TANH, NULL, plus));
 }
 
+/* -x, taken off where x is what was negated, or that times something. */
+static Value *negated(Call *c, Value *x) {
+    const Node *node = x->producer;
+    if (node && node->op == SN_OP_NEG) return node->input[0];
+    for (int k = 0; node && node->op == SN_OP_MUL && k < 2; k++) {
+        const Node *factor = node->input[k]->producer;
+        if (factor && factor->op == SN_OP_NEG)
+            return sn_build2(c->builder, SN_OP_MUL, NULL, factor->input[0], node->input[1 - k]);
+    }
+    return sn_build1(c->builder, SN_OP_NEG, NULL, x);
+}
+
+/* 1 - erf(x), as 1 + erf(-x): TensorFlow's, which its exporter leaves in the file; half of its GELU. */
+Value *sn_import_erfc(Call *c) {
+    Value *erf = sn_build1(c->builder, SN_OP_ERF, NULL, negated(c, c->input[0]));
+    return sn_build2(c->builder, SN_OP_ADD, NULL, erf, sn_call_scalar(c, c->input[0]->type.dtype, 1));
+}
+
 /* x/(1 + |x|) */
 Value *sn_import_softsign(Call *c) {
     Value *x = c->input[0], *size = sn_build1(c->builder, SN_OP_ABS, NULL, x);

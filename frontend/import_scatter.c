@@ -173,6 +173,19 @@ static bool check_tuples(Call *c, Type data, Type index, Type updates, int depth
     return true;
 }
 
+/* Index tuples whose length only a run knows (a column that is cut out of what may have none), and the ranks tell. */
+static Value *of_known_length(Call *c, Value *index, int depth) {
+    int last = index->type.rank - 1;
+    Dim extent[SN_MAX_RANK];
+    if (depth < 0) return sn_call_invalid(c, "updates of too high a rank");
+    for (int k = 0; k < last; k++) extent[k] = index->type.dim[k];
+    extent[last] = sn_dim(c->dims, depth);
+    Status status = sn_graph_check(c->import->graph, SN_CHECK_EQUAL, index->type.dim[last], extent[last],
+                                   c->builder->origin);
+    if (status) return sn_call_latch(c, sn_status_prefix(status, "the index tuples"));
+    return reshaped(c, index, last + 1, extent);
+}
+
 Value *sn_import_scatter_nd(Call *c) {
     Value *data = c->input[0], *index = c->input[1], *updates = c->input[2];
     Type type = data->type, tuples = index->type;
@@ -180,8 +193,12 @@ Value *sn_import_scatter_nd(Call *c) {
     int64_t depth;
     if (sn_call_failed(c)) return NULL;
     if (tuples.rank < 1) return sn_call_invalid(c, "indices of rank 0");
-    if (!sn_dim_is(tuples.dim[tuples.rank - 1], &depth))
-        return sn_call_unsupported(c, "index tuples of a length that is not known");
+    if (!sn_dim_is(tuples.dim[tuples.rank - 1], &depth)) {
+        index = of_known_length(c, index, tuples.rank - 1 + type.rank - updates->type.rank);
+        if (!index) return NULL;
+        tuples = index->type;
+        sn_dim_is(tuples.dim[tuples.rank - 1], &depth);
+    }
     if (!check_tuples(c, type, tuples, updates->type, (int)depth)) return NULL;
     Value *boxed = how == REPLACE ? sn_grid_assign(c, data, index, updates) : NULL;
     if (boxed || sn_call_failed(c)) return boxed;

@@ -531,6 +531,28 @@ static void outputs_say_that_a_batch_is_measured(void **state) {
 }
 
 /* Before opset 9 statistics may be those of each element. */
+/* erfc(-x·c), of which no negation is left: half of a GELU. */
+static void erfc_takes_a_negation_off(void **state) {
+    Fixture *fixture = *state;
+    for (int of_factor = 0; of_factor < 2; of_factor++) {
+        Model *model = model_new(fixture->arena, 13);
+        add_input(model, "x", F32, "1");
+        set_raw(add_initializer(model, "half", F32, 1), &(float){0.5f}, sizeof(float));
+        if (of_factor) add_node(model, "Neg", "x", "a");
+        add_node(model, "Mul", of_factor ? "a half" : "x half", "b");
+        add_node(model, "Erfc", "b", "y");
+        add_output(model, "y");
+        const Array *y = result_of(fixture, model, 1, (int64_t[]){1}, 0.5);
+        assert_true(fabs(y->f[0] - erfc(of_factor ? -0.25 : 0.25)) < 1e-6);
+        Graph *graph;
+        int negations = 0;
+        loaded(fixture, model, &graph);
+        for (const Node *node = graph->body->first; node; node = node->next)
+            negations += node->op == SN_OP_NEG && node->output[0]->users.count > 0;
+        assert_int_equal(negations, !of_factor);
+    }
+}
+
 static void statistics_may_be_of_elements(void **state) {
     Fixture *fixture = *state;
     Model *model = model_new(fixture->arena, 7);
@@ -576,6 +598,7 @@ int main(void) {
         TEST(slopes_of_large_numbers_are_finite),
         TEST(recurrences_want_what_fits),
         TEST(outputs_say_that_a_batch_is_measured),
+        TEST(erfc_takes_a_negation_off),
         TEST(statistics_may_be_of_elements),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,6 +128,29 @@ static Status scatter_at(Fixture *fixture, const char *op, int64_t index, Array 
     return sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x, at, u}, output);
 }
 
+/* x[i] = u where the tuples are as long as a run says, and must be of one number. */
+static void ranks_tell_how_long_tuples_are(void **state) {
+    Fixture *fixture = *state;
+    for (int64_t length = 1; length < 3; length++) {
+        Model *model = model_new(fixture->arena, 17);
+        add_input(model, "x", F32, "4");
+        add_input(model, "at", I64, "2,n");
+        add_input(model, "u", F32, "2");
+        add_node(model, "ScatterND", "x at u", "y");
+        add_output(model, "y");
+        Graph *graph;
+        loaded(fixture, model, &graph);
+        Array *x = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){4}), *output[1];
+        Array *at = sn_array_new(fixture->arena, SN_I64, 2, (int64_t[]){2, length});
+        Array *u = sn_array_new(fixture->arena, SN_F32, 1, (int64_t[]){2});
+        at->i[0] = 3, at->i[1] = 1, u->f[0] = 8, u->f[1] = 9;
+        Status status = sn_eval_graph(fixture->arena, graph, true, (const Array *const[]){x, at, u}, output);
+        assert_int_equal(sn_error_code(status), length == 1 ? SN_OK : SN_INVALID);
+        sn_error_free(status);
+        if (length == 1) assert_true(output[0]->f[3] == 8 && output[0]->f[1] == 9 && output[0]->f[0] == 0);
+    }
+}
+
 static void scatters_stay_inside(void **state) {
     Fixture *fixture = *state;
     static const char *const op[] = {"ScatterND", "ScatterElements"};
@@ -483,6 +506,7 @@ int main(void) {
         TEST(padding_values_are_exact),
         TEST(shape_values_are_gathered_at_any_rank),
         TEST(a_box_of_tuples_moves_parts),
+        TEST(ranks_tell_how_long_tuples_are),
         TEST(scatters_stay_inside),
         TEST(scales_are_read_where_they_stand),
         TEST(conditions_may_depend_on_data),
