@@ -20,11 +20,46 @@ void sn_emit_choose_streams(Emit *emit) {
         least > 0 && (!sn_dim_is(sn_kernel_written_bytes(emit->kernel), &bytes) || bytes >= least);
 }
 
+/* The test that a store lies where the nest loads the same element; NULL: it loads none such. */
+static const char *stored_in_place(Emit *emit, const Store *store) {
+    const Nest *nest = emit->nest;
+    const char *test = NULL;
+    for (int i = 0; i < nest->instr.count; i++) {
+        const Instr *load = nest->instr.at[i];
+        if (load->kind != SN_INSTR_LOAD || load->which || load->guard || load->dim != store->offset ||
+            sn_dtype_bytes(load->dtype) != sn_dtype_bytes(store->dtype))
+            continue;
+        const char *same =
+            sn_arena_printf(emit->arena, "(const void *)%s == (const void *)%s",
+                            sn_emit_buffer(emit, store->buffer), sn_emit_buffer(emit, load->buffer));
+        test = test ? sn_arena_printf(emit->arena, "%s || %s", test, same) : same;
+    }
+    return test;
+}
+
+/* The test that a map stores all its results where it loads; NULL: it never does. The caches have these lines then, which leave
+ * them as well without being sent past. */
+static const char *in_place(Emit *emit) {
+    const Nest *nest = emit->nest;
+    const char *test = NULL;
+    for (int p = 0; p < nest->step.count; p++)
+        for (int i = 0; i < nest->step.at[p].store.count; i++) {
+            const char *one =
+                nest->reduced.count ? NULL : stored_in_place(emit, &nest->step.at[p].store.at[i]);
+            if (!one) return NULL;
+            test = test ? sn_arena_printf(emit->arena, "%s && (%s)", test, one)
+                        : sn_arena_printf(emit->arena, "(%s)", one);
+        }
+    return test;
+}
+
 void sn_emit_past(Emit *emit) {
     if (!emit->streams) return;
-    sn_emit_line(emit, "const uintptr_t past = %s >= INT64_C(%lld) ? 0 : UINTPTR_MAX;",
+    const char *near = in_place(emit);
+    if (near) sn_emit_line(emit, "const int in_place = %s;", near);
+    sn_emit_line(emit, "const uintptr_t past = %s >= INT64_C(%lld)%s ? 0 : UINTPTR_MAX;",
                  sn_emit_dim(emit, sn_kernel_written_bytes(emit->kernel), NULL),
-                 (long long)emit->kernel->target->stream_bytes);
+                 (long long)emit->kernel->target->stream_bytes, near ? " && !in_place" : "");
 }
 
 /* Whether an address is of a place inside the loops over reduced axes, where lanes are rows. */

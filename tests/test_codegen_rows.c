@@ -37,6 +37,22 @@ static void small_results_stay_in_the_caches(void **state) {
     check_text(c, "sn_stream_end();", false, 1, sizes);
 }
 
+/* A map that stores each element where it loads one is told by the addresses of a run whether these are the same, and stores past
+ * the caches only where they are not: with several results, all of them. One that reads rows in another order, or has a result that
+ * is wider than what it reads, is not asked. */
+static void results_in_place_stay_in_the_caches(void **state) {
+    (void)state;
+    static const bool asked[] = {true, true, false, false};
+    for (int i = 0; i < 4; i++) {
+        Case *c = begin_case(SN_CLUSTER_MAP);
+        Value *x = param(c, i == 3 ? SN_F16 : SN_F32, "B, T, 37"), *y = param(c, SN_F32, "B, T, 37");
+        if (i == 2) y = transpose(c, x = param(c, SN_F32, "T, B, 37"), (int[]){1, 0, 2});
+        result(c, i == 3 ? cast(c, x, SN_F32) : i == 2 ? one(c, SN_OP_NEG, y) : two(c, SN_OP_ADD, x, y));
+        if (i == 1) result(c, two(c, SN_OP_SUB, x, y));
+        check_text(c, "&& !in_place ? 0 : UINTPTR_MAX;", asked[i], SIZES, sizes);
+    }
+}
+
 static Value *softmax(Case *c, Value *x, int64_t axis) {
     Value *top = reduce(c, SN_OP_REDUCE_MAX, x, axis);
     Value *e = one(c, SN_OP_EXP, two(c, SN_OP_SUB, x, spread(c, top, x)));
@@ -542,6 +558,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stores_past_the_caches),
         cmocka_unit_test(small_results_stay_in_the_caches),
+        cmocka_unit_test(results_in_place_stay_in_the_caches),
         cmocka_unit_test(rows_are_read_ahead),
         cmocka_unit_test(streams_are_not_read_ahead),
         cmocka_unit_test(streams_are_fetched),
