@@ -381,6 +381,22 @@ static void transposes_leave_registers(void **state) {
     }
 }
 
+/* Lines of rows that share places of the first-level cache, or may do so, are copied first: whole tiles, and of one more column. */
+static void lines_that_share_places_are_copied(void **state) {
+    (void)state;
+    static const struct {
+        const char *shape;
+        bool copied;
+    } cases[] = {{"B, 40, 512", true}, {"9, 40, T", true}, {"B, 40, 2064", false}};
+    for (int i = 0; i < 3 * 2; i++) {
+        Case *c = fetched(begin_case(SN_CLUSTER_MAP), 1024);
+        if (i & 1) c->target.stream_bytes = 1 << 30;
+        result(c, transpose(c, param(c, SN_F32, cases[i / 2].shape), (int[]){2, 0, 1}));
+        bool direct = c->target.vector_registers >= 12 && c->target.vector_bytes == 64;
+        check_text(c, ") sn_lines(", direct && cases[i / 2].copied, SIZES, sizes);
+    }
+}
+
 /* Out of the second-level cache lines are brought where rows are far from each other, and in maps where much is to be done
  * between loads. */
 static void fetched_lines_are_brought_near(void **state) {
@@ -573,6 +589,7 @@ int main(void) {
         cmocka_unit_test(tiles),
         cmocka_unit_test(streams_are_fetched_once),
         cmocka_unit_test(transposes_leave_registers),
+        cmocka_unit_test(lines_that_share_places_are_copied),
         cmocka_unit_test(fetched_lines_are_brought_near),
         cmocka_unit_test(many_pieces),
         cmocka_unit_test(pieces_are_aligned_apart),
