@@ -70,8 +70,10 @@ static int rows_beside(Dim row) {
 
 int sn_schedule_taps(const KernelIr *kernel, const Nest *nest) {
     Dim axis = nest->reduced.at[nest->reduced.count - 1];
-    int64_t taps;
-    if (!sn_dim_is(axis->operand[0], &taps) || taps > MOST_TAPS) return 0;
+    int64_t taps, rows;
+    if (!sn_dim_is(axis->operand[0], &taps) || taps > MOST_TAPS || !nest->beside ||
+        !sn_dim_is(row_axis(nest)->operand[0], &rows) || rows % nest->beside)
+        return 0;
     for (int i = 0; i < nest->instr.count; i++)
         if (nest->instr.at[i]->kind == SN_INSTR_LOAD &&
             overlaps_along(kernel->dims, nest->instr.at[i], row_axis(nest), axis))
