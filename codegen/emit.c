@@ -237,6 +237,15 @@ Dim sn_emit_row_axis(const Nest *nest) {
     return rows ? nest->parallel.at[last] : NULL;
 }
 
+Dim sn_emit_row_length(const Emit *emit) {
+    const Nest *nest = emit->nest;
+    Dim length = sn_dim(emit->kernel->dims, 1);
+    if (nest->vector == SN_VECTOR_PARALLEL) return emit->vector_axis->operand[0];
+    for (int i = 0; i < nest->reduced.count; i++)
+        length = sn_dim_mul(emit->kernel->dims, length, nest->reduced.at[i]->operand[0]);
+    return length;
+}
+
 void sn_emit_finish(KernelIr *kernel, Emit *emit, const char *text, Kernel *out) {
     sn_emit_name(kernel->arena, text, out);
     out->param_count = emit->param.count;

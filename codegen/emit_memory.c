@@ -186,15 +186,6 @@ static void note_index(void *user, Instr *instr) {
     sn_instr_walk(indices->nest, instr->arg[0], seen, NULL, note_part, indices);
 }
 
-Dim sn_emit_row_length(const Emit *emit) {
-    const Nest *nest = emit->nest;
-    Dim length = sn_dim(emit->kernel->dims, 1);
-    if (nest->vector == SN_VECTOR_PARALLEL) return emit->vector_axis->operand[0];
-    for (int i = 0; i < nest->reduced.count; i++)
-        length = sn_dim_mul(emit->kernel->dims, length, nest->reduced.at[i]->operand[0]);
-    return length;
-}
-
 /* Whether rows are walked once, with less to do than to load: so many loads are under way then that a stream of rows
  * behind one another needs nothing more. */
 static bool is_stream(const Nest *nest) {

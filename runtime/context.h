@@ -141,8 +141,12 @@ Status sn_context_grow(sn_Context *context, Block *block, int64_t bytes, int64_t
 int64_t sn_context_side_bytes(const sn_Context *context);
 void sn_context_free_block(const sn_Context *context, Block *block);
 
+/* ---- context_place.c ---- */
+
 /* Memory for states and the launches of a segment, whose sizes are known. */
 Status sn_context_place(sn_Context *context, const Binding *binding, int segment);
+
+/* ---- execute.c ---- */
 
 /* The launches of one run, in either mode: every address but those of values made in the run is set. */
 Status sn_execute(sn_Context *context, const Binding *binding);
