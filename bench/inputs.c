@@ -69,6 +69,7 @@ typedef struct Maker {
     Tensor **file;          /* per input; NULL: none */
     bool *state;            /* per input */
     int64_t *symbol;        /* per symbol; SN_SIZE_UNBOUND */
+    const Inputs *before;   /* of the run before, or NULL */
 } Maker;
 
 static const Value *param(const Maker *maker, int index) {
@@ -126,9 +127,20 @@ static Status bind_shape(Maker *maker, int index, int rank, const int64_t *exten
     return NULL;
 }
 
+/* Whether the run before has what the input's file says: it is not read again. */
+static bool is_read(const Maker *maker, int index) {
+    const char *file = maker->before ? maker->before->file[index] : NULL;
+    return file && maker->spec[index] && maker->spec[index]->file &&
+           strcmp(file, maker->spec[index]->file) == 0;
+}
+
 static Status bind_files(Maker *maker) {
-    for (int i = 0; i < maker->count; i++)
-        if (maker->file[i]) TRY(bind_shape(maker, i, maker->file[i]->rank, maker->file[i]->extent));
+    for (int i = 0; i < maker->count; i++) {
+        if (maker->file[i])
+            TRY(bind_shape(maker, i, maker->file[i]->rank, maker->file[i]->extent));
+        else if (!maker->state[i] && is_read(maker, i))
+            TRY(bind_shape(maker, i, maker->before->tensor[i].rank, maker->before->tensor[i].extent));
+    }
     return NULL;
 }
 
@@ -262,6 +274,16 @@ static Status make_tensor(const Maker *maker, int index, sn_Tensor *out) {
     return NULL;
 }
 
+static Status read_file(Maker *maker, int index) {
+    const InputSpec *spec = maker->spec[index];
+    if (!spec || !spec->file) return NULL;
+    TRY(sn_load_tensor(maker->arena, spec->file, &maker->file[index], NULL));
+    DType dtype = param(maker, index)->type.dtype;
+    if (maker->file[index]->dtype == dtype) return NULL;
+    return sn_fail(SN_INVALID, "%s: its elements are %s, and input '%s' is %s", spec->file,
+                   sn_dtype_name(maker->file[index]->dtype), spec->name, sn_dtype_name(dtype));
+}
+
 static Status read_specs(Maker *maker, const InputRequest *request) {
     for (int i = 0; i < request->input_count; i++) {
         const InputSpec *spec = &request->input[i];
@@ -269,18 +291,15 @@ static Status read_specs(Maker *maker, const InputRequest *request) {
         if (at < 0) return no_such_input(maker, spec->name);
         if (maker->spec[at]) return sn_fail(SN_INVALID, "input '%s' is given twice", spec->name);
         maker->spec[at] = spec;
-        if (!spec->file) continue;
-        TRY(sn_load_tensor(maker->arena, spec->file, &maker->file[at], NULL));
-        DType dtype = param(maker, at)->type.dtype;
-        if (maker->file[at]->dtype != dtype)
-            return sn_fail(SN_INVALID, "%s: its elements are %s, and input '%s' is %s", spec->file,
-                           sn_dtype_name(maker->file[at]->dtype), spec->name, sn_dtype_name(dtype));
+        /* What a state was given is the first run's. */
+        if (!(maker->before && maker->state[at]) && !is_read(maker, at)) TRY(read_file(maker, at));
     }
     return NULL;
 }
 
 /* With no symbol bound. */
-static Status start(Arena *arena, const Graph *graph, const InputRequest *request, Maker *maker) {
+static Status start(Arena *arena, const Graph *graph, const InputRequest *request, const Inputs *before,
+                    Maker *maker) {
     int count = graph->body->param.count - sn_graph_hidden_inputs(graph),
         symbols = sn_dims_symbol_count(graph->dims);
     *maker = (Maker){.arena = arena,
@@ -289,10 +308,17 @@ static Status start(Arena *arena, const Graph *graph, const InputRequest *reques
                      .spec = SN_ARRAY(arena, const InputSpec *, count),
                      .file = SN_ARRAY(arena, Tensor *, count),
                      .state = SN_ARRAY(arena, bool, count),
-                     .symbol = SN_ARRAY(arena, int64_t, symbols)};
+                     .symbol = SN_ARRAY(arena, int64_t, symbols),
+                     .before = before};
     for (int s = 0; s < symbols; s++) maker->symbol[s] = SN_SIZE_UNBOUND;
     for (int i = 0; i < request->state_count; i++) maker->state[request->state[i].input] = true;
     return read_specs(maker, request);
+}
+
+static const char **files_of(const Maker *maker) {
+    const char **file = SN_ARRAY(maker->arena, const char *, maker->count);
+    for (int i = 0; i < maker->count; i++) file[i] = maker->spec[i] ? maker->spec[i]->file : NULL;
+    return file;
 }
 
 static InputSizes sizes_of(const Maker *maker) {
@@ -301,19 +327,20 @@ static InputSizes sizes_of(const Maker *maker) {
 
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out) {
     Maker maker;
-    TRY(start(arena, graph, request, &maker));
+    TRY(start(arena, graph, request, NULL, &maker));
     TRY(bind_files(&maker));
     TRY(bind_shapes(&maker, request));
     InputSizes sizes = sizes_of(&maker);
     *out = (Inputs){.count = maker.count,
                     .tensor = SN_ARRAY(arena, sn_Tensor, maker.count),
+                    .file = files_of(&maker),
                     .symbol = maker.symbol,
                     .chosen = sn_input_sizes_choose(&sizes)};
     for (int i = 0; i < maker.count; i++) TRY(make_tensor(&maker, i, &out->tensor[i]));
     return NULL;
 }
 
-/* Whether an input that no file gives is as it was. */
+/* Whether an input that no file gives, or one that is read, is as it was. */
 static bool stays(const Maker *maker, int index, const sn_Tensor *before) {
     Type type = param(maker, index)->type;
     bool same = !maker->file[index];
@@ -329,10 +356,9 @@ static bool stays(const Maker *maker, int index, const sn_Tensor *before) {
 Status sn_inputs_follow(Arena *arena, const Graph *graph, const InputRequest *request, const Inputs *before,
                         const int64_t *const *extent, Inputs *out) {
     Maker maker;
-    TRY(start(arena, graph, request, &maker));
+    TRY(start(arena, graph, request, before, &maker));
     for (int i = 0; i < request->state_count; i++) {
         int input = request->state[i].input;
-        maker.file[input] = NULL; /* that was the first run's */
         TRY(bind_shape(&maker, input, param(&maker, input)->type.rank, extent[i]));
     }
     TRY(bind_files(&maker));
@@ -340,12 +366,14 @@ Status sn_inputs_follow(Arena *arena, const Graph *graph, const InputRequest *re
     sn_input_sizes_follow(&sizes, before->symbol);
     *out = (Inputs){.count = maker.count,
                     .tensor = SN_ARRAY(arena, sn_Tensor, maker.count),
+                    .file = files_of(&maker),
                     .symbol = maker.symbol,
                     .chosen = ""};
     for (int i = 0; i < maker.count; i++) {
         out->tensor[i] = before->tensor[i];
-        if (!maker.state[i] && !stays(&maker, i, &before->tensor[i]))
-            TRY(make_tensor(&maker, i, &out->tensor[i]));
+        if (maker.state[i] || stays(&maker, i, &before->tensor[i])) continue;
+        if (is_read(&maker, i)) TRY(read_file(&maker, i));
+        TRY(make_tensor(&maker, i, &out->tensor[i]));
     }
     return NULL;
 }

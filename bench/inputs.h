@@ -33,6 +33,7 @@ typedef struct InputRequest {
 typedef struct Inputs {
     int count;
     sn_Tensor *tensor;     /* per input of the graph; memory is released with the arena */
+    const char **file;     /* per input: where its elements are from, or NULL */
     const int64_t *symbol; /* per symbol of the graph */
     const char *chosen;    /* "B = 1, T = 16": symbols that nothing bound and what was taken; "" for none */
 } Inputs;
@@ -47,7 +48,7 @@ typedef struct Inputs {
 Status sn_inputs_make(Arena *arena, const Graph *graph, const InputRequest *request, Inputs *out);
 
 /* The inputs of the run behind the one that had `before`, when state s of the request has become extent[s]. Files and random
- * numbers are the request's, which may be another one than before; shapes are not, they were the first run's. A size that goes
+ * numbers are the request's, which may be another one than before (a file that the input was read from then is not read again); shapes are not, they were the first run's. A size that goes
  * with a state's and the new rows (that of a mask over a cache) grows as they do, others stay, and so does the memory of an
  * input that stays. */
 Status sn_inputs_follow(Arena *arena, const Graph *graph, const InputRequest *request, const Inputs *before,

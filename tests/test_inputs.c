@@ -1,11 +1,14 @@
 /* Inputs that nobody gave: shapes, and values that suit what the model does with them. */
 #include "inputs.h"
+#include "load.h"
 #include "text_form.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -187,6 +190,45 @@ static void test_a_mask_goes_on_with_its_cache(void **state) {
     assert_int_equal(next_mask("T=4", 64, 64), 7); /* room to spare */
 }
 
+static void write_ids(const char *path, int64_t count, int64_t first) {
+    void *data;
+    Tensor *ids = sn_tensor_new(arena, SN_I64, 2, (int64_t[]){1, count}, &data);
+    for (int64_t i = 0; i < count; i++) ((int64_t *)data)[i] = first + i;
+    assert_null(sn_save_tensor(path, ids, "ids"));
+}
+
+static Status follow(const Graph *checked, const char *mask, const char *ids, const Inputs *before,
+                     Inputs *after) {
+    InputSpec spec[] = {{.name = "mask", .file = mask}, {.name = "ids", .file = ids}};
+    InputRequest request = {.input_count = 2, .input = spec, .state_count = 2, .state = caches};
+    if (!before) return sn_inputs_make(arena, checked, &request, after);
+    const int64_t cache[] = {1, 3, 8}, window[] = {5}, *const extent[] = {cache, window};
+    return sn_inputs_follow(arena, checked, &request, before, extent, after);
+}
+
+/* What is read again for each of many runs is kept for all of them. */
+static void test_a_file_is_read_once(void **state) {
+    (void)state;
+    static const char *const path[] = {"test_inputs_ids.npy", "test_inputs_more.npy", "test_inputs_mask.npy"};
+    Graph *checked;
+    Inputs inputs[4];
+    assert_null(sn_graph_parse(arena, decoder, strlen(decoder), &checked));
+    for (int k = 0; k < 3; k++) write_ids(path[k], 3, 10 * k);
+    assert_null(follow(checked, path[2], path[0], NULL, &inputs[0]));
+    unlink(path[0]);
+    unlink(path[2]);
+    assert_null(follow(checked, path[2], path[0], &inputs[0], &inputs[1]));
+    assert_ptr_equal(inputs[1].tensor[0].data, inputs[0].tensor[0].data);
+    assert_ptr_equal(inputs[1].tensor[1].data, inputs[0].tensor[1].data);
+    assert_null(follow(checked, path[2], path[1], &inputs[1], &inputs[2]));
+    assert_int_equal(((const int64_t *)inputs[2].tensor[1].data)[2], 12);
+    /* The one before is another file again. */
+    write_ids(path[0], 3, 40);
+    assert_null(follow(checked, path[2], path[0], &inputs[2], &inputs[3]));
+    assert_int_equal(((const int64_t *)inputs[3].tensor[1].data)[0], 40);
+    for (int k = 0; k < 3; k++) unlink(path[k]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open_sizes_are_chosen_within_bounds),
@@ -196,6 +238,7 @@ int main(void) {
         cmocka_unit_test(test_contradictions_are_refused),
         cmocka_unit_test(test_sizes_are_what_checks_ask_for),
         cmocka_unit_test(test_a_mask_goes_on_with_its_cache),
+        cmocka_unit_test(test_a_file_is_read_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
