@@ -162,7 +162,6 @@ static void rows_longer_than_the_second_cache_are_walked_in_halves(void **state)
             const Kernel *kernel = generate(c);
             assert_true(mentions(kernel, "float level;"));
             assert_true(mentions(kernel, "i1 += half - 2 * SN_LANES;") == !other);
-            fprintf(stderr, "%d %d: %d\n", kind, other, count_of(kernel, ", far);"));
             if (kind == RISING) /* of what the first loop loads, and with it the last one */
                 assert_int_equal(count_of(kernel, ", far);"), other == NOT_FETCHED ? 0 : other ? 5 : 7);
             assert_false(mentions(kernel, "ahead0"));
