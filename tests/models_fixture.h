@@ -1,8 +1,7 @@
 /* For tests that run every model of a folder in this process: import, compile in both modes, run on its vectors, compare.
  *
- * tests/models/unsupported*.txt list, one a line, the folders that are refused today: a model that is
- * refused without standing there fails, and so does one that stands there and runs. SN_MODELS (a prefix of
- * folder names) narrows the run down while developing. */
+ * tests/models/unsupported*.txt list, one a line, the folders that are refused today: a model that is refused without standing
+ * there fails, and so does one that stands there and runs. SN_MODELS (a prefix of folder names) narrows a run down. */
 #ifndef SN_MODELS_FIXTURE_H
 #define SN_MODELS_FIXTURE_H
 
@@ -32,8 +31,7 @@ typedef struct Totals {
     const char *device;
     sn_Autocast autocast;
     const char *folder; /* of the command line */
-    bool
-        strict; /* refused is what is said to be unsupported, and the first vectors are offered as constants */
+    bool strict;        /* refusals are of what is unsupported, and first vectors are offered as constants */
 } Totals;
 
 static inline bool exists(const char *path) {

@@ -381,7 +381,7 @@ static void transposes_leave_registers(void **state) {
     }
 }
 
-/* Lines of rows that share places of the first-level cache, or may do so, are copied first: whole tiles, and of one more column. */
+/* Lines of rows that share places of the first-level cache, or may do so, are copied first, others are not. */
 static void lines_that_share_places_are_copied(void **state) {
     (void)state;
     static const struct {
